@@ -1,0 +1,1 @@
+"""What a device does: learning mathematics, the wire format, and the ClientApp."""

@@ -1,0 +1,136 @@
+"""What a data source is: a lazy population of clients, each one person wearing one device.
+
+A source lives where its data is (``sim.sources`` for simulation, a device's own folder in a deployment) and is named
+by a registry entry or a dotted reference, so that this layer never imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from client.errors import DataError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted from what.
+
+    Args:
+        kind: "classification" or "regression".
+        features: shape of one sample, for example (6, 64): channels × time.
+        outputs: number of classes, or of regression targets.
+        labels: class names, in label order (may be empty).
+        unit: unit of a regression target, "" if it has none.
+    """
+
+    kind: Literal["classification", "regression"]
+    features: tuple[int, ...]
+    outputs: int
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Client:
+    """One person wearing one device.
+
+    Args:
+        index: partition id, 0 … len(source) − 1.
+        user: the person, 0 … source.users − 1; a person's devices share it.
+        device: device model, for example "phone" or "watch".
+        label: the person's id as the data's publisher writes it.
+    """
+
+    index: int
+    user: int
+    device: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One client's samples, n of them.
+
+    Args:
+        x: inputs, shape (n, *features).
+        y: labels 0 … classes − 1 of shape (n,), or targets of shape (n, outputs).
+        group: execution, day or bout of each sample; support and query never share one where windows overlap.
+        held_out: samples the publisher reserves for testing; all False where there are none.
+    """
+
+    x: Float32[np.ndarray, "n *features"]
+    y: Int64[np.ndarray, " n"] | Float32[np.ndarray, "n outputs"]
+    group: Int64[np.ndarray, " n"]
+    held_out: Bool[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Int64[np.ndarray, " k"]) -> Samples:
+        """The given rows, in the given order."""
+        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows])
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A lazy population. Asking for one client costs that client only, whatever the size of the population.
+
+    Implementations are frozen dataclasses of settings (see ``client.settings``); data is loaded on first use and
+    two instances with equal settings give equal samples.
+    """
+
+    @property
+    def task(self) -> Task:
+        """What is predicted from what."""
+
+    @property
+    def users(self) -> int:
+        """Number of people, ≥ 1."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device model that occurs."""
+
+    def __len__(self) -> int:
+        """Number of clients, ≥ users."""
+
+    def client(self, index: int) -> Client:
+        """Who a client is, without touching samples."""
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+
+    def samples(self, index: int) -> Samples:
+        """All samples of one client.
+
+        Raises:
+            DataError: the client has no usable samples.
+        """
+
+
+def check_samples(samples: Samples, task: Task, who: str) -> Samples:
+    """Refuse samples that would poison a model: none at all, NaN or infinity, labels out of range, wrong shape.
+
+    Raises:
+        DataError: names the client, the problem and what is allowed.
+    """
+    if len(samples) == 0:
+        raise DataError(f"{who} has no samples")
+    if samples.x.shape[1:] != task.features:
+        raise DataError(f"{who}: a sample has shape {samples.x.shape[1:]}, the task says {task.features}")
+    if not np.isfinite(samples.x).all():
+        bad = int((~np.isfinite(samples.x)).reshape(len(samples), -1).any(1).sum())
+        raise DataError(f"{who}: {bad} of {len(samples)} samples hold NaN or infinity; inputs must be finite")
+    if task.kind == "classification":
+        if samples.y.min() < 0 or samples.y.max() >= task.outputs:
+            raise DataError(
+                f"{who}: labels from {samples.y.min()} to {samples.y.max()}; allowed are 0 to {task.outputs - 1}"
+            )
+    elif not np.isfinite(samples.y).all():
+        raise DataError(f"{who}: targets hold NaN or infinity; targets must be finite")
+    return samples

@@ -1,0 +1,168 @@
+"""Episodes: a client's samples cut into support and query, and many clients' episodes stacked, padded and masked.
+
+The plan is drawn on the client with its own generator, so nobody else's presence changes it. Support and query never
+share a group (an execution, a day) where the plan says so, because windows of one group overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from client.data import Samples, Task
+from client.errors import DataError
+from client.settings import setting
+
+Rows = Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of a stack of clients.
+
+    Args:
+        x: inputs, (clients, samples, *features), float.
+        y: labels (clients, samples) or targets (clients, samples, outputs).
+        mask: 1 for a real sample, 0 for padding, (clients, samples).
+    """
+
+    x: Float[Tensor, "clients samples *features"]
+    y: Int64[Tensor, "clients samples"] | Float[Tensor, "clients samples outputs"]
+    mask: Float[Tensor, "clients samples"]
+
+    @property
+    def counts(self) -> Float[Tensor, " clients"]:
+        """Real samples of each client."""
+        return self.mask.sum(1)
+
+    def join(self, other: Batch) -> Batch:
+        """Both batches' samples, client by client."""
+        return Batch(
+            torch.cat([self.x, other.x], 1),
+            torch.cat([self.y, other.y], 1),
+            torch.cat([self.mask, other.mask], 1),
+        )
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One task per client: adapt on ``support``, be judged on ``query``."""
+
+    support: Batch
+    query: Batch
+
+    @property
+    def pooled(self) -> Batch:
+        """All of an episode's samples as one batch: what learners without an inner split train on."""
+        return self.support.join(self.query) if self.query.mask.shape[1] else self.support
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """How an episode is cut out of a client's samples."""
+
+    split: Literal["groups", "samples", "held_out"] = setting(
+        "groups",
+        "what keeps support and query apart: whole groups, single samples, or the publisher's held-out samples",
+        choices=("groups", "samples", "held_out"),
+    )
+    shots: int = setting(5, "support samples: up to this many per class, or in all for regression (0: every one)", ge=0)
+    query: int = setting(0, "query samples per episode, drawn at random (0: every one)", ge=0)
+
+    def everything(self, samples: Samples) -> Cut:
+        """All samples a client may train on, as support; no query."""
+        rows = np.arange(len(samples))
+        if self.split == "held_out":
+            rows = rows[~samples.held_out]
+        if len(rows) == 0:
+            raise DataError("no samples to train on")
+        return Cut(rows, rows[:0], rows)
+
+    def training(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
+        """An episode for the outer update; never touches held-out samples.
+
+        Raises:
+            DataError: the client's samples cannot be cut so (one group only, too few samples).
+        """
+        rows = self.everything(samples).support
+        if self.split == "groups":
+            support, query = _split_groups(samples.group, rows, rng)
+        else:
+            rows = rng.permutation(rows)
+            half = self.shots if task.kind == "regression" and 0 < self.shots < len(rows) else (len(rows) + 1) // 2
+            support, query = rows[:half], rows[half:]
+        return self._choose(samples, task, support, query, rng)
+
+    def testing(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
+        """An episode for the meta-test: with ``held_out``, the query is the publisher's test samples.
+
+        Raises:
+            DataError: as for ``training``.
+        """
+        if self.split != "held_out":
+            return self.training(samples, task, rng)
+        rows = np.arange(len(samples))
+        support = rng.permutation(rows[~samples.held_out])
+        return self._choose(samples, task, support, rows[samples.held_out], rng)
+
+    def _choose(self, samples: Samples, task: Task, support: Rows, query: Rows, rng: np.random.Generator) -> Cut:
+        pool = support
+        if task.kind == "classification" and self.shots > 0:
+            # Up-to-K: every class that occurs on both sides, with min(K, available) shots.
+            both = np.intersect1d(samples.y[support], samples.y[query])
+            support = np.concatenate(
+                [support[:0]] + [support[samples.y[support] == label][: self.shots] for label in both]
+            )
+            query = query[np.isin(samples.y[query], both)]
+        elif self.shots > 0:
+            support = support[: self.shots]
+        if self.query > 0 and len(query) > self.query:
+            query = rng.choice(query, self.query, replace=False)
+        if len(support) == 0 or len(query) == 0:
+            raise DataError(f"no episode: {len(support)} support and {len(query)} query samples after the split")
+        return Cut(support, query, pool)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows of a client's samples: support (in order of use), query, and the unlabelled pool it may normalise on."""
+
+    support: Rows
+    query: Rows
+    pool: Rows
+
+
+def _split_groups(group: Rows, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """A random half of the groups (rounded down, at least one) against the rest; rows shuffled within each side."""
+    names = np.unique(group[rows])
+    if len(names) < 2:
+        raise DataError(f"one group of samples only ({len(rows)} samples); support and query need one each")
+    chosen = rng.permutation(names)[: len(names) // 2]
+    rows = rng.permutation(rows)
+    inside = np.isin(group[rows], chosen)
+    return rows[inside], rows[~inside]
+
+
+def stack_batches(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+    """Pad and stack (x, y) of several clients; a padded row is zero and masked.
+
+    Args:
+        parts: per client x (n_i, *features) float32 and y (n_i,) int64 or (n_i, outputs) float32.
+
+    Returns:
+        A batch whose samples axis is max n_i.
+    """
+    longest = max(len(x) for x, _ in parts)
+    x0, y0 = parts[0]
+    x = np.zeros((len(parts), longest, *x0.shape[1:]), dtype=np.float32)
+    y = np.zeros((len(parts), longest, *y0.shape[1:]), dtype=y0.dtype)
+    mask = np.zeros((len(parts), longest), dtype=np.float32)
+    for i, (xi, yi) in enumerate(parts):
+        x[i, : len(xi)], y[i, : len(xi)], mask[i, : len(xi)] = xi, yi, 1.0
+    return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(mask))

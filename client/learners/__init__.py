@@ -1,0 +1,1 @@
+"""Learners, one paper per file; each a frozen dataclass of hyper-parameters with pure methods."""

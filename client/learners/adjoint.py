@@ -1,0 +1,59 @@
+"""Derivatives through the inner loop by its adjoint: no graph is kept, only the visited points.
+
+The inner loop φ_{k+1} = φ_k − α ⊙ g_k with g_k = ∇L_support(φ_k) has the transposed derivative I − H_k diag(α), so
+
+    λ_K = ∇L_query(φ_K),        λ_k = λ_{k+1} − H_k (α ⊙ λ_{k+1}),
+
+gives dL_query/dθ = λ_0, and dL_query/dα = −Σ_k g_k ⊙ λ_{k+1}. Names outside ``only`` do not move in the inner loop,
+which is α = 0 for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from client.episodes import Batch, Episode
+from client.models.base import Model
+from client.trees import Params, Stacked, add, mul, sub
+
+
+@dataclass(frozen=True)
+class OuterGradient:
+    """dL_query/dθ and dL_query/dα per client, and the query loss before and after adaptation."""
+
+    theta: dict[str, Tensor]
+    rates: dict[str, Tensor]
+    loss: Float[Tensor, " clients"]
+
+
+def outer_gradient(
+    model: Model, theta: Stacked, rates: Params, episode: Episode, batches: Iterator[Batch], steps: int
+) -> OuterGradient:
+    """Gradient of the query loss after ``steps`` inner steps, exact to second order.
+
+    Args:
+        model: the oracle.
+        theta: φ₀, (clients, *shape) per name.
+        rates: α per name: a number's tensor, or one rate per parameter; 0 keeps a name fixed.
+        episode: the query set is used from it.
+        batches: support batch of each inner step.
+        steps: K ≥ 0.
+    """
+    phi: dict[str, Tensor] = dict(theta)
+    visited = []
+    for batch in islice(batches, steps):
+        grads = model.grad(phi, batch)
+        visited.append((phi, grads, batch))
+        phi = sub(phi, mul(rates, grads))
+    loss, adjoint = model.value_and_grad(phi, episode.query)
+    rate_grads = {name: torch.zeros_like(p) for name, p in phi.items()}
+    for at, grads, batch in reversed(visited):
+        rate_grads = {name: total - grads[name] * adjoint[name] for name, total in rate_grads.items()}
+        adjoint = add(adjoint, model.hvp(at, batch, mul(rates, adjoint)), -1.0)
+    return OuterGradient(adjoint, rate_grads, loss)

@@ -1,0 +1,139 @@
+"""What a learner is: a frozen dataclass of hyper-parameters with pure methods over a stack of clients.
+
+θ ("meta") has no client axis; everything a client owns has it first. A learner reports its update as a
+pseudo-gradient in the shape of θ: the server descends along it. What stays on the device travels in ``state``,
+which is empty for most.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from client.episodes import Batch, Episode
+from client.learners.inner import descend
+from client.minibatches import minibatches
+from client.models.base import Model
+from client.rng import Keys
+from client.settings import setting
+from client.trees import Params, Stacked, stack
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from.
+
+    Args:
+        key: citation key.
+        authors: surnames, "et al." allowed.
+        year: of publication.
+        title: of the paper.
+        arxiv: arXiv identifier, "" if there is none.
+        where: equation or algorithm that the code follows.
+    """
+
+    key: str
+    authors: str
+    year: int
+    title: str
+    arxiv: str
+    where: str
+
+    @property
+    def bibtex(self) -> str:
+        """A BibTeX entry."""
+        eprint = f",\n  eprint = {{{self.arxiv}}},\n  archivePrefix = {{arXiv}}" if self.arxiv else ""
+        return (
+            f"@misc{{{self.key},\n  author = {{{self.authors}}},\n  title = {{{self.title}}},\n"
+            f"  year = {{{self.year}}}{eprint}\n}}"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stack of clients reports after a round.
+
+    Args:
+        update: pseudo-gradient, (clients, *shape) per name of θ.
+        weight: samples it rests on, (clients,).
+        state: what stays on each device, (clients, *shape) per name.
+        metrics: numbers worth logging, (clients,) each.
+    """
+
+    update: Stacked
+    weight: Float[Tensor, " clients"]
+    state: Stacked
+    metrics: dict[str, Float[Tensor, " clients"]]
+
+
+@dataclass(frozen=True)
+class Learner(ABC):
+    """Inner-loop settings every learner has, and the contract."""
+
+    paper: ClassVar[Paper]
+    #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
+    local: ClassVar[bool] = False
+
+    inner_lr: float = setting(0.01, "inner learning rate α", gt=0)
+    inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)
+    batch_size: int = setting(0, "samples per inner step (0: all of them)", ge=0)
+    optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
+
+    def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Fresh θ: the model's parameters, and whatever else the learner learns."""
+        return model.init(rng)
+
+    def start(self, meta: Params, clients: int) -> dict[str, Tensor]:
+        """φ₀, where adaptation begins: θ for every client."""
+        return stack(meta, clients)
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ₀, φ₁, φ₂, …: personal parameters after every adaptation step, without end.
+
+        φ_{k+1} = φ_k − α ∇L_support(φ_k).
+
+        Args:
+            model: the oracle.
+            meta: θ.
+            state: what the devices kept; {} for none.
+            support: samples to adapt on.
+            keys: addresses, for learners that draw minibatches.
+            start: where to begin instead of ``self.start`` (a person's old device, for example).
+        """
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        batches = minibatches(support, self.batch_size, keys, "adapt")
+        return (point.params for point in descend(model, phi, batches, self.inner_lr, self.optimizer))
+
+    def adapt(
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None
+    ) -> Stacked:
+        """Personal parameters after ``steps`` (default: ``inner_steps``) adaptation steps."""
+        count = self.inner_steps if steps is None else steps
+        return next(islice(self.path(model, meta, state, support, keys), count, None))
+
+    @abstractmethod
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """One round's work of a stack of clients.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round; {} for none.
+            episode: support and query; learners with ``local`` get all samples as support and an empty query.
+            keys: addresses, for learners that draw minibatches.
+        """

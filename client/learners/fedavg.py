@@ -1,0 +1,60 @@
+"""FedAvg (McMahan et al. 2017): local SGD; one global model for everybody, not adapted at test time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import ClassVar
+
+import torch
+
+from client.episodes import Batch, Episode
+from client.learners.base import Learner, Paper, Report
+from client.learners.inner import descend
+from client.minibatches import minibatches
+from client.models.base import Model
+from client.rng import Keys
+from client.trees import Params, Stacked, sub
+
+
+@dataclass(frozen=True)
+class LocalSGD(Learner):
+    """Local training on all of a client's samples; reports θ − φ_K (Algorithm 1, ClientUpdate)."""
+
+    local: ClassVar[bool] = True
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """K = ``inner_steps`` minibatch steps from θ; the update is θ − φ_K, the weight the number of samples."""
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        batches = minibatches(samples, self.batch_size, keys)
+        points = list(islice(descend(model, theta, batches, self.inner_lr, self.optimizer), self.inner_steps + 1))
+        losses = torch.stack([p.loss for p in points[1:]] or [points[0].loss])
+        return Report(sub(theta, points[-1].params), samples.counts, state, {"loss": losses.mean(0)})
+
+
+@dataclass(frozen=True)
+class FedAvg(LocalSGD):
+    """One model for everybody."""
+
+    paper: ClassVar[Paper] = Paper(
+        "mcmahan2017fedavg",
+        "McMahan et al.",
+        2017,
+        "Communication-Efficient Learning of Deep Networks from Decentralized Data",
+        "1602.05629",
+        "Algorithm 1",
+    )
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ_k = θ for every k: the global model does not adapt."""
+        return repeat(self.start(meta, len(keys.clients)))

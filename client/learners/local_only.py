@@ -1,0 +1,31 @@
+"""Local-only: every device learns by itself from the common random start; nothing is shared.
+
+The row that every comparison needs: what federation must beat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from client.episodes import Episode
+from client.learners.base import Learner, Paper, Report
+from client.models.base import Model
+from client.rng import Keys
+from client.trees import Params, Stacked, stack, zeros_like
+
+
+@dataclass(frozen=True)
+class LocalOnly(Learner):
+    """θ stays at its initialisation; adaptation is all there is."""
+
+    paper: ClassVar[Paper] = Paper("local", "baseline", 0, "Local training without federation", "", "no equation")
+    local: ClassVar[bool] = True
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """A zero update: θ never moves."""
+        counts = episode.pooled.counts
+        loss = torch.zeros_like(counts)
+        return Report(zeros_like(stack(meta, len(keys.clients))), counts, state, {"loss": loss})

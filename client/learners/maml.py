@@ -1,0 +1,47 @@
+"""MAML (Finn, Abbeel, Levine 2017): a start from which a few gradient steps on the support set do well on the query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from client.episodes import Episode
+from client.errors import ConfigError
+from client.learners.adjoint import outer_gradient
+from client.learners.base import Learner, Paper, Report
+from client.minibatches import minibatches
+from client.models.base import Model
+from client.rng import Keys
+from client.trees import Params, Stacked
+
+
+@dataclass(frozen=True)
+class MAML(Learner):
+    """Reports ∇_θ L_query(φ_K(θ)), true second order."""
+
+    paper: ClassVar[Paper] = Paper(
+        "finn2017maml",
+        "Finn, Abbeel and Levine",
+        2017,
+        "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+        "1703.03400",
+        "Algorithm 1, equation 1",
+    )
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
+
+    def rates(self, model: Model, meta: Params) -> dict[str, Tensor]:
+        """Inner rate of every parameter: α everywhere."""
+        return {name: torch.full((), self.inner_lr, dtype=p.dtype, device=p.device) for name, p in meta.items()}
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """The exact outer gradient of each client's query loss; the weight is its number of query samples."""
+        theta = self.start(meta, len(keys.clients))
+        batches = minibatches(episode.support, self.batch_size, keys)
+        outer = outer_gradient(model, theta, self.rates(model, meta), episode, batches, self.inner_steps)
+        return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})

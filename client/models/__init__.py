@@ -1,0 +1,1 @@
+"""Models as oracles: predict, loss, grad and Hessian-vector product over stacked parameters."""

@@ -1,0 +1,86 @@
+"""A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
+
+A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. This
+class gets the derivatives from autograd; a model with hand-written kernels overrides them and must agree to rounding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from client.data import Task
+from client.episodes import Batch
+from client.losses import task_loss
+from client.trees import Params, Stacked
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """Architecture as settings; subclasses add theirs.
+
+    Args:
+        task: shape of inputs and outputs, and which loss.
+    """
+
+    task: Task = field(kw_only=True)
+
+    @abstractmethod
+    def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Fresh θ, without client axis, float32."""
+
+    @abstractmethod
+    def predict(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Logits or predicted targets of each client's samples under its own parameters."""
+
+    @property
+    @abstractmethod
+    def head(self) -> frozenset[str]:
+        """Names of the last layer's parameters, those ANIL adapts."""
+
+    def loss(self, params: Stacked, batch: Batch) -> Float[Tensor, " clients"]:
+        """Mean loss of each client over its real samples."""
+        return task_loss(self.task, self.predict(params, batch.x), batch.y, batch.mask)
+
+    def value_and_grad(self, params: Stacked, batch: Batch) -> tuple[Float[Tensor, " clients"], dict[str, Tensor]]:
+        """Loss (clients,) and ∇L per client, in the shape of ``params``."""
+        leaves = _leaves(params)
+        with torch.enable_grad():
+            loss = self.loss(leaves, batch)
+            # Clients do not interact, so the gradient of the sum holds every client's own gradient.
+            grads = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return loss.detach(), dict(zip(leaves, grads, strict=True))
+
+    def grad(self, params: Stacked, batch: Batch) -> dict[str, Tensor]:
+        """∇L per client, in the shape of ``params``."""
+        return self.value_and_grad(params, batch)[1]
+
+    def hvp(self, params: Stacked, batch: Batch, vector: Stacked) -> dict[str, Tensor]:
+        """∇²L v per client: Hessian of each client's loss at its own parameters, times its own vector.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+            vector: v, in the shape of ``params``.
+        """
+        leaves = _leaves(params)
+        values = list(leaves.values())
+        with torch.enable_grad():
+            loss = self.loss(leaves, batch).sum()
+            grads = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True, materialize_grads=True)
+            inner = torch.stack([(g * vector[name]).sum() for name, g in zip(leaves, grads, strict=True)]).sum()
+            if not inner.requires_grad:  # a loss linear in its parameters
+                return {name: torch.zeros_like(p) for name, p in leaves.items()}
+            products = torch.autograd.grad(inner, values, allow_unused=True, materialize_grads=True)
+        return dict(zip(leaves, products, strict=True))
+
+
+def _leaves(params: Params) -> dict[str, Tensor]:
+    return {name: p.detach().requires_grad_() for name, p in params.items()}

@@ -1,0 +1,63 @@
+"""A small 1-D CNN for motion windows: conv–relu–pool blocks, a global mean over time, a linear head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from client.errors import ConfigError
+from client.models.base import Model
+from client.models.layers import conv1d, linear, max_pool, uniform_init
+from client.settings import setting
+from client.trees import Stacked
+
+
+@dataclass(frozen=True)
+class CNN1d(Model):
+    """Blocks of valid convolution, ReLU and max-pooling by two (not after the last); then mean over time, linear.
+
+    No batch-norm: its running statistics would mix people.
+    """
+
+    channels: tuple[int, ...] = setting((32, 64), "output channels of each convolution", ge=1)
+    kernel: int = setting(5, "width of every convolution, in samples", ge=1)
+
+    def __post_init__(self) -> None:
+        if len(self.task.features) != 2:
+            raise ConfigError("model.name", "cnn1d", f"needs samples of channels × time, not {self.task.features}")
+        time = self.task.features[1]
+        for i in range(len(self.channels)):
+            time = (time // 2 if i else time) - self.kernel + 1
+        if time < 1 or not self.channels:
+            raise ConfigError("model.kernel", self.kernel, f"too wide for windows of {self.task.features[1]} samples")
+
+    @property
+    def head(self) -> frozenset[str]:
+        """The linear layer."""
+        return frozenset({"head.weight", "head.bias"})
+
+    def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """U(±1/√fan_in) everywhere."""
+        params: dict[str, Tensor] = {}
+        inputs = self.task.features[0]
+        for i, outputs in enumerate(self.channels):
+            fan_in = inputs * self.kernel
+            params[f"conv{i}.weight"] = uniform_init(rng, fan_in, outputs, inputs, self.kernel)
+            params[f"conv{i}.bias"] = uniform_init(rng, fan_in, outputs)
+            inputs = outputs
+        params["head.weight"] = uniform_init(rng, inputs, self.task.outputs, inputs)
+        params["head.bias"] = uniform_init(rng, inputs, self.task.outputs)
+        return params
+
+    def predict(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Logits of each window."""
+        for i in range(len(self.channels)):
+            x = max_pool(x, 2) if i else x
+            x = torch.relu(conv1d(x, params[f"conv{i}.weight"], params[f"conv{i}.bias"]))
+        return linear(x.mean(3), params["head.weight"], params["head.bias"])

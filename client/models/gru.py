@@ -1,0 +1,52 @@
+"""A gated recurrent unit for series: reads a window in time order, predicts from its last hidden state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from client.errors import ConfigError
+from client.models.base import Model
+from client.models.layers import gru, linear, uniform_init
+from client.settings import setting
+from client.trees import Stacked
+
+
+@dataclass(frozen=True)
+class GRU(Model):
+    """One GRU layer and a linear head; windows of shape (channels, time), or (time,) for one channel."""
+
+    hidden: int = setting(32, "width of the hidden state", ge=1)
+
+    def __post_init__(self) -> None:
+        if len(self.task.features) not in (1, 2):
+            raise ConfigError("model.name", "gru", f"needs samples of [channels ×] time, not {self.task.features}")
+
+    @property
+    def head(self) -> frozenset[str]:
+        """The linear layer."""
+        return frozenset({"head.weight", "head.bias"})
+
+    def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """U(±1/√hidden), as ``torch.nn.GRU`` and ``torch.nn.Linear``."""
+        h, gates = self.hidden, 3 * self.hidden
+        channels = self.task.features[0] if len(self.task.features) == 2 else 1
+        return {
+            "gru.weight_ih": uniform_init(rng, h, gates, channels),
+            "gru.weight_hh": uniform_init(rng, h, gates, h),
+            "gru.bias_ih": uniform_init(rng, h, gates),
+            "gru.bias_hh": uniform_init(rng, h, gates),
+            "head.weight": uniform_init(rng, h, self.task.outputs, h),
+            "head.bias": uniform_init(rng, h, self.task.outputs),
+        }
+
+    def predict(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Read each window once, left to right."""
+        series = x.transpose(2, 3) if x.dim() == 4 else x.unsqueeze(3)  # (clients, samples, time, channels)
+        weights = (params[f"gru.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        return linear(gru(series, *weights), params["head.weight"], params["head.bias"])

@@ -1,0 +1,86 @@
+"""Stacked layers: each client's samples through that client's own weights, in one call.
+
+Same formulas as their ``torch.nn`` namesakes, with a leading client axis on every tensor. Initialisers draw from a
+numpy generator, so that a model's start has an address like every other draw.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def linear(
+    x: Float[Tensor, "clients n inputs"],
+    weight: Float[Tensor, "clients outputs inputs"],
+    bias: Float[Tensor, "clients outputs"],
+) -> Float[Tensor, "clients n outputs"]:
+    """x Wᵀ + b."""
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+
+def conv1d(
+    x: Float[Tensor, "clients n channels time"],
+    weight: Float[Tensor, "clients outputs channels kernel"],
+    bias: Float[Tensor, "clients outputs"],
+) -> Float[Tensor, "clients n outputs after"]:
+    """Valid cross-correlation, stride 1: after = time − kernel + 1."""
+    clients, n, channels, time = x.shape
+    outputs, kernel = weight.shape[1], weight.shape[3]
+    # One group per client: (n, clients·channels, time) against (clients·outputs, channels, kernel).
+    y = torch.nn.functional.conv1d(
+        x.transpose(0, 1).reshape(n, clients * channels, time),
+        weight.reshape(clients * outputs, channels, kernel),
+        bias.reshape(clients * outputs),
+        groups=clients,
+    )
+    return y.view(n, clients, outputs, -1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
+
+
+def max_pool(x: Float[Tensor, "clients n channels time"], width: int) -> Float[Tensor, "clients n channels after"]:
+    """Largest of every ``width`` neighbours; an incomplete last window is dropped."""
+    after = x.shape[3] // width
+    return x[..., : after * width].reshape(*x.shape[:3], after, width).amax(4)
+
+
+def gru(
+    x: Float[Tensor, "clients n time channels"],
+    weight_ih: Float[Tensor, "clients gates channels"],
+    weight_hh: Float[Tensor, "clients gates hidden"],
+    bias_ih: Float[Tensor, "clients gates"],
+    bias_hh: Float[Tensor, "clients gates"],
+) -> Float[Tensor, "clients n hidden"]:
+    """Last hidden state of a gated recurrent unit, gates in torch's order (reset, update, new).
+
+    r = σ(W_ir x + b_ir + W_hr h + b_hr); z likewise; ñ = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn));
+    h ← (1 − z) ⊙ ñ + z ⊙ h.
+
+    Source: Cho et al. 2014, arXiv:1406.1078, in the variant of torch.nn.GRU.
+    """
+    clients, n, time, _ = x.shape
+    h = x.new_zeros(clients, n, weight_hh.shape[2])
+    inputs = linear(x.flatten(1, 2), weight_ih, bias_ih).view(clients, n, time, -1)
+    for t in range(time):
+        ir, iz, inew = inputs[:, :, t].chunk(3, dim=2)
+        hr, hz, hnew = linear(h, weight_hh, bias_hh).chunk(3, dim=2)
+        r, z = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
+        h = torch.lerp(torch.tanh(inew + r * hnew), h, z)
+    return h
+
+
+def uniform_init(rng: np.random.Generator, fan_in: int, *shape: int) -> Tensor:
+    """U(−1/√fan_in, 1/√fan_in), what ``torch.nn`` layers start from."""
+    bound = 1.0 / math.sqrt(fan_in)
+    return torch.from_numpy(rng.uniform(-bound, bound, shape).astype(np.float32))
+
+
+def truncated_normal_init(rng: np.random.Generator, sd: float, *shape: int) -> Tensor:
+    """N(0, sd²) with draws beyond two sd drawn again, what TensorFlow calls truncated normal."""
+    values = rng.standard_normal(shape)
+    while (far := np.abs(values) > 2.0).any():
+        values[far] = rng.standard_normal(int(far.sum()))
+    return torch.from_numpy((sd * values).astype(np.float32))

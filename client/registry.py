@@ -1,0 +1,106 @@
+"""Names for learners, models, sources and strategies; adding one is one file plus one line here or at its table.
+
+An entry is a dotted reference ("package.module:Name"), imported when it is asked for, so a low layer can name what a
+higher one holds without importing it. Anything not registered can be given by its dotted reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from client.errors import ConfigError
+from client.settings import build
+
+
+def resolve(reference: str, where: str) -> Any:
+    """Import "package.module:Name".
+
+    Raises:
+        ConfigError: malformed reference, no such module, or no such name in it.
+    """
+    module, _, name = reference.partition(":")
+    if not module or not name:
+        raise ConfigError(where, reference, "expected a dotted reference like package.module:Name")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(where, reference, f"cannot be imported ({error})") from None
+
+
+class Registry(Mapping[str, Any]):
+    """One kind of thing by name: a read-only mapping from name to class.
+
+    Args:
+        kind: what is registered, for messages: "learner".
+        entries: name → dotted reference.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._entries:
+            return resolve(self._entries[name], self.kind)
+        if ":" in name:
+            return resolve(name, self.kind)
+        raise ConfigError(f"{self.kind}.name", name, f"must be one of {', '.join(self)}, or package.module:Name")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def make(self, section: Mapping[str, Any], where: str | None = None, **given: Any) -> Any:
+        """Build an entry from its section of the configuration: ``name`` chooses, the other keys are its settings."""
+        where = where or self.kind
+        settings = dict(section)
+        name = settings.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}.name", name, f"must be one of {', '.join(self)}")
+        return build(self[name], settings, where, **given)
+
+
+LEARNERS = Registry(
+    "learner",
+    {
+        "local_only": "client.learners.local_only:LocalOnly",
+        "fedavg": "client.learners.fedavg:FedAvg",
+        "fedavg_ft": "client.learners.fedavg_finetune:FedAvgFineTune",
+        "reptile": "client.learners.reptile:Reptile",
+        "fomaml": "client.learners.fomaml:FOMAML",
+        "maml": "client.learners.maml:MAML",
+        "meta_sgd": "client.learners.meta_sgd:MetaSGD",
+        "anil": "client.learners.anil:ANIL",
+        "per_fedavg": "client.learners.per_fedavg:PerFedAvg",
+    },
+)
+
+MODELS = Registry(
+    "model",
+    {
+        "mlp": "client.models.mlp:MLP",
+        "sine": "client.models.mlp:SineMLP",
+        "cnn1d": "client.models.cnn1d:CNN1d",
+        "gru": "client.models.gru:GRU",
+        "module": "client.models.module:TorchModule",
+    },
+)
+
+SOURCES = Registry(
+    "source",
+    {
+        "wearables": "sim.sources.wearables:Wearables",
+        "sine": "sim.sources.sine:Sine",
+        "synthetic": "sim.sources.synthetic:Synthetic",
+        "spsw_har": "sim.sources.recorded:SpswHar",
+        "aw_fitbit": "sim.sources.recorded:AwFitbit",
+        "uci_har": "sim.sources.recorded:UciHar",
+        "omniglot": "sim.sources.recorded:Omniglot",
+        "cgm_open": "sim.sources.recorded:CgmOpen",
+        "own": "sim.sources.own:Own",
+    },
+)

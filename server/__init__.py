@@ -1,0 +1,1 @@
+"""What runs on the coordinator: configuration, the round loop, meta-test, checkpoints, the run folder."""

@@ -1,0 +1,1 @@
+"""Ways to run clients: stacked cohorts, Flower's Simulation Runtime, a deployment."""

@@ -1,0 +1,1 @@
+"""Publishers' own layouts read into one compact file per data set; one publisher per module."""

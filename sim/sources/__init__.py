@@ -1,0 +1,1 @@
+"""Populations: generators, real recordings, and data of your own."""

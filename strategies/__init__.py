@@ -1,0 +1,1 @@
+"""What the server does with replies: validation, aggregation, outer updates, Flower strategies."""
