@@ -1,0 +1,106 @@
+"""Sine regression: every client is one sine curve, the first benchmark of meta-learning.
+
+    finn      y = A sin(x − φ)      x ~ U[−5, 5], A ~ U[.1, 5], φ ~ U[0, π]
+    meta_sgd  y = A sin(ω x + φ)    x ~ U[−5, 5], A ~ U[.1, 5], φ ~ U[0, π], ω ~ U[.8, 1.2]
+    reptile   y = A sin(x + φ)      x = 50 points evenly from −5 to 5, A ~ U[.1, 5], φ ~ U[0, 2π]
+
+Sources: Finn, Abbeel, Levine 2017, arXiv 1703.03400, §5.1; Li, Zhou, Chen, Li 2017, arXiv 1707.09835, §4.1;
+Nichol, Achiam, Schulman 2018, arXiv 1803.02999, and the demonstration published with it (50 points).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.data import Client, Samples, Task
+from client.errors import DataError
+from client.rng import generator
+from client.settings import setting
+
+#: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
+_VARIANTS = {
+    "finn": (math.pi, -1.0, False),
+    "meta_sgd": (math.pi, 1.0, True),
+    "reptile": (2 * math.pi, 1.0, False),
+}
+_REPTILE_X = np.linspace(-5.0, 5.0, 50)
+_TASK = Task("regression", (1,), 1)
+
+
+@dataclass(frozen=True)
+class Sine:
+    """A population of sine curves, one per client, each point its own group.
+
+    Source: Finn, Abbeel, Levine 2017, arXiv 1703.03400, §5.1 (the other variants: module docstring).
+    """
+
+    variant: str = setting("finn", "whose sine tasks", choices=tuple(_VARIANTS))
+    clients: int = setting(1_000_000, "number of clients, one curve each", ge=1)
+    points: int = setting(10, "points per client; reptile always has its 50", ge=1)
+    seed: int = setting(0, "seed of the population", ge=0)
+
+    @property
+    def task(self) -> Task:
+        """Regression from one number to one number."""
+        return _TASK
+
+    @property
+    def users(self) -> int:
+        """Number of curves."""
+        return self.clients
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The one device there is: "sine"."""
+        return ("sine",)
+
+    def __len__(self) -> int:
+        return self.clients
+
+    def client(self, index: int) -> Client:
+        """Client ``index``, who is user ``index``.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(index)
+        return Client(index, index, "sine", f"sine-{index}")
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """One curve, one client.
+
+        Raises:
+            DataError: no such user.
+        """
+        self._check(user)
+        return (user,)
+
+    def samples(self, index: int) -> Samples:
+        """The client's points, the same at every call; with more ``points`` the first ones stay.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(index)
+        phase_end, sign, drawn = _VARIANTS[self.variant]
+        drawn_points = 0 if self.variant == "reptile" else self.points
+        u = generator(self.seed, "sine", client=index).random(3 + drawn_points)
+        amplitude, phase = 0.1 + 4.9 * u[0], sign * phase_end * u[1]
+        omega = 0.8 + 0.4 * u[2] if drawn else 1.0
+        x = _REPTILE_X if self.variant == "reptile" else 10.0 * u[3:] - 5.0
+        y = amplitude * np.sin(omega * x + phase)
+        n = len(x)
+        return Samples(
+            x.astype(np.float32).reshape(n, 1),
+            y.astype(np.float32).reshape(n, 1),
+            np.arange(n, dtype=np.int64),
+            np.zeros(n, dtype=np.bool_),
+        )
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.clients:
+            raise DataError(f"sine has no client {index}: allowed are 0 to {self.clients - 1}")
