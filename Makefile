@@ -1,0 +1,61 @@
+# Two commands on a fresh machine, which needs only python3 (3.11 or newer) and make:
+#     make run     makes the environment, runs the main job, says where its report is
+#     make test    makes the environment, passes the tests
+# The environment is made once, in .venv, and again only when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# One thread per process: a stack of clients is parallel over workers, and sums then do not depend on the machine.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+# Nothing of a simulation leaves the machine it runs on.
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export RAY_USAGE_STATS_ENABLED := 0
+# Flower starts its own programs by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run test check env clean
+
+help:
+	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
+	@echo "make test    the tests (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
+	@echo "make check   format, lint, types, import layers"
+	@echo "make clean   removes the environment and what tools leave behind; runs/ stays"
+
+run: $(STAMP)
+	$(BIN)/metapulse run configs/main.toml $(ARGS)
+	@find runs -name report.html -newer $(STAMP) -exec ls -t {} + 2>/dev/null | head -n 1 | sed 's/^/report: /'
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "metapulse needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "this Python cannot make environments: install its venv package (Debian: python3-venv)," \
+	         "or name another with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making $(VENV): once, a minute or two"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    --no-build-isolation -e '.[dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info *.fab
+	find client strategies server sim tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,47 @@
+"""What holds for every test: one thread, a Flower home of its own, no telemetry, reproducible examples."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before torch, Flower or Ray are imported, and inherited by every program that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray's coming default, asked for now: it hides no accelerator from a worker that asked for none, and does not warn.
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("ci")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flower_home() -> Iterator[Path]:
+    """Flower's folder for this session: no test reads or writes the user's own."""
+    with tempfile.TemporaryDirectory(prefix="flwr-") as home:
+        os.environ["FLWR_HOME"] = home
+        yield Path(home)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the publishers' files; skips where there is none."""
+    folder = os.environ.get("METAPULSE_DATA")
+    if not folder:
+        pytest.skip("real data: set METAPULSE_DATA to the folder that holds the publishers' files")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"METAPULSE_DATA = {folder!r}: no such folder")
+    return path
