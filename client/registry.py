@@ -90,6 +90,14 @@ MODELS = Registry(
     },
 )
 
+TRANSFORMS = Registry(
+    "transform",
+    {
+        "none": "client.transforms:Identity",
+        "standardise": "client.transforms:Standardise",
+    },
+)
+
 SOURCES = Registry(
     "source",
     {

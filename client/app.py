@@ -1,0 +1,90 @@
+"""The ClientApp: one device's ears and mouth. It decodes, calls ``client.work``, encodes; no mathematics here.
+
+A device serves its own data: where the node's configuration names a source (``source = '{"name": "own", …}'``), that
+one is used whatever the instruction says. In a simulation the instruction names it.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.errors import ConfigError
+from client.wire import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    REPLY,
+    ROUND,
+    TRIAL,
+    WORK,
+    decode,
+    encode,
+    metric_record,
+    read_text,
+)
+from client.trees import pick, sub
+from client.work import Work, trial_from_json, work_from_json
+
+STATE = "state"
+
+app = ClientApp()
+
+
+def _open(message: Message, context: Context) -> tuple[Work, int, ConfigRecord]:
+    torch.set_num_threads(1)  # many devices share a machine in a simulation; more threads only fight
+    config = message.content.config_records[CONFIG]
+    spec = read_text(config, WORK)
+    if "source" in context.node_config:
+        spec = json.dumps(
+            {**json.loads(spec), "source": json.loads(str(context.node_config["source"]))}, sort_keys=True
+        )
+    partition = context.node_config.get("partition-id")
+    if not isinstance(partition, int):
+        raise ConfigError("partition-id", partition, "the node's configuration must give its index in the population")
+    return work_from_json(spec), partition, config
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Who is there: the partition id, the person, the device model."""
+    work, partition, _ = _open(message, context)
+    who = work.source.client(partition)
+    record = ConfigRecord({"partition-id": who.index, "user": who.user, "device": who.device, "label": who.label})
+    return Message(RecordDict({CONFIG: record}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round of local work: adapt, and report an update."""
+    work, partition, config = _open(message, context)
+    meta = decode(message.content.array_records[ARRAYS])
+    kept = context.state.array_records.get(STATE)
+    states = {partition: decode(kept)} if kept is not None else {}
+    outcome = work.train(meta, int(str(config[ROUND])), [partition], states)
+    if outcome.report is None:
+        raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
+    report = outcome.report
+    if report.state:
+        context.state[STATE] = encode(pick(report.state, 0))
+    update = pick(report.update, 0)
+    arrays: ArrayRecord = encode(sub(meta, update) if config.get(REPLY) == "weights" else update)
+    numbers: dict[str, float | list[float]] = {name: float(value[0]) for name, value in report.metrics.items()}
+    metrics = metric_record(float(report.weight[0]), numbers)
+    return Message(RecordDict({ARRAYS: arrays, METRICS: metrics}), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """One question of the meta-test: adapt on the device's own shots and report its scores."""
+    work, partition, config = _open(message, context)
+    meta = decode(message.content.array_records[ARRAYS])
+    trial = trial_from_json(read_text(config, TRIAL))
+    scores = work.evaluate(meta, int(str(config[ROUND])), [partition], trial)
+    if partition in scores.failures:
+        raise RuntimeError(scores.failures[partition])
+    numbers: dict[str, float | list[float]] = {name: m[0].flatten().tolist() for name, m in scores.metrics.items()}
+    return Message(RecordDict({METRICS: metric_record(float(trial.episodes), numbers)}), reply_to=message)

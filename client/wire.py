@@ -1,0 +1,92 @@
+"""The wire: θ, updates and scores as Flower records, and back, with every size checked before memory is taken.
+
+    instruction   arrays: θ        config: server-round, work (JSON), and reply ("update" or "weights")
+                                   or, for the meta-test, trial (JSON)
+    train reply   arrays: update   metrics: num-examples, and the learner's numbers
+    test reply    metrics: one list per metric, (episodes × steps) flattened; num-examples
+
+Stock Flower strategies average weights, so they ask for "weights": the reply then carries θ − update.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+from torch import Tensor
+
+from client.errors import ReplyError
+from client.trees import Params
+
+ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"
+
+
+def encode(params: Params) -> ArrayRecord:
+    """A tree as an array record, in the tree's order."""
+    record = ArrayRecord()
+    for name, p in params.items():
+        record[name] = Array(p.detach().cpu().contiguous().numpy())
+    return record
+
+
+def decode(record: ArrayRecord) -> dict[str, Tensor]:
+    """A tree out of a record that we made ourselves."""
+    return {name: torch.from_numpy(array.numpy().copy()) for name, array in record.items()}
+
+
+def decode_like(record: ArrayRecord, like: Params) -> dict[str, Tensor]:
+    """A tree out of a stranger's record: same names, shapes and dtypes as ``like``, and finite.
+
+    The header of every array is read first and nothing is allocated for one that does not fit.
+
+    Raises:
+        ReplyError: what is wrong, in one line.
+    """
+    missing, extra = sorted(set(like) - set(record)), sorted(set(record) - set(like))
+    if missing or extra:
+        raise ReplyError(f"array names differ: missing {missing[:3]}, not asked for {extra[:3]}")
+    return {name: _decode_array(name, record[name], p) for name, p in like.items()}
+
+
+def _decode_array(name: str, array: Array, like: Tensor) -> Tensor:
+    expected = like.numpy()
+    limit = expected.nbytes + 1024  # room for the header
+    if len(array.data) > limit:
+        raise ReplyError(f"array {name!r} has {len(array.data)} bytes; at most {limit} are allowed")
+    stream = io.BytesIO(array.data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(stream, max_header_size=1000)
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise ReplyError(f"array {name!r} is not in NumPy's format ({str(error).splitlines()[0]})") from None
+    if shape != expected.shape or dtype != expected.dtype:
+        raise ReplyError(f"array {name!r} is {dtype}{list(shape)}; expected {expected.dtype}{list(expected.shape)}")
+    body = array.data[stream.tell() :]
+    if len(body) != expected.nbytes:
+        raise ReplyError(f"array {name!r} has {len(body)} bytes of data; expected {expected.nbytes}")
+    values = np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
+    if not np.isfinite(values).all():
+        raise ReplyError(f"array {name!r} holds NaN or infinity")
+    return torch.from_numpy(values)
+
+
+def metric_record(examples: float, metrics: Mapping[str, float | list[float]]) -> MetricRecord:
+    """Numbers of one reply, the number of samples first."""
+    return MetricRecord({EXAMPLES: examples, **metrics})
+
+
+def read_text(config: ConfigRecord, key: str) -> str:
+    """A string setting of an instruction.
+
+    Raises:
+        ReplyError: it is missing or no string.
+    """
+    value = config.get(key)
+    if not isinstance(value, str):
+        raise ReplyError(f"instruction without {key!r}")
+    return value

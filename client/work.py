@@ -1,0 +1,257 @@
+"""A client's work, for a stack of clients at once: cut episodes, run the learner, judge the adapted models.
+
+The same code serves one device (a stack of one, called by the ClientApp) and a cohort (thousands, called by an
+engine). A client that fails, fails alone: it is named with its reason, and the rest of the stack goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from client.data import Source, check_samples
+from client.episodes import Batch, Cut, Episode, EpisodePlan, stack_batches
+from client.errors import ClientError, MetapulseError
+from client.learners.base import Learner, Report
+from client.losses import task_metrics
+from client.models.base import Model
+from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.rng import Keys, generator
+from client.settings import build, plain, setting
+from client.transforms import Transform
+from client.trees import Params, Stacked
+
+EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
+REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
+
+
+@dataclass(frozen=True)
+class WorkSpec:
+    """All a client must know to do its part; travels as JSON in every instruction."""
+
+    seed: int = setting(0, "seed of everything drawn during training", ge=0)
+    source: Mapping[str, Any] = setting({}, "the data source")
+    transform: Mapping[str, Any] = setting({"name": "none"}, "what a device does to its windows")
+    model: Mapping[str, Any] = setting({}, "the model")
+    learner: Mapping[str, Any] = setting({}, "the learner")
+    episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question of the meta-test, asked of many clients; travels as JSON."""
+
+    name: str = setting("new_user", "scenario, part of the address of its episodes")
+    plan: EpisodePlan = setting(EpisodePlan(), "how test episodes are cut")
+    steps: tuple[int, ...] = setting((0, 1, 5), "adaptation steps after which the client is judged", ge=0)
+    episodes: int = setting(1, "episodes per client", ge=1)
+    seed: int = setting(0, "seed of the test episodes, the same for every method and training seed", ge=0)
+    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
+    restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
+    history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Training of a stack: who reported what, and who failed and why."""
+
+    clients: list[int]
+    report: Report | None
+    failures: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Meta-test of a stack: per metric an array (clients, episodes, steps), and who failed and why."""
+
+    clients: list[int]
+    metrics: dict[str, Float[Tensor, "clients episodes steps"]]
+    failures: dict[int, str]
+
+
+class Work:
+    """What a process does for any of its clients: the source, the model and the learner of one specification."""
+
+    def __init__(self, spec: WorkSpec) -> None:
+        self.spec = spec
+        self.source: Source = SOURCES.make(spec.source)
+        self.transform: Transform = TRANSFORMS.make(spec.transform)
+        self.task = self.transform.task(self.source.task)
+        self.model: Model = MODELS.make(spec.model, task=self.task)
+        self.learner: Learner = LEARNERS.make(spec.learner)
+
+    def init(self) -> dict[str, Tensor]:
+        """θ at round 0."""
+        return self.learner.init(self.model, generator(self.spec.seed, "init"))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of θ, in order."""
+        return tuple(self.init())
+
+    def train(
+        self, meta: Params, round: int, clients: Sequence[int], states: Mapping[int, Params] | None = None
+    ) -> Outcome:
+        """One round of every client given.
+
+        Args:
+            meta: θ, without client axis.
+            round: federated round, ≥ 1; part of every address.
+            clients: partition ids.
+            states: what each device kept, by partition id.
+        """
+        cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
+        if not cuts:
+            return Outcome([], None, failures)
+        kept = list(cuts)
+        episode = Episode(*(stack_batches([cuts[c][side] for c in kept]) for side in (0, 1)))
+        state = _stack_states([(states or {}).get(c, {}) for c in kept])
+        keys = Keys(self.spec.seed, round, kept)
+        return Outcome(kept, self.learner.update(self.model, meta, state, episode, keys), failures)
+
+    def evaluate(self, meta: Params, round: int, clients: Sequence[int], trial: Trial) -> Scores:
+        """Adapt every client on its test episodes and judge it before and after each step.
+
+        Args:
+            meta: θ, without client axis.
+            round: federated round, for error messages; the episodes do not depend on it.
+            clients: partition ids.
+            trial: the question.
+        """
+        cuts, failures = _each(clients, lambda c: self._testing(c, trial), round, "evaluate")
+        if not cuts:
+            return Scores([], {}, failures)
+        kept = list(cuts)
+        support, query = (stack_batches([part[side] for c in kept for part in cuts[c]]) for side in (0, 1))
+        learner = replace(self.learner, **trial.adapt) if trial.adapt else self.learner
+        keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
+        start = self._history(meta, kept, trial, learner) if trial.history else None
+        classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
+        path = islice(learner.path(self.model, meta, {}, support, keys, start), max(trial.steps) + 1)
+        judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
+        shape = (len(kept), trial.episodes)
+        metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
+        return Scores(kept, metrics, failures)
+
+    def _restricts(self, trial: Trial) -> bool:
+        return trial.restrict and self.task.kind == "classification"
+
+    def _judge(self, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return task_metrics(self.task, self.model.predict(phi, query.x), query.y, query.mask, classes)
+
+    def _training(self, round: int, client: int) -> tuple[Any, Any]:
+        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        rng = generator(self.spec.seed, "episode", round, client)
+        plan = self.spec.episodes
+        cut = plan.everything(samples) if self.learner.local else plan.training(samples, self.source.task, rng)
+        return self._transformed(samples.x, samples.y, cut, rng)
+
+    def _testing(self, client: int, trial: Trial) -> list[tuple[Any, Any]]:
+        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        parts = []
+        for episode in range(trial.episodes):
+            for attempt in range(REDRAWS):
+                address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)
+                rng = generator(trial.seed, f"meta-test/{trial.name}", 0, address)
+                try:
+                    cut = trial.plan.testing(samples, self.source.task, rng)
+                except MetapulseError:
+                    if attempt == REDRAWS - 1:
+                        raise
+                    continue
+                parts.append(self._transformed(samples.x, samples.y, cut, None))
+                break
+        return parts
+
+    def _history(self, meta: Params, clients: Sequence[int], trial: Trial, learner: Learner) -> Stacked:
+        """φ after adapting on everything the same person recorded with the old devices."""
+        parts = [self._old_samples(client, trial) for client in clients]
+        old = stack_batches([part for part in parts for _ in range(trial.episodes)])
+        keys = Keys(trial.seed, 0, list(clients)).repeat(trial.episodes)
+        return learner.adapt(self.model, meta, {}, old, keys, trial.history_steps)
+
+    def _old_samples(self, client: int, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+        me = self.source.client(client)
+        others = [c for c in self.source.clients_of(me.user) if self.source.client(c).device in trial.history]
+        sides = []
+        for other in others:
+            if other != client:
+                samples = check_samples(self.source.samples(other), self.source.task, f"client {other}")
+                cut = trial.plan.everything(samples)
+                sides.append(self._transformed(samples.x, samples.y, cut, None)[0])
+        if not sides:
+            return self._empty()
+        return np.concatenate([x for x, _ in sides]), np.concatenate([y for _, y in sides])
+
+    def _empty(self) -> tuple[np.ndarray, np.ndarray]:
+        y = (
+            np.zeros(0, np.int64)
+            if self.task.kind == "classification"
+            else np.zeros((0, self.task.outputs), np.float32)
+        )
+        return np.zeros((0, *self.task.features), np.float32), y
+
+    def _transformed(self, x: np.ndarray, y: np.ndarray, cut: Cut, rng: np.random.Generator | None) -> tuple[Any, Any]:
+        rows = np.concatenate([cut.support, cut.query])
+        inputs = self.transform.apply(x[rows], x[cut.pool], rng)
+        n = len(cut.support)
+        return (inputs[:n], y[cut.support]), (inputs[n:], y[cut.query])
+
+
+def support_classes(support: Batch, classes: int) -> Bool[Tensor, "clients classes"]:
+    """Which classes each client has support for."""
+    hot = torch.nn.functional.one_hot(support.y, classes) * support.mask.unsqueeze(2)
+    return hot.sum(1) > 0
+
+
+def _each(
+    clients: Iterable[int], build_one: Callable[[int], Any], round: int, stage: str
+) -> tuple[dict[int, Any], dict[int, str]]:
+    """Run ``build_one`` per client; a client whose data cannot be used is named, the others go on."""
+    built: dict[int, Any] = {}
+    failures: dict[int, str] = {}
+    for client in clients:
+        try:
+            built[client] = build_one(client)
+        except MetapulseError as error:
+            failures[client] = str(ClientError(round, client, stage, str(error)))
+    return built, failures
+
+
+def _stack_states(states: Sequence[Params]) -> Stacked:
+    """Per-client states as one stack; {} unless every client has one."""
+    if not states or not all(states):
+        return {}
+    return {name: torch.stack([s[name] for s in states]) for name in states[0]}
+
+
+def to_json(spec: WorkSpec | Trial) -> str:
+    """A specification as it travels."""
+    return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
+
+
+@lru_cache(maxsize=8)
+def work_from_json(text: str) -> Work:
+    """The work of a specification; built once per process and specification.
+
+    Raises:
+        ConfigError: the specification is malformed or names something unknown.
+    """
+    return Work(build(WorkSpec, json.loads(text), "work"))
+
+
+@lru_cache(maxsize=64)
+def trial_from_json(text: str) -> Trial:
+    """The trial of a specification."""
+    return build(Trial, json.loads(text), "trial")
