@@ -1,0 +1,139 @@
+"""Omniglot as a population: a user is a number, its two devices are a task of background and one of evaluation.
+
+The field's protocol meta-trains on N-way tasks over the background characters and meta-tests on tasks over the
+evaluation characters, which it never saw. Here that is the "new device" scenario: people who train hold a task of
+the ``background`` "device", people who are tested a task of the ``evaluation`` "device".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from client.data import Client, Samples, Task, check_samples
+from client.errors import DataError
+from client.rng import generator
+from client.settings import setting
+from sim.importers.compact import read_npz
+from sim.sources.catalogue import dataset
+
+SUBSETS = ("background", "evaluation")
+SIDE = 28
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The drawings of one character set.
+
+    Args:
+        images: (characters, drawers, 784) uint8, ink = 255.
+        names: "Alphabet/characterNN" of each character.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Omniglot:
+    """N-way tasks drawn lazily over handwritten characters: 20 drawings each, x of shape (784,), ink 1, paper 0.
+
+    Task t of a subset is ``way`` different characters drawn at the address (seed, subset, t), each turned by its
+    own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer.
+
+    Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350:1332; rotations: Santoro et al. 2016, arXiv 1605.06065.
+    """
+
+    path: str = setting("", "compact file to read; empty: the cache, then METAPULSE_DATA")
+    way: int = setting(5, "characters per task", ge=2, le=200)
+    tasks: int = setting(1000, "tasks per subset, the number of users", ge=1, le=1_000_000_000)
+    split: tuple[str, ...] = setting(SUBSETS, "subsets that become devices", choices=SUBSETS)
+    rotations: bool = setting(False, "turn each drawn character by 0, 90, 180 or 270 degrees")
+    seed: int = setting(0, "seed of the tasks", ge=0)
+
+    @property
+    def task(self) -> Task:
+        """What is predicted from what."""
+        return Task("classification", (SIDE * SIDE,), self.way, tuple(str(c) for c in range(self.way)))
+
+    @property
+    def users(self) -> int:
+        """Number of tasks per subset."""
+        return self.tasks
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The subsets."""
+        return tuple(dict.fromkeys(self.split))
+
+    def __len__(self) -> int:
+        return self.tasks * len(self.devices)
+
+    def client(self, index: int) -> Client:
+        """Who a client is."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"client {index}; allowed are 0 to {len(self) - 1}")
+        user, device = divmod(index, len(self.devices))
+        return Client(index, user, self.devices[device], str(user))
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Both tasks of one user."""
+        return range(user * len(self.devices), (user + 1) * len(self.devices))
+
+    def samples(self, index: int) -> Samples:
+        """The drawings of one task, character by character, drawer by drawer.
+
+        Raises:
+            DataError: not imported, or fewer characters than ``way``.
+        """
+        who = self.client(index)
+        pool = pools(Path(self.path).expanduser() if self.path else self._place())[who.device]
+        if self.way > len(pool.images):
+            raise DataError(f"source.way = {self.way}: {who.device} holds {len(pool.images)} characters")
+        rng = generator(self.seed, f"omniglot {who.device}", client=who.user)
+        chosen = rng.choice(len(pool.images), self.way, replace=False)
+        turns = rng.integers(0, 4, self.way) if self.rotations else np.zeros(self.way, np.int64)
+        drawings = pool.images[chosen].reshape(self.way, -1, SIDE, SIDE)  # (way, drawers, 28, 28)
+        turned = np.stack([np.rot90(d, k, (1, 2)) for d, k in zip(drawings, turns, strict=True)])
+        drawers = turned.shape[1]
+        x = (turned.reshape(-1, SIDE * SIDE) / np.float32(255)).astype(np.float32)
+        y = np.repeat(np.arange(self.way, dtype=np.int64), drawers)
+        group = np.tile(np.arange(drawers, dtype=np.int64), self.way)
+        return check_samples(Samples(x, y, group, np.zeros(len(x), bool)), self.task, f"task {who.label}")
+
+    @staticmethod
+    def _place() -> Path:
+        return dataset("omniglot").require()
+
+
+@lru_cache(maxsize=2)
+def pools(path: Path) -> dict[str, Pool]:
+    """The characters of each subset, loaded once per process.
+
+    A character that occurs in both subsets, as 50 do in the two published small background sets, stays in the
+    first only: the subsets share no class.
+
+    Raises:
+        DataError: damaged, or a character lacks a drawing.
+    """
+    data = read_npz(path, ("x", "y", "drawer", "subset", "class_names"))
+    taken: set[int] = set()
+    result = {}
+    for code, name in enumerate(SUBSETS, 1):
+        mine = np.flatnonzero(data["subset"] == code)
+        classes = [int(c) for c in np.unique(data["y"][mine]) if int(c) not in taken]
+        taken.update(classes)
+        rows = mine[np.isin(data["y"][mine], classes)]
+        rows = rows[np.lexsort((data["drawer"][rows], data["y"][rows]))]
+        drawers = len(np.unique(data["drawer"]))
+        if len(rows) != len(classes) * drawers:
+            raise DataError(
+                f"{path}: {name} holds {len(rows)} drawings of {len(classes)} characters by {drawers} people"
+            )
+        images = data["x"][rows].reshape(len(classes), drawers, SIDE * SIDE)
+        result[name] = Pool(images, tuple(str(data["class_names"][c]) for c in classes))
+    return result

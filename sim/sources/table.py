@@ -1,0 +1,193 @@
+"""Recorded samples in memory, sorted by client, and the ``Source`` behaviour they share.
+
+A recorded source is a frozen dataclass of settings; what it says about clients and samples comes from its
+``Holding``, loaded once per process and shared by equal settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int64, Shaped
+
+from client.data import Client, Samples, Task, check_samples
+from client.errors import DataError
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who the clients are: one (user, device) pair each, ordered by user, then device.
+
+    Args:
+        clients: every client, in the order of its index.
+        devices: every device model that occurs, in the publisher's order.
+        of_user: clients of each user.
+    """
+
+    clients: tuple[Client, ...]
+    devices: tuple[str, ...]
+    of_user: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[int, int]], labels: Sequence[str], devices: Sequence[str]) -> Roster:
+        """The roster of sorted (user code, device code) pairs; users without a pair are left out, ids stay dense.
+
+        Args:
+            pairs: sorted, without repeats; codes index ``labels`` and ``devices``.
+            labels: the publisher's id of each user code.
+            devices: name of each device code.
+        """
+        present = sorted({user for user, _ in pairs})
+        dense = {code: number for number, code in enumerate(present)}
+        clients = tuple(
+            Client(index, dense[user], devices[device], labels[user]) for index, (user, device) in enumerate(pairs)
+        )
+        of_user: list[list[int]] = [[] for _ in present]
+        for client in clients:
+            of_user[client.user].append(client.index)
+        worn = {device for _, device in pairs}
+        names = tuple(name for code, name in enumerate(devices) if code in worn)
+        return cls(clients, names, tuple(map(tuple, of_user)))
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """What a recorded source holds in memory."""
+
+    @property
+    def task(self) -> Task:
+        """What is predicted from what."""
+
+    @property
+    def roster(self) -> Roster:
+        """Who the clients are."""
+
+    def samples(self, index: int) -> Samples:
+        """All samples of one client."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Samples sorted by client; ``start`` has one entry more than there are clients.
+
+    Arrays keep the type they were stored in; a client's samples are converted when they are asked for.
+    """
+
+    task: Task
+    roster: Roster
+    x: np.ndarray
+    y: np.ndarray
+    group: np.ndarray
+    held_out: np.ndarray
+    start: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        x: Shaped[np.ndarray, "n *features"],
+        y: Int[np.ndarray, " n"] | Float[np.ndarray, "n outputs"],
+        user: Int[np.ndarray, " n"],
+        device: Int[np.ndarray, " n"],
+        group: Int[np.ndarray, " n"],
+        labels: Sequence[str],
+        devices: Sequence[str],
+        held_out: Bool[np.ndarray, " n"] | None = None,
+    ) -> Table:
+        """Sort samples by (user, device), keeping the order within a client.
+
+        Args:
+            task: what is predicted from what; gives the shape of one sample.
+            x, y, group, held_out: as in ``client.data.Samples``.
+            user: code of the person, an index into ``labels``.
+            device: code of the device, an index into ``devices``.
+            labels: the publisher's id of each person.
+            devices: name of each device model.
+
+        Raises:
+            DataError: no samples at all.
+        """
+        if len(x) == 0:
+            raise DataError("the data set holds no samples")
+        held_out = np.zeros(len(x), bool) if held_out is None else held_out
+        key = user.astype(np.int64) * len(devices) + device.astype(np.int64)
+        order = np.argsort(key, kind="stable")
+        keys, start = np.unique(key[order], return_index=True)
+        pairs = [divmod(int(k), len(devices)) for k in keys]
+        roster = Roster.of(pairs, labels, devices)
+        bounds = np.append(start, len(x)).astype(np.int64)
+        return cls(task, roster, x[order], y[order], group[order].astype(np.int64), held_out[order], bounds)
+
+    def samples(self, index: int) -> Samples:
+        """All samples of one client, as fresh float32 arrays."""
+        rows = slice(int(self.start[index]), int(self.start[index + 1]))
+        kind = np.int64 if self.task.kind == "classification" else np.float32
+        x = self.x[rows].astype(np.float32).reshape(-1, *self.task.features)
+        return Samples(x, self.y[rows].astype(kind), self.group[rows].copy(), self.held_out[rows].copy())
+
+
+class HeldSource:
+    """The ``Source`` behaviour of everything that keeps a ``Holding``; a subclass says where it comes from."""
+
+    def holding(self) -> Holding:
+        """The data in memory, loaded once per process.
+
+        Raises:
+            DataError: not imported, or damaged.
+        """
+        raise NotImplementedError
+
+    @property
+    def task(self) -> Task:
+        """What is predicted from what."""
+        return self.holding().task
+
+    @property
+    def users(self) -> int:
+        """Number of people."""
+        return len(self.holding().roster.of_user)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device model that occurs."""
+        return self.holding().roster.devices
+
+    def __len__(self) -> int:
+        """Number of clients, one per (user, device) pair that has samples."""
+        return len(self.holding().roster.clients)
+
+    def client(self, index: int) -> Client:
+        """Who a client is."""
+        return self.holding().roster.clients[index]
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+        return self.holding().roster.of_user[user]
+
+    def samples(self, index: int) -> Samples:
+        """All samples of one client.
+
+        Raises:
+            DataError: the samples cannot be used.
+        """
+        holding = self.holding()
+        who = holding.roster.clients[index]
+        return check_samples(holding.samples(index), holding.task, f"user {who.label}, {who.device}")
+
+
+def runs(*columns: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Number the runs of rows over which every column stays the same: bouts of one activity by one person.
+
+    Args:
+        columns: codes, all of the same length n ≥ 1.
+
+    Returns:
+        0, 0, …, 1, 1, …: the run of each row.
+    """
+    change = np.zeros(len(columns[0]), bool)
+    for column in columns:
+        change[1:] |= column[1:] != column[:-1]
+    return np.cumsum(change).astype(np.int64)
