@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.errors import ConfigError
+from client.trees import pick, sub
 from client.wire import (
     ARRAYS,
     CONFIG,
@@ -26,7 +27,6 @@ from client.wire import (
     metric_record,
     read_text,
 )
-from client.trees import pick, sub
 from client.work import Work, trial_from_json, work_from_json
 
 STATE = "state"

@@ -48,6 +48,9 @@ class Registry(Mapping[str, Any]):
             return resolve(name, self.kind)
         raise ConfigError(f"{self.kind}.name", name, f"must be one of {', '.join(self)}, or package.module:Name")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # without importing it, and without the error of an unknown name
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
 

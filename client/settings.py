@@ -12,7 +12,7 @@ import math
 import operator
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from client.errors import ConfigError
 
@@ -132,6 +132,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             except ConfigError as error:
                 errors.append(error.allowed)
         raise ConfigError(where, value, " or ".join(errors))
+    if origin is Literal:
+        options = get_args(hint)
+        if any(type(value) is type(option) and value == option for option in options):
+            return value
+        raise ConfigError(where, value, f"must be one of {', '.join(map(str, options))}")
     if hint is type(None):
         if value is None:
             return None

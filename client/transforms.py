@@ -66,5 +66,5 @@ class Standardise(Transform):
         axes = (0, 2) if pool.ndim == 3 else (0,)
         mean = pool.mean(axes, keepdims=True, dtype=np.float64)
         sd = pool.std(axes, keepdims=True, dtype=np.float64)
-        scaled = (x - mean) / np.where(sd > 1e-6, sd, 1.0)
-        return scaled.astype(np.float32)
+        scaled: np.ndarray = ((x - mean) / np.where(sd > 1e-6, sd, 1.0)).astype(np.float32)
+        return scaled

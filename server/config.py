@@ -1,0 +1,279 @@
+"""One TOML file, validated into typed objects; after this nobody reads a raw table.
+
+A setting is documented where it is declared; ``commented_default`` prints them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from client.episodes import EpisodePlan
+from client.errors import ConfigError
+from client.registry import LEARNERS, SOURCES, TRANSFORMS
+from client.settings import build, plain, setting
+from client.work import WorkSpec
+from strategies.registry import STRATEGIES
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What is run."""
+
+    name: str = setting("run", "name of the run, used for its folder and in reports")
+    seed: int = setting(0, "seed of everything that is drawn", ge=0)
+    rounds: int = setting(50, "federated rounds", ge=0)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Which people are for meta-training, which for choosing, which for the meta-test; always by person."""
+
+    validation: float = setting(0.1, "share of people for meta-validation", ge=0, lt=1)
+    test: float = setting(0.2, "share of people for the meta-test", ge=0, lt=1)
+    validation_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
+    test_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
+    train_devices: tuple[str, ...] = setting((), "device models worn in meta-training (empty: all)")
+    seed: int = setting(0, "seed of the split; independent of the run's", ge=0)
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise ConfigError(
+                "split.test", self.test, f"validation + test must be < 1 (validation = {self.validation})"
+            )
+
+
+SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The meta-test: who is asked, with how many shots, and judged after how many steps."""
+
+    every: int = setting(0, "rounds between meta-tests (0: at the end only)", ge=0)
+    phase: Literal["validation", "test"] = setting(
+        "test", "which held-out people are asked", choices=("validation", "test")
+    )
+    scenarios: tuple[str, ...] = setting(
+        ("new_user",),
+        "known_user: own held-out samples; new_user: held-out people; new_device: held-out people on a device model"
+        " of evaluation.devices; new_device_history: the same after adapting on their old devices",
+        choices=SCENARIOS,
+    )
+    devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")
+    clients: int = setting(100, "held-out clients per scenario at most", ge=1)
+    episodes: int = setting(4, "episodes per client", ge=1)
+    shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
+    query: int = setting(0, "query samples per episode (0: all)", ge=0)
+    steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
+    split: Literal["groups", "samples", "held_out"] = setting(
+        "groups", "what keeps support and query apart, as in [episodes]", choices=("groups", "samples", "held_out")
+    )
+    restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
+    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
+    seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Who calls the clients."""
+
+    name: Literal["cohort", "flower"] = setting(
+        "cohort", "cohort: stacked, fast; flower: Flower's Simulation Runtime", choices=("cohort", "flower")
+    )
+    workers: int = setting(0, "Ray actors of the cohort engine (0: this process)", ge=0)
+    address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
+    chunk: int = setting(50, "clients stacked at once", ge=1)
+    cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
+    timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """What survives a kill."""
+
+    every: int = setting(0, "rounds between checkpoints (0: ten over the run)", ge=0)
+    keep: int = setting(2, "checkpoints kept", ge=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. Sections with a ``name`` choose an entry of a registry; their other keys are its settings."""
+
+    run: RunSettings = setting(RunSettings(), "")
+    source: Mapping[str, Any] = setting({"name": "wearables"}, "")
+    split: SplitSettings = setting(SplitSettings(), "")
+    transform: Mapping[str, Any] = setting({"name": "standardise"}, "")
+    model: Mapping[str, Any] = setting({"name": "cnn1d"}, "")
+    learner: Mapping[str, Any] = setting({"name": "reptile"}, "")
+    episodes: EpisodePlan = setting(EpisodePlan(), "")
+    strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
+    engine: EngineSettings = setting(EngineSettings(), "")
+    evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
+    checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
+
+    def __post_init__(self) -> None:
+        SOURCES.make(self.source)
+        TRANSFORMS.make(self.transform)
+        learner = LEARNERS.make(self.learner)
+        STRATEGIES.make(self.strategy)
+        self._check_adapt(type(learner))
+        if self.evaluation.steps and max(self.evaluation.steps) > 100_000:
+            raise ConfigError("evaluation.steps", list(self.evaluation.steps), "must be ≤ 100000")
+
+    def _check_adapt(self, learner: type) -> None:
+        build(
+            learner,
+            {k: v for k, v in self.learner.items() if k != "name"} | dict(self.evaluation.adapt),
+            "evaluation.adapt",
+        )
+
+    def work(self) -> WorkSpec:
+        """What the clients must know of it."""
+        return WorkSpec(self.run.seed, self.source, self.transform, self.model, self.learner, self.episodes)
+
+    def digest(self) -> str:
+        """A name for what decides the numbers: the configuration without engine and checkpoints."""
+        parts = {k: v for k, v in plain(self).items() if k not in ("engine", "checkpoint")}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def parse(text: str, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """TOML text and ``key=value`` overrides as a raw table, and its ``[methods.NAME]`` tables apart.
+
+    Raises:
+        ConfigError: the text is no TOML, or an override is malformed.
+    """
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError("configuration", text[:40], f"is not valid TOML: {error}") from None
+    methods = table.pop("methods", {})
+    if not isinstance(methods, dict) or not all(isinstance(m, dict) for m in methods.values()):
+        raise ConfigError("methods", methods, "expected tables [methods.NAME]")
+    for override in overrides:
+        merge(table, _override(override))
+    return table, methods
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """``parse`` a file.
+
+    Raises:
+        ConfigError: as ``parse``, or the file cannot be read.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("configuration", str(path), f"cannot be read: {error}") from None
+    return parse(text, overrides)
+
+
+def build_config(table: Mapping[str, Any]) -> Config:
+    """The typed configuration of a raw table.
+
+    Raises:
+        ConfigError: names the key, the value and what is allowed.
+    """
+    return build(Config, table)
+
+
+def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``change`` laid over ``table``, in place; a section whose ``name`` changes starts from that entry's defaults."""
+    for key, value in change.items():
+        held = table.get(key)
+        if isinstance(value, Mapping) and isinstance(held, dict):
+            if "name" in value and value["name"] != held.get("name"):
+                table[key] = dict(value)
+            else:
+                merge(held, value)
+        else:
+            table[key] = dict(value) if isinstance(value, Mapping) else value
+    return table
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """Every setting with its value, defaults included, as plain data."""
+    table: dict[str, Any] = plain(config)
+    registries = {"source": SOURCES, "transform": TRANSFORMS, "learner": LEARNERS, "strategy": STRATEGIES}
+    for key, registry in registries.items():
+        section = getattr(config, key)
+        table[key] = {"name": section["name"], **plain(registry.make(section))}
+    return table
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, eq, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not eq or not all(parts):
+        raise ConfigError("--set", text, "expected section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # a bare word is a string
+    for part in reversed(parts):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
+    """Plain nested tables as TOML."""
+    lines, sections = [], []
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            sections.append(f"\n[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}."))
+        elif value is not None:
+            lines.append(f"{key} = {_toml_value(value)}")
+    return "\n".join(lines) + ("\n" if lines else "") + "".join(sections)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def commented_default() -> str:
+    """The full default configuration, a comment for every key."""
+    config = Config()
+    chosen = {"source": SOURCES, "transform": TRANSFORMS, "learner": LEARNERS, "strategy": STRATEGIES}
+    out = ["# metapulse: every setting with its default. A key left out has the value shown here.\n"]
+    for section in dataclasses.fields(Config):
+        value = getattr(config, section.name)
+        out.append(f"\n[{section.name}]")
+        if section.name in chosen:
+            names = ", ".join(chosen[section.name])
+            out.append(f'name = "{value["name"]}"  # one of {names}, or package.module:Name')
+            value = chosen[section.name].make(value)
+        elif section.name == "model":
+            from client.models.cnn1d import CNN1d
+            from client.registry import MODELS
+
+            out.append(f'name = "{value["name"]}"  # one of {", ".join(MODELS)}, or package.module:Name')
+            value = CNN1d
+        for field in dataclasses.fields(value):
+            if "doc" in field.metadata:
+                out.append(_commented(field, value))
+    return "\n".join(out) + "\n"
+
+
+def _commented(field: dataclasses.Field[Any], value: Any) -> str:
+    default = field.default if isinstance(value, type) else getattr(value, field.name)
+    bounds = [
+        f"{sign} {field.metadata[k]}"
+        for k, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        if field.metadata[k] is not None
+    ]
+    if field.metadata["choices"] is not None:
+        bounds.append("one of " + ", ".join(map(str, field.metadata["choices"])))
+    note = field.metadata["doc"] + (f" ({', '.join(bounds)})" if bounds else "")
+    return f"# {note}\n{field.name} = {_toml_value(plain(default))}"

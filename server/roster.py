@@ -1,0 +1,206 @@
+"""Who can be asked: the directory of clients an engine offers, and the cohorts and test groups drawn from it.
+
+Drawing is by partition id, addressed by (seed, round), never by node ids, which Flower makes up anew for every run. A
+draw from a million clients costs what a draw from a thousand does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from client.data import Client
+from client.errors import ConfigError
+from client.rng import generator
+from server.config import Config
+from server.split import Split
+
+LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
+
+
+class Directory(Protocol):
+    """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
+
+    @property
+    def users(self) -> int:
+        """Number of people."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device model that occurs."""
+
+    def __len__(self) -> int:
+        """Number of clients."""
+
+    def client(self, index: int) -> Client:
+        """Who a client is."""
+
+    def node(self, index: int) -> int:
+        """Where a client is."""
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Draws cohorts and test groups.
+
+    Args:
+        directory: who there is.
+        config: split, evaluation and seeds.
+    """
+
+    directory: Directory
+    config: Config
+
+    @cached_property
+    def split(self) -> Split:
+        """Phase of every person; people named in the configuration are looked up by their published ids."""
+        settings = self.config.split
+        tests = self._by_label("split.test_users", settings.test_users)
+        validations = self._by_label("split.validation_users", settings.validation_users)
+        if both := tests & validations:
+            raise ConfigError("split.test_users", list(settings.test_users), f"{len(both)} are validation users too")
+        return Split(self.directory.users, settings.validation, settings.test, settings.seed, validations, tests)
+
+    def cohort(self, round: int, size: int) -> list[int]:
+        """Partition ids of one round's clients, ascending (``size`` 0: every one)."""
+        eligible = self._train
+        devices = self.train_devices
+        rng = generator(self.config.run.seed, "cohort", round)
+        if eligible is None:
+            if size == 0:
+                raise ConfigError("strategy.cohort", 0, f"must be given for {len(self.directory)} clients")
+            return self._reject(rng, size, lambda c: self._in(c, "train", devices), "strategy.cohort")
+        if size > len(eligible):
+            raise ConfigError("strategy.cohort", size, f"must be ≤ {len(eligible)}, the clients in meta-training")
+        if len(eligible) == 0:
+            raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
+        return sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False).tolist())
+
+    def targets(self, scenario: str) -> list[int]:
+        """Partition ids asked in a scenario, ascending; the same in every round.
+
+        Raises:
+            ConfigError: nobody fits the scenario.
+        """
+        settings = self.config.evaluation
+        phase = "train" if scenario == "known_user" else settings.phase
+        devices = self.test_devices if scenario.startswith("new_device") else self.train_devices
+        rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
+        fits = lambda c: self._in(c, phase, devices)  # noqa: E731
+        if len(self.directory) > LISTED:
+            return self._reject(rng, settings.clients, fits, "evaluation.clients")
+        everyone = [c for c in range(len(self.directory)) if fits(c)]
+        if not everyone:
+            raise ConfigError(
+                "evaluation.scenarios", scenario, f"nobody fits: phase {phase}, devices {', '.join(devices) or 'none'}"
+            )
+        if len(everyone) <= settings.clients:
+            return everyone
+        return sorted(rng.choice(everyone, settings.clients, replace=False).tolist())
+
+    @property
+    def train_devices(self) -> tuple[str, ...]:
+        """Device models of the meta-training population."""
+        return self._known("split.train_devices", self.config.split.train_devices) or self.directory.devices
+
+    @property
+    def test_devices(self) -> tuple[str, ...]:
+        """Device models of the new-device scenarios."""
+        named = self._known("evaluation.devices", self.config.evaluation.devices)
+        return named or tuple(d for d in self.directory.devices if d not in self.train_devices)
+
+    @cached_property
+    def _train(self) -> list[int] | None:
+        """Clients in meta-training; None where there are too many to list."""
+        if len(self.directory) > LISTED:
+            return None
+        devices = self.train_devices
+        return [c for c in range(len(self.directory)) if self._in(c, "train", devices)]
+
+    def _in(self, client: int, phase: str, devices: Collection[str]) -> bool:
+        who = self.directory.client(client)
+        return who.device in devices and self.split.phase(who.user) == phase
+
+    def _reject(self, rng: np.random.Generator, size: int, fits: Callable[[int], bool], key: str) -> list[int]:
+        """``size`` distinct clients that fit, by drawing until there are enough."""
+        chosen: set[int] = set()
+        for _ in range(200):
+            for client in rng.integers(len(self.directory), size=2 * size).tolist():
+                if len(chosen) < size and client not in chosen and fits(client):
+                    chosen.add(client)
+            if len(chosen) == size:
+                return sorted(chosen)
+        raise ConfigError(key, size, f"more than the clients that fit ({len(chosen)} found)")
+
+    def _known(self, key: str, devices: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [d for d in devices if d not in self.directory.devices]
+        if unknown:
+            raise ConfigError(key, unknown, f"must be among {', '.join(self.directory.devices)}")
+        return devices
+
+    def _by_label(self, key: str, labels: tuple[str, ...]) -> frozenset[int]:
+        if not labels:
+            return frozenset()
+        if len(self.directory) > LISTED:
+            raise ConfigError(key, list(labels), f"people can be named in populations up to {LISTED} clients")
+        users = {who.label: who.user for who in map(self.directory.client, range(len(self.directory)))}
+        unknown = [label for label in labels if label not in users]
+        if unknown:
+            raise ConfigError(key, unknown, f"no such people; there are {', '.join(sorted(users)[:30])}")
+        return frozenset(users[label] for label in labels)
+
+
+class View(Grid):
+    """A grid that shows a chosen group of clients and nothing else; messages go through to the real one.
+
+    So a strategy that asks for "all nodes" gets this round's cohort, drawn by address, whatever engine is behind.
+    """
+
+    def __init__(self, grid: Grid, clients: Sequence[int], directory: Directory) -> None:
+        self._grid = grid
+        self._clients = {directory.node(c): c for c in clients}
+
+    def client_of(self, node: int) -> int:
+        """Partition id of a node."""
+        return self._clients[node]
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The chosen nodes."""
+        return list(self._clients)
+
+    def set_run(self, run: Run) -> None:
+        """Passed through."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Passed through."""
+        return self._grid.run
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """The chosen nodes."""
+        return (NodeInfo(node_id=node) for node in self._clients)
+
+    def create_message(self, *args: object, **kwargs: object) -> Message:
+        """Passed through."""
+        return self._grid.create_message(*args, **kwargs)  # type: ignore[arg-type]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Passed through."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Passed through."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Passed through."""
+        return self._grid.send_and_receive(messages, timeout=timeout)

@@ -1,0 +1,133 @@
+"""The adapter between Flower's strategy interface and a pure outer update.
+
+Everything a method needs beyond its settings happens here once: address the nodes, check the replies, aggregate, take
+the outer step, keep its state. A method's own file holds its settings and its paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from client.learners.base import Paper
+from client.rng import generator
+from client.settings import setting
+from client.trees import norm
+from client.wire import ARRAYS, CONFIG, ROUND, decode, encode
+from strategies.aggregate import mean
+from strategies.outer import OuterUpdate, State
+from strategies.replies import Checked, Dropped, check
+from strategies.schedules import outer_rate
+
+
+@dataclass(frozen=True)
+class OuterSettings:
+    """Settings common to all our strategies; each method's file sets its own defaults."""
+
+    paper: ClassVar[Paper]
+
+    cohort: int = setting(10, "clients per round (0: every one)", ge=0)
+    weighting: Literal["samples", "uniform"] = setting(
+        "samples", "weight of a client's update", choices=("samples", "uniform")
+    )
+    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"] = setting(
+        "sgd", "outer optimiser", choices=("sgd", "momentum", "adam", "yogi", "adagrad")
+    )
+    lr: float = setting(1.0, "outer learning rate β (ε for Reptile)", gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = setting(
+        "constant", "how the outer rate moves over the rounds", choices=("constant", "linear", "cosine")
+    )
+    beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1)
+    beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1)
+    tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0)
+    l2: float = setting(0.0, "λ of the regularised outer objective λ‖θ‖²", ge=0)
+    min_replies: int = setting(1, "usable replies below which a round changes nothing", ge=1)
+
+
+class OuterStrategy(Strategy):
+    """A genuine Flower strategy around an ``OuterUpdate``.
+
+    Args:
+        settings: of the method.
+        rounds: how many rounds there will be, for the schedule.
+        seed: addresses the sampling of nodes where the grid shows more than a cohort.
+        on_drop: told (round, dropped clients) when replies are refused.
+    """
+
+    def __init__(
+        self,
+        settings: OuterSettings,
+        rounds: int = 1,
+        seed: int = 0,
+        on_drop: Callable[[int, list[Dropped]], None] | None = None,
+    ) -> None:
+        self.settings, self.rounds, self.seed = settings, rounds, seed
+        self.update = OuterUpdate(settings.outer, settings.beta1, settings.beta2, settings.tau, settings.l2)
+        self.state: State = {}
+        self._on_drop = on_drop or (lambda round, dropped: None)
+        self._asked: dict[int, int] = {}
+        self._theta: dict[str, Tensor] = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One instruction for each node of the cohort, all sharing one content."""
+        nodes = sorted(grid.get_node_ids())
+        size = self.settings.cohort
+        if 0 < size < len(nodes):
+            rng = generator(self.seed, "cohort", server_round)
+            nodes = sorted(nodes[i] for i in rng.choice(len(nodes), size, replace=False))
+        # A grid that knows partition ids says so; otherwise the node id is the best name there is.
+        client_of = getattr(grid, "client_of", lambda node: node)
+        self._asked = {node: client_of(node) for node in nodes}
+        self._theta = decode(arrays)
+        config[ROUND] = server_round
+        content = RecordDict({ARRAYS: arrays, CONFIG: config})
+        return [Message(content, node, MessageType.TRAIN) for node in nodes]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Check, average, take the outer step."""
+        checked = check(replies, self._theta, self._asked)
+        if checked.dropped:
+            self._on_drop(server_round, checked.dropped)
+        if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:
+            return None, self._metrics(checked, 0.0)
+        weight = checked.stack.weight
+        aggregate = mean(
+            checked.stack.update, weight if self.settings.weighting == "samples" else torch.ones_like(weight)
+        )
+        if not self.state:
+            self.state = self.update.init(self._theta)
+        lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
+        theta, self.state = self.update.apply(self.state, self._theta, aggregate, lr)
+        return encode(theta), self._metrics(checked, float(norm(aggregate)))
+
+    def _metrics(self, checked: Checked, update_norm: float) -> MetricRecord:
+        stack = checked.stack
+        record = MetricRecord({"clients": len(stack.clients) if stack else 0, "dropped": len(checked.dropped)})
+        record["update-norm"] = update_norm
+        for name, values in (stack.metrics if stack else {}).items():
+            record[name] = float(values.double().mean())
+        return record
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Nothing: the meta-test on held-out people is the server's (``server.metatest``)."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing to aggregate."""
+        return None
+
+    def summary(self) -> None:
+        """Nothing is logged: the run folder holds the resolved configuration."""

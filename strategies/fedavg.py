@@ -1,0 +1,17 @@
+"""FedAvg (McMahan et al. 2017): θ ← Σ n_i φ_i / Σ n_i, that is an outer step of rate 1 along the weighted mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from client.learners.base import Paper
+from client.learners.fedavg import FedAvg as FedAvgLearner
+from strategies.base import OuterSettings
+
+
+@dataclass(frozen=True)
+class FedAvg(OuterSettings):
+    """Weighted by samples, outer SGD of rate 1. With another outer optimiser it is FedOpt (Reddi et al. 2021)."""
+
+    paper: ClassVar[Paper] = FedAvgLearner.paper

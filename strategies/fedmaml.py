@@ -1,0 +1,35 @@
+"""FedMAML: an outer optimiser over the clients' query gradients (Chen et al. 2018, FedMeta).
+
+Serves every learner that reports a gradient or a pseudo-gradient: FOMAML, MAML, Meta-SGD, ANIL, Per-FedAvg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from client.learners.base import Paper
+from client.settings import setting
+from strategies.base import OuterSettings
+
+
+@dataclass(frozen=True)
+class FedMAML(OuterSettings):
+    """Uniform weights and Adam, as MAML's outer loop."""
+
+    paper: ClassVar[Paper] = Paper(
+        "chen2018fedmeta",
+        "Chen, Luo, Dong, Li and He",
+        2018,
+        "Federated Meta-Learning with Fast Convergence and Efficient Communication",
+        "1802.07876",
+        "Algorithm 1",
+    )
+
+    weighting: Literal["samples", "uniform"] = setting(
+        "uniform", "weight of a client's update", choices=("samples", "uniform")
+    )
+    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"] = setting(
+        "adam", "outer optimiser", choices=("sgd", "momentum", "adam", "yogi", "adagrad")
+    )
+    lr: float = setting(0.001, "outer learning rate β", gt=0)

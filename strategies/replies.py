@@ -1,0 +1,190 @@
+"""Replies of a round: checked one by one when they come as messages, or as one stack when the engine has one.
+
+A reply is hostile until checked: keys, shapes, dtypes, finite values, a sane weight, a sane size, and a sender that
+was asked and has not answered before. An offender is dropped, named and counted; the round goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import torch
+from flwr.app import Message
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from client.errors import ReplyError
+from client.trees import Params, Stacked
+from client.wire import ARRAYS, EXAMPLES, METRICS, decode_like
+
+MAX_WEIGHT = 1e7  # samples one client may claim
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A client that did not count in a round, and why.
+
+    Args:
+        client: partition id; −1 where nobody knows who it was.
+        reason: one line.
+    """
+
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Updates of a round as one stack, ordered by partition id.
+
+    Args:
+        clients: partition ids, ascending.
+        update: (clients, *shape) per name of θ.
+        weight: samples behind each update, (clients,), > 0.
+        metrics: (clients,) each.
+    """
+
+    clients: list[int]
+    update: Stacked
+    weight: Float[Tensor, " clients"]
+    metrics: Mapping[str, Float[Tensor, " clients"]]
+
+
+class Replies(Sequence[Message]):
+    """Replies of an engine that holds them stacked: messages to whoever looks at one, a stack to whoever asks for it.
+
+    Args:
+        stack: the updates that arrived, before any check.
+        failures: clients that failed by themselves.
+        message: makes the ordinary message of one position: first the stack's clients, then the failures.
+    """
+
+    def __init__(self, stack: Stack | None, failures: Sequence[Dropped], message: Callable[[int], Message]) -> None:
+        self.stack, self.failures, self._message = stack, failures, message
+        self._made: dict[int, Message] = {}
+
+    def __len__(self) -> int:
+        return (len(self.stack.clients) if self.stack else 0) + len(self.failures)
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index not in self._made:
+            self._made[index] = self._message(index)
+        return self._made[index]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is left of a round's replies after the checks."""
+
+    stack: Stack | None
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -> Checked:
+    """Separate the replies that may count from those that may not.
+
+    Args:
+        replies: as an engine returned them.
+        theta: θ; every update must have its names, shapes and dtypes.
+        asked: node id → partition id of those who were asked.
+
+    Returns:
+        The accepted updates in order of partition id, and who was dropped and why; a node that was asked and is not
+        heard of is dropped as "no reply".
+    """
+    if isinstance(replies, Replies):
+        return _check_stack(replies, theta)
+    accepted: dict[int, tuple[dict[str, Tensor], float, dict[str, float]]] = {}
+    dropped: list[Dropped] = []
+    heard: set[int] = set()
+    for reply in replies:
+        client = asked.get(reply.metadata.src_node_id, -1)
+        try:
+            if client < 0:
+                raise ReplyError(f"node {reply.metadata.src_node_id} was not asked")
+            if client in heard:
+                raise ReplyError("a second reply; the first one counts")
+            heard.add(client)
+            accepted[client] = read_reply(reply, theta)
+        except ReplyError as error:
+            dropped.append(Dropped(client, str(error)))
+    dropped += [Dropped(client, "no reply") for client in asked.values() if client not in heard]
+    if not accepted:
+        return Checked(None, dropped)
+    clients = sorted(accepted)
+    parts = [accepted[c] for c in clients]
+    update = {name: torch.stack([p[0][name] for p in parts]) for name in theta}
+    shared = set.intersection(*(set(p[2]) for p in parts))
+    metrics = {name: torch.tensor([p[2][name] for p in parts]) for name in sorted(shared)}
+    return Checked(Stack(clients, update, torch.tensor([p[1] for p in parts]), metrics), dropped)
+
+
+def read_reply(reply: Message, theta: Params) -> tuple[dict[str, Tensor], float, dict[str, float]]:
+    """Update, weight and metrics of one message.
+
+    Raises:
+        ReplyError: what is wrong with it, in one line.
+    """
+    if reply.has_error():
+        raise ReplyError(_first_line(reply.error.reason))
+    records = reply.content
+    if list(records.array_records) != [ARRAYS] or list(records.metric_records) != [METRICS]:
+        raise ReplyError("a reply has one array record 'arrays' and one metric record 'metrics'")
+    update = decode_like(records.array_records[ARRAYS], theta)
+    numbers = records.metric_records[METRICS]
+    weight = numbers.get(EXAMPLES)
+    if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= MAX_WEIGHT:
+        raise ReplyError(f"{EXAMPLES} = {weight!r}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}")
+    metrics = {k: float(v) for k, v in numbers.items() if k != EXAMPLES and isinstance(v, (int, float))}
+    return update, float(weight), metrics
+
+
+def _check_stack(replies: Replies, theta: Params) -> Checked:
+    """The same checks on a whole stack; its names and shapes come from our own engine, its values from clients."""
+    dropped = list(replies.failures)
+    stack = replies.stack
+    if stack is None:
+        return Checked(None, dropped)
+    finite = torch.stack([torch.isfinite(u.flatten(1)).all(1) for u in stack.update.values()]).all(0)
+    sane = torch.isfinite(stack.weight) & (stack.weight > 0) & (stack.weight <= MAX_WEIGHT)
+    good: Bool[Tensor, " clients"] = finite & sane
+    for i in torch.nonzero(~good).flatten().tolist():
+        reason = (
+            "update holds NaN or infinity"
+            if not finite[i]
+            else f"{EXAMPLES} = {stack.weight[i].item()!r}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}"
+        )
+        dropped.append(Dropped(stack.clients[i], reason))
+    if good.all():
+        return Checked(stack, dropped)
+    keep = torch.nonzero(good).flatten()
+    if len(keep) == 0:
+        return Checked(None, dropped)
+    return Checked(
+        Stack(
+            [stack.clients[i] for i in keep.tolist()],
+            {name: u[keep] for name, u in stack.update.items()},
+            stack.weight[keep],
+            {name: m[keep] for name, m in stack.metrics.items()},
+        ),
+        dropped,
+    )
+
+
+def _first_line(text: str | None) -> str:
+    """The most telling line of an error reply: the last one of a traceback."""
+    lines = [line for line in (text or "").splitlines() if line.strip()]
+    return lines[-1].strip()[:500] if lines else "the client failed without saying why"
