@@ -16,60 +16,82 @@ from client.errors import ConfigError
 from client.models.base import Model
 from client.registry import resolve
 from client.settings import setting
-from client.trees import Stacked
+from client.trees import Stacked, pick
 
 
 @dataclass(frozen=True)
 class TorchModule(Model):
     """A module that maps (samples, *features) to (samples, outputs).
 
-    It runs in evaluation mode, so dropout is off. Layers that keep running statistics over samples (batch-norm) are
-    refused: the statistics would mix people, and are not parameters that an update could carry.
+    It runs in evaluation mode, so dropout is off. Layers that mix the samples of a batch or keep statistics of them
+    (batch-norm) are refused: padding would count, and statistics are no parameters that an update could carry.
     """
 
     factory: str = setting("torch.nn:Identity", "dotted reference of the module's class or a function that makes it")
     options: Mapping[str, Any] = setting({}, "keyword arguments for the factory")
     head_names: tuple[str, ...] = setting((), "parameters of the last layer (empty: the last module that has any)")
 
+    def _make(self) -> nn.Module:
+        """A fresh module, or the reason why it cannot serve.
+
+        Raises:
+            ConfigError: the factory cannot be called so, or makes what is not a module, has no parameters, or mixes
+                the samples of a batch.
+        """
+        try:
+            made = resolve(self.factory, "model.factory")(**self.options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError("model.options", dict(self.options), f"{self.factory} refuses them ({error})") from None
+        if not isinstance(made, nn.Module):
+            raise ConfigError("model.factory", self.factory, "must make a torch.nn.Module")
+        if not any(True for _ in made.parameters()):
+            raise ConfigError("model.factory", self.factory, "has no parameters to learn")
+        for name, part in made.named_modules():
+            statistics = getattr(part, "running_mean", None) is not None
+            if statistics or isinstance(part, nn.modules.batchnorm._BatchNorm):
+                raise ConfigError("model.factory", self.factory, f"mixes samples ({name}: {part}); use group norm")
+        return made.eval()
+
     @cached_property
     def module(self) -> nn.Module:
         """The module that is called with other parameters in place of its own."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            made = resolve(self.factory, "model.factory")(**self.options)
-        if not isinstance(made, nn.Module):
-            raise ConfigError("model.factory", self.factory, "must make a torch.nn.Module")
-        for name, _ in made.named_buffers():
-            if name.rsplit(".", 1)[-1] in ("running_mean", "running_var", "num_batches_tracked"):
-                raise ConfigError("model.factory", self.factory, f"keeps running statistics ({name}); use group norm")
-        return made.eval()
+            return self._make()
 
     @property
     def head(self) -> frozenset[str]:
         """``head_names``, or the parameters of the last module that owns some."""
-        if self.head_names:
-            unknown = set(self.head_names) - {name for name, _ in self.module.named_parameters()}
-            if unknown:
-                raise ConfigError("model.head_names", sorted(unknown), "no such parameters in the module")
-            return frozenset(self.head_names)
-        last = [name.rpartition(".")[0] for name, _ in self.module.named_parameters()][-1]
-        return frozenset(name for name, _ in self.module.named_parameters() if name.rpartition(".")[0] == last)
+        names = [name for name, _ in self.module.named_parameters()]
+        if not self.head_names:
+            last = names[-1].rpartition(".")[0]
+            return frozenset(name for name in names if name.rpartition(".")[0] == last)
+        unknown = sorted(set(self.head_names) - set(names))
+        if unknown:
+            raise ConfigError("model.head_names", unknown, f"not in the module (it has {', '.join(names)})")
+        return frozenset(self.head_names)
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """The module's own initialisation, under a seed drawn from ``rng``."""
         with torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**63)))
-            made = resolve(self.factory, "model.factory")(**self.options)
+            made = self._make()
         return {name: p.detach().clone() for name, p in made.named_parameters()}
 
     def predict(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """The module under each client's parameters."""
+        module = self.module  # made here: inside vmap its initialisation could not draw
 
         def call(own: dict[str, Tensor], inputs: Tensor) -> Tensor:
-            out: Tensor = torch.func.functional_call(self.module, own, (inputs,))
+            out: Tensor = torch.func.functional_call(module, own, (inputs,))
             return out
 
-        outputs: Tensor = torch.func.vmap(call)(dict(params), x)
+        try:
+            outputs: Tensor = torch.func.vmap(call)(dict(params), x)
+        except RuntimeError as error:  # torch cannot batch its own recurrent layers: one client after another
+            if "batching rule not implemented" not in str(error).lower():
+                raise
+            outputs = torch.stack([call(pick(params, i), own) for i, own in enumerate(x)])
         return outputs
