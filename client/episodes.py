@@ -85,7 +85,7 @@ class EpisodePlan:
         return Cut(rows, rows[:0], rows)
 
     def training(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
-        """An episode for the outer update; never touches held-out samples.
+        """An episode for the outer update; with ``held_out``, the publisher's test samples are on neither side.
 
         Raises:
             DataError: the client's samples cannot be cut so (one group only, too few samples).
