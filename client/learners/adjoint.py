@@ -25,7 +25,7 @@ from client.trees import Params, Stacked, add, mul, sub
 
 @dataclass(frozen=True)
 class OuterGradient:
-    """dL_query/dθ and dL_query/dα per client, and the query loss before and after adaptation."""
+    """dL_query/dθ and dL_query/dα per client, and the query loss after adaptation."""
 
     theta: dict[str, Tensor]
     rates: dict[str, Tensor]
