@@ -56,5 +56,5 @@ class FedAvg(LocalSGD):
         keys: Keys,
         start: Stacked | None = None,
     ) -> Iterator[Stacked]:
-        """φ_k = θ for every k: the global model does not adapt."""
-        return repeat(self.start(meta, len(keys.clients)))
+        """φ_k = φ₀ for every k: the global model does not adapt."""
+        return repeat(self.start(meta, len(keys.clients)) if start is None else start)
