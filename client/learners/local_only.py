@@ -14,7 +14,7 @@ from client.episodes import Episode
 from client.learners.base import Learner, Paper, Report
 from client.models.base import Model
 from client.rng import Keys
-from client.trees import Params, Stacked, stack, zeros_like
+from client.trees import Params, Stacked, zeros_like
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class LocalOnly(Learner):
     local: ClassVar[bool] = True
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
-        """A zero update: θ never moves."""
-        counts = episode.pooled.counts
-        loss = torch.zeros_like(counts)
-        return Report(zeros_like(stack(meta, len(keys.clients))), counts, state, {"loss": loss})
+        """A zero update: θ never moves; the loss is that at θ."""
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        with torch.no_grad():
+            loss = model.loss(theta, samples)
+        return Report(zeros_like(theta), samples.counts, state, {"loss": loss})
