@@ -80,13 +80,15 @@ class MetaSGD(Learner):
         phi = self.start(meta, len(keys.clients)) if start is None else dict(start)
         yield phi
         for k, batch in enumerate(minibatches(support, self.batch_size, keys, "adapt")):
-            before, grads = model.value_and_grad(phi, batch)
-            step = sub(phi, mul(rates, grads))
-            if k >= self.inner_steps:
-                better = model.loss(step, batch) <= before  # False for NaN
-                step = {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
-            phi = step
+            step = sub(phi, mul(rates, model.grad(phi, batch)))
+            phi = self._unless_worse(model, phi, step, support) if k >= self.inner_steps else step
             yield phi
+
+    def _unless_worse(self, model: Model, phi: Stacked, step: Stacked, support: Batch) -> dict[str, Tensor]:
+        """The step of every client whose loss on its whole support set does not rise; the others stay."""
+        with torch.no_grad():
+            better = model.loss(step, support) <= model.loss(phi, support)  # False for NaN
+        return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
