@@ -17,7 +17,7 @@ from typing import Any, Literal
 from client.episodes import EpisodePlan
 from client.errors import ConfigError
 from client.registry import LEARNERS, SOURCES, TRANSFORMS
-from client.settings import build, plain, setting
+from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
 from strategies.registry import STRATEGIES
 
@@ -260,9 +260,7 @@ def commented_default() -> str:
 
             out.append(f'name = "{value["name"]}"  # one of {", ".join(MODELS)}, or package.module:Name')
             value = CNN1d
-        for field in dataclasses.fields(value):
-            if "doc" in field.metadata:
-                out.append(_commented(field, value))
+        out += [_commented(field, value) for field in dataclasses.fields(value) if is_setting(field)]
     return "\n".join(out) + "\n"
 
 

@@ -94,7 +94,10 @@ class Roster:
         phase = "train" if scenario == "known_user" else settings.phase
         devices = self.test_devices if scenario.startswith("new_device") else self.train_devices
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
-        fits = lambda c: self._in(c, phase, devices)  # noqa: E731
+
+        def fits(client: int) -> bool:
+            return self._in(client, phase, devices)
+
         if len(self.directory) > LISTED:
             return self._reject(rng, settings.clients, fits, "evaluation.clients")
         everyone = [c for c in range(len(self.directory)) if fits(c)]

@@ -62,7 +62,7 @@ class Split:
     test_users: Collection[int] = field(default=frozenset())
 
     def phase(self, user: int) -> str:
-        """ "train", "validation" or "test"."""
+        """One of "train", "validation", "test"."""
         if user in self.test_users:
             return "test"
         if user in self.validation_users:

@@ -139,7 +139,7 @@ def read_reply(reply: Message, theta: Params) -> tuple[dict[str, Tensor], float,
         ReplyError: what is wrong with it, in one line.
     """
     if reply.has_error():
-        raise ReplyError(_first_line(reply.error.reason))
+        raise ReplyError(first_line(reply.error.reason))
     records = reply.content
     if list(records.array_records) != [ARRAYS] or list(records.metric_records) != [METRICS]:
         raise ReplyError("a reply has one array record 'arrays' and one metric record 'metrics'")
@@ -184,7 +184,7 @@ def _check_stack(replies: Replies, theta: Params) -> Checked:
     )
 
 
-def _first_line(text: str | None) -> str:
+def first_line(text: str | None) -> str:
     """The most telling line of an error reply: the last one of a traceback."""
     lines = [line for line in (text or "").splitlines() if line.strip()]
     return lines[-1].strip()[:500] if lines else "the client failed without saying why"

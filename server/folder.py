@@ -1,0 +1,231 @@
+"""A run is a folder that another program can read.
+
+config.json           every setting with its value, and the digest of those that decide the numbers
+environment.json      versions, platform, git commit
+events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
+metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
+summary.json          spread over clients of every meta-test, and the digest of θ
+checkpoints/000010/   theta.safetensors, outer.safetensors, state.json: whole or not there
+report.html           learning and adaptation curves, written by ``metapulse report``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from client.errors import RunError
+from client.trees import Params
+from server.files import finite, read_json, write_atomic, write_json
+from server.metatest import Row
+
+SCHEMA = pa.schema(
+    [
+        ("round", pa.int64()),
+        ("phase", pa.string()),
+        ("scenario", pa.string()),
+        ("client", pa.int64()),
+        ("user", pa.string()),
+        ("device", pa.string()),
+        ("shots", pa.int64()),
+        ("step", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a run stood after a round.
+
+    Args:
+        round: the last finished round.
+        theta: θ.
+        outer: state of the outer update.
+        rows: meta-test rows so far.
+        dropped: replies refused so far.
+    """
+
+    round: int
+    theta: Params
+    outer: Params
+    rows: list[Row]
+    dropped: int
+
+
+class RunFolder:
+    """Reads and writes one run's folder; every write is atomic or an appended line.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, config: Mapping[str, Any], digest: str) -> None:
+        """Make the folder with its configuration and environment.
+
+        Raises:
+            RunError: the folder holds a run already, or cannot be written.
+        """
+        if (self.path / "config.json").exists():
+            raise RunError(f"{self.path} holds a run already; choose another folder, or resume it")
+        try:
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
+        write_json(self.path / "environment.json", environment())
+        write_atomic(self.path / "events.jsonl", b"")
+        write_json(self.path / "config.json", {"digest": digest, "config": config})
+
+    def config(self) -> tuple[dict[str, Any], str]:
+        """The resolved configuration and its digest."""
+        saved = read_json(self.path / "config.json")
+        try:
+            return saved["config"], saved["digest"]
+        except (KeyError, TypeError):
+            raise RunError(f"{self.path / 'config.json'} is not a run's configuration") from None
+
+    def event(self, round: int, kind: str, **facts: Any) -> None:
+        """Append one line to the event log."""
+        line = json.dumps(finite({"round": round, "kind": kind, **facts, "time": time.time()}), allow_nan=False)
+        try:
+            with (self.path / "events.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / 'events.jsonl'}: {error.strerror or error}") from None
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events; a last line cut short by a crash is left out."""
+        out = []
+        for line in (self.path / "events.jsonl").read_text(encoding="utf-8").splitlines():
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                break
+        return out
+
+    def write_metrics(self, rows: Sequence[Row]) -> None:
+        """Replace metrics.parquet."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), sink)
+        write_atomic(self.path / "metrics.parquet", sink.getvalue().to_pybytes())
+
+    def metrics(self) -> list[Row]:
+        """All rows of metrics.parquet.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        try:
+            rows: list[Row] = pq.read_table(self.path / "metrics.parquet", schema=SCHEMA).to_pylist()
+            return rows
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {error}") from None
+
+    def save(self, snapshot: Snapshot, keep: int) -> None:
+        """Write a checkpoint, then forget all but the last ``keep``."""
+        self.write_metrics(snapshot.rows)
+        events = self.path / "events.jsonl"
+        with events.open("rb") as stream:
+            os.fsync(stream.fileno())
+        final = self.path / "checkpoints" / f"{snapshot.round:06d}"
+        temporary = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
+        write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
+        state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
+        write_json(temporary / "state.json", state)
+        temporary.replace(final)
+        for old in self.checkpoints()[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def checkpoints(self) -> list[Path]:
+        """Finished checkpoints, oldest first."""
+        folder = self.path / "checkpoints"
+        return sorted(p for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+
+    def last(self) -> Snapshot | None:
+        """The newest checkpoint, with the event log and the metrics cut back to it; None if there is none.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        found = self.checkpoints()
+        if not found:
+            write_atomic(self.path / "events.jsonl", b"")
+            return None
+        state = read_json(found[-1] / "state.json")
+        try:
+            theta = load_tensors((found[-1] / "theta.safetensors").read_bytes())
+            outer = load_tensors((found[-1] / "outer.safetensors").read_bytes())
+            events = (self.path / "events.jsonl").read_bytes()[: state["events"]]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise RunError(f"checkpoint {found[-1]} is damaged: {error}") from None
+        write_atomic(self.path / "events.jsonl", events)
+        rows = [row for row in self.metrics() if row["round"] <= state["round"]]
+        return Snapshot(state["round"], theta, outer, rows, state["dropped"])
+
+
+def _owned(params: Params) -> dict[str, Tensor]:
+    return {name: p.detach().contiguous().clone() for name, p in params.items()}
+
+
+def digest(theta: Params) -> str:
+    """A name for the bits of θ."""
+    return blake2b(save_tensors(_owned(theta)), digest_size=16).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on."""
+    names = ("metapulse", "flwr", "ray", "torch", "numpy", "safetensors", "pyarrow")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "torch_threads": torch.get_num_threads(),
+        "git": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,174 @@
+"""The meta-test: the personalisation question, put to held-out people.
+
+Every target gets K shots of its own and reports, per episode, its score before adaptation and after each step asked
+for. Scores stay per client; only the summary averages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from client.episodes import EpisodePlan
+from client.errors import ReplyError
+from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, ROUND, TRIAL, WORK
+from client.work import Trial, to_json
+from server.config import Config
+from server.roster import Roster, View
+from server.statistics import HIGHER_IS_BETTER, spread
+from strategies.replies import Dropped, first_line
+
+#: One line of metrics.parquet.
+Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MetaTest:
+    """Asks every scenario at every number of shots.
+
+    Args:
+        config: of the run.
+        roster: who is held out.
+        grid: where they are.
+    """
+
+    config: Config
+    roster: Roster
+    grid: Grid
+
+    def due(self, round: int) -> bool:
+        """Whether a round ends with a meta-test: every so many rounds, and always the last."""
+        every = self.config.evaluation.every
+        return round == self.config.run.rounds or (every > 0 and round % every == 0)
+
+    def ask(self, round: int, arrays: ArrayRecord) -> tuple[list[Row], list[Dropped]]:
+        """Rows of all scenarios and shots, in a fixed order, and who could not answer."""
+        rows: list[Row] = []
+        dropped: list[Dropped] = []
+        for scenario in self.config.evaluation.scenarios:
+            clients = self.roster.targets(scenario)
+            view = View(self.grid, clients, self.roster.directory)
+            for shots in self.config.evaluation.shots:
+                trial = self._trial(scenario, shots)
+                config = ConfigRecord({ROUND: round, WORK: to_json(self.config.work()), TRIAL: to_json(trial)})
+                content = RecordDict({ARRAYS: arrays, CONFIG: config})
+                messages = [Message(content, node, MessageType.EVALUATE) for node in view.get_node_ids()]
+                replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+                answers, refused = _answers(replies, view, set(clients), trial)
+                dropped += refused
+                for client in sorted(answers):
+                    rows += self._rows(round, scenario, shots, client, answers[client], trial)
+        return rows, dropped
+
+    def _trial(self, scenario: str, shots: int) -> Trial:
+        e = self.config.evaluation
+        return Trial(
+            name=scenario.removesuffix("_history"),  # the same episodes with and without history
+            plan=EpisodePlan(e.split, shots, e.query),
+            steps=tuple(sorted(set(e.steps))),
+            episodes=e.episodes,
+            seed=e.seed,
+            adapt=e.adapt,
+            restrict=e.restrict,
+            history=self.roster.train_devices if scenario.endswith("_history") else (),
+            history_steps=e.history_steps,
+        )
+
+    def _rows(
+        self, round: int, scenario: str, shots: int, client: int, answer: dict[str, np.ndarray], trial: Trial
+    ) -> Iterator[Row]:
+        who = self.roster.directory.client(client)
+        for metric, values in answer.items():
+            for step, value in zip(trial.steps, values.mean(0), strict=True):
+                yield {
+                    "round": round,
+                    "phase": self.config.evaluation.phase,
+                    "scenario": scenario,
+                    "client": client,
+                    "user": who.label,
+                    "device": who.device,
+                    "shots": shots,
+                    "step": step,
+                    "metric": metric,
+                    "value": float(value),
+                }
+
+
+def _answers(
+    replies: Iterable[Message], view: View, asked: set[int], trial: Trial
+) -> tuple[dict[int, dict[str, np.ndarray]], list[Dropped]]:
+    """Scores (episodes, steps) per metric and client, and who gave none that could be used."""
+    answers: dict[int, dict[str, np.ndarray]] = {}
+    dropped: list[Dropped] = []
+    nodes = set(view.get_node_ids())
+    for reply in replies:
+        node = reply.metadata.src_node_id
+        client = view.client_of(node) if node in nodes else -1
+        try:
+            if client < 0 or client in answers:
+                raise ReplyError(f"node {node} was not asked, or answers a second time")
+            answers[client] = _read_scores(reply, trial)
+        except ReplyError as error:
+            dropped.append(Dropped(client, str(error)))
+    known = set(answers) | {d.client for d in dropped}
+    return answers, dropped + [Dropped(client, "no reply") for client in sorted(asked - known)]
+
+
+def _read_scores(reply: Message, trial: Trial) -> dict[str, np.ndarray]:
+    if reply.has_error():
+        raise ReplyError(first_line(reply.error.reason))
+    records = reply.content.metric_records
+    if list(records) != [METRICS]:
+        raise ReplyError("a meta-test reply has one metric record 'metrics'")
+    size = trial.episodes * len(trial.steps)
+    scores = {}
+    for name, values in records[METRICS].items():
+        if name == EXAMPLES:
+            continue
+        if not isinstance(values, list) or len(values) != size or len(name) > 64:
+            raise ReplyError(f"metric {name[:64]!r} must be a list of {size} numbers")
+        scores[name] = np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps))
+    if not scores or len(scores) > 16:
+        raise ReplyError(f"{len(scores)} metrics; 1 to 16 are allowed")
+    return scores
+
+
+def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """One entry per (round, scenario, shots, step, metric): the spread over clients."""
+    groups: dict[tuple[Any, ...], list[tuple[float, str]]] = {}
+    for row in rows:
+        key = tuple(row[k] for k in ("round", "phase", "scenario", "shots", "step", "metric"))
+        groups.setdefault(key, []).append((row["value"], row["user"]))
+    out = []
+    for (round_, phase, scenario, shots, step, metric), members in sorted(
+        groups.items(), key=lambda g: json.dumps(g[0])
+    ):
+        names = {user: i for i, user in enumerate(sorted({user for _, user in members}))}
+        values = np.array([value for value, _ in members])
+        users = np.array([names[user] for _, user in members], dtype=np.int64)
+        numbers = asdict(spread(values, users, metric in HIGHER_IS_BETTER))
+        out.append(
+            {"round": round_, "phase": phase, "scenario": scenario, "shots": shots, "step": step, "metric": metric}
+            | numbers
+        )
+    return out
+
+
+def headline(rows: list[Row]) -> float | None:
+    """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
+    if not rows:
+        return None
+    first = rows[0]
+    metric = "balanced_accuracy" if any(r["metric"] == "balanced_accuracy" for r in rows) else first["metric"]
+    step = max(r["step"] for r in rows)
+    same = ("scenario", "shots")
+    chosen = [
+        r["value"] for r in rows if all(r[k] == first[k] for k in same) and r["metric"] == metric and r["step"] == step
+    ]
+    return float(np.mean(chosen)) if chosen else None

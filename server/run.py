@@ -1,0 +1,209 @@
+"""The round loop: sample, send, aggregate, meta-test, checkpoint; from any round, to the same bits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from client.errors import ConfigError, EngineError, RunError
+from client.rng import generator
+from client.trees import Params
+from client.wire import WORK, decode, encode
+from client.work import Work, to_json
+from server.config import Config, resolved
+from server.files import write_json
+from server.folder import RunFolder, Snapshot, digest
+from server.metatest import MetaTest, Row, headline, summarise
+from server.roster import Directory, Roster, View
+from strategies.base import OuterStrategy
+from strategies.registry import STRATEGIES, make_strategy
+from strategies.replies import Dropped
+from strategies.stock import StockStrategy
+
+
+class Progress(Protocol):
+    """Told how a run goes; decides nothing."""
+
+    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+        """A round is over."""
+
+    def score(self, round: int, value: float | None) -> None:
+        """A meta-test is over; its headline."""
+
+
+class Silence:
+    """Progress for nobody."""
+
+    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+        """Nothing."""
+
+    def score(self, round: int, value: float | None) -> None:
+        """Nothing."""
+
+
+class Run:
+    """One run on one grid.
+
+    Args:
+        config: what to do.
+        grid: where the clients are.
+        directory: who they are.
+        path: the run's folder.
+        progress: told how it goes.
+    """
+
+    def __init__(
+        self, config: Config, grid: Grid, directory: Directory, path: Path, progress: Progress | None = None
+    ) -> None:
+        self.config, self.grid, self.folder = config, grid, RunFolder(path)
+        self.roster = Roster(directory, config)
+        self.metatest = MetaTest(config, self.roster, grid)
+        self.progress: Progress = progress or Silence()
+        self.strategy: Strategy = make_strategy(config.strategy, config.run.rounds, config.run.seed, self._drop)
+        self.cohort: int = STRATEGIES.make(config.strategy).cohort
+        self.rows: list[Row] = []
+        self.dropped = 0
+        self._work = to_json(config.work())
+
+    def start(self) -> dict[str, Any]:
+        """Begin a new run in an empty folder; returns its summary."""
+        self._check()
+        self.folder.create(resolved(self.config), self.config.digest())
+        theta = Work(self.config.work()).init()
+        self._save(0, theta)
+        return self._loop(0, theta)
+
+    def resume(self) -> dict[str, Any]:
+        """Go on from the last checkpoint; returns the summary, the same as if nothing had happened.
+
+        Raises:
+            RunError: the folder belongs to another configuration, or a checkpoint is damaged.
+        """
+        if self.folder.config()[1] != self.config.digest():
+            raise RunError(f"{self.folder.path} was made with another configuration")
+        self._check()
+        last = self.folder.last()
+        if last is None:
+            theta = Work(self.config.work()).init()
+            self._save(0, theta)
+            return self._loop(0, theta)
+        self.rows, self.dropped = last.rows, last.dropped
+        self._load_outer(last.outer)
+        return self._loop(last.round, last.theta)
+
+    def _check(self) -> None:
+        """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
+        Work(self.config.work()).names  # noqa: B018 (builds the model)
+        self.roster.cohort(1, self.cohort)
+        for scenario in self.config.evaluation.scenarios:
+            self.roster.targets(scenario)
+
+    def _loop(self, done: int, theta: Params) -> dict[str, Any]:
+        rounds = self.config.run.rounds
+        arrays = encode(theta)
+        if done == 0 and rounds == 0 and not self.rows:
+            self._test(0, arrays)
+        for round in range(done + 1, rounds + 1):
+            arrays = self._round(round, arrays)
+            if self.metatest.due(round):
+                self._test(round, arrays)
+            if round == rounds or round % self._every() == 0:
+                self._save(round, decode(arrays))
+        self.folder.write_metrics(self.rows)
+        return self._finish(decode(arrays))
+
+    def _round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
+        began = time.perf_counter()
+        clients = self.roster.cohort(round, self.cohort)
+        view = View(self.grid, clients, self.roster.directory)
+        with AddressedGlobals(self.config.run.seed, round):
+            messages = list(self.strategy.configure_train(round, arrays, ConfigRecord({WORK: self._work}), view))
+            replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+            moved, metrics = self.strategy.aggregate_train(round, replies)
+        seconds = time.perf_counter() - began
+        numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
+        self.folder.event(round, "round", moved=moved is not None, seconds=seconds, asked=len(clients), **numbers)
+        self.progress.round(round, self.config.run.rounds, len(clients), seconds)
+        if moved is None and self.dropped >= 10 * max(len(clients), 10) and not numbers.get("clients"):
+            raise EngineError(f"round {round}: no usable reply in ten rounds; see {self.folder.path / 'events.jsonl'}")
+        return arrays if moved is None else moved
+
+    def _test(self, round: int, arrays: ArrayRecord) -> None:
+        rows, dropped = self.metatest.ask(round, arrays)
+        if dropped:
+            self._drop(round, dropped)
+        self.rows += rows
+        value = headline(rows)
+        self.folder.event(round, "meta-test", rows=len(rows), headline=value)
+        self.progress.score(round, value)
+
+    def _drop(self, round: int, dropped: list[Dropped]) -> None:
+        self.dropped += len(dropped)
+        for one in dropped:
+            self.folder.event(round, "dropped", client=one.client, reason=one.reason)
+
+    def _every(self) -> int:
+        return self.config.checkpoint.every or max(1, self.config.run.rounds // 10)
+
+    def _save(self, round: int, theta: Params) -> None:
+        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped)
+        self.folder.save(snapshot, self.config.checkpoint.keep)
+
+    def _outer(self) -> Params:
+        if isinstance(self.strategy, OuterStrategy):
+            return self.strategy.state
+        if isinstance(self.strategy, StockStrategy):
+            return {k: torch.from_numpy(np.array(v)) for k, v in self.strategy.state().items()}
+        raise ConfigError("strategy.name", type(self.strategy).__name__, "has no state that a checkpoint could hold")
+
+    def _load_outer(self, outer: Params) -> None:
+        if isinstance(self.strategy, OuterStrategy):
+            self.strategy.state = dict(outer)
+        elif isinstance(self.strategy, StockStrategy):
+            self.strategy.load_state({k: v.numpy() for k, v in outer.items()})
+
+    def _finish(self, theta: Params) -> dict[str, Any]:
+        summary: dict[str, Any] = {
+            "name": self.config.run.name,
+            "seed": self.config.run.seed,
+            "rounds": self.config.run.rounds,
+            "config": self.config.digest(),
+            "theta": digest(theta),
+            "parameters": sum(p.numel() for p in theta.values()),
+            "dropped": self.dropped,
+            "scores": summarise(self.rows),
+        }
+        write_json(self.folder.path / "summary.json", summary)
+        return summary
+
+
+class AddressedGlobals:
+    """Python's and NumPy's global generators, seeded by (seed, round) while a stock strategy draws from them."""
+
+    def __init__(self, seed: int, round: int) -> None:
+        self._seed = int(generator(seed, "stock", round).integers(2**32))
+
+    def __enter__(self) -> None:
+        self._kept = random.getstate(), np.random.get_state()  # noqa: NPY002
+        random.seed(self._seed)
+        np.random.seed(self._seed)  # noqa: NPY002
+
+    def __exit__(self, *exc: object) -> None:
+        random.setstate(self._kept[0])
+        np.random.set_state(self._kept[1])  # noqa: NPY002
+
+
+def last_scores(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The summary's scores of the last meta-test."""
+    scores: list[dict[str, Any]] = summary["scores"]
+    last = max((s["round"] for s in scores), default=0)
+    return [s for s in scores if s["round"] == last]

@@ -1,0 +1,78 @@
+"""What a group of clients says about a method: mean, spread, worst decile, and an interval over people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from client.rng import generator
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over clients.
+
+    Args:
+        clients: how many.
+        mean: over clients.
+        sd: between clients (n − 1 in the denominator; 0 for one client).
+        worst_decile: mean of the worst tenth (at least one client).
+        low: lower end of the 95 % bootstrap interval of the mean, people resampled.
+        high: its upper end.
+    """
+
+    clients: int
+    mean: float
+    sd: float
+    worst_decile: float
+    low: float
+    high: float
+
+
+def spread(values: Float64[np.ndarray, " n"], users: Int64[np.ndarray, " n"], higher_is_better: bool) -> Spread:
+    """Summarise one metric over clients.
+
+    The interval resamples people, not clients, because a person's devices are not independent.
+
+    Args:
+        values: one number per client, n ≥ 1.
+        users: the person of each.
+        higher_is_better: which end is the worst.
+    """
+    order = np.sort(values) if higher_is_better else np.sort(values)[::-1]
+    tenth = order[: max(1, len(values) // 10)]
+    low, high = bootstrap(values, users)
+    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Spread(len(values), float(values.mean()), sd, float(tenth.mean()), low, high)
+
+
+def bootstrap(
+    values: Float64[np.ndarray, " n"], users: Int64[np.ndarray, " n"], level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the mean under resampling of people with replacement.
+
+    Args:
+        values: one number per client.
+        users: the person of each; all of a person's clients are drawn together.
+        level: coverage, in (0, 1).
+
+    Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; cluster bootstrap as Field and Welsh 2007.
+    """
+    _, person = np.unique(users, return_inverse=True)
+    people = int(person.max()) + 1
+    if people < 2 or not np.isfinite(values).all():
+        return float(values.mean()), float(values.mean())
+    totals, counts = np.bincount(person, values), np.bincount(person)
+    draws = generator(0, "bootstrap").integers(people, size=(RESAMPLES, people))
+    means = totals[draws].sum(1) / counts[draws].sum(1)
+    tail = 50.0 * (1.0 - level)
+    low, high = np.percentile(means, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+#: Metrics where more is better; the rest are losses.
+HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy"})

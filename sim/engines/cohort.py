@@ -1,0 +1,207 @@
+"""The cohort engine: a Grid that runs all addressed clients as stacks, in this process or in Ray actors.
+
+Clients are cut into chunks of fixed size in order of partition id, whatever the number of workers, so every chunk is
+the same computation wherever it runs, and the numbers do not depend on who ran it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from flwr.app import Error, Message, MessageType, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.data import Client, Source
+from client.errors import EngineError
+from client.learners.base import Report
+from client.trees import Params, pick, sub
+from client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode, metric_record, read_text
+from client.work import Outcome, Scores, trial_from_json
+from sim.engines.workers import Local, Pool
+from strategies.replies import Dropped, Replies, Stack
+
+FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
+CLIENT_FAILED = 0  # flwr's code for an unknown error
+
+
+@dataclass(frozen=True)
+class SourceDirectory:
+    """A data source as the directory of clients; a client's node is its index plus two."""
+
+    source: Source
+
+    @property
+    def users(self) -> int:
+        """Number of people."""
+        return self.source.users
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device model that occurs."""
+        return self.source.devices
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def client(self, index: int) -> Client:
+        """Who a client is."""
+        return self.source.client(index)
+
+    def node(self, index: int) -> int:
+        """Where a client is."""
+        return index + FIRST_NODE
+
+
+class CohortGrid(Grid):
+    """Runs clients by the stack.
+
+    Args:
+        size: number of clients of the population.
+        pool: runs chunks: ``Local`` here, or Ray actors.
+        chunk: clients stacked at once, ≥ 1.
+    """
+
+    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 50) -> None:
+        _be_a_server()
+        self._size, self._pool, self._chunk = size, pool or Local(), chunk
+        self._run = Run.create_empty(run_id=1)
+        self._states: dict[int, Params] = {}
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Every client's node; a range, so that a million cost nothing."""
+        return range(FIRST_NODE, FIRST_NODE + self._size)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Sequence[Message]:
+        """Replies to all messages, in order of partition id; instructions with the same content run as one stack.
+
+        Raises:
+            EngineError: a message is neither for training nor for evaluation, or goes to nobody.
+        """
+        groups: dict[int, list[Message]] = {}
+        for message in messages:
+            node = message.metadata.dst_node_id
+            if not FIRST_NODE <= node < FIRST_NODE + self._size:
+                raise EngineError(f"node {node} does not exist; there are {self._size} clients")
+            groups.setdefault(id(message.content), []).append(message)
+        answers = [self._answer(sorted(group, key=_client)) for group in groups.values()]
+        if len(answers) == 1:
+            return answers[0]
+        return sorted((reply for part in answers for reply in part), key=lambda m: m.metadata.src_node_id)
+
+    def _answer(self, group: list[Message]) -> Sequence[Message]:
+        content = group[0].content
+        config = content.config_records[CONFIG]
+        meta = decode(content.array_records[ARRAYS])
+        clients = [_client(m) for m in group]
+        chunks = [clients[i : i + self._chunk] for i in range(0, len(clients), self._chunk)]
+        work, round = read_text(config, WORK), int(str(config[ROUND]))
+        by_client = dict(zip(clients, group, strict=True))
+        if group[0].metadata.message_type == MessageType.EVALUATE:
+            trial = trial_from_json(read_text(config, TRIAL))
+            scores = self._pool.evaluate(work, meta, round, chunks, trial)
+            return [_score_message(by_client, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
+        if group[0].metadata.message_type != MessageType.TRAIN:
+            raise EngineError(f"the cohort engine has no answer to messages of type {group[0].metadata.message_type!r}")
+        states = {c: self._states[c] for c in clients if c in self._states}
+        outcome = join_outcomes(self._pool.train(work, meta, round, chunks, states))
+        self._keep(outcome)
+        return _replies(by_client, outcome, meta if config.get(REPLY) == "weights" else None)
+
+    def _keep(self, outcome: Outcome) -> None:
+        if outcome.report is not None and outcome.report.state:
+            for i, client in enumerate(outcome.clients):
+                self._states[client] = pick(outcome.report.state, i)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def set_run(self, run: Run) -> None:
+        """Remember the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """Every client's node."""
+        return (NodeInfo(node_id=node) for node in self.get_node_ids())
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """An instruction."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Not offered: the engine answers at once."""
+        raise EngineError("the cohort engine answers at once; use send_and_receive")
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Not offered: the engine answers at once."""
+        raise EngineError("the cohort engine answers at once; use send_and_receive")
+
+
+def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
+    """The outcomes of several chunks as one."""
+    failures = {c: reason for part in parts for c, reason in part.failures.items()}
+    good = [(part.clients, part.report) for part in parts if part.report is not None]
+    if not good:
+        return Outcome([], None, failures)
+    reports = [report for _, report in good]
+    joined = Report(
+        {name: torch.cat([r.update[name] for r in reports]) for name in reports[0].update},
+        torch.cat([r.weight for r in reports]),
+        {name: torch.cat([r.state[name] for r in reports]) for name in reports[0].state},
+        {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
+    )
+    return Outcome([c for clients, _ in good for c in clients], joined, failures)
+
+
+def _client(message: Message) -> int:
+    return message.metadata.dst_node_id - FIRST_NODE
+
+
+def _replies(by_client: dict[int, Message], outcome: Outcome, meta: Params | None) -> Replies:
+    """The stack, and how any one of its messages is made; with ``meta``, messages carry weights θ − update."""
+    failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
+    report = outcome.report
+    stack = Stack(outcome.clients, report.update, report.weight, report.metrics) if report is not None else None
+
+    def message(index: int) -> Message:
+        if stack is None or index >= len(stack.clients):
+            failed = failures[index - (len(stack.clients) if stack else 0)]
+            return Message(Error(CLIENT_FAILED, failed.reason), reply_to=by_client[failed.client])
+        update = pick(stack.update, index)
+        numbers: dict[str, float | list[float]] = {name: float(m[index]) for name, m in stack.metrics.items()}
+        content = RecordDict(
+            {
+                ARRAYS: encode(update if meta is None else sub(meta, update)),
+                METRICS: metric_record(float(stack.weight[index]), numbers),
+            }
+        )
+        return Message(content, reply_to=by_client[stack.clients[index]])
+
+    return Replies(stack, failures, message)
+
+
+def _score_message(by_client: dict[int, Message], scores: Scores, index: int) -> Message:
+    if index >= len(scores.clients):
+        client, reason = sorted(scores.failures.items())[index - len(scores.clients)]
+        return Message(Error(CLIENT_FAILED, reason), reply_to=by_client[client])
+    numbers: dict[str, float | list[float]] = {n: m[index].flatten().tolist() for n, m in scores.metrics.items()}
+    episodes = next(iter(scores.metrics.values())).shape[1]
+    content = RecordDict({METRICS: metric_record(float(episodes), numbers)})
+    return Message(content, reply_to=by_client[scores.clients[index]])
+
+
+def _be_a_server() -> None:
+    """Give this process the identity that ``Message`` reads; Flower has no public way to say it (flwr 1.41)."""
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1

@@ -1,0 +1,160 @@
+"""Who runs the chunks of a cohort: this process, or Ray actors that are replaced when they die."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from client.errors import EngineError
+from client.trees import Params
+from client.work import Outcome, Scores, Trial, work_from_json
+
+T = TypeVar("T")
+LIVES = 5  # times a chunk is sent out before the engine gives up on it
+
+Chunks = Sequence[Sequence[int]]
+
+
+class Pool(Protocol):
+    """Runs chunks of clients; results come in the order of the chunks."""
+
+    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
+        """One round of every chunk."""
+
+    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+        """One trial of every chunk."""
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+class Local:
+    """Chunks one after another, in this process, on one core."""
+
+    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
+        """One round of every chunk."""
+        torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
+        return [work_from_json(work).train(meta, round, chunk, states) for chunk in chunks]
+
+    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+        """One trial of every chunk."""
+        torch.set_num_threads(1)
+        return [work_from_json(work).evaluate(meta, round, chunk, trial) for chunk in chunks]
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class Worker:
+    """What a Ray actor does: ``Local``, in its own process with its own data."""
+
+    def __init__(self) -> None:
+        self._local = Local()
+
+    def pid(self) -> int:
+        """Process id; it tells that the actor is up."""
+        return os.getpid()
+
+    def train(self, work: str, meta: Params, round: int, chunk: Sequence[int], states: Mapping[int, Params]) -> Outcome:
+        """One chunk's round."""
+        return self._local.train(work, meta, round, [chunk], states)[0]
+
+    def evaluate(self, work: str, meta: Params, round: int, chunk: Sequence[int], trial: Trial) -> Scores:
+        """One chunk's trial."""
+        return self._local.evaluate(work, meta, round, [chunk], trial)[0]
+
+
+class RayPool:
+    """Chunks among Ray actors; each chunk prefers the same actor every round, so that its data stays warm.
+
+    θ goes into the object store once per round. A chunk whose actor dies is sent out again, to a new actor.
+
+    Args:
+        workers: number of actors, ≥ 1.
+        address: an existing cluster, "" to start one on this machine.
+    """
+
+    def __init__(self, workers: int, address: str = "") -> None:
+        import ray
+
+        self._ray = ray
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers}
+            try:
+                ray.init(
+                    **options,
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise EngineError(f"no Ray cluster at {address or 'this machine'}: {error}") from None
+        self._remote = ray.remote(Worker)
+        self._actors = [self._hire() for _ in range(workers)]
+
+    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
+        """One round of every chunk."""
+        theta = self._ray.put(dict(meta))
+
+        def send(actor: Any, chunk: Sequence[int]) -> Any:
+            kept = {c: states[c] for c in chunk if c in states}
+            return actor.train.remote(work, theta, round, list(chunk), kept)
+
+        return self._all(send, chunks)
+
+    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+        """One trial of every chunk."""
+        theta = self._ray.put(dict(meta))
+        return self._all(lambda actor, chunk: actor.evaluate.remote(work, theta, round, list(chunk), trial), chunks)
+
+    def pids(self) -> list[int]:
+        """Process ids of the actors."""
+        pids: list[int] = self._ray.get([actor.pid.remote() for actor in self._actors])
+        return pids
+
+    def close(self) -> None:
+        """End the actors, and the cluster if it was started here."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors = []
+        if self._mine:
+            self._ray.shutdown()
+
+    def _hire(self) -> Any:
+        return self._remote.options(num_cpus=1).remote()
+
+    def _all(self, send: Callable[[Any, Sequence[int]], Any], chunks: Chunks) -> list[Any]:
+        """Send every chunk, wait for all, and send again what a dead actor took with it."""
+        results: dict[int, Any] = {}
+        for _ in range(LIVES):
+            pending = [i for i in range(len(chunks)) if i not in results]
+            if not pending:
+                break
+            sent = {i: self._send(send, i, chunks[i]) for i in pending}
+            for i, reference in sent.items():
+                try:
+                    results[i] = self._ray.get(reference)
+                except self._ray.exceptions.RayActorError:
+                    self._replace_dead(i)
+                except self._ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
+        if len(results) < len(chunks):
+            raise EngineError(f"workers died {LIVES} times over the same clients; is there enough memory?")
+        return [results[i] for i in range(len(chunks))]
+
+    def _send(self, send: Callable[[Any, Sequence[int]], Any], i: int, chunk: Sequence[int]) -> Any:
+        return send(self._actors[i % len(self._actors)], chunk)
+
+    def _replace_dead(self, i: int) -> None:
+        slot = i % len(self._actors)
+        try:
+            self._ray.get(self._actors[slot].pid.remote())
+        except self._ray.exceptions.RayActorError:
+            self._actors[slot] = self._hire()
