@@ -1,4 +1,4 @@
-"""What holds for every test: one thread, a Flower home of its own, no telemetry, reproducible examples."""
+"""What holds for every test: checked types, one thread, a Flower home of its own, reproducible examples."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 import pytest
 import torch
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Every annotation of ours is executed, shapes included; as for mypy, an int is good where a float is expected. It is
+# not the plugin's --jaxtyping-packages, which cannot be given that configuration together with several packages.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(["client", "strategies", "server", "sim"], CHECKER)
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("ci")

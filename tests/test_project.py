@@ -1,0 +1,232 @@
+"""The project's own files: what they name exists, what they promise holds, what is shipped is whole."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("client", "strategies", "server", "sim")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TOOL = PROJECT["tool"]
+FAB_LIMIT = 10 * 2**20  # bytes; Flower refuses a larger bundle
+
+
+def files(folder: Path = ROOT) -> Iterator[Path]:
+    """The project's files, without what git ignores: environment, caches, runs."""
+    ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()} | {".git"}
+    for path in sorted(folder.iterdir()):
+        if path.name in ignored or path.suffix in {".pyc", ".fab"} or path.name.endswith(".egg-info"):
+            continue
+        if path.is_dir():
+            yield from files(path)
+        else:
+            yield path
+
+
+def modules(root: Path = ROOT) -> list[str]:
+    """Paths of all modules of the four packages, relative to ``root``."""
+    return sorted(path.relative_to(root).as_posix() for p in PACKAGES for path in (root / p).rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's files in a folder of their own, as in a fresh clone."""
+    target = tmp_path_factory.mktemp("clone") / "metapulse"
+    for path in files():
+        place = target / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, place)
+    return target
+
+
+def program(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment; its output is in the failure message."""
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def assigned(path: Path) -> set[str]:
+    """Names that a module assigns plainly at top level (``app = …``), or defines."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    plain = {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    return plain | {n.name for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+
+
+def named_paths() -> dict[str, list[str]]:
+    """Every path or pattern that pyproject.toml names, by its key."""
+    hatch, pytest_, lint = TOOL["hatch"]["build"]["targets"], TOOL["pytest"]["ini_options"], TOOL["ruff"]["lint"]
+    return {
+        "readme": [PROJECT["project"]["readme"]],
+        "license-files": PROJECT["project"]["license-files"],
+        "wheel.packages": hatch["wheel"]["packages"],
+        "sdist.include": hatch["sdist"]["include"],
+        "fab-include": TOOL["flwr"]["app"]["fab-include"],
+        "flwr.app.config": [TOOL["flwr"]["app"]["config"]["config"]],
+        "per-file-ignores": list(lint["per-file-ignores"]),
+        "mypy.files": TOOL["mypy"]["files"],
+        "testpaths": pytest_["testpaths"],
+        "pythonpath": pytest_["pythonpath"],
+    }
+
+
+@pytest.mark.parametrize("key", named_paths())
+def test_every_path_in_pyproject_exists(key: str) -> None:
+    found = {name: any(ROOT.glob(name.strip("/"))) for name in named_paths()[key] if name != "."}
+    assert all(found.values()), f"{key} names what does not exist: {[n for n, ok in found.items() if not ok]}"
+
+
+def test_every_module_in_pyproject_exists() -> None:
+    contracts = TOOL["importlinter"]["contracts"]
+    dotted = {m for c in contracts for m in [*c.get("layers", []), *c.get("source_modules", [])]}
+    dotted |= set(TOOL["importlinter"]["root_packages"])
+    for name in dotted:
+        place = ROOT / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").is_file(), f"no module {name}"
+
+
+def test_every_object_in_pyproject_is_plainly_assigned() -> None:
+    """Flower finds an app by searching the syntax tree: an annotated or imported one is refused."""
+    for reference in [*TOOL["flwr"]["app"]["components"].values(), *PROJECT["project"]["scripts"].values()]:
+        module, name = reference.split(":")
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        assert path.is_file(), f"{reference}: no file {path.name}"
+        assert name in assigned(path), f"{reference} is not assigned plainly"
+
+
+def test_every_path_in_the_makefile_and_ci_exists() -> None:
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
+    for name in sorted(set(re.findall(r"[\w/]+\.(?:toml|txt)\b", makefile))):
+        assert (ROOT / name).is_file(), f"Makefile names {name}"
+    (cleaned,) = re.findall(r"find ([\w ]+?) -name __pycache__", makefile)
+    assert all((ROOT / name).is_dir() for name in cleaned.split()), cleaned
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert {"run", "test", "check", "clean"} <= targets
+    assert set(re.findall(r"^make (\w+)$", ci, re.MULTILINE)) == {"check", "test"}
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111, ".ci/run is not executable"
+
+
+def test_the_hooks_run_what_make_check_runs() -> None:
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["entry"].replace(".venv/bin/", "").replace(" --force-exclude", "") for hook in repo["hooks"]}
+    recipe = (ROOT / "Makefile").read_text().split("\ncheck:")[1].split("\n\n")[0]
+    checks = {re.sub(r" --check| \.$", "", line) for line in re.findall(r"\$\(BIN\)/(.+)", recipe)}
+    assert hooks == checks
+
+
+def test_every_requirement_is_pinned_within_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {canonicalize_name(name): pin for name, pin in pins.items()}
+    project = PROJECT["project"]
+    asked = [*PROJECT["build-system"]["requires"], *project["dependencies"]]
+    for requirement in map(Requirement, asked + project["optional-dependencies"]["dev"]):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"{requirement.name} has no pin"
+        assert requirement.specifier.contains(pin), f"{requirement} does not admit {pin}"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    stated = PROJECT["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    released = re.findall(r"^## \[(\d[^]]*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version("metapulse") == stated, "installed another time: run make env"
+    assert (str(citation["version"]), str(citation["date-released"])) == released[0]
+    assert released[0][0] == stated
+
+
+def test_no_other_distribution_ships_our_package_names() -> None:
+    """The four names are common words; a second owner would be imported in our place, or we in its."""
+    owners = packages_distributions()
+    culprits = {p: sorted(set(owners.get(p, [])) - {"metapulse"}) for p in PACKAGES}
+    assert not any(culprits.values()), f"also shipped by: {culprits}"
+    for name in PACKAGES:
+        assert Path(importlib.import_module(name).__file__ or "").parent == ROOT / name
+
+
+def test_imports_point_down_only() -> None:
+    program(str(Path(sys.executable).parent / "lint-imports"), "--no-cache", cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_modules_export_what_they_say_and_are_type_checked(name: str) -> None:
+    module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+    stated = getattr(module, "__all__", [])
+    assert len(set(stated)) == len(stated)
+    assert [n for n in stated if not hasattr(module, n)] == []
+    assert type(module.__loader__).__module__.startswith("jaxtyping"), "not under jaxtyping's hook"
+
+
+def test_type_checks_are_on() -> None:
+    from client.rng import generator
+
+    with pytest.raises(jaxtyping.TypeCheckError):
+        generator("seven", "purpose")
+
+
+@pytest.mark.e2e
+def test_the_flower_bundle_is_whole_and_holds_nothing_else(copy: Path, tmp_path: Path) -> None:
+    """Flower silently leaves out test_*.py, *_test.py and whatever the root .gitignore names."""
+    program(str(Path(sys.executable).parent / "flwr"), "build", cwd=copy)
+    (bundle,) = copy.glob("*.fab")
+    assert bundle.stat().st_size < FAB_LIMIT
+    with zipfile.ZipFile(bundle) as archive:
+        inside = set(archive.namelist())
+        archive.extractall(tmp_path)
+    configs = {path.relative_to(copy).as_posix() for path in (copy / "configs").rglob("*.toml")}
+    assert {"client/app.py", "server/app.py", TOOL["flwr"]["app"]["config"]["config"]} <= inside
+    assert inside == {*modules(copy), *configs, "pyproject.toml", ".info/CONTENT"}
+    own = "import client.app, server.app, sys; print(client.app.__file__, server.app.__file__, sep='\\n')"
+    loaded = program(sys.executable, "-c", own, cwd=tmp_path).stdout.splitlines()
+    assert loaded == [str(tmp_path / "client/app.py"), str(tmp_path / "server/app.py")]
+
+
+@pytest.mark.e2e
+def test_the_wheel_has_the_four_packages_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the build backend is not installed: run make env")
+    flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    program(sys.executable, "-m", "pip", "wheel", *flags, "-w", str(tmp_path), str(copy), cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == set(modules(copy))
+
+
+def test_no_python_file_is_longer_than_350_lines() -> None:
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in files() if p.suffix == ".py"}
+    assert {p.relative_to(ROOT).as_posix(): n for p, n in lengths.items() if n > 350} == {}
+
+
+def test_no_init_file_shadows_a_package() -> None:
+    assert [p for p in files(ROOT / "tests") if p.name == "__init__.py"] == []
+
+
+def test_no_file_names_one_machine() -> None:
+    """Absolute paths of somebody's machine, or where its packages came from."""
+    machine = re.compile(r"""(?<![\w.$}/-])/(?:work|tmp|home|root|Users|opt)/\w|pypi\.org|pythonhosted\.org""")
+    found = []
+    for path in files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        lines = enumerate(text.splitlines(), 1)
+        found += [f"{path.relative_to(ROOT)}:{n}: {line}" for n, line in lines if machine.search(line)]
+    assert found == []
