@@ -38,7 +38,7 @@ def conv1d(
         bias.reshape(clients * outputs),
         groups=clients,
     )
-    return y.view(n, clients, outputs, -1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
+    return y.view(n, clients, outputs, time - kernel + 1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
 
 
 def max_pool(x: Float[Tensor, "clients n channels time"], width: int) -> Float[Tensor, "clients n channels after"]:
@@ -63,7 +63,7 @@ def gru(
     """
     clients, n, time, _ = x.shape
     h = x.new_zeros(clients, n, weight_hh.shape[2])
-    inputs = linear(x.flatten(1, 2), weight_ih, bias_ih).view(clients, n, time, -1)
+    inputs = linear(x.flatten(1, 2), weight_ih, bias_ih).view(clients, n, time, weight_ih.shape[1])
     for t in range(time):
         ir, iz, inew = inputs[:, :, t].chunk(3, dim=2)
         hr, hz, hnew = linear(h, weight_hh, bias_hh).chunk(3, dim=2)
