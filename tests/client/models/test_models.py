@@ -1,0 +1,149 @@
+"""Models against plain torch networks, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from client.data import Task
+from client.errors import ConfigError
+from client.models.base import Model
+from client.models.cnn1d import CNN1d
+from client.models.gru import GRU
+from client.models.mlp import MLP, SineMLP
+from client.registry import MODELS as REGISTERED
+from client.rng import generator
+from client.trees import stack
+from tests.cases import MODELS, batch, classification, personal, regression
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_predicts_one_output_row_per_sample_and_starts_float32(model: Model) -> None:
+    params = model.init(generator(0, "init"))
+    assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in params.values())
+    part = batch(model.task, (4, 2))
+    assert model.predict(stack(params, 2), part.x).shape == (2, 4, model.task.outputs)
+    assert model.loss(stack(params, 2), part).shape == (2,)
+    assert model.head
+    assert model.head < set(params) or len(model.head) == len(params) == 2  # a linear model is all head
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_clients_without_samples_have_no_loss_and_no_slope(model: Model) -> None:
+    """People who never wore the old device are a batch of nothing when history is adapted on."""
+    for part in (batch(model.task, (0, 0), longest=0), batch(model.task, (0, 0), longest=2)):
+        params = personal(model, 2)
+        loss, grads = model.value_and_grad(params, part)
+        assert torch.equal(loss, torch.zeros(2))
+        assert not any(g.any() for g in [*grads.values(), *model.hvp(params, part, params).values()])
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_the_start_has_an_address(model: Model) -> None:
+    a, b, c = (model.init(generator(seed, "init")) for seed in (1, 1, 2))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_the_head_is_the_last_linear_map(model: Model) -> None:
+    """Predictions are affine in the head: f(h) − f(0) is linear in h."""
+    params = personal(model, 2, dtype=torch.float64)
+    x = batch(model.task, (3, 3), dtype=torch.float64).x
+
+    def at(factor: float) -> torch.Tensor:
+        moved = {name: p * factor if name in model.head else p for name, p in params.items()}
+        return model.predict(moved, x) - model.predict({n: p * (n not in model.head) for n, p in params.items()}, x)
+
+    assert at(1.0).abs().max() > 0.01
+    torch.testing.assert_close(at(3.0), 3 * at(1.0), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_mlp_is_linear_layers_with_the_nonlinearity_between(activation: str) -> None:
+    model = MLP(hidden=(5, 4), activation=activation, task=classification(2, 3))
+    params = personal(model, 3, dtype=torch.float64)
+    x = batch(model.task, (4, 4, 4), dtype=torch.float64).x
+    for i in range(3):
+        h = x[i].flatten(1)
+        for layer in range(3):
+            h = F.linear(h, params[f"layer{layer}.weight"][i], params[f"layer{layer}.bias"][i])
+            h = getattr(torch, activation)(h) if layer < 2 else h
+        torch.testing.assert_close(model.predict(params, x)[i], h, rtol=1e-12, atol=1e-13)
+
+
+def test_cnn1d_is_conv_relu_pool_blocks_mean_and_linear() -> None:
+    model = CNN1d(channels=(3, 4, 5), kernel=3, task=classification(2, 30))
+    params = personal(model, 3, dtype=torch.float64)
+    x = batch(model.task, (4, 4, 4), dtype=torch.float64).x
+    for i in range(3):
+        h = x[i]
+        for layer in range(3):
+            h = F.relu(F.conv1d(h, params[f"conv{layer}.weight"][i], params[f"conv{layer}.bias"][i]))
+            h = F.max_pool1d(h, 2) if layer < 2 else h
+        expected = F.linear(h.mean(2), params["head.weight"][i], params["head.bias"][i])
+        torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("features", [(2, 6), (6,)])
+def test_gru_model_is_torch_gru_and_a_linear_head(features: tuple[int, ...]) -> None:
+    model = GRU(hidden=4, task=regression(*features))
+    params = personal(model, 2, dtype=torch.float64)
+    x = batch(model.task, (3, 3), dtype=torch.float64).x
+    for i in range(2):
+        net = nn.GRU(features[0] if len(features) == 2 else 1, 4, batch_first=True).double()
+        names = {
+            "weight_ih_l0": "weight_ih",
+            "weight_hh_l0": "weight_hh",
+            "bias_ih_l0": "bias_ih",
+            "bias_hh_l0": "bias_hh",
+        }
+        net.load_state_dict({theirs: params[f"gru.{ours}"][i] for theirs, ours in names.items()})
+        series = x[i].transpose(1, 2) if len(features) == 2 else x[i].unsqueeze(2)
+        expected = F.linear(net(series)[1][0], params["head.weight"][i], params["head.bias"][i])
+        torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-12, atol=1e-13)
+
+
+def test_the_sine_network_is_finns() -> None:
+    """1-40-40-1, ReLU: 40·1+40 + 40·40+40 + 40+1 = 1761 parameters, weights truncated N(0, .01²), biases zero."""
+    model = SineMLP(task=Task("regression", (1,), 1))
+    params = model.init(generator(0, "init"))
+    assert model.activation == "relu"
+    assert sum(p.numel() for p in params.values()) == 1761
+    assert all(not p.any() for name, p in params.items() if name.endswith("bias"))
+    assert max(p.abs().max() for p in params.values()) <= 0.02 + 1e-8
+
+
+def test_zero_start() -> None:
+    params = MLP(start="zeros", task=classification(3)).init(generator(0, "init"))
+    assert all(not p.any() for p in params.values())
+
+
+@pytest.mark.parametrize(
+    ("section", "task", "words"),
+    [
+        ({"name": "cnn1d"}, classification(8), "channels × time"),
+        ({"name": "cnn1d", "kernel": 9}, classification(2, 20), "too wide"),
+        ({"name": "cnn1d", "channels": []}, classification(2, 20), "too wide"),
+        ({"name": "gru"}, classification(2, 3, 4), "[channels ×] time"),
+        ({"name": "mlp", "hidden": [4, 0]}, classification(3), "≥ 1"),
+        ({"name": "mlp", "activation": "gelu"}, classification(3), "relu, tanh"),
+        ({"name": "transformer"}, classification(3), "cnn1d, gru, mlp, module, sine"),
+    ],
+)
+def test_refuses(section: dict[str, object], task: Task, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        REGISTERED.make(section, task=task)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_narrowest_window_a_cnn_takes() -> None:
+    """Two blocks of kernel 3: t → t − 2 → ⌊·/2⌋ → · − 2 ≥ 1 needs t = 8; 7 is refused."""
+    model = CNN1d(channels=(2, 2), kernel=3, task=classification(1, 8))
+    params = stack(model.init(generator(0, "init")), 1)
+    assert model.predict(params, torch.zeros(1, 1, 1, 8)).shape == (1, 1, 3)
+    with pytest.raises(ConfigError, match="too wide"):
+        CNN1d(channels=(2, 2), kernel=3, task=classification(1, 7))
