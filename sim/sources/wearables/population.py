@@ -1,0 +1,108 @@
+"""The population of wearers: any client of a million from its index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.data import Client, Samples, Task
+from client.errors import ConfigError, DataError
+from client.settings import setting
+from sim.sources.wearables.activities import NAMES, column
+from sim.sources.wearables.device import (
+    HOP,
+    LENGTH,
+    MODELS,
+    RATE_HZ,
+    cut,
+    device_generator,
+    draw_wearing,
+    read_out,
+    resample,
+    sample_times,
+)
+from sim.sources.wearables.gait import course
+from sim.sources.wearables.motion import sense_ideal
+from sim.sources.wearables.person import draw_executions, draw_person
+
+_VIBRATION = column("vibration")
+_TASK = Task("classification", (6, LENGTH), len(NAMES), NAMES)
+
+
+@dataclass(frozen=True)
+class Wearables:
+    """People doing six activities, each wearing some devices; the physics is in docs/wearables.md.
+
+    A sample is 1.28 s of accelerometer (m/s²) and gyroscope (rad/s) at 50 Hz, shape (6, 64). Client index = user ·
+    devices + position of its device. A group is one execution of an activity, worn by all devices of the person at
+    once, so group g of the watch and of the phone are the same walk.
+    """
+
+    users: int = setting(200, "number of people", ge=1)
+    devices: tuple[str, ...] = setting(
+        ("phone", "watch", "band", "ring"), "device models that everybody wears", choices=tuple(MODELS)
+    )
+    executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2)
+    windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1)
+    missing: float = setting(0.1, "probability that a person never does an activity", ge=0.0, lt=1.0)
+    person_spread: float = setting(1.0, "how much people differ; 0: everybody is average", ge=0.0, le=3.0)
+    device_spread: float = setting(1.0, "how much units and their wearing differ; 0: not at all", ge=0.0, le=3.0)
+    noise: float = setting(1.0, "factor on the sensors' own noise", ge=0.0)
+    seed: int = setting(0, "seed of the population", ge=0)
+
+    def __post_init__(self) -> None:
+        if not self.devices or len(set(self.devices)) < len(self.devices):
+            raise ConfigError("devices", list(self.devices), "must name at least one device, none twice")
+
+    @property
+    def task(self) -> Task:
+        """Six activities from windows of six channels."""
+        return _TASK
+
+    def __len__(self) -> int:
+        return self.users * len(self.devices)
+
+    def client(self, index: int) -> Client:
+        """Who client ``index`` is.
+
+        Raises:
+            DataError: no such client.
+        """
+        user, device = self._who(index)
+        return Client(index, user, device, f"{user}/{device}")
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """The person's devices, in the order of ``devices``.
+
+        Raises:
+            DataError: no such user.
+        """
+        if not 0 <= user < self.users:
+            raise DataError(f"wearables has no user {user}: allowed are 0 to {self.users - 1}")
+        return range(user * len(self.devices), (user + 1) * len(self.devices))
+
+    def samples(self, index: int) -> Samples:
+        """Everything one client recorded, the same at every call.
+
+        Raises:
+            DataError: no such client.
+        """
+        user, device = self._who(index)
+        person = draw_person(self.seed, user, self.person_spread, self.missing)
+        done = draw_executions(self.seed, user, person, self.executions, self.windows)
+        model, rng = MODELS[device], device_generator(self.seed, user, device)
+        wearing = draw_wearing(rng, model, len(done), self.device_spread)
+        count = LENGTH + HOP * (self.windows - 1)
+        t = sample_times(rng, model, wearing, len(done), (count - 1) / RATE_HZ)
+        limb = course(person, done, model.limb, wearing.side, model.radius, model.fingers)
+        ideal = sense_ideal(limb, t + np.float32(wearing.start_s))
+        value = read_out(rng, model, wearing, ideal, _VIBRATION[done.activity], self.noise)
+        x, group = cut(resample(rng, model, wearing, value, count), done.windows)
+        return Samples(x, done.activity[group], group, np.zeros(len(x), dtype=np.bool_))
+
+    def _who(self, index: int) -> tuple[int, str]:
+        if not 0 <= index < len(self):
+            raise DataError(f"wearables has no client {index}: allowed are 0 to {len(self) - 1}")
+        return index // len(self.devices), self.devices[index % len(self.devices)]
