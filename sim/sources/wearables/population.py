@@ -47,7 +47,7 @@ class Wearables:
     executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2)
     windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1)
     missing: float = setting(0.1, "probability that a person never does an activity", ge=0.0, lt=1.0)
-    person_spread: float = setting(1.0, "how much people differ; 0: everybody is average", ge=0.0, le=3.0)
+    person_spread: float = setting(1.0, "how much bodies differ; 0: all average, habits aside", ge=0.0, le=3.0)
     device_spread: float = setting(1.0, "how much units and their wearing differ; 0: not at all", ge=0.0, le=3.0)
     noise: float = setting(1.0, "factor on the sensors' own noise", ge=0.0)
     seed: int = setting(0, "seed of the population", ge=0)
