@@ -20,12 +20,14 @@ from client.wire import (
     METRICS,
     REPLY,
     ROUND,
+    TASK,
     TRIAL,
     WORK,
     decode,
     encode,
     metric_record,
     read_text,
+    write_task,
 )
 from client.work import Work, trial_from_json, work_from_json
 
@@ -50,10 +52,11 @@ def _open(message: Message, context: Context) -> tuple[Work, int, ConfigRecord]:
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Who is there: the partition id, the person, the device model."""
+    """Who is there: the partition id, the person, the device model, and what is predicted from what."""
     work, partition, _ = _open(message, context)
     who = work.source.client(partition)
     record = ConfigRecord({"partition-id": who.index, "user": who.user, "device": who.device, "label": who.label})
+    record[TASK] = write_task(work.source.task)
     return Message(RecordDict({CONFIG: record}), reply_to=message)
 
 

@@ -4,6 +4,7 @@
                                    or, for the meta-test, trial (JSON)
     train reply   arrays: update   metrics: num-examples, and the learner's numbers
     test reply    metrics: one list per metric, (episodes × steps) flattened; num-examples
+    query reply   config: partition-id, user, device, label, and task (JSON)
 
 Stock Flower strategies average weights, so they ask for "weights": the reply then carries θ − update.
 """
@@ -11,18 +12,24 @@ Stock Flower strategies average weights, so they ask for "weights": the reply th
 from __future__ import annotations
 
 import io
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from torch import Tensor
 
+from client.data import Task
 from client.errors import ReplyError
 from client.trees import Params
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"
+TASK = "task"
+LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 
 
 def encode(params: Params) -> ArrayRecord:
@@ -90,3 +97,29 @@ def read_text(config: ConfigRecord, key: str) -> str:
     if not isinstance(value, str):
         raise ReplyError(f"instruction without {key!r}")
     return value
+
+
+def write_task(task: Task) -> str:
+    """A task as it travels: a coordinator without data builds the model from it."""
+    return json.dumps(asdict(task), sort_keys=True)
+
+
+def read_task(record: ConfigRecord) -> Task:
+    """A stranger's task.
+
+    Raises:
+        ReplyError: what is wrong with it, in one line.
+    """
+    text = read_text(record, TASK)
+    try:
+        told = json.loads(text[:100_000])
+        task = Task(told["kind"], tuple(told["features"]), told["outputs"], tuple(told["labels"]), told["unit"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ReplyError(f"task {text[:60]!r} is not a description of a task") from None
+    sizes = (*task.features, task.outputs)
+    names = (*task.labels, task.unit)
+    known = task.kind in ("classification", "regression")
+    whole = all(type(n) is int and n > 0 for n in sizes) and math.prod(sizes) <= LARGEST_TASK and len(sizes) <= 6
+    if not known or not whole or not all(isinstance(name, str) and len(name) <= 200 for name in names):
+        raise ReplyError(f"task {text[:60]!r} is not one that a model could be built for")
+    return task

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from client.data import Source, check_samples
+from client.data import Source, Task, check_samples
 from client.episodes import Batch, Cut, Episode, EpisodePlan, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
@@ -80,13 +80,18 @@ class Scores:
 
 
 class Work:
-    """What a process does for any of its clients: the source, the model and the learner of one specification."""
+    """What a process does for any of its clients: the source, the model and the learner of one specification.
 
-    def __init__(self, spec: WorkSpec) -> None:
+    Args:
+        spec: the specification.
+        task: what the source predicts, for a coordinator that has no data itself; otherwise the source is asked.
+    """
+
+    def __init__(self, spec: WorkSpec, task: Task | None = None) -> None:
         self.spec = spec
         self.source: Source = SOURCES.make(spec.source)
         self.transform: Transform = TRANSFORMS.make(spec.transform)
-        self.task = self.transform.task(self.source.task)
+        self.task = self.transform.task(task or self.source.task)
         self.model: Model = MODELS.make(spec.model, task=self.task)
         self.learner: Learner = LEARNERS.make(spec.learner)
 

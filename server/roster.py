@@ -12,15 +12,14 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from flwr.app import Message
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
-from client.data import Client
+from client.data import Client, Task
 from client.errors import ConfigError
 from client.rng import generator
 from server.config import Config
+from server.grid import Through
 from server.split import Split
 
 LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
@@ -28,6 +27,10 @@ LISTED = 20_000  # populations up to this size are listed; larger ones are drawn
 
 class Directory(Protocol):
     """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
+
+    @property
+    def task(self) -> Task:
+        """What is predicted from what."""
 
     @property
     def users(self) -> int:
@@ -39,6 +42,9 @@ class Directory(Protocol):
 
     def __len__(self) -> int:
         """Number of clients."""
+
+    def everyone(self) -> Sequence[int]:
+        """Partition ids, ascending; a range where they are all there, so that a million cost nothing."""
 
     def client(self, index: int) -> Client:
         """Who a client is."""
@@ -100,7 +106,7 @@ class Roster:
 
         if len(self.directory) > LISTED:
             return self._reject(rng, settings.clients, fits, "evaluation.clients")
-        everyone = [c for c in range(len(self.directory)) if fits(c)]
+        everyone = [c for c in self.directory.everyone() if fits(c)]
         if not everyone:
             raise ConfigError(
                 "evaluation.scenarios", scenario, f"nobody fits: phase {phase}, devices {', '.join(devices) or 'none'}"
@@ -126,7 +132,7 @@ class Roster:
         if len(self.directory) > LISTED:
             return None
         devices = self.train_devices
-        return [c for c in range(len(self.directory)) if self._in(c, "train", devices)]
+        return [c for c in self.directory.everyone() if self._in(c, "train", devices)]
 
     def _in(self, client: int, phase: str, devices: Collection[str]) -> bool:
         who = self.directory.client(client)
@@ -135,8 +141,9 @@ class Roster:
     def _reject(self, rng: np.random.Generator, size: int, fits: Callable[[int], bool], key: str) -> list[int]:
         """``size`` distinct clients that fit, by drawing until there are enough."""
         chosen: set[int] = set()
+        everyone = self.directory.everyone()
         for _ in range(200):
-            for client in rng.integers(len(self.directory), size=2 * size).tolist():
+            for client in (everyone[i] for i in rng.integers(len(everyone), size=2 * size).tolist()):
                 if len(chosen) < size and client not in chosen and fits(client):
                     chosen.add(client)
             if len(chosen) == size:
@@ -154,21 +161,21 @@ class Roster:
             return frozenset()
         if len(self.directory) > LISTED:
             raise ConfigError(key, list(labels), f"people can be named in populations up to {LISTED} clients")
-        users = {who.label: who.user for who in map(self.directory.client, range(len(self.directory)))}
+        users = {who.label: who.user for who in map(self.directory.client, self.directory.everyone())}
         unknown = [label for label in labels if label not in users]
         if unknown:
             raise ConfigError(key, unknown, f"no such people; there are {', '.join(sorted(users)[:30])}")
         return frozenset(users[label] for label in labels)
 
 
-class View(Grid):
+class View(Through):
     """A grid that shows a chosen group of clients and nothing else; messages go through to the real one.
 
     So a strategy that asks for "all nodes" gets this round's cohort, drawn by address, whatever engine is behind.
     """
 
     def __init__(self, grid: Grid, clients: Sequence[int], directory: Directory) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._clients = {directory.node(c): c for c in clients}
 
     def client_of(self, node: int) -> int:
@@ -179,31 +186,6 @@ class View(Grid):
         """The chosen nodes."""
         return list(self._clients)
 
-    def set_run(self, run: Run) -> None:
-        """Passed through."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Passed through."""
-        return self._grid.run
-
     def get_nodes(self) -> Iterable[NodeInfo]:
         """The chosen nodes."""
         return (NodeInfo(node_id=node) for node in self._clients)
-
-    def create_message(self, *args: object, **kwargs: object) -> Message:
-        """Passed through."""
-        return self._grid.create_message(*args, **kwargs)  # type: ignore[arg-type]
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Passed through."""
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Passed through."""
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Passed through."""
-        return self._grid.send_and_receive(messages, timeout=timeout)

@@ -78,7 +78,7 @@ class Run:
         """Begin a new run in an empty folder; returns its summary."""
         self._check()
         self.folder.create(resolved(self.config), self.config.digest())
-        theta = Work(self.config.work()).init()
+        theta = Work(self.config.work(), self.roster.directory.task).init()
         self._save(0, theta)
         return self._loop(0, theta)
 
@@ -93,7 +93,7 @@ class Run:
         self._check()
         last = self.folder.last()
         if last is None:
-            theta = Work(self.config.work()).init()
+            theta = Work(self.config.work(), self.roster.directory.task).init()
             self._save(0, theta)
             return self._loop(0, theta)
         self.rows, self.dropped = last.rows, last.dropped
@@ -102,7 +102,7 @@ class Run:
 
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
-        Work(self.config.work()).names  # noqa: B018 (builds the model)
+        Work(self.config.work(), self.roster.directory.task).names  # noqa: B018 (builds the model)
         self.roster.cohort(1, self.cohort)
         for scenario in self.config.evaluation.scenarios:
             self.roster.targets(scenario)

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.data import Client, Source
+from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.trees import Params, pick, sub
@@ -36,6 +36,11 @@ class SourceDirectory:
     source: Source
 
     @property
+    def task(self) -> Task:
+        """What is predicted from what."""
+        return self.source.task
+
+    @property
     def users(self) -> int:
         """Number of people."""
         return self.source.users
@@ -47,6 +52,10 @@ class SourceDirectory:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def everyone(self) -> Sequence[int]:
+        """Every partition id."""
+        return range(len(self.source))
 
     def client(self, index: int) -> Client:
         """Who a client is."""

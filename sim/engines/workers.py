@@ -68,6 +68,12 @@ class Worker:
         return self._local.evaluate(work, meta, round, [chunk], trial)[0]
 
 
+def keep_ray_quiet() -> None:
+    """No usage report to Ray's makers, and no advice about a default that is to change; unless the user wants them."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
 class RayPool:
     """Chunks among Ray actors; each chunk prefers the same actor every round, so that its data stays warm.
 
@@ -81,10 +87,13 @@ class RayPool:
     def __init__(self, workers: int, address: str = "") -> None:
         import ray
 
+        keep_ray_quiet()
         self._ray = ray
         self._mine = not ray.is_initialized()
         if self._mine:
-            options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers}
+            options: dict[str, Any] = (
+                {"address": address} if address else {"num_cpus": workers, "_node_ip_address": "127.0.0.1"}
+            )
             try:
                 ray.init(
                     **options,

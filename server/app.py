@@ -1,0 +1,109 @@
+"""The ServerApp: what Flower starts on the coordinator, in ``flwr run`` and in a deployment.
+
+Settings come from ``[tool.flwr.app.config]`` and ``flwr run -c "key='value'"``:
+
+    config      path of a TOML file inside the app's folder, or TOML text
+    method      one of its [methods.NAME] tables to lay over the rest ("": none)
+    out         the run's folder ("": runs/NAME-RUNID); a run of this configuration found in it is resumed
+    min-nodes   nodes that must have said who they are before the first round
+    wait-s      longest wait for them, seconds
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from client.errors import ConfigError
+from client.settings import build, setting
+from client.work import to_json
+from server.config import Config, build_config, load, merge, parse
+from server.directory import handshake
+from server.grid import Prompt
+from server.run import Progress, Run
+
+APP_FOLDER = Path(__file__).resolve().parent.parent
+
+app = ServerApp()
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """What Flower's run configuration may say."""
+
+    config: str = setting("configs/quick.toml", "a TOML file inside the app's folder, or TOML text")
+    method: str = setting("", "one of the file's [methods.NAME] tables ('': none)")
+    out: str = setting("", "the run's folder ('': runs/NAME-RUNID)")
+    min_nodes: int = setting(1, "nodes needed before the first round", ge=1)
+    wait_s: float = setting(120.0, "longest wait for them, seconds", gt=0)
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Find out who is there, then run to the end."""
+    settings = build(AppSettings, {k.replace("-", "_"): v for k, v in context.run_config.items()}, "run configuration")
+    config = read_config(settings)
+    path = Path(settings.out or f"runs/{config.run.name}-{context.run_id}")
+    logger = logging.getLogger("flwr")
+    logger.info("metapulse: run folder %s", path.resolve())
+    begun = (path / "config.json").exists()
+    summary = execute(grid, config, path, settings.min_nodes, settings.wait_s, resume=begun)
+    logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
+
+
+def execute(
+    grid: Grid,
+    config: Config,
+    path: Path,
+    min_nodes: int,
+    wait_s: float,
+    resume: bool,
+    progress: Progress | None = None,
+    stopped: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Handshake, then the run; its summary.
+
+    Args:
+        grid: Flower's.
+        config: what to do; its engine section says only how long to wait for replies.
+        path: the run's folder.
+        min_nodes: nodes needed, ≥ 1.
+        wait_s: longest wait for them, seconds.
+        resume: go on where the folder's last checkpoint stands.
+        progress: told how it goes.
+        stopped: set by another thread when nobody will answer any more.
+    """
+    prompt = Prompt(grid, stopped)
+    directory = handshake(prompt, to_json(config.work()), min_nodes, wait_s)
+    job = Run(config, prompt, directory, path, progress)
+    return job.resume() if resume else job.start()
+
+
+def read_config(settings: AppSettings) -> Config:
+    """The typed configuration of a run configuration.
+
+    Raises:
+        ConfigError: no such file inside the app's folder, or what it says is wrong.
+    """
+    table, methods = _read(settings.config)
+    if settings.method:
+        if settings.method not in methods:
+            raise ConfigError("method", settings.method, f"must be one of {', '.join(sorted(methods)) or 'none'}")
+        merge(table, methods[settings.method])
+    return build_config(table)
+
+
+def _read(text: str) -> tuple[dict[str, Any], Mapping[str, dict[str, Any]]]:
+    if "\n" in text or "=" in text:
+        return parse(text)
+    path = (APP_FOLDER / text).resolve()
+    if not path.is_relative_to(APP_FOLDER):
+        raise ConfigError("config", text, "must be a file inside the app's folder, or TOML text")
+    return load(path)

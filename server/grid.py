@@ -1,0 +1,97 @@
+"""Grids around a grid: one that passes everything through, and one that waits promptly and can be stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from client.errors import EngineError
+
+POLL_S = 0.1
+
+
+class Through(Grid):
+    """Passes everything to another grid; what differs is overridden.
+
+    Args:
+        grid: the real one.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    def set_run(self, run: Run) -> None:
+        """Passed through."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """Passed through."""
+        return self._grid.run
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Passed through."""
+        return self._grid.get_node_ids()
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """Passed through."""
+        return self._grid.get_nodes()
+
+    def create_message(self, *args: object, **kwargs: object) -> Message:
+        """Passed through."""
+        return self._grid.create_message(*args, **kwargs)  # type: ignore[arg-type]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Passed through."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Passed through."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Passed through."""
+        return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+class Prompt(Through):
+    """Asks for replies ten times a second (Flower's own grid asks every three seconds) until it is told to stop.
+
+    Args:
+        grid: Flower's.
+        stopped: set by another thread when nobody will answer any more.
+    """
+
+    def __init__(self, grid: Grid, stopped: threading.Event | None = None) -> None:
+        super().__init__(grid)
+        self._stopped = stopped or threading.Event()
+
+    def pause(self) -> None:
+        """Wait until it is worth asking again.
+
+        Raises:
+            EngineError: the engine has stopped.
+        """
+        if self._stopped.wait(POLL_S):
+            raise EngineError("the engine stopped before all replies had come")
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """The replies that come within ``timeout`` seconds (None: all of them)."""
+        asked = list(messages)
+        waiting = {i for i in self.push_messages(asked) if i} if asked else set()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        replies: list[Message] = []
+        while waiting:
+            come = list(self.pull_messages(waiting))
+            replies += come
+            waiting -= {reply.metadata.reply_to_message_id for reply in come}
+            if not waiting or (deadline is not None and time.monotonic() >= deadline):
+                break
+            self.pause()
+        return replies

@@ -1,0 +1,126 @@
+"""Flower's Simulation Runtime on Ray, in this process: one ClientApp per client, every message a real one.
+
+Slow next to the cohort engine, and therefore the reference: here stock Flower calls the clients. Both give the same
+numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+from flwr.supercore import telemetry
+
+from client.app import app as client_app
+from client.errors import ConfigError, EngineError
+from client.work import Work
+from server.app import execute
+from server.config import Config, EngineSettings
+from server.run import Progress
+from sim.engines.workers import keep_ray_quiet
+
+T = TypeVar("T")
+MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
+START_S = 300.0  # longest wait for Ray's workers and for everybody's answer who they are
+
+
+def run_flower(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
+    """Run to the end on Flower's Simulation Runtime; the summary.
+
+    Args:
+        config: what to do.
+        path: the run's folder.
+        progress: told how it goes.
+        resume: go on where the folder's last checkpoint stands.
+
+    Raises:
+        ConfigError: more clients than Flower can serve, or more cores per client than there are.
+        EngineError: the runtime broke down.
+    """
+    size = len(Work(config.work()).source)
+
+    def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
+        return execute(grid, config, path, size, START_S, resume, progress, stopped)
+
+    return simulate(job, size, config.engine)
+
+
+def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings) -> T:
+    """Start Flower's Simulation Runtime, let ``job`` use its grid, end it; what ``job`` returned or raised.
+
+    Args:
+        job: gets Flower's grid, and an event that is set when nobody will answer any more.
+        clients: nodes of the simulation; node i has the partition id i.
+        engine: cores per client, cores in all (``workers``), or an existing cluster.
+    """
+    cores = engine.workers or os.cpu_count() or 1
+    if clients > MOST_CLIENTS:
+        raise ConfigError("engine.name", "flower", f"serves at most {MOST_CLIENTS} clients, not {clients}; use cohort")
+    if not engine.address and engine.cpus_per_client > cores:
+        raise ConfigError("engine.cpus_per_client", engine.cpus_per_client, f"must be ≤ {cores}, the cores there are")
+    results: list[T] = []
+    failures: list[BaseException] = []
+    stopped = threading.Event()
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            results.append(job(grid, stopped))
+        except BaseException as error:  # Flower would only log it
+            failures.append(error)
+
+    try:
+        with _quiet():
+            run_simulation(server, client_app, clients, backend_config=_backend(engine, cores))
+    except RuntimeError as error:
+        if not failures and not results:
+            raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None
+    finally:
+        stopped.set()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def _backend(engine: EngineSettings, cores: int) -> dict[str, Any]:
+    where: dict[str, Any] = (
+        {"address": engine.address}
+        if engine.address
+        else {"num_cpus": cores, "_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    )
+    return {
+        "client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0},
+        "init_args": {**where, "logging_level": logging.ERROR, "log_to_driver": False},
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Flower's log says nothing (failures of clients stand in events.jsonl), and the environment is as it was after.
+
+    Flower puts the whole of ``sys.path`` into PYTHONPATH for Ray's sake and leaves it there.
+    """
+    logger = logging.getLogger("flwr")
+    level, path, reports = logger.level, os.environ.get("PYTHONPATH"), telemetry.FLWR_TELEMETRY_ENABLED
+    logger.setLevel(logging.CRITICAL)
+    if "FLWR_TELEMETRY_ENABLED" not in os.environ:
+        telemetry.FLWR_TELEMETRY_ENABLED = "0"  # nothing of a simulation leaves the machine unless asked to
+    keep_ray_quiet()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        telemetry.FLWR_TELEMETRY_ENABLED = reports
+        if path is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = path
