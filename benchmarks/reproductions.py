@@ -70,7 +70,7 @@ def finished(table: dict[str, object], folder: Path) -> Path:
 
 
 def final(folder: Path) -> dict[tuple[int, str], float]:
-    """(step, metric) → mean over clients at the last meta-test; accuracies also pooled over samples, in percent."""
+    """(step, metric) → mean over clients at the last meta-test; accuracies also pooled over samples (percent)."""
     rows = pq.read_table(folder / "metrics.parquet").to_pylist()
     config = json.loads((folder / "config.json").read_text())["config"]
     groups: dict[tuple[int, str], dict[int, float]] = {}
@@ -97,9 +97,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="*", default=[])
     args = parser.parse_args(argv)
-    print(
-        "| config | method | step | metric | published | ours, mean ± sd over seeds | seeds |\n|---|---|---|---|---|---|---|"
-    )
+    print("| config | method | step | metric | published | ours, mean ± sd over seeds | seeds |")
+    print("|---|---|---|---|---|---|---|")
     for path in sorted(CONFIGS.glob("*.toml")):
         if not any(path.stem.startswith(prefix) for prefix in args.only):
             continue
