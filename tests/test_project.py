@@ -29,9 +29,11 @@ FAB_LIMIT = 10 * 2**20  # bytes; Flower refuses a larger bundle
 
 def files(folder: Path = ROOT) -> Iterator[Path]:
     """The project's files, without what git ignores: environment, caches, runs."""
-    ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()} | {".git"}
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     for path in sorted(folder.iterdir()):
-        if path.name in ignored or path.suffix in {".pyc", ".fab"} or path.name.endswith(".egg-info"):
+        anchored = f"/{path.relative_to(ROOT).as_posix()}"
+        names = {path.name, f"{path.name}/", f"*{path.suffix}", f"*{path.suffix}/", anchored, f"{anchored}/"}
+        if path.name == ".git" or not names.isdisjoint(ignored):
             continue
         if path.is_dir():
             yield from files(path)
@@ -39,9 +41,9 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
             yield path
 
 
-def modules(root: Path = ROOT) -> list[str]:
-    """Paths of all modules of the four packages, relative to ``root``."""
-    return sorted(path.relative_to(root).as_posix() for p in PACKAGES for path in (root / p).rglob("*.py"))
+def modules() -> list[str]:
+    """Paths of all modules of the four packages, ignored by git or not."""
+    return sorted(path.relative_to(ROOT).as_posix() for p in PACKAGES for path in (ROOT / p).rglob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +197,7 @@ def test_the_flower_bundle_is_whole_and_holds_nothing_else(copy: Path, tmp_path:
         archive.extractall(tmp_path)
     configs = {path.relative_to(copy).as_posix() for path in (copy / "configs").rglob("*.toml")}
     assert {"client/app.py", "server/app.py", TOOL["flwr"]["app"]["config"]["config"]} <= inside
-    assert inside == {*modules(copy), *configs, "pyproject.toml", ".info/CONTENT"}
+    assert inside ^ {*modules(), *configs, "pyproject.toml", ".info/CONTENT"} == set(), "missing or too much"
     own = "import client.app, server.app, sys; print(client.app.__file__, server.app.__file__, sep='\\n')"
     loaded = program(sys.executable, "-c", own, cwd=tmp_path).stdout.splitlines()
     assert loaded == [str(tmp_path / "client/app.py"), str(tmp_path / "server/app.py")]
@@ -210,7 +212,7 @@ def test_the_wheel_has_the_four_packages_and_nothing_else(copy: Path, tmp_path: 
     assert wheel.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside == set(modules(copy))
+    assert inside ^ set(modules()) == set(), "missing or too much"
 
 
 def test_no_python_file_is_longer_than_350_lines() -> None:
