@@ -1,0 +1,198 @@
+"""The contract of a learner, checked for every registered one, on every kind of model and task.
+
+A learner added to the registry is checked here without another line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import islice, pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from client.episodes import Batch, Episode
+from client.errors import ConfigError
+from client.learners.base import Learner, Paper
+from client.models.base import Model
+from client.registry import LEARNERS
+from client.rng import generator
+from client.settings import is_setting, plain
+from client.trees import stack, without
+from tests.cases import MODELS, batch, episode, keys, meta, personal, same, with_steps
+
+SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
+learners = pytest.mark.parametrize("name", LEARNERS)
+models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+
+def world(name: str, model: Model) -> tuple[Learner, dict[str, Tensor], Episode]:
+    """A learner with its default settings, θ, and the episode it asks for (all samples as support, where local)."""
+    learner: Learner = LEARNERS.make({"name": name})
+    ep = episode(model.task, SUPPORT, QUERY)
+    if learner.local:
+        ep = Episode(ep.pooled, batch(model.task, (0, 0, 0), longest=0))
+    return learner, meta(learner, model), ep
+
+
+def watched(*trees: Any) -> list[tuple[Tensor, Tensor, int]]:
+    """Every tensor that goes in, with a copy and its version."""
+    tensors: list[Tensor] = []
+    for tree in trees:
+        tensors += list(tree.values()) if isinstance(tree, dict) else [tree.x, tree.y, tree.mask]
+    return [(t, t.clone(), t._version) for t in tensors]
+
+
+def untouched(seen: list[tuple[Tensor, Tensor, int]]) -> bool:
+    return all(torch.equal(t, copy) and t._version == version and not t.requires_grad for t, copy, version in seen)
+
+
+@learners
+@models
+def test_an_update_has_the_shape_of_theta_and_finite_numbers(name: str, model: Model) -> None:
+    learner, start, ep = world(name, model)
+    seen = watched(start, ep.support, ep.query)
+    report = learner.update(model, start, {}, ep, keys(range(3)))
+    assert list(report.update) == list(start)
+    for key, p in report.update.items():
+        assert p.shape == (3, *start[key].shape)
+        assert p.dtype == start[key].dtype
+        assert torch.isfinite(p).all()
+        assert not p.requires_grad
+    assert report.weight.shape == (3,)
+    assert (report.weight > 0).all()
+    assert (report.weight <= ep.support.counts + ep.query.counts).all()
+    assert report.state == {}
+    assert "loss" in report.metrics
+    assert all(m.shape == (3,) and torch.isfinite(m).all() and not m.requires_grad for m in report.metrics.values())
+    assert untouched(seen)
+
+
+@learners
+@models
+def test_a_path_begins_at_the_start_and_adapt_reads_it_off(name: str, model: Model) -> None:
+    learner, start, ep = world(name, model)
+    seen = watched(start, ep.support)
+    points = list(islice(learner.path(model, start, {}, ep.support, keys(range(3))), 5))
+    same(points[0], learner.start(start, 3), rtol=0, atol=0)
+    assert set(points[0]) == set(without(start, "rate/"))  # what the model predicts with
+    for k, phi in enumerate(points):
+        same(learner.adapt(model, start, {}, ep.support, keys(range(3)), k), phi, rtol=0, atol=0)
+        assert all(torch.isfinite(p).all() and not p.requires_grad for p in phi.values())
+        assert model.predict(phi, ep.support.x).shape[2] == model.task.outputs
+    default = learner.adapt(model, start, {}, ep.support, keys(range(3)))
+    same(default, learner.adapt(model, start, {}, ep.support, keys(range(3)), learner.inner_steps), rtol=0, atol=0)
+    assert untouched(seen)
+
+
+@learners
+def test_a_path_begins_where_it_is_told(name: str) -> None:
+    model = MODELS["mlp-tanh"]
+    learner, start, ep = world(name, model)
+    elsewhere = personal(model, 3)
+    seen = watched(elsewhere)
+    points = list(islice(learner.path(model, start, {}, ep.support, keys(range(3)), elsewhere), 3))
+    same(points[0], elsewhere, rtol=0, atol=0)
+    again = list(islice(learner.path(model, start, {}, ep.support, keys(range(3)), points[1]), 2))
+    same(again[1], points[2], rtol=0, atol=0)  # full batches and plain gradient steps have no memory
+    assert untouched(seen)
+
+
+@learners
+@pytest.mark.parametrize("kind", ["mlp-tanh", "mlp-regression"])
+def test_adaptation_never_raises_the_support_loss_of_a_small_step(name: str, kind: str) -> None:
+    model = MODELS[kind]
+    learner, start, ep = world(name, model)
+    points = islice(learner.path(model, start, {}, ep.support, keys(range(3))), 6)
+    losses = [model.loss(phi, ep.support) for phi in points]
+    assert all((after <= before + 1e-6).all() for before, after in pairwise(losses))
+
+
+@learners
+@models
+def test_same_inputs_same_bits(name: str, model: Model) -> None:
+    learner, start, ep = world(name, model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    a, b = (learner.update(model, start, {}, ep, keys(range(3))) for _ in range(2))
+    same(a.update, b.update, rtol=0, atol=0)
+    same(a.metrics, b.metrics, rtol=0, atol=0)
+    phi, psi = (learner.adapt(model, start, {}, ep.support, keys(range(3)), 4) for _ in range(2))
+    same(phi, psi, rtol=0, atol=0)
+
+
+@learners
+def test_without_training_steps_nothing_was_learned_locally(name: str) -> None:
+    """Zero steps are the identity: θ − φ₀ = 0, or the plain query gradient at θ for those that report one."""
+    model = MODELS["mlp-tanh"]
+    learner, start, ep = world(name, model)
+    learner = with_steps(learner, 0)
+    update = learner.update(model, start, {}, ep, keys(range(3))).update
+    expected = model.grad(learner.start(start, 3), ep.query) if not learner.local else {}
+    for key, p in update.items():
+        torch.testing.assert_close(p, expected.get(key, torch.zeros_like(p)), rtol=0, atol=0)
+    same(learner.adapt(model, start, {}, ep.support, keys(range(3)), 0), learner.start(start, 3), rtol=0, atol=0)
+
+
+@learners
+def test_a_client_without_support_stays_where_it_began(name: str) -> None:
+    """Its mask is zero everywhere; the others are as if it were not there."""
+    model = MODELS["mlp-tanh"]
+    learner, start, ep = world(name, model)
+    mask = ep.support.mask.clone()
+    mask[1] = 0
+    support = Batch(ep.support.x, ep.support.y, mask)
+    phi = learner.adapt(model, start, {}, support, keys(range(3)), 4)
+    full = learner.adapt(model, start, {}, ep.support, keys(range(3)), 4)
+    for key, p in learner.start(start, 3).items():
+        assert torch.equal(phi[key][1], p[1])
+        assert torch.equal(phi[key][[0, 2]], full[key][[0, 2]])
+
+
+@learners
+def test_an_update_descends(name: str) -> None:
+    """Small steps of θ along the mean update lower what the learner trains: the loss after its own adaptation."""
+    model = MODELS["mlp-tanh"]
+    learner, start, ep = world(name, model)
+    target = ep.query if not learner.local else ep.support
+    support = ep.support
+
+    def after(theta: dict[str, Tensor]) -> float:
+        return float(model.loss(learner.adapt(model, theta, {}, support, keys(range(3))), target).mean())
+
+    update = {key: p.mean(0) for key, p in learner.update(model, start, {}, ep, keys(range(3))).update.items()}
+    length = float(torch.stack([p.square().sum() for p in update.values()]).sum().sqrt())
+    moved = {key: p - (0.05 / length if length else 0.0) * update[key] for key, p in start.items()}
+    assert after(moved) < after(start) or name == "local_only"
+
+
+@learners
+def test_theta_at_the_start_has_an_address(name: str) -> None:
+    learner: Learner = LEARNERS.make({"name": name})
+    model = MODELS["mlp-tanh"]
+    a, b, c = (learner.init(model, generator(seed, "init")) for seed in (3, 3, 4))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert any(not torch.equal(a[key], c[key]) for key in a)
+    same(stack(without(a, "rate/"), 2), learner.start(a, 2), rtol=0, atol=0)
+
+
+@learners
+def test_it_names_its_paper_and_documents_its_settings(name: str) -> None:
+    learner: Learner = LEARNERS.make({"name": name})
+    assert isinstance(learner.paper, Paper)
+    assert learner.paper.title
+    assert learner.paper.bibtex.startswith(f"@misc{{{learner.paper.key},")
+    assert learner.__doc__
+    for field in dataclasses.fields(learner):
+        assert is_setting(field)
+        assert field.metadata["doc"]
+    assert LEARNERS.make({"name": name} | plain(learner)) == learner
+    assert hash(learner) == hash(LEARNERS.make({"name": name}))
+
+
+@learners
+@pytest.mark.parametrize(("key", "value"), [("inner_lr", 0.0), ("inner_steps", -1), ("batch_size", 2.5), ("lr", 0.1)])
+def test_settings_out_of_range_are_refused(name: str, key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=key):
+        LEARNERS.make({"name": name, key: value})
