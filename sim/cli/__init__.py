@@ -1,0 +1,76 @@
+"""The command line. Importing it, and asking for help, loads neither torch nor Flower nor Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from client.errors import MetapulseError
+from sim.cli import data as data_commands
+from sim.cli import describe, runs
+
+__all__ = ["app", "main"]
+
+USER_ERROR, CRASH, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="metapulse",
+    help="Federated meta-learning for wearables: one person, one device, a handful of samples.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+runs.add_to(app)
+describe.add_to(app)
+app.add_typer(data_commands.app, name="data")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0, 1 for an error nobody foresaw, 2 for one that names its cause, 130 for Ctrl-C.
+
+    Args:
+        argv: arguments without the program's name; None: this process's.
+    """
+    _settle()
+    try:
+        return int(app(args=None if argv is None else list(argv), prog_name="metapulse", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as help_asked:
+        help_asked.show()
+        return USER_ERROR
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "metapulse"
+        return _say(f"{error.format_message()} (see: {command} --help)", USER_ERROR)
+    except click.exceptions.Exit as asked:
+        return asked.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # ``metapulse methods | head``: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (MetapulseError, OSError) as error:
+        return _say(str(error), USER_ERROR)
+    except Exception as error:
+        from sim.crash import failed
+
+        return _say(failed(error), CRASH)
+
+
+def _say(message: str, code: int) -> int:
+    print("metapulse: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _settle() -> None:
+    """One thread per process, and nothing leaves the machine, unless the user says otherwise."""
+    for name, value in {
+        "OMP_NUM_THREADS": "1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,46 @@
+"""``metapulse data``: which data sets there are, and bringing one in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+app = typer.Typer(help="Data sets: what there is, and bringing one in.", no_args_is_help=True)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """What there is, its licence and citation, where to get it, and whether it has been imported."""
+    from sim.sources.catalogue import catalogue
+
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    table = Table(title="Data sets", title_justify="left", show_lines=True)
+    for column in ("name", "what it is", "people", "devices", "licence", "cite", "get it from", "here"):
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for entry in catalogue():
+        here = "built in" if entry.generated else (str(entry.path) if entry.path else "no")
+        where = entry.where if entry.generated else f"{entry.where} ({entry.layout})"
+        cells = (entry.name, entry.title, entry.users, entry.devices, entry.licence, entry.citation, where, here)
+        table.add_row(*map(Text, cells))
+    console.print(table)
+
+
+@app.command(name="import")
+def import_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set, as in 'metapulse data list'.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The publisher's zip, folder or file.")],
+) -> None:
+    """Read what the publisher ships, check it, and keep it compactly in the cache."""
+    from sim.importers.dataset import import_dataset
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"reading {path.name}", total=None)
+        made = import_dataset(name, path, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    print(f"imported {name}: {made}")

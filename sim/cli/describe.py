@@ -1,0 +1,156 @@
+"""``metapulse config``, ``methods`` and ``cite``: what there is to choose from, and where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from client.learners.base import Paper
+    from server.config import Config
+
+SOFTWARE = {
+    "flwr": (
+        "beutel2020flower",
+        "Beutel and others",
+        2020,
+        "Flower: A Friendly Federated Learning Framework",
+        "2007.14390",
+    ),
+    "torch": (
+        "paszke2019pytorch",
+        "Paszke and others",
+        2019,
+        "PyTorch: An Imperative Style, High-Performance Deep Learning Library",
+        "1912.01703",
+    ),
+    "ray": (
+        "moritz2018ray",
+        "Moritz and others",
+        2018,
+        "Ray: A Distributed Framework for Emerging AI Applications",
+        "1712.05889",
+    ),
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command()(config)
+    app.command()(methods)
+    app.command()(cite)
+
+
+def config() -> None:
+    """Print the default configuration as TOML, a comment for every key."""
+    from server.config import commented_default
+
+    sys.stdout.write(commented_default())
+
+
+def methods() -> None:
+    """List what is registered: learners, strategies, models, data sources, transforms."""
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    table = Table(title="What a configuration can name", title_justify="left")
+    for column in ("section", "name", "what it is", "paper", "arXiv"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("section", "name", "arXiv"))
+    section = ""
+    for kind, name, entry in entries():
+        if section and kind != section:
+            table.add_section()
+        section, paper = kind, paper_of(entry)
+        cited = f"{paper.authors} {paper.year}" if paper and paper.year else ""
+        table.add_row(*map(Text, (kind, name, _first_line(entry), cited, paper.arxiv if paper else "")))
+    console.print(table)
+
+
+def entries() -> Iterator[tuple[str, str, type]]:
+    """Everything registered, as (section of the configuration, name, class)."""
+    from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from strategies.registry import STRATEGIES
+
+    sections = {
+        "learner": LEARNERS,
+        "strategy": STRATEGIES,
+        "model": MODELS,
+        "source": SOURCES,
+        "transform": TRANSFORMS,
+    }
+    for kind, registry in sections.items():
+        for name in registry:
+            yield kind, name, registry[name]
+
+
+def cite(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration.")],
+) -> None:
+    """Print BibTeX for exactly the methods, data and software that a configuration uses."""
+    from sim.suite import plan
+
+    seen: dict[str, str] = {}
+    for one in plan(config).configs.values():
+        for key, text in citations(one):
+            seen.setdefault(key, text)
+    print("\n".join(seen.values()))
+
+
+def citations(config: Config) -> Iterator[tuple[str, str]]:
+    """(key, BibTeX) of a run's learner, strategy, model, data, and the software that carries it."""
+    from client.learners.base import Paper
+    from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from strategies.registry import STRATEGIES
+
+    chosen: Mapping[str, tuple[Mapping[str, Any], Any]] = {
+        "learner": (config.learner, LEARNERS),
+        "strategy": (config.strategy, STRATEGIES),
+        "model": (config.model, MODELS),
+        "transform": (config.transform, TRANSFORMS),
+        "source": (config.source, SOURCES),
+    }
+    for section, registry in chosen.values():
+        paper = paper_of(registry[str(section["name"])])
+        if paper and paper.year:
+            yield paper.key, replace(paper, authors=bibtex_authors(paper.authors)).bibtex
+    yield from _data(str(config.source["name"]))
+    for name, (key, authors, year, title, arxiv) in SOFTWARE.items():
+        if name != "ray" or config.engine.workers or config.engine.name == "flower":
+            text = Paper(key, authors, year, title, arxiv, "").bibtex
+            yield key, text.removesuffix("\n}") + f",\n  note = {{version {version(name)}}}\n}}"
+
+
+def bibtex_authors(names: str) -> str:
+    """Surnames as BibTeX wants them: A, B and C become A and B and C; A et al. becomes A and others."""
+    return names.replace(" et al.", " and others").replace(", ", " and ")
+
+
+def _data(name: str) -> Iterator[tuple[str, str]]:
+    """The data set's own citation, as its publisher asks."""
+    from sim.sources.catalogue import catalogue
+
+    for dataset in catalogue():
+        if dataset.name == name and not dataset.citation.startswith("metapulse"):
+            key = f"data-{name.replace('_', '-')}"
+            fields = {"title": dataset.title, "howpublished": dataset.citation, "note": dataset.where}
+            yield key, f"@misc{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "\n}"
+
+
+def paper_of(entry: type) -> Paper | None:
+    """Where a registered class says it comes from."""
+    from client.learners.base import Paper
+
+    paper = getattr(entry, "paper", None)
+    return paper if isinstance(paper, Paper) else None
+
+
+def _first_line(entry: type) -> str:
+    return (inspect.getdoc(entry) or "").split("\n")[0]

@@ -1,0 +1,138 @@
+"""``metapulse run``, ``resume`` and ``report``: what makes a run's folder, and what reads it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sim.suite import Job, Outcome
+
+WIDTH = 120  # of a table that goes to a file
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG.toml", help="Configuration; 'metapulse config' prints one.")
+]
+RunFolders = Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of runs or suites.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command()(run)
+    app.command()(resume)
+    app.command()(report)
+
+
+def run(
+    config: ConfigFile,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="section.key=value; again for more.")
+    ] = None,
+    engine: Annotated[Literal["cohort", "flower"] | None, typer.Option(help="Who calls the clients.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray actors of the cohort engine.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; left out: runs/NAME-SEED.")
+    ] = None,
+) -> None:
+    """Run a configuration, or every method of it, into a new folder."""
+    _one_thread()
+    from sim.suite import jobs, plan
+
+    asked = plan(config, sets or (), _options(engine, workers, seed))
+    folder = out or _free(Path("runs") / f"{_slug(asked.name)}-{asked.seed}")
+    _perform(jobs(asked, folder), folder)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an interrupted run or suite.")],
+) -> None:
+    """Finish what was interrupted, to the same numbers as if it had never stopped."""
+    _one_thread()
+    from sim.suite import held
+
+    _perform(held(folder), folder)
+
+
+def report(
+    folders: RunFolders,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page; left out: report.html in DIR, or here for several.")
+    ] = None,
+) -> None:
+    """Write one self-contained page about one or several runs."""
+    from sim.report import write_report
+    from sim.suite import held
+
+    paths = [job.path for folder in folders for job in held(folder)]
+    page = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
+    write_report(paths, page)
+    print(f"report: {page}")
+
+
+def _perform(todo: Sequence[Job], folder: Path) -> None:
+    """Do the jobs, print their table, write their report; exits with the worst code."""
+    from sim.progress import watch
+    from sim.suite import perform
+
+    console = Console(stderr=True)
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in perform(todo, lambda name: watch(name, console)):
+            outcomes.append(outcome)
+            if outcome.error:
+                where = f"{outcome.job.name}: " if len(todo) > 1 else ""
+                print(f"metapulse: {where}{outcome.error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        begun = any((path / name).exists() for path in (folder,) for name in ("config.json", "suite.json"))
+        again = f"; continue with: metapulse resume {folder}" if begun else ""
+        print(f"metapulse: interrupted{again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    done = [outcome for outcome in outcomes if outcome.summary is not None]
+    if done:
+        _show(done, folder)
+    if code := max(outcome.code for outcome in outcomes):
+        raise typer.Exit(code)
+
+
+def _show(done: Sequence[Outcome], folder: Path) -> None:
+    from sim.report import write_report
+    from sim.scores import score_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(score_table({outcome.job.name: outcome.summary or {} for outcome in done}))
+    write_report([outcome.job.path for outcome in done], folder / "report.html")
+    print(f"report: {folder / 'report.html'}")
+
+
+def _options(engine: str | None, workers: int | None, seed: int | None) -> dict[str, dict[str, Any]]:
+    """Command-line options as a change of the configuration."""
+    change: dict[str, dict[str, Any]] = {"engine": {"name": engine, "workers": workers}, "run": {"seed": seed}}
+    given = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in change.items()}
+    return {section: keys for section, keys in given.items() if keys}
+
+
+def _free(path: Path) -> Path:
+    """``path``, or with the first number appended that is not taken."""
+    if not path.exists():
+        return path
+    return next(p for i in count(2) if not (p := path.with_name(f"{path.name}-{i}")).exists())
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

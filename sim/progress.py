@@ -1,0 +1,120 @@
+"""How a run goes, on a terminal and off it: rounds/s, clients/s, and the score of the last meta-test."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import IO, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+WINDOW = 20  # rounds that the shown speed is taken over
+LINES = 10  # lines of a run where there is no terminal
+
+
+class Speed:
+    """Rounds and clients per second over the last rounds, meta-tests not counted."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[int, float]] = deque(maxlen=WINDOW)
+
+    def add(self, clients: int, seconds: float) -> None:
+        """A round is over."""
+        self._last.append((clients, seconds))
+
+    def __str__(self) -> str:
+        seconds = sum(s for _, s in self._last)
+        if seconds <= 0:
+            return ""
+        return f"{len(self._last) / seconds:.1f} rounds/s, {sum(c for c, _ in self._last) / seconds:.0f} clients/s"
+
+
+class Watch(Protocol):
+    """Progress of one run, which also ends."""
+
+    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+        """A round is over."""
+
+    def score(self, round: int, value: float | None) -> None:
+        """A meta-test is over; its headline."""
+
+    def close(self) -> None:
+        """The run is over, or given up."""
+
+
+class Bar:
+    """A progress bar for a terminal.
+
+    Args:
+        name: of the run, shown in front.
+        console: where it is drawn.
+    """
+
+    def __init__(self, name: str, console: Console) -> None:
+        self._speed, self._score, self._started = Speed(), "", False
+        self._progress = Progress(
+            TextColumn("{task.description:<14}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: TaskID = self._progress.add_task(name, total=None, note="")
+        self._progress.start()
+
+    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+        """Move the bar; a resumed run's begins where it stood."""
+        self._speed.add(clients, seconds)
+        if not self._started:
+            self._started = True
+            self._progress.reset(self._task, total=rounds, completed=round - 1)
+        self._progress.update(self._task, completed=round, note=self._note())
+
+    def score(self, round: int, value: float | None) -> None:
+        """Show it from now on."""
+        self._score = _score(value)
+        self._progress.update(self._task, note=self._note())
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._progress.stop()
+
+    def _note(self) -> str:
+        return ", ".join(part for part in (str(self._speed), self._score) if part)
+
+
+class Lines:
+    """A plain line about every tenth of the rounds, for logs.
+
+    Args:
+        name: of the run, in front of every line.
+        stream: where lines go; None: standard error.
+    """
+
+    def __init__(self, name: str, stream: IO[str] | None = None) -> None:
+        self._name, self._stream, self._speed, self._score = name, stream or sys.stderr, Speed(), ""
+
+    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+        """Say so, if it is the last or a tenth of all has gone by."""
+        self._speed.add(clients, seconds)
+        if round == rounds or round % max(1, -(-rounds // LINES)) == 0:
+            parts = [f"{self._name}: round {round}/{rounds}", str(self._speed), self._score]
+            print(", ".join(part for part in parts if part), file=self._stream, flush=True)
+
+    def score(self, round: int, value: float | None) -> None:
+        """Remember it for the next line."""
+        self._score = _score(value)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def watch(name: str, console: Console) -> Watch:
+    """A bar where there is a terminal, lines where there is none."""
+    return Bar(name, console) if console.is_terminal else Lines(name, console.file)
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"meta-test {value:.3f}"

@@ -1,0 +1,169 @@
+"""One HTML page: figures, tables, Plotly itself, and nothing from the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+
+from server.files import finite
+from sim.report import figures, tables
+from sim.report.figures import FONT, Figure
+from sim.report.runs import Panel, RunData, metric_of, panels
+from sim.report.style import CSS, SCRIPT
+
+
+class Page:
+    """Collects sections, and the figures in them by id."""
+
+    def __init__(self) -> None:
+        self.sections: list[str] = []
+        self.figures: dict[str, Figure] = {}
+
+    def add(self, title: str, lead: str, *content: str) -> None:
+        """A section: its title and lead as plain text, its content as HTML; without content there is none."""
+        if any(content):
+            self.sections.append(f"<section><h2>{escape(title)}</h2><p>{escape(lead)}</p>{''.join(content)}</section>")
+
+    def figure(self, figure: Figure | None, title: str = "") -> str:
+        """Where a figure will be drawn, under its own title or the given one; "" for none."""
+        if figure is None:
+            return ""
+        name, title = f"figure-{len(self.figures)}", figure.get("title", title)
+        self.figures[name] = {"data": figure["data"], "layout": figure["layout"]}
+        head = f"<h3>{escape(title)}</h3>" if title else ""
+        size = f"height:{figure['layout']['height']}px"
+        return f'<div class="figure">{head}<div class="plot" id="{name}" style="{size}"></div></div>'
+
+    def grid(self, shown: Sequence[Panel], draw: Callable[[Panel], Figure | None]) -> str:
+        """A figure for every panel, side by side where there is room."""
+        drawn = "".join(self.figure(draw(panel), panel.title) for panel in shown)
+        return f'<div class="grid">{drawn}</div>' if drawn else ""
+
+
+def render(runs: Sequence[RunData]) -> str:
+    """The whole page."""
+    page, metric, shown = Page(), metric_of(runs), panels(runs)
+    about = "Learner and strategy of every run, its data, and the versions it ran on."
+    page.add("What was run", about, tables.provenance(runs))
+    if metric:
+        _results(page, runs, shown, metric)
+    else:
+        page.add("No meta-test yet", "Scores and curves appear once a meta-test has been written.", " ")
+    _course(page, runs)
+    page.add("Settings", "The resolved configuration of every run, as TOML.", tables.settings(runs))
+    return _document(page, runs, shown)
+
+
+def _results(page: Page, runs: Sequence[RunData], shown: Sequence[Panel], metric: str) -> None:
+    title = figures.metric_title(metric)
+    page.add(
+        "Final scores",
+        f"Last meta-test, {title}: mean over held-out clients, its 95 % bootstrap interval with people resampled, and"
+        " the mean of the worst tenth of clients. The best mean of a column is bold.",
+        tables.scores(runs, metric),
+    )
+    page.add(
+        "Adaptation",
+        f"{title.capitalize()} after each number of steps (0: zero-shot); bands are 95 % bootstrap intervals.",
+        page.grid(shown, lambda panel: figures.adaptation(panel, metric)),
+    )
+    if len(runs) > 1:
+        _comparison(page, shown, metric)
+    page.add(
+        "Client by client",
+        "Every dot is a held-out client, averaged over its episodes: open before adaptation, filled after the last"
+        " step. A box spans the quartiles. Crosses are the worst tenth after adaptation.",
+        page.grid(shown, lambda panel: figures.distribution(panel, metric)),
+    )
+    if len({score["round"] for run in runs for score in run.scores}) > 1:
+        page.add(
+            "Learning",
+            f"{title.capitalize()} after the last adaptation step, meta-test by meta-test; bands are 95 % intervals.",
+            page.grid(shown, lambda panel: figures.learning(panel, metric)),
+        )
+
+
+def _comparison(page: Page, shown: Sequence[Panel], metric: str) -> None:
+    matrices = "".join(tables.paired(panel, metric) for panel in shown)
+    page.add(
+        "Who is really better",
+        "Each run minus the best one after the last step, paired: same clients, same episodes. Whiskers are 95 %"
+        " bootstrap intervals over people; a filled mark means that the interval leaves out zero."
+        if matrices
+        else "These runs were not asked the same episodes of the same clients, so their differences cannot be paired.",
+        page.grid(shown, lambda panel: figures.behind_the_best(panel, metric)) or " ",
+        f"<details><summary>Every two runs</summary>{matrices}</details>" if matrices else "",
+    )
+
+
+def _course(page: Page, runs: Sequence[RunData]) -> None:
+    page.add(
+        "Training",
+        "Loss that the cohort reports, round by round. What it is measured on differs between learners: FedAvg and"
+        " Reptile report the loss of their own training, meta-learners that of the query after adaptation.",
+        page.figure(figures.training_loss(runs)),
+    )
+    page.add(
+        "Who was dropped", "Replies that were refused, and why; a round goes on without them.", tables.dropped(runs)
+    )
+    page.add(
+        "Time",
+        "Wall clock of a round: instructions, clients' work, checks and the outer update. Meta-tests are not in it.",
+        page.figure(figures.round_time(runs)),
+        tables.times(runs),
+    )
+
+
+def _document(page: Page, runs: Sequence[RunData], shown: Sequence[Panel]) -> str:
+    names = ", ".join(run.label for run in runs)
+    sources = ", ".join(sorted({str(run.config.get("source", {}).get("name")) for run in runs}))
+    title = names if len(runs) == 1 else f"{len(runs)} runs on {sources}"
+    facts = "".join(f"<span>{escape(key)} <b>{escape(value)}</b></span>" for key, value in _facts(runs, sources))
+    # A figure's text must not end the script element it travels in.
+    drawn = json.dumps(finite(page.figures), allow_nan=False).replace("<", "\\u003c")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>metapulse: {escape(title)}</title><style>{CSS.replace('FONT', FONT)}</style></head><body>"
+        f"<header><div><p>metapulse report</p><h1>{escape(title)}</h1>"
+        f'<div class="facts">{facts}</div></div></header><main>{_legend(runs, shown)}{"".join(page.sections)}</main>'
+        f"<script>{_plotly()}</script>"
+        f'<script type="application/json" id="figures">{drawn}</script><script>{SCRIPT}</script></body></html>\n'
+    )
+
+
+def _plotly() -> str:
+    """Plotly's own script, as its Python package ships it."""
+    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _facts(runs: Sequence[RunData], sources: str) -> list[tuple[str, str]]:
+    def several(key: str) -> str:
+        return ", ".join(sorted({str(run.config["run"].get(key)) for run in runs}))
+
+    evaluation = runs[0].config["evaluation"]
+    shots = ", ".join(map(str, evaluation.get("shots", [])))
+    return [
+        ("data", sources),
+        ("rounds", several("rounds")),
+        ("seed", several("seed")),
+        ("held-out people", str(evaluation.get("phase"))),
+        ("shots", shots),
+        ("episodes per client", str(evaluation.get("episodes"))),
+    ]
+
+
+def _legend(runs: Sequence[RunData], shown: Sequence[Panel]) -> str:
+    """Buttons that show and hide a run (or, of a single run, a number of shots) in every figure."""
+    names = {line.colour: line.label for panel in shown for line in panel.lines} or dict(
+        enumerate(r.label for r in runs)
+    )
+    if len(names) < 2:
+        return ""
+    buttons = "".join(
+        f'<button aria-pressed="true" data-run="run-{place}">{tables.swatch(place)}{escape(name)}</button>'
+        for place, name in sorted(names.items())
+    )
+    return f'<div class="legend">{buttons}</div>'

@@ -1,0 +1,191 @@
+"""What a report knows of a run: everything from its folder, nothing from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.errors import RunError
+from server.files import read_json
+from server.folder import RunFolder
+from server.metatest import Row, summarise
+from server.run import last_scores
+from sim.scores import Score, find, headline_metric, scenarios, shots_name
+
+#: What decides which clients are asked and which episodes they get.
+PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run.
+
+    Args:
+        label: what it is called in the report.
+        path: its folder.
+        config: resolved configuration.
+        environment: versions, platform, commit.
+        events: the event log.
+        rows: of metrics.parquet; empty where no meta-test has been written yet.
+        scores: spread over clients of every meta-test.
+        finished: whether it has a summary.
+        parameters: number of meta-parameters, 0 where unknown.
+    """
+
+    label: str
+    path: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    events: list[dict[str, Any]]
+    rows: list[Row]
+    scores: list[dict[str, Any]]
+    finished: bool
+    parameters: int
+
+    @property
+    def final(self) -> list[dict[str, Any]]:
+        """Scores of the last meta-test."""
+        return last_scores({"scores": self.scores})
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The log's entries of finished rounds."""
+        return [event for event in self.events if event.get("kind") == "round"]
+
+    @property
+    def dropped(self) -> list[dict[str, Any]]:
+        """The log's entries of replies that were refused."""
+        return [event for event in self.events if event.get("kind") == "dropped"]
+
+    @cached_property
+    def last_rows(self) -> dict[tuple[str, int, int, str], list[Row]]:
+        """Rows of the last meta-test by (scenario, shots, step, metric)."""
+        last = max((row["round"] for row in self.rows), default=0)
+        groups: dict[tuple[str, int, int, str], list[Row]] = {}
+        for row in self.rows:
+            if row["round"] == last:
+                groups.setdefault((row["scenario"], row["shots"], row["step"], row["metric"]), []).append(row)
+        return groups
+
+    def pairs_with(self, other: RunData) -> bool:
+        """Whether both were asked the same episodes of the same clients."""
+        mine, theirs = self.config, other.config
+        same = all(mine.get(key) == theirs.get(key) for key in ("source", "split"))
+        return same and all(mine["evaluation"].get(k) == theirs["evaluation"].get(k) for k in PAIRING)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: a run at a number of shots in a scenario; ``colour`` is its place in the palette."""
+
+    label: str
+    colour: int
+    run: RunData
+    scenario: str
+    shots: int
+
+    def last_step(self) -> int:
+        """The most adaptation steps it was judged after."""
+        mine = (self.scenario, self.shots)
+        return max(int(s["step"]) for s in self.run.final if (s["scenario"], s["shots"]) == mine)
+
+    def at(self, step: int, metric: str) -> Score | None:
+        """Its score at the last meta-test."""
+        return find(self.run.final, self.scenario, self.shots, step, metric)
+
+    def clients(self, step: int, metric: str) -> list[Row]:
+        """Its rows at the last meta-test, one per client."""
+        return self.run.last_rows.get((self.scenario, self.shots, step, metric), [])
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One little figure: curves that are to be compared."""
+
+    title: str
+    lines: list[Line]
+
+
+def read_run(path: Path) -> RunData:
+    """Everything a report needs of one folder.
+
+    Raises:
+        RunError: it holds no run, or one of its files is damaged.
+    """
+    folder = RunFolder(path)
+    config, _ = folder.config()
+    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else None
+    rows = folder.metrics() if (path / "metrics.parquet").exists() else []
+    environment = read_json(path / "environment.json") if (path / "environment.json").exists() else {}
+    events = folder.events() if (path / "events.jsonl").exists() else []
+    try:
+        scores = list(summary["scores"]) if summary else summarise(rows)
+        parameters = int(summary["parameters"]) if summary else 0
+        label = str(config["run"]["name"])
+        if not isinstance(config["evaluation"], dict) or not isinstance(environment, dict):
+            raise TypeError
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{path} is damaged: config.json or summary.json lacks what a report needs") from None
+    return RunData(label, path, config, environment, events, rows, scores, summary is not None, parameters)
+
+
+def read_runs(paths: Sequence[Path]) -> list[RunData]:
+    """All runs, each with a label of its own: its name, with the seed or the folder where names repeat."""
+    runs = [read_run(path) for path in dict.fromkeys(paths)]
+    runs = _apart(runs, [f"{run.label}-{run.config['run'].get('seed')}" for run in runs])
+    return _apart(runs, [str(run.path) for run in runs])
+
+
+def _apart(runs: list[RunData], others: Sequence[str]) -> list[RunData]:
+    labels = [run.label for run in runs]
+    return [
+        replace(run, label=other) if labels.count(run.label) > 1 else run
+        for run, other in zip(runs, others, strict=True)
+    ]
+
+
+def metric_of(runs: Sequence[RunData]) -> str:
+    """The metric the report is about."""
+    return headline_metric(score for run in runs for score in run.final)
+
+
+def panels(runs: Sequence[RunData]) -> list[Panel]:
+    """What is compared with what: several runs at each (scenario, shots), or one run's shots in each scenario."""
+    scores = [score for run in runs for score in run.final]
+    if len(runs) == 1:
+        return [
+            Panel(
+                scenario,
+                [Line(shots_name(k), i, runs[0], scenario, k) for i, k in enumerate(_all_shots(scores, scenario))],
+            )
+            for scenario in scenarios(scores)
+        ]
+    return list(_compared(runs, scores))
+
+
+def _compared(runs: Sequence[RunData], scores: Sequence[Score]) -> Iterator[Panel]:
+    for scenario in scenarios(scores):
+        for shots in _all_shots(scores, scenario):
+            lines = [
+                Line(run.label, i, run, scenario, shots)
+                for i, run in enumerate(runs)
+                if any((s["scenario"], s["shots"]) == (scenario, shots) for s in run.final)
+            ]
+            yield Panel(f"{scenario}, {shots_name(shots)}", lines)
+
+
+def _all_shots(scores: Sequence[Score], scenario: str) -> list[int]:
+    return sorted({int(s["shots"]) for s in scores if s["scenario"] == scenario}, key=lambda k: (k == 0, k))
+
+
+def worst_decile(values: Sequence[float], higher_is_better: bool) -> list[int]:
+    """Places of the worst tenth of the values, at least one."""
+    order = np.argsort(np.array(values), kind="stable")
+    if not higher_is_better:
+        order = order[::-1]
+    return [int(i) for i in order[: max(1, len(values) // 10)]]

@@ -1,0 +1,191 @@
+"""Tables of a report as HTML; whatever comes from data or a configuration is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from sim.report.figures import colour
+from sim.report.paired import difference
+from sim.report.runs import Panel, RunData
+from sim.scores import Score, best, columns, find, scenarios
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of cells that are HTML already, in a box that scrolls by itself on a narrow screen."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(_cell(c) for c in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(content: str) -> str:
+    return content if content.startswith("<td") else f"<td>{content}</td>"
+
+
+def swatch(place: int) -> str:
+    """A run's colour as a small square."""
+    return f'<i class="swatch" style="background:{colour(place)}"></i>'
+
+
+def scores(runs: Sequence[RunData], metric: str) -> str:
+    """Scenario by scenario: every run before adaptation and after its last step, with interval and worst tenth."""
+    everything = [score for run in runs for score in run.final]
+    shown = columns(everything)
+    parts = []
+    for scenario in scenarios(everything):
+        grid = [[find(run.final, scenario, k, step, metric) for _, k, step in shown] for run in runs]
+        winners = [best([row[i] for row in grid], metric) for i in range(len(shown))]
+        rows = [
+            [
+                swatch(j) + escape(run.label),
+                *(_score(s, winners[i] == j) for i, s in enumerate(grid[j])),
+                _clients(grid[j]),
+            ]
+            for j, run in enumerate(runs)
+        ]
+        head = [escape(scenario), *(_title(title, step) for title, _, step in shown), "clients"]
+        parts.append(table(head, rows, "scores"))
+    return "".join(parts)
+
+
+def _title(title: str, step: int) -> str:
+    return escape(title) + (f"<small>{step} steps</small>" if step else "<small>before adaptation</small>")
+
+
+def _score(score: Score | None, bold: bool) -> str:
+    if score is None:
+        return '<td class="number">–</td>'
+    mean = f"<b>{score['mean']:.3f}</b>" if bold else f"{score['mean']:.3f}"
+    spread = f"{score['low']:.3f} – {score['high']:.3f}"
+    return (
+        f'<td class="number">{mean}<small>{spread}</small><small>worst tenth {score["worst_decile"]:.3f}</small></td>'
+    )
+
+
+def _clients(row: Sequence[Score | None]) -> str:
+    counts = sorted({int(score["clients"]) for score in row if score})
+    return f'<td class="number">{", ".join(map(str, counts)) or "–"}</td>'
+
+
+def paired(panel: Panel, metric: str) -> str:
+    """Row minus column for every two runs; "" where nothing can be paired."""
+    rows, any_pair = [], False
+    for a in panel.lines:
+        cells = [swatch(a.colour) + escape(a.label)]
+        for b in panel.lines:
+            d = None if a is b else difference(a, b, metric)
+            any_pair |= d is not None
+            cells.append(_difference(d))
+        rows.append(cells)
+    if not any_pair:
+        return ""
+    head = ["row − column", *(escape(line.label) for line in panel.lines)]
+    return f"<h4>{escape(panel.title)}</h4>" + table(head, rows, "paired")
+
+
+def _difference(d: Any) -> str:
+    if d is None:
+        return '<td class="number muted">·</td>'
+    shade = ' class="number clear"' if d.clear else ' class="number"'
+    return f"<td{shade}>{d.mean:+.3f}<small>{d.low:+.3f} – {d.high:+.3f}</small></td>"
+
+
+def dropped(runs: Sequence[RunData]) -> str:
+    """Replies that were refused, by reason, with an example; a sentence where there were none."""
+    rows = []
+    for place, run in enumerate(runs):
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for event in run.dropped:
+            groups.setdefault(_kind(str(event.get("reason", ""))), []).append(event)
+        for events in sorted(groups.values(), key=len, reverse=True):
+            clients = sorted({int(e.get("client", -1)) for e in events})
+            rounds = sorted({int(e.get("round", 0)) for e in events})
+            rows.append(
+                [
+                    swatch(place) + escape(run.label),
+                    f'<td class="number">{len(events)}</td>',
+                    f'<td class="number">{len(clients)}</td>',
+                    escape(f"{rounds[0]}–{rounds[-1]}" if len(rounds) > 1 else str(rounds[0])),
+                    f'<td class="wide">{escape(_bare(str(events[0].get("reason", ""))))}'
+                    f"<small>client {escape(_some(clients))}</small></td>",
+                ]
+            )
+    if not rows:
+        return "<p>Nobody: every reply of every round passed its checks.</p>"
+    return table(["run", "replies", "clients", "rounds", "why (an example)"], rows)
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers: what is counted together."""
+    return re.sub(r"[-+]?\d+(\.\d+)?", "#", _bare(reason))
+
+
+def _bare(reason: str) -> str:
+    return re.sub(r"^round \d+, client \d+, ", "", reason)
+
+
+def _some(clients: Sequence[int]) -> str:
+    named = ", ".join(map(str, clients[:6]))
+    return named + (f" and {len(clients) - 6} more" if len(clients) > 6 else "")
+
+
+def times(runs: Sequence[RunData]) -> str:
+    """Rounds, clients and seconds of every run."""
+    rows = []
+    for place, run in enumerate(runs):
+        seconds = np.array([float(e.get("seconds") or 0.0) for e in run.rounds])
+        asked = sum(int(e.get("asked") or 0) for e in run.rounds)
+        if not len(seconds):
+            continue
+        numbers = (
+            f"{len(seconds)}",
+            f"{asked}",
+            f"{seconds.sum():.1f} s",
+            f"{1000 * np.median(seconds):.0f} ms",
+            f"{1000 * np.percentile(seconds, 95):.0f} ms",
+            f"{asked / max(seconds.sum(), 1e-9):.0f}",
+        )
+        rows.append([swatch(place) + escape(run.label), *(f'<td class="number">{n}</td>' for n in numbers)])
+    head = ["run", "rounds", "client updates", "training time", "median round", "95th percentile", "clients/s"]
+    return table(head, rows)
+
+
+def provenance(runs: Sequence[RunData]) -> str:
+    """What was run: method, data, rounds, seed, versions."""
+    rows = []
+    for place, run in enumerate(runs):
+        config, versions = run.config, run.environment.get("versions", {})
+        state = "" if run.finished else ' <span class="warn">unfinished</span>'
+        learner, strategy = (str(config.get(key, {}).get("name")) for key in ("learner", "strategy"))
+        model = str(config.get("model", {}).get("name")) + (f", {run.parameters} parameters" if run.parameters else "")
+        rows.append(
+            [
+                swatch(place) + escape(run.label) + state,
+                escape(learner),
+                escape(strategy),
+                escape(model),
+                escape(str(config.get("source", {}).get("name"))),
+                f'<td class="number">{escape(str(config["run"].get("rounds")))}</td>',
+                f'<td class="number">{escape(str(config["run"].get("seed")))}</td>',
+                escape(
+                    ", ".join(f"{name} {versions[name]}" for name in ("metapulse", "flwr", "torch") if name in versions)
+                ),
+                escape(str(run.environment.get("git") or "–")),
+            ]
+        )
+    return table(["run", "learner", "strategy", "model", "data", "rounds", "seed", "versions", "commit"], rows)
+
+
+def settings(runs: Sequence[RunData]) -> str:
+    """Every run's resolved configuration, folded."""
+    from server.config import to_toml
+
+    return "".join(
+        f"<details><summary>{swatch(place)}{escape(run.label)}: configuration</summary>"
+        f"<pre>{escape(to_toml(run.config))}</pre></details>"
+        for place, run in enumerate(runs)
+    )

@@ -1,0 +1,92 @@
+"""The numbers a comparison is read for: the last meta-test, before adaptation and at the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from server.config import SCENARIOS
+from server.run import last_scores
+from server.statistics import HIGHER_IS_BETTER
+
+#: The metric a comparison is read for: the first of these that was measured.
+HEADLINES = ("balanced_accuracy", "accuracy", "mse")
+
+Score = Mapping[str, Any]
+
+
+def headline_metric(scores: Iterable[Score]) -> str:
+    """The metric a comparison is read for."""
+    measured = {str(score["metric"]) for score in scores}
+    return next((name for name in HEADLINES if name in measured), min(measured, default=""))
+
+
+def columns(scores: Iterable[Score]) -> list[tuple[str, int, int]]:
+    """(title, shots, step) of a table: before adaptation at the most shots, then each number of shots at the last step.
+
+    Before adaptation shots only decide which episodes are drawn, so one column stands for all.
+    """
+    pairs = sorted({(int(s["shots"]) or 1 << 62, int(s["shots"]), int(s["step"])) for s in scores})
+    if not pairs:
+        return []
+    shots = list(dict.fromkeys(k for _, k, _ in pairs))
+    last = {k: max(step for _, other, step in pairs if other == k) for k in shots}
+    out = [("zero-shot", shots[-1], 0)] if any(k == shots[-1] and step == 0 for _, k, step in pairs) else []
+    return out + [(shots_name(k), k, last[k]) for k in shots if last[k] > 0 or not out]
+
+
+def shots_name(shots: int) -> str:
+    """Number of shots in words; 0 stands for all there is."""
+    return {0: "all samples", 1: "1 shot"}.get(shots, f"{shots} shots")
+
+
+def scenarios(scores: Iterable[Score]) -> list[str]:
+    """Scenarios in the order in which a configuration names them."""
+    there = {str(score["scenario"]) for score in scores}
+    return [name for name in SCENARIOS if name in there] + sorted(there - set(SCENARIOS))
+
+
+def find(scores: Iterable[Score], scenario: str, shots: int, step: int, metric: str) -> Score | None:
+    """One entry of a summary's scores."""
+    wanted = (scenario, shots, step, metric)
+    return next((s for s in scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted), None)
+
+
+def best(found: Sequence[Score | None], metric: str) -> int | None:
+    """Which of several scores is the best by its mean; None if there are fewer than two."""
+    means = [(s["mean"] if metric in HIGHER_IS_BETTER else -s["mean"], -i) for i, s in enumerate(found) if s]
+    return -max(means)[1] if len(means) > 1 else None
+
+
+def score_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Methods × (zero-shot, shots) for every scenario: mean over clients with its 95 % interval.
+
+    Args:
+        summaries: method → summary, as in summary.json.
+    """
+    finals = {name: last_scores(summary) for name, summary in summaries.items()}
+    everything = [score for scores in finals.values() for score in scores]
+    metric, shown = headline_metric(everything), columns(everything)
+    steps = sorted({step for _, _, step in shown if step})
+    after = f" after {steps[-1]} steps" if steps else ""
+    table = Table(title=f"{metric}{after}: mean over clients [95 % interval over people]", title_justify="left")
+    table.add_column("scenario")
+    table.add_column("method")
+    for title, _, _ in shown:
+        table.add_column(title, justify="right")
+    for scenario in scenarios(everything):
+        table.add_section()
+        rows = [[find(finals[name], scenario, k, step, metric) for _, k, step in shown] for name in finals]
+        winners = [best([row[i] for row in rows], metric) for i in range(len(shown))]
+        for j, (name, row) in enumerate(zip(finals, rows, strict=True)):
+            cells = [Text(interval(s), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
+            table.add_row(Text("" if j else scenario), Text(name), *cells)
+    return table
+
+
+def interval(score: Score | None) -> str:
+    """Mean and interval, as in 0.812 [0.790, 0.834]; a dash for nothing."""
+    return f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else "–"

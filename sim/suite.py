@@ -1,0 +1,208 @@
+"""One configuration, one run or several: each ``[methods.NAME]`` table is a change laid over it, with its own folder.
+
+runs/main-0/suite.json      the methods and their resolved configurations
+runs/main-0/fedavg/         one run's folder, as ``server.folder`` describes it
+runs/main-0/report.html     all of them compared
+
+A run with a summary is finished: continuing a suite runs what has none, from its last checkpoint or from the start.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from client.errors import ConfigError, MetapulseError, RunError
+from server.config import Config, build_config, load, merge, parse, resolved
+from server.files import read_json, write_json
+from sim.crash import failed
+from sim.experiment import resume, run
+from sim.progress import Watch
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a configuration asks for.
+
+    Args:
+        name: of the run or of the suite.
+        seed: of the base configuration.
+        configs: configuration of each method; one entry, named like the plan, where there are no methods.
+        suite: whether there are ``[methods.NAME]`` tables.
+    """
+
+    name: str
+    seed: int
+    configs: dict[str, Config]
+    suite: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done.
+
+    Args:
+        name: of the method.
+        config: what to do; None: as the folder says.
+        path: the run's folder.
+    """
+
+    name: str
+    config: Config | None
+    path: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Args:
+        job: which one.
+        summary: as in summary.json; None if it failed.
+        error: one line; "" if it did not fail.
+        code: exit code: 0, 2 for an error that names what to change, 1 for one that nobody foresaw.
+    """
+
+    job: Job
+    summary: dict[str, Any] | None
+    error: str = ""
+    code: int = 0
+
+
+def plan(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mapping[str, Any]] | None = None) -> Plan:
+    """Read a configuration file.
+
+    Args:
+        path: TOML.
+        sets: ``section.key=value`` each, laid over every method.
+        options: further changes, laid over those.
+
+    Raises:
+        ConfigError: names the key, the value and what is allowed.
+    """
+    table, methods = load(path)
+    over, only = _changes(sets)
+    if unknown := sorted(set(only) - set(methods)):
+        raise ConfigError(
+            "--set", f"methods.{unknown[0]}", f"no such method (there are: {', '.join(methods) or 'none'})"
+        )
+
+    def config(change: Mapping[str, Any], *later: Mapping[str, Any]) -> Config:
+        laid = copy.deepcopy(table)
+        for one in (change, over, *later, options or {}):
+            merge(laid, copy.deepcopy(dict(one)))
+        return build_config(laid)
+
+    base = config({})
+    if not methods:
+        return Plan(base.run.name, base.run.seed, {base.run.name: base}, suite=False)
+    for name in methods:
+        if not NAME.fullmatch(name):
+            raise ConfigError("methods", name, "a method's name is a folder's: letters, digits, '_', '.', '-'")
+    configs = {name: _named(name, config, change, only.get(name, {})) for name, change in methods.items()}
+    return Plan(base.run.name, base.run.seed, configs, suite=True)
+
+
+def _changes(sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """``--set`` as one change, and what is set for single methods (``methods.NAME.section.key``) apart."""
+    over = parse("", sets)[0]
+    only = over.pop("methods", {})
+    if not isinstance(only, dict) or not all(isinstance(change, dict) for change in only.values()):
+        raise ConfigError("--set", "methods", "expected methods.NAME.section.key=value")
+    return over, only
+
+
+def _named(name: str, config: Callable[..., Config], change: Mapping[str, Any], only: Mapping[str, Any]) -> Config:
+    """A method's configuration, called by its name; an error says which method it is in."""
+    try:
+        made = config(change, only)
+    except ConfigError as error:
+        raise ConfigError(f"methods.{name}.{error.key}", error.value, error.allowed) from None
+    return made if "name" in change.get("run", {}) else replace(made, run=replace(made.run, name=name))
+
+
+def jobs(asked: Plan, path: Path) -> list[Job]:
+    """The plan's jobs, in new folders under ``path``; a suite's list of methods is written first.
+
+    Raises:
+        RunError: the folder holds a run or a suite already, or cannot be made.
+    """
+    if not asked.suite:
+        return [Job(name, config, path) for name, config in asked.configs.items()]
+    if (path / "suite.json").exists() or (path / "config.json").exists():
+        raise RunError(f"{path} holds runs already; choose another folder, or resume it")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {path}: {error.strerror or error}") from None
+    tables = {name: resolved(config) for name, config in asked.configs.items()}
+    write_json(path / "suite.json", {"name": asked.name, "order": list(tables), "methods": tables})
+    return [Job(name, config, path / name) for name, config in asked.configs.items()]
+
+
+def held(path: Path) -> list[Job]:
+    """The jobs of a folder that is there already: a suite's methods in their order, or its one run.
+
+    Raises:
+        RunError: it holds neither.
+    """
+    if (path / "suite.json").exists():
+        saved = read_json(path / "suite.json")
+        try:
+            named = [(name, saved["methods"][name]) for name in saved["order"] if NAME.fullmatch(name)]
+        except (KeyError, TypeError):
+            raise RunError(f"{path / 'suite.json'} is not a suite's list of methods") from None
+        return [Job(name, build_config(table), path / name) for name, table in named]
+    if (path / "config.json").exists():
+        return [Job(path.resolve().name, None, path)]
+    if not path.is_dir():
+        raise RunError(f"{path} does not exist" if not path.exists() else f"{path} is not a folder")
+    raise RunError(f"{path} holds no run: neither config.json nor suite.json")
+
+
+def perform(todo: Sequence[Job], watch: Callable[[str], Watch]) -> Iterator[Outcome]:
+    """Do jobs one after another; one that fails is reported and the rest go on.
+
+    Args:
+        todo: what to do; a job whose folder has a summary is not done again.
+        watch: makes the progress display of a method.
+    """
+    for job in todo:
+        try:
+            yield Outcome(job, _finished(job) or _do(job, watch))
+        except (MetapulseError, OSError) as error:
+            yield Outcome(job, None, one_line(error), 2)
+        except Exception as error:
+            yield Outcome(job, None, failed(error, job.path), 1)
+
+
+def _finished(job: Job) -> dict[str, Any] | None:
+    if not (job.path / "summary.json").exists():
+        return None
+    summary = read_json(job.path / "summary.json")
+    if not isinstance(summary, dict) or "scores" not in summary:
+        raise RunError(f"{job.path / 'summary.json'} is not a run's summary")
+    return summary
+
+
+def _do(job: Job, watch: Callable[[str], Watch]) -> dict[str, Any]:
+    progress = watch(job.name)
+    try:
+        if (job.path / "config.json").exists():
+            return resume(job.path, progress)
+        if job.config is None:
+            raise RunError(f"{job.path} holds no configuration")
+        return run(job.config, job.path, progress)
+    finally:
+        progress.close()
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
