@@ -19,7 +19,7 @@ from client.data import Samples, Task
 from client.errors import DataError
 from client.settings import setting
 
-Rows = Int64[np.ndarray, " n"]
+Rows = Int64[np.ndarray, " _"]  # of one client; lists of rows differ in length
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class EpisodePlan:
     )
     shots: int = setting(5, "support samples: up to this many per class, or in all for regression (0: every one)", ge=0)
     query: int = setting(0, "query samples per episode, drawn at random (0: every one)", ge=0)
+    vary: bool = setting(False, "draw the shots of each training episode uniformly from 1 to ``shots``")
 
     def everything(self, samples: Samples) -> Cut:
         """All samples a client may train on, as support; no query."""
@@ -90,38 +91,43 @@ class EpisodePlan:
         Raises:
             DataError: the client's samples cannot be cut so (one group only, too few samples).
         """
-        rows = self.everything(samples).support
-        if self.split == "groups":
-            support, query = _split_groups(samples.group, rows, rng)
-        else:
-            rows = rng.permutation(rows)
-            half = self.shots if task.kind == "regression" and 0 < self.shots < len(rows) else (len(rows) + 1) // 2
-            support, query = rows[:half], rows[half:]
-        return self._choose(samples, task, support, query, rng)
+        shots = int(rng.integers(1, self.shots + 1)) if self.vary and self.shots else self.shots
+        return self._within(samples, self.everything(samples).support, shots, task, rng)
 
     def testing(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
         """An episode for the meta-test: with ``held_out``, the query is the publisher's test samples.
 
+        The same generator gives nested episodes: K shots are the first of any larger K.
+
         Raises:
             DataError: as for ``training``.
         """
-        if self.split != "held_out":
-            return self.training(samples, task, rng)
         rows = np.arange(len(samples))
+        if self.split != "held_out":
+            return self._within(samples, rows, self.shots, task, rng)
         support = rng.permutation(rows[~samples.held_out])
-        return self._choose(samples, task, support, rows[samples.held_out], rng)
+        return self._choose(samples, task, support, rows[samples.held_out], self.shots, rng)
 
-    def _choose(self, samples: Samples, task: Task, support: Rows, query: Rows, rng: np.random.Generator) -> Cut:
+    def _within(self, samples: Samples, rows: Rows, shots: int, task: Task, rng: np.random.Generator) -> Cut:
+        if self.split == "groups":
+            support, query = _split_groups(samples.group, rows, rng)
+        else:
+            rows = rng.permutation(rows)
+            half = shots if task.kind == "regression" and 0 < shots < len(rows) else (len(rows) + 1) // 2
+            support, query = rows[:half], rows[half:]
+        return self._choose(samples, task, support, query, shots, rng)
+
+    def _choose(
+        self, samples: Samples, task: Task, support: Rows, query: Rows, shots: int, rng: np.random.Generator
+    ) -> Cut:
         pool = support
-        if task.kind == "classification" and self.shots > 0:
+        if task.kind == "classification" and shots > 0:
             # Up-to-K: every class that occurs on both sides, with min(K, available) shots.
             both = np.intersect1d(samples.y[support], samples.y[query])
-            support = np.concatenate(
-                [support[:0]] + [support[samples.y[support] == label][: self.shots] for label in both]
-            )
+            support = np.concatenate([support[:0]] + [support[samples.y[support] == label][:shots] for label in both])
             query = query[np.isin(samples.y[query], both)]
-        elif self.shots > 0:
-            support = support[: self.shots]
+        elif shots > 0:
+            support = support[:shots]
         if self.query > 0 and len(query) > self.query:
             query = rng.choice(query, self.query, replace=False)
         if len(support) == 0 or len(query) == 0:

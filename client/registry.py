@@ -79,6 +79,7 @@ LEARNERS = Registry(
         "meta_sgd": "client.learners.meta_sgd:MetaSGD",
         "anil": "client.learners.anil:ANIL",
         "per_fedavg": "client.learners.per_fedavg:PerFedAvg",
+        "r2d2": "client.learners.r2d2:R2D2",
     },
 )
 
@@ -88,6 +89,7 @@ MODELS = Registry(
         "mlp": "client.models.mlp:MLP",
         "sine": "client.models.mlp:SineMLP",
         "cnn1d": "client.models.cnn1d:CNN1d",
+        "encoder1d": "client.models.encoder1d:Encoder1d",
         "gru": "client.models.gru:GRU",
         "module": "client.models.module:TorchModule",
     },
@@ -98,6 +100,7 @@ TRANSFORMS = Registry(
     {
         "none": "client.transforms:Identity",
         "standardise": "client.transforms:Standardise",
+        "motion": "client.motion:Motion",
     },
 )
 

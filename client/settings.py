@@ -43,12 +43,12 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def build(cls: type[T], mapping: Mapping[str, Any], where: str = "", **given: Any) -> T:
+def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
     """Validate ``mapping`` into the dataclass ``cls``.
 
     Args:
         cls: a dataclass whose fields come from ``setting`` or are themselves such dataclasses.
-        mapping: keys and values as read from TOML or JSON.
+        mapping: keys and values as read from TOML or JSON; anything but a mapping is refused.
         where: dotted name of the section, for error messages.
         given: fields that are not settings (a model's task), passed on as they are.
 

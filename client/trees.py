@@ -59,6 +59,11 @@ def norm(a: Params) -> Tensor:
     return total.sqrt()
 
 
+def finite(a: Params) -> bool:
+    """Whether every number of the tree is."""
+    return all(bool(torch.isfinite(p).all()) for p in a.values())
+
+
 def under(params: Params, prefix: str) -> dict[str, Tensor]:
     """The entries whose name starts with ``prefix``, the prefix taken off (Meta-SGD keeps its rates so)."""
     return {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}

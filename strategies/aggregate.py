@@ -23,6 +23,6 @@ def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor
     """
     shares = weight.double() / weight.double().sum()
     return {
-        name: torch.tensordot(shares, u.double().flatten(1), dims=1).to(u.dtype).view(u.shape[1:])
+        name: torch.tensordot(shares, u.double().reshape(len(u), -1), dims=1).to(u.dtype).view(u.shape[1:])
         for name, u in update.items()
     }

@@ -19,7 +19,7 @@ from torch import Tensor
 from client.learners.base import Paper
 from client.rng import generator
 from client.settings import setting
-from client.trees import norm
+from client.trees import finite, norm
 from client.wire import ARRAYS, CONFIG, ROUND, decode, encode
 from strategies.aggregate import mean
 from strategies.outer import OuterUpdate, State
@@ -108,7 +108,11 @@ class OuterStrategy(Strategy):
         if not self.state:
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
-        theta, self.state = self.update.apply(self.state, self._theta, aggregate, lr)
+        theta, state = self.update.apply(self.state, self._theta, aggregate, lr)
+        if not (finite(theta) and finite(state)):  # finite updates can be large enough for that: 1e30 squared
+            self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
+            return None, self._metrics(checked, float(norm(aggregate)))
+        self.state = state
         return encode(theta), self._metrics(checked, float(norm(aggregate)))
 
     def _metrics(self, checked: Checked, update_norm: float) -> MetricRecord:
@@ -116,7 +120,7 @@ class OuterStrategy(Strategy):
         record = MetricRecord({"clients": len(stack.clients) if stack else 0, "dropped": len(checked.dropped)})
         record["update-norm"] = update_norm
         for name, values in (stack.metrics if stack else {}).items():
-            record[name] = float(values.double().mean())
+            record[name] = float(values.double().nanmean())
         return record
 
     def configure_evaluate(

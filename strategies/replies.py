@@ -21,6 +21,7 @@ from client.trees import Params, Stacked
 from client.wire import ARRAYS, EXAMPLES, METRICS, decode_like
 
 MAX_WEIGHT = 1e7  # samples one client may claim
+MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Stack:
         clients: partition ids, ascending.
         update: (clients, *shape) per name of θ.
         weight: samples behind each update, (clients,), > 0.
-        metrics: (clients,) each.
+        metrics: (clients,) each; NaN where a client did not report it.
     """
 
     clients: list[int]
@@ -107,32 +108,62 @@ def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    accepted: dict[int, tuple[dict[str, Tensor], float, dict[str, float]]] = {}
+    accepted, dropped = sift(replies, theta, asked)
+    if not accepted:
+        return Checked(None, dropped)
+    parts = [reply for _, reply in accepted.values()]
+    update = {name: torch.stack([p.update[name] for p in parts]) for name in theta}
+    names = sorted({name for p in parts for name in p.metrics})
+    metrics = {name: torch.tensor([p.metrics.get(name, math.nan) for p in parts]) for name in names}
+    return Checked(Stack(list(accepted), update, torch.tensor([p.weight for p in parts]), metrics), dropped)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one message says, once it has passed.
+
+    Args:
+        update: in the shape of θ.
+        weight: samples behind it, > 0.
+        metrics: finite numbers by name.
+    """
+
+    update: dict[str, Tensor]
+    weight: float
+    metrics: dict[str, float]
+
+
+def sift(
+    replies: Iterable[Message], theta: Params, asked: Mapping[int, int]
+) -> tuple[dict[int, tuple[Message, Reply]], list[Dropped]]:
+    """The messages that may count, by partition id in ascending order, and who was dropped and why.
+
+    Args:
+        replies: in any order; the outcome depends on it only where one client replies more than once.
+        theta: θ.
+        asked: node id → partition id of those who were asked.
+    """
+    accepted: dict[int, tuple[Message, Reply]] = {}
     dropped: list[Dropped] = []
     heard: set[int] = set()
-    for reply in replies:
-        client = asked.get(reply.metadata.src_node_id, -1)
+    for message in replies:
+        client = asked.get(message.metadata.src_node_id, -1)
         try:
             if client < 0:
-                raise ReplyError(f"node {reply.metadata.src_node_id} was not asked")
+                told = f": {first_line(message.error.reason)}" if message.has_error() else ""
+                raise ReplyError(f"node {message.metadata.src_node_id} was not asked{told}")
             if client in heard:
                 raise ReplyError("a second reply; the first one counts")
             heard.add(client)
-            accepted[client] = read_reply(reply, theta)
+            accepted[client] = message, read_reply(message, theta)
         except ReplyError as error:
             dropped.append(Dropped(client, str(error)))
     dropped += [Dropped(client, "no reply") for client in asked.values() if client not in heard]
-    if not accepted:
-        return Checked(None, dropped)
-    clients = sorted(accepted)
-    parts = [accepted[c] for c in clients]
-    update = {name: torch.stack([p[0][name] for p in parts]) for name in theta}
-    shared = set.intersection(*(set(p[2]) for p in parts))
-    metrics = {name: torch.tensor([p[2][name] for p in parts]) for name in sorted(shared)}
-    return Checked(Stack(clients, update, torch.tensor([p[1] for p in parts]), metrics), dropped)
+    dropped.sort(key=lambda one: (one.client, one.reason))
+    return {client: accepted[client] for client in sorted(accepted)}, dropped
 
 
-def read_reply(reply: Message, theta: Params) -> tuple[dict[str, Tensor], float, dict[str, float]]:
+def read_reply(reply: Message, theta: Params) -> Reply:
     """Update, weight and metrics of one message.
 
     Raises:
@@ -143,13 +174,15 @@ def read_reply(reply: Message, theta: Params) -> tuple[dict[str, Tensor], float,
     records = reply.content
     if list(records.array_records) != [ARRAYS] or list(records.metric_records) != [METRICS]:
         raise ReplyError("a reply has one array record 'arrays' and one metric record 'metrics'")
-    update = decode_like(records.array_records[ARRAYS], theta)
     numbers = records.metric_records[METRICS]
+    if len(numbers) > MAX_METRICS or any(len(name) > MAX_NAME for name in numbers):
+        raise ReplyError(f"{len(numbers)} metrics; at most {MAX_METRICS} are allowed, names of at most {MAX_NAME}")
     weight = numbers.get(EXAMPLES)
     if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= MAX_WEIGHT:
-        raise ReplyError(f"{EXAMPLES} = {weight!r}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}")
+        raise ReplyError(f"{EXAMPLES} = {str(weight)[:40]}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}")
+    update = decode_like(records.array_records[ARRAYS], theta)
     metrics = {k: float(v) for k, v in numbers.items() if k != EXAMPLES and isinstance(v, (int, float))}
-    return update, float(weight), metrics
+    return Reply(update, float(weight), {k: v for k, v in metrics.items() if math.isfinite(v)})
 
 
 def _check_stack(replies: Replies, theta: Params) -> Checked:
@@ -158,7 +191,7 @@ def _check_stack(replies: Replies, theta: Params) -> Checked:
     stack = replies.stack
     if stack is None:
         return Checked(None, dropped)
-    finite = torch.stack([torch.isfinite(u.flatten(1)).all(1) for u in stack.update.values()]).all(0)
+    finite = torch.stack([torch.isfinite(u.reshape(len(u), -1)).all(1) for u in stack.update.values()]).all(0)
     sane = torch.isfinite(stack.weight) & (stack.weight > 0) & (stack.weight <= MAX_WEIGHT)
     good: Bool[Tensor, " clients"] = finite & sane
     for i in torch.nonzero(~good).flatten().tolist():
@@ -168,6 +201,7 @@ def _check_stack(replies: Replies, theta: Params) -> Checked:
             else f"{EXAMPLES} = {stack.weight[i].item()!r}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}"
         )
         dropped.append(Dropped(stack.clients[i], reason))
+    dropped.sort(key=lambda one: (one.client, one.reason))
     if good.all():
         return Checked(stack, dropped)
     keep = torch.nonzero(good).flatten()

@@ -6,22 +6,26 @@ by us before the strategy sees it: one wrong-shaped reply would kill most of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
 from flwr.serverapp.strategy import Strategy
 
-from client.errors import ConfigError, ReplyError
+from client.errors import ConfigError
 from client.learners.base import Paper
 from client.registry import resolve
 from client.settings import setting
-from client.wire import REPLY, decode
-from strategies.replies import Dropped, read_reply
+from client.trees import Params
+from client.wire import ARRAYS, METRICS, REPLY, decode, metric_record
+from strategies.replies import Dropped, Reply, sift
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Stock:
 
 
 class StockStrategy(Strategy):
-    """Delegates to a stock strategy; checks replies first.
+    """Delegates to a stock strategy; checks replies first, and what it makes of them after.
 
     Args:
         settings: which one.
@@ -55,9 +59,12 @@ class StockStrategy(Strategy):
         # The grid it is shown is the cohort already, and the meta-test is the server's.
         own = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
         try:
-            self.inner: Strategy = made(**own, **settings.options)
+            with _hushed():
+                self.inner: Strategy = made(**own, **settings.options)
         except TypeError as error:
             raise ConfigError("strategy.options", dict(settings.options), str(error)) from None
+        if not isinstance(self.inner, Strategy):
+            raise ConfigError("strategy.reference", settings.reference, "is no Flower strategy")
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._arrays = ArrayRecord()
@@ -68,9 +75,11 @@ class StockStrategy(Strategy):
         """The inner strategy's instructions, asking for weights."""
         config[REPLY] = "weights"
         client_of = getattr(grid, "client_of", lambda node: node)
-        self._asked = {node: client_of(node) for node in grid.get_node_ids()}
         self._arrays = arrays
-        messages = list(self.inner.configure_train(server_round, arrays, config, grid))
+        with _hushed():
+            messages = list(self.inner.configure_train(server_round, arrays, config, grid))
+        nodes = [message.metadata.dst_node_id for message in messages]
+        self._asked = {node: client_of(node) for node in nodes}
         return sorted(messages, key=lambda m: self._asked[m.metadata.dst_node_id])
 
     def aggregate_train(
@@ -78,27 +87,23 @@ class StockStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The inner strategy's aggregate over the replies that pass, in order of partition id."""
         theta = decode(self._arrays)
-        good: dict[int, Message] = {}
-        dropped: list[Dropped] = []
-        for reply in replies:
-            client = self._asked.get(reply.metadata.src_node_id, -1)
-            try:
-                if client < 0 or client in good:
-                    raise ReplyError("not asked, or a second reply")
-                read_reply(reply, theta)
-                good[client] = reply
-            except ReplyError as error:
-                dropped.append(Dropped(client, str(error)))
+        accepted, dropped = sift(replies, theta, self._asked)
         if dropped:
             self._on_drop(server_round, dropped)
-        if not good:
-            return None, None
+        if not accepted:
+            return None, MetricRecord({"clients": 0, "dropped": len(dropped)})
+        kept = copy.deepcopy(vars(self.inner))
         try:
-            return self.inner.aggregate_train(server_round, [good[c] for c in sorted(good)])
-        except (AggregationError, InconsistentMessageReplies) as error:
-            # Krum with too few replies, and the like: the round changes nothing, and says so.
+            with _hushed():
+                arrays, metrics = self.inner.aggregate_train(server_round, _alike(accepted))
+            moved = None if arrays is None else _like(arrays, theta)
+        except (AggregationError, InconsistentMessageReplies, ArithmeticError, ValueError) as error:
+            # Krum with too few replies, an overflow, and the like: the round changes nothing, and says so.
+            vars(self.inner).update(kept)
             self._on_drop(server_round, [Dropped(-1, f"round given up by the strategy: {error}")])
-            return None, None
+            moved, metrics = None, None
+        numbers = {"clients": len(accepted), "dropped": len(dropped)}
+        return moved, MetricRecord({**dict(metrics or {}), **numbers})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -115,27 +120,87 @@ class StockStrategy(Strategy):
         self.inner.summary()
 
     def state(self) -> dict[str, np.ndarray]:
-        """What the inner strategy carries from round to round: its array and number attributes, by path."""
-        return dict(_walk("", vars(self.inner)))
+        """What the inner strategy carries from round to round: its numbers and arrays, by attribute, kind and key."""
+        return dict(_walk(vars(self.inner)))
 
     def load_state(self, saved: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
+        found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         for path, value in saved.items():
-            name, _, key = path.partition("/")
-            if key:
-                held = getattr(self.inner, name, None)
-                held = dict(held) if held else {}
-                held[key] = value.copy()
-                setattr(self.inner, name, held)
-            else:
-                setattr(self.inner, name, value.item() if value.ndim == 0 else value.copy())
+            name, kind, key = path.split("/", 2)
+            found.setdefault((name, kind), {})[key] = value
+        for (name, kind), parts in found.items():
+            setattr(self.inner, name, KINDS[kind](parts))
 
 
-def _walk(prefix: str, attributes: Mapping[str, Any]) -> Iterable[tuple[str, np.ndarray]]:
+def _alike(accepted: Mapping[int, tuple[Message, Reply]]) -> list[Message]:
+    """The accepted messages with the metrics they share: one that differs would make Flower give up the round."""
+    shared = set.intersection(*(set(reply.metrics) for _, reply in accepted.values()))
+    alike = []
+    for message, reply in accepted.values():
+        numbers: dict[str, float | list[float]] = {name: reply.metrics[name] for name in sorted(shared)}
+        content = RecordDict(
+            {ARRAYS: message.content.array_records[ARRAYS], METRICS: metric_record(reply.weight, numbers)}
+        )
+        alike.append(_with_content(message, content))
+    return alike
+
+
+def _with_content(message: Message, content: RecordDict) -> Message:
+    changed = copy.copy(message)
+    changed.content = content
+    return changed
+
+
+def _like(arrays: ArrayRecord, theta: Params) -> ArrayRecord:
+    """The aggregate with θ's names and dtypes: Flower's adaptive strategies return float64.
+
+    Raises:
+        ValueError: it does not fit θ, or is not finite.
+    """
+    if set(arrays) != set(theta):
+        raise ValueError("the aggregate has other arrays than θ")
+    record = ArrayRecord()
+    for name, p in theta.items():
+        with np.errstate(over="ignore"):
+            value = arrays[name].numpy().astype(p.numpy().dtype)
+        if value.shape != p.shape or not np.isfinite(value).all():
+            raise ValueError(f"the aggregate of {name!r} has another shape than θ, or leaves the range of numbers")
+        record[name] = Array(value)
+    return record
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Flower's strategies log every step; what is worth knowing stands in the run folder."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _walk(attributes: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    """State by path: attribute/kind/key."""
     for name, value in attributes.items():
         if isinstance(value, np.ndarray):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, (bool, int, float)) and not prefix:
-            yield name, np.asarray(value)
-        elif isinstance(value, dict) and value and all(isinstance(v, np.ndarray) for v in value.values()):
-            yield from _walk(f"{prefix}{name}/", value)
+            yield f"{name}/array/", value
+        elif isinstance(value, (bool, int, float)):
+            yield f"{name}/number/", np.asarray(value)
+        elif isinstance(value, ArrayRecord):
+            yield from ((f"{name}/record/{key}", array.numpy()) for key, array in value.items())
+        elif isinstance(value, dict) and all(isinstance(v, np.ndarray) for v in value.values()):
+            yield from ((f"{name}/dict/{key}", array) for key, array in value.items())
+        elif isinstance(value, list) and all(isinstance(v, np.ndarray) for v in value):
+            yield from ((f"{name}/list/{i:06d}", array) for i, array in enumerate(value))
+
+
+KINDS: Mapping[str, Callable[[dict[str, np.ndarray]], Any]] = {
+    "array": lambda parts: parts[""].copy(),
+    "number": lambda parts: parts[""].item(),
+    "record": lambda parts: ArrayRecord({key: Array(value.copy()) for key, value in parts.items()}),
+    "dict": lambda parts: {key: value.copy() for key, value in parts.items()},
+    "list": lambda parts: [parts[key].copy() for key in sorted(parts)],
+}

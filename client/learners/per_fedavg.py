@@ -74,7 +74,7 @@ class PerFedAvg(Learner):
 
         The paper's δ is absolute; scaling it by ‖v‖ keeps the difference above float32 rounding as v shrinks.
         """
-        squares = torch.stack([p.flatten(1).square().sum(1) for p in v.values()]).sum(0)
+        squares = torch.stack([p.reshape(len(p), -1).square().sum(1) for p in v.values()]).sum(0)
         width = self.delta / squares.sqrt().clamp(min=1e-12)
         step = {name: p * width.view(-1, *(1,) * (p.dim() - 1)) for name, p in v.items()}
         difference = sub(model.grad(add(w, step), batch), model.grad(sub(w, step), batch))

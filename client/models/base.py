@@ -16,6 +16,7 @@ from torch import Tensor
 
 from client.data import Task
 from client.episodes import Batch
+from client.errors import ConfigError
 from client.losses import task_loss
 from client.trees import Params, Stacked
 
@@ -44,6 +45,21 @@ class Model(ABC):
     @abstractmethod
     def head(self) -> frozenset[str]:
         """Names of the last layer's parameters, those ANIL adapts."""
+
+    def embed(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples width"]:
+        """What the linear head reads: ``predict`` is ``embed`` times the head's weight plus its bias.
+
+        Raises:
+            ConfigError: the model has no such split (a module of your own).
+        """
+        raise ConfigError("model.name", type(self).__name__, "has no embedding under a linear head")
+
+    def head_pair(self) -> tuple[str, str]:
+        """Names of the linear head's weight and bias."""
+        weight, bias = sorted(self.head, reverse=True)
+        return weight, bias
 
     def loss(self, params: Stacked, batch: Batch) -> Float[Tensor, " clients"]:
         """Mean loss of each client over its real samples."""

@@ -57,7 +57,13 @@ class CNN1d(Model):
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """Logits of each window."""
+        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
+
+    def embed(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples width"]:
+        """Mean over time of the last convolution."""
         for i in range(len(self.channels)):
             x = max_pool(x, 2) if i else x
             x = torch.relu(conv1d(x, params[f"conv{i}.weight"], params[f"conv{i}.bias"]))
-        return linear(x.mean(3), params["head.weight"], params["head.bias"])
+        return x.mean(3)

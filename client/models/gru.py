@@ -47,6 +47,12 @@ class GRU(Model):
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """Read each window once, left to right."""
+        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
+
+    def embed(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples width"]:
+        """The last hidden state."""
         series = x.transpose(2, 3) if x.dim() == 4 else x.unsqueeze(3)  # (clients, samples, time, channels)
         weights = (params[f"gru.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        return linear(gru(series, *weights), params["head.weight"], params["head.bias"])
+        return gru(series, *weights)

@@ -27,8 +27,9 @@ def conv1d(
     x: Float[Tensor, "clients n channels time"],
     weight: Float[Tensor, "clients outputs channels kernel"],
     bias: Float[Tensor, "clients outputs"],
+    padding: int = 0,
 ) -> Float[Tensor, "clients n outputs after"]:
-    """Valid cross-correlation, stride 1: after = time − kernel + 1."""
+    """Cross-correlation, stride 1, zeros on both sides: after = time + 2 · padding − kernel + 1."""
     clients, n, channels, time = x.shape
     outputs, kernel = weight.shape[1], weight.shape[3]
     # One group per client: (n, clients·channels, time) against (clients·outputs, channels, kernel).
@@ -36,15 +37,26 @@ def conv1d(
         x.transpose(0, 1).reshape(n, clients * channels, time),
         weight.reshape(clients * outputs, channels, kernel),
         bias.reshape(clients * outputs),
+        padding=padding,
         groups=clients,
     )
-    return y.view(n, clients, outputs, time - kernel + 1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
+    return y.view(n, clients, outputs, time + 2 * padding - kernel + 1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
 
 
 def max_pool(x: Float[Tensor, "clients n channels time"], width: int) -> Float[Tensor, "clients n channels after"]:
     """Largest of every ``width`` neighbours; an incomplete last window is dropped."""
     after = x.shape[3] // width
     return x[..., : after * width].reshape(*x.shape[:3], after, width).amax(4)
+
+
+def layer_norm(
+    x: Float[Tensor, "clients n width"],
+    weight: Float[Tensor, "clients width"],
+    bias: Float[Tensor, "clients width"],
+) -> Float[Tensor, "clients n width"]:
+    """(x − mean) / √(var + 1e-5) over the last axis, times weight, plus bias (Ba et al. 2016, arXiv:1607.06450)."""
+    normal = torch.nn.functional.layer_norm(x, x.shape[2:])
+    return normal * weight.unsqueeze(1) + bias.unsqueeze(1)
 
 
 def gru(

@@ -59,12 +59,16 @@ class MLP(Model):
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """Through every layer, the nonlinearity between them."""
-        act = ACTIVATIONS[self.activation]
+        weight, bias = self.head_pair()
+        return linear(self.embed(params, x), params[weight], params[bias])
+
+    def embed(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples width"]:
+        """The last hidden layer (the flat input where there is none)."""
         x = x.flatten(2)
-        last = len(self.widths) - 2
-        for i in range(last + 1):
-            x = linear(x, params[f"layer{i}.weight"], params[f"layer{i}.bias"])
-            x = act(x) if i < last else x
+        for i in range(len(self.hidden)):
+            x = ACTIVATIONS[self.activation](linear(x, params[f"layer{i}.weight"], params[f"layer{i}.bias"]))
         return x
 
 
