@@ -8,17 +8,15 @@ Finished runs in OUT are not done again. The published figures stand in PUBLISHE
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+from runs import finished, last_rows
 
 from client.registry import SOURCES
-from server.config import build_config, load, merge
-from sim.experiment import resume, run
+from sim.suite import plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
 
@@ -52,31 +50,13 @@ PUBLISHED: dict[tuple[str, str, int, str], str] = {
 }
 
 
-def expanded(path: Path, seed: int) -> Iterator[tuple[str, dict[str, object]]]:
-    """(method, raw configuration) for every method of a file."""
-    table, methods = load(path, [f"run.seed={seed}"])
-    for name, change in (methods or {str(table["learner"]["name"]): {}}).items():
-        yield name, merge(copy.deepcopy(table), change)
-
-
-def finished(table: dict[str, object], folder: Path) -> Path:
-    """The folder of a finished run, running or resuming it where needed."""
-    if not (folder / "summary.json").exists():
-        if (folder / "config.json").exists():
-            resume(folder)
-        else:
-            run(build_config(table), folder)
-    return folder
-
-
 def final(folder: Path) -> dict[tuple[int, str], float]:
     """(step, metric) → mean over clients at the last meta-test; accuracies also pooled over samples (percent)."""
-    rows = pq.read_table(folder / "metrics.parquet").to_pylist()
+    rows = last_rows(folder)
     config = json.loads((folder / "config.json").read_text())["config"]
     groups: dict[tuple[int, str], dict[int, float]] = {}
     for row in rows:
-        if row["round"] == config["run"]["rounds"]:
-            groups.setdefault((row["step"], row["metric"]), {})[row["client"]] = row["value"]
+        groups.setdefault((row["step"], row["metric"]), {})[row["client"]] = row["value"]
     scores = {key: float(np.mean(list(values.values()))) for key, values in groups.items()}
     if config["source"]["name"] == "synthetic":
         # The published accuracy counts every test sample once, not every client.
@@ -104,16 +84,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         scores: dict[str, list[dict[tuple[int, str], float]]] = {}
         for seed in args.seeds:
-            for method, table in expanded(path, seed):
+            for method, config in plan(path, [f"run.seed={seed}"]).configs.items():
                 if not args.methods or method in args.methods:
-                    folder = finished(table, args.out / path.stem / method / str(seed))
+                    folder = finished(config, args.out / path.stem / method / str(seed))
                     scores.setdefault(method, []).append(final(folder))
-        for (config, method, step, metric), published in PUBLISHED.items():
-            if config == path.stem and method in scores:
+        for (stem, method, step, metric), published in PUBLISHED.items():
+            if stem == path.stem and method in scores:
                 values = [s[step, metric] for s in scores[method]]
                 sd = np.std(values, ddof=1) if len(values) > 1 else float("nan")
                 ours = f"{np.mean(values):.4g} ± {sd:.2g}"
-                print(f"| {config} | {method} | {step} | {metric} | {published} | {ours} | {len(values)} |", flush=True)
+                print(f"| {stem} | {method} | {step} | {metric} | {published} | {ours} | {len(values)} |", flush=True)
 
 
 if __name__ == "__main__":

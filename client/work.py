@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,6 +32,10 @@ from client.trees import Params, Stacked
 
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
+
+
+#: Inputs and labels of one client's samples.
+Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Work:
             clients: partition ids.
             trial: the question.
         """
-        cuts, failures = _each(clients, lambda c: self._testing(c, trial), round, "evaluate")
+        cuts, failures = _each(clients, lambda c: self.episodes(c, trial), round, "evaluate")
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
@@ -155,14 +159,19 @@ class Work:
         with torch.no_grad():
             return task_metrics(self.task, self.model.predict(phi, query.x), query.y, query.mask, classes)
 
-    def _training(self, round: int, client: int) -> tuple[Any, Any]:
+    def _training(self, round: int, client: int) -> tuple[Part, Part]:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
         rng = generator(self.spec.seed, "episode", round, client)
         plan = self.spec.episodes
         cut = plan.everything(samples) if self.learner.local else plan.training(samples, self.source.task, rng)
-        return self._transformed(samples.x, samples.y, cut, rng)
+        return self._transformed(samples, cut, rng)
 
-    def _testing(self, client: int, trial: Trial) -> list[tuple[Any, Any]]:
+    def episodes(self, client: int, trial: Trial) -> list[tuple[Part, Part]]:
+        """A client's test episodes, ready for the model: (x, y) of support and of query, each.
+
+        Raises:
+            DataError: no episode can be cut out of its samples.
+        """
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
         parts = []
         for episode in range(trial.episodes):
@@ -175,7 +184,7 @@ class Work:
                     if attempt == REDRAWS - 1:
                         raise
                     continue
-                parts.append(self._transformed(samples.x, samples.y, cut, None))
+                parts.append(self._transformed(samples, cut, None))
                 break
         return parts
 
@@ -186,7 +195,7 @@ class Work:
         keys = Keys(trial.seed, 0, list(clients)).repeat(trial.episodes)
         return learner.adapt(self.model, meta, {}, old, keys, trial.history_steps)
 
-    def _old_samples(self, client: int, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    def _old_samples(self, client: int, trial: Trial) -> Part:
         me = self.source.client(client)
         others = [c for c in self.source.clients_of(me.user) if self.source.client(c).device in trial.history]
         sides = []
@@ -194,12 +203,12 @@ class Work:
             if other != client:
                 samples = check_samples(self.source.samples(other), self.source.task, f"client {other}")
                 cut = trial.plan.everything(samples)
-                sides.append(self._transformed(samples.x, samples.y, cut, None)[0])
+                sides.append(self._transformed(samples, cut, None)[0])
         if not sides:
             return self._empty()
         return np.concatenate([x for x, _ in sides]), np.concatenate([y for _, y in sides])
 
-    def _empty(self) -> tuple[np.ndarray, np.ndarray]:
+    def _empty(self) -> Part:
         y = (
             np.zeros(0, np.int64)
             if self.task.kind == "classification"
@@ -207,7 +216,9 @@ class Work:
         )
         return np.zeros((0, *self.task.features), np.float32), y
 
-    def _transformed(self, x: np.ndarray, y: np.ndarray, cut: Cut, rng: np.random.Generator | None) -> tuple[Any, Any]:
+    def _transformed(
+        self, x: np.ndarray, y: np.ndarray, cut: Cut, rng: np.random.Generator | None
+    ) -> tuple[Part, Part]:
         rows = np.concatenate([cut.support, cut.query])
         inputs = self.transform.apply(x[rows], x[cut.pool], rng)
         n = len(cut.support)

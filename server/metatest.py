@@ -55,7 +55,7 @@ class MetaTest:
             clients = self.roster.targets(scenario)
             view = View(self.grid, clients, self.roster.directory)
             for shots in self.config.evaluation.shots:
-                trial = self._trial(scenario, shots)
+                trial = self.trial(scenario, shots)
                 config = ConfigRecord({ROUND: round, WORK: to_json(self.config.work()), TRIAL: to_json(trial)})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = [Message(content, node, MessageType.EVALUATE) for node in view.get_node_ids()]
@@ -66,7 +66,8 @@ class MetaTest:
                     rows += self._rows(round, scenario, shots, client, answers[client], trial)
         return rows, dropped
 
-    def _trial(self, scenario: str, shots: int) -> Trial:
+    def trial(self, scenario: str, shots: int) -> Trial:
+        """The question put to each target of a scenario."""
         e = self.config.evaluation
         return Trial(
             name=scenario.removesuffix("_history"),  # the same episodes with and without history

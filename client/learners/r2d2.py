@@ -91,8 +91,8 @@ class R2D2(Learner):
         """
         weight_name, bias_name = model.head_pair()
         inputs = _with_one(model.embed(phi, support.x))  # (c, n, d + 1)
-        targets, importance = self._targets(model, support, ridge["balance"])
-        root = importance.sqrt().unsqueeze(2)
+        targets, root = self._targets(model, support, ridge["balance"])
+        root = root.unsqueeze(2)
         a = inputs * root
         n = a.shape[1]
         gram = a @ a.transpose(1, 2) + torch.eye(n) * (self.ridge_factor * ridge["log_lambda"].exp()).view(-1, 1, 1)
@@ -116,12 +116,12 @@ class R2D2(Learner):
     def _targets(
         self, model: Model, support: Batch, balance: Float[Tensor, " clients"]
     ) -> tuple[Float[Tensor, "clients n outputs"], Float[Tensor, "clients n"]]:
-        """What to fit, and how much each sample counts (0 for padding)."""
+        """What to fit, and the root of how much each sample counts (0 for padding, whose root has no gradient)."""
         if model.task.kind == "regression":
             return support.y, support.mask
         hot = functional.one_hot(support.y, model.task.outputs).to(support.x)
         shots = ((hot * support.mask.unsqueeze(2)).sum(1, keepdim=True) * hot).sum(2).clamp(min=1.0)
-        return 2.0 * hot - 1.0, support.mask * shots ** -balance.unsqueeze(1)
+        return 2.0 * hot - 1.0, support.mask * shots ** (-0.5 * balance.unsqueeze(1))
 
     def _query_loss(self, model: Model, phi: Stacked, episode: Episode) -> Float[Tensor, " clients"]:
         weight_name, bias_name = model.head_pair()

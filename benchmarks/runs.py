@@ -1,0 +1,28 @@
+"""What the benchmarks share: runs that are not done twice, and what they ended with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from server.config import Config
+from sim.experiment import resume, run
+
+
+def finished(config: Config, folder: Path) -> Path:
+    """The folder of a finished run, running or resuming it where needed."""
+    if not (folder / "summary.json").exists():
+        if (folder / "config.json").exists():
+            resume(folder)
+        else:
+            run(config, folder)
+    return folder
+
+
+def last_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.parquet of the last meta-test."""
+    rows = pq.read_table(folder / "metrics.parquet").to_pylist()
+    last = max(row["round"] for row in rows)
+    return [row for row in rows if row["round"] == last]
