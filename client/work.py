@@ -216,13 +216,11 @@ class Work:
         )
         return np.zeros((0, *self.task.features), np.float32), y
 
-    def _transformed(
-        self, x: np.ndarray, y: np.ndarray, cut: Cut, rng: np.random.Generator | None
-    ) -> tuple[Part, Part]:
+    def _transformed(self, samples: Samples, cut: Cut, rng: np.random.Generator | None) -> tuple[Part, Part]:
         rows = np.concatenate([cut.support, cut.query])
-        inputs = self.transform.apply(x[rows], x[cut.pool], rng)
+        inputs = self.transform.apply(samples.x[rows], samples.x[cut.pool], rng)
         n = len(cut.support)
-        return (inputs[:n], y[cut.support]), (inputs[n:], y[cut.query])
+        return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
 
 
 def support_classes(support: Batch, classes: int) -> Bool[Tensor, "clients classes"]:
