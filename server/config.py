@@ -140,8 +140,8 @@ class Config:
         return WorkSpec(self.run.seed, self.source, self.transform, self.model, self.learner, self.episodes)
 
     def digest(self) -> str:
-        """A name for what decides the numbers: the configuration without engine and checkpoints."""
-        parts = {k: v for k, v in plain(self).items() if k not in ("engine", "checkpoint")}
+        """A name for what decides the numbers: every setting with its value, without engine and checkpoints."""
+        parts = {k: v for k, v in resolved(self).items() if k not in ("engine", "checkpoint")}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

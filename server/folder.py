@@ -157,6 +157,7 @@ class RunFolder:
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
         state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
+        state["rows"] = len(snapshot.rows)
         write_json(temporary / "state.json", state)
         temporary.replace(final)
         for old in self.checkpoints()[:-keep]:
@@ -182,10 +183,10 @@ class RunFolder:
             theta = load_tensors((found[-1] / "theta.safetensors").read_bytes())
             outer = load_tensors((found[-1] / "outer.safetensors").read_bytes())
             events = (self.path / "events.jsonl").read_bytes()[: state["events"]]
-        except (OSError, SafetensorError, KeyError) as error:
+            rows = self.metrics()[: state["rows"]]  # rows only ever grow
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise RunError(f"checkpoint {found[-1]} is damaged: {error}") from None
         write_atomic(self.path / "events.jsonl", events)
-        rows = [row for row in self.metrics() if row["round"] <= state["round"]]
         return Snapshot(state["round"], theta, outer, rows, state["dropped"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from flwr.proto.node_pb2 import NodeInfo
@@ -25,6 +25,7 @@ from server.split import Split
 LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
 
 
+@runtime_checkable
 class Directory(Protocol):
     """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,7 +30,10 @@ from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped
 from strategies.stock import StockStrategy
 
+PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
 
+
+@runtime_checkable
 class Progress(Protocol):
     """Told how a run goes; decides nothing."""
 
@@ -72,6 +76,7 @@ class Run:
         self.cohort: int = STRATEGIES.make(config.strategy).cohort
         self.rows: list[Row] = []
         self.dropped = 0
+        self.idle = 0  # rounds without a usable reply, up to now
         self._work = to_json(config.work())
 
     def start(self) -> dict[str, Any]:
@@ -96,9 +101,16 @@ class Run:
             theta = Work(self.config.work(), self.roster.directory.task).init()
             self._save(0, theta)
             return self._loop(0, theta)
-        self.rows, self.dropped = last.rows, last.dropped
+        self.rows, self.dropped, self.idle = last.rows, last.dropped, self._idle()
         self._load_outer(last.outer)
-        return self._loop(last.round, last.theta)
+        names = Work(self.config.work(), self.roster.directory.task).names
+        if set(names) != set(last.theta):
+            raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model")
+        return self._loop(last.round, {name: last.theta[name] for name in names})  # a file has an order of its own
+
+    def _idle(self) -> int:
+        rounds = [event for event in self.folder.events() if event["kind"] == "round"]
+        return len(list(takewhile(lambda event: not event.get("clients"), reversed(rounds))))
 
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
@@ -133,8 +145,11 @@ class Run:
         numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
         self.folder.event(round, "round", moved=moved is not None, seconds=seconds, asked=len(clients), **numbers)
         self.progress.round(round, self.config.run.rounds, len(clients), seconds)
-        if moved is None and self.dropped >= 10 * max(len(clients), 10) and not numbers.get("clients"):
-            raise EngineError(f"round {round}: no usable reply in ten rounds; see {self.folder.path / 'events.jsonl'}")
+        self.idle = 0 if numbers.get("clients") else self.idle + 1
+        if self.idle >= PATIENCE:
+            raise EngineError(
+                f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
+            )
         return arrays if moved is None else moved
 
     def _test(self, round: int, arrays: ArrayRecord) -> None:

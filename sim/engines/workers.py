@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -19,6 +19,7 @@ LIVES = 5  # times a chunk is sent out before the engine gives up on it
 Chunks = Sequence[Sequence[int]]
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Runs chunks of clients; results come in the order of the chunks."""
 
