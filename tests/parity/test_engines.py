@@ -1,0 +1,107 @@
+"""The cohort engine against Flower's Simulation Runtime: the same configuration, the same numbers.
+
+Distances are ‖a − b‖₂ / ‖b‖₂ over the whole of θ, and over the step θ₁ − θ₀, which a small rate would otherwise hide.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from flwr.serverapp import Grid
+
+from client.trees import norm, sub
+from client.work import to_json
+from server.config import Config, EngineSettings
+from server.directory import QueriedDirectory, handshake
+from server.grid import Prompt
+from server.run import Run
+from sim import experiment
+from sim.engines.flower import simulate
+from tests.runs import CLIENTS, PAIRS, Result, distance, make, read
+
+ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
+AGAIN = [("maml", "fedmaml"), ("fedavg", "stock-adam")]
+Key: TypeAlias = tuple[str, str, str]  # world, learner, strategy
+
+
+def cases() -> dict[Key, Config]:
+    """One round of every pair on people, and a few on curves."""
+    found = {("wearables", *pair): make(*pair) for pair in PAIRS}
+    return found | {("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml")}
+
+
+def on_flower(configs: dict[Key, Config], folder: Path) -> dict[Key, Result]:
+    """All configurations on one start of Flower's runtime."""
+
+    def job(grid: Grid, stopped: threading.Event) -> dict[Key, Result]:
+        prompt = Prompt(grid, stopped)
+        directories: dict[str, QueriedDirectory] = {}
+        results = {}
+        for key, config in configs.items():
+            if key[0] not in directories:
+                directories[key[0]] = handshake(prompt, to_json(config.work()), CLIENTS, 120.0)
+            path = folder / "-".join(key)
+            results[key] = read(path, Run(config, prompt, directories[key[0]], path).start())
+        return results
+
+    return simulate(job, CLIENTS, ENGINE)
+
+
+@pytest.fixture(scope="module")
+def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Result]:
+    return on_flower(cases(), tmp_path_factory.mktemp("flower"))
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Key], Result]:
+    folder = tmp_path_factory.mktemp("cohort")
+    done: dict[Key, Result] = {}
+
+    def run(key: Key) -> Result:
+        if key not in done:
+            path = folder / "-".join(key)
+            done[key] = read(path, experiment.run(cases()[key], path))
+        return done[key]
+
+    return run
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("key", cases(), ids="-".join)
+def test_first_round_is_the_same(key, flower, cohort) -> None:
+    ours, theirs = cohort(key), flower[key]
+    assert ours.summary["dropped"] == theirs.summary["dropped"] == 0
+    assert ours.digests[0] == theirs.digests[0]
+    assert distance(ours.thetas[1], theirs.thetas[1]) <= 1e-6
+    steps = [sub(result.thetas[1], result.thetas[0]) for result in (ours, theirs)]
+    if key[1] == "local_only":  # nobody's θ moves; stock strategies average weights, which rounds
+        assert max(map(norm, steps)) <= 1e-7 * norm(ours.thetas[0])
+    else:
+        assert distance(*steps) <= 1e-5
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("key", cases(), ids="-".join)
+def test_scores_are_the_same(key, flower, cohort) -> None:
+    ours, theirs = cohort(key).rows, flower[key].rows
+    assert ours, "no scores at all"
+    assert [{k: v for k, v in row.items() if k != "value"} for row in ours] == [
+        {k: v for k, v in row.items() if k != "value"} for row in theirs
+    ]
+    np.testing.assert_allclose([row["value"] for row in ours], [row["value"] for row in theirs], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.ray
+def test_flower_repeats_itself_to_the_bit(tmp_path, flower) -> None:
+    """A second start has other node ids and another order of replies."""
+    keys = [("wearables", *pair) for pair in AGAIN]
+    again = on_flower({key: cases()[key] for key in keys}, tmp_path)
+    for key in keys:
+        assert again[key].digests == flower[key].digests
+        assert again[key].rows == flower[key].rows
+        assert again[key].summary == flower[key].summary

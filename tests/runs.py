@@ -1,0 +1,96 @@
+"""Small whole runs for tests of strategies, servers and engines: six people, tiny models, a round or two."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from client.learners.base import Learner
+from client.registry import LEARNERS
+from client.trees import norm, sub
+from server.config import Config, build_config
+from server.folder import RunFolder, digest
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "fedavg": {"name": "fedavg"},
+    "fedreptile": {"name": "fedreptile"},
+    "fedmaml": {"name": "fedmaml"},
+    "stock-fedavg": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAvg"},
+    "stock-trimmed": {"name": "stock", "reference": "flwr.serverapp.strategy:FedTrimmedAvg", "options": {"beta": 0.4}},
+    "stock-median": {"name": "stock", "reference": "flwr.serverapp.strategy:FedMedian"},
+    "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
+}
+
+#: Every learner under every strategy; all of them can run all.
+PAIRS: list[tuple[str, str]] = list(itertools.product(LEARNERS, STRATEGIES))
+
+CLIENTS = 6  # two are held out, three of the other four are in a round
+WORLDS: dict[str, dict[str, Any]] = {
+    "wearables": {
+        "source": {"name": "wearables", "users": CLIENTS, "devices": ["watch"], "executions": 2, "windows": 3},
+        "transform": {"name": "standardise"},
+        "model": {"name": "cnn1d", "channels": [6], "kernel": 5},
+        "episodes": {"split": "groups", "shots": 2},
+    },
+    "sine": {
+        "source": {"name": "sine", "clients": CLIENTS},
+        "transform": {"name": "none"},
+        "model": {"name": "sine", "hidden": [8, 8]},
+        "episodes": {"split": "samples", "shots": 5},
+    },
+}
+
+
+def make(learner: str, strategy: str, world: str = "wearables", rounds: int = 1, **sections: dict[str, Any]) -> Config:
+    """A configuration of a world; ``sections`` are laid over it."""
+    settings: dict[str, Any] = {"inner_steps": 2}
+    if issubclass(LEARNERS[learner], Learner) and LEARNERS[learner].local:
+        settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
+    table: dict[str, Any] = {
+        **WORLDS[world],
+        "run": {"rounds": rounds, "seed": 5},
+        "split": {"test": 0.34, "validation": 0.0},
+        "learner": {"name": learner, **settings},
+        "strategy": {**STRATEGIES[strategy], "cohort": 3},
+        "evaluation": {
+            "episodes": 2,
+            "shots": [2],
+            "steps": [0, 1, 3],
+            "split": WORLDS[world]["episodes"]["split"],
+        },
+        "checkpoint": {"every": 1, "keep": 1000},
+    }
+    for name, section in sections.items():
+        table[name] = {**table.get(name, {}), **section}
+    return build_config(table)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left behind: θ after every round, its scores, its summary."""
+
+    thetas: list[dict[str, torch.Tensor]]
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def digests(self) -> list[str]:
+        """Names for the bits of θ after every round."""
+        return [digest(theta) for theta in self.thetas]
+
+
+def read(path: Path, summary: dict[str, Any]) -> Result:
+    """The result in a run's folder."""
+    folder = RunFolder(path)
+    thetas = [load_file(checkpoint / "theta.safetensors") for checkpoint in folder.checkpoints()]
+    return Result(thetas, folder.metrics(), summary)
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """‖a − b‖₂ / ‖b‖₂ over the whole tree, in float64."""
+    return float(norm(sub(a, b)) / norm(b))
