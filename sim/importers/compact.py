@@ -6,6 +6,7 @@ It is looked for in this order: the cache folder (``METAPULSE_CACHE``, else ``~/
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import zipfile
@@ -43,6 +44,14 @@ def candidates(name: str, prepared: Iterable[str] = ()) -> list[Path]:
 def find(name: str, prepared: Iterable[str] = ()) -> Path | None:
     """The compact file of a data set, or None if it has not been imported."""
     return next((path for path in candidates(name, prepared) if path.is_file()), None)
+
+
+def stamp(path: Path) -> int:
+    """When a file was last written, ns, 0 if it is not there: part of the key of what is kept in memory."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> Path:
@@ -84,10 +93,12 @@ def read_npz(path: Path, required: Iterable[str] = (), limit: int = MAX_BYTES) -
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(item.file_size for item in archive.infolist())
-        if total > limit:
-            raise DataError(f"{path}: {total} bytes unpacked; allowed are at most {limit}")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            if total > limit:
+                raise DataError(f"{path}: {total} bytes unpacked; allowed are at most {limit}")
+            for item in archive.infolist():
+                _check_header(archive, item)
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a readable .npz ({reason})") from None
@@ -95,3 +106,16 @@ def read_npz(path: Path, required: Iterable[str] = (), limit: int = MAX_BYTES) -
     if missing:
         raise DataError(f"{path}: lacks {', '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
     return arrays
+
+
+def _check_header(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> None:
+    """Refuse a member that is no array, or whose own header claims more than is there: numpy would allocate it."""
+    formats = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with archive.open(item) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in formats:
+            raise ValueError(f"{item.filename} has array format {version}")
+        shape, _, dtype = formats[version](file)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or size > item.file_size:
+        raise ValueError(f"{item.filename} claims {size} bytes of {dtype} and holds {item.file_size}")

@@ -18,7 +18,7 @@ from client.data import Client, Samples, Task, check_samples
 from client.errors import DataError
 from client.rng import generator
 from client.settings import setting
-from sim.importers.compact import read_npz
+from sim.importers.compact import read_npz, stamp
 from sim.sources.catalogue import dataset
 
 SUBSETS = ("background", "evaluation")
@@ -91,7 +91,8 @@ class Omniglot:
             DataError: not imported, or fewer characters than ``way``.
         """
         who = self.client(index)
-        pool = pools(Path(self.path).expanduser() if self.path else self._place())[who.device]
+        path = Path(self.path).expanduser() if self.path else dataset("omniglot").require()
+        pool = pools(path, stamp(path))[who.device]
         if self.way > len(pool.images):
             raise DataError(f"source.way = {self.way}: {who.device} holds {len(pool.images)} characters")
         rng = generator(self.seed, f"omniglot {who.device}", client=who.user)
@@ -105,13 +106,9 @@ class Omniglot:
         group = np.tile(np.arange(drawers, dtype=np.int64), self.way)
         return check_samples(Samples(x, y, group, np.zeros(len(x), bool)), self.task, f"task {who.label}")
 
-    @staticmethod
-    def _place() -> Path:
-        return dataset("omniglot").require()
-
 
 @lru_cache(maxsize=2)
-def pools(path: Path) -> dict[str, Pool]:
+def pools(path: Path, written: int = 0) -> dict[str, Pool]:
     """The characters of each subset, loaded once per process.
 
     A character that occurs in both subsets, as 50 do in the two published small background sets, stays in the

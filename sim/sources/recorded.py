@@ -14,7 +14,7 @@ import numpy as np
 from client.data import Task
 from client.errors import ConfigError, DataError
 from client.settings import setting
-from sim.importers.compact import read_npz
+from sim.importers.compact import read_npz, stamp
 from sim.sources.catalogue import dataset
 from sim.sources.omniglot import Omniglot
 from sim.sources.sensors import sensor_models
@@ -51,25 +51,27 @@ class SpswHar(HeldSource):
 
     def holding(self) -> Holding:
         """The windows in memory, loaded once per process."""
-        return _spsw_har(locate("spsw_har", self.path))
+        path = locate("spsw_har", self.path)
+        return _spsw_har(path, stamp(path))
 
 
 @dataclass(frozen=True)
 class AwFitbit(HeldSource):
     """Apple Watch and Fitbit worn at once by 49 people: 12 features per minute, 6 activities.
 
-    The same feature means different things on the two devices (median steps 60 and 5.6). Most people did an
-    activity once, so few activities have a second bout: ``group = "minute"`` lets support and query share a bout.
+    The same feature means different things on the two devices (median steps 60 and 5.6). Group = bout. Most people
+    did an activity once, so few have a second bout of it: ``episodes.split = "samples"`` lets support and query
+    share one.
 
     Source: Fuller et al. 2020, BMJ Open Sport & Exercise Medicine 6:e001004.
     """
 
     path: str = setting("", PATH_DOC)
-    group: str = setting("bout", "what support and query may not share", choices=("bout", "minute"))
 
     def holding(self) -> Holding:
         """The minutes in memory, loaded once per process."""
-        return _aw_fitbit(locate("aw_fitbit", self.path), self.group)
+        path = locate("aw_fitbit", self.path)
+        return _aw_fitbit(path, stamp(path))
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class UciHar(HeldSource):
 
     def holding(self) -> Holding:
         """The feature vectors in memory, loaded once per process."""
-        return _uci_har(locate("uci_har", self.path), self.domain)
+        path = locate("uci_har", self.path)
+        return _uci_har(path, stamp(path), self.domain)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ class CgmOpen(HeldSource):
 
     def holding(self) -> Holding:
         """The glucose series in memory, loaded once per process."""
-        return _cgm_open(locate("cgm_open", self.path), self)
+        path = locate("cgm_open", self.path)
+        return _cgm_open(path, stamp(path), self)
 
 
 def device_name(name: str) -> str:
@@ -123,8 +127,9 @@ def device_name(name: str) -> str:
     return kind.lower().replace(" ", "_")
 
 
+# Kept per process, by path and by when it was written: an import in between is seen.
 @lru_cache(maxsize=4)
-def _spsw_har(path: Path) -> Table:
+def _spsw_har(path: Path, written: int) -> Table:
     data = _columns(path, "user", "device", "execution", "label_names", "device_names")
     task = Task("classification", data["x"].shape[1:], len(data["label_names"]), _names(data["label_names"]))
     people, user = np.unique(data["user"], return_inverse=True)
@@ -134,11 +139,11 @@ def _spsw_har(path: Path) -> Table:
 
 
 @lru_cache(maxsize=4)
-def _aw_fitbit(path: Path, group: str) -> Table:
+def _aw_fitbit(path: Path, written: int) -> Table:
     data = _columns(path, "user", "device", "label_names", "device_names")
     task = Task("classification", data["x"].shape[1:], len(data["label_names"]), _names(data["label_names"]))
     people, user = np.unique(data["user"], return_inverse=True)
-    bout = runs(user, data["device"], data["y"]) if group == "bout" else np.arange(len(user))
+    bout = runs(user, data["device"], data["y"])
     devices = [device_name(d) for d in _names(data["device_names"])]
     # The publisher names nobody: a person is a distinct (age, gender, height, weight), numbered here from 1.
     labels = [str(int(p) + 1) for p in people]
@@ -146,7 +151,7 @@ def _aw_fitbit(path: Path, group: str) -> Table:
 
 
 @lru_cache(maxsize=4)
-def _uci_har(path: Path, domain: str) -> Table:
+def _uci_har(path: Path, written: int, domain: str) -> Table:
     data = _columns(path, "user", "feature_names", "label_names")
     x, names = data["x"], _names(data["feature_names"])
     if domain == "all" and not any(name.startswith("f") for name in names):
@@ -160,7 +165,7 @@ def _uci_har(path: Path, domain: str) -> Table:
 
 
 @lru_cache(maxsize=4)
-def _cgm_open(path: Path, settings: CgmOpen) -> SeriesTable:
+def _cgm_open(path: Path, written: int, settings: CgmOpen) -> SeriesTable:
     data = read_npz(path, ("dataset", "dataset_names", "user", "user_names", "t_min", "mg_dl"))
     study, person = data["dataset"].astype(np.int64), data["user"].astype(np.int64)
     key = study * len(data["user_names"]) + person

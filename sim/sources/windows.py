@@ -57,10 +57,7 @@ def motion_windows(
     points = int((stamps[-1] - stamps[0]) // step_ms) + 1
     grid = stamps[0] + step_ms * np.arange(points)
     order = np.argsort(t_ms, kind="stable")
-    sorted_t = t_ms[order]
-    after = np.searchsorted(sorted_t, grid).clip(1, len(sorted_t) - 1) if len(sorted_t) > 1 else np.zeros(points, int)
-    nearer = (grid - sorted_t[after - 1]) <= (sorted_t[after] - grid)
-    label = labels[order][after - nearer]
+    label = labels[order][np.searchsorted(t_ms[order], grid, "right") - 1]  # in force since the last reading
     signal = np.stack([np.interp(grid, stamps, merged[:, c]) for c in range(values.shape[1])])  # (channels, points)
     begin = np.arange(0, points - length + 1, hop)
     inside = begin[:, None] + np.arange(length)  # (windows, length)

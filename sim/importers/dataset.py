@@ -1,0 +1,44 @@
+"""``metapulse data import``: a publisher's own layout → one compact file in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from client.errors import DataError
+from client.registry import resolve
+from sim.importers.compact import cache_folder, write_npz
+from sim.importers.progress import Progress, silent
+
+IMPORTERS = {
+    "spsw_har": "sim.importers.spsw_har:read",
+    "aw_fitbit": "sim.importers.aw_fitbit:read",
+    "uci_har": "sim.importers.uci_har:read",
+    "omniglot": "sim.importers.omniglot:read",
+    "cgm_open": "sim.importers.cgm_open:read",
+}
+
+
+def import_dataset(name: str, path: Path, cache: Path | None = None, progress: Progress | None = None) -> Path:
+    """Read what the publisher ships, check it, and write ``<cache>/<name>.npz`` in one step.
+
+    Args:
+        name: data set of the catalogue, for example "spsw_har".
+        path: the publisher's zip, folder or file.
+        cache: folder to write to; None: ``METAPULSE_CACHE``, else ``~/.cache/metapulse``.
+        progress: called with (done, in all) while it reads; both count files or characters.
+
+    Returns:
+        The compact file.
+
+    Raises:
+        DataError: unknown name, or data that cannot be used; one line, and nothing is written.
+    """
+    if name not in IMPORTERS:
+        raise DataError(f"data set {name!r}: must be one of {', '.join(sorted(IMPORTERS))}")
+    read = resolve(IMPORTERS[name], "importer")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    arrays: dict[str, Any] = read(path, progress or silent)
+    return write_npz((cache or cache_folder()) / f"{name}.npz", arrays)
