@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from client.data import Source, Task, check_samples
+from client.data import Samples, Source, Task, check_samples
 from client.episodes import Batch, Cut, Episode, EpisodePlan, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
