@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from sim.sources.wearables.gait import course
 from sim.sources.wearables.motion import sense_ideal
 from sim.sources.wearables.person import draw_executions, draw_person
 
+REMEMBERED = 512  # clients whose samples a process keeps, 0.15 MB each: a small population is simulated once
 _VIBRATION = column("vibration")
 _TASK = Task("classification", (6, LENGTH), len(NAMES), NAMES)
 
@@ -71,7 +73,7 @@ class Wearables:
             DataError: no such client.
         """
         user, device = self._who(index)
-        return Client(index, user, device, f"{user}/{device}")
+        return Client(index, user, device, str(user))
 
     def clients_of(self, user: int) -> Sequence[int]:
         """The person's devices, in the order of ``devices``.
@@ -89,20 +91,28 @@ class Wearables:
         Raises:
             DataError: no such client.
         """
-        user, device = self._who(index)
-        person = draw_person(self.seed, user, self.person_spread, self.missing)
-        done = draw_executions(self.seed, user, person, self.executions, self.windows)
-        model, rng = MODELS[device], device_generator(self.seed, user, device)
-        wearing = draw_wearing(rng, model, len(done), self.device_spread)
-        count = LENGTH + HOP * (self.windows - 1)
-        t = sample_times(rng, model, wearing, len(done), (count - 1) / RATE_HZ)
-        limb = course(person, done, model.limb, wearing.side, model.radius, model.fingers)
-        ideal = sense_ideal(limb, t + np.float32(wearing.start_s))
-        value = read_out(rng, model, wearing, ideal, _VIBRATION[done.activity], self.noise)
-        x, group = cut(resample(rng, model, wearing, value, count), done.windows)
-        return Samples(x, done.activity[group], group, np.zeros(len(x), dtype=np.bool_))
+        return _record(self, *self._who(index))
 
     def _who(self, index: int) -> tuple[int, str]:
         if not 0 <= index < len(self):
             raise DataError(f"wearables has no client {index}: allowed are 0 to {len(self) - 1}")
         return index // len(self.devices), self.devices[index % len(self.devices)]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _record(source: Wearables, user: int, device: str) -> Samples:
+    """What one person's device records, from its address alone; read-only, because it may be asked for again."""
+    person = draw_person(source.seed, user, source.person_spread, source.missing)
+    done = draw_executions(source.seed, user, person, source.executions, source.windows)
+    model, rng = MODELS[device], device_generator(source.seed, user, device)
+    wearing = draw_wearing(rng, model, len(done), source.device_spread)
+    count = LENGTH + HOP * (source.windows - 1)
+    t = sample_times(rng, model, wearing, len(done), (count - 1) / RATE_HZ)
+    limb = course(person, done, model.limb, wearing.side, model.radius, model.fingers)
+    ideal = sense_ideal(limb, t + np.float32(wearing.start_s))
+    value = read_out(rng, model, wearing, ideal, _VIBRATION[done.activity], source.noise)
+    x, group = cut(resample(rng, model, wearing, value, count), done.windows)
+    samples = Samples(x, done.activity[group], group, np.zeros(len(x), dtype=np.bool_))
+    for array in (samples.x, samples.y, samples.group, samples.held_out):
+        array.setflags(write=False)
+    return samples

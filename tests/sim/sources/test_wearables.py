@@ -95,6 +95,17 @@ def test_all_devices_of_a_person_record_the_same_executions():
         assert not np.array_equal(first.x, other.x)
 
 
+def test_a_person_has_one_label_whatever_the_device():
+    source = Wearables(users=3)
+    assert [{source.client(i).label for i in source.clients_of(user)} for user in range(3)] == [{"0"}, {"1"}, {"2"}]
+
+
+def test_what_a_process_remembers_cannot_be_changed():
+    samples = Wearables(users=1).samples(0)
+    with pytest.raises(ValueError, match="read-only"):
+        samples.x[0] = 0.0
+
+
 def test_seeds_people_and_devices_differ():
     source = Wearables(users=2, devices=("watch",))
     x = source.samples(0).x
