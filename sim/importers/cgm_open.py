@@ -1,14 +1,16 @@
 """Open continuous glucose monitoring: one CSV of everybody, or a folder with one CSV per person.
 
 Two layouts. *One file*: columns ``user``, ``time`` or ``t_min`` and ``mg_dl``, optionally ``dataset``. *A folder or zip
-of studies*, as the Glucose-ML collection has it: ``STUDY/…/PERSON.csv`` with ``timestamp`` and ``glucose_value_mg_dl``,
-and ``STUDY/STUDY-metadata.csv`` with ``person_id`` and ``CGM_type``, or one ``participants.csv`` for all studies.
+of studies*, as the Glucose-ML collection has it: ``STUDY/…/PERSON.csv``, also in zips inside, with ``timestamp`` and
+``glucose_value_mg_dl``; and ``STUDY/STUDY-metadata.csv`` with ``person_id`` and ``CGM_type``, or one
+``participants.csv`` for all studies.
 
 Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -87,7 +89,7 @@ class _Readings:
         mean = np.add.reduceat(value.astype(np.float64), begin) / np.diff(np.append(begin, len(t)))
         known = list(dict.fromkeys(self.sensors))
         return {
-            "dataset": study[begin].astype(np.int16),
+            "dataset": study[begin].astype(np.int32),
             "dataset_names": np.array(studies),
             "user": person[begin].astype(np.int32),
             "user_names": np.array(people),
@@ -124,18 +126,27 @@ def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
                 readings.add_sensors(tree, "participants.csv", None)
             progress(1, 1)
             return readings.arrays()
-    with open_tree(path) as tree:
-        names = tree.match(".csv")
-        if not any(_is_person(name) for name in names):
+    with ExitStack() as stack:
+        files = _files(stack, stack.enter_context(open_tree(path)), path)
+        if not any(_is_person(name) for _, name, _ in files):
             raise DataError(f"{path}: holds no CSV of a person; expected STUDY/PERSON.csv")
-        for number, name in enumerate(names):
-            study = _study(name, path)
+        for number, (tree, name, study) in enumerate(files):
             if _is_person(name):
                 readings.add(tree, name, study, PurePosixPath(name).stem)
             else:
                 readings.add_sensors(tree, name, None if name.endswith("participants.csv") else study)
-            progress(number + 1, len(names))
+            progress(number + 1, len(files))
     return readings.arrays()
+
+
+def _files(stack: ExitStack, tree: Tree, path: Path) -> list[tuple[Tree, str, str]]:
+    """Every CSV, where it is, and its study; a zip inside belongs to the study of the folder it lies in."""
+    files = [(tree, name, _study(name, path)) for name in tree.match(".csv")]
+    for zipped in tree.match(".zip"):
+        inner = stack.enter_context(tree.inner(zipped))
+        outer = _study(zipped, Path())
+        files += [(inner, name, outer or _study(name, Path(zipped))) for name in inner.match(".csv")]
+    return files
 
 
 def _is_person(name: str) -> bool:

@@ -140,9 +140,9 @@ _RECORDINGS = (
         "498",
         "the sensor model of each person",
         "per study: CC BY, ODC-By, CC0 or CC BY-SA (see each study)",
-        "Glucose-ML 2025, arXiv 2507.14077, and each study",
-        "https://doi.org/10.48550/arXiv.2507.14077",
-        "one CSV with dataset, user, time or t_min, mg_dl, or a folder with one CSV per person",
+        "Prioleau, Lu, Cui 2025, Glucose-ML, arXiv 2507.14077, and each study",
+        "https://github.com/Augmented-Health-Lab/Glucose-ML-Project",
+        "the folder of its collection (one CSV per person), or one CSV with dataset, user, time or t_min, mg_dl",
     ),
 )
 

@@ -102,7 +102,7 @@ class CgmOpen(HeldSource):
     ``target_scale`` · RMSE(y). The present is always a real reading: nothing in x is interpolated from the future.
     Group = day, and no window crosses midnight. Device = the person's sensor model.
 
-    Source: Glucose-ML 2025, arXiv 2507.14077, and each study.
+    Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077, and each study.
     """
 
     path: str = setting("", PATH_DOC)

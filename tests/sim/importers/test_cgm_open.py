@@ -1,5 +1,6 @@
 """The glucose importer: both layouts, the independent copy written out and read back, and bad rows."""
 
+import zipfile
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -42,6 +43,9 @@ def test_a_collection_of_studies_with_sensors(tmp_path):
         "person_id,age,CGM_type\nSubject 1,65,Dexcom G6\nSubject 2,7,\n"
     )
     (tmp_path / "in/AZT1D/README.md").write_text("text")
+    (tmp_path / "in/UOM/UOM-extracted-glucose-files/P1.csv").rename(tmp_path / "P1.csv")
+    with zipfile.ZipFile(tmp_path / "in/UOM/UOM-all.zip", "w") as archive:  # some studies come as a zip
+        archive.write(tmp_path / "P1.csv", "files/P1.csv")
     path = import_dataset("cgm_open", tmp_path / "in", tmp_path / "c")
     source = SOURCES.make({"name": "cgm_open", "path": str(path), "target_scale": 1.0})
     assert [(source.client(i).label, source.client(i).device) for i in range(3)] == [
