@@ -72,7 +72,7 @@ class Own(HeldSource):
             raise ConfigError("source.x", list(self.x), f"must not hold y ({self.y!r}), which is to be predicted")
 
     def holding(self) -> Holding:
-        """The data in memory, loaded once per process and again when the file changes."""
+        """The data in memory."""
         return _load(*self._described())
 
     @property
@@ -169,9 +169,8 @@ def _rows(own: Own, written: int) -> tuple[Columns, int]:
 
 def _check_numeric(own: Own, columns: Columns, used: set[str]) -> None:
     """Only names of people, devices, groups and classes may be text."""
-    numeric = used - {own.user, _name(own, "device", columns), _name(own, "group", columns)}
-    numeric -= {own.y} if own.kind == "classification" else set()
-    for name in sorted(numeric):
+    names = {own.user, _name(own, "device", columns), _name(own, "group", columns)}
+    for name in sorted(used - names - ({own.y} if own.kind == "classification" else set())):
         if columns[name].dtype.kind == "U":
             letters = (i for i, text in enumerate(columns[name].tolist()) if not _NUMBER.fullmatch(str(text)))
             row = next(letters, 0)

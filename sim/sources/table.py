@@ -130,10 +130,13 @@ class Table:
 
 
 class HeldSource:
-    """The ``Source`` behaviour of everything that keeps a ``Holding``; a subclass says where it comes from."""
+    """The ``Source`` behaviour of everything that keeps a ``Holding``; a subclass says where it comes from.
+
+    A source that is sent to another process goes without its data and loads it there.
+    """
 
     def holding(self) -> Holding:
-        """The data in memory, loaded once per process.
+        """The data, loaded once per process and again when its file has changed.
 
         Raises:
             DataError: not imported, or damaged.
@@ -141,31 +144,42 @@ class HeldSource:
         raise NotImplementedError
 
     @property
+    def _held(self) -> Holding:
+        """The data as it was when this source was first asked: a file that changes does not change a run."""
+        held: Holding | None = self.__dict__.get("_kept")
+        if held is None:
+            held = self.__dict__["_kept"] = self.holding()
+        return held
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_kept"}
+
+    @property
     def task(self) -> Task:
         """What is predicted from what."""
-        return self.holding().task
+        return self._held.task
 
     @property
     def users(self) -> int:
         """Number of people."""
-        return len(self.holding().roster.of_user)
+        return len(self._held.roster.of_user)
 
     @property
     def devices(self) -> tuple[str, ...]:
         """Every device model that occurs."""
-        return self.holding().roster.devices
+        return self._held.roster.devices
 
     def __len__(self) -> int:
         """Number of clients, one per (user, device) pair that has samples."""
-        return len(self.holding().roster.clients)
+        return len(self._held.roster.clients)
 
     def client(self, index: int) -> Client:
         """Who a client is."""
-        return self.holding().roster.clients[index]
+        return self._held.roster.clients[index]
 
     def clients_of(self, user: int) -> Sequence[int]:
         """Partition ids of one person's devices."""
-        return self.holding().roster.of_user[user]
+        return self._held.roster.of_user[user]
 
     def samples(self, index: int) -> Samples:
         """All samples of one client.
@@ -173,7 +187,7 @@ class HeldSource:
         Raises:
             DataError: the samples cannot be used.
         """
-        holding = self.holding()
+        holding = self._held
         who = holding.roster.clients[index]
         return check_samples(holding.samples(index), holding.task, f"user {who.label}, {who.device}")
 
