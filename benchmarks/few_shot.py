@@ -59,11 +59,20 @@ def persistence(support: Part, query: Part) -> float:
     return float((query[1] ** 2).mean())
 
 
+def _ridge_weights(part: Part) -> np.ndarray:
+    """(XᵀX + nI)⁻¹ XᵀY with a constant input: λ = 1 a sample."""
+    x = _with_one(part[0])
+    weights: np.ndarray = np.linalg.solve(x.T @ x + len(x) * np.eye(x.shape[1]), x.T @ part[1])
+    return weights
+
+
+def _with_one(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x.reshape(len(x), -1), np.ones((len(x), 1))], 1)
+
+
 def ridge(support: Part, query: Part) -> float:
-    """Ridge regression (λ = 1 a sample) on the support set alone; squared error."""
-    ones = [np.concatenate([x, np.ones((len(x), 1))], 1) for x in (support[0], query[0])]
-    gram = ones[0].T @ ones[0] + len(ones[0]) * np.eye(ones[0].shape[1])
-    return float(((ones[1] @ np.linalg.solve(gram, ones[0].T @ support[1]) - query[1]) ** 2).mean())
+    """Ridge regression on the support set alone; squared error."""
+    return float(((_with_one(query[0]) @ _ridge_weights(support) - query[1]) ** 2).mean())
 
 
 BASELINES: dict[str, dict[str, Baseline]] = {
@@ -78,7 +87,10 @@ def baselines(config: Config, scenario: str) -> Iterator[tuple[str, dict[int, fl
     work = Work(plain.work())
     roster = Roster(SourceDirectory(work.source), plain)
     test = MetaTest(plain, roster, None)  # type: ignore[arg-type]  # only asked for its trials
-    for name, judge in BASELINES[work.task.kind].items():
+    judges = dict(BASELINES[work.task.kind])
+    if work.task.kind == "regression":
+        judges["ridge on everybody's samples"] = pooled_ridge(plain)
+    for name, judge in judges.items():
         figures = {}
         for shots in plain.evaluation.shots:
             trial: Trial = test.trial(scenario, shots)
@@ -92,7 +104,8 @@ def baselines(config: Config, scenario: str) -> Iterator[tuple[str, dict[int, fl
 
 def build_plain(config: Config) -> Config:
     """The same question with windows standardised and nothing else."""
-    return replace(config, transform={"name": "standardise"}, model={"name": "mlp"})
+    own = config.transform["name"]
+    return replace(config, transform={"name": "none" if own == "none" else "standardise"}, model={"name": "mlp"})
 
 
 def judged(rows: Sequence[dict[str, Any]], scenario: str, metric: str, step: int) -> dict[int, float]:
@@ -104,14 +117,24 @@ def judged(rows: Sequence[dict[str, Any]], scenario: str, metric: str, step: int
     return {shots: float(np.mean(values)) for shots, values in groups.items()}
 
 
-def line(name: str, split: int, scenario: str, figures: Sequence[dict[int, float]], metric: str) -> str:
-    """One row of the table; squared errors as their root."""
+def pooled_ridge(config: Config) -> Baseline:
+    """Ridge regression on the samples of everybody in meta-training, put together: what no federation may do."""
+    work = Work(config.work())
+    roster = Roster(SourceDirectory(work.source), config)
+    parts = [work.source.samples(c) for c in roster.cohort(1, 0)]
+    weights = _ridge_weights((np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts])))
+    return lambda support, query: float(((_with_one(query[0]) @ weights - query[1]) ** 2).mean())
+
+
+def line(name: str, split: int, scenario: str, figures: Sequence[dict[int, float]], unit: float | None) -> str:
+    """One row of the table; squared errors as their root, times the task's unit."""
     cells = []
     for shots in sorted(figures[0]):
         values = np.array([one[shots] for one in figures])
-        values = np.sqrt(values) if metric == "mse" else values
-        spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-        cells.append(f"{values.mean():.3f}{spread}")
+        values = values if unit is None else unit * np.sqrt(values)
+        digits = 3 if unit is None else 2
+        spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+        cells.append(f"{values.mean():.{digits}f}{spread}")
     return f"| {split} | {scenario} | {name} | " + " | ".join(cells) + f" | {len(figures)} |"
 
 
@@ -129,14 +152,16 @@ def main() -> None:
     print(
         f"| split | scenario | method | {shots} | seeds |\n|---|---|---|" + "---|" * (len(first.evaluation.shots) + 1)
     )
-    metric = "balanced_accuracy" if Work(first.work()).task.kind == "classification" else "mse"
+    task = Work(first.work()).task
+    metric = "balanced_accuracy" if task.kind == "classification" else "mse"
+    unit = float(task.unit.split()[0]) if task.kind == "regression" else None  # "50 mg/dL"
     for split in args.splits:
         people = str(held_out(first, split)).replace("'", '"')
         sets = [f"split.test_users={people}"] if split else []
         base = next(iter(plan(args.config, sets).configs.values()))
         for scenario in base.evaluation.scenarios:
             for name, figures in baselines(base, scenario):
-                print(line(name, split, scenario, [figures], metric), flush=True)
+                print(line(name, split, scenario, [figures], unit), flush=True)
         for method in args.methods or plan(args.config).configs:
             done = []
             for seed in args.seeds:
@@ -145,7 +170,7 @@ def main() -> None:
             step = max(config.evaluation.steps)
             for scenario in base.evaluation.scenarios:
                 figures_ = [judged(rows, scenario, metric, step) for rows in done]
-                print(line(f"{method}, {step} steps", split, scenario, figures_, metric), flush=True)
+                print(line(f"{method}, {step} steps", split, scenario, figures_, unit), flush=True)
 
 
 if __name__ == "__main__":

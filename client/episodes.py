@@ -19,6 +19,7 @@ from client.data import Samples, Task
 from client.errors import DataError
 from client.settings import setting
 
+SPLITS = ("groups", "samples", "forward", "held_out")
 Rows = Int64[np.ndarray, " _"]  # of one client; lists of rows differ in length
 
 
@@ -67,10 +68,11 @@ class Episode:
 class EpisodePlan:
     """How an episode is cut out of a client's samples."""
 
-    split: Literal["groups", "samples", "held_out"] = setting(
+    split: Literal["groups", "samples", "forward", "held_out"] = setting(
         "groups",
-        "what keeps support and query apart: whole groups, single samples, or the publisher's held-out samples",
-        choices=("groups", "samples", "held_out"),
+        "what keeps support and query apart: whole groups, single samples, time (of each class the first half, in"
+        " recorded order, against the second), or the publisher's held-out samples",
+        choices=SPLITS,
     )
     shots: int = setting(5, "support samples: up to this many per class, or in all for regression (0: every one)", ge=0)
     query: int = setting(0, "query samples per episode, drawn at random (0: every one)", ge=0)
@@ -111,6 +113,8 @@ class EpisodePlan:
     def _within(self, samples: Samples, rows: Rows, shots: int, task: Task, rng: np.random.Generator) -> Cut:
         if self.split == "groups":
             support, query = _split_groups(samples.group, rows, rng)
+        elif self.split == "forward":
+            support, query = _split_forward(samples.y if task.kind == "classification" else None, rows)
         else:
             rows = rng.permutation(rows)
             half = shots if task.kind == "regression" and 0 < shots < len(rows) else (len(rows) + 1) // 2
@@ -153,6 +157,13 @@ def _split_groups(group: Rows, rows: Rows, rng: np.random.Generator) -> tuple[Ro
     rows = rng.permutation(rows)
     inside = np.isin(group[rows], chosen)
     return rows[inside], rows[~inside]
+
+
+def _split_forward(labels: Rows | None, rows: Rows) -> tuple[Rows, Rows]:
+    """The first half of each class (of everything, without labels) against the second, both in recorded order."""
+    own = [rows] if labels is None else [rows[labels[rows] == label] for label in np.unique(labels[rows])]
+    first = np.concatenate([part[: len(part) // 2] for part in own])
+    return np.sort(first), np.setdiff1d(rows, first)
 
 
 def stack_batches(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:

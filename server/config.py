@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from client.episodes import EpisodePlan
+from client.episodes import SPLITS, EpisodePlan
 from client.errors import ConfigError
 from client.registry import LEARNERS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
@@ -72,8 +72,8 @@ class EvaluationSettings:
     shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
     query: int = setting(0, "query samples per episode (0: all)", ge=0)
     steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
-    split: Literal["groups", "samples", "held_out"] = setting(
-        "groups", "what keeps support and query apart, as in [episodes]", choices=("groups", "samples", "held_out")
+    split: Literal["groups", "samples", "forward", "held_out"] = setting(
+        "groups", "what keeps support and query apart, as in [episodes]", choices=SPLITS
     )
     restrict: bool = setting(True, "answers are restricted to the classes that have support")
     history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
