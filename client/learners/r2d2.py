@@ -37,7 +37,8 @@ class R2D2(Learner):
 
     Targets are ±1 per class (the values themselves in regression). Two things are ours: samples are weighted by
     n_c^(−κ), n_c being their class's shots and κ learned, so that frequent classes do not drown rare ones; and the
-    query loss weighs classes alike and leaves out those without support.
+    query loss weighs classes alike and leaves out those without support. A client without support keeps the head it
+    came with. There is no gradient descent inside: ``inner_lr``, ``batch_size`` and ``optimizer`` have no effect.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -73,7 +74,7 @@ class R2D2(Learner):
         keys: Keys,
         start: Stacked | None = None,
     ) -> Iterator[Stacked]:
-        """The meta-learned head, then for every further step the solved one."""
+        """θ's own head, for which episodes with support have no gradient; after that, always the solved one."""
         phi = self.start(meta, len(keys.clients)) if start is None else dict(start)
         yield phi
         with torch.no_grad():
@@ -87,21 +88,27 @@ class R2D2(Learner):
             model: one with an embedding under a linear head.
             phi: (clients, *shape) per name.
             ridge: log_lambda, log_scale and balance, (clients,) each.
-            support: the samples to fit.
+            support: the samples to fit; a client without any keeps its head.
+
+        Raises:
+            ConfigError: the model has no embedding under a linear head.
         """
-        weight_name, bias_name = model.head_pair()
         inputs = _with_one(model.embed(phi, support.x))  # (c, n, d + 1)
+        weight_name, bias_name = model.head_pair()
         targets, root = self._targets(model, support, ridge["balance"])
         root = root.unsqueeze(2)
         a = inputs * root
-        n = a.shape[1]
-        gram = a @ a.transpose(1, 2) + torch.eye(n) * (self.ridge_factor * ridge["log_lambda"].exp()).view(-1, 1, 1)
+        penalty = (self.ridge_factor * ridge["log_lambda"].exp()).view(-1, 1, 1)
+        gram = a @ a.transpose(1, 2) + penalty * torch.eye(a.shape[1]).to(a)
         w = a.transpose(1, 2) @ torch.linalg.solve(gram, targets * root)  # (c, d + 1, outputs)
         if model.task.kind == "classification":
             w = w * ridge["log_scale"].exp().view(-1, 1, 1)
         # Fold the scaling of the inputs into the head, so that the model's own ``predict`` applies it.
         factor = 1.0 / math.sqrt(inputs.shape[2] - 1)
-        return dict(phi) | {weight_name: w[:, :-1].transpose(1, 2) * factor, bias_name: w[:, -1] * ONE * factor}
+        some = (support.counts > 0).unsqueeze(1)  # (c, 1)
+        weight = torch.where(some.unsqueeze(2), w[:, :-1].transpose(1, 2) * factor, phi[weight_name])
+        bias = torch.where(some, w[:, -1] * ONE * factor, phi[bias_name])
+        return dict(phi) | {weight_name: weight, bias_name: bias}
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Gradient of the query loss in the encoder and in the ridge's numbers; the weight is the query samples."""

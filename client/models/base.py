@@ -57,7 +57,15 @@ class Model(ABC):
         raise ConfigError("model.name", type(self).__name__, "has no embedding under a linear head")
 
     def head_pair(self) -> tuple[str, str]:
-        """Names of the linear head's weight and bias."""
+        """Names of the linear head's weight and bias.
+
+        Raises:
+            ConfigError: the head is not one weight and one bias (a module of your own).
+        """
+        if len(self.head) != 2:
+            raise ConfigError(
+                "model.name", type(self).__name__, f"has a head of {sorted(self.head)}, not weight and bias"
+            )
         weight, bias = sorted(self.head, reverse=True)
         return weight, bias
 
