@@ -23,6 +23,7 @@ from client.learners.per_fedavg import PerFedAvg
 from client.learners.reptile import Reptile
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
+from client.models.encoder1d import Encoder1d
 from client.models.gru import GRU
 from client.models.mlp import MLP, SineMLP
 from client.models.module import TorchModule
@@ -55,6 +56,8 @@ MODELS: dict[str, Model] = {
     "sine": SineMLP(hidden=(5, 5), task=Task("regression", (1,), 1)),
     "cnn1d": CNN1d(channels=(3, 4), kernel=3, task=classification(2, 12)),
     "cnn1d-regression": CNN1d(channels=(3,), kernel=3, task=regression(2, 8)),
+    "encoder1d": Encoder1d(channels=(3, 4), kernels=(3, 3), embedding=8, task=classification(2, 8)),
+    "encoder1d-regression": Encoder1d(channels=(3,), kernels=(5,), embedding=8, task=regression(2, 7)),
     "gru": GRU(hidden=3, task=classification(2, 5)),
     "gru-one-channel": GRU(hidden=3, task=regression(5)),
     "module": TorchModule(
@@ -62,7 +65,7 @@ MODELS: dict[str, Model] = {
     ),
 }
 
-#: Every learner, and the settings that change its path through the code.
+#: Every learner that descends gradients, and the settings that change its path through the code (R2D2: its own file).
 LEARNERS: dict[str, Learner] = {
     "local_only": LocalOnly(inner_lr=0.1, inner_steps=3),
     "fedavg": FedAvg(inner_lr=0.1, inner_steps=3),

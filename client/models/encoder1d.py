@@ -33,8 +33,9 @@ class Encoder1d(Model):
             raise ConfigError("model.name", "encoder1d", f"needs samples of channels × time, not {self.task.features}")
         if len(self.kernels) != len(self.channels) or not self.channels or any(k % 2 == 0 for k in self.kernels):
             raise ConfigError("model.kernels", self.kernels, "one odd width for each of model.channels")
-        if self.task.features[1] >> (len(self.channels) - 1) < 1:
-            raise ConfigError("model.channels", self.channels, f"too deep for {self.task.features[1]} samples")
+        time = self.task.features[1]
+        if time >> (len(self.channels) - 1) < 1 or time < 2:  # one sample has no standard deviation
+            raise ConfigError("model.channels", self.channels, f"too deep for windows of {time} samples (at least 2)")
 
     @property
     def width(self) -> int:
@@ -79,5 +80,6 @@ class Encoder1d(Model):
         h = torch.cat([h.mean(3), h.amax(3)], 2)
         h = linear(h, params["embed.weight"], params["embed.bias"])
         h = layer_norm(h, params["norm.weight"], params["norm.bias"])
-        statistics = torch.cat([x.mean(3), x.std(3)], 2).clamp(-5.0, 5.0)
+        sd = x.std(3) if x.numel() else x.mean(3)  # of no windows at all there is none, and torch warns
+        statistics = torch.cat([x.mean(3), sd], 2).clamp(-5.0, 5.0)
         return torch.cat([h, statistics * params["statistics.log_gain"].exp().unsqueeze(1)], 2)

@@ -11,6 +11,7 @@ from client.data import Task
 from client.errors import ConfigError
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
+from client.models.encoder1d import Encoder1d
 from client.models.gru import GRU
 from client.models.mlp import MLP, SineMLP
 from client.registry import MODELS as REGISTERED
@@ -87,6 +88,31 @@ def test_cnn1d_is_conv_relu_pool_blocks_mean_and_linear() -> None:
         torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-12, atol=1e-13)
 
 
+def test_encoder1d_is_the_plain_torch_network_of_its_description() -> None:
+    """Same-size convolutions, pooling between, mean and maximum over time, a normalised embedding beside statistics."""
+    model = Encoder1d(channels=(3, 4, 5), kernels=(5, 3, 3), embedding=6, task=classification(2, 21))
+    params = personal(model, 3, dtype=torch.float64)
+    x = 3.0 * batch(model.task, (4, 4, 4), dtype=torch.float64).x + 6.0  # so that some means lie beyond the cut
+    for i in range(3):
+        own = {name: p[i] for name, p in params.items()}
+        h = x[i]
+        for layer, kernel in enumerate(model.kernels):
+            conv = nn.Conv1d(h.shape[1], model.channels[layer], kernel, padding="same").double()
+            conv.load_state_dict({part: own[f"conv{layer}.{part}"] for part in ("weight", "bias")})
+            h = F.relu(conv(F.max_pool1d(h, 2) if layer else h))
+        norm = nn.LayerNorm(6).double()
+        norm.load_state_dict({part: own[f"norm.{part}"] for part in ("weight", "bias")})
+        pooled = torch.cat([F.adaptive_avg_pool1d(h, 1), F.adaptive_max_pool1d(h, 1)], 1).flatten(1)
+        embedding = norm(F.linear(pooled, own["embed.weight"], own["embed.bias"]))
+        statistics = torch.stack([x[i].mean(2), x[i].var(2).sqrt()], 1).flatten(1).clamp(-5, 5)
+        assert (statistics.abs() == 5).any()
+        z = torch.cat([embedding, statistics * own["statistics.log_gain"].exp()], 1)
+        assert z.shape[1] == model.width
+        torch.testing.assert_close(model.embed(params, x)[i], z, rtol=1e-11, atol=1e-12)
+        expected = F.linear(z, own["head.weight"], own["head.bias"])
+        torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("features", [(2, 6), (6,)])
 def test_gru_model_is_torch_gru_and_a_linear_head(features: tuple[int, ...]) -> None:
     model = GRU(hidden=4, task=regression(*features))
@@ -127,6 +153,11 @@ def test_zero_start() -> None:
         ({"name": "cnn1d"}, classification(8), "channels × time"),
         ({"name": "cnn1d", "kernel": 9}, classification(2, 20), "too wide"),
         ({"name": "cnn1d", "channels": []}, classification(2, 20), "too wide"),
+        ({"name": "encoder1d"}, classification(8), "channels × time"),
+        ({"name": "encoder1d", "kernels": [5, 4, 3]}, classification(2, 20), "odd"),
+        ({"name": "encoder1d", "kernels": [5]}, classification(2, 20), "one odd width for each"),
+        ({"name": "encoder1d"}, classification(2, 3), "too deep"),
+        ({"name": "encoder1d", "channels": [4], "kernels": [3]}, classification(2, 1), "at least 2"),
         ({"name": "gru"}, classification(2, 3, 4), "[channels ×] time"),
         ({"name": "mlp", "hidden": [4, 0]}, classification(3), "≥ 1"),
         ({"name": "mlp", "activation": "gelu"}, classification(3), "relu, tanh"),
