@@ -48,8 +48,8 @@ class Motion(Transform):
 
     def task(self, task: Task) -> Task:
         """Twelve channels instead of six."""
-        if len(task.features) != 2 or task.features[0] != 6:
-            raise ConfigError("transform.name", "motion", f"needs windows of 6 × time, not {task.features}")
+        if len(task.features) != 2 or task.features[0] != 6 or task.features[1] < 2:
+            raise ConfigError("transform.name", "motion", f"needs windows of 6 × time (≥ 2), not {task.features}")
         return replace(task, features=(12, task.features[1]))
 
     def apply(
