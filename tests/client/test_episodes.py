@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.data import Samples, Task
-from client.episodes import Cut, Episode, EpisodePlan, stack_batches
+from client.episodes import SPLITS, Cut, Episode, EpisodePlan, stack_batches
 from client.errors import DataError
 from client.rng import generator
 from client.settings import build
@@ -38,7 +38,7 @@ def shots_per_class(samples: Samples, rows: np.ndarray) -> dict[int, int]:
 
 plans = st.builds(
     EpisodePlan,
-    split=st.sampled_from(["groups", "samples", "held_out"]),
+    split=st.sampled_from(SPLITS),
     shots=st.integers(0, 6),
     query=st.integers(0, 12),
 )
@@ -81,7 +81,7 @@ def test_local_training_takes_every_sample_once() -> None:
     assert len(cut.query) == 0
 
 
-@pytest.mark.parametrize("split", ["groups", "samples", "held_out"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_one_shot_is_the_first_of_three(split: str) -> None:
     """Same generator, fewer shots: the support shrinks to a part of itself and the query does not change."""
     for seed in range(20):
@@ -101,6 +101,62 @@ def test_up_to_k_takes_what_there_is() -> None:
         cut = EpisodePlan("groups", 5).training(samples, LABELLED, rng(seed))
         assert shots_per_class(samples, cut.support) == {0: 5, 1: 2}
         assert shots_per_class(samples, cut.query) == {0: 10, 1: 2}
+
+
+def test_forward_is_the_first_half_of_each_class_in_recorded_order_against_the_second() -> None:
+    labels = np.array([0, 1, 0, 0, 2, 1, 0, 0, 1])  # class 0 at rows 0 2 3 6 7, class 1 at 1 5 8, class 2 once
+    samples = Samples(np.zeros((9, 2), np.float32), labels, np.zeros(9, np.int64), np.zeros(9, bool))
+    for seed in range(3):  # one group is enough, and nothing is drawn
+        for cut in (EpisodePlan("forward", 0).training, EpisodePlan("forward", 5).testing):
+            found = cut(samples, LABELLED, rng(seed))
+            assert sorted(found.pool) == [0, 1, 2]
+            assert sorted(found.support) == [0, 1, 2]
+            assert sorted(set(found.query) - {4}) == [3, 5, 6, 7, 8]
+    one = EpisodePlan("forward", 1).testing(samples, LABELLED, rng())
+    assert sorted(one.support) == [0, 1]  # the first shot of each class is its first sample
+    assert 4 not in one.query  # a class that occurs once has no support
+
+
+@given(seed=st.integers(0, 10_000), shots=st.integers(0, 6), kind=st.sampled_from(["classification", "regression"]))
+def test_forward_never_asks_about_the_past(seed: int, shots: int, kind: str) -> None:
+    """Of each class (of all, in regression), every support sample was recorded before every query sample."""
+    samples, task = person(seed, kind=kind), LABELLED if kind == "classification" else MEASURED
+    cut = EpisodePlan("forward", shots).training(samples, task, rng(seed))
+    labels = samples.y if kind == "classification" else np.zeros(len(samples), np.int64)
+    for label in np.intersect1d(labels[cut.support], labels[cut.query]):
+        past, future = (rows[labels[rows] == label] for rows in (cut.support, cut.query))
+        assert past.max() < future.min()
+        if shots and kind == "classification":
+            assert past.tolist() == np.flatnonzero(labels == label)[: len(past)].tolist()
+
+
+def test_forward_needs_a_class_twice() -> None:
+    with pytest.raises(DataError, match="0 support"):
+        EpisodePlan("forward", 1).training(alone(y=np.arange(6)), Task("classification", (2,), 6), rng())
+    with pytest.raises(DataError, match="0 support"):
+        EpisodePlan("forward", 0).training(person(0, n=1, kind="regression"), MEASURED, rng())
+
+
+@pytest.mark.parametrize("split", ["groups", "samples", "held_out"])
+def test_vary_draws_the_shots_of_training_evenly_and_of_tests_never(split: str) -> None:
+    samples, plan = person(0, n=120, groups=12), EpisodePlan(split, 4, vary=True)
+    drawn = [
+        max(shots_per_class(samples, plan.training(samples, LABELLED, rng(s)).support).values()) for s in range(80)
+    ]
+    counts = np.bincount(drawn, minlength=5)
+    assert counts[0] == 0
+    assert len(counts) == 5
+    assert ((counts[1:] - 20) ** 2 / 20).sum() < 16.3  # χ², three degrees of freedom, one in a thousand
+    for s in range(10):
+        cut, fixed = plan.testing(samples, LABELLED, rng(s)), EpisodePlan(split, 4).testing(samples, LABELLED, rng(s))
+        assert max(shots_per_class(samples, cut.support).values()) == 4
+        assert cut.support.tolist() == fixed.support.tolist()
+
+
+def test_vary_leaves_all_samples_all_samples() -> None:
+    samples = person(0)
+    a, b = (EpisodePlan("groups", 0, vary=v).training(samples, LABELLED, rng(3)) for v in (True, False))
+    assert a.support.tolist() == b.support.tolist()
 
 
 def test_every_group_gets_its_turn_on_each_side() -> None:
