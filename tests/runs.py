@@ -46,7 +46,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(learner: str, strategy: str, world: str = "wearables", rounds: int = 1, **sections: dict[str, Any]) -> Config:
+def make(
+    learner: str, strategy: str, world: str = "wearables", rounds: int = 1, /, **sections: dict[str, Any]
+) -> Config:
     """A configuration of a world; ``sections`` are laid over it."""
     settings: dict[str, Any] = {"inner_steps": 2}
     if issubclass(LEARNERS[learner], Learner) and LEARNERS[learner].local:

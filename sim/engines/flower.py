@@ -25,7 +25,7 @@ from client.work import Work
 from server.app import execute
 from server.config import Config, EngineSettings
 from server.run import Progress
-from sim.engines.workers import keep_ray_quiet
+from sim.engines.cluster import start_ray
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
@@ -78,9 +78,10 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: En
         except BaseException as error:  # Flower would only log it
             failures.append(error)
 
+    start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     try:
         with _quiet():
-            run_simulation(server, client_app, clients, backend_config=_backend(engine, cores))
+            run_simulation(server, client_app, clients, backend_config=_backend(engine))
     except RuntimeError as error:
         if not failures and not results:
             raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None
@@ -91,36 +92,20 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: En
     return results[0]
 
 
-def _backend(engine: EngineSettings, cores: int) -> dict[str, Any]:
-    where: dict[str, Any] = (
-        {"address": engine.address}
-        if engine.address
-        else {"num_cpus": cores, "_node_ip_address": "127.0.0.1", "include_dashboard": False}
-    )
-    return {
-        "client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0},
-        "init_args": {**where, "logging_level": logging.ERROR, "log_to_driver": False},
-    }
+def _backend(engine: EngineSettings) -> dict[str, Any]:
+    return {"client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0}}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Flower's log says nothing (failures of clients stand in events.jsonl), and the environment is as it was after.
-
-    Flower puts the whole of ``sys.path`` into PYTHONPATH for Ray's sake and leaves it there.
-    """
+    """Flower's log says nothing (failures of clients stand in events.jsonl), and nobody is told of the run."""
     logger = logging.getLogger("flwr")
-    level, path, reports = logger.level, os.environ.get("PYTHONPATH"), telemetry.FLWR_TELEMETRY_ENABLED
+    level, reports = logger.level, telemetry.FLWR_TELEMETRY_ENABLED
     logger.setLevel(logging.CRITICAL)
     if "FLWR_TELEMETRY_ENABLED" not in os.environ:
-        telemetry.FLWR_TELEMETRY_ENABLED = "0"  # nothing of a simulation leaves the machine unless asked to
-    keep_ray_quiet()
+        telemetry.FLWR_TELEMETRY_ENABLED = "0"
     try:
         yield
     finally:
         logger.setLevel(level)
         telemetry.FLWR_TELEMETRY_ENABLED = reports
-        if path is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = path

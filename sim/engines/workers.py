@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -12,6 +11,7 @@ import torch
 from client.errors import EngineError
 from client.trees import Params
 from client.work import Outcome, Scores, Trial, work_from_json
+from sim.engines.cluster import start_ray
 
 T = TypeVar("T")
 LIVES = 5  # times a chunk is sent out before the engine gives up on it
@@ -69,12 +69,6 @@ class Worker:
         return self._local.evaluate(work, meta, round, [chunk], trial)[0]
 
 
-def keep_ray_quiet() -> None:
-    """No usage report to Ray's makers, and no advice about a default that is to change; unless the user wants them."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-
 class RayPool:
     """Chunks among Ray actors; each chunk prefers the same actor every round, so that its data stays warm.
 
@@ -88,24 +82,8 @@ class RayPool:
     def __init__(self, workers: int, address: str = "") -> None:
         import ray
 
-        keep_ray_quiet()
         self._ray = ray
-        self._mine = not ray.is_initialized()
-        if self._mine:
-            options: dict[str, Any] = (
-                {"address": address} if address else {"num_cpus": workers, "_node_ip_address": "127.0.0.1"}
-            )
-            try:
-                ray.init(
-                    **options,
-                    include_dashboard=None if address else False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=True,
-                    runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-                )
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise EngineError(f"no Ray cluster at {address or 'this machine'}: {error}") from None
+        self._mine = start_ray(workers, address)
         self._remote = ray.remote(Worker)
         self._actors = [self._hire() for _ in range(workers)]
 
@@ -125,9 +103,8 @@ class RayPool:
         return self._all(lambda actor, chunk: actor.evaluate.remote(work, theta, round, list(chunk), trial), chunks)
 
     def pids(self) -> list[int]:
-        """Process ids of the actors."""
-        pids: list[int] = self._ray.get([actor.pid.remote() for actor in self._actors])
-        return pids
+        """Process ids of the actors, dead ones replaced."""
+        return [self._awake(slot) for slot in range(len(self._actors))]
 
     def close(self) -> None:
         """End the actors, and the cluster if it was started here."""
@@ -152,7 +129,7 @@ class RayPool:
                 try:
                     results[i] = self._ray.get(reference)
                 except self._ray.exceptions.RayActorError:
-                    self._replace_dead(i)
+                    self._awake(i % len(self._actors))
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
         if len(results) < len(chunks):
@@ -162,9 +139,12 @@ class RayPool:
     def _send(self, send: Callable[[Any, Sequence[int]], Any], i: int, chunk: Sequence[int]) -> Any:
         return send(self._actors[i % len(self._actors)], chunk)
 
-    def _replace_dead(self, i: int) -> None:
-        slot = i % len(self._actors)
-        try:
-            self._ray.get(self._actors[slot].pid.remote())
-        except self._ray.exceptions.RayActorError:
-            self._actors[slot] = self._hire()
+    def _awake(self, slot: int) -> int:
+        """The process id of one actor, replaced if it is dead."""
+        for _ in range(LIVES):
+            try:
+                pid: int = self._ray.get(self._actors[slot].pid.remote())
+                return pid
+            except self._ray.exceptions.RayActorError:
+                self._actors[slot] = self._hire()
+        raise EngineError(f"workers died {LIVES} times while starting; is there enough memory?")

@@ -1,0 +1,87 @@
+"""Ray, started quietly and for this machine alone, or an existing cluster by its address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from client.errors import EngineError
+
+LOOPBACK = "127.0.0.1"
+_ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray takes the loopback address for this machine's
+
+
+def start_ray(cores: int, address: str = "") -> bool:
+    """Make sure that this process is connected to Ray; whether it was not before.
+
+    A cluster started here listens on the loopback address only: whoever reaches a Ray port may run code.
+
+    Args:
+        cores: of a cluster started here, ≥ 1.
+        address: an existing cluster ("": start one on this machine).
+
+    Raises:
+        EngineError: there is no cluster at the address, or none could be started.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a simulation leaves the machine unless asked to
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default, and no advice about it
+    import ray
+
+    if ray.is_initialized():
+        return False
+    shared: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+    }
+    try:
+        if address:
+            host = _knock(address)
+            with _loopback() if host in ("localhost", LOOPBACK) else nullcontext():
+                ray.init(address=address, **shared)
+        else:
+            with _loopback():
+                ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address=LOOPBACK, **shared)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        raise EngineError(f"no Ray cluster at {address or 'this machine'}: {first(str(error))}") from None
+    return True
+
+
+def _knock(address: str) -> str:
+    """The host of host:port, after somebody has answered there: Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    return host
+
+
+def first(text: str) -> str:
+    """The first line of a message."""
+    return next(iter(text.strip().splitlines()), "")
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """While a cluster starts, its programs take the loopback address for the machine's own (on Linux as elsewhere)."""
+    from ray._private import ray_constants
+
+    constants: Any = ray_constants
+    kept, before = getattr(constants, "ENABLE_RAY_CLUSTER", True), os.environ.get(_ENV)
+    constants.ENABLE_RAY_CLUSTER, os.environ[_ENV] = False, "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = kept
+        if before is None:
+            del os.environ[_ENV]
+        else:
+            os.environ[_ENV] = before

@@ -1,0 +1,339 @@
+"""The cohort engine: chunks and workers change nothing, killed workers lose nothing, and it is a Grid like Flower's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp.strategy import FedAvg
+
+from client.errors import ConfigError, EngineError
+from client.registry import LEARNERS
+from client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode
+from client.work import Trial, Work, to_json
+from server.config import Config
+from sim import experiment
+from sim.engines import workers
+from sim.engines.cluster import start_ray
+from sim.engines.cohort import FIRST_NODE, CohortGrid
+from sim.engines.workers import Local, RayPool
+from strategies.replies import Replies
+from tests.runs import CLIENTS, distance, make, read
+
+EVERYONE = list(range(CLIENTS))
+
+
+def instructions(config: Config, clients: list[int] = EVERYONE, kind: str = "train", **extra: str) -> list[Message]:
+    """One round's messages, sharing one content."""
+    work = Work(config.work())
+    record = ConfigRecord({ROUND: 1, WORK: to_json(config.work()), **extra})
+    content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
+    return [Message(content, client + FIRST_NODE, kind) for client in clients]
+
+
+def answer(config: Config, chunk: int = 50, pool: object = None, **options) -> Replies:
+    """Everybody's replies."""
+    grid = CohortGrid(CLIENTS, pool, chunk)
+    replies = grid.send_and_receive(instructions(config, **options))
+    assert isinstance(replies, Replies)
+    return replies
+
+
+def same_bits(a: Replies, b: Replies) -> None:
+    assert a.stack.clients == b.stack.clients
+    for name, update in a.stack.update.items():
+        assert torch.equal(update, b.stack.update[name])
+    assert torch.equal(a.stack.weight, b.stack.weight)
+    assert all(torch.equal(a.stack.metrics[name], b.stack.metrics[name]) for name in a.stack.metrics)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("chunk", [1, 2, 4])
+def test_chunks_change_nothing(learner: str, chunk: int) -> None:
+    config = make(learner, "fedavg")
+    whole, cut = answer(config), answer(config, chunk)
+    assert whole.stack.clients == cut.stack.clients == EVERYONE
+    if learner == "local_only":
+        assert all(not update.any() for update in whole.stack.update.values())
+    else:  # θ − u is what the promise is about; u itself is a difference of near numbers and has fewer digits
+        theta = Work(config.work()).init()
+        moved = [{name: theta[name] - update for name, update in r.stack.update.items()} for r in (cut, whole)]
+        assert distance(*moved) <= 1e-6
+        assert distance(cut.stack.update, whole.stack.update) <= 1e-5
+    torch.testing.assert_close(cut.stack.metrics["loss"], whole.stack.metrics["loss"], rtol=1e-5, atol=1e-6)
+
+
+def test_order_of_messages_changes_nothing() -> None:
+    config = make("maml", "fedmaml")
+    same_bits(answer(config, 2), answer(config, 2, clients=EVERYONE[::-1]))
+
+
+def test_a_client_alone_is_the_client_in_the_crowd() -> None:
+    config = make("fomaml", "fedmaml")
+    crowd = answer(config)
+    for client in EVERYONE:
+        alone = answer(config, clients=[client])
+        one = {name: update[[client]] for name, update in crowd.stack.update.items()}
+        assert distance(alone.stack.update, one) <= 1e-6
+
+
+def test_replies_are_ordinary_messages() -> None:
+    config = make("reptile", "fedreptile")
+    replies = answer(config)
+    assert len(replies) == len(list(replies)) == CLIENTS
+    for client, message in enumerate(replies):
+        assert message.metadata.src_node_id == client + FIRST_NODE
+        update = decode(message.content.array_records[ARRAYS])
+        assert all(torch.equal(update[name], replies.stack.update[name][client]) for name in update)
+        assert message.content.metric_records[METRICS]["num-examples"] == replies.stack.weight[client]
+    assert replies[-1] is replies[CLIENTS - 1]
+    with pytest.raises(IndexError):
+        replies[CLIENTS]
+
+
+def test_weights_are_theta_minus_update() -> None:
+    config = make("fedavg", "stock-fedavg")
+    theta = Work(config.work()).init()
+    updates, weights = answer(config), answer(config, **{REPLY: "weights"})
+    for update, weight in zip(updates, weights, strict=True):
+        u, w = (decode(m.content.array_records[ARRAYS]) for m in (update, weight))
+        assert all(torch.equal(w[name], theta[name] - u[name]) for name in theta)
+
+
+def test_stock_fedavg_runs_on_the_grid_unchanged() -> None:
+    """``Strategy.start`` of Flower, nothing of ours around it: θ is the weighted mean of what clients trained."""
+    config = make("fedavg", "stock-fedavg")
+    theta = Work(config.work()).init()
+    strategy = FedAvg(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
+    record = ConfigRecord({WORK: to_json(config.work()), REPLY: "weights"})
+    result = strategy.start(CohortGrid(CLIENTS), encode(theta), num_rounds=1, train_config=record)
+    stack = answer(config).stack
+    share = (stack.weight / stack.weight.sum()).double()
+    expected = {name: theta[name] - torch.einsum("c,c...->...", share, u.double()) for name, u in stack.update.items()}
+    assert distance(decode(result.arrays), expected) <= 1e-6
+
+
+def test_several_contents_in_one_call() -> None:
+    config = make("fomaml", "fedmaml")
+    parts = instructions(config, [0, 3]) + instructions(config, [1], **{REPLY: "weights"})
+    replies = CohortGrid(CLIENTS).send_and_receive(parts)
+    assert [m.metadata.src_node_id - FIRST_NODE for m in replies] == [0, 1, 3]
+
+
+def test_scores_are_messages_too() -> None:
+    config = make("fomaml", "fedmaml")
+    trial = Trial(plan=config.episodes, steps=(0, 2), episodes=3)
+    messages = instructions(config, kind=MessageType.EVALUATE, **{TRIAL: to_json(trial)})
+    replies = CohortGrid(CLIENTS, chunk=4).send_and_receive(messages)
+    expected = Work(config.work()).evaluate(decode(messages[0].content.array_records[ARRAYS]), 1, EVERYONE, trial)
+    for client, reply in enumerate(replies):
+        numbers = reply.content.metric_records[METRICS]
+        assert numbers["num-examples"] == 3
+        for name, values in expected.metrics.items():
+            np.testing.assert_allclose(numbers[name], values[client].flatten(), rtol=1e-5, atol=1e-6)
+
+
+def test_nobody_and_strangers() -> None:
+    config = make("fomaml", "fedmaml")
+    grid = CohortGrid(CLIENTS)
+    assert list(grid.send_and_receive([])) == []
+    assert list(grid.get_node_ids()) == [client + FIRST_NODE for client in EVERYONE]
+    with pytest.raises(EngineError, match="node 8 does not exist; there are 6 clients"):
+        grid.send_and_receive(instructions(config, [CLIENTS]))
+    with pytest.raises(EngineError, match="no answer to messages of type 'query'"):
+        grid.send_and_receive(instructions(config, [0], kind=MessageType.QUERY))
+
+
+def test_a_million_nodes_cost_nothing() -> None:
+    nodes = CohortGrid(1_000_000_000).get_node_ids()
+    assert isinstance(nodes, range)
+    assert len(nodes) == 1_000_000_000
+
+
+@pytest.mark.ray
+def test_no_cluster_at_the_address() -> None:
+    """Stands before the tests that start a cluster: a process has one."""
+    with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+        RayPool(1, "127.0.0.1:1")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One Ray for all pools of this file; a pool's actors are its own."""
+    import ray
+
+    assert start_ray(6)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pool(cluster) -> Iterator[RayPool]:
+    """Two workers, which heal."""
+    actors = RayPool(2)
+    yield actors
+    actors.close()
+
+
+def ray_processes() -> list[int]:
+    """Process ids of this process's descendants: Ray's, while it runs."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
+
+
+def sockets(pid: int) -> list[int]:
+    """Inodes of a process's sockets."""
+    found = []
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    found.append(int(target[8:-1]))
+    return found
+
+
+def listening() -> list[tuple[int, str]]:
+    """Inode and address of every TCP socket that listens."""
+    found = []
+    for name, family, size in (("tcp", socket.AF_INET, 4), ("tcp6", socket.AF_INET6, 16)):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            words = line.split()
+            raw = bytes.fromhex(words[1].split(":")[0])
+            packed = b"".join(raw[i : i + 4][::-1] for i in range(0, size, 4))
+            if words[3] == "0A":
+                found.append((int(words[9]), socket.inet_ntop(family, packed)))
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc to see who listens")
+def test_ray_listens_on_the_loopback_address_only(cluster) -> None:
+    import ray
+
+    assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+    mine = {inode for pid in ray_processes() for inode in sockets(pid)}
+    heard = {address for inode, address in listening() if inode in mine}
+    assert heard
+    assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(cluster, tmp_path, workers: int) -> None:
+    ours, theirs = (
+        make("maml", "fedmaml", "wearables", 2, engine={"workers": count, "chunk": 2}) for count in (0, workers)
+    )
+    a = read(tmp_path / "here", experiment.run(ours, tmp_path / "here"))
+    b = read(tmp_path / "actors", experiment.run(theirs, tmp_path / "actors"))
+    assert a.digests == b.digests
+    assert a.rows == b.rows
+    assert a.summary == b.summary
+
+
+class Assassin(threading.Thread):
+    """Kills one of the workers after ``pause`` seconds, and again ``pause`` later, until told to stop or out of lives.
+
+    Args:
+        pids: of the workers as they were when the round began; each dies once.
+        pause: seconds before each killing.
+    """
+
+    def __init__(self, pids: list[int], pause: float) -> None:
+        super().__init__(daemon=True)
+        self._pids, self._pause, self._over = pids, pause, threading.Event()
+        self.killed = 0
+
+    def run(self) -> None:
+        for pid in self._pids:
+            if self._over.wait(self._pause):
+                return
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.killed += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self.join()
+
+    def __enter__(self) -> Assassin:
+        self.start()
+        return self
+
+
+@pytest.mark.ray
+def test_killed_workers_lose_nothing(pool) -> None:
+    """A worker dies at four moments spread over a round, then both; every round ends with the bits it should."""
+    config = make("maml", "fedmaml", learner={"inner_steps": 60})
+    expected = answer(config, 1)
+    same_bits(answer(config, 1, pool), expected)
+    began = time.perf_counter()
+    same_bits(answer(config, 1, pool), expected)
+    whole = time.perf_counter() - began
+    killed = 0
+    for moment in range(5):
+        pids = pool.pids()
+        with Assassin(pids if moment == 4 else [pids[moment % 2]], whole * (moment % 4) / 4) as assassin:
+            same_bits(answer(config, 1, pool), expected)
+        killed += assassin.killed
+    assert killed >= 3
+
+
+@pytest.mark.ray
+def test_killed_workers_lose_no_scores(pool) -> None:
+    config = make("maml", "fedmaml")
+    trial = to_json(Trial(plan=config.episodes, steps=(0, 200), episodes=2))
+    grids = [CohortGrid(CLIENTS, chunk=1), CohortGrid(CLIENTS, pool, chunk=1)]
+    replies = []
+    for grid in grids:
+        with Assassin(pool.pids() if grid is grids[1] else [], 0.05):
+            replies.append(grid.send_and_receive(instructions(config, kind=MessageType.EVALUATE, **{TRIAL: trial})))
+    here, there = ([dict(reply.content.metric_records[METRICS]) for reply in part] for part in replies)
+    assert here == there
+
+
+class Suicidal:
+    """A worker that dies of whatever it is given."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def train(self, *args: object) -> None:
+        os._exit(1)
+
+
+@pytest.mark.ray
+def test_a_worker_that_always_dies_is_an_error(cluster, monkeypatch) -> None:
+    monkeypatch.setattr(workers, "Worker", Suicidal)
+    monkeypatch.setattr(workers, "LIVES", 2)
+    pool = RayPool(1)
+    try:
+        with pytest.raises(EngineError, match="workers died 2 times over the same clients"):
+            answer(make("maml", "fedmaml"), pool=pool)
+    finally:
+        pool.close()
+
+
+@pytest.mark.ray
+def test_an_error_in_a_worker_is_the_error(pool) -> None:
+    """A bad specification is the same one-line error as in this process, not a Ray traceback."""
+    work = '{"learner": {"name": "nonsense"}, "source": {"name": "sine"}, "model": {"name": "mlp"}}'
+    for runs in (Local(), pool):
+        with pytest.raises(ConfigError, match=r"learner\.name = 'nonsense'"):
+            runs.train(work, {}, 1, [[0]], {})
