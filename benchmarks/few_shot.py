@@ -4,8 +4,8 @@
         [--seeds 0 1 2 3 4] [--splits 0 1 2 3 4] [--methods …] [--steps 20]
 
 Split 0 is the configuration's own; the others hold out as many people drawn by number. A figure is the mean over
-clients of their mean over episodes, then mean ± sd over seeds. A method is judged after its last step, FedAvg before
-any. Finished runs in OUT are not done again.
+clients of their mean over episodes, then mean ± sd over seeds. A method is judged after its last step; fine-tuning
+before any as well, which is FedAvg. Finished runs in OUT are not done again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,11 @@ def main() -> None:
             for seed in args.seeds:
                 config = plan(args.config, [*sets, f"run.seed={seed}"]).configs[method]
                 done.append(last_rows(finished(config, args.out / args.config.stem / str(split) / method / str(seed))))
-            step = max(config.evaluation.steps)
-            for scenario in base.evaluation.scenarios:
+            steps = (0, max(config.evaluation.steps)) if method == "fedavg_ft" else (max(config.evaluation.steps),)
+            for scenario, step in product(base.evaluation.scenarios, steps):
                 figures_ = [judged(rows, scenario, metric, step) for rows in done]
-                print(line(f"{method}, {step} steps", split, scenario, figures_, unit), flush=True)
+                name = "FedAvg, no shots" if step == 0 else f"{method}, {step} steps"
+                print(line(name, split, scenario, figures_, unit), flush=True)
 
 
 if __name__ == "__main__":
