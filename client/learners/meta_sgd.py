@@ -39,6 +39,7 @@ class MetaSGD(Learner):
         "Algorithm 1, equation 4",
     )
 
+    inner_lr: float = setting(0.01, "no effect: every parameter has a learned rate, from rate_low to rate_high", gt=0)
     rate_low: float = setting(0.005, "least initial inner rate", gt=0)
     rate_high: float = setting(0.1, "largest initial inner rate", gt=0)
     inner_steps: int = setting(1, "gradient steps of one client in one round", ge=0)
