@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
@@ -137,20 +137,33 @@ class Work:
             clients: partition ids.
             trial: the question.
         """
-        cuts, failures = _each(clients, lambda c: self.episodes(c, trial), round, "evaluate")
+        learner = self.adapted(trial)
+        cuts, failures = _each(
+            clients, lambda c: (self.episodes(c, trial), self._old_samples(c, trial)), round, "evaluate"
+        )
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
-        support, query = (stack_batches([part[side] for c in kept for part in cuts[c]]) for side in (0, 1))
-        learner = replace(self.learner, **trial.adapt) if trial.adapt else self.learner
+        support, query = (stack_batches([part[side] for c in kept for part in cuts[c][0]]) for side in (0, 1))
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
-        start = self._history(meta, kept, trial, learner) if trial.history else None
+        old = [cuts[c][1] for c in kept]
+        start = self._history(meta, old, trial, learner, keys) if trial.history else None
         classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
         path = islice(learner.path(self.model, meta, {}, support, keys, start), max(trial.steps) + 1)
         judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
         return Scores(kept, metrics, failures)
+
+    def adapted(self, trial: Trial) -> Learner:
+        """The learner with the settings that differ at test time.
+
+        Raises:
+            ConfigError: one of them is unknown, of the wrong type, or out of range.
+        """
+        if not trial.adapt:
+            return self.learner
+        return build(type(self.learner), plain(self.learner) | dict(trial.adapt), "trial.adapt")
 
     def _restricts(self, trial: Trial) -> bool:
         return trial.restrict and self.task.kind == "classification"
@@ -188,14 +201,15 @@ class Work:
                 break
         return parts
 
-    def _history(self, meta: Params, clients: Sequence[int], trial: Trial, learner: Learner) -> Stacked:
+    def _history(self, meta: Params, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys) -> Stacked:
         """φ after adapting on everything the same person recorded with the old devices."""
-        parts = [self._old_samples(client, trial) for client in clients]
         old = stack_batches([part for part in parts for _ in range(trial.episodes)])
-        keys = Keys(trial.seed, 0, list(clients)).repeat(trial.episodes)
         return learner.adapt(self.model, meta, {}, old, keys, trial.history_steps)
 
     def _old_samples(self, client: int, trial: Trial) -> Part:
+        """Everything the person recorded with the old devices; nothing where the trial asks for no history."""
+        if not trial.history:
+            return self._empty()
         me = self.source.client(client)
         others = [c for c in self.source.clients_of(me.user) if self.source.client(c).device in trial.history]
         sides = []

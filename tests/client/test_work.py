@@ -1,0 +1,144 @@
+"""A client's work: who fails, fails alone; settings of the test are checked; nobody's company changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from client.data import Client, Samples, Task
+from client.episodes import EpisodePlan
+from client.errors import ConfigError, DataError
+from client.registry import LEARNERS
+from client.rng import generator
+from client.trees import pick
+from client.work import Trial, Work, WorkSpec, to_json, trial_from_json, work_from_json
+from tests.cases import same
+
+
+@dataclass(frozen=True)
+class People:
+    """Ten people with a phone and a watch each, person i's being clients 2i and 2i + 1; client 4 has nothing."""
+
+    task: ClassVar[Task] = Task("classification", (3,), 3)
+    users: ClassVar[int] = 10
+    devices: ClassVar[tuple[str, ...]] = ("phone", "watch")
+
+    def __len__(self) -> int:
+        return 20
+
+    def client(self, index: int) -> Client:
+        return Client(index, index // 2, self.devices[index % 2], f"p{index // 2}")
+
+    def clients_of(self, user: int) -> tuple[int, int]:
+        return 2 * user, 2 * user + 1
+
+    def samples(self, index: int) -> Samples:
+        if index == 4:
+            raise DataError("client 4 left the phone at home")
+        rng = generator(1, "people", client=index)
+        y = np.arange(24) % 3
+        x = rng.standard_normal((24, 3)) + 2.0 * (y[:, None] == np.arange(3))
+        return Samples(x.astype(np.float32), y, np.arange(24) // 4, np.zeros(24, bool))
+
+
+def spec(learner: str = "fomaml", **settings: Any) -> WorkSpec:
+    source = {"name": "tests.client.test_work:People"}
+    model = {"name": "mlp", "hidden": [4]}
+    return WorkSpec(3, source, {"name": "none"}, model, {"name": learner, **settings}, EpisodePlan("groups", 2))
+
+
+def trial(**changes: Any) -> Trial:
+    return Trial(**{"plan": EpisodePlan("groups", 2), "steps": (0, 2), "episodes": 2, **changes})
+
+
+def test_a_client_that_fails_is_named_and_the_others_do_not_notice() -> None:
+    work = Work(spec())
+    theta = work.init()
+    together, apart = (work.train(theta, 1, clients) for clients in ([3, 4, 7], [7]))
+    assert together.clients == [3, 7]
+    assert together.report is not None
+    assert apart.report is not None
+    assert list(together.failures) == [4]
+    assert together.failures[4] == "round 1, client 4, episode: client 4 left the phone at home"
+    same(pick(together.report.update, 1), pick(apart.report.update, 0), rtol=1e-4, atol=1e-6)
+    assert work.train(theta, 1, [4]).report is None
+    scores = work.evaluate(theta, 1, [3, 4, 7], trial())
+    assert scores.clients == [3, 7]
+    assert list(scores.failures) == [4]
+    assert work.evaluate(theta, 1, [4], trial()).metrics == {}
+
+
+def test_settings_of_the_test_replace_those_of_training() -> None:
+    """Judged with α = 0.3 is what a learner trained with α = 0.3 would show."""
+    theta = Work(spec()).init()
+    slow, fast = Work(spec(inner_lr=0.01)), Work(spec(inner_lr=0.3))
+    adapted = slow.evaluate(theta, 1, [3, 7], trial(adapt={"inner_lr": 0.3})).metrics["loss"]
+    assert torch.equal(adapted, fast.evaluate(theta, 1, [3, 7], trial()).metrics["loss"])
+    assert not torch.equal(adapted[..., 1], slow.evaluate(theta, 1, [3, 7], trial()).metrics["loss"][..., 1])
+    assert slow.adapted(trial()) is slow.learner
+
+
+@pytest.mark.parametrize(
+    ("learner", "adapt", "words"),
+    [
+        ("fomaml", {"inner_lr": -1.0}, "trial.adapt.inner_lr = -1.0: must be > 0"),
+        ("fomaml", {"inner_lr": "fast"}, "expected a number"),
+        ("fomaml", {"innerlr": 0.1}, "did you mean 'inner_lr'"),
+        ("fomaml", {"name": "maml"}, "unknown key"),
+        ("maml", {"optimizer": "adam"}, "must be sgd"),
+        ("r2d2", {"ridge_factor": 0}, "must be > 0"),
+    ],
+)
+def test_settings_of_the_test_are_checked_like_any_others(learner: str, adapt: dict[str, Any], words: str) -> None:
+    work = Work(spec(learner))
+    with pytest.raises(ConfigError, match=words) as caught:
+        work.evaluate(work.init(), 1, [3], trial(adapt=adapt))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_settings_that_differ_is_the_same_learner(name: str) -> None:
+    """Rebuilt from its own settings, one of them given again: nothing else moves."""
+    learner = Work(spec(name)).learner
+    assert Work(spec(name)).adapted(trial(adapt={"batch_size": learner.batch_size})) == learner
+
+
+def test_a_wider_stack_gives_everyone_the_same_scores() -> None:
+    work = Work(spec(batch_size=2))
+    theta = work.init()
+    asked = trial(adapt={"inner_lr": 0.1, "batch_size": 3})
+    together = work.evaluate(theta, 1, [1, 6, 9], asked)
+    for at, client in enumerate([1, 6, 9]):
+        alone = work.evaluate(theta, 5, [client], asked)
+        for name, values in together.metrics.items():
+            assert values.shape == (3, 2, 2)
+            torch.testing.assert_close(values[at], alone.metrics[name][0], rtol=1e-4, atol=1e-6)
+
+
+def test_an_old_device_is_adapted_on_first_and_only_the_persons_own() -> None:
+    """Person 3's phone is client 6, the watch client 7; person 2's watch is client 5, and the phone has no samples."""
+    work = Work(spec())
+    theta = work.init()
+    plain, history = (work.evaluate(theta, 1, [7, 9], trial(history=old)) for old in ((), ("phone",)))
+    assert (plain.metrics["loss"] != history.metrics["loss"])[..., 0].any()
+    lost = work.evaluate(theta, 1, [5, 7, 9], trial(history=("phone",)))  # person 2 fails, alone
+    assert lost.clients == [7, 9]
+    assert list(lost.failures) == [5]
+    assert "left the phone at home" in lost.failures[5]
+    torch.testing.assert_close(lost.metrics["loss"], history.metrics["loss"])
+    none = work.evaluate(theta, 1, [7, 9], trial(history=("watch",)))  # the watch itself is no old device
+    assert torch.equal(none.metrics["loss"], plain.metrics["loss"])
+    unmoved = work.evaluate(theta, 1, [7, 9], trial(history=("phone",), history_steps=0))
+    assert torch.equal(unmoved.metrics["loss"], plain.metrics["loss"])
+
+
+def test_a_specification_travels_as_json() -> None:
+    work = work_from_json(to_json(spec(inner_lr=0.2)))
+    assert work.learner == Work(spec(inner_lr=0.2)).learner
+    assert work_from_json(to_json(spec(inner_lr=0.2))) is work
+    asked = trial(adapt={"inner_lr": 0.3}, history=("phone",))
+    assert trial_from_json(to_json(asked)) == asked
