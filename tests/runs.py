@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from client.data import Samples
 from client.learners.base import Learner
 from client.registry import LEARNERS
 from client.trees import norm, sub
 from server.config import Config, build_config
 from server.folder import RunFolder, digest
+from sim.sources.sine import Sine
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "fedavg": {"name": "fedavg"},
@@ -96,3 +99,17 @@ def read(path: Path, summary: dict[str, Any]) -> Result:
 def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     """‖a − b‖₂ / ‖b‖₂ over the whole tree, in float64."""
     return float(norm(sub(a, b)) / norm(b))
+
+
+@dataclass(frozen=True)
+class Faulty(Sine):
+    """Sine curves of which client 1 has no samples and client 2 not a number among them."""
+
+    def samples(self, index: int) -> Samples:
+        """What client ``index`` has."""
+        held = super().samples(index)
+        if index == 1:
+            return held.take(np.arange(0))
+        if index == 2:
+            held.x[3] = np.nan
+        return held
