@@ -70,9 +70,10 @@ class Worker:
 
 
 class RayPool:
-    """Chunks among Ray actors; each chunk prefers the same actor every round, so that its data stays warm.
+    """Chunks among Ray actors, each of which sees its own part of the population.
 
-    θ goes into the object store once per round. A chunk whose actor dies is sent out again, to a new actor.
+    Chunks come in order of partition id, and the first actor takes the first of them, and so on: round after round an
+    actor meets clients of about the same range, and loads and keeps little but their data. θ goes into the object store once per round. A chunk whose actor dies is sent out again, to a new actor.
 
     Args:
         workers: number of actors, ≥ 1.
@@ -124,20 +125,21 @@ class RayPool:
             pending = [i for i in range(len(chunks)) if i not in results]
             if not pending:
                 break
-            sent = {i: self._send(send, i, chunks[i]) for i in pending}
+            sent = {i: send(self._actors[self._slot(i, len(chunks))], chunks[i]) for i in pending}
             for i, reference in sent.items():
                 try:
                     results[i] = self._ray.get(reference)
                 except self._ray.exceptions.RayActorError:
-                    self._awake(i % len(self._actors))
+                    self._awake(self._slot(i, len(chunks)))
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
         if len(results) < len(chunks):
             raise EngineError(f"workers died {LIVES} times over the same clients; is there enough memory?")
         return [results[i] for i in range(len(chunks))]
 
-    def _send(self, send: Callable[[Any, Sequence[int]], Any], i: int, chunk: Sequence[int]) -> Any:
-        return send(self._actors[i % len(self._actors)], chunk)
+    def _slot(self, i: int, chunks: int) -> int:
+        """The actor of chunk ``i``: contiguous runs of chunks, as equal as can be."""
+        return i * len(self._actors) // chunks
 
     def _awake(self, slot: int) -> int:
         """The process id of one actor, replaced if it is dead."""
