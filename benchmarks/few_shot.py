@@ -168,10 +168,10 @@ def main() -> None:
             for seed in args.seeds:
                 config = plan(args.config, [*sets, f"run.seed={seed}"]).configs[method]
                 done.append(last_rows(finished(config, args.out / args.config.stem / str(split) / method / str(seed))))
-            steps = (0, max(config.evaluation.steps)) if method == "fedavg_ft" else (max(config.evaluation.steps),)
+            steps = (0, max(config.evaluation.steps)) if method.startswith("fedavg_ft") else (max(config.evaluation.steps),)
             for scenario, step in product(base.evaluation.scenarios, steps):
                 figures_ = [judged(rows, scenario, metric, step) for rows in done]
-                name = "FedAvg, no shots" if step == 0 else f"{method}, {step} steps"
+                name = method.replace("fedavg_ft", "FedAvg, no shots") if step == 0 else f"{method}, {step} steps"
                 print(line(name, split, scenario, figures_, unit), flush=True)
 
 
