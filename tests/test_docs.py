@@ -1,0 +1,72 @@
+"""What the documents name exists, and what is registered is in them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from strategies.outer import DIRECTIONS
+from strategies.registry import STRATEGIES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md"))]
+METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, MODELS, TRANSFORMS, SOURCES)}
+ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+FOLDERS = ("client", "strategies", "server", "sim", "tests", "docs", "examples", "benchmarks", "configs")
+
+
+def row(name: str, section: str) -> str:
+    """The line of a section's table that begins with a name."""
+    part = METHODS.split(f"(`[{section}]`")[1].split("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+    assert len(rows) == 1, f"{section} {name!r}: {len(rows)} rows in docs/methods.md"
+    return rows[0]
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
+def test_every_registered_name_has_its_row_with_its_file_and_its_paper(kind: str, name: str) -> None:
+    entry, text = REGISTRIES[kind][name], row(name, kind)
+    assert f"`{entry.__module__.replace('.', '/')}.py`" in text
+    paper = getattr(entry, "paper", None)
+    if paper is not None and paper.year:
+        for word in (paper.authors, str(paper.year), paper.arxiv):
+            assert word in text
+        assert paper.where in text or name == "stock"
+
+
+def test_nothing_else_is_described_as_registered() -> None:
+    for kind, registry in REGISTRIES.items():
+        part = METHODS.split(f"(`[{kind}]`")[1].split("\n## ")[0].split("`outer` chooses")[0]
+        first = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+        assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == sorted(registry)
+
+
+def test_every_outer_optimiser_has_its_formula() -> None:
+    table = METHODS.split("| `outer` |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(DIRECTIONS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_paths_and_symbols_that_a_document_names_exist(document: str) -> None:
+    """`folder/file`, and `folder/file.py: Name.attribute`."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for path, symbol in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)(?:: ([\w.]+))?`", text):
+        assert (ROOT / path).exists(), f"{document}: {path}"
+        if symbol:
+            module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+            assert reduce(getattr, symbol.split("."), module) is not None
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_walk_names_what_it_walks_through() -> None:
+    """Keeps the test above honest: the pattern does find references."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"`[\w/]+\.py: [\w.]+`", text)) > 40
