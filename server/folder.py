@@ -144,7 +144,17 @@ class RunFolder:
             raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {error}") from None
 
     def save(self, snapshot: Snapshot, keep: int) -> None:
-        """Write a checkpoint, then forget all but the last ``keep``."""
+        """Write a checkpoint, then forget all but the last ``keep``.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            self._checkpoint(snapshot, keep)
+        except OSError as error:
+            raise RunError(f"cannot write a checkpoint in {self.path}: {error.strerror or error}") from None
+
+    def _checkpoint(self, snapshot: Snapshot, keep: int) -> None:
         self.write_metrics(snapshot.rows)
         events = self.path / "events.jsonl"
         with events.open("rb") as stream:
@@ -152,16 +162,29 @@ class RunFolder:
         final = self.path / "checkpoints" / f"{snapshot.round:06d}"
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)
         temporary.mkdir(parents=True)
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
         state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
         state["rows"] = len(snapshot.rows)
         write_json(temporary / "state.json", state)
+        self._hide(final)
         temporary.replace(final)
+        self.tidy(keep)
+
+    def tidy(self, keep: int) -> None:
+        """Forget all checkpoints but the last ``keep``, and what a crash left unfinished."""
         for old in self.checkpoints()[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            self._hide(old)
+        for hidden in (self.path / "checkpoints").glob(".*"):
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def _hide(self, checkpoint: Path) -> None:
+        """Take a checkpoint away in one step: deleting it takes many, and half a checkpoint must not be found."""
+        if checkpoint.exists():
+            hidden = checkpoint.with_name(f".{checkpoint.name}.old")
+            shutil.rmtree(hidden, ignore_errors=True)
+            checkpoint.replace(hidden)
 
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""

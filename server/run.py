@@ -102,6 +102,7 @@ class Run:
             self._save(0, theta)
             return self._loop(0, theta)
         self.rows, self.dropped, self.idle = last.rows, last.dropped, self._idle()
+        self.folder.tidy(self.config.checkpoint.keep)
         self._load_outer(last.outer)
         names = Work(self.config.work(), self.roster.directory.task).names
         if set(names) != set(last.theta):

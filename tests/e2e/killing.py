@@ -1,0 +1,200 @@
+"""A program that kills runs with SIGKILL and resumes them: ``python -m tests.e2e.killing STRATEGY HOW FOLDER``.
+
+It has one thread and loads everything once; every life of a run is a fork of it, so a life costs what the run costs.
+Prints one JSON line: how many kills landed, and what differed from the run that was left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from server.config import Config
+from server.folder import RunFolder
+from sim import experiment
+from tests.runs import make
+
+STRATEGIES = {"adam": "fedmaml", "stock": "stock-adam"}
+TOLD_APART = ("events.jsonl", "state.json", "environment.json")  # clocks, and the state of the working tree
+FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
+
+
+def config(strategy: str, rounds: int) -> Config:
+    """Checkpoints every second round and a meta-test every third, so that they meet and miss each other."""
+    return make(
+        "maml",
+        STRATEGIES[strategy],
+        "sine",
+        rounds,
+        checkpoint={"every": 2, "keep": 2},
+        evaluation={"every": 3, "steps": [0, 1]},
+    )
+
+
+def live(job: Config, path: Path, before: Callable[[], None] = lambda: None) -> int:
+    """Fork a life of the run: begin it, or resume it where there is something to resume; the child's process id."""
+    pid = os.fork()
+    if pid == 0:
+        before()
+        experiment.run(job, path, resume=(path / "config.json").exists())
+        os._exit(0)
+    return pid
+
+
+def wait(pid: int) -> bool:
+    """Whether the life ended by itself.
+
+    Raises:
+        RuntimeError: it ended with an error, which is neither.
+    """
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return False
+    if status:
+        raise RuntimeError(f"a life ended with status {status}")
+    return True
+
+
+def kill_after(job: Config, path: Path, seconds: float) -> bool:
+    """Kill a life after so many seconds; whether it was still alive."""
+    pid = live(job, path)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)  # a child that has ended waits for us under its id
+    return not wait(pid)
+
+
+def kill_at(job: Config, path: Path, call: int) -> bool:
+    """Kill a life immediately before its ``call``-th operation on a file of the run; whether there was one."""
+
+    def before() -> None:
+        left = call
+
+        def hook(event: str, args: tuple[Any, ...]) -> None:
+            nonlocal left
+            if event in FILE_EVENTS and str(path) in str(args[0]):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+
+    return not wait(live(job, path, before))
+
+
+def tear_event(job: Config, path: Path, call: int) -> bool:
+    """Kill a life in the middle of writing its ``call``-th event; whether there was one."""
+
+    def before() -> None:
+        whole, left = RunFolder.event, call
+
+        def torn(self: RunFolder, round: int, kind: str, **facts: Any) -> None:
+            nonlocal left
+            left -= 1
+            whole(self, round, kind, **facts)
+            if left == 0:
+                os.truncate(path / "events.jsonl", (path / "events.jsonl").stat().st_size - 20)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        RunFolder.event = torn  # type: ignore[method-assign]
+
+    return not wait(live(job, path, before))
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Everything a run left behind that is not the wall clock."""
+    folder = RunFolder(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    bits = {str(p.relative_to(path)): p.read_bytes() for p in files if p.name not in TOLD_APART}
+    states = [json.loads(p.read_bytes()) for p in files if p.name == "state.json"]
+    for state in states:
+        del state["events"]  # the length of the event log, which the clock's digits change
+    events = [{k: v for k, v in event.items() if k not in ("seconds", "time")} for event in folder.events()]
+    return {"files": [str(p.relative_to(path)) for p in files], **bits, "states": states, "events": events}
+
+
+def differences(path: Path, alone: dict[str, Any]) -> list[str]:
+    """What a killed and resumed run left that differs from the one left alone."""
+    found = facts(path)
+    return [f"{path.name}: {key}" for key in alone if found.get(key) != alone[key]]
+
+
+def finish(job: Config, path: Path) -> None:
+    """The last life, which nobody disturbs."""
+    if not wait(live(job, path)):
+        raise RuntimeError("killed by somebody else")
+
+
+def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -> tuple[int, list[str]]:
+    """Runs killed once, each at another moment of their life, until twenty have been; and one killed all the time."""
+    draw = random.Random(7)
+    kills, wrong = 0, []
+    for i in range(100):
+        path = folder / f"once-{i}"
+        killed = kill_after(job, path, whole * (i % 20 + draw.random()) / 20)
+        kills += killed
+        finish(job, path)
+        wrong += differences(path, alone)
+        if kills >= 20:
+            break
+    path = folder / "often"
+    for _ in range(15):
+        if not kill_after(job, path, whole * draw.random() * 0.6):
+            break
+        kills += 1
+    finish(job, path)
+    return kills, wrong + differences(path, alone)
+
+
+def at_calls(job: Config, folder: Path, alone: dict[str, Any], stride: int) -> tuple[int, list[str]]:
+    """Killed before every operation on a file, and once more before some operation of the life after."""
+    draw = random.Random(11)
+    kills, wrong = 0, []
+    for call in range(1, 10_000, stride):
+        path = folder / f"call-{call}"
+        if not kill_at(job, path, call):
+            break
+        kills += 1 + kill_at(job, path, draw.randint(1, 60))
+        finish(job, path)
+        wrong += differences(path, alone)
+    return kills, wrong
+
+
+def in_events(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, list[str]]:
+    """Killed in the middle of every line of the event log."""
+    kills, wrong = 0, []
+    for call in range(1, 10_000):
+        path = folder / f"event-{call}"
+        if not tear_event(job, path, call):
+            break
+        kills += 1
+        finish(job, path)
+        wrong += differences(path, alone)
+    return kills, wrong
+
+
+def main(strategy: str, how: str, folder: Path) -> None:
+    """Run it alone, then kill it in one of the ways."""
+    job = config(strategy, 12 if how == "moments" else 5)
+    finish(job, folder / "warm-up")
+    began = time.perf_counter()
+    finish(job, folder / "alone")
+    whole = time.perf_counter() - began
+    alone = facts(folder / "alone")
+    if how == "moments":
+        kills, wrong = at_moments(job, folder, alone, whole)
+    elif how == "calls":
+        kills, wrong = at_calls(job, folder, alone, stride=1 if strategy == "adam" else 3)
+    else:
+        kills, wrong = in_events(job, folder, alone)
+    print(json.dumps({"kills": kills, "wrong": wrong, "seconds": whole, "events": len(alone["events"])}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

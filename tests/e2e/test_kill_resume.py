@@ -1,0 +1,52 @@
+"""kill -9 at any moment, resume, the same bits: θ, outer state, scores, summary, events.
+
+The killing is done by ``tests.e2e.killing``, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def kill(strategy: str, how: str, folder: Path) -> dict[str, Any]:
+    """What came of it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.killing", strategy, how, str(folder)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=540,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("strategy", ["adam", "stock"])
+def test_killed_at_random_moments(strategy: str, tmp_path: Path) -> None:
+    said = kill(strategy, "moments", tmp_path)
+    assert said["wrong"] == []
+    assert said["kills"] >= 20
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("strategy", ["adam", "stock"])
+def test_killed_before_every_operation_on_a_file(strategy: str, tmp_path: Path) -> None:
+    """Opening, renaming, removing, in whatever order: a run has some seventy, and its resumption may be killed too."""
+    said = kill(strategy, "calls", tmp_path)
+    assert said["wrong"] == []
+    assert said["kills"] >= 40
+
+
+@pytest.mark.e2e
+def test_killed_within_every_line_of_the_event_log(tmp_path: Path) -> None:
+    said = kill("adam", "events", tmp_path)
+    assert said["wrong"] == []
+    assert said["kills"] == said["events"] == 7  # five rounds, two meta-tests
