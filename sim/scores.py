@@ -14,6 +14,12 @@ from server.statistics import HIGHER_IS_BETTER
 
 #: The metric a comparison is read for: the first of these that was measured.
 HEADLINES = ("balanced_accuracy", "accuracy", "mse")
+SCENARIO_TITLES = {
+    "known_user": "Known people",
+    "new_user": "New people",
+    "new_device": "New device",
+    "new_device_history": "New device, with history",
+}
 
 Score = Mapping[str, Any]
 
@@ -47,6 +53,11 @@ def scenarios(scores: Iterable[Score]) -> list[str]:
     """Scenarios in the order in which a configuration names them."""
     there = {str(score["scenario"]) for score in scores}
     return [name for name in SCENARIOS if name in there] + sorted(there - set(SCENARIOS))
+
+
+def scenario_title(scenario: str) -> str:
+    """A scenario in words."""
+    return SCENARIO_TITLES.get(scenario, scenario)
 
 
 def find(scores: Iterable[Score], scenario: str, shots: int, step: int, metric: str) -> Score | None:

@@ -76,16 +76,16 @@ def layout(x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
     return base
 
 
-def curve(
-    label: str, place: int, x: Sequence[float], mean: Sequence[float], low: Sequence[float], high: Sequence[float]
-) -> Iterator[Figure]:
-    """A line with marks, and its interval as a band behind it."""
-    name, group = html.escape(label), f"run-{place}"
+def curve(line: Line, points: Sequence[tuple[float, Any]], crowd: int) -> Iterator[Figure]:
+    """A line with marks, and its interval as a band behind it; bands are fainter in a crowd."""
+    place, name, group = line.colour, html.escape(line.label), f"run-{line.colour}"
+    x = [where for where, _ in points]
+    mean, low, high = ([float(score[key]) for _, score in points] for key in ("mean", "low", "high"))
     band = {
         "x": [*x, *reversed(x)],
         "y": [*high, *reversed(low)],
         "fill": "toself",
-        "fillcolor": clear(colour(place), 0.13),
+        "fillcolor": clear(colour(place), 0.14 if crowd < 4 else 0.07),
         "line": {"width": 0},
     }
     yield {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "legendgroup": group, "name": name, **band}
@@ -94,8 +94,8 @@ def curve(
         "mode": "lines+markers",
         "name": name,
         "legendgroup": group,
-        "x": list(x),
-        "y": list(mean),
+        "x": x,
+        "y": mean,
         "customdata": [list(pair) for pair in zip(low, high, strict=True)],
         "hovertemplate": "%{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra>" + name + "</extra>",
         "line": {"color": colour(place), "dash": dash(place), "width": 2},
@@ -111,7 +111,7 @@ def adaptation(panel: Panel, metric: str) -> Figure:
         found = [(s, line.at(s, metric)) for s in sorted({int(s["step"]) for s in line.run.final})]
         points = [(step, score) for step, score in found if score is not None]
         steps |= {step for step, _ in points}
-        data += curve(line.label, line.colour, *_columns(points))
+        data += curve(line, points, len(panel.lines))
     # Places of equal width: what matters is the first few steps, and 0 has no logarithm.
     places = {step: i for i, step in enumerate(sorted(steps))}
     for trace in data:
@@ -127,13 +127,8 @@ def learning(panel: Panel, metric: str) -> Figure:
         wanted = (line.scenario, line.shots, line.last_step(), metric)
         kept = [s for s in line.run.scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted]
         points = [(int(s["round"]), s) for s in sorted(kept, key=lambda s: int(s["round"]))]
-        data += curve(line.label, line.colour, *_columns(points))
+        data += curve(line, points, len(panel.lines))
     return {"data": data, "layout": layout("federated round", metric_title(metric))}
-
-
-def _columns(points: Sequence[tuple[int, Any]]) -> tuple[list[float], list[float], list[float], list[float]]:
-    means, lows, highs = ([float(score[key]) for _, score in points] for key in ("mean", "low", "high"))
-    return [step for step, _ in points], means, lows, highs
 
 
 def distribution(panel: Panel, metric: str) -> Figure:
@@ -234,35 +229,33 @@ def name_axis(names: Sequence[str]) -> dict[str, Any]:
 
 
 def training_loss(runs: Sequence[RunData]) -> Figure | None:
-    """What the clients report while training; None if nobody logged a loss."""
-    data = []
-    for place, run in enumerate(runs):
-        points = [(e["round"], e["loss"]) for e in run.rounds if isinstance(e.get("loss"), (int, float))]
-        if points:
-            data.append(_trace(run.label, place, points, "%{y:.3f}"))
-    return {"data": data, "layout": layout("federated round", "loss of the cohort")} if data else None
+    """What the clients report while training, smoothed; None if nobody logged a loss."""
+    return _by_round(runs, "loss", "loss of the cohort", "%{y:.3f}")
 
 
 def round_time(runs: Sequence[RunData]) -> Figure | None:
-    """Seconds of every round."""
-    data = []
+    """Seconds of the rounds, smoothed."""
+    return _by_round(runs, "seconds", "time of a round (s)", "%{y:.3f} s", rangemode="tozero")
+
+
+def _by_round(runs: Sequence[RunData], key: str, title: str, hover: str, **axis: Any) -> Figure | None:
+    """What the log says of every round: mean over windows of a fortieth of the run, and faint the rounds themselves."""
+    data: list[Figure] = []
     for place, run in enumerate(runs):
-        points = [(e["round"], e["seconds"]) for e in run.rounds if isinstance(e.get("seconds"), (int, float))]
-        if points:
-            data.append(_trace(run.label, place, points, "%{y:.3f} s"))
-    axis = {"rangemode": "tozero"}
-    return {"data": data, "layout": layout("federated round", "time of the round (s)", yaxis=axis)} if data else None
+        points = [(e["round"], float(e[key])) for e in run.rounds if isinstance(e.get(key), (int, float))]
+        if not points:
+            continue
+        x, y = [round for round, _ in points], [value for _, value in points]
+        # A single run's colours stand for shots; its rounds are nobody's in the legend.
+        shared = {"type": "scatter", "mode": "lines", "x": x, "legendgroup": f"run-{place}" if len(runs) > 1 else ""}
+        tint = {"color": clear(colour(place), 0.18), "width": 1}
+        data.append({**shared, "y": y, "hoverinfo": "skip", "line": tint})
+        name = f"round %{{x}}: {hover}<extra>{html.escape(run.label)}</extra>"
+        line = {"color": colour(place), "dash": dash(place), "width": 2}
+        data.append({**shared, "y": smooth(y, max(1, len(y) // 40)), "hovertemplate": name, "line": line})
+    return {"data": data, "layout": layout("federated round", title, yaxis=axis)} if data else None
 
 
-def _trace(label: str, place: int, points: Sequence[tuple[float, float]], hover: str) -> Figure:
-    name = html.escape(label)
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "legendgroup": f"run-{place}",
-        "x": [x for x, _ in points],
-        "y": [y for _, y in points],
-        "line": {"color": colour(place), "dash": dash(place), "width": 1.5},
-        "hovertemplate": f"round %{{x}}: {hover}<extra>{name}</extra>",
-    }
+def smooth(values: Sequence[float], width: int) -> list[float]:
+    """Mean of each value and the ``width`` − 1 before it (fewer at the start)."""
+    return [sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i + 1 - width) : i + 1])]

@@ -45,7 +45,7 @@ class Page:
 def render(runs: Sequence[RunData]) -> str:
     """The whole page."""
     page, metric, shown = Page(), metric_of(runs), panels(runs)
-    about = "Learner and strategy of every run, its data, and the versions it ran on."
+    about = "Learner and strategy of every run, its model and its data."
     page.add("What was run", about, tables.provenance(runs))
     if metric:
         _results(page, runs, shown, metric)
@@ -102,7 +102,8 @@ def _course(page: Page, runs: Sequence[RunData]) -> None:
     page.add(
         "Training",
         "Loss that the cohort reports, round by round. What it is measured on differs between learners: FedAvg and"
-        " Reptile report the loss of their own training, meta-learners that of the query after adaptation.",
+        " Reptile report the loss of their own training, meta-learners that of the query after adaptation. Lines are"
+        " means over a fortieth of the run, the rounds themselves are faint.",
         page.figure(figures.training_loss(runs)),
     )
     page.add(
@@ -110,7 +111,8 @@ def _course(page: Page, runs: Sequence[RunData]) -> None:
     )
     page.add(
         "Time",
-        "Wall clock of a round: instructions, clients' work, checks and the outer update. Meta-tests are not in it.",
+        "Wall clock of a round: instructions, clients' work, checks and the outer update, without meta-tests. Smoothed"
+        " as above.",
         page.figure(figures.round_time(runs)),
         tables.times(runs),
     )
@@ -152,7 +154,21 @@ def _facts(runs: Sequence[RunData], sources: str) -> list[tuple[str, str]]:
         ("held-out people", str(evaluation.get("phase"))),
         ("shots", shots),
         ("episodes per client", str(evaluation.get("episodes"))),
+        *_software(runs),
     ]
+
+
+def _software(runs: Sequence[RunData]) -> list[tuple[str, str]]:
+    """Versions and commit; several where the runs differ."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        versions = run.environment.get("versions", {})
+        for name in ("metapulse", "flwr", "torch"):
+            if name in versions:
+                found.setdefault(name, set()).add(str(versions[name]))
+        if run.environment.get("git"):
+            found.setdefault("commit", set()).add(str(run.environment["git"]))
+    return [(name, ", ".join(sorted(values))) for name, values in found.items()]
 
 
 def _legend(runs: Sequence[RunData], shown: Sequence[Panel]) -> str:

@@ -15,7 +15,7 @@ from server.files import read_json
 from server.folder import RunFolder
 from server.metatest import Row, summarise
 from server.run import last_scores
-from sim.scores import Score, find, headline_metric, scenarios, shots_name
+from sim.scores import Score, find, headline_metric, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")
@@ -176,7 +176,7 @@ def _compared(runs: Sequence[RunData], scores: Sequence[Score]) -> Iterator[Pane
                 for i, run in enumerate(runs)
                 if any((s["scenario"], s["shots"]) == (scenario, shots) for s in run.final)
             ]
-            yield Panel(f"{scenario}, {shots_name(shots)}", lines)
+            yield Panel(f"{scenario_title(scenario)}, {shots_name(shots)}", lines)
 
 
 def _all_shots(scores: Sequence[Score], scenario: str) -> list[int]:

@@ -4,21 +4,21 @@ CSS = """
 :root { color-scheme: light; --ink: #1d2733; --soft: #5b6673; --line: #dfe3e8; --paper: #f6f7f9; --accent: #0072B2; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 FONT; }
-header { background: #14202e; color: #fff; padding: 28px 20px 22px; }
-header > div, main { max-width: 1180px; margin: 0 auto; }
+header { background: #14202e; color: #fff; padding: 28px 0 22px; }
+header > div, main { max-width: 1180px; margin: 0 auto; padding: 0 12px; }
 header p { margin: 4px 0 0; color: #c3ccd6; }
 h1 { margin: 0; font-size: 26px; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { margin: 0 0 4px; font-size: 20px; }
 h3, h4 { margin: 0 0 2px; font-size: 15px; font-weight: 600; }
 h4 { margin-top: 14px; }
-main { padding: 16px 12px 40px; }
+main { padding-top: 16px; padding-bottom: 40px; }
 section { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 18px; margin: 0 0 16px; }
 section > p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
 .facts { display: flex; flex-wrap: wrap; gap: 6px 22px; margin-top: 12px; font-size: 14px; color: #c3ccd6; }
 .facts b { color: #fff; font-weight: 600; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 350px), 1fr)); gap: 14px 18px; }
 .figure { min-width: 0; }
-.plot { width: 100%; }
+.plot { width: 100%; overflow: hidden; }
 .legend { position: sticky; top: 0; z-index: 5; background: rgba(246, 247, 249, .95); display: flex; flex-wrap: wrap;
   gap: 6px; padding: 8px 0; margin-bottom: 8px; }
 .legend button { font: inherit; font-size: 14px; padding: 3px 10px; border: 1px solid var(--line); border-radius: 99px;
@@ -31,10 +31,13 @@ th, td { padding: 6px 12px 6px 0; text-align: left; vertical-align: top; border-
 th { font-weight: 600; white-space: nowrap; border-bottom-color: #9aa3ad; }
 td { white-space: nowrap; }
 td.wide { white-space: normal; min-width: 280px; overflow-wrap: anywhere; }
-td.number, .scores th:not(:first-child), .paired th:not(:first-child) { text-align: right; }
+tbody th { padding-top: 16px; }
+tbody th span { position: sticky; left: 0; }
+.number, .scores th:not(:first-child), .paired th:not(:first-child) { text-align: right; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 small { display: block; color: var(--soft); font-size: 12px; font-weight: 400; }
 .clear { background: #e7f1f8; }
+td.number span { color: var(--soft); font-size: 12px; }
 .muted { color: #aab2bb; }
 .warn { background: #fdecc8; border-radius: 4px; padding: 0 6px; font-size: 12px; }
 details { margin-top: 8px; }
@@ -44,15 +47,17 @@ pre { overflow-x: auto; background: var(--paper); border-radius: 6px; padding: 1
 @media (max-width: 600px) {
   section { padding: 14px 12px; }
   h1 { font-size: 21px; }
-  header { padding: 20px 12px 16px; }
+  header { padding: 20px 0 16px; }
 }
 @media print { .legend { position: static; } section { break-inside: avoid; } }
 """
 
 SCRIPT = """
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const quiet = {responsive: true, displaylogo: false, displayModeBar: false};
-for (const [id, figure] of Object.entries(figures)) Plotly.newPlot(id, figure.data, figure.layout, quiet);
+const quiet = {displaylogo: false, displayModeBar: false};
+const fit = new ResizeObserver(seen => { for (const one of seen) Plotly.Plots.resize(one.target); });
+for (const [id, figure] of Object.entries(figures))
+  Plotly.newPlot(id, figure.data, {...figure.layout, autosize: true}, quiet).then(plot => fit.observe(plot));
 for (const button of document.querySelectorAll(".legend button")) button.addEventListener("click", () => {
   const shown = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(shown));

@@ -12,18 +12,26 @@ import numpy as np
 from sim.report.figures import colour
 from sim.report.paired import difference
 from sim.report.runs import Panel, RunData
-from sim.scores import Score, best, columns, find, scenarios
+from sim.scores import Score, best, columns, find, scenario_title, scenarios
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already, in a box that scrolls by itself on a narrow screen."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
+    """A table of cells that are HTML already, in a box that scrolls by itself on a narrow screen.
+
+    Args:
+        head: titles of the columns; one that starts with ">" is set to the right, over numbers.
+        rows: cells, with or without their <td>.
+        kind: class of the table.
+    """
+    top = "".join(
+        f'<th class="number">{cell[1:]}</th>' if cell.startswith(">") else f"<th>{cell}</th>" for cell in head
+    )
     body = "".join("<tr>" + "".join(_cell(c) for c in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(content: str) -> str:
-    return content if content.startswith("<td") else f"<td>{content}</td>"
+    return content if content.startswith(("<td", "<th")) else f"<td>{content}</td>"
 
 
 def swatch(place: int) -> str:
@@ -35,11 +43,12 @@ def scores(runs: Sequence[RunData], metric: str) -> str:
     """Scenario by scenario: every run before adaptation and after its last step, with interval and worst tenth."""
     everything = [score for run in runs for score in run.final]
     shown = columns(everything)
-    parts = []
+    rows: list[list[str]] = []
     for scenario in scenarios(everything):
         grid = [[find(run.final, scenario, k, step, metric) for _, k, step in shown] for run in runs]
         winners = [best([row[i] for row in grid], metric) for i in range(len(shown))]
-        rows = [
+        rows.append([f'<th colspan="{len(shown) + 2}"><span>{escape(scenario_title(scenario))}</span></th>'])
+        rows += [
             [
                 swatch(j) + escape(run.label),
                 *(_score(s, winners[i] == j) for i, s in enumerate(grid[j])),
@@ -47,9 +56,7 @@ def scores(runs: Sequence[RunData], metric: str) -> str:
             ]
             for j, run in enumerate(runs)
         ]
-        head = [escape(scenario), *(_title(title, step) for title, _, step in shown), "clients"]
-        parts.append(table(head, rows, "scores"))
-    return "".join(parts)
+    return table(["", *(_title(title, step) for title, _, step in shown), "clients"], rows, "scores")
 
 
 def _title(title: str, step: int) -> str:
@@ -60,10 +67,8 @@ def _score(score: Score | None, bold: bool) -> str:
     if score is None:
         return '<td class="number">–</td>'
     mean = f"<b>{score['mean']:.3f}</b>" if bold else f"{score['mean']:.3f}"
-    spread = f"{score['low']:.3f} – {score['high']:.3f}"
-    return (
-        f'<td class="number">{mean}<small>{spread}</small><small>worst tenth {score["worst_decile"]:.3f}</small></td>'
-    )
+    spread = f"<span>[{score['low']:.3f}, {score['high']:.3f}]</span>"
+    return f'<td class="number">{mean} {spread}<small>worst tenth {score["worst_decile"]:.3f}</small></td>'
 
 
 def _clients(row: Sequence[Score | None]) -> str:
@@ -116,7 +121,7 @@ def dropped(runs: Sequence[RunData]) -> str:
             )
     if not rows:
         return "<p>Nobody: every reply of every round passed its checks.</p>"
-    return table(["run", "replies", "clients", "rounds", "why (an example)"], rows)
+    return table(["run", ">replies", ">clients", "rounds", "why (an example)"], rows)
 
 
 def _kind(reason: str) -> str:
@@ -150,34 +155,37 @@ def times(runs: Sequence[RunData]) -> str:
             f"{asked / max(seconds.sum(), 1e-9):.0f}",
         )
         rows.append([swatch(place) + escape(run.label), *(f'<td class="number">{n}</td>' for n in numbers)])
-    head = ["run", "rounds", "client updates", "training time", "median round", "95th percentile", "clients/s"]
+    head = ["run", ">rounds", ">client updates", ">training time", ">median round", ">95th percentile", ">clients/s"]
     return table(head, rows)
 
 
 def provenance(runs: Sequence[RunData]) -> str:
-    """What was run: method, data, rounds, seed, versions."""
+    """What was run: learner and strategy with the settings that matter most, model, data, rounds, seed."""
     rows = []
     for place, run in enumerate(runs):
-        config, versions = run.config, run.environment.get("versions", {})
+        config = run.config
         state = "" if run.finished else ' <span class="warn">unfinished</span>'
-        learner, strategy = (str(config.get(key, {}).get("name")) for key in ("learner", "strategy"))
-        model = str(config.get("model", {}).get("name")) + (f", {run.parameters} parameters" if run.parameters else "")
+        model = _named(config, "model", "hidden", "channels")
+        size = f"<small>{run.parameters} meta-parameters</small>" if run.parameters else ""
         rows.append(
             [
                 swatch(place) + escape(run.label) + state,
-                escape(learner),
-                escape(strategy),
-                escape(model),
-                escape(str(config.get("source", {}).get("name"))),
+                _named(config, "learner", "inner_lr", "inner_steps"),
+                _named(config, "strategy", "outer", "lr", "cohort"),
+                model + size,
+                _named(config, "source", "users"),
                 f'<td class="number">{escape(str(config["run"].get("rounds")))}</td>',
                 f'<td class="number">{escape(str(config["run"].get("seed")))}</td>',
-                escape(
-                    ", ".join(f"{name} {versions[name]}" for name in ("metapulse", "flwr", "torch") if name in versions)
-                ),
-                escape(str(run.environment.get("git") or "–")),
             ]
         )
-    return table(["run", "learner", "strategy", "model", "data", "rounds", "seed", "versions", "commit"], rows)
+    return table(["run", "learner", "strategy", "model", "data", ">rounds", ">seed"], rows)
+
+
+def _named(config: Mapping[str, Any], section: str, *keys: str) -> str:
+    """A section's name, and under it some of its settings."""
+    chosen = config.get(section, {})
+    text = ", ".join(f"{key} {chosen[key]}" for key in keys if key in chosen)
+    return escape(str(chosen.get("name"))) + (f"<small>{escape(text)}</small>" if text else "")
 
 
 def settings(runs: Sequence[RunData]) -> str:
