@@ -14,8 +14,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,22 +66,31 @@ def _decode_array(name: str, array: Array, like: Tensor) -> Tensor:
     limit = expected.nbytes + 1024  # room for the header
     if len(array.data) > limit:
         raise ReplyError(f"array {name!r} has {len(array.data)} bytes; at most {limit} are allowed")
-    stream = io.BytesIO(array.data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream, max_header_size=1000)
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise ReplyError(f"array {name!r} is not in NumPy's format ({str(error).splitlines()[0]})") from None
+    shape, fortran, dtype, start = _read_header(name, array.data)
     if shape != expected.shape or dtype != expected.dtype:
         raise ReplyError(f"array {name!r} is {dtype}{list(shape)}; expected {expected.dtype}{list(expected.shape)}")
-    body = array.data[stream.tell() :]
+    body = array.data[start:]
     if len(body) != expected.nbytes:
         raise ReplyError(f"array {name!r} has {len(body)} bytes of data; expected {expected.nbytes}")
     values = np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
     if not np.isfinite(values).all():
         raise ReplyError(f"array {name!r} holds NaN or infinity")
     return torch.from_numpy(values)
+
+
+def _read_header(name: str, data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, Fortran order, dtype, and where the numbers begin; nothing is allocated by what a header says."""
+    stream = io.BytesIO(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's remarks about old headers
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(stream, max_header_size=1000)
+    except Exception as error:  # a stranger's bytes can make NumPy's parser fail in any way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise ReplyError(f"array {name!r} is not in NumPy's format ({reason})") from None
+    return shape, fortran, dtype, stream.tell()
 
 
 def metric_record(examples: float, metrics: Mapping[str, float | list[float]]) -> MetricRecord:

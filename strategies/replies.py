@@ -21,6 +21,7 @@ from client.trees import Params, Stacked
 from client.wire import ARRAYS, EXAMPLES, METRICS, decode_like
 
 MAX_WEIGHT = 1e7  # samples one client may claim
+MAX_METRIC = 1e30  # a larger number is not worth averaging
 MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
 
 
@@ -115,7 +116,8 @@ def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -
     update = {name: torch.stack([p.update[name] for p in parts]) for name in theta}
     names = sorted({name for p in parts for name in p.metrics})
     metrics = {name: torch.tensor([p.metrics.get(name, math.nan) for p in parts]) for name in names}
-    return Checked(Stack(list(accepted), update, torch.tensor([p.weight for p in parts]), metrics), dropped)
+    weight = torch.tensor([p.weight for p in parts], dtype=torch.float64)
+    return Checked(Stack(list(accepted), update, weight, metrics), dropped)
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,12 @@ def read_reply(reply: Message, theta: Params) -> Reply:
     if len(numbers) > MAX_METRICS or any(len(name) > MAX_NAME for name in numbers):
         raise ReplyError(f"{len(numbers)} metrics; at most {MAX_METRICS} are allowed, names of at most {MAX_NAME}")
     weight = numbers.get(EXAMPLES)
-    if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= MAX_WEIGHT:
+    if not isinstance(weight, (int, float)) or not 0 < weight <= MAX_WEIGHT:  # not a number is neither
         raise ReplyError(f"{EXAMPLES} = {str(weight)[:40]}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}")
     update = decode_like(records.array_records[ARRAYS], theta)
-    metrics = {k: float(v) for k, v in numbers.items() if k != EXAMPLES and isinstance(v, (int, float))}
-    return Reply(update, float(weight), {k: v for k, v in metrics.items() if math.isfinite(v)})
+    metrics = {k: float(v) for k, v in numbers.items() if isinstance(v, (int, float)) and abs(v) < MAX_METRIC}
+    metrics.pop(EXAMPLES)
+    return Reply(update, float(weight), metrics)
 
 
 def _check_stack(replies: Replies, theta: Params) -> Checked:

@@ -24,7 +24,7 @@ from client.learners.base import Paper
 from client.registry import resolve
 from client.settings import setting
 from client.trees import Params
-from client.wire import ARRAYS, METRICS, REPLY, decode, metric_record
+from client.wire import ARRAYS, METRICS, REPLY, decode, encode, metric_record
 from strategies.replies import Dropped, Reply, sift
 
 
@@ -94,9 +94,11 @@ class StockStrategy(Strategy):
             return None, MetricRecord({"clients": 0, "dropped": len(dropped)})
         kept = copy.deepcopy(vars(self.inner))
         try:
-            with _hushed():
+            with _hushed(), np.errstate(over="ignore", invalid="ignore"):  # looked for in what comes out
                 arrays, metrics = self.inner.aggregate_train(server_round, _alike(accepted))
             moved = None if arrays is None else _like(arrays, theta)
+            if not all(np.isfinite(value).all() for value in self.state().values()):
+                raise ArithmeticError("its state leaves the range of numbers")
         except (AggregationError, InconsistentMessageReplies, ArithmeticError, ValueError) as error:
             # Krum with too few replies, an overflow, and the like: the round changes nothing, and says so.
             vars(self.inner).update(kept)
@@ -134,14 +136,15 @@ class StockStrategy(Strategy):
 
 
 def _alike(accepted: Mapping[int, tuple[Message, Reply]]) -> list[Message]:
-    """The accepted messages with the metrics they share: one that differs would make Flower give up the round."""
+    """The accepted messages made anew of what passed, with the metrics they share.
+
+    One that differs in anything (names of metrics, order or kind of arrays) would make Flower give up the round.
+    """
     shared = set.intersection(*(set(reply.metrics) for _, reply in accepted.values()))
     alike = []
     for message, reply in accepted.values():
         numbers: dict[str, float | list[float]] = {name: reply.metrics[name] for name in sorted(shared)}
-        content = RecordDict(
-            {ARRAYS: message.content.array_records[ARRAYS], METRICS: metric_record(reply.weight, numbers)}
-        )
+        content = RecordDict({ARRAYS: encode(reply.update), METRICS: metric_record(reply.weight, numbers)})
         alike.append(_with_content(message, content))
     return alike
 
