@@ -168,7 +168,8 @@ def main() -> None:
             for seed in args.seeds:
                 config = plan(args.config, [*sets, f"run.seed={seed}"]).configs[method]
                 done.append(last_rows(finished(config, args.out / args.config.stem / str(split) / method / str(seed))))
-            steps = (0, max(config.evaluation.steps)) if method.startswith("fedavg_ft") else (max(config.evaluation.steps),)
+            last = max(config.evaluation.steps)
+            steps = (0, last) if method.startswith("fedavg_ft") else (last,)
             for scenario, step in product(base.evaluation.scenarios, steps):
                 figures_ = [judged(rows, scenario, metric, step) for rows in done]
                 name = method.replace("fedavg_ft", "FedAvg, no shots") if step == 0 else f"{method}, {step} steps"

@@ -73,7 +73,7 @@ class Motion(Transform):
             a, w = turn @ a, turn @ w
         if self.tempo:
             tempo = math.exp(rng.uniform(-self.tempo, self.tempo))
-            a, w = retime(a, tempo), retime(w, tempo)
+            a, w = retime(a, tempo), retime(w, tempo, odd=True)
         gains = np.exp(rng.uniform(-self.gain, self.gain, 2))
         a, w = _gain(a, gains[0]), w * gains[1]
         a, w = self._mirrored(a, w, rng)
@@ -107,7 +107,8 @@ class Motion(Transform):
         amplitude = self.swing * rng.random() * np.exp(0.5 * rng.standard_normal((n, 1, 1)))
         argument = turning * np.arange(time) / self.rate_hz + rng.uniform(0, 2 * math.pi, (n, 1, 1))
         angle, speed = amplitude * np.sin(argument), amplitude * turning * np.cos(argument)  # (n, 1, time)
-        return _turn_about(axis, angle, a), _turn_about(axis, angle, w) + axis * speed
+        # What stands still in the world turns by −θ in the eyes of a device that turns by θ.
+        return _turn_about(axis, -angle, a), _turn_about(axis, -angle, w) + axis * speed
 
 
 def invariant_channels(x: Windows) -> Float32[np.ndarray, "n 12 time"]:
@@ -156,14 +157,24 @@ def small_rotations(n: int, sd: float, rng: np.random.Generator) -> Float32[np.n
     return out
 
 
-def retime(x: Float32[np.ndarray, "n channels time"], tempo: float) -> Float32[np.ndarray, "n channels time"]:
-    """Play windows ``tempo`` times as fast about their middle: linear interpolation, reflected at the ends."""
+def retime(
+    x: Float32[np.ndarray, "n channels time"], tempo: float, odd: bool = False
+) -> Float32[np.ndarray, "n channels time"]:
+    """Play windows ``tempo`` times as fast about their middle: linear interpolation, reflected at the ends.
+
+    Args:
+        x: the windows.
+        tempo: factor, > 0.
+        odd: x changes its sign when time runs backwards, as it does beyond the ends (rotation rate does).
+    """
     last = x.shape[2] - 1
-    at = np.abs((np.arange(last + 1) - last / 2) * tempo + last / 2)
-    at = last - np.abs(last - at % (2 * last))
+    there = (np.arange(last + 1) - last / 2) * tempo + last / 2
+    at = last - np.abs(last - np.abs(there) % (2 * last))
     left = np.minimum(at.astype(np.int64), last - 1)
     share = (at - left).astype(np.float32)
     out: np.ndarray = x[:, :, left] * (1 - share) + x[:, :, left + 1] * share
+    if odd:
+        out = out * np.where(np.floor(there / last) % 2 == 0, 1.0, -1.0).astype(np.float32)
     return out
 
 

@@ -73,7 +73,8 @@ class RayPool:
     """Chunks among Ray actors, each of which sees its own part of the population.
 
     Chunks come in order of partition id, and the first actor takes the first of them, and so on: round after round an
-    actor meets clients of about the same range, and loads and keeps little but their data. θ goes into the object store once per round. A chunk whose actor dies is sent out again, to a new actor.
+    actor meets clients of about the same range, and loads and keeps little but their data. θ goes into the object
+    store once per round. A chunk whose actor dies is sent out again, to a new actor.
 
     Args:
         workers: number of actors, ≥ 1.

@@ -147,7 +147,6 @@ def test_time_backwards_is_a_motion_that_a_body_can_make() -> None:
     close(out[0], sense(attitude[::-1], place[::-1]))
 
 
-@pytest.mark.xfail(strict=True, reason="the rate a swing adds has the opposite sign of the turn it gives acceleration")
 def test_a_swinging_device_rotates_in_a_world_that_stands_still() -> None:
     """At rest, gravity is fixed in the world: whatever the rate says, dv/dt = −w × v of every vector fixed there."""
     still = np.zeros((1, 6, TIME), np.float32)
