@@ -7,7 +7,10 @@ from collections import deque
 from typing import IO, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from server.run import Progress, Silence
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal
@@ -30,14 +33,8 @@ class Speed:
         return f"{len(self._last) / seconds:.1f} rounds/s, {sum(c for c, _ in self._last) / seconds:.0f} clients/s"
 
 
-class Watch(Protocol):
+class Watch(Progress, Protocol):
     """Progress of one run, which also ends."""
-
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
-        """A round is over."""
-
-    def score(self, round: int, value: float | None) -> None:
-        """A meta-test is over; its headline."""
 
     def close(self) -> None:
         """The run is over, or given up."""
@@ -53,7 +50,7 @@ class Bar:
 
     def __init__(self, name: str, console: Console) -> None:
         self._speed, self._score, self._started = Speed(), "", False
-        self._progress = Progress(
+        self._progress = Bars(
             TextColumn("{task.description:<14}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -111,8 +108,17 @@ class Lines:
         """Nothing to end."""
 
 
+class Quiet(Silence):
+    """Nothing at all."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
 def watch(name: str, console: Console) -> Watch:
-    """A bar where there is a terminal, lines where there is none."""
+    """A bar where there is a terminal, lines where there is none, nothing on a quiet console."""
+    if console.quiet:
+        return Quiet()
     return Bar(name, console) if console.is_terminal else Lines(name, console.file)
 
 

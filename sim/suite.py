@@ -19,6 +19,7 @@ from typing import Any
 from client.errors import ConfigError, MetapulseError, RunError
 from server.config import Config, build_config, load, merge, parse, resolved
 from server.files import read_json, write_json
+from server.folder import RunFolder
 from sim.crash import failed
 from sim.experiment import resume, run
 from sim.progress import Watch
@@ -49,12 +50,12 @@ class Job:
 
     Args:
         name: of the method.
-        config: what to do; None: as the folder says.
+        config: what to do.
         path: the run's folder.
     """
 
     name: str
-    config: Config | None
+    config: Config
     path: Path
 
 
@@ -160,7 +161,8 @@ def held(path: Path) -> list[Job]:
             raise RunError(f"{path / 'suite.json'} is not a suite's list of methods") from None
         return [Job(name, build_config(table), path / name) for name, table in named]
     if (path / "config.json").exists():
-        return [Job(path.resolve().name, None, path)]
+        config = build_config(RunFolder(path).config()[0])
+        return [Job(config.run.name, config, path)]
     if not path.is_dir():
         raise RunError(f"{path} does not exist" if not path.exists() else f"{path} is not a folder")
     raise RunError(f"{path} holds no run: neither config.json nor suite.json")
@@ -196,8 +198,6 @@ def _do(job: Job, watch: Callable[[str], Watch]) -> dict[str, Any]:
     try:
         if (job.path / "config.json").exists():
             return resume(job.path, progress)
-        if job.config is None:
-            raise RunError(f"{job.path} holds no configuration")
         return run(job.config, job.path, progress)
     finally:
         progress.close()
