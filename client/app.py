@@ -1,12 +1,14 @@
 """The ClientApp: one device's ears and mouth. It decodes, calls ``client.work``, encodes; no mathematics here.
 
-A device serves its own data: where the node's configuration names a source (``source = '{"name": "own", …}'``), that
-one is used whatever the instruction says. In a simulation the instruction names it.
+A device serves its own data: where the node's configuration names a source (``source='{"name": "own", …}'``), that
+one is used whatever the instruction says, and ``client``, ``user``, ``device`` and ``label`` say which of its clients
+the device is and how it is called (``client.device``). In a simulation the instruction names the source.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -39,15 +41,23 @@ app = ClientApp()
 def _open(message: Message, context: Context) -> tuple[Work, int, ConfigRecord]:
     torch.set_num_threads(1)  # many devices share a machine in a simulation; more threads only fight
     config = message.content.config_records[CONFIG]
-    spec = read_text(config, WORK)
-    if "source" in context.node_config:
-        spec = json.dumps(
-            {**json.loads(spec), "source": json.loads(str(context.node_config["source"]))}, sort_keys=True
-        )
     partition = context.node_config.get("partition-id")
     if not isinstance(partition, int):
         raise ConfigError("partition-id", partition, "the node's configuration must give its index in the population")
-    return work_from_json(spec), partition, config
+    return work_from_json(_own_source(read_text(config, WORK), partition, context.node_config)), partition, config
+
+
+def _own_source(spec: str, partition: int, node: Mapping[str, object]) -> str:
+    """The specification with the device's own source in the place of the one it names, if the device has one."""
+    if "source" not in node:
+        return spec
+    try:
+        inner = json.loads(str(node["source"]))
+    except ValueError:
+        raise ConfigError("source", node["source"], "the node's configuration must give a JSON table") from None
+    given = {key: node[key] for key in ("user", "device", "label") if key in node}
+    own = {"name": "client.device:Device", "inner": inner, "index": partition, "which": node.get("client", 0), **given}
+    return json.dumps({**json.loads(spec), "source": own}, sort_keys=True)
 
 
 @app.query()

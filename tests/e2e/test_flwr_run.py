@@ -1,0 +1,82 @@
+"""``flwr build`` and ``flwr run .`` from the checkout as it is, on a SuperLink that simulates the nodes."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.folder import RunFolder
+from tests.processes import ROOT, Program, connection, flwr, free_port, status
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Flower home whose only connection is a SuperLink with simulated SuperNodes."""
+    folder, port = tmp_path_factory.mktemp("home"), free_port()
+    connection(folder, port)
+    command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--isolation", "subprocess", "--disable-runtime-dependency-installation"]
+    with Program(command, folder / "superlink.log", {"FLWR_HOME": str(folder)}) as superlink:
+        superlink.listens(port)
+        yield folder
+
+
+def run(home: Path, *settings: str) -> tuple[dict[str, object], str]:
+    """``flwr run .`` to its end; what the SuperLink says of it, and the log."""
+    changes = [argument for setting in settings for argument in ("-c", setting)]
+    nodes = ["--federation-config", "num-supernodes=3 client-resources-num-cpus=1"]
+    said = flwr("run", str(ROOT), "here", "--stream", *nodes, *changes, home=home)
+    found = re.search(r"Successfully started run (\d+)", said)
+    assert found, said
+    return status(home, found[1]), said
+
+
+@pytest.mark.e2e
+def test_build(tmp_path: Path) -> None:
+    """The bundle holds the four packages and the configurations, and what the app's components name."""
+    flwr("build", "--app", str(ROOT), home=tmp_path)
+    (bundle,) = tmp_path.glob("*.fab")
+    with zipfile.ZipFile(bundle) as opened:
+        names = set(opened.namelist())
+        project = tomllib.loads(opened.read("pyproject.toml").decode())
+    sources = {str(p.relative_to(ROOT)) for top in ("client", "strategies", "server", "sim") for p in python(top)}
+    assert sources <= names
+    assert not any(name.startswith(("tests/", "benchmarks/", "runs/", ".venv/")) for name in names)
+    app = project["tool"]["flwr"]["app"]
+    assert app["config"]["config"] in names
+    for component in app["components"].values():
+        assert component.split(":")[0].replace(".", "/") + ".py" in names
+
+
+def python(top: str) -> list[Path]:
+    return list((ROOT / top).rglob("*.py"))
+
+
+@pytest.mark.e2e
+def test_run(home: Path, tmp_path: Path) -> None:
+    """The default configuration on three simulated nodes: the run is completed, and its folder holds all of it."""
+    found, said = run(home, f"out='{tmp_path / 'run'}'")
+    assert found["status"] == "finished:completed", said
+    folder = RunFolder(tmp_path / "run")
+    summary = json.loads((folder.path / "summary.json").read_text())
+    assert summary["rounds"] == 3
+    assert summary["dropped"] == 0
+    rows = folder.metrics()
+    assert len({row["client"] for row in rows}) == 2  # half of three people, rounded
+    assert {row["step"] for row in rows} == {0, 1, 5}
+    assert [event["kind"] for event in folder.events()] == ["round"] * 3 + ["meta-test"]
+
+
+@pytest.mark.e2e
+def test_a_wrong_configuration_is_a_failed_run_that_says_so(home: Path, tmp_path: Path) -> None:
+    found, said = run(home, f"out='{tmp_path / 'run'}'", "config='configs/nowhere.toml'")
+    assert found["status"] == "finished:failed"
+    assert "configuration = " in said
+    assert "nowhere.toml" in said
+    assert not (tmp_path / "run").exists()
