@@ -9,6 +9,7 @@ from typing import IO, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from server.run import Progress, Silence
 
@@ -51,12 +52,13 @@ class Bar:
     def __init__(self, name: str, console: Console) -> None:
         self._speed, self._score, self._started = Speed(), "", False
         self._progress = Bars(
-            TextColumn("{task.description:<14}", markup=False),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description:<11}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(min_width=6, max_width=30, ratio=1)),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True),
             console=console,
+            expand=True,
         )
         self._task: TaskID = self._progress.add_task(name, total=None, note="")
         self._progress.start()

@@ -72,15 +72,16 @@ def best(found: Sequence[Score | None], metric: str) -> int | None:
     return -max(means)[1] if len(means) > 1 else None
 
 
-def score_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) -> Table:
     """Methods × (zero-shot, shots) for every scenario: mean over clients with its 95 % interval.
 
     Args:
         summaries: method → summary, as in summary.json.
+        width: of the screen in characters; on a narrow one an interval goes under its mean.
     """
     finals = {name: last_scores(summary) for name, summary in summaries.items()}
     everything = [score for scores in finals.values() for score in scores]
-    metric, shown = headline_metric(everything), columns(everything)
+    metric, shown, between = headline_metric(everything), columns(everything), " " if width >= 100 else "\n"
     steps = sorted({step for _, _, step in shown if step})
     after = f" after {steps[-1]} steps" if steps else ""
     table = Table(title=f"{metric}{after}: mean over clients [95 % interval over people]", title_justify="left")
@@ -93,11 +94,11 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         rows = [[find(finals[name], scenario, k, step, metric) for _, k, step in shown] for name in finals]
         winners = [best([row[i] for row in rows], metric) for i in range(len(shown))]
         for j, (name, row) in enumerate(zip(finals, rows, strict=True)):
-            cells = [Text(interval(s), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
+            cells = [Text(interval(s, between), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
             table.add_row(Text("" if j else scenario), Text(name), *cells)
     return table
 
 
-def interval(score: Score | None) -> str:
+def interval(score: Score | None, between: str = " ") -> str:
     """Mean and interval, as in 0.812 [0.790, 0.834]; a dash for nothing."""
-    return f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else "–"
+    return f"{score['mean']:.3f}{between}[{score['low']:.3f}, {score['high']:.3f}]" if score else "–"

@@ -109,7 +109,7 @@ def _show(done: Sequence[Outcome], folder: Path) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    console.print(score_table({outcome.job.name: outcome.summary or {} for outcome in done}))
+    console.print(score_table({outcome.job.name: outcome.summary or {} for outcome in done}, console.width))
     write_report([outcome.job.path for outcome in done], folder / "report.html")
     print(f"report: {folder / 'report.html'}")
 
