@@ -186,24 +186,28 @@ def _hushed() -> Iterator[None]:
 
 
 def _walk(attributes: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """State by path: attribute/kind/key."""
+    """State by path: attribute/kind/position/key; a checkpoint does not keep the order, and some strategies need it."""
     for name, value in attributes.items():
         if isinstance(value, np.ndarray):
             yield f"{name}/array/", value
         elif isinstance(value, (bool, int, float)):
             yield f"{name}/number/", np.asarray(value)
         elif isinstance(value, ArrayRecord):
-            yield from ((f"{name}/record/{key}", array.numpy()) for key, array in value.items())
+            yield from ((f"{name}/record/{i:06d}/{k}", a.numpy()) for i, (k, a) in enumerate(value.items()))
         elif isinstance(value, dict) and all(isinstance(v, np.ndarray) for v in value.values()):
-            yield from ((f"{name}/dict/{key}", array) for key, array in value.items())
+            yield from ((f"{name}/dict/{i:06d}/{k}", a) for i, (k, a) in enumerate(value.items()))
         elif isinstance(value, list) and all(isinstance(v, np.ndarray) for v in value):
             yield from ((f"{name}/list/{i:06d}", array) for i, array in enumerate(value))
+
+
+def _in_order(parts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    return ((path.split("/", 1)[1], parts[path].copy()) for path in sorted(parts))
 
 
 KINDS: Mapping[str, Callable[[dict[str, np.ndarray]], Any]] = {
     "array": lambda parts: parts[""].copy(),
     "number": lambda parts: parts[""].item(),
-    "record": lambda parts: ArrayRecord({key: Array(value.copy()) for key, value in parts.items()}),
-    "dict": lambda parts: {key: value.copy() for key, value in parts.items()},
+    "record": lambda parts: ArrayRecord({key: Array(value) for key, value in _in_order(parts)}),
+    "dict": lambda parts: dict(_in_order(parts)),
     "list": lambda parts: [parts[key].copy() for key in sorted(parts)],
 }
