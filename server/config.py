@@ -5,6 +5,7 @@ A setting is documented where it is declared; ``commented_default`` prints them 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,11 +13,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from client.episodes import SPLITS, EpisodePlan
 from client.errors import ConfigError
-from client.registry import LEARNERS, SOURCES, TRANSFORMS
+from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
 from strategies.registry import STRATEGIES
@@ -48,6 +49,9 @@ class SplitSettings:
                 "split.test", self.test, f"validation + test must be < 1 (validation = {self.validation})"
             )
 
+
+#: Sections whose ``name`` chooses an entry of a registry; elsewhere a name is only a name.
+CHOOSING = ("source", "transform", "model", "learner", "strategy")
 
 SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
 
@@ -124,6 +128,7 @@ class Config:
         TRANSFORMS.make(self.transform)
         learner = LEARNERS.make(self.learner)
         STRATEGIES.make(self.strategy)
+        model_settings(self.model)
         self._check_adapt(type(learner))
         if self.evaluation.steps and max(self.evaluation.steps) > 100_000:
             raise ConfigError("evaluation.steps", list(self.evaluation.steps), "must be ≤ 100000")
@@ -186,11 +191,11 @@ def build_config(table: Mapping[str, Any]) -> Config:
 
 
 def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``change`` laid over ``table``, in place; a section whose ``name`` changes starts from that entry's defaults."""
+    """``change`` laid over ``table``, in place; where another entry is chosen, a section starts from its defaults."""
     for key, value in change.items():
         held = table.get(key)
         if isinstance(value, Mapping) and isinstance(held, dict):
-            if "name" in value and value["name"] != held.get("name"):
+            if key in CHOOSING and "name" in value and value["name"] != held.get("name"):
                 table[key] = dict(value)
             else:
                 merge(held, value)
@@ -206,7 +211,23 @@ def resolved(config: Config) -> dict[str, Any]:
     for key, registry in registries.items():
         section = getattr(config, key)
         table[key] = {"name": section["name"], **plain(registry.make(section))}
+    table["model"] = model_settings(config.model)
     return table
+
+
+def model_settings(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's section with every default; the model itself cannot be made before its task is known.
+
+    Raises:
+        ConfigError: unknown model, unknown key, wrong type, or out of range.
+    """
+    settings = dict(section)
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError("model.name", name, f"must be one of {', '.join(MODELS)}")
+    hints = get_type_hints(MODELS[name])
+    fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(MODELS[name]) if is_setting(f)]
+    return {"name": name, **plain(build(dataclasses.make_dataclass("Settings", fields), settings, "model"))}
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -228,18 +249,23 @@ def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
     lines, sections = [], []
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
-            sections.append(f"\n[{prefix}{key}]\n" + to_toml(value, f"{prefix}{key}."))
+            sections.append(f"\n[{prefix}{_toml_key(key)}]\n" + to_toml(value, f"{prefix}{_toml_key(key)}."))
         elif value is not None:
-            lines.append(f"{key} = {_toml_value(value)}")
+            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
     return "\n".join(lines) + ("\n" if lines else "") + "".join(sections)
 
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {_toml_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's strings are JSON's but for DEL
+
+
+def _toml_key(key: str) -> str:
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else str(_toml_value(key))
 
 
 def commented_default() -> str:
@@ -256,7 +282,6 @@ def commented_default() -> str:
             value = chosen[section.name].make(value)
         elif section.name == "model":
             from client.models.cnn1d import CNN1d
-            from client.registry import MODELS
 
             out.append(f'name = "{value["name"]}"  # one of {", ".join(MODELS)}, or package.module:Name')
             value = CNN1d

@@ -1,0 +1,173 @@
+"""Configuration: every default is documented and parses back, every mistake is one line that names key and value."""
+
+import dataclasses
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.errors import ConfigError
+from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.settings import is_setting, plain
+from server.config import Config, build_config, commented_default, load, merge, parse, resolved, to_toml
+from strategies.registry import STRATEGIES
+
+
+def test_the_commented_default_is_the_default():
+    table, methods = parse(commented_default())
+    assert methods == {}
+    assert resolved(build_config(table)) == resolved(Config())
+    assert build_config(table).digest() == Config().digest()
+
+
+def test_every_setting_of_the_default_has_a_comment():
+    lines = commented_default().splitlines()
+    settings = [i for i, line in enumerate(lines) if line[:1].isalpha() and not line.startswith("name = ")]
+    assert len(settings) > 50
+    assert all(lines[i - 1].startswith("# ") and len(lines[i - 1]) > 10 for i in settings)
+    for section in dataclasses.fields(Config):
+        assert f"[{section.name}]" in lines
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        (kind, name)
+        for kind, registry in {
+            "learner": LEARNERS,
+            "strategy": STRATEGIES,
+            "source": SOURCES,
+            "transform": TRANSFORMS,
+            "model": MODELS,
+        }.items()
+        for name in registry
+        if name != "own"  # data of one's own has no default
+    ],
+)
+def test_whatever_is_registered_resolves_to_itself(section, name):
+    config = build_config({section: {"name": name}})
+    whole = resolved(config)
+    assert resolved(build_config(whole)) == whole
+    assert build_config(whole).digest() == config.digest()
+    assert tomllib.loads(to_toml(whole)) == whole
+
+
+def test_digest_follows_what_decides_the_numbers_and_nothing_else():
+    first = Config().digest()
+    assert build_config({"engine": {"workers": 3}, "checkpoint": {"every": 7}}).digest() == first
+    assert build_config({"run": {"seed": 0}, "model": {"name": "cnn1d", "kernel": 5}}).digest() == first
+    for change in ({"run": {"seed": 1}}, {"model": {"name": "cnn1d", "kernel": 3}}, {"learner": {"name": "maml"}}):
+        assert build_config(change).digest() != first
+
+
+MISTAKES = [
+    ({"rum": {}}, "rum", "unknown key; did you mean 'run'?"),
+    ({"run": {"round": 3}}, "run.round", "unknown key; did you mean 'rounds'?"),
+    ({"run": {"rounds": -1}}, "run.rounds", "must be ≥ 0"),
+    ({"run": {"rounds": 1.5}}, "run.rounds", "expected an integer"),
+    ({"run": {"rounds": True}}, "run.rounds", "expected an integer"),
+    ({"run": {"rounds": "many"}}, "run.rounds", "expected an integer"),
+    ({"run": 3}, "run", "expected a table of settings"),
+    ({"split": {"test": 1.0}}, "split.test", "must be ≥ 0 and < 1"),
+    ({"split": {"test": 0.6, "validation": 0.5}}, "split.test", "validation + test must be < 1"),
+    ({"split": {"test": float("nan")}}, "split.test", "must be a finite number"),
+    ({"evaluation": {"scenarios": ["new_user", "old_user"]}}, "evaluation.scenarios", "must be one of known_user"),
+    ({"evaluation": {"shots": [1, -1]}}, "evaluation.shots", "must be ≥ 0"),
+    ({"evaluation": {"shots": 5}}, "evaluation.shots", "expected a list"),
+    ({"evaluation": {"steps": [0, 200_000]}}, "evaluation.steps", "must be ≤ 100000"),
+    ({"evaluation": {"adapt": {"inner_rate": 1.0}}}, "evaluation.adapt.inner_rate", "did you mean"),
+    ({"evaluation": {"adapt": {"inner_lr": -1.0}}}, "evaluation.adapt.inner_lr", "must be > 0"),
+    ({"engine": {"name": "cluster"}}, "engine.name", "must be one of cohort, flower"),
+    ({"learner": {"name": "mamel"}}, "learner.name", "must be one of anil"),
+    ({"learner": {"name": 3}}, "learner.name", "must be one of anil"),
+    ({"learner": {"name": "maml", "inner_lr": 0}}, "learner.inner_lr", "must be > 0"),
+    ({"learner": {"name": "no.such.module:Learner"}}, "learner", "cannot be imported"),
+    ({"strategy": {"name": "fedmaml", "outer": "lion"}}, "strategy.outer", "must be one of sgd"),
+    ({"source": {"name": "wearables", "users": 0}}, "source.users", "must be ≥ 1"),
+    ({"transform": {"name": "standardize"}}, "transform.name", "standardise"),
+    ({"model": {"name": "cnn"}}, "model.name", "must be one of cnn1d"),
+    ({"model": {"channels": [4]}}, "model.name", "must be one of cnn1d"),
+    ({"model": {"name": "mlp", "width": 3}}, "model.width", "unknown key"),
+    ({"model": {"name": "mlp", "hidden": [0]}}, "model.hidden", "must be ≥ 1"),
+    ({"checkpoint": {"keep": 0}}, "checkpoint.keep", "must be ≥ 1"),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "allowed"), MISTAKES, ids=[key for _, key, _ in MISTAKES])
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(table, key, allowed):
+    with pytest.raises(ConfigError) as caught:
+        build_config(table)
+    message = str(caught.value)
+    assert message.startswith(f"{key} = ")
+    assert allowed in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["[run", "run = ", "a = 1\na = 2", "x = [" + "[" * 5000])
+def test_what_is_no_toml_is_refused(text):
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        parse(text)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "none.toml", tmp_path, binary):
+        with pytest.raises(ConfigError, match=r"cannot be read") as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+
+
+def test_overrides_are_toml_or_a_bare_word():
+    table, _ = parse(
+        "[run]\nrounds = 3\n[learner]\nname = 'maml'\ninner_lr = 0.5\n",
+        ["run.seed=4", "run.name=hello", "evaluation.shots=[1, 5]", "learner.inner_steps = 2", "split.test=0.3"],
+    )
+    assert table["run"] == {"rounds": 3, "seed": 4, "name": "hello"}
+    assert table["evaluation"] == {"shots": [1, 5]}
+    assert table["learner"] == {"name": "maml", "inner_lr": 0.5, "inner_steps": 2}
+
+
+@pytest.mark.parametrize("override", ["run.rounds", "=3", ".rounds=3", "run..rounds=3", ""])
+def test_malformed_overrides_are_refused(override):
+    with pytest.raises(ConfigError, match=r"--set"):
+        parse("", [override])
+
+
+def test_another_name_starts_from_its_own_defaults():
+    table = {"learner": {"name": "maml", "inner_lr": 0.5}, "run": {"seed": 1}}
+    merge(table, {"learner": {"name": "fomaml"}, "run": {"rounds": 2}})
+    assert table == {"learner": {"name": "fomaml"}, "run": {"seed": 1, "rounds": 2}}
+    merge(table, {"learner": {"name": "fomaml", "inner_lr": 0.1}})
+    assert table["learner"] == {"name": "fomaml", "inner_lr": 0.1}
+    merge(table, {"run": {"name": "other"}})
+    assert table["run"] == {"seed": 1, "rounds": 2, "name": "other"}
+
+
+@pytest.mark.parametrize("methods", ["methods = 3", "[methods]\nmaml = 3"])
+def test_methods_must_be_tables(methods):
+    with pytest.raises(ConfigError, match=r"expected tables \[methods\.NAME\]"):
+        parse(methods)
+
+
+scalars = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+inline = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+tables = st.recursive(inline, lambda inner: st.dictionaries(keys, inner, max_size=4))
+
+
+@given(table=st.dictionaries(keys, tables, max_size=4))
+def test_toml_comes_back_as_it_went(table):
+    assert tomllib.loads(to_toml(table)) == table
+
+
+def test_only_settings_reach_the_resolved_configuration():
+    for section in dataclasses.fields(Config):
+        assert is_setting(section)
+    assert plain(Config())["run"] == {"name": "run", "seed": 0, "rounds": 50}
