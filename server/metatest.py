@@ -118,7 +118,8 @@ def _answers(
         except ReplyError as error:
             dropped.append(Dropped(client, str(error)))
     known = set(answers) | {d.client for d in dropped}
-    return answers, dropped + [Dropped(client, "no reply") for client in sorted(asked - known)]
+    dropped += [Dropped(client, "no reply") for client in asked - known]
+    return answers, sorted(dropped, key=lambda one: one.client)  # replies come in any order
 
 
 def _read_scores(reply: Message, trial: Trial) -> dict[str, np.ndarray]:
@@ -134,10 +135,19 @@ def _read_scores(reply: Message, trial: Trial) -> dict[str, np.ndarray]:
             continue
         if not isinstance(values, list) or len(values) != size or len(name) > 64:
             raise ReplyError(f"metric {name[:64]!r} must be a list of {size} numbers")
-        scores[name] = np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps))
+        scores[name] = _sound(name, np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps)))
     if not scores or len(scores) > 16:
         raise ReplyError(f"{len(scores)} metrics; 1 to 16 are allowed")
     return scores
+
+
+def _sound(name: str, values: np.ndarray) -> np.ndarray:
+    """One wild number would own every mean it is in: all must be finite, and a share must be a share."""
+    if not np.isfinite(values).all():
+        raise ReplyError(f"metric {name!r} is not finite")
+    if name in HIGHER_IS_BETTER and not ((values >= 0) & (values <= 1)).all():
+        raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
+    return values
 
 
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -1,0 +1,202 @@
+"""The meta-test: what is asked of whom, what is kept of the answers, and what is made of them."""
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.wire import METRICS, encode
+from client.work import Work
+from server.metatest import MetaTest, headline, summarise
+from server.roster import Roster
+from sim.engines.cohort import CohortGrid, SourceDirectory
+from tests.runs import make
+
+SCENARIOS = {
+    "source": {"users": 12, "devices": ["phone", "watch"]},
+    "split": {"test": 0.5, "validation": 0.0, "train_devices": ["phone"]},
+    "strategy": {"cohort": 2},
+    "evaluation": {"scenarios": ["new_user", "new_device", "new_device_history"], "shots": [1, 2], "history_steps": 3},
+}
+
+
+def asked(config, grid=None):
+    """Rows and refusals of one meta-test at θ of round 0."""
+    work = Work(config.work())
+    grid = grid or CohortGrid(len(work.source))
+    test = MetaTest(config, Roster(SourceDirectory(work.source), config), grid)
+    return test.ask(0, encode(work.init()))
+
+
+def chosen(rows, **wanted):
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return asked(make("reptile", "fedreptile", **SCENARIOS))[0]
+
+
+def test_rows_are_complete_and_in_order(rows):
+    """Scenarios × shots × held-out clients × metrics × steps, each once."""
+    names = ("scenario", "shots", "client", "metric", "step")
+    keys = [tuple(row[n] for n in names) for row in rows]
+    assert len(keys) == len(set(keys)) == 3 * 2 * 6 * 3 * 3
+    assert [k[0] for k in keys] == sorted((k[0] for k in keys), key=SCENARIOS["evaluation"]["scenarios"].index)
+    assert {row["metric"] for row in rows} == {"loss", "accuracy", "balanced_accuracy"}
+    assert {row["step"] for row in rows} == {0, 1, 3}
+
+
+def test_scenarios_ask_the_right_people_on_the_right_device(rows):
+    assert {row["device"] for row in chosen(rows, scenario="new_user")} == {"phone"}
+    assert {row["device"] for row in chosen(rows, scenario="new_device")} == {"watch"}
+    people = [{row["user"] for row in chosen(rows, scenario=name)} for name in SCENARIOS["evaluation"]["scenarios"]]
+    assert people[0] == people[1] == people[2]
+    assert len(people[0]) == 6
+
+
+def test_history_changes_the_start_and_not_the_episodes(rows):
+    """Before adaptation θ has met the old device; with no history steps both scenarios are the same."""
+    plain, moved = (chosen(rows, scenario=s, step=0, metric="loss") for s in ("new_device", "new_device_history"))
+    assert [r["client"] for r in plain] == [r["client"] for r in moved]
+    assert all(a["value"] != b["value"] for a, b in zip(plain, moved, strict=True))
+    none = {**SCENARIOS, "evaluation": {**SCENARIOS["evaluation"], "history_steps": 0}}
+    rows = asked(make("reptile", "fedreptile", **none))[0]
+    plain, moved = (chosen(rows, scenario=s) for s in ("new_device", "new_device_history"))
+    assert [r["value"] for r in plain] == [r["value"] for r in moved]
+
+
+def test_before_adaptation_learner_settings_do_not_matter(rows):
+    """The episodes belong to evaluation.seed alone: same θ, other learner, other run seed, same scores at step 0."""
+    other = make("reptile", "fedreptile", **{**SCENARIOS, "learner": {"inner_lr": 0.5}})
+    again = asked(other)[0]
+    for a, b in zip(chosen(rows, step=0, scenario="new_user"), chosen(again, step=0, scenario="new_user"), strict=True):
+        assert a == b
+    assert chosen(rows, step=3) != chosen(again, step=3)
+
+
+def test_adapt_settings_hold_at_test_time_only():
+    still = make("reptile", "fedreptile", **{**SCENARIOS, "evaluation": {"adapt": {"inner_lr": 1e-30}}})
+    rows = asked(still)[0]
+    assert [r["value"] for r in chosen(rows, step=0)] == [r["value"] for r in chosen(rows, step=3)]
+
+
+@pytest.mark.parametrize(("every", "due"), [(0, [10]), (4, [4, 8, 10]), (5, [5, 10]), (20, [10])])
+def test_schedule_always_ends_with_a_meta_test(every, due):
+    config = make("reptile", "fedreptile", "sine", 10, evaluation={"every": every})
+    source = Work(config.work()).source
+    test = MetaTest(config, Roster(SourceDirectory(source), config), CohortGrid(len(source)))
+    assert [r for r in range(1, 11) if test.due(r)] == due
+
+
+class Forged(CohortGrid):
+    """A grid whose client number ``who`` answers with what ``forge`` makes of its honest reply."""
+
+    def __init__(self, size, who, forge):
+        super().__init__(size)
+        self.who, self.forge = who, forge
+
+    def send_and_receive(self, messages, *, timeout=None):
+        messages = list(messages)
+        replies = sorted(super().send_and_receive(messages), key=lambda r: r.metadata.src_node_id)
+        asked_of = sorted(messages, key=lambda m: m.metadata.dst_node_id)
+        return [
+            made
+            for i, (message, reply) in enumerate(zip(asked_of, replies, strict=True))
+            for made in (self.forge(message, reply) if i == self.who else [reply])
+        ]
+
+
+def metrics(message, **values):
+    return [Message(RecordDict({METRICS: MetricRecord(values)}), reply_to=message)]
+
+
+GOOD = [0.5] * 6  # two episodes, judged after 0, 1 and 3 steps
+FORGERIES = {
+    "an error": lambda m, r: [Message(Error(0, "battery\nempty"), reply_to=m)],
+    "nothing": lambda m, r: [],
+    "twice": lambda m, r: [r, r],
+    "no metrics": lambda m, r: [Message(RecordDict({}), reply_to=m)],
+    "a second record": lambda m, r: [
+        Message(RecordDict({METRICS: MetricRecord({"loss": GOOD}), "more": ConfigRecord({})}), reply_to=m)
+    ],
+    "another name": lambda m, r: [Message(RecordDict({"other": MetricRecord({"loss": GOOD})}), reply_to=m)],
+    "one number": lambda m, r: metrics(m, loss=0.5),
+    "too short": lambda m, r: metrics(m, loss=GOOD[1:]),
+    "too many": lambda m, r: metrics(m, **{f"m{i}": GOOD for i in range(17)}),
+    "a long name": lambda m, r: metrics(m, **{"m" * 65: GOOD}),
+    "no metric": lambda m, r: metrics(m, **{"num-examples": 3.0}),
+    "NaN": lambda m, r: metrics(m, loss=[float("nan"), *GOOD[1:]]),
+    "infinity": lambda m, r: metrics(m, loss=[float("inf"), *GOOD[1:]]),
+    "more than all right": lambda m, r: metrics(m, accuracy=[1.5, *GOOD[1:]]),
+    "less than none right": lambda m, r: metrics(m, balanced_accuracy=[-0.1, *GOOD[1:]]),
+}
+TAKEN = {"twice", "a second record"}  # the first answer counts; a record nobody asked for is not read
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_an_unusable_answer_is_dropped_named_and_counted(name):
+    config = make("reptile", "fedreptile")
+    work = Work(config.work())
+    honest, none = asked(config)
+    assert none == []
+    who = sorted({row["client"] for row in honest})[0]
+    rows, dropped = asked(config, Forged(len(work.source), 0, FORGERIES[name]))
+    others = [row for row in honest if row["client"] != who]
+    assert [row for row in rows if row["client"] != who] == others
+    assert [d.client for d in dropped] == ([] if name == "a second record" else [who])
+    assert all("\n" not in d.reason for d in dropped)
+    assert any(row["client"] == who for row in rows) == (name in TAKEN)
+
+
+def test_an_answer_from_somebody_who_was_not_asked_is_refused():
+    config = make("reptile", "fedreptile")
+    size = len(Work(config.work()).source)
+
+    def stranger(message, reply):
+        other = Message(RecordDict({}), size + 50, MessageType.EVALUATE)
+        return [reply, *metrics(other, loss=GOOD)]
+
+    rows, dropped = asked(config, Forged(size, 0, stranger))
+    assert rows == asked(config)[0]
+    assert [d.client for d in dropped] == [-1]
+
+
+table = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.sampled_from([0, 5]), st.floats(0, 1)),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(drawn=table)
+def test_summary_counts_every_row_once_and_does_not_depend_on_their_order(drawn):
+    rows = [
+        {"round": r, "phase": "test", "scenario": "new_user", "client": i, "user": u, "device": "d"}
+        | {"shots": 5, "step": s, "metric": "accuracy", "value": v}
+        for i, (u, r, s, v) in enumerate(drawn)
+    ]
+    made = summarise(rows)
+    assert sum(entry["clients"] for entry in made) == len(rows)
+    for entry in made:
+        values = [row["value"] for row in rows if (row["round"], row["step"]) == (entry["round"], entry["step"])]
+        assert entry["mean"] == pytest.approx(np.mean(values))
+    backwards = summarise(rows[::-1])
+    assert [e["mean"] for e in made] == pytest.approx([e["mean"] for e in backwards])
+
+
+def test_headline_is_the_first_scenario_at_the_last_step():
+    def row(scenario, shots, step, metric, value):
+        return {"scenario": scenario, "shots": shots, "step": step, "metric": metric, "value": value}
+
+    rows = [
+        row("new_user", 1, 0, "balanced_accuracy", 0.1),
+        row("new_user", 1, 5, "loss", 9.0),
+        row("new_user", 1, 5, "balanced_accuracy", 0.6),
+        row("new_user", 1, 5, "balanced_accuracy", 0.8),
+        row("new_device", 1, 5, "balanced_accuracy", 0.0),
+    ]
+    assert headline(rows) == pytest.approx(0.7)
+    assert headline([]) is None
+    assert headline([row("new_user", 1, 5, "mse", 2.5)]) == 2.5
