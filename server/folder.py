@@ -36,6 +36,7 @@ from client.errors import RunError
 from client.trees import Params
 from server.files import finite, read_json, write_atomic, write_json
 from server.metatest import Row
+from strategies.replies import first_line
 
 SCHEMA = pa.schema(
     [
@@ -141,7 +142,7 @@ class RunFolder:
             rows: list[Row] = pq.read_table(self.path / "metrics.parquet", schema=SCHEMA).to_pylist()
             return rows
         except (OSError, pa.ArrowException) as error:
-            raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {error}") from None
+            raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {first_line(str(error))}") from None
 
     def save(self, snapshot: Snapshot, keep: int) -> None:
         """Write a checkpoint, then forget all but the last ``keep``.
@@ -209,6 +210,8 @@ class RunFolder:
             rows = self.metrics()[: state["rows"]]  # rows only ever grow
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise RunError(f"checkpoint {found[-1]} is damaged: {error}") from None
+        if len(rows) < state["rows"]:
+            raise RunError(f"checkpoint {found[-1]}: metrics.parquet holds {len(rows)} of its {state['rows']} rows")
         write_atomic(self.path / "events.jsonl", events)
         return Snapshot(state["round"], theta, outer, rows, state["dropped"])
 

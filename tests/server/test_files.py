@@ -1,0 +1,80 @@
+"""Files are whole or not there, whatever fails, and JSON has no NaN in it."""
+
+import errno
+import json
+import math
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.errors import RunError
+from server.files import finite, read_json, write_atomic, write_json
+
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(2**53), 2**53)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def same(a, b):
+    """Equal, with None where there was no finite number."""
+    if isinstance(a, dict):
+        return isinstance(b, dict) and set(a) == set(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and not math.isfinite(a):
+        return b is None
+    return a == b
+
+
+@given(value=values)
+def test_json_comes_back_as_it_went(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("json") / "value.json"
+    write_json(path, value)
+    assert same(value, read_json(path))
+
+
+@given(value=values)
+def test_finite_leaves_nothing_that_json_has_no_word_for(value):
+    json.dumps(finite(value), allow_nan=False)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "write"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "kept.json"
+    write_atomic(path, b"old")
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if step == "write":
+        monkeypatch.setattr("pathlib.Path.open", full)
+    else:
+        monkeypatch.setattr({"fsync": "os.fsync", "replace": "pathlib.Path.replace"}[step], full)
+    with pytest.raises(RunError, match=r"cannot write .*kept\.json: No space left on device"):
+        write_atomic(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RunError, match="nowhere"):
+        write_atomic(tmp_path / "nowhere" / "file", b"")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_damaged_json_is_one_line_with_its_path(tmp_path, content):
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"bad\.json cannot be read") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_json_says_so(tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        read_json(tmp_path / "none.json")

@@ -1,0 +1,176 @@
+"""Who is drawn: right phase, right device, the same for the same address, whatever the size of the population."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from client.data import Client, Task
+from client.errors import ConfigError
+from server.config import build_config
+from server.roster import LISTED, Roster
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """People who each wear every device; counts how often anybody is looked at."""
+
+    users: int
+    devices: tuple[str, ...]
+    looked: Counter
+
+    @property
+    def task(self):
+        return Task("regression", (1,), 1)
+
+    def __len__(self):
+        return self.users * len(self.devices)
+
+    def everyone(self):
+        return range(len(self))
+
+    def client(self, index):
+        self.looked["client"] += 1
+        user, device = divmod(index, len(self.devices))
+        return Client(index, user, self.devices[device], f"p{user}")
+
+    def node(self, index):
+        return index + 2
+
+
+def roster(users=50, devices=("phone", "watch"), **sections):
+    sections.setdefault("split", {"test": 0.2, "validation": 0.2})
+    return Roster(Crowd(users, devices, Counter()), build_config(sections))
+
+
+def who(made, clients):
+    return [made.directory.client(c) for c in clients]
+
+
+def test_cohorts_are_distinct_ascending_training_clients():
+    made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["watch"]})
+    for round in range(1, 20):
+        cohort = made.cohort(round, 12)
+        assert cohort == sorted(set(cohort))
+        assert len(cohort) == 12
+        assert {c.device for c in who(made, cohort)} == {"watch"}
+        assert {made.split.phase(c.user) for c in who(made, cohort)} == {"train"}
+
+
+def test_a_cohort_depends_on_seed_and_round_alone():
+    again = [roster().cohort(r, 10) for r in (5, 3, 5)]
+    assert again[0] == again[2] != again[1]
+    assert roster(run={"seed": 1}).cohort(5, 10) != again[0]
+    assert roster(learner={"name": "maml"}).cohort(5, 10) == again[0]
+
+
+def test_every_training_client_gets_its_turn():
+    """60 clients, ten a round: 300 rounds give each 50 turns, ± 7 a standard deviation; five of them are allowed."""
+    made = roster(split={"test": 0.2, "validation": 0.2})
+    turns = Counter(c for round in range(300) for c in made.cohort(round, 10))
+    assert len(turns) == 60
+    assert all(abs(n - 50) < 5 * 7 for n in turns.values())
+
+
+def test_cohort_zero_is_everybody_in_training():
+    made = roster(split={"test": 0.2, "validation": 0.0})
+    assert len(made.cohort(1, 0)) == 80
+
+
+@pytest.mark.parametrize("size", [61, 10_000])
+def test_a_cohort_larger_than_the_population_names_the_limit(size):
+    with pytest.raises(ConfigError, match=rf"strategy\.cohort = {size}: must be ≤ 60"):
+        roster().cohort(1, size)
+
+
+def test_nobody_left_to_train_on_is_said():
+    everybody = {"test": 0.0, "validation": 0.0, "test_users": [f"p{i}" for i in range(50)]}
+    with pytest.raises(ConfigError, match="leaves nobody in meta-training"):
+        roster(split=everybody).cohort(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "phase", "device"),
+    [
+        ("known_user", "train", "phone"),
+        ("new_user", "test", "phone"),
+        ("new_device", "test", "watch"),
+        ("new_device_history", "test", "watch"),
+    ],
+)
+def test_scenarios_find_their_people(scenario, phase, device):
+    made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}, evaluation={"clients": 7})
+    targets = made.targets(scenario)
+    assert targets == sorted(set(targets))
+    assert {made.split.phase(c.user) for c in who(made, targets)} == {phase}
+    assert {c.device for c in who(made, targets)} == {device}
+    assert len(targets) == 7
+
+
+def test_targets_do_not_move_with_the_run_but_with_the_seed_of_the_evaluation():
+    def targets(**sections):
+        return roster(evaluation={"clients": 5, **sections.pop("evaluation", {})}, **sections).targets("new_user")
+
+    assert targets() == targets(run={"seed": 9}, learner={"name": "maml"})
+    assert targets() != targets(evaluation={"seed": 9})
+
+
+def test_history_asks_the_same_people_as_without():
+    made = roster(split={"train_devices": ["phone"]}, evaluation={"clients": 4})
+    assert made.targets("new_device") == made.targets("new_device_history")
+
+
+def test_validation_people_are_asked_where_the_configuration_says_so():
+    made = roster(evaluation={"phase": "validation"})
+    assert {made.split.phase(c.user) for c in who(made, made.targets("new_user"))} == {"validation"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "scenario", "message"),
+    [
+        ({"split": {"test": 0.0}}, "new_user", "evaluation.scenarios = 'new_user': nobody fits: phase test"),
+        ({}, "new_device", "evaluation.scenarios = 'new_device': nobody fits: phase test, devices none"),
+        (
+            {"split": {"train_devices": ["ring"]}},
+            "new_user",
+            "split.train_devices = ['ring']: must be among phone, watch",
+        ),
+        ({"evaluation": {"devices": ["ring"]}}, "new_device", "evaluation.devices = ['ring']: must be among phone"),
+        ({"split": {"test_users": ["p1", "x"]}}, "new_user", "split.test_users = ['x']: no such people; there are p0"),
+        (
+            {"split": {"test_users": ["p1"], "validation_users": ["p1", "p2"]}},
+            "new_user",
+            "split.test_users = ['p1']: 1 are validation users too",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line_with_key_and_value(sections, scenario, message):
+    with pytest.raises(ConfigError) as caught:
+        roster(**sections).targets(scenario)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_named_people_are_exactly_the_meta_test():
+    made = roster(split={"test_users": ["p7", "p30"]})
+    assert [c.user for c in who(made, made.targets("new_user"))] == [7, 7, 30, 30]
+
+
+def test_a_million_people_are_drawn_from_without_looking_at_them():
+    made = roster(users=1_000_000)
+    assert len(made.directory) > LISTED
+    cohort, targets = made.cohort(1, 100), made.targets("new_user")
+    assert len(set(cohort)) == 100
+    assert {made.split.phase(c.user) for c in who(made, cohort)} == {"train"}
+    assert {made.split.phase(c.user) for c in who(made, targets)} == {"test"}
+    assert cohort == roster(users=1_000_000).cohort(1, 100)
+    assert made.directory.looked["client"] < 2000
+
+
+def test_a_large_population_needs_a_size_and_takes_no_names():
+    with pytest.raises(ConfigError, match=r"strategy\.cohort = 0: must be given for 200000 clients"):
+        roster(users=100_000).cohort(1, 0)
+    with pytest.raises(ConfigError, match="people can be named in populations up to"):
+        roster(users=100_000, split={"test_users": ["p1"]}).cohort(1, 5)
+    with pytest.raises(ConfigError, match=r"evaluation\.clients = 50: more than the clients that fit"):
+        roster(users=100_000, split={"test": 0.0001}, evaluation={"clients": 50}).targets("new_user")
