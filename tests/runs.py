@@ -71,7 +71,8 @@ def make(
         "checkpoint": {"every": 1, "keep": 1000},
     }
     for name, section in sections.items():
-        table[name] = {**table.get(name, {}), **section}
+        held = table.get(name, {})
+        table[name] = section if "name" in section and section["name"] != held.get("name") else {**held, **section}
     return build_config(table)
 
 

@@ -28,9 +28,9 @@ THING = Task("classification", (6, 8), 3, ("a", "b", "c"))
 Answer = RecordDict | Error | None
 
 
-def answer(index: Any, task: Task = THING, **changes: Any) -> RecordDict:
+def answer(index: Any, about: Task = THING, **changes: Any) -> RecordDict:
     """What an honest node says; ``None`` leaves a key out."""
-    said = {"partition-id": index, "user": index, "device": "watch", "label": f"p{index}", TASK: write_task(task)}
+    said = {"partition-id": index, "user": index, "device": "watch", "label": f"p{index}", TASK: write_task(about)}
     return RecordDict({CONFIG: ConfigRecord({k: v for k, v in (said | changes).items() if v is not None})})
 
 
@@ -171,7 +171,7 @@ def test_a_lie_is_refused_and_named(name: str) -> None:
 def test_a_partition_id_that_two_claim_belongs_to_neither() -> None:
     found = shake({2: answer(0), 3: answer(1), 4: answer(1)})
     assert list(found.everyone()) == [0]
-    assert found.refused == {node: "partition id 1 is claimed by 2 nodes" for node in (3, 4)}
+    assert found.refused == dict.fromkeys((3, 4), "partition id 1 is claimed by 2 nodes")
 
 
 def test_too_many_lies_are_an_error_that_says_which() -> None:

@@ -15,7 +15,7 @@ from server.config import EngineSettings
 from server.folder import RunFolder
 from sim import experiment
 from sim.engines.flower import MOST_CLIENTS, simulate
-from tests.runs import distance, make, read
+from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
 
@@ -30,7 +30,7 @@ def test_a_run_with_failing_clients_is_the_cohort_engines(tmp_path) -> None:
     """Two rounds; clients without usable samples are dropped, named and counted alike."""
     results = {}
     for engine in ("cohort", "flower"):
-        source = {"name": "tests.runs:Faulty"}
+        source = {"name": "tests.runs:Faulty", "clients": CLIENTS}
         config = make("maml", "fedmaml", "sine", 2, source=source, engine={"name": engine}, **EVERYBODY)
         results[engine] = read(tmp_path / engine, experiment.run(config, tmp_path / engine))
     ours, theirs = results["cohort"], results["flower"]

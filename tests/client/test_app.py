@@ -1,0 +1,153 @@
+"""The ClientApp: what one device answers, which is what its entry of a stack would be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+
+from client.app import app
+from client.data import Client
+from client.device import Device
+from client.errors import ConfigError, DataError
+from client.registry import LEARNERS
+from client.trees import pick, sub
+from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode, read_task
+from client.work import Trial, Work, to_json
+from sim.engines.cohort import CohortGrid
+from tests.runs import distance, make
+
+NODE = 77
+
+
+def ask(config: Any, kind: str, node: dict[str, Any], round: int = 2, **extra: str) -> RecordDict:
+    """What a device with this configuration answers."""
+    CohortGrid(1)  # gives this process the identity that messages need
+    spec = config.work()
+    record = ConfigRecord({ROUND: round, WORK: to_json(spec), **extra})
+    content = RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: record})
+    context = Context(run_id=1, node_id=NODE, node_config=node, state=RecordDict(), run_config={})
+    answer: Message = app(Message(content, NODE, kind), context)
+    assert answer.metadata.src_node_id == NODE
+    return answer.content
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_an_update_is_that_of_the_stack(learner: str) -> None:
+    config = make(learner, "fedmaml")
+    work = Work(config.work())
+    report = work.train(work.init(), 2, [1, 3, 4]).report
+    assert report is not None
+    found = ask(config, MessageType.TRAIN, {"partition-id": 3})
+    theta = work.init()
+    update, expected = decode(found.array_records[ARRAYS]), pick(report.update, 1)
+    assert list(update) == list(theta)
+    assert distance(sub(theta, update), sub(theta, expected)) <= 1e-6
+    numbers = found.metric_records[METRICS]
+    assert numbers[EXAMPLES] == report.weight[1]
+    assert numbers["loss"] == pytest.approx(float(report.metrics["loss"][1]), rel=1e-5)
+
+
+def test_weights_where_they_are_asked_for() -> None:
+    config = make("fedavg", "fedavg")
+    theta = Work(config.work()).init()
+    update = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}).array_records[ARRAYS])
+    weights = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}, **{REPLY: "weights"}).array_records[ARRAYS])
+    assert all(torch.equal(weights[name], theta[name] - update[name]) for name in theta)
+
+
+def test_scores_are_those_of_the_stack() -> None:
+    config = make("maml", "fedmaml")
+    trial = Trial(plan=config.episodes, steps=(0, 1, 3), episodes=2)
+    work = Work(config.work())
+    expected = work.evaluate(work.init(), 0, [0, 5], trial)
+    found = ask(config, MessageType.EVALUATE, {"partition-id": 5}, **{TRIAL: to_json(trial)}).metric_records[METRICS]
+    assert found[EXAMPLES] == 2
+    for name, values in expected.metrics.items():
+        np.testing.assert_allclose(found[name], values[1].flatten(), rtol=1e-5, atol=1e-6)
+
+
+def test_who_is_there() -> None:
+    config = make("maml", "fedmaml")
+    found = ask(config, MessageType.QUERY, {"partition-id": 4}).config_records[CONFIG]
+    expected = Work(config.work()).source.client(4)
+    assert (found["partition-id"], found["user"], found["device"]) == (4, expected.user, "watch")
+    assert found["label"] == expected.label
+    assert read_task(found) == Work(config.work()).source.task
+
+
+def test_a_device_without_a_partition_id_says_so() -> None:
+    with pytest.raises(ConfigError, match="partition-id = None"):
+        ask(make("maml", "fedmaml"), MessageType.QUERY, {})
+    with pytest.raises(ConfigError, match="partition-id = '3'"):
+        ask(make("maml", "fedmaml"), MessageType.QUERY, {"partition-id": "3"})
+
+
+def test_a_client_that_cannot_train_says_why() -> None:
+    config = make("maml", "fedmaml", "sine", source={"name": "tests.runs:Faulty"})
+    with pytest.raises(RuntimeError, match="round 2, client 1, episode: client 1 has no samples"):
+        ask(config, MessageType.TRAIN, {"partition-id": 1})
+    with pytest.raises(RuntimeError, match="round 2, client 1, evaluate: client 1 has no samples"):
+        ask(config, MessageType.EVALUATE, {"partition-id": 1}, **{TRIAL: to_json(Trial())})
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Any]:
+    """Two people's samples in a file; the settings of the source."""
+    draw = np.random.default_rng(1)
+    lines = ["a,b,y,user"]
+    lines += [f"{draw.normal():.4f},{draw.normal():.4f},{'uv'[n % 2]},{n // 12}" for n in range(24)]
+    (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    return {"name": "own", "path": str(tmp_path / "mine.csv")}
+
+
+def test_a_device_serves_its_own_data_under_its_partition_id(own: dict[str, Any]) -> None:
+    """Whatever source the instruction names; draws are addressed by the partition id."""
+    config = make(
+        "maml",
+        "fedmaml",
+        model={"name": "mlp", "hidden": [4]},
+        transform={"name": "none"},
+        episodes={"split": "samples"},
+    )
+    node = {"partition-id": 41, "source": json.dumps(own), "client": 1, "user": 9, "device": "ring", "label": "anna"}
+    who = ask(make("maml", "fedmaml", "sine"), MessageType.QUERY, node).config_records[CONFIG]
+    assert [who[key] for key in ("partition-id", "user", "device", "label")] == [41, 9, "ring", "anna"]
+    task = read_task(who)
+    assert (task.kind, task.features, task.labels) == ("classification", (2,), ("u", "v"))
+    spec = config.work()
+    work = Work(
+        type(spec)(**{**vars(spec), "source": {"name": "client.device:Device", "inner": own, "index": 41, "which": 1}})
+    )
+    report = work.train(work.init(), 2, [41]).report
+    CohortGrid(1)
+    record = ConfigRecord({ROUND: 2, WORK: to_json(spec)})
+    content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
+    context = Context(run_id=1, node_id=NODE, node_config=node, state=RecordDict(), run_config={})
+    found = decode(app(Message(content, NODE, MessageType.TRAIN), context).content.array_records[ARRAYS])
+    assert report is not None
+    assert all(torch.equal(found[name], p[0]) for name, p in report.update.items())
+
+
+def test_a_malformed_own_source_is_named(own: dict[str, Any]) -> None:
+    config = make("maml", "fedmaml")
+    with pytest.raises(ConfigError, match="source = 'own'"):
+        ask(config, MessageType.QUERY, {"partition-id": 0, "source": "own"})
+    with pytest.raises(ConfigError, match=r"source\.name = 'mine'"):
+        ask(config, MessageType.QUERY, {"partition-id": 0, "source": '{"name": "mine"}'})
+
+
+def test_a_device_is_one_client(own: dict[str, Any]) -> None:
+    device = Device(own, index=7, which=1)
+    assert device.client(7) == Client(7, 7, device.client(7).device, "7")
+    assert list(device.clients_of(7)) == [7]
+    assert (len(device), device.users, device.devices) == (8, 8, (device.client(7).device,))
+    assert len(device.samples(7)) == 12
+    for ask_for in (device.client, device.samples):
+        with pytest.raises(DataError, match="this device is client 7, not 0"):
+            ask_for(0)
