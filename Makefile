@@ -30,7 +30,6 @@ help:
 
 run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
-	@find runs -name report.html -newer $(STAMP) -exec ls -t {} + 2>/dev/null | head -n 1 | sed 's/^/report: /'
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
