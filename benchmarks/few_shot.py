@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import finished, last_rows
+from shared import finished, last_rows
 
 from client.rng import generator
 from client.work import Trial, Work

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from runs import finished, last_rows
+from shared import finished, last_rows
 
 from client.registry import SOURCES
 from sim.suite import plan
