@@ -125,4 +125,4 @@ def watch(name: str, console: Console) -> Watch:
 
 
 def _score(value: float | None) -> str:
-    return "" if value is None else f"meta-test {value:.3f}"
+    return "" if value is None else f"meta-test {value:.4g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from server.config import SCENARIOS
 from server.run import last_scores
 from server.statistics import HIGHER_IS_BETTER
 
+NUMBERS = ("mean", "low", "high", "worst_decile")
 #: The metric a comparison is read for: the first of these that was measured.
 HEADLINES = ("balanced_accuracy", "accuracy", "mse")
 SCENARIO_TITLES = {
@@ -26,8 +28,8 @@ Score = Mapping[str, Any]
 
 def headline_metric(scores: Iterable[Score]) -> str:
     """The metric a comparison is read for."""
-    measured = {str(score["metric"]) for score in scores}
-    return next((name for name in HEADLINES if name in measured), min(measured, default=""))
+    names = {str(score["metric"]) for score in scores}
+    return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
 def columns(scores: Iterable[Score]) -> list[tuple[str, int, int]]:
@@ -79,7 +81,7 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
         summaries: method → summary, as in summary.json.
         width: of the screen in characters; on a narrow one an interval goes under its mean.
     """
-    finals = {name: last_scores(summary) for name, summary in summaries.items()}
+    finals = {name: measured(last_scores(summary)) for name, summary in summaries.items()}
     everything = [score for scores in finals.values() for score in scores]
     metric, shown, between = headline_metric(everything), columns(everything), " " if width >= 100 else "\n"
     steps = sorted({step for _, _, step in shown if step})
@@ -101,4 +103,17 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
 
 def interval(score: Score | None, between: str = " ") -> str:
     """Mean and interval, as in 0.812 [0.790, 0.834]; a dash for nothing."""
-    return f"{score['mean']:.3f}{between}[{score['low']:.3f}, {score['high']:.3f}]" if score else "–"
+    if score is None:
+        return "–"
+    mean, low, high = (number(score[key], score["metric"]) for key in ("mean", "low", "high"))
+    return f"{mean}{between}[{low}, {high}]"
+
+
+def number(value: float, metric: str, sign: str = "") -> str:
+    """A share with three decimals, anything else with four digits; ``sign`` "+" shows the sign of differences."""
+    return f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}"
+
+
+def measured(scores: Iterable[Score]) -> list[Score]:
+    """The scores that are numbers; a mean that overflowed is null in summary.json."""
+    return [s for s in scores if all(isinstance(s[k], (int, float)) and isfinite(s[k]) for k in NUMBERS)]

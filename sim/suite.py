@@ -134,10 +134,10 @@ def jobs(asked: Plan, path: Path) -> list[Job]:
     Raises:
         RunError: the folder holds a run or a suite already, or cannot be made.
     """
+    if (path / "suite.json").exists() or (path / "config.json").exists():
+        raise RunError(f"{path} holds a run already; choose another folder, or resume it")
     if not asked.suite:
         return [Job(name, config, path) for name, config in asked.configs.items()]
-    if (path / "suite.json").exists() or (path / "config.json").exists():
-        raise RunError(f"{path} holds runs already; choose another folder, or resume it")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,7 +156,9 @@ def held(path: Path) -> list[Job]:
     if (path / "suite.json").exists():
         saved = read_json(path / "suite.json")
         try:
-            named = [(name, saved["methods"][name]) for name in saved["order"] if NAME.fullmatch(name)]
+            named = [(name, saved["methods"][name]) for name in saved["order"]]
+            if not all(NAME.fullmatch(name) for name, _ in named):
+                raise KeyError
         except (KeyError, TypeError):
             raise RunError(f"{path / 'suite.json'} is not a suite's list of methods") from None
         return [Job(name, build_config(table), path / name) for name, table in named]

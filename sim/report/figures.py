@@ -97,7 +97,7 @@ def curve(line: Line, points: Sequence[tuple[float, Any]], crowd: int) -> Iterat
         "x": x,
         "y": mean,
         "customdata": [list(pair) for pair in zip(low, high, strict=True)],
-        "hovertemplate": "%{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra>" + name + "</extra>",
+        "hovertemplate": "%{y:.4~g} [%{customdata[0]:.4~g}, %{customdata[1]:.4~g}]<extra>" + name + "</extra>",
         "line": {"color": colour(place), "dash": dash(place), "width": 2},
         "marker": {"color": colour(place), "symbol": mark(place), "size": 7},
     }
@@ -171,7 +171,7 @@ def _clients(line: Line, step: int, place: float, metric: str, filled: bool) -> 
         "x": values,
         "y": y,
         "customdata": [html.escape(f"user {row['user']}, {row['device']}") for row in rows],
-        "hovertemplate": f"%{{customdata}}: %{{x:.3f}}<extra>{html.escape(line.label)}, step {step}</extra>",
+        "hovertemplate": f"%{{customdata}}: %{{x:.4~g}}<extra>{html.escape(line.label)}, step {step}</extra>",
         "marker": {
             "color": ["#000000" if i in worst else shade for i in range(len(values))],
             "symbol": [
@@ -203,7 +203,7 @@ def _whisker(line: Line, d: Difference, place: int) -> Figure:
     shade = colour(line.colour)
     whisker = {"array": [d.high - d.mean], "arrayminus": [d.mean - d.low], "color": shade, "thickness": 2, "width": 5}
     fill = shade if d.clear else "#ffffff"
-    numbers = f"%{{x:+.3f}} [{d.low:+.3f}, {d.high:+.3f}], {d.clients} clients, better on {d.wins:.0%}"
+    numbers = f"%{{x:+.3~g}} [{d.low:+.3g}, {d.high:+.3g}], {d.clients} clients, better on {d.wins:.0%}"
     return {
         "type": "scatter",
         "mode": "markers",
@@ -230,7 +230,7 @@ def name_axis(names: Sequence[str]) -> dict[str, Any]:
 
 def training_loss(runs: Sequence[RunData]) -> Figure | None:
     """What the clients report while training, smoothed; None if nobody logged a loss."""
-    return _by_round(runs, "loss", "loss of the cohort", "%{y:.3f}")
+    return _by_round(runs, "loss", "loss of the cohort", "%{y:.4~g}")
 
 
 def round_time(runs: Sequence[RunData]) -> Figure | None:

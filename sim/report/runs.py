@@ -15,7 +15,7 @@ from server.files import read_json
 from server.folder import RunFolder
 from server.metatest import Row, summarise
 from server.run import last_scores
-from sim.scores import Score, find, headline_metric, scenario_title, scenarios, shots_name
+from sim.scores import Score, find, headline_metric, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")
@@ -43,14 +43,14 @@ class RunData:
     environment: dict[str, Any]
     events: list[dict[str, Any]]
     rows: list[Row]
-    scores: list[dict[str, Any]]
+    scores: list[Score]
     finished: bool
     parameters: int
 
     @property
-    def final(self) -> list[dict[str, Any]]:
+    def final(self) -> list[Score]:
         """Scores of the last meta-test."""
-        return last_scores({"scores": self.scores})
+        return list(last_scores({"scores": self.scores}))
 
     @property
     def rounds(self) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def read_run(path: Path) -> RunData:
     environment = read_json(path / "environment.json") if (path / "environment.json").exists() else {}
     events = folder.events() if (path / "events.jsonl").exists() else []
     try:
-        scores = list(summary["scores"]) if summary else summarise(rows)
+        scores = measured(summary["scores"] if summary else summarise(rows))
         parameters = int(summary["parameters"]) if summary else 0
         label = str(config["run"]["name"])
         if not isinstance(config["evaluation"], dict) or not isinstance(environment, dict):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from sim.report.figures import colour
-from sim.report.paired import difference
+from sim.report.paired import Difference, difference
 from sim.report.runs import Panel, RunData
-from sim.scores import Score, best, columns, find, scenario_title, scenarios
+from sim.scores import NUMBERS, Score, best, columns, find, number, scenario_title, scenarios
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -66,9 +66,9 @@ def _title(title: str, step: int) -> str:
 def _score(score: Score | None, bold: bool) -> str:
     if score is None:
         return '<td class="number">–</td>'
-    mean = f"<b>{score['mean']:.3f}</b>" if bold else f"{score['mean']:.3f}"
-    spread = f"<span>[{score['low']:.3f}, {score['high']:.3f}]</span>"
-    return f'<td class="number">{mean} {spread}<small>worst tenth {score["worst_decile"]:.3f}</small></td>'
+    mean, low, high, worst = (number(score[key], score["metric"]) for key in NUMBERS)
+    mean = f"<b>{mean}</b>" if bold else mean
+    return f'<td class="number">{mean} <span>[{low}, {high}]</span><small>worst tenth {worst}</small></td>'
 
 
 def _clients(row: Sequence[Score | None]) -> str:
@@ -84,7 +84,7 @@ def paired(panel: Panel, metric: str) -> str:
         for b in panel.lines:
             d = None if a is b else difference(a, b, metric)
             any_pair |= d is not None
-            cells.append(_difference(d))
+            cells.append(_difference(d, metric))
         rows.append(cells)
     if not any_pair:
         return ""
@@ -92,11 +92,12 @@ def paired(panel: Panel, metric: str) -> str:
     return f"<h4>{escape(panel.title)}</h4>" + table(head, rows, "paired")
 
 
-def _difference(d: Any) -> str:
+def _difference(d: Difference | None, metric: str) -> str:
     if d is None:
         return '<td class="number muted">·</td>'
     shade = ' class="number clear"' if d.clear else ' class="number"'
-    return f"<td{shade}>{d.mean:+.3f}<small>{d.low:+.3f} – {d.high:+.3f}</small></td>"
+    mean, low, high = (number(value, metric, "+") for value in (d.mean, d.low, d.high))
+    return f"<td{shade}>{mean}<small>[{low}, {high}]</small></td>"
 
 
 def dropped(runs: Sequence[RunData]) -> str:

@@ -1,0 +1,194 @@
+"""Suites: each method is the base with its change, one that fails does not stop the others, finished ones rest."""
+
+import json
+
+import pytest
+
+from client.errors import ConfigError, RunError
+from sim.progress import Quiet
+from sim.suite import held, jobs, perform, plan
+
+BASE = """
+[run]
+name = "trio"
+seed = 4
+rounds = 2
+[source]
+name = "sine"
+clients = 10
+[transform]
+name = "none"
+[model]
+name = "sine"
+hidden = [4]
+[learner]
+name = "reptile"
+inner_lr = 0.02
+[episodes]
+split = "samples"
+[strategy]
+name = "fedreptile"
+cohort = 3
+[evaluation]
+split = "samples"
+steps = [0, 2]
+"""
+METHODS = """
+[methods.plain]
+[methods.faster]
+learner = { inner_lr = 0.2 }
+[methods.maml]
+learner = { name = "maml" }
+strategy = { name = "fedmaml", cohort = 3 }
+"""
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text=BASE + METHODS):
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def done(todo):
+    return list(perform(todo, lambda name: Quiet()))
+
+
+def test_a_method_is_the_base_with_its_change_laid_over(toml):
+    made = plan(toml())
+    assert (made.name, made.seed, made.suite, list(made.configs)) == ("trio", 4, True, ["plain", "faster", "maml"])
+    plain, faster, maml = made.configs.values()
+    assert [c.run.name for c in made.configs.values()] == ["plain", "faster", "maml"]
+    assert (plain.learner["inner_lr"], faster.learner["inner_lr"]) == (0.02, 0.2)
+    assert dict(maml.learner) == {"name": "maml"}  # another learner starts from its own defaults
+    assert all(c.run.seed == 4 and c.source == plain.source for c in made.configs.values())
+
+
+def test_without_methods_there_is_one_run(toml):
+    made = plan(toml(BASE))
+    assert (made.suite, list(made.configs)) == (False, ["trio"])
+
+
+def test_what_is_set_wins_over_methods_and_can_be_for_one(toml):
+    sets = ["learner.inner_lr=0.5", "run.rounds=7", "methods.maml.run.rounds=9"]
+    made = plan(toml(), sets, {"run": {"seed": 8}})
+    assert [c.run.rounds for c in made.configs.values()] == [7, 7, 9]
+    assert [c.learner["inner_lr"] for c in made.configs.values()] == [0.5, 0.5, 0.5]
+    assert made.seed == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "message"),
+    [
+        (BASE + "[methods.fast]\nlearner = { inner_rl = 1 }", [], "methods.fast.learner.inner_rl = 1: unknown key"),
+        (BASE + "[methods.'../up']", [], "methods = '../up': a method's name is a folder's"),
+        (BASE + "[methods.'']", [], "methods = '': a method's name is a folder's"),
+        (BASE + METHODS, ["methods.mamel.run.rounds=1"], "--set = 'methods.mamel': no such method (there are: plain"),
+        (BASE + METHODS, ["methods=1"], "--set = 'methods': expected methods.NAME.section.key=value"),
+        (BASE, ["run.rounds=-1"], "run.rounds = -1: must be ≥ 0"),
+    ],
+)
+def test_mistakes_say_where(toml, text, sets, message):
+    with pytest.raises(ConfigError) as caught:
+        plan(toml(text), sets)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_suite_runs_every_method_in_its_own_folder(toml, tmp_path):
+    outcomes = done(jobs(plan(toml()), tmp_path / "out"))
+    assert [o.code for o in outcomes] == [0, 0, 0]
+    for outcome in outcomes:
+        assert json.loads((outcome.job.path / "summary.json").read_text()) == outcome.summary
+    thetas = {o.summary["theta"] for o in outcomes}
+    assert len(thetas) == 3
+    (alone,) = done(jobs(plan(toml(BASE), ["run.name=plain"]), tmp_path / "alone"))
+    assert alone.summary == outcomes[0].summary  # a method is what it would be alone
+
+
+def test_finished_runs_are_not_done_again_and_the_rest_are(toml, tmp_path):
+    first = done(jobs(plan(toml()), tmp_path / "out"))
+    stamps = [(o.job.path / "summary.json").stat().st_mtime_ns for o in first]
+    (first[1].job.path / "summary.json").unlink()  # as if killed while writing it
+    for part in sorted(first[2].job.path.rglob("*"), reverse=True):  # and before the last had begun
+        part.rmdir() if part.is_dir() else part.unlink()
+    again = done(held(tmp_path / "out"))
+    assert [o.summary for o in again] == [o.summary for o in first]
+    after = [(o.job.path / "summary.json").stat().st_mtime_ns for o in again]
+    assert after[0] == stamps[0]
+    assert after[1] > stamps[1]
+    assert after[2] > stamps[2]
+
+
+def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):
+    text = BASE + METHODS + "[methods.crowd]\nstrategy = { cohort = 1000 }\n[methods.last]\n"
+    todo = jobs(plan(toml(text)), tmp_path / "out")
+    monkeypatch.setattr("sim.suite.run", _breaking(todo[0].config))
+    outcomes = {o.job.name: o for o in done(todo)}
+    assert {name: o.code for name, o in outcomes.items()} == {"plain": 1, "faster": 0, "maml": 0, "crowd": 2, "last": 0}
+    assert outcomes["crowd"].error == "strategy.cohort = 1000: must be ≤ 7, the clients in meta-training"
+    assert outcomes["plain"].error.startswith("unexpected ZeroDivisionError: two lines (traceback in ")
+    assert "raise ZeroDivisionError" in (tmp_path / "out" / "plain" / "crash.log").read_text()
+
+
+def _breaking(chosen):
+    from sim.experiment import run
+
+    def broken(config, path, progress):
+        if config is chosen:
+            path.mkdir()
+            raise ZeroDivisionError("two\nlines")
+        return run(config, path, progress)
+
+    return broken
+
+
+def test_a_folder_with_runs_is_not_run_into(toml, tmp_path):
+    jobs(plan(toml()), tmp_path / "out")
+    with pytest.raises(RunError, match="holds a run already"):
+        jobs(plan(toml()), tmp_path / "out")
+    done(jobs(plan(toml(BASE)), tmp_path / "single"))
+    for text in (BASE, BASE + METHODS):
+        with pytest.raises(RunError, match="holds a run already"):
+            jobs(plan(toml(text)), tmp_path / "single")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("suite.json", "{}", "is not a suite's list of methods"),
+        ("suite.json", '{"order": ["a"], "methods": {}}', "is not a suite's list of methods"),
+        ("suite.json", "[", "cannot be read"),
+        ("config.json", "{}", "is not a run's configuration"),
+        ("other.txt", "", "holds no run: neither config.json nor suite.json"),
+    ],
+)
+def test_damaged_folders_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RunError, match=message):
+        held(tmp_path)
+
+
+def test_missing_folders_and_files_are_named(tmp_path):
+    with pytest.raises(RunError, match="nowhere does not exist"):
+        held(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file is not a folder"):
+        held(tmp_path / "file")
+
+
+def test_a_suite_never_leaves_its_folder(tmp_path):
+    table = {"name": "x", "order": ["../evil"], "methods": {"../evil": {}}}
+    (tmp_path / "suite.json").write_text(json.dumps(table))
+    with pytest.raises(RunError, match="is not a suite's list of methods"):
+        held(tmp_path)
+
+
+def test_a_damaged_summary_is_not_taken_for_a_finished_run(toml, tmp_path):
+    (outcome,) = done(jobs(plan(toml(BASE)), tmp_path / "out"))
+    (outcome.job.path / "summary.json").write_text("{}")
+    (again,) = done(held(tmp_path / "out"))
+    assert (again.code, again.summary) == (2, None)
+    assert "summary.json is not a run's summary" in again.error
