@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import IO, Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -32,6 +32,17 @@ class Speed:
         if seconds <= 0:
             return ""
         return f"{len(self._last) / seconds:.1f} rounds/s, {sum(c for c, _ in self._last) / seconds:.0f} clients/s"
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines can go."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> object:
+        """Pass it on."""
 
 
 class Watch(Progress, Protocol):
@@ -92,7 +103,7 @@ class Lines:
         stream: where lines go; None: standard error.
     """
 
-    def __init__(self, name: str, stream: IO[str] | None = None) -> None:
+    def __init__(self, name: str, stream: Stream | None = None) -> None:
         self._name, self._stream, self._speed, self._score = name, stream or sys.stderr, Speed(), ""
 
     def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:

@@ -124,8 +124,8 @@ def read_run(path: Path) -> RunData:
     environment = read_json(path / "environment.json") if (path / "environment.json").exists() else {}
     events = folder.events() if (path / "events.jsonl").exists() else []
     try:
-        scores = measured(summary["scores"] if summary else summarise(rows))
-        parameters = int(summary["parameters"]) if summary else 0
+        scores = measured(summary["scores"] if summary is not None else summarise(rows))
+        parameters = int(summary["parameters"]) if summary is not None else 0
         label = str(config["run"]["name"])
         if not isinstance(config["evaluation"], dict) or not isinstance(environment, dict):
             raise TypeError
@@ -160,7 +160,7 @@ def panels(runs: Sequence[RunData]) -> list[Panel]:
     if len(runs) == 1:
         return [
             Panel(
-                scenario,
+                scenario_title(scenario),
                 [Line(shots_name(k), i, runs[0], scenario, k) for i, k in enumerate(_all_shots(scores, scenario))],
             )
             for scenario in scenarios(scores)

@@ -1,0 +1,82 @@
+"""Progress: a bar on a terminal, a few lines off it, nothing where it is to be quiet."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sim.progress import Bar, Lines, Quiet, Speed, watch
+
+
+def lines(rounds, score=None, clients=5, seconds=0.01):
+    stream = io.StringIO()
+    shown = Lines("fedavg", stream)
+    for round in range(1, rounds + 1):
+        shown.round(round, rounds, clients, seconds)
+        if score is not None:
+            shown.score(round, score)
+    shown.close()
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 9, 10, 11, 99, 100, 101, 1000, 1009])
+def test_lines_come_at_most_every_tenth_and_the_last_always(rounds):
+    shown = [int(line.split("round ")[1].split("/")[0]) for line in lines(rounds)]
+    assert shown[-1] == rounds
+    assert len(shown) <= min(rounds, 11)
+    assert shown == sorted(set(shown))
+
+
+def test_a_line_says_speed_and_the_last_score():
+    assert lines(1)[0] == "fedavg: round 1/1, 100.0 rounds/s, 500 clients/s"
+    assert lines(20, score=0.81234)[-1] == "fedavg: round 20/20, 100.0 rounds/s, 500 clients/s, meta-test 0.8123"
+
+
+def test_speed_is_that_of_the_last_rounds():
+    speed = Speed()
+    assert str(speed) == ""
+    for seconds in [10.0] * 50 + [0.5] * 20:
+        speed.add(4, seconds)
+    assert str(speed) == "2.0 rounds/s, 8 clients/s"
+
+
+def test_no_time_at_all_is_no_speed():
+    assert lines(1, seconds=0.0) == ["fedavg: round 1/1"]
+
+
+def terminal(width=80):
+    stream = io.StringIO()
+    return stream, Console(file=stream, force_terminal=True, width=width, color_system=None)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
+    stream, console = terminal(width)
+    shown = Bar("fedavg", console)
+    shown.round(7, 40, 10, 0.1)  # resumed: the first six were done before
+    shown.score(7, 0.75)
+    shown.round(8, 40, 10, 0.1)
+    shown.close()
+    last = stream.getvalue().replace("\r", "\n").split("\n")
+    text = next(line for line in reversed(last) if "fedavg" in line)
+    assert len(text.replace("\x1b[2K", "")) <= width
+    assert "10.0 rounds/s" in text
+    if width >= 80:
+        assert "8/40" in text
+        assert "meta-test 0.75" in text
+
+
+def test_a_name_that_looks_like_markup_is_only_a_name():
+    stream, console = terminal()
+    shown = Bar("[red]a[/]", console)
+    shown.round(1, 1, 1, 0.1)
+    shown.close()
+    assert "[red]a[/]" in stream.getvalue()
+
+
+def test_the_console_decides():
+    assert isinstance(watch("a", Console(quiet=True)), Quiet)
+    assert isinstance(watch("a", Console(file=io.StringIO())), Lines)
+    shown = watch("a", terminal()[1])
+    shown.close()
+    assert isinstance(shown, Bar)
