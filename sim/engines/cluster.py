@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import FrameType
 from typing import Any
 
 from client.errors import EngineError
@@ -40,16 +43,45 @@ def start_ray(cores: int, address: str = "") -> bool:
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
     }
     try:
-        if address:
-            host = _knock(address)
-            with _loopback() if host in ("localhost", LOOPBACK) else nullcontext():
-                ray.init(address=address, **shared)
-        else:
-            with _loopback():
-                ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address=LOOPBACK, **shared)
+        with interrupt_sets(threading.Event()):
+            if address:
+                host = _knock(address)
+                with _loopback() if host in ("localhost", LOOPBACK) else nullcontext():
+                    ray.init(address=address, **shared)
+            else:
+                with _loopback():
+                    ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address=LOOPBACK, **shared)
+    except KeyboardInterrupt:
+        ray.shutdown()
+        raise
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise EngineError(f"no Ray cluster at {address or 'this machine'}: {first(str(error))}") from None
     return True
+
+
+@contextmanager
+def interrupt_sets(stopped: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets ``stopped`` and is raised when the block has ended in good order; a second one is raised at once.
+
+    Raised while Ray starts, it would crash the process at its end; raised while Flower's runtime works, it would leave
+    threads waiting for ever for a Ray that is gone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if stopped.is_set():
+        raise KeyboardInterrupt
 
 
 def _knock(address: str) -> str:

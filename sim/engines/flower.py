@@ -25,7 +25,7 @@ from client.work import Work
 from server.app import execute
 from server.config import Config, EngineSettings
 from server.run import Progress
-from sim.engines.cluster import start_ray
+from sim.engines.cluster import interrupt_sets, start_ray
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
@@ -80,7 +80,7 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: En
 
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     try:
-        with _quiet():
+        with _quiet(), interrupt_sets(stopped):
             run_simulation(server, client_app, clients, backend_config=_backend(engine))
     except RuntimeError as error:
         if not failures and not results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 
 import pytest
@@ -12,7 +13,9 @@ from flwr.serverapp import Grid
 
 from client.errors import ConfigError, EngineError, RunError
 from server.config import EngineSettings
+from server.directory import handshake
 from server.folder import RunFolder
+from server.grid import Prompt
 from sim import experiment
 from sim.engines.flower import MOST_CLIENTS, simulate
 from tests.runs import CLIENTS, distance, make, read
@@ -57,6 +60,26 @@ def test_what_fails_on_the_server_is_raised_here() -> None:
         simulate(job, 1, EngineSettings(name="flower"))
     assert not ray.is_initialized()
     assert {k: v for k, v in os.environ.items() if before.get(k) != v} == {}
+
+
+@pytest.mark.ray
+def test_an_interrupt_ends_everything_in_good_order() -> None:
+    """Ctrl-C while replies are awaited: the server stops waiting, Flower and Ray end, and only then it is raised."""
+    seen: list[BaseException] = []
+
+    def job(grid: Grid, stopped: threading.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            handshake(Prompt(grid, stopped), "{}", 2, 600.0)
+        except EngineError as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(job, 1, EngineSettings(name="flower"))
+    assert "the engine stopped" in str(seen[0])
+    assert not ray.is_initialized()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_refusals(tmp_path) -> None:
