@@ -1,0 +1,97 @@
+"""Hostile clients of the cohort engine: what is poisoned in a stack is dropped from it, named and counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from client.errors import EngineError
+from server.folder import RunFolder
+from server.run import Run
+from sim.engines.cohort import CohortGrid, SourceDirectory
+from sim.engines.workers import Local
+from sim.sources.sine import Sine
+from tests.runs import STRATEGIES, make, read
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    name: {**section, "cohort": 0} for name, section in STRATEGIES.items() if name != "fedreptile"
+}
+
+
+class Poisoner(Local):
+    """The cohort engine with clients whose updates, or weights, are poisoned in some rounds."""
+
+    def __init__(self, clients: set[int], rounds: set[int], value: float, what: str = "update") -> None:
+        super().__init__()
+        self._clients, self._rounds, self._value, self._what = clients, rounds, value, what
+
+    def train(self, work: str, meta: Any, round: int, chunks: Any, states: Any) -> Any:
+        outcomes = super().train(work, meta, round, chunks, states)
+        for outcome in outcomes if round in self._rounds else []:
+            for i, client in enumerate(outcome.clients):
+                if client in self._clients and self._what == "update":
+                    name = next(iter(outcome.report.update))
+                    outcome.report.update[name][i].view(-1)[0] = self._value
+                elif client in self._clients:
+                    outcome.report.weight[i] = self._value
+        return outcomes
+
+
+def poisoned_run(path: Any, strategy: str, pool: Local, rounds: int, clients: int = 6) -> Any:
+    """A whole run on the cohort engine with everybody in every round."""
+    source = {"clients": clients}
+    config = make(
+        "fomaml",
+        strategy,
+        "sine",
+        rounds,
+        source=source,
+        split={"test": 0.0},
+        strategy={"cohort": 0},
+        evaluation={"scenarios": ["known_user"]},
+        engine={"chunk": 4},
+    )
+    grid = CohortGrid(clients, pool, config.engine.chunk)
+    return read(path, Run(config, grid, SourceDirectory(Sine(clients=clients)), path).start())
+
+
+@pytest.mark.parametrize("strategy", METHODS)
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (math.nan, "update"),
+        (math.inf, "update"),
+        (math.nan, "weight"),
+        (-1.0, "weight"),
+        (0.0, "weight"),
+        (1e30, "weight"),
+    ],
+)
+def test_one_poisoned_client_of_a_stack(tmp_path, strategy: str, value: float, what: str) -> None:
+    """The fast path checks as the slow one does, whether the strategy takes the stack or the messages."""
+    result = poisoned_run(tmp_path / "run", strategy, Poisoner({3}, {1}, value, what), 1)
+    events = [event for event in RunFolder(tmp_path / "run").events() if event["kind"] == "dropped"]
+    assert [(event["round"], event["client"]) for event in events] == [(1, 3)]
+    assert result.summary["dropped"] == 1
+    assert all(p.isfinite().all() for p in result.thetas[1].values())
+    assert result.digests[0] != result.digests[1]
+
+
+@pytest.mark.parametrize("strategy", METHODS)
+def test_a_whole_round_poisoned(tmp_path, strategy: str) -> None:
+    """Round 2 of three is lost: θ stays as it was, and round 3 moves it again."""
+    result = poisoned_run(tmp_path / "run", strategy, Poisoner(set(range(6)), {2}, math.nan), 3)
+    first, second, third, fourth = result.digests
+    assert first != second == third != fourth
+    assert result.summary["dropped"] == 6
+    rounds = [event for event in RunFolder(tmp_path / "run").events() if event["kind"] == "round"]
+    assert [event["moved"] for event in rounds] == [True, False, True]
+
+
+def test_ten_lost_rounds_end_the_run_with_an_error_that_says_why(tmp_path) -> None:
+    everyone = Poisoner(set(range(6)), set(range(3, 100)), math.nan)
+    with pytest.raises(EngineError, match=r"round 12: no usable reply in 10 rounds; see .*events\.jsonl"):
+        poisoned_run(tmp_path / "run", "fedavg", everyone, 50)
