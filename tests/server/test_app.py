@@ -1,0 +1,177 @@
+"""The ServerApp on nodes that are called directly: settings, a whole run, and going on where one stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from client.app import app as client_app
+from client.errors import ConfigError, EngineError, RunError
+from server.app import APP_FOLDER, AppSettings, app, read_config
+from server.config import build_config, resolved, to_toml
+from server.folder import RunFolder
+from sim import experiment
+from sim.engines.cohort import CohortGrid
+from tests.runs import distance, make, read
+
+
+class Direct(Grid):
+    """Nodes that answer when a message is pushed, each through the ClientApp.
+
+    Args:
+        nodes: node id → node configuration.
+        lives: messages after which the coordinator's grid breaks down.
+    """
+
+    def __init__(self, nodes: dict[int, dict[str, Any]], lives: int = 10**9) -> None:
+        CohortGrid(1)  # gives this process the identity that messages need
+        self._contexts = {n: Context(1, n, config, RecordDict(), {}) for n, config in nodes.items()}
+        self._replies: dict[str, Message] = {}
+        self._lives = lives
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self._contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        ids = []
+        for message in messages:
+            self._lives -= 1
+            if self._lives < 0:
+                raise ConnectionError("the SuperLink is gone")
+            name = f"m{id(self)}-{self._lives}"
+            message.metadata.__dict__["_message_id"] = name
+            try:
+                reply = client_app(message, self._contexts[message.metadata.dst_node_id])
+            except Exception as error:
+                reply = Message(Error(2, str(error)), reply_to=message)
+            self._replies[name] = reply
+            ids.append(name)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self._replies.pop(name) for name in sorted(message_ids, reverse=True) if name in self._replies]
+
+    def set_run(self, run: Run) -> None: ...
+
+    @property
+    def run(self) -> Run:
+        return Run.create_empty(1)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        return []
+
+    def create_message(self, *args: object, **kwargs: object) -> Message:
+        raise NotImplementedError
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        raise NotImplementedError
+
+
+NODES = {1000 - 7 * i: {"partition-id": i, "num-partitions": 6} for i in range(6)}
+
+
+def start(grid: Grid, **settings: Any) -> None:
+    """What Flower does with a ServerApp."""
+    app(grid, Context(4711, 1, {}, RecordDict(), {key.replace("_", "-"): value for key, value in settings.items()}))
+
+
+def text(rounds: int = 4) -> str:
+    return to_toml(resolved(make("maml", "fedmaml", "sine", rounds)))
+
+
+def test_a_run_is_that_of_the_cohort_engine(tmp_path: Path) -> None:
+    start(Direct(NODES), config=text(), out=str(tmp_path / "a"), min_nodes=6)
+    config = make("maml", "fedmaml", "sine", 4)
+    ours = read(tmp_path / "b", experiment.run(config, tmp_path / "b"))
+    found = read(tmp_path / "a", json.loads((tmp_path / "a" / "summary.json").read_text()))
+    assert all(distance(a, b) <= 1e-6 for a, b in zip(found.thetas, ours.thetas, strict=True))
+    assert found.summary["config"] == ours.summary["config"]
+
+
+def test_the_same_out_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """The SuperLink dies in the third round; the nodes have other ids when it is back."""
+    start(Direct(NODES), config=text(), out=str(tmp_path / "whole"), min_nodes=6)
+    with pytest.raises(ConnectionError):
+        start(Direct(NODES, lives=6 + 2 * 3 + 1), config=text(), out=str(tmp_path / "broken"), min_nodes=6)
+    assert RunFolder(tmp_path / "broken").checkpoints()[-1].name == "000002"
+    others = {node + 5000: config for node, config in reversed(NODES.items())}
+    start(Direct(others), config=text(), out=str(tmp_path / "broken"), min_nodes=6)
+    whole, broken = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "broken"))
+    assert whole == broken
+
+
+def test_the_same_out_with_another_configuration_is_refused(tmp_path: Path) -> None:
+    start(Direct(NODES), config=text(2), out=str(tmp_path / "run"), min_nodes=6)
+    with pytest.raises(RunError, match="was made with another configuration"):
+        start(Direct(NODES), config=text(3), out=str(tmp_path / "run"), min_nodes=6)
+
+
+def test_a_coordinator_without_data(tmp_path: Path) -> None:
+    """The instruction names a source that nobody has; each node has its own, and says what it predicts."""
+    source = json.dumps({"name": "sine", "clients": 9})
+    nodes = {node: {**config, "source": source, "client": config["partition-id"]} for node, config in NODES.items()}
+    table = resolved(make("maml", "fedmaml", "sine", 1))
+    nobody = to_toml({**table, "source": {"name": "own", "path": "nowhere.csv"}})
+    start(Direct(nodes), config=nobody, out=str(tmp_path / "a"), min_nodes=6)
+    start(Direct(NODES), config=to_toml(table), out=str(tmp_path / "b"), min_nodes=6)
+    digests = [json.loads((tmp_path / name / "summary.json").read_text())["theta"] for name in "ab"]
+    assert digests[0] == digests[1]
+
+
+def test_too_few_nodes_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"6 usable of 6 nodes after 0\.2 s, at least 7 are needed"):
+        start(Direct(NODES), config=text(), out=str(tmp_path / "run"), min_nodes=7, wait_s=0.2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_out_the_folder_has_the_runs_name_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    start(Direct(NODES), config=text(1), min_nodes=6)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run-4711"]
+
+
+def test_files_inside_the_app_and_text() -> None:
+    quick = read_config(AppSettings("configs/quick.toml"))
+    assert quick.run.name == "quick"
+    assert read_config(AppSettings((APP_FOLDER / "configs" / "quick.toml").read_text())) == quick
+    assert read_config(AppSettings("run.rounds = 3")) == build_config({"run": {"rounds": 3}})
+
+
+@pytest.mark.parametrize("outside", ["/etc/hostname", "../secret.toml", "configs/../../x.toml"])
+def test_files_outside_the_app_are_not_read(outside: str) -> None:
+    with pytest.raises(ConfigError, match="must be a file inside the app's folder"):
+        read_config(AppSettings(outside))
+
+
+def test_a_method_of_the_file() -> None:
+    both = 'learner = {name = "reptile"}\n[methods.second]\nlearner = {name = "maml"}\n'
+    assert read_config(AppSettings(both)).learner["name"] == "reptile"
+    assert read_config(AppSettings(both, "second")).learner["name"] == "maml"
+    with pytest.raises(ConfigError, match="method = 'third': must be one of second"):
+        read_config(AppSettings(both, "third"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rounds": 3}, r"run configuration\.rounds = 3: unknown key"),
+        ({"min_nodes": 0}, r"run configuration\.min_nodes = 0: must be ≥ 1"),
+        ({"wait_s": "long"}, r"run configuration\.wait_s = 'long': expected a number"),
+        ({"config": "configs/nowhere.toml"}, r"configuration = .*nowhere\.toml.*: cannot be read"),
+        ({"config": "[run"}, r"must be a file inside|cannot be read"),
+        ({"config": "run.rounds = -1\n"}, r"run\.rounds = -1: must be ≥ 0"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        start(Direct(NODES), **{"out": str(tmp_path / "run"), **settings})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
