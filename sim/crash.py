@@ -1,4 +1,4 @@
-"""Errors nobody foresaw: one line for the user, the traceback in a file."""
+"""Errors in one line; of those that nobody foresaw, the traceback goes to a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 import tempfile
 import traceback
 from pathlib import Path
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks; of a system's error the file and the reason, without its number."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(text.split()) or type(error).__name__
 
 
 def failed(error: BaseException, folder: Path | None = None) -> str:

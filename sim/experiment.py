@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from client.work import Work
+from client.work import Work, work_from_json
 from server.config import Config, build_config
 from server.folder import RunFolder
 from server.run import Progress, Run
@@ -29,6 +29,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
         from sim.engines.flower import run_flower
 
         return run_flower(config, path, progress, resume)
+    work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
     source = Work(config.work()).source
     pool = RayPool(config.engine.workers, config.engine.address) if config.engine.workers else None
     grid = CohortGrid(len(source), pool, config.engine.chunk)

@@ -20,7 +20,7 @@ from client.errors import ConfigError, MetapulseError, RunError
 from server.config import Config, build_config, load, merge, parse, resolved
 from server.files import read_json, write_json
 from server.folder import RunFolder
-from sim.crash import failed
+from sim.crash import failed, one_line
 from sim.experiment import resume, run
 from sim.progress import Watch
 
@@ -203,8 +203,3 @@ def _do(job: Job, watch: Callable[[str], Watch]) -> dict[str, Any]:
         return run(job.config, job.path, progress)
     finally:
         progress.close()
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

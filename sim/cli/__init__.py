@@ -12,6 +12,7 @@ import typer
 from client.errors import MetapulseError
 from sim.cli import data as data_commands
 from sim.cli import describe, runs
+from sim.crash import failed, one_line
 
 __all__ = ["app", "main"]
 
@@ -36,6 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None: this process's.
     """
     _settle()
+    code = _command(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _unwritten(error)
+    return code
+
+
+def _command(argv: Sequence[str] | None) -> int:
     try:
         return int(app(args=None if argv is None else list(argv), prog_name="metapulse", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as help_asked:
@@ -48,15 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return asked.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # ``metapulse methods | head``: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # how typer and rich leave when nobody reads on (``metapulse methods | head``)
         return 0
     except (MetapulseError, OSError) as error:
-        return _say(str(error), USER_ERROR)
+        return _say(one_line(error), USER_ERROR)
     except Exception as error:
-        from sim.crash import failed
-
         return _say(failed(error), CRASH)
+
+
+def _unwritten(error: OSError) -> int:
+    """Output that cannot be written; a reader that went away is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+    return 0 if isinstance(error, BrokenPipeError) else _say(f"output: {error.strerror or error}", USER_ERROR)
 
 
 def _say(message: str, code: int) -> int:

@@ -1,0 +1,120 @@
+"""The program itself, as a process: start-up, pipes, signals, limits of the system."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sim.test_cli import PAIR, TINY
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-m", "sim.cli"]
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def here(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "pair.toml").write_text(PAIR)
+    return tmp_path
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+
+
+def call(here, *argv, **more):
+    return subprocess.run(
+        [*PROGRAM, *argv], cwd=here, env=environment(), capture_output=True, text=True, timeout=120, check=False, **more
+    )
+
+
+def test_help_loads_none_of_the_heavy_packages(here):
+    heavy = "import sys; from sim.cli import main; main(['run', '--help']); "
+    code = heavy + "print([m for m in ('torch', 'flwr', 'ray', 'plotly', 'pyarrow', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=here, env=environment(), capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_whole_run_from_the_outside(here):
+    done = call(here, "run", "tiny.toml", "--out", "out")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert done.stdout.splitlines()[-1] == "report: out/report.html"
+    assert all(line.startswith("tiny: round ") for line in done.stderr.splitlines())
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 60
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition(), process.poll()
+
+
+def test_ctrl_c_says_how_to_go_on_and_resume_ends_as_if_nothing_had_happened(here):
+    sets = ["--set", "run.rounds=300", "--set", "checkpoint.every=3"]
+    begun = subprocess.Popen(
+        [*PROGRAM, "run", "pair.toml", "--out", "cut", *sets],
+        cwd=here,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: (here / "cut" / "fast" / "checkpoints" / "000003").exists(), begun)
+    begun.send_signal(signal.SIGINT)
+    out, err = begun.communicate(timeout=60)
+    assert (begun.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "metapulse: interrupted; continue with: metapulse resume cut"
+    assert "Traceback" not in err
+    assert call(here, "resume", "cut").returncode == 0
+    assert call(here, "run", "pair.toml", "--out", "whole", *sets).returncode == 0
+    for name in ("slow", "fast"):
+        for file in ("summary.json", "metrics.parquet"):
+            assert (here / "cut" / name / file).read_bytes() == (here / "whole" / name / file).read_bytes()
+
+
+def test_a_reader_that_goes_away_is_no_error(here):
+    with subprocess.Popen(
+        [*PROGRAM, "config"], cwd=here, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as begun:
+        begun.stdout.close()
+        assert begun.stderr.read() == b""
+        assert begun.wait(60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line(here):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "config"],
+            cwd=here,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("metapulse: ")
+    assert "No space left on device" in done.stderr
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_nothing_is_half_written(here):
+    """The system's own limit of 20 kB a file: the report does not fit."""
+    done = call(
+        here,
+        *("run", "tiny.toml", "--out", "out"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "metapulse: cannot write out/report.html: File too large"
+    assert not list((here / "out").glob(".*"))
+    assert (here / "out" / "summary.json").exists()  # the run itself is finished; its page can be had again
+    assert call(here, "report", "out").returncode == 0
