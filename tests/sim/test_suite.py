@@ -1,6 +1,8 @@
 """Suites: each method is the base with its change, one that fails does not stop the others, finished ones rest."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -192,3 +194,22 @@ def test_a_damaged_summary_is_not_taken_for_a_finished_run(toml, tmp_path):
     (again,) = done(held(tmp_path / "out"))
     assert (again.code, again.summary) == (2, None)
     assert "summary.json is not a run's summary" in again.error
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").rglob("*.toml")), ids=lambda p: p.stem)
+def test_what_is_shipped_is_valid(path):
+    assert plan(path).configs
+
+
+def test_the_main_job_asks_every_method_the_same_and_chooses_nothing_on_the_test():
+    made = plan(Path(__file__).parents[2] / "configs" / "main.toml")
+    learners = ["local_only", "fedavg", "fedavg_ft", "reptile", "fomaml", "maml", "meta_sgd"]
+    assert [c.learner["name"] for c in made.configs.values()] == learners
+    asked = [dataclasses.replace(c.evaluation, adapt={}) for c in made.configs.values()]
+    assert all(one == asked[0] for one in asked)
+    assert set(asked[0].scenarios) == {"new_user", "new_device", "new_device_history"}
+    base = next(iter(made.configs.values()))
+    assert all(
+        (c.source, c.split, c.model, c.run.seed) == (base.source, base.split, base.model, 0)
+        for c in made.configs.values()
+    )
