@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.test_cli import PAIR, TINY
+from tests.commands import PAIR, TINY
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "sim.cli"]

@@ -5,7 +5,7 @@ import pytest
 from client.errors import ConfigError, MetapulseError, RunError
 from sim.cli import main
 from sim.notebook import launch, resume
-from tests.sim.test_cli import PAIR, TINY
+from tests.commands import PAIR, TINY
 
 
 @pytest.fixture
