@@ -153,7 +153,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
 
 
 def at_calls(job: Config, folder: Path, alone: dict[str, Any], stride: int) -> tuple[int, list[str]]:
-    """Killed before every operation on a file, and once more before some operation of the life after."""
+    """Killed before every ``stride``-th operation on a file, and again before some operation of the life after."""
     draw = random.Random(11)
     kills, wrong = 0, []
     for call in range(1, 10_000, stride):
@@ -190,7 +190,7 @@ def main(strategy: str, how: str, folder: Path) -> None:
     if how == "moments":
         kills, wrong = at_moments(job, folder, alone, whole)
     elif how == "calls":
-        kills, wrong = at_calls(job, folder, alone, stride=1 if strategy == "adam" else 3)
+        kills, wrong = at_calls(job, folder, alone, int(os.environ.get("STRIDE", 2 if strategy == "adam" else 5)))
     else:
         kills, wrong = in_events(job, folder, alone)
     print(json.dumps({"kills": kills, "wrong": wrong, "seconds": whole, "events": len(alone["events"])}))

@@ -15,26 +15,16 @@ from server.folder import RunFolder
 from tests.processes import ROOT, Program, connection, flwr, free_port, status
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
     """A Flower home whose only connection is a SuperLink with simulated SuperNodes."""
-    folder, port = tmp_path_factory.mktemp("home"), free_port()
+    folder, port = tmp_path / "home", free_port()
     connection(folder, port)
     command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--isolation", "subprocess", "--disable-runtime-dependency-installation"]
     with Program(command, folder / "superlink.log", {"FLWR_HOME": str(folder)}) as superlink:
         superlink.listens(port)
         yield folder
-
-
-def run(home: Path, *settings: str) -> tuple[dict[str, object], str]:
-    """``flwr run .`` to its end; what the SuperLink says of it, and the log."""
-    changes = [argument for setting in settings for argument in ("-c", setting)]
-    nodes = ["--federation-config", "num-supernodes=3 client-resources-num-cpus=1"]
-    said = flwr("run", str(ROOT), "here", "--stream", *nodes, *changes, home=home)
-    found = re.search(r"Successfully started run (\d+)", said)
-    assert found, said
-    return status(home, found[1]), said
 
 
 @pytest.mark.e2e
@@ -61,8 +51,11 @@ def python(top: str) -> list[Path]:
 @pytest.mark.e2e
 def test_run(home: Path, tmp_path: Path) -> None:
     """The default configuration on three simulated nodes: the run is completed, and its folder holds all of it."""
-    found, said = run(home, f"out='{tmp_path / 'run'}'")
-    assert found["status"] == "finished:completed", said
+    nodes = ["--federation-config", "num-supernodes=3 client-resources-num-cpus=1"]
+    said = flwr("run", str(ROOT), "here", "--stream", *nodes, "-c", f"out='{tmp_path / 'run'}'", home=home)
+    found = re.search(r"Successfully started run (\d+)", said)
+    assert found, said
+    assert status(home, found[1])["status"] == "finished:completed", said
     folder = RunFolder(tmp_path / "run")
     summary = json.loads((folder.path / "summary.json").read_text())
     assert summary["rounds"] == 3
@@ -71,12 +64,3 @@ def test_run(home: Path, tmp_path: Path) -> None:
     assert len({row["client"] for row in rows}) == 2  # half of three people, rounded
     assert {row["step"] for row in rows} == {0, 1, 5}
     assert [event["kind"] for event in folder.events()] == ["round"] * 3 + ["meta-test"]
-
-
-@pytest.mark.e2e
-def test_a_wrong_configuration_is_a_failed_run_that_says_so(home: Path, tmp_path: Path) -> None:
-    found, said = run(home, f"out='{tmp_path / 'run'}'", "config='configs/nowhere.toml'")
-    assert found["status"] == "finished:failed"
-    assert "configuration = " in said
-    assert "nowhere.toml" in said
-    assert not (tmp_path / "run").exists()

@@ -38,11 +38,13 @@ def test_killed_at_random_moments(strategy: str, tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("strategy", ["adam", "stock"])
-def test_killed_before_every_operation_on_a_file(strategy: str, tmp_path: Path) -> None:
-    """Opening, renaming, removing, in whatever order: a run has some seventy, and its resumption may be killed too."""
+def test_killed_before_operations_on_files(strategy: str, tmp_path: Path) -> None:
+    """Opening, renaming, removing: a run has some seventy, of which every second (or fifth) is tried; ``STRIDE=1``
+    in the environment tries all. What is resumed is killed again.
+    """
     said = kill(strategy, "calls", tmp_path)
     assert said["wrong"] == []
-    assert said["kills"] >= 40
+    assert said["kills"] >= 20
 
 
 @pytest.mark.e2e

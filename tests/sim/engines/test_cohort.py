@@ -279,7 +279,7 @@ class Assassin(threading.Thread):
 
 @pytest.mark.ray
 def test_killed_workers_lose_nothing(pool) -> None:
-    """A worker dies at four moments spread over a round, then both; every round ends with the bits it should."""
+    """A worker dies at three moments spread over a round, then both; every round ends with the bits it should."""
     config = make("maml", "fedmaml", learner={"inner_steps": 60})
     expected = answer(config, 1)
     same_bits(answer(config, 1, pool), expected)
@@ -287,12 +287,12 @@ def test_killed_workers_lose_nothing(pool) -> None:
     same_bits(answer(config, 1, pool), expected)
     whole = time.perf_counter() - began
     killed = 0
-    for moment in range(5):
+    for moment in range(4):
         pids = pool.pids()
-        with Assassin(pids if moment == 4 else [pids[moment % 2]], whole * (moment % 4) / 4) as assassin:
+        with Assassin(pids if moment == 3 else [pids[moment % 2]], whole * (moment % 3) / 3) as assassin:
             same_bits(answer(config, 1, pool), expected)
         killed += assassin.killed
-    assert killed >= 3
+    assert killed >= 2
 
 
 @pytest.mark.ray
