@@ -145,7 +145,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
             break
     path = folder / "often"
     for _ in range(15):
-        if not kill_after(job, path, whole * draw.random() * 0.6):
+        if not kill_after(job, path, whole * draw.random() * 0.25):
             break
         kills += 1
     finish(job, path)
