@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -51,3 +52,7 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.fail(f"METAPULSE_DATA = {folder!r}: no such folder")
     return path
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and their programs with them; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
