@@ -54,5 +54,5 @@ def data_dir() -> Path:
     return path
 
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and their programs with them; some tests send it.
+# A shell that runs the tests in the background has them and their programs ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
