@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,16 @@ class Batch:
     def counts(self) -> Float[Tensor, " clients"]:
         """Real samples of each client."""
         return self.mask.sum(1)
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "clients samples"]:
+        """Share of each sample in its client's mean: 1/n for a real one, 0 for padding."""
+        return self.mask / self.counts.clamp(min=1.0).unsqueeze(1)
+
+    def one_hot(self, classes: int) -> Float[Tensor, "clients classes samples"]:
+        """Labels as indicators, classes on the middle axis."""
+        hot = self.mask.new_zeros(self.mask.shape[0], classes, self.mask.shape[1])
+        return hot.scatter_(1, self.y.unsqueeze(1), 1.0)
 
     def join(self, other: Batch) -> Batch:
         """Both batches' samples, client by client."""

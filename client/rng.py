@@ -15,6 +15,13 @@ from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
+from jaxtyping import Float64, UInt64
+
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+#: The two multipliers and the two key increments of Philox4x64.
+_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 
 
 @lru_cache(maxsize=4096)
@@ -40,6 +47,57 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
+def uniforms(
+    seed: int, purpose: str, round: int, clients: Sequence[int], count: int, page: int = 0
+) -> Float64[np.ndarray, "clients count"]:
+    """The first ``count`` numbers in [0, 1) of every client's generator, all clients at once.
+
+    Row i equals ``generator(seed, purpose, round, clients[i]).random(count)`` to the bit (for page 0).
+
+    Args:
+        seed, purpose, round: as for ``generator``.
+        clients: the last part of each address.
+        count: numbers per client, ≥ 0.
+        page: numbered streams of the same address, for draws that are made again and again (epochs).
+    """
+    blocks = -(-count // 4)
+    shape = (len(clients), blocks)
+    # NumPy's generator counts up before its first block.
+    counter = [
+        np.broadcast_to(np.arange(1, blocks + 1, dtype=np.uint64), shape),
+        np.full(shape, page, dtype=np.uint64),
+        np.broadcast_to(np.asarray(clients, dtype=np.uint64)[:, None], shape),
+        np.full(shape, round, dtype=np.uint64),
+    ]
+    words = np.stack(_philox(counter, _key(seed, purpose)), 2).reshape(len(clients), 4 * blocks)
+    return (words[:, :count] >> np.uint64(11)) * 2.0**-53
+
+
+def _philox(
+    counter: Sequence[UInt64[np.ndarray, "..."]], key: tuple[int, int]
+) -> tuple[UInt64[np.ndarray, "..."], ...]:
+    """Ten rounds of Philox4x64 on arrays of counters."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _wide_product(_MULTIPLIERS[0], c0)
+        high1, low1 = _wide_product(_MULTIPLIERS[1], c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
+        k0, k1 = (k0 + _WEYL[0]) % 2**64, (k1 + _WEYL[1]) % 2**64
+    return c0, c1, c2, c3
+
+
+def _wide_product(
+    m: int, b: UInt64[np.ndarray, "..."]
+) -> tuple[UInt64[np.ndarray, "..."], UInt64[np.ndarray, "..."]]:
+    """High and low words of m · b, from products of halves."""
+    m_low, m_high = np.uint64(m & 0xFFFFFFFF), np.uint64(m >> 32)
+    b_low, b_high = b & _LOW, b >> _HALF
+    carry = ((b_low * m_low) >> _HALF) + b_low * m_high
+    middle = b_high * m_low + (carry & _LOW)
+    return b_high * m_high + (carry >> _HALF) + (middle >> _HALF), b * np.uint64(m)
+
+
 @dataclass(frozen=True)
 class Keys:
     """The addresses of a stack of clients in one round; what a learner gets instead of a generator.
@@ -54,6 +112,10 @@ class Keys:
     def generators(self, purpose: str) -> list[np.random.Generator]:
         """One generator per client of the stack, in stack order."""
         return [generator(self.seed, purpose, self.round, client) for client in self.clients]
+
+    def uniforms(self, purpose: str, count: int, page: int = 0) -> Float64[np.ndarray, "clients count"]:
+        """``count`` numbers in [0, 1) per client of the stack, see the function of the same name."""
+        return uniforms(self.seed, purpose, self.round, self.clients, count, page)
 
     def repeat(self, times: int) -> Keys:
         """The same clients, each standing for ``times`` consecutive entries of a wider stack.

@@ -1,7 +1,8 @@
 """A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
 
-A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. This
-class gets the derivatives from autograd; a model with hand-written kernels overrides them and must agree to rounding.
+A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. Where
+a model is a chain of kernels (``client.models.kernels``), they give the derivatives; otherwise autograd does, which is
+also what the kernels are tested against (``client.models.autograd``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +18,9 @@ from client.data import Task
 from client.episodes import Batch
 from client.errors import ConfigError
 from client.losses import task_loss
-from client.trees import Params, Stacked
+from client.models import autograd
+from client.models.kernels.base import Chain, Expansion
+from client.trees import Stacked
 
 
 @dataclass(frozen=True)
@@ -73,20 +75,32 @@ class Model(ABC):
         """Mean loss of each client over its real samples."""
         return task_loss(self.task, self.predict(params, batch.x), batch.y, batch.mask)
 
-    def value_and_grad(self, params: Stacked, batch: Batch) -> tuple[Float[Tensor, " clients"], dict[str, Tensor]]:
-        """Loss (clients,) and ∇L per client, in the shape of ``params``."""
-        leaves = _leaves(params)
-        with torch.enable_grad():
-            loss = self.loss(leaves, batch)
-            # Clients do not interact, so the gradient of the sum holds every client's own gradient.
-            grads = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return loss.detach(), dict(zip(leaves, grads, strict=True))
+    @property
+    def chain(self) -> Chain | None:
+        """The model as kernels with derivatives of their own; None: autograd."""
+        return None
 
-    def grad(self, params: Stacked, batch: Batch) -> dict[str, Tensor]:
+    def expand(self, params: Stacked, batch: Batch) -> Expansion:
+        """Loss, gradient and Hessian-vector products of each client's loss around its own parameters.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+        """
+        return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
+
+    def value_and_grad(self, params: Stacked, batch: Batch) -> tuple[Float[Tensor, " clients"], Stacked]:
+        """Loss (clients,) and ∇L per client, in the shape of ``params``."""
+        if self.chain:
+            at = self.chain.expand(params, batch)
+            return at.loss, at.grad
+        return autograd.value_and_grad(self.loss, params, batch)
+
+    def grad(self, params: Stacked, batch: Batch) -> Stacked:
         """∇L per client, in the shape of ``params``."""
         return self.value_and_grad(params, batch)[1]
 
-    def hvp(self, params: Stacked, batch: Batch, vector: Stacked) -> dict[str, Tensor]:
+    def hvp(self, params: Stacked, batch: Batch, vector: Stacked) -> Stacked:
         """∇²L v per client: Hessian of each client's loss at its own parameters, times its own vector.
 
         Args:
@@ -94,17 +108,4 @@ class Model(ABC):
             batch: the samples of the loss.
             vector: v, in the shape of ``params``.
         """
-        leaves = _leaves(params)
-        values = list(leaves.values())
-        with torch.enable_grad():
-            loss = self.loss(leaves, batch).sum()
-            grads = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True, materialize_grads=True)
-            inner = torch.stack([(g * vector[name]).sum() for name, g in zip(leaves, grads, strict=True)]).sum()
-            if not inner.requires_grad:  # a loss linear in its parameters
-                return {name: torch.zeros_like(p) for name, p in leaves.items()}
-            products = torch.autograd.grad(inner, values, allow_unused=True, materialize_grads=True)
-        return dict(zip(leaves, products, strict=True))
-
-
-def _leaves(params: Params) -> dict[str, Tensor]:
-    return {name: p.detach().requires_grad_() for name, p in params.items()}
+        return self.expand(params, batch).hvp(vector)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.models.base import Model
+from client.models.kernels.base import Chain, Kernel
+from client.models.kernels.dense import Linear, ReLU, Tanh
+from client.models.kernels.losses import loss_of
 from client.models.layers import linear, truncated_normal_init, uniform_init
 from client.settings import setting
 from client.trees import Stacked
@@ -41,6 +45,15 @@ class MLP(Model):
         """The last layer."""
         last = len(self.widths) - 2
         return frozenset({f"layer{last}.weight", f"layer{last}.bias"})
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Linear layers, the nonlinearity between them."""
+        kernels: list[Kernel] = []
+        for i in range(len(self.widths) - 1):
+            kernels += [ReLU() if self.activation == "relu" else Tanh()] if i else []
+            kernels.append(Linear(f"layer{i}.weight", f"layer{i}.bias"))
+        return Chain(tuple(kernels), loss_of(self.task), lambda x: x.flatten(2))
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Weights as ``start`` says."""

@@ -79,6 +79,8 @@ def test_derivatives_do_not_depend_on_the_callers_grad_mode(model: Model) -> Non
 
 def test_a_loss_linear_in_its_parameters_has_no_curvature() -> None:
     class Tilted(type(MODELS["linear"])):  # type: ignore[misc]
+        chain = None
+
         def loss(self, params, part):  # type: ignore[no-untyped-def]
             return params["layer0.weight"].sum((1, 2)) * part.x.mean((1, 2))
 

@@ -1,0 +1,99 @@
+"""Linear layers and nonlinearities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from client.models.kernels.base import Kernel, Out, Saved
+from client.models.layers import linear
+from client.trees import Stacked
+
+
+@dataclass(frozen=True)
+class Linear(Kernel):
+    """Y = x Wᵀ + b on (clients, n, inputs).
+
+    Args:
+        weight: name of W, (outputs, inputs).
+        bias: name of b, (outputs,).
+    """
+
+    weight: str
+    bias: str
+
+    def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
+        """The reference's own formula."""
+        return linear(x, w[self.weight], w[self.bias]), x
+
+    def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
+        """W̄ = ȳᵀ x, b̄ = Σ ȳ, x̄ = ȳ W."""
+        torch.bmm(g.transpose(1, 2), saved, out=out[self.weight])
+        torch.sum(g, 1, out=out[self.bias])
+        return torch.bmm(g, w[self.weight]) if inputs else None
+
+    def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
+        """ẏ = x Vᵀ + v_b + ẋ Wᵀ."""
+        dy = linear(saved, v[self.weight], v[self.bias])
+        return dy if dx is None else dy.baddbmm_(dx, w[self.weight].transpose(1, 2)), dx
+
+    def backward_tangent(
+        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
+    ) -> Tensor | None:
+        """W̄ moves by ẏ̄ᵀ x + ȳᵀ ẋ, b̄ by Σ ẏ̄, x̄ by ẏ̄ W + ȳ V."""
+        torch.bmm(dg.transpose(1, 2), saved, out=out[self.weight])
+        if moved is not None:
+            out[self.weight].baddbmm_(g.transpose(1, 2), moved)
+        torch.sum(dg, 1, out=out[self.bias])
+        return torch.bmm(dg, w[self.weight]).baddbmm_(g, v[self.weight]) if inputs else None
+
+
+@dataclass(frozen=True)
+class ReLU(Kernel):
+    """Y = max(x, 0); its own output says where it is flat."""
+
+    def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
+        """In place: x is the kernel before's own, and nobody else needs it."""
+        y = x.relu_()
+        return y, y
+
+    def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
+        """X̄ = ȳ where y > 0."""
+        return torch.ops.aten.threshold_backward(g, saved, 0)
+
+    def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
+        """ẏ = ẋ where y > 0."""
+        return torch.ops.aten.threshold_backward(dx, saved, 0), None
+
+    def backward_tangent(
+        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
+    ) -> Tensor | None:
+        """X̄ moves where y > 0."""
+        return torch.ops.aten.threshold_backward(dg, saved, 0)
+
+
+@dataclass(frozen=True)
+class Tanh(Kernel):
+    """Y = tanh x."""
+
+    def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
+        """In place, as for ReLU."""
+        y = x.tanh_()
+        return y, y
+
+    def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
+        """X̄ = (1 − y²) ȳ."""
+        return torch.ops.aten.tanh_backward(g, saved)
+
+    def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
+        """ẏ = (1 − y²) ẋ."""
+        dy = torch.ops.aten.tanh_backward(dx, saved)
+        return dy, dy
+
+    def backward_tangent(
+        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
+    ) -> Tensor | None:
+        """X̄ moves by (1 − y²) ẏ̄ − 2 y ẏ ȳ."""
+        return torch.ops.aten.tanh_backward(dg, saved) - 2.0 * saved * moved * g
