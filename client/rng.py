@@ -15,7 +15,10 @@ from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Float64, UInt64
+from jaxtyping import Float64, Int64, UInt64
+
+#: A page for each client.
+Pages = Int64[np.ndarray, " clients"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -48,7 +51,7 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
 
 
 def uniforms(
-    seed: int, purpose: str, round: int, clients: Sequence[int], count: int, page: int = 0
+    seed: int, purpose: str, round: int, clients: Sequence[int], count: int, page: int | Pages = 0
 ) -> Float64[np.ndarray, "clients count"]:
     """The first ``count`` numbers in [0, 1) of every client's generator, all clients at once.
 
@@ -58,14 +61,15 @@ def uniforms(
         seed, purpose, round: as for ``generator``.
         clients: the last part of each address.
         count: numbers per client, ≥ 0.
-        page: numbered streams of the same address, for draws that are made again and again (epochs).
+        page: numbered streams of the same address, for draws that are made again and again (epochs); one for all
+            or one per client.
     """
     blocks = -(-count // 4)
     shape = (len(clients), blocks)
     # NumPy's generator counts up before its first block.
     counter = [
         np.broadcast_to(np.arange(1, blocks + 1, dtype=np.uint64), shape),
-        np.full(shape, page, dtype=np.uint64),
+        np.broadcast_to(np.asarray(page, dtype=np.uint64).reshape(-1, 1), shape),
         np.broadcast_to(np.asarray(clients, dtype=np.uint64)[:, None], shape),
         np.full(shape, round, dtype=np.uint64),
     ]
@@ -87,9 +91,7 @@ def _philox(
     return c0, c1, c2, c3
 
 
-def _wide_product(
-    m: int, b: UInt64[np.ndarray, "..."]
-) -> tuple[UInt64[np.ndarray, "..."], UInt64[np.ndarray, "..."]]:
+def _wide_product(m: int, b: UInt64[np.ndarray, "..."]) -> tuple[UInt64[np.ndarray, "..."], UInt64[np.ndarray, "..."]]:
     """High and low words of m · b, from products of halves."""
     m_low, m_high = np.uint64(m & 0xFFFFFFFF), np.uint64(m >> 32)
     b_low, b_high = b & _LOW, b >> _HALF
@@ -113,9 +115,13 @@ class Keys:
         """One generator per client of the stack, in stack order."""
         return [generator(self.seed, purpose, self.round, client) for client in self.clients]
 
-    def uniforms(self, purpose: str, count: int, page: int = 0) -> Float64[np.ndarray, "clients count"]:
+    def uniforms(self, purpose: str, count: int, page: int | Pages = 0) -> Float64[np.ndarray, "clients count"]:
         """``count`` numbers in [0, 1) per client of the stack, see the function of the same name."""
         return uniforms(self.seed, purpose, self.round, self.clients, count, page)
+
+    def take(self, positions: Int64[np.ndarray, " some"]) -> Keys:
+        """The addresses at some positions of the stack."""
+        return Keys(self.seed, self.round, [self.clients[i] for i in positions.tolist()])
 
     def repeat(self, times: int) -> Keys:
         """The same clients, each standing for ``times`` consecutive entries of a wider stack.

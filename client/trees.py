@@ -49,7 +49,7 @@ class Layout:
         lead = buffer.shape[:-1]
         parts = buffer.split_with_sizes(self.sizes, -1)
         return {
-            name: part if len(shape) == 1 else part.view(*lead, *shape)
+            name: part if len(shape) == 1 else part.view((*lead, *shape))
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 

@@ -14,26 +14,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from client.episodes import Batch, Episode
 from client.models.base import Model
-from client.trees import Params, Stacked, add, mul, sub
+from client.models.kernels.base import Expansion
+from client.trees import Params, Stacked, mul, sub, zeros_like
 
 
 @dataclass(frozen=True)
 class OuterGradient:
     """dL_query/dθ and dL_query/dα per client, and the query loss after adaptation."""
 
-    theta: dict[str, Tensor]
-    rates: dict[str, Tensor]
+    theta: Stacked
+    rates: Stacked
     loss: Float[Tensor, " clients"]
 
 
 def outer_gradient(
-    model: Model, theta: Stacked, rates: Params, episode: Episode, batches: Iterator[Batch], steps: int
+    model: Model,
+    theta: Stacked,
+    rates: Params,
+    episode: Episode,
+    batches: Iterator[Batch],
+    steps: int,
+    learned: bool = False,
 ) -> OuterGradient:
     """Gradient of the query loss after ``steps`` inner steps, exact to second order.
 
@@ -44,16 +50,17 @@ def outer_gradient(
         episode: the query set is used from it.
         batches: support batch of each inner step.
         steps: K ≥ 0.
+        learned: whether dL_query/dα is asked for; it is zero otherwise.
     """
-    phi: dict[str, Tensor] = dict(theta)
-    visited = []
+    phi: Stacked = theta
+    visited: list[Expansion] = []
     for batch in islice(batches, steps):
-        grads = model.grad(phi, batch)
-        visited.append((phi, grads, batch))
-        phi = sub(phi, mul(rates, grads))
+        visited.append(model.expand(phi, batch))
+        phi = sub(phi, mul(visited[-1].grad, rates))
     loss, adjoint = model.value_and_grad(phi, episode.query)
-    rate_grads = {name: torch.zeros_like(p) for name, p in phi.items()}
-    for at, grads, batch in reversed(visited):
-        rate_grads = {name: total - grads[name] * adjoint[name] for name, total in rate_grads.items()}
-        adjoint = add(adjoint, model.hvp(at, batch, mul(rates, adjoint)), -1.0)
+    rate_grads = zeros_like(adjoint)
+    for at in reversed(visited):
+        if learned:
+            rate_grads = sub(rate_grads, mul(at.grad, adjoint))
+        adjoint = sub(adjoint, at.hvp(mul(adjoint, rates)))
     return OuterGradient(adjoint, rate_grads, loss)

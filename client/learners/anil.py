@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from client.episodes import Batch
 from client.learners.base import Paper
 from client.learners.inner import descend
 from client.learners.maml import MAML
-from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
-from client.trees import Params, Stacked
+from client.trees import Params, Stacked, full_like
 
 
 @dataclass(frozen=True)
@@ -32,10 +28,9 @@ class ANIL(MAML):
         "Section 4",
     )
 
-    def rates(self, model: Model, meta: Params) -> dict[str, Tensor]:
+    def rates(self, model: Model, meta: Params) -> Params:
         """α for the head's parameters, 0 elsewhere."""
-        rates = super().rates(model, meta)
-        return {name: r if name in model.head else torch.zeros_like(r) for name, r in rates.items()}
+        return full_like(meta, {name: self.inner_lr if name in model.head else 0.0 for name in meta})
 
     def path(
         self,
@@ -48,5 +43,5 @@ class ANIL(MAML):
     ) -> Iterator[Stacked]:
         """Gradient steps on the head alone."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
-        batches = minibatches(support, self.batch_size, keys, "adapt")
+        batches = self.batches(support, keys, "adapt")
         return (p.params for p in descend(model, phi, batches, self.inner_lr, only=model.head))

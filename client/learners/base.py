@@ -84,13 +84,16 @@ class Learner(ABC):
     inner_lr: float = setting(0.01, "inner learning rate α", gt=0)
     inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)
     batch_size: int = setting(0, "samples per inner step (0: all of them)", ge=0)
+    order: Literal["shuffled", "sequential"] = setting(
+        "shuffled", "minibatches from fresh shuffles, or in the samples' own order", choices=("shuffled", "sequential")
+    )
     optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """Fresh θ: the model's parameters, and whatever else the learner learns."""
         return model.init(rng)
 
-    def start(self, meta: Params, clients: int) -> dict[str, Tensor]:
+    def start(self, meta: Params, clients: int) -> Stacked:
         """φ₀, where adaptation begins: θ for every client."""
         return stack(meta, clients)
 
@@ -116,8 +119,12 @@ class Learner(ABC):
             start: where to begin instead of ``self.start`` (a person's old device, for example).
         """
         phi = self.start(meta, len(keys.clients)) if start is None else start
-        batches = minibatches(support, self.batch_size, keys, "adapt")
+        batches = self.batches(support, keys, "adapt")
         return (point.params for point in descend(model, phi, batches, self.inner_lr, self.optimizer))
+
+    def batches(self, samples: Batch, keys: Keys, purpose: str = "minibatches") -> Iterator[Batch]:
+        """The minibatches of an inner loop."""
+        return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled")
 
     def adapt(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None

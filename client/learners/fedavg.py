@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import repeat
 from typing import ClassVar
-
-import torch
 
 from client.episodes import Batch, Episode
 from client.learners.base import Learner, Paper, Report
-from client.learners.inner import descend
-from client.minibatches import minibatches
+from client.learners.inner import settle
 from client.models.base import Model
 from client.rng import Keys
 from client.trees import Params, Stacked, sub
@@ -28,10 +25,9 @@ class LocalSGD(Learner):
         """K = ``inner_steps`` minibatch steps from θ; the update is θ − φ_K, the weight the number of samples."""
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
-        batches = minibatches(samples, self.batch_size, keys)
-        points = list(islice(descend(model, theta, batches, self.inner_lr, self.optimizer), self.inner_steps + 1))
-        losses = torch.stack([p.loss for p in points[1:]] or [points[0].loss])
-        return Report(sub(theta, points[-1].params), samples.counts, state, {"loss": losses.mean(0)})
+        batches = self.batches(samples, keys)
+        phi, loss = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
+        return Report(sub(theta, phi), samples.counts, state, {"loss": loss})
 
 
 @dataclass(frozen=True)

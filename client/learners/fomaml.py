@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 from client.episodes import Episode
 from client.learners.base import Learner, Paper, Report
-from client.learners.inner import descend
-from client.minibatches import minibatches
+from client.learners.inner import settle
 from client.models.base import Model
 from client.rng import Keys
 from client.trees import Params, Stacked
@@ -31,8 +29,7 @@ class FOMAML(Learner):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Adapt on support, report the query gradient there; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        batches = minibatches(episode.support, self.batch_size, keys)
-        path = descend(model, theta, batches, self.inner_lr, self.optimizer)
-        phi = next(islice(path, self.inner_steps, None)).params
+        batches = self.batches(episode.support, keys)
+        phi, _ = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
         loss, update = model.value_and_grad(phi, episode.query)
         return Report(update, episode.query.counts, state, {"loss": loss})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.base import Model
-from client.trees import Params, Stacked, zeros_like
+from client.trees import Flat, Stacked, flat_stack, full_like, pick
 
-#: A step rule turns gradients into steps; it keeps its own moments and never changes what comes in.
-Rule = Callable[[Stacked], dict[str, Tensor]]
+#: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
+Rule = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,31 +44,41 @@ def descend(
         optimizer: "sgd" or "adam" (Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1).
         only: names that move; the others stay (ANIL's body). None: all.
     """
-    rule = _adam(start, lr) if optimizer == "adam" else _sgd(lr)
-    phi = dict(start)
-    yield Point(phi, next(iter(phi.values())).new_zeros(len(next(iter(phi.values())))))
+    phi = flat_stack(start)
+    rule = _adam(phi.buffer, lr) if optimizer == "adam" else _sgd(phi, lr, only)
+    yield Point(phi, phi.buffer.new_zeros(len(phi.buffer)))
     for batch in batches:
         loss, grads = model.value_and_grad(phi, batch)
-        steps = rule(grads if only is None else {name: grads[name] for name in phi if name in only})
-        phi = {name: p - steps[name] if name in steps else p for name, p in phi.items()}
+        phi = phi.like(phi.buffer - rule(flat_stack(grads).buffer))
         yield Point(phi, loss)
 
 
-def _sgd(lr: float) -> Rule:
-    return lambda grads: {name: lr * g for name, g in grads.items()}
+def settle(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
+) -> tuple[Flat, Float[Tensor, " clients"]]:
+    """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
+    points = islice(descend(model, start, batches, lr, optimizer), steps + 1)
+    last = next(points)
+    total = last.loss
+    for last in points:
+        total = total + last.loss
+    return flat_stack(last.params), total / max(steps, 1)
 
 
-def _adam(like: Params, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Rule:
-    m, v, t = zeros_like(like), zeros_like(like), 0
+def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:
+    if only is None:
+        return lambda g: g * lr
+    rates = full_like(pick(phi, 0), {name: lr if name in only else 0.0 for name in phi}).buffer
+    return lambda g: g * rates
 
-    def rule(grads: Stacked) -> dict[str, Tensor]:
-        nonlocal t
+
+def _adam(like: Tensor, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Rule:
+    m, v, t = torch.zeros_like(like), torch.zeros_like(like), 0
+
+    def rule(g: Tensor) -> Tensor:
+        nonlocal m, v, t
         t += 1
-        steps = {}
-        for name, g in grads.items():
-            m[name] = torch.lerp(m[name], g, 1 - beta1)
-            v[name] = torch.lerp(v[name], g * g, 1 - beta2)
-            steps[name] = lr * (m[name] / (1 - beta1**t)) / ((v[name] / (1 - beta2**t)).sqrt() + eps)
-        return steps
+        m, v = torch.lerp(m, g, 1 - beta1), torch.lerp(v, g * g, 1 - beta2)
+        return lr * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)).sqrt() + eps)
 
     return rule

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from client.episodes import Episode
 from client.errors import ConfigError
 from client.learners.adjoint import outer_gradient
 from client.learners.base import Learner, Paper, Report
-from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
-from client.trees import Params, Stacked
+from client.trees import Params, Stacked, full_like
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,13 @@ class MAML(Learner):
         if self.optimizer != "sgd":
             raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
 
-    def rates(self, model: Model, meta: Params) -> dict[str, Tensor]:
+    def rates(self, model: Model, meta: Params) -> Params:
         """Inner rate of every parameter: α everywhere."""
-        return {name: torch.full((), self.inner_lr, dtype=p.dtype, device=p.device) for name, p in meta.items()}
+        return full_like(meta, self.inner_lr)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """The exact outer gradient of each client's query loss; the weight is its number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        batches = minibatches(episode.support, self.batch_size, keys)
+        batches = self.batches(episode.support, keys)
         outer = outer_gradient(model, theta, self.rates(model, meta), episode, batches, self.inner_steps)
         return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})

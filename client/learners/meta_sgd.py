@@ -17,11 +17,10 @@ from client.episodes import Batch, Episode
 from client.errors import ConfigError
 from client.learners.adjoint import outer_gradient
 from client.learners.base import Learner, Paper, Report
-from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, mul, prefixed, stack, sub, under, without
+from client.trees import Params, Stacked, flat, mul, prefixed, stack, sub, under, without
 
 RATE = "rate/"
 
@@ -59,7 +58,7 @@ class MetaSGD(Learner):
         }
         return params | prefixed(rates, RATE)
 
-    def start(self, meta: Params, clients: int) -> dict[str, Tensor]:
+    def start(self, meta: Params, clients: int) -> Stacked:
         """θ without the rates."""
         return stack(without(meta, RATE), clients)
 
@@ -77,11 +76,11 @@ class MetaSGD(Learner):
         The rates are fitted to ``inner_steps`` steps, and more of them can diverge: on sine tasks trained with one
         step, the fifth is already NaN. So a client takes a further step only while its support loss does not rise.
         """
-        rates = under(meta, RATE)
-        phi = self.start(meta, len(keys.clients)) if start is None else dict(start)
+        rates = flat(under(meta, RATE))
+        phi = self.start(meta, len(keys.clients)) if start is None else start
         yield phi
-        for k, batch in enumerate(minibatches(support, self.batch_size, keys, "adapt")):
-            step = sub(phi, mul(rates, model.grad(phi, batch)))
+        for k, batch in enumerate(self.batches(support, keys, "adapt")):
+            step = sub(phi, mul(model.grad(phi, batch), rates))
             phi = self._unless_worse(model, phi, step, support) if k >= self.inner_steps else step
             yield phi
 
@@ -94,9 +93,10 @@ class MetaSGD(Learner):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        batches = minibatches(episode.support, self.batch_size, keys)
-        outer = outer_gradient(model, theta, under(meta, RATE), episode, batches, self.inner_steps)
-        return Report(outer.theta | prefixed(outer.rates, RATE), episode.query.counts, state, {"loss": outer.loss})
+        batches = self.batches(episode.support, keys)
+        rates = flat(under(meta, RATE))
+        outer = outer_gradient(model, theta, rates, episode, batches, self.inner_steps, learned=True)
+        return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
 
 
 def _align(flags: Tensor, like: Tensor) -> Tensor:

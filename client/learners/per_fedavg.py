@@ -11,16 +11,14 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
 from client.learners.base import Learner, Paper, Report
-from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, add, sub
+from client.trees import Params, Stacked, add, flat_stack, sub
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ class PerFedAvg(Learner):
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
         inner, outer, curve = (
-            minibatches(samples, self.batch_size, keys, purpose) for purpose in ("inner", "outer", "curve")
+            self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve")
         )
-        w: dict[str, Tensor] = dict(theta)
+        w = theta
         total = torch.zeros_like(samples.counts)
         for d, d1, d2 in islice(zip(inner, outer, curve, strict=False), self.local_steps):
             phi = add(w, model.grad(w, d), -self.inner_lr)
@@ -69,13 +67,13 @@ class PerFedAvg(Learner):
             total = total + loss
         return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})
 
-    def _curvature(self, model: Model, w: Stacked, batch: Batch, v: Stacked) -> dict[str, Tensor]:
+    def _curvature(self, model: Model, w: Stacked, batch: Batch, v: Stacked) -> Stacked:
         """∇²f(w) v ≈ (∇f(w + δ̂ v) − ∇f(w − δ̂ v)) / 2δ̂, with δ̂ = δ / ‖v‖ per client (equation 12).
 
         The paper's δ is absolute; scaling it by ‖v‖ keeps the difference above float32 rounding as v shrinks.
         """
-        squares = torch.stack([p.reshape(len(p), -1).square().sum(1) for p in v.values()]).sum(0)
-        width = self.delta / squares.sqrt().clamp(min=1e-12)
-        step = {name: p * width.view(-1, *(1,) * (p.dim() - 1)) for name, p in v.items()}
-        difference = sub(model.grad(add(w, step), batch), model.grad(sub(w, step), batch))
-        return {name: d * (0.5 / width).view(-1, *(1,) * (d.dim() - 1)) for name, d in difference.items()}
+        along = flat_stack(v)
+        width = self.delta / along.buffer.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        step = along.like(along.buffer * width)
+        ahead, behind = (flat_stack(model.grad(add(w, step, sign), batch)) for sign in (1.0, -1.0))
+        return along.like((ahead.buffer - behind.buffer) * (0.5 / width))

@@ -61,7 +61,7 @@ class R2D2(Learner):
         own = {"log_lambda": math.log(self.ridge), "log_scale": math.log(self.scale), "balance": self.balance}
         return model.init(rng) | prefixed({name: torch.tensor(v) for name, v in own.items()}, RIDGE)
 
-    def start(self, meta: Params, clients: int) -> dict[str, Tensor]:
+    def start(self, meta: Params, clients: int) -> Stacked:
         """θ without the ridge's own numbers."""
         return stack(without(meta, RIDGE), clients)
 

@@ -34,18 +34,14 @@ def expand(loss: LossFunction, params: Stacked, batch: Batch) -> Expansion:
     values = list(leaves.values())
     with torch.enable_grad():
         value = loss(leaves, batch)
-        grads = torch.autograd.grad(
-            value.sum(), values, create_graph=True, allow_unused=True, materialize_grads=True
-        )
+        grads = torch.autograd.grad(value.sum(), values, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def hvp(vector: Stacked) -> Stacked:
         with torch.enable_grad():
             inner = torch.stack([(g * vector[name]).sum() for name, g in zip(leaves, grads, strict=True)]).sum()
             if not inner.requires_grad:  # a loss linear in its parameters
                 return flat_stack({name: torch.zeros_like(p) for name, p in leaves.items()})
-            products = torch.autograd.grad(
-                inner, values, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
+            products = torch.autograd.grad(inner, values, retain_graph=True, allow_unused=True, materialize_grads=True)
         return flat_stack(dict(zip(leaves, products, strict=True)))
 
     detached = dict(zip(leaves, (g.detach() for g in grads), strict=True))

@@ -20,8 +20,6 @@ def linear(
     bias: Float[Tensor, "clients outputs"],
 ) -> Float[Tensor, "clients n outputs"]:
     """x Wᵀ + b."""
-    if len(weight) > 1 and weight.stride(0) == 0 and bias.stride(0) == 0:  # one θ behind all clients: one large product
-        return torch.nn.functional.linear(x, weight[0], bias[0])
     return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
 

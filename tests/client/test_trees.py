@@ -35,7 +35,7 @@ def test_nothing_is_changed() -> None:
 def test_a_stack_is_views_and_pick_undoes_it() -> None:
     a = theta(MODEL)
     stacked = stack(a, 1000)
-    assert all(stacked[n].shape == (1000, *p.shape) and stacked[n].data_ptr() == p.data_ptr() for n, p in a.items())
+    assert all(stacked[n].shape == (1000, *p.shape) and stacked[n].stride(0) == 0 for n, p in a.items())
     same(pick(stacked, 999), a, rtol=0, atol=0)
 
 

@@ -12,6 +12,13 @@ from client.models.layers import linear
 from client.trees import Stacked
 
 
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """X Wᵀ + b; one large product where all clients still share one θ, as in every first step."""
+    if len(weight) > 1 and weight.stride(0) == 0:
+        return torch.nn.functional.linear(x, weight[0], bias[0])
+    return linear(x, weight, bias)
+
+
 @dataclass(frozen=True)
 class Linear(Kernel):
     """Y = x Wᵀ + b on (clients, n, inputs).
@@ -25,8 +32,8 @@ class Linear(Kernel):
     bias: str
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
-        """The reference's own formula."""
-        return linear(x, w[self.weight], w[self.bias]), x
+        """X Wᵀ + b."""
+        return _affine(x, w[self.weight], w[self.bias]), x
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """W̄ = ȳᵀ x, b̄ = Σ ȳ, x̄ = ȳ W."""
