@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +12,11 @@ from torch import Tensor
 
 from client.errors import ConfigError
 from client.models.base import Model
+from client.models.kernels.base import Chain
+from client.models.kernels.conv import blocks
+from client.models.kernels.dense import Linear
+from client.models.kernels.losses import loss_of
+from client.models.kernels.pooling import Mean
 from client.models.layers import conv1d, linear, max_pool, uniform_init
 from client.settings import setting
 from client.trees import Stacked
@@ -39,6 +45,12 @@ class CNN1d(Model):
     def head(self) -> frozenset[str]:
         """The linear layer."""
         return frozenset({"head.weight", "head.bias"})
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Convolutions channels-last, mean over time, head."""
+        kernels, view = blocks(self.task.features[1], (self.kernel,) * len(self.channels), same=False)
+        return Chain((*kernels, Mean(), Linear("head.weight", "head.bias")), loss_of(self.task), view)
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """U(±1/√fan_in) everywhere."""
