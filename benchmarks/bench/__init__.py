@@ -1,0 +1,1 @@
+"""`make bench`: the same work on this engine and on its peers, in one run."""

@@ -1,0 +1,49 @@
+"""metapulse without Grid and Strategy: the stacked learner, chunk by chunk, and a mean. What it lacks is the seam.
+
+Options: settings of a variant, ``section.key=value``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from benchmarks.bench.experiment import experiment
+from benchmarks.bench.harness import Job, main
+from benchmarks.bench.workload import OUTER_RATE
+from client.work import Work
+
+
+class Bare:
+    """A round is ``Work.train`` on every chunk; a running sum in float64 of what the clients report."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(1)
+        config = experiment(job.load, job.options)
+        self._load, self._chunk = job.load, config.engine.chunk
+        self._work = Work(config.work())
+        self._theta = self._work.init()
+        self._rate = OUTER_RATE if job.load.workload.second_order else 1.0
+
+    def round(self, round: int) -> Sequence[int]:
+        """θ ← θ − rate · mean of the updates."""
+        clients = self._load.workload.clients(round).tolist()
+        total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._theta.items()}
+        for first in range(0, len(clients), self._chunk):
+            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk])
+            assert outcome.report is not None
+            for name, update in outcome.report.update.items():
+                total[name] += update.sum(0)
+        share = self._rate / len(clients)
+        self._theta = {name: p - (share * total[name]).float() for name, p in self._theta.items()}
+        return clients
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """θ."""
+        return {name: p.numpy() for name, p in self._theta.items()}
+
+
+if __name__ == "__main__":
+    main(Bare)
