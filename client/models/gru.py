@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from client.errors import ConfigError
 from client.models.base import Model
+from client.models.kernels.base import Chain
+from client.models.kernels.dense import Linear
+from client.models.kernels.losses import loss_of
+from client.models.kernels.recurrent import Gated
 from client.models.layers import gru, linear, uniform_init
 from client.settings import setting
 from client.trees import Stacked
@@ -29,6 +34,12 @@ class GRU(Model):
     def head(self) -> frozenset[str]:
         """The linear layer."""
         return frozenset({"head.weight", "head.bias"})
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The recurrent layer and the head."""
+        view = (lambda x: x) if len(self.task.features) == 2 else (lambda x: x.unsqueeze(2))
+        return Chain((Gated("gru"), Linear("head.weight", "head.bias")), loss_of(self.task), view)
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """U(±1/√hidden), as ``torch.nn.GRU`` and ``torch.nn.Linear``."""
