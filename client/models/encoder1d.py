@@ -7,6 +7,7 @@ what they cannot say. Learned gains weigh one against the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,13 @@ from torch import Tensor
 
 from client.errors import ConfigError
 from client.models.base import Model
+from client.models.kernels.base import Chain
+from client.models.kernels.compose import Beside, Series
+from client.models.kernels.conv import blocks
+from client.models.kernels.dense import Linear
+from client.models.kernels.losses import loss_of
+from client.models.kernels.norm import LayerNorm
+from client.models.kernels.pooling import MeanMax, Statistics
 from client.models.layers import conv1d, layer_norm, linear, max_pool, uniform_init
 from client.settings import setting
 from client.trees import Stacked
@@ -46,6 +54,16 @@ class Encoder1d(Model):
     def head(self) -> frozenset[str]:
         """The linear layer."""
         return frozenset({"head.weight", "head.bias"})
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Convolutions channels-last and the embedding, beside the statistics; head."""
+        time = self.task.features[1]
+        kernels, view = blocks(time, self.kernels, same=True)
+        embedding = (MeanMax(), Linear("embed.weight", "embed.bias"), LayerNorm("norm.weight", "norm.bias"))
+        statistics = Statistics("statistics.log_gain", self.kernels[0] // 2, time)
+        both = Beside(Series((*kernels, *embedding)), statistics)
+        return Chain((both, Linear("head.weight", "head.bias")), loss_of(self.task), view)
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """U(±1/√fan_in) for weights; statistics start at a gain of exp(−½)."""

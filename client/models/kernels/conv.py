@@ -75,10 +75,10 @@ class ConvReLU(Kernel):
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
         """Keeps x, the weights channels-last, y, and by how much the first of two neighbours is larger."""
         rows = _channels_last(w[self.weight])
-        lanes = self._convolve(x, [(x, rows)], rows)
+        lanes = self._convolve(x, [(x, rows)])
         top = torch.maximum(*lanes) if self.halve else lanes[0]
         ahead = lanes[0].sub_(lanes[1]) if self.halve else None
-        y = self.place.room(x, rows.shape[1])
+        y = self.place.room(x, rows.shape[2])
         torch.add(self._real(top), w[self.bias][:, None, None], out=self.place.values(y))
         return y.relu_(), (x, rows, y, ahead)
 
@@ -93,11 +93,11 @@ class ConvReLU(Kernel):
         """ẏ = x ⋆ V + v_b + ẋ ⋆ W where ReLU and the choice of neighbours let it through."""
         x, rows, y, ahead = saved
         turned = _channels_last(v[self.weight])
-        lanes = self._convolve(x, [(x, turned)] + ([] if dx is None else [(dx, rows)]), rows)
+        lanes = self._convolve(x, [(x, turned)] + ([] if dx is None else [(dx, rows)]))
         top = lanes[-1]
         if self.halve:
             top = torch.ops.aten.threshold_backward(lanes[0].sub_(top), ahead, 0).add_(top)
-        dy = self.place.room(x, rows.shape[1])
+        dy = self.place.room(x, rows.shape[2])
         moved = self._real(top) + v[self.bias][:, None, None]
         _threshold(moved, self.place.values(y), self.place.values(dy))
         return dy, (turned, dx)
@@ -114,23 +114,22 @@ class ConvReLU(Kernel):
         return self._input_gradient(x, [(lanes, rows), (still, turned)]) if inputs else None
 
     @property
-    def _lanes(self) -> range:
-        return range(2 if self.halve else 1)
+    def _stride(self) -> int:
+        return 2 if self.halve else 1
 
     def _real(self, lane: Tensor) -> Tensor:
         """What of a lane is no garbage."""
         return lane[:, :, : self.place.length]
 
-    def _convolve(self, x: Tensor, factors: Sequence[tuple[Tensor, Tensor]], rows: Tensor) -> list[Tensor]:
+    def _convolve(self, x: Tensor, factors: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         """Σ x ⋆ W over ``factors``, every second row in a lane of its own where neighbours are compared."""
-        clients, n, pitch, channels = x.shape
+        clients, n, pitch, _ = x.shape
         lanes = []
-        for lane in self._lanes:
-            z = x.new_empty(clients, n, pitch // len(self._lanes), rows.shape[1])
-            for i, (factor, weights) in enumerate(factors):
-                across = weights.transpose(1, 2)
-                for window, result in self._runs(factor, z, lane, weights.shape[2] // channels):
-                    torch.baddbmm(result, window, across, beta=float(i > 0), out=result)
+        for lane in range(self._stride):
+            z = x.new_empty(clients, n, pitch // self._stride, factors[0][1].shape[2])
+            for i, (factor, rows) in enumerate(factors):
+                for window, result in self._runs(factor, z, lane, rows):
+                    torch.baddbmm(result, window, rows, beta=float(i > 0), out=result)
             lanes.append(z)
         return lanes
 
@@ -138,7 +137,7 @@ class ConvReLU(Kernel):
         """The gradient of each lane, zero in the garbage; its sum goes into ``bias``."""
         x, rows, y, ahead = saved
         clients, n, pitch, _ = x.shape
-        top = x.new_empty(clients, n, pitch // len(self._lanes), rows.shape[1])
+        top = x.new_empty(clients, n, pitch // self._stride, rows.shape[2])
         top[:, :, self.place.length :].zero_()
         _threshold(self.place.values(g), self.place.values(y), self._real(top))
         if bias is not None:
@@ -149,40 +148,41 @@ class ConvReLU(Kernel):
         return [first, top.sub_(first)]
 
     def _weight_gradient(self, factors: Sequence[tuple[Sequence[Tensor], Tensor]], rows: Tensor, out: Out) -> None:
-        """W̄ = Σ ȳᵀ x over the windows; summed up apart, since adding to large numbers is inexact."""
+        """W̄ = Σ xᵀ ȳ over the windows; summed up apart, since adding to large numbers is inexact."""
         total = torch.zeros_like(rows)
         for lanes, x in factors:
-            for lane in self._lanes:
-                for window, g in self._runs(x, lanes[lane], lane, rows.shape[2] // x.shape[3]):
-                    total.baddbmm_(g.transpose(1, 2), window)
+            for lane, z in enumerate(lanes):
+                for window, g in self._runs(x, z, lane, rows):
+                    total.baddbmm_(window.transpose(1, 2), g)
         to = out[self.weight]
-        to.copy_(total.view(*to.shape[:2], to.shape[3], to.shape[2]).transpose(2, 3))
+        to.copy_(total.view(-1, *to.shape[:0:-1]).transpose(1, 3))
 
     def _input_gradient(self, x: Tensor, factors: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tensor:
-        """X̄: each window of x has Σ ȳ W."""
+        """X̄: each window of x has Σ ȳ Wᵀ."""
         total = torch.zeros_like(x)
         for lanes, rows in factors:
-            for lane in self._lanes:
-                for window, g in self._runs(total, lanes[lane], lane, rows.shape[2] // x.shape[3]):
-                    window.baddbmm_(g, rows)
+            for lane, z in enumerate(lanes):
+                for window, g in self._runs(total, z, lane, rows):
+                    window.baddbmm_(g, rows.transpose(1, 2))
         return total
 
-    def _runs(self, x: Tensor, z: Tensor, lane: int, width: int) -> list[tuple[Tensor, Tensor]]:
+    def _runs(self, x: Tensor, z: Tensor, lane: int, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Windows that do not overlap, (clients, windows, width · channels), and the rows of ``z`` that are theirs."""
-        clients, _, _, channels = x.shape
-        stride = len(self._lanes)
-        count = -(-width // stride)  # as many starts fit before a window repeats itself
-        rows, z = x.shape[1] * x.shape[2], z.flatten(1, 2)
+        clients, n, pitch, channels = x.shape
+        outputs, window = z.shape[3], rows.shape[1]
+        count = -(-window // (channels * self._stride))  # starts before windows repeat themselves
+        period = count * self._stride * channels
+        size = n * pitch * channels
         pairs = []
         for i in range(count):
-            start = lane + i * stride
-            fit = max((rows - start - width) // (count * stride) + 1, 0)
-            windows = x.as_strided(
-                (clients, fit, width * channels),
-                (rows * channels, count * stride * channels, 1),
-                x.storage_offset() + start * channels,
+            start = (lane + i * self._stride) * channels
+            fit = max((size - start - window) // period + 1, 0)
+            pairs.append(
+                (
+                    x.as_strided((clients, fit, window), (size, period, 1), x.storage_offset() + start),
+                    z.as_strided((clients, fit, outputs), (z.stride(0), count * outputs, 1), i * outputs),
+                )
             )
-            pairs.append((windows, z[:, i::count][:, :fit]))
         return pairs
 
 
@@ -206,8 +206,8 @@ def blocks(time: int, widths: Sequence[int], same: bool) -> tuple[list[ConvReLU]
     return kernels, first.put
 
 
-def _channels_last(weight: Float[Tensor, "clients outputs inputs width"]) -> Float[Tensor, "clients outputs window"]:
-    return weight.transpose(2, 3).reshape(*weight.shape[:2], -1)
+def _channels_last(weight: Float[Tensor, "clients outputs inputs width"]) -> Float[Tensor, "clients window outputs"]:
+    return weight.transpose(1, 3).reshape(len(weight), -1, weight.shape[1])
 
 
 def _threshold(g: Tensor, y: Tensor, out: Tensor) -> None:
