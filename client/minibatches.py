@@ -12,11 +12,11 @@ from jaxtyping import Int64
 from client.episodes import Batch
 from client.rng import Keys
 
-Rows = Int64[np.ndarray, "clients _"]
+Counts = Int64[np.ndarray, " _"]
 
 
 def minibatches(
-    batch: Batch, size: int, keys: Keys, purpose: str = "minibatches", shuffle: bool = True
+    batch: Batch, size: int, keys: Keys, purpose: str = "minibatches", shuffle: bool = True, ahead: int = 8
 ) -> Iterator[Batch]:
     """An endless stream of minibatches.
 
@@ -30,55 +30,56 @@ def minibatches(
         keys: addresses of the stack.
         purpose: names the stream, so that two streams of one learner differ.
         shuffle: False: every epoch in the order in which the samples come.
+        ahead: steps drawn at once; how many will be taken is the best guess. It changes nothing but the speed.
     """
     longest, n = batch.mask.shape[1], batch.counts.long().cpu().numpy()
     if size == 0 or n.max(initial=0) <= size:
         while True:
             yield batch
-    full = bool((n == longest).all())
-    if full and not shuffle and longest % size == 0:
-        at = range(0, longest, size)
-        yield from cycle(
-            [Batch(batch.x[:, i : i + size], batch.y[:, i : i + size], batch.mask[:, i : i + size]) for i in at]
-        )
-    # Real samples first, in their order.
-    real = np.argsort(batch.mask.cpu().numpy() == 0, axis=1, kind="stable")
-    everyone = torch.arange(len(n)).unsqueeze(1)
+    if not shuffle and longest % size == 0 and n.min() == longest:
+        starts = range(0, longest, size)
+        yield from cycle([Batch(*(part[:, i : i + size] for part in (batch.x, batch.y, batch.mask))) for i in starts])
+    real = np.argsort(batch.mask.cpu().numpy() == 0, axis=1, kind="stable")  # real samples first, in their order
+    first = np.arange(len(n))[:, None] * longest
     mask = torch.from_numpy((np.arange(size) < n[:, None]).astype(np.float32)).to(batch.mask)
-    for places in _walk(n, size, keys, purpose, shuffle):
-        index = torch.from_numpy(np.take_along_axis(real, places, 1)).to(batch.x.device)
-        yield Batch(batch.x[everyone, index], batch.y[everyone, index], mask)
+    flat_x, flat_y = batch.x.flatten(0, 1), batch.y.flatten(0, 1)
+    for block in count():
+        places = np.arange(size) + size * np.arange(block * ahead, (block + 1) * ahead)[:, None, None]
+        walks = np.minimum(np.broadcast_to(np.arange(size), (ahead, len(n), size)), longest - 1).copy()
+        for group in _alike(n, size):
+            walks[:, group] = _walk(n[group], places, keys.take(group), purpose, shuffle)
+        for walk in walks:
+            index = torch.from_numpy(first + np.take_along_axis(real, walk, 1)).to(batch.x.device).flatten()
+            x, y = (part.index_select(0, index).unflatten(0, (len(n), size)) for part in (flat_x, flat_y))
+            yield Batch(x, y, mask)
 
 
-def _walk(n: Int64[np.ndarray, " clients"], size: int, keys: Keys, purpose: str, shuffle: bool) -> Iterator[Rows]:
-    """Which samples each client takes in each step: positions k·size, … of an endless chain of epochs.
+def _alike(n: Counts, size: int) -> list[Counts]:
+    """Positions of the clients that do not fit into one minibatch, by the power of two that holds their samples.
 
-    A client with n_i ≤ size takes its samples 0 … n_i − 1; what stands after them is masked.
+    A group is drawn as one table, whose rows are as long as its longest client needs.
     """
-    permutation = np.broadcast_to(np.arange(n.max()), (len(n), n.max())).copy()
-    small = n <= size
-    drawn = np.where(small, np.iinfo(np.int64).max, -1)  # last epoch drawn
-    for step in count():
-        position = step * size + np.arange(size)[None, :]
-        epoch, place = position // np.maximum(n, 1)[:, None], position % np.maximum(n, 1)[:, None]
-        rows = np.take_along_axis(
-            permutation, np.where(small[:, None], np.minimum(np.arange(size), n.max() - 1), place), 1
-        )
-        if not shuffle:
-            yield rows
-            continue
-        fresh = np.flatnonzero(epoch[:, -1] > drawn)
-        if len(fresh):
-            permutation[fresh, : n[fresh].max()] = _permutations(n[fresh], epoch[fresh, -1], keys.take(fresh), purpose)
-            later = np.take_along_axis(permutation[fresh], place[fresh], 1)
-            rows[fresh] = np.where(epoch[fresh] > drawn[fresh, None], later, rows[fresh])
-            drawn[fresh] = epoch[fresh, -1]
-        yield rows
+    power = np.where(n > size, np.ceil(np.log2(np.maximum(n, 1))), -1)
+    return [np.flatnonzero(power == p) for p in np.unique(power) if p >= 0]
 
 
-def _permutations(
-    n: Int64[np.ndarray, " clients"], epochs: Int64[np.ndarray, " clients"], keys: Keys, purpose: str
-) -> Rows:
-    """One permutation of 0 … n_i − 1 per client: the order of n_i uniform numbers from the epoch's page."""
-    u = keys.uniforms(purpose, int(n.max()), epochs)
+def _walk(
+    n: Counts, places: Int64[np.ndarray, "steps 1 size"], keys: Keys, purpose: str, shuffle: bool
+) -> Int64[np.ndarray, "steps clients size"]:
+    """The samples at the given places of each client's endless chain of epochs."""
+    epoch, within = places // n[:, None], places % n[:, None]
+    if not shuffle:
+        return within
+    low, high = epoch[0, :, 0], epoch[-1, :, -1]
+    pages = high - low + 1
+    client = np.repeat(np.arange(len(n)), pages)
+    start = np.cumsum(pages) - pages  # where each client's pages begin in the table
+    page = np.arange(len(client)) - start[client] + low[client]
+    table = _permutations(n[client], page, keys.take(client), purpose)
+    return table[(start - low)[:, None] + epoch, within]
+
+
+def _permutations(n: Counts, pages: Counts, keys: Keys, purpose: str) -> Int64[np.ndarray, "rows longest"]:
+    """One permutation of 0 … n_i − 1 per row: the order of n_i uniform numbers from its page."""
+    u = keys.uniforms(purpose, int(n.max()), pages)
     return np.argsort(np.where(np.arange(u.shape[1]) < n[:, None], u, 2.0), axis=1)

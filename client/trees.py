@@ -24,58 +24,61 @@ Stacked: TypeAlias = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each tensor of a tree lies in a flat buffer: one after the other, in the tree's order.
+    """What a flat buffer holds: the tensors of a tree one after the other, in the tree's order.
 
     Args:
         names: of the tensors.
         shapes: of the tensors, without client axis.
+        clients: length of the client axis that every tensor has in front; −1 for none.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    clients: int = -1
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Numbers in each tensor."""
-        return [math.prod(shape) for shape in self.shapes]
+    def _full(self) -> list[tuple[int, ...]]:
+        return [shape if self.clients < 0 else (self.clients, *shape) for shape in self.shapes]
 
     @cached_property
-    def size(self) -> int:
-        """Numbers in all of them, P."""
-        return sum(self.sizes)
+    def _sizes(self) -> list[int]:
+        return [math.prod(shape) for shape in self._full]
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
-        """The tensors of a buffer (…, P)."""
-        lead = buffer.shape[:-1]
-        parts = buffer.split_with_sizes(self.sizes, -1)
-        return {
-            name: part if len(shape) == 1 else part.view((*lead, *shape))
-            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
-        }
+        """The tensors of a buffer."""
+        parts = buffer.split_with_sizes(self._sizes)
+        return {name: part.view(shape) for name, shape, part in zip(self.names, self._full, parts, strict=True)}
 
 
-@lru_cache(maxsize=256)
-def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Layout:
-    return Layout(names, shapes)  # the same object for the same layout, so that comparing is cheap
+@lru_cache(maxsize=1024)
+def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Layout:
+    return Layout(names, shapes, clients)  # the same object for the same layout, so that comparing is cheap
 
 
 class Flat(Mapping[str, Tensor]):
-    """A tree in one buffer.
+    """A tree in one buffer: each tensor contiguous, with its client axis, one behind the other.
 
     Args:
-        buffer: (P,) for θ, (clients, P) for a stack.
+        buffer: all numbers; None where ``views`` are given that share memory, it is then made when asked for.
         layout: what lies where.
+        views: the tensors by name.
     """
 
-    __slots__ = ("_views", "buffer", "layout")
+    __slots__ = ("_buffer", "_views", "layout")
 
-    def __init__(self, buffer: Tensor, layout: Layout) -> None:
-        self.buffer, self.layout = buffer, layout
-        self._views: dict[str, Tensor] | None = None
+    def __init__(self, buffer: Tensor | None, layout: Layout, views: dict[str, Tensor] | None = None) -> None:
+        self._buffer, self.layout, self._views = buffer, layout, views
+
+    @property
+    def buffer(self) -> Tensor:
+        """All numbers, one-dimensional."""
+        if self._buffer is None:
+            self._buffer = torch.cat([p.reshape(-1) for p in self.views.values()])
+        return self._buffer
 
     @property
     def views(self) -> dict[str, Tensor]:
-        """The tensors by name; writing into them writes into the buffer."""
+        """The tensors by name."""
         if self._views is None:
             self._views = self.layout.views(self.buffer)
         return self._views
@@ -93,21 +96,27 @@ class Flat(Mapping[str, Tensor]):
         """Another buffer of the same layout."""
         return Flat(buffer, self.layout)
 
+    def blank(self) -> Flat:
+        """A tree of the same layout whose numbers are still to be written."""
+        first = next(iter(self.views.values()))
+        return Flat(first.new_empty(sum(p.numel() for p in self.views.values())), self.layout)
+
 
 def flat(params: Params) -> Flat:
     """θ in one buffer; itself if it is already."""
     if isinstance(params, Flat):
         return params
-    layout = _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()))
+    layout = _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), -1)
     return Flat(torch.cat([p.reshape(-1) for p in params.values()]), layout)
 
 
 def flat_stack(stacked: Stacked) -> Flat:
-    """A stack in one buffer (clients, P); itself if it is already."""
+    """A stack in one buffer; itself if it is already."""
     if isinstance(stacked, Flat):
         return stacked
-    layout = _layout(tuple(stacked), tuple(tuple(p.shape[1:]) for p in stacked.values()))
-    return Flat(torch.cat([p.reshape(len(p), -1) for p in stacked.values()], 1), layout)
+    clients = len(next(iter(stacked.values())))
+    layout = _layout(tuple(stacked), tuple(tuple(p.shape[1:]) for p in stacked.values()), clients)
+    return Flat(torch.cat([p.reshape(-1) for p in stacked.values()]), layout)
 
 
 def _each(function: Callable[..., Tensor], first: Params, *others: Params) -> Params:
@@ -118,14 +127,29 @@ def _each(function: Callable[..., Tensor], first: Params, *others: Params) -> Pa
 
 
 def stack(params: Params, clients: int) -> Flat:
-    """θ seen by ``clients`` clients: views of shape (clients, *shape), one θ behind them all."""
-    own = flat(params)
-    return own.like(own.buffer.expand(clients, -1))
+    """θ seen by ``clients`` clients: views of shape (clients, *shape), no copy until somebody asks for the buffer."""
+    views = {name: p.expand(clients, *p.shape) for name, p in params.items()}
+    return Flat(None, _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), clients), views)
 
 
-def pick(stacked: Stacked, client: int) -> Params:
+def pick(stacked: Stacked, client: int) -> dict[str, Tensor]:
     """One client's tree out of a stack."""
-    return _each(lambda p: p[client], stacked)
+    return {name: p[client] for name, p in stacked.items()}
+
+
+def per_client(a: Stacked, factors: Tensor) -> dict[str, Tensor]:
+    """Every client's tree times its own factor, (clients,)."""
+    return {name: p * factors.view(-1, *(1,) * (p.dim() - 1)) for name, p in a.items()}
+
+
+def norms(a: Stacked) -> Tensor:
+    """Euclidean norm of every client's tree, (clients,)."""
+    return torch.stack([p.flatten(1).square().sum(1) if p.dim() > 1 else p.square() for p in a.values()]).sum(0).sqrt()
+
+
+def weighted_sum(a: Stacked, weights: Tensor) -> dict[str, Tensor]:
+    """Σ_i w_i a_i over the clients of a stack; weights (clients,) in the tensors' dtype."""
+    return {name: (weights @ p.reshape(len(p), -1)).view(p.shape[1:]) for name, p in a.items()}
 
 
 def add(a: Params, b: Params, alpha: float = 1.0) -> Params:
@@ -153,13 +177,11 @@ def zeros_like(a: Params) -> Params:
     return _each(torch.zeros_like, a)
 
 
-def full_like(params: Params, values: Mapping[str, float] | float) -> Params:
-    """θ's shape with one number everywhere, or one per name (Meta-learners' inner rates)."""
-    own = flat(params)
-    made = own.like(torch.empty_like(own.buffer))
-    for name, p in made.items():
-        p.fill_(values[name] if isinstance(values, Mapping) else values)
-    return made
+def full_like(params: Params, values: Mapping[str, float] | float) -> dict[str, Tensor]:
+    """θ's shape with one number everywhere, or one per name (meta-learners' inner rates)."""
+    return {
+        name: torch.full_like(p, values[name] if isinstance(values, Mapping) else values) for name, p in params.items()
+    }
 
 
 def norm(a: Params) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from client.episodes import Batch, Episode
 from client.models.base import Model
 from client.models.kernels.base import Expansion
-from client.trees import Params, Stacked, mul, sub, zeros_like
+from client.trees import Params, Stacked, flat_stack, mul, stack, sub, zeros_like
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ def outer_gradient(
         steps: K ≥ 0.
         learned: whether dL_query/dα is asked for; it is zero otherwise.
     """
+    clients = len(next(iter(theta.values())))
+    alpha = flat_stack(stack(rates, clients))  # one rate per number of the stack: products are one operation
     phi: Stacked = theta
     visited: list[Expansion] = []
     for batch in islice(batches, steps):
         visited.append(model.expand(phi, batch))
-        phi = sub(phi, mul(visited[-1].grad, rates))
+        phi = sub(phi, mul(visited[-1].grad, alpha))
     loss, adjoint = model.value_and_grad(phi, episode.query)
     rate_grads = zeros_like(adjoint)
     for at in reversed(visited):
         if learned:
             rate_grads = sub(rate_grads, mul(at.grad, adjoint))
-        adjoint = sub(adjoint, at.hvp(mul(adjoint, rates)))
+        adjoint = sub(adjoint, at.hvp(mul(adjoint, alpha)))
     return OuterGradient(adjoint, rate_grads, loss)

@@ -89,6 +89,11 @@ class Learner(ABC):
     )
     optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
 
+    @property
+    def steps(self) -> int:
+        """Minibatches that one round is expected to take."""
+        return self.inner_steps
+
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """Fresh θ: the model's parameters, and whatever else the learner learns."""
         return model.init(rng)
@@ -124,7 +129,7 @@ class Learner(ABC):
 
     def batches(self, samples: Batch, keys: Keys, purpose: str = "minibatches") -> Iterator[Batch]:
         """The minibatches of an inner loop."""
-        return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled")
+        return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled", max(self.steps, 1))
 
     def adapt(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None

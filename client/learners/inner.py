@@ -12,7 +12,7 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.base import Model
-from client.trees import Flat, Stacked, flat_stack, full_like, pick
+from client.trees import Flat, Stacked, flat_stack, full_like
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
@@ -46,7 +46,7 @@ def descend(
     """
     phi = flat_stack(start)
     rule = _adam(phi.buffer, lr) if optimizer == "adam" else _sgd(phi, lr, only)
-    yield Point(phi, phi.buffer.new_zeros(len(phi.buffer)))
+    yield Point(phi, phi.buffer.new_zeros(phi.layout.clients))
     for batch in batches:
         loss, grads = model.value_and_grad(phi, batch)
         phi = phi.like(phi.buffer - rule(flat_stack(grads).buffer))
@@ -57,18 +57,24 @@ def settle(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
-    points = islice(descend(model, start, batches, lr, optimizer), steps + 1)
-    last = next(points)
-    total = last.loss
-    for last in points:
-        total = total + last.loss
-    return flat_stack(last.params), total / max(steps, 1)
+    phi = flat_stack(start)
+    gradient, rule = phi.blank(), _adam(phi.buffer, lr) if optimizer == "adam" else None
+    total = gradient.buffer.new_zeros(phi.layout.clients)
+    for k, batch in enumerate(islice(batches, steps)):
+        loss, grads = model.value_and_grad(phi, batch, gradient)
+        step, scale = (flat_stack(grads).buffer, lr) if rule is None else (rule(flat_stack(grads).buffer), 1.0)
+        if k == 0:  # φ₀ is not ours to change
+            phi = phi.like(torch.sub(phi.buffer, step, alpha=scale))
+        else:  # in place: two buffers stay in the cache where four would not
+            phi.buffer.sub_(step, alpha=scale)
+        total += loss
+    return phi, total / max(steps, 1)
 
 
 def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:
     if only is None:
         return lambda g: g * lr
-    rates = full_like(pick(phi, 0), {name: lr if name in only else 0.0 for name in phi}).buffer
+    rates = flat_stack(full_like(phi, {name: lr if name in only else 0.0 for name in phi})).buffer
     return lambda g: g * rates
 
 

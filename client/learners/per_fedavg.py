@@ -18,7 +18,7 @@ from client.learners.base import Learner, Paper, Report
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, add, flat_stack, sub
+from client.trees import Params, Stacked, add, flat_stack, norms, per_client, sub
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,16 @@ class PerFedAvg(Learner):
         if self.optimizer != "sgd":
             raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the inner step is part of the loss")
 
+    @property
+    def steps(self) -> int:
+        """One minibatch of each stream per local step."""
+        return self.local_steps
+
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """τ steps on fresh minibatches D, D′ (and D″ for HF); the weight is the number of samples."""
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
-        inner, outer, curve = (
-            self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve")
-        )
+        inner, outer, curve = (self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve"))
         w = theta
         total = torch.zeros_like(samples.counts)
         for d, d1, d2 in islice(zip(inner, outer, curve, strict=False), self.local_steps):
@@ -72,8 +75,7 @@ class PerFedAvg(Learner):
 
         The paper's δ is absolute; scaling it by ‖v‖ keeps the difference above float32 rounding as v shrinks.
         """
-        along = flat_stack(v)
-        width = self.delta / along.buffer.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        step = along.like(along.buffer * width)
-        ahead, behind = (flat_stack(model.grad(add(w, step, sign), batch)) for sign in (1.0, -1.0))
-        return along.like((ahead.buffer - behind.buffer) * (0.5 / width))
+        width = self.delta / norms(v).clamp(min=1e-12)
+        step = flat_stack(per_client(v, width))
+        difference = sub(model.grad(add(w, step), batch), model.grad(sub(w, step), batch))
+        return flat_stack(per_client(difference, 0.5 / width))

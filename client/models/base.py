@@ -20,7 +20,7 @@ from client.errors import ConfigError
 from client.losses import task_loss
 from client.models import autograd
 from client.models.kernels.base import Chain, Expansion
-from client.trees import Stacked
+from client.trees import Flat, Stacked
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,18 @@ class Model(ABC):
         """
         return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
 
-    def value_and_grad(self, params: Stacked, batch: Batch) -> tuple[Float[Tensor, " clients"], Stacked]:
-        """Loss (clients,) and ∇L per client, in the shape of ``params``."""
+    def value_and_grad(
+        self, params: Stacked, batch: Batch, into: Flat | None = None
+    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+        """Loss (clients,) and ∇L per client, in the shape of ``params``.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+            into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
+        """
         if self.chain:
-            at = self.chain.expand(params, batch)
+            at = self.chain.expand(params, batch, into)
             return at.loss, at.grad
         return autograd.value_and_grad(self.loss, params, batch)
 

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.episodes import Batch
-from client.trees import Stacked, flat_stack
+from client.trees import Flat, Stacked, flat_stack
 
 #: What a kernel's forward hands to its backward; nobody else looks into it.
 Saved = Any
@@ -101,21 +101,27 @@ class Chain:
     view: Callable[[Tensor], Tensor] = lambda x: x
 
     @torch.no_grad()
-    def expand(self, params: Stacked, batch: Batch) -> Expansion:
-        """Loss, gradient and curvature at ``params``; the curvature costs nothing until it is asked for."""
+    def expand(self, params: Stacked, batch: Batch, into: Flat | None = None) -> Expansion:
+        """Loss, gradient and curvature at ``params``; the curvature costs nothing until it is asked for.
+
+        Args:
+            params: where.
+            batch: the samples of the loss.
+            into: a tree of the same layout that the gradient overwrites (None: a new one).
+        """
         w = flat_stack(params)
         h, saved = self.view(batch.x), []
         for kernel in self.kernels:
             h, kept = kernel.forward(w, h)
             saved.append(kept)
         loss, top = self.loss.forward(h, batch)
-        grad = w.like(w.buffer.new_empty(w.buffer.shape))
+        grad = w.blank() if into is None else into
         g: Tensor | None = self.loss.backward(top, batch)
         incoming = []
         for i in reversed(range(len(self.kernels))):
             assert g is not None
             incoming.append(g)
-            g = self.kernels[i].backward(w, saved[i], g, grad, i > 0)
+            g = self.kernels[i].backward(w, saved[i], g, grad.views, i > 0)
 
         @torch.no_grad()
         def hvp(vector: Stacked) -> Stacked:
@@ -126,11 +132,11 @@ class Chain:
                 dx, moves = kernel.tangent(w, v, kept, dx)
                 moved.append(moves)
             assert dx is not None
-            product = w.like(w.buffer.new_empty(w.buffer.shape))
+            product = w.blank()
             dg: Tensor | None = self.loss.backward_tangent(top, batch, dx)
             for i, g in zip(reversed(range(len(self.kernels))), incoming, strict=True):
                 assert dg is not None
-                dg = self.kernels[i].backward_tangent(w, v, saved[i], moved[i], g, dg, product, i > 0)
+                dg = self.kernels[i].backward_tangent(w, v, saved[i], moved[i], g, dg, product.views, i > 0)
             return product
 
         return Expansion(loss, grad, hvp)

@@ -180,6 +180,8 @@ def test_maml_is_not_fomaml_on_a_model_with_curvature(model: Model) -> None:
 class Tilted(MLP):
     """A model whose loss is linear in its parameters, L = Σ_j x̄_j Σ W: the support Hessian is zero everywhere."""
 
+    chain = None
+
     def loss(self, params, part):  # type: ignore[no-untyped-def]
         weights = params["layer0.weight"].sum(1) + params["layer0.bias"].sum(1, keepdim=True)
         return (weights * part.x.mean(1)).sum(1)
@@ -207,7 +209,8 @@ def test_maml_is_fomaml_without_inner_steps_and_without_support() -> None:
             for cls in (MAML, FOMAML)
         )
         same(second, first, rtol=0, atol=0)
-        same(first, NET.grad(stack(start, 2), ep.query), rtol=0, atol=0)
+        # One θ behind all clients is one large product, personal parameters are many small ones: equal to rounding.
+        same(first, NET.grad(stack(start, 2), ep.query), rtol=1e-4, atol=1e-7)
 
 
 def test_maml_approaches_fomaml_as_alpha_times_the_curvature() -> None:
