@@ -135,13 +135,14 @@ class Gated(Kernel):
         state[:-1, :, h:-1] = x.permute(3, 0, 2, 1)
         state[:, :, -1] = 1.0
         path = Path(weights, state, x.new_empty(time, clients, 3 * h, n), x.new_empty(time, clients, h, n))
-        twice = 2.0 * weights.new
+        twice, minus_one = 2.0 * weights.new, x.new_full((), -1.0)
         after = state[1:, :, :h].unbind()
         for t, (s, before, inputs, rz, r, z, a, m) in enumerate(zip(*path.parts(), strict=True)):
             torch.bmm(weights.gates, s, out=path.gates[t])
             torch.bmm(twice, inputs, out=m)
             rz.sigmoid_()
-            m.addcmul_(r, a, value=2.0).sigmoid_().mul_(2.0).sub_(1.0)
+            m.addcmul_(r, a, value=2.0).sigmoid_()
+            torch.add(minus_one, m, alpha=2.0, out=m)
             torch.lerp(m, before, z, out=after[t])
         return state[-1, :, :h].transpose(1, 2), path
 
