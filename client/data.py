@@ -113,6 +113,18 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
+class Bulk(Protocol):
+    """What a source may offer besides: equally many samples of many clients, all at once."""
+
+    def block(self, clients: Sequence[int]) -> tuple[Float32[np.ndarray, "clients n *features"], np.ndarray]:
+        """Inputs and targets of the given clients, row i as ``samples(clients[i])`` has them.
+
+        Raises:
+            DataError: one of the clients has no usable samples.
+        """
+
+
 def check_samples(samples: Samples, task: Task, who: str) -> Samples:
     """Refuse samples that would poison a model: none at all, NaN or infinity, labels out of range, wrong shape.
 
@@ -134,3 +146,16 @@ def check_samples(samples: Samples, task: Task, who: str) -> Samples:
     elif not np.isfinite(samples.y).all():
         raise DataError(f"{who}: targets hold NaN or infinity; targets must be finite")
     return samples
+
+
+def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Refuse a block with samples that ``check_samples`` would refuse; it does not say whose they are.
+
+    Raises:
+        DataError: some sample is not finite, its label is out of range, or the shape is not the task's.
+    """
+    labels = task.kind == "classification"
+    sane = x.shape[2:] == task.features and y.shape[:2] == x.shape[:2] and x.shape[1] > 0 and bool(np.isfinite(x).all())
+    if not sane or not (y.min() >= 0 and y.max() < task.outputs if labels else np.isfinite(y).all()):
+        raise DataError("samples of one of the clients are unusable")
+    return x, y

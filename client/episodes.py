@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from client.data import Samples, Task
 from client.errors import DataError
 from client.settings import setting
+
+#: Inputs and labels of one client's samples.
+Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 SPLITS = ("groups", "samples", "forward", "held_out")
 Rows = Int64[np.ndarray, " _"]  # of one client; lists of rows differ in length
@@ -53,6 +56,16 @@ class Batch:
         hot = self.mask.new_zeros(self.mask.shape[0], classes, self.mask.shape[1])
         return hot.scatter_(1, self.y.unsqueeze(1), 1.0)
 
+    def rows(self, count: int) -> Batch:
+        """The first ``count`` samples of every client."""
+        return Batch(self.x[:, :count], self.y[:, :count], self.mask[:, :count])
+
+    def to(self, device: torch.device) -> Batch:
+        """The same samples on another device."""
+        if self.x.device == device:
+            return self
+        return Batch(self.x.to(device), self.y.to(device), self.mask.to(device))
+
     def join(self, other: Batch) -> Batch:
         """Both batches' samples, client by client."""
         return Batch(
@@ -68,6 +81,10 @@ class Episode:
 
     support: Batch
     query: Batch
+
+    def to(self, device: torch.device) -> Episode:
+        """The same episode on another device."""
+        return Episode(self.support.to(device), self.query.to(device))
 
     @property
     def pooled(self) -> Batch:
@@ -107,6 +124,36 @@ class EpisodePlan:
         shots = int(rng.integers(1, self.shots + 1)) if self.vary and self.shots else self.shots
         return self._within(samples, self.everything(samples).support, shots, task, rng)
 
+    def together(self, samples: Batch, task: Task, u: Float64[np.ndarray, "clients n"]) -> tuple[Batch, Batch] | None:
+        """Support and query of a whole stack at once, the same as ``training`` gives client by client.
+
+        Args:
+            samples: equally many of every client, none of them padding.
+            task: what is predicted.
+            u: the first n uniform numbers of each client's episode generator.
+
+        Returns:
+            None where the plan can only be carried out for one client after the other.
+        """
+        n = u.shape[1]
+        half = self._half(task, self.shots, n)
+        if self.split != "samples" or task.kind != "regression" or self.vary or self.query or not 0 < half < n:
+            return None
+        order = torch.from_numpy(np.argsort(u, 1) + n * np.arange(len(u))[:, None])
+        sides = []
+        for rows in (order[:, :half], order[:, half:]):
+            x, y, mask = (
+                part.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, *part.shape[2:])
+                for part in (samples.x, samples.y, samples.mask)
+            )
+            sides.append(Batch(x, y, mask))
+        return sides[0], sides[1]
+
+    @staticmethod
+    def _half(task: Task, shots: int, n: int) -> int:
+        """Samples on the support side when single samples are split."""
+        return shots if task.kind == "regression" and 0 < shots < n else (n + 1) // 2
+
     def testing(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
         """An episode for the meta-test: with ``held_out``, the query is the publisher's test samples.
 
@@ -127,8 +174,8 @@ class EpisodePlan:
         elif self.split == "forward":
             support, query = _split_forward(samples.y if task.kind == "classification" else None, rows)
         else:
-            rows = rng.permutation(rows)
-            half = shots if task.kind == "regression" and 0 < shots < len(rows) else (len(rows) + 1) // 2
+            rows = rows[np.argsort(rng.random(len(rows)))]
+            half = self._half(task, shots, len(rows))
             support, query = rows[:half], rows[half:]
         return self._choose(samples, task, support, query, shots, rng)
 
@@ -177,7 +224,16 @@ def _split_forward(labels: Rows | None, rows: Rows) -> tuple[Rows, Rows]:
     return np.sort(first), np.setdiff1d(rows, first)
 
 
-def stack_batches(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+#: Samples of nobody.
+NOTHING = Batch(torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0))
+
+
+def full_batch(x: np.ndarray, y: np.ndarray) -> Batch:
+    """A batch of clients that all have equally many samples."""
+    return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.ones(x.shape[:2]))
+
+
+def stack_batches(parts: Sequence[Part]) -> Batch:
     """Pad and stack (x, y) of several clients; a padded row is zero and masked.
 
     Args:

@@ -50,7 +50,7 @@ def minibatches(
             walks[:, group] = _walk(n[group], places, keys.take(group), purpose, shuffle)
         for walk in walks:
             index = torch.from_numpy(first + np.take_along_axis(real, walk, 1)).to(batch.x.device).flatten()
-            x, y = (part.index_select(0, index).unflatten(0, (len(n), size)) for part in (flat_x, flat_y))
+            x, y = (part.index_select(0, index).view(len(n), size, *part.shape[1:]) for part in (flat_x, flat_y))
             yield Batch(x, y, mask)
 
 
@@ -76,10 +76,12 @@ def _walk(
     start = np.cumsum(pages) - pages  # where each client's pages begin in the table
     page = np.arange(len(client)) - start[client] + low[client]
     table = _permutations(n[client], page, keys.take(client), purpose)
-    return table[(start - low)[:, None] + epoch, within]
+    rows: np.ndarray = table[(start - low)[:, None] + epoch, within]
+    return rows
 
 
 def _permutations(n: Counts, pages: Counts, keys: Keys, purpose: str) -> Int64[np.ndarray, "rows longest"]:
     """One permutation of 0 … n_i − 1 per row: the order of n_i uniform numbers from its page."""
     u = keys.uniforms(purpose, int(n.max()), pages)
-    return np.argsort(np.where(np.arange(u.shape[1]) < n[:, None], u, 2.0), axis=1)
+    order: np.ndarray = np.argsort(np.where(np.arange(u.shape[1]) < n[:, None], u, 2.0), axis=1)
+    return order

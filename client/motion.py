@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -34,6 +35,8 @@ class Motion(Transform):
     The channels: both vectors, their norms, and their parts along and across gravity (the window's mean acceleration);
     the last six do not change when the device is turned. Ranges below are of the imagined devices; 0 switches one off.
     """
+
+    random: ClassVar[bool] = True
 
     rate_hz: float = setting(50.0, "sampling rate of the windows", gt=0)
     rotation: float = setting(1.0, "probability of a random orientation", ge=0, le=1)

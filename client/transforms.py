@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,6 +18,11 @@ from client.data import Task
 
 class Transform(ABC):
     """Maps one client's windows to model inputs."""
+
+    #: True: training windows are drawn anew every time, so nothing can be kept.
+    random: ClassVar[bool] = False
+    #: True: nothing is done at all.
+    idle: ClassVar[bool] = False
 
     def task(self, task: Task) -> Task:
         """The task as the model sees it: by default with inputs of the same shape."""
@@ -41,6 +47,8 @@ class Transform(ABC):
 @dataclass(frozen=True)
 class Identity(Transform):
     """Windows as they come."""
+
+    idle: ClassVar[bool] = True
 
     def apply(
         self,

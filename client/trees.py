@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -92,6 +92,9 @@ class Flat(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.layout.names)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _flat, (self.buffer, self.layout.names, self.layout.shapes, self.layout.clients)
+
     def like(self, buffer: Tensor) -> Flat:
         """Another buffer of the same layout."""
         return Flat(buffer, self.layout)
@@ -100,6 +103,10 @@ class Flat(Mapping[str, Tensor]):
         """A tree of the same layout whose numbers are still to be written."""
         first = next(iter(self.views.values()))
         return Flat(first.new_empty(sum(p.numel() for p in self.views.values())), self.layout)
+
+
+def _flat(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Flat:
+    return Flat(buffer, _layout(names, shapes, clients))
 
 
 def flat(params: Params) -> Flat:

@@ -7,35 +7,33 @@ engine). A client that fails, fails alone: it is named with its reason, and the 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from client.data import Samples, Source, Task, check_samples
-from client.episodes import Batch, Cut, Episode, EpisodePlan, stack_batches
+from client.data import Bulk, Samples, Source, Task, check_block, check_samples
+from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
 from client.losses import task_metrics
 from client.models.base import Model
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
-from client.rng import Keys, generator
+from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
+from client.shelf import Shelf
 from client.transforms import Transform
 from client.trees import Params, Stacked
 
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
-
-
-#: Inputs and labels of one client's samples.
-Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Training of a stack: who reported what, and who failed and why."""
+    """Training of a stack: who reported what, who failed and why, and the seconds it took by stage."""
 
     clients: list[int]
     report: Report | None
     failures: dict[int, str]
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,8 @@ class Work:
         self.task = self.transform.task(task or self.source.task)
         self.model: Model = MODELS.make(spec.model, task=self.task)
         self.learner: Learner = LEARNERS.make(spec.learner)
+        self.device = torch.device("cpu")
+        self._shelf = Shelf()
 
     def init(self) -> dict[str, Tensor]:
         """θ at round 0."""
@@ -119,14 +120,49 @@ class Work:
             clients: partition ids.
             states: what each device kept, by partition id.
         """
-        cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
-        if not cuts:
-            return Outcome([], None, failures)
-        kept = list(cuts)
-        episode = Episode(*(stack_batches([cuts[c][side] for c in kept]) for side in (0, 1)))
+        began = time.perf_counter()
+        kept, episode, failures = self._together(round, clients) or self._one_by_one(round, clients)
+        ready = time.perf_counter()
+        if not kept:
+            return Outcome([], None, failures, {"data": ready - began})
         state = _stack_states([(states or {}).get(c, {}) for c in kept])
         keys = Keys(self.spec.seed, round, kept)
-        return Outcome(kept, self.learner.update(self.model, meta, state, episode, keys), failures)
+        report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
+        return Outcome(kept, report, failures, {"data": ready - began, "inner": time.perf_counter() - ready})
+
+    def _one_by_one(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
+        """Episodes of a stack, cut client by client; who failed is named."""
+        cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
+        sides = (stack_batches([cut[side] for cut in cuts.values()]) if cuts else NOTHING for side in (0, 1))
+        return list(cuts), Episode(*sides), failures
+
+    def _together(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]] | None:
+        """Episodes of a stack cut at once; None where that cannot be, or somebody's samples are at fault.
+
+        The same episodes as ``_one_by_one``, which is also what names the one at fault.
+        """
+        plan = self.spec.episodes
+        if self.transform.random or not (self.learner.local or self.transform.idle):
+            return None
+        try:
+            if isinstance(self.source, Bulk) and self.transform.idle:
+                batch = full_batch(*check_block(*self.source.block(clients), self.source.task))
+            else:
+                batch = self._shelf.gather(clients, self._everything)
+        except MetapulseError:
+            return None
+        if self.learner.local:
+            return list(clients), Episode(batch, batch.rows(0)), {}
+        if batch.counts.min() < batch.mask.shape[1]:
+            return None
+        u = uniforms(self.spec.seed, "episode", round, clients, batch.mask.shape[1])
+        cut = plan.together(batch, self.source.task, u)
+        return None if cut is None else (list(clients), Episode(*cut), {})
+
+    def _everything(self, client: int) -> Part:
+        """All samples a client may train on, as the model reads them: what does not change between rounds."""
+        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
 
     def evaluate(self, meta: Params, round: int, clients: Sequence[int], trial: Trial) -> Scores:
         """Adapt every client on its test episodes and judge it before and after each step.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from client.data import Samples
+from client.errors import DataError
 from client.learners.base import Learner
 from client.registry import LEARNERS
 from client.trees import norm, sub
@@ -114,3 +116,7 @@ class Faulty(Sine):
         if index == 2:
             held.x[3] = np.nan
         return held
+
+    def block(self, clients: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Nothing at once: two of them have nothing to give."""
+        raise DataError("ask one by one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -74,7 +75,7 @@ class Launcher:
             with (out / "stdout").open("w") as said, (out / "stderr").open("w") as complained:
                 problem = self._wait(command, entry.parallel, said, complained)
             if problem:
-                return Done(problem=f"{problem}: {_last((out / 'stderr').read_text())}")
+                return Done(problem=f"{problem}: {_reason((out / 'stderr').read_text())}")
             figures = json.loads(_last((out / "stdout").read_text()))
             with np.load(out / "first.npz", allow_pickle=False) as saved:
                 return Done(figures, {name: saved[name] for name in saved.files})
@@ -107,3 +108,8 @@ def _end(root: int) -> None:
 def _last(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else "said nothing"
+
+
+def _reason(text: str) -> str:
+    """The last line that looks like an exception's, without the folder that Python was in."""
+    return _last("\n".join(line for line in text.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line)) or text)

@@ -5,7 +5,7 @@
 
 NAME is a system or a workload (``--list`` shows them). Systems take turns, so that a slow phase of the machine hits all
 of them; beside every figure stands a matrix product measured on the same core just before and after. Every system's θ
-after its first round is held against a float64 reference; one that differs by more than 1e-4 of the step is reported as
+after its first round is held against a float64 reference; one that differs by more than 1e-3 of the step is reported as
 wrong, and not timed. Peers live in environments of their own, made on first use under ``--work``.
 """
 
@@ -29,7 +29,9 @@ from benchmarks.bench.sgemm import Yardstick  # noqa: E402
 from benchmarks.bench.systems import SYSTEMS, Entry, chosen  # noqa: E402
 from benchmarks.bench.workload import WORKLOADS, Load, Workload, write  # noqa: E402
 
-TOLERANCE = 1e-4  # of the norm of the first round's step
+#: Of the norm of the first round's step, which is 6e-4 to 4e-3 of θ's. Float32 alone makes 3e-4 where 1000 weights are
+#: added one by one, as in Flower's FedAvg; another order of the samples makes 2e-2 to 1e-1.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)

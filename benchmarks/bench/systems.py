@@ -76,7 +76,7 @@ def chosen(only: Sequence[str], skip: Sequence[str]) -> list[tuple[Workload, lis
     """Workloads with their systems; both lists hold names of either kind, an empty ``only`` everything.
 
     Raises:
-        ValueError: a name is neither a system's nor a workload's.
+        ValueError: a name is neither a system's nor a workload's, or nothing is left.
     """
     known = {entry.name for entry in SYSTEMS} | set(WORKLOADS)
     if unknown := (set(only) | set(skip)) - known:
@@ -88,4 +88,6 @@ def chosen(only: Sequence[str], skip: Sequence[str]) -> list[tuple[Workload, lis
         entries = [e for e in SYSTEMS if name in e.workloads and e.name in systems - set(skip)]
         if entries:
             found.append((WORKLOADS[name], entries))
+    if not found:
+        raise ValueError("nothing to measure: none of these systems runs any of these workloads")
     return found

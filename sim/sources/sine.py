@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, Float64
 
 from client.data import Client, Samples, Task
 from client.errors import DataError
-from client.rng import generator
+from client.rng import generator, uniforms
 from client.settings import setting
 
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
@@ -86,20 +87,37 @@ class Sine:
             DataError: no such client.
         """
         self._check(index)
+        u = generator(self.seed, "sine", client=index).random(self._draws)
+        x, y = (part.astype(np.float32).reshape(-1, 1) for part in self._curves(u[None]))
+        return Samples(x, y, np.arange(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.bool_))
+
+    def block(
+        self, clients: Sequence[int]
+    ) -> tuple[Float32[np.ndarray, "clients n 1"], Float32[np.ndarray, "clients n 1"]]:
+        """Points of many clients at once, row i as ``samples(clients[i])`` has them.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(min(clients))
+        self._check(max(clients))
+        x, y = self._curves(uniforms(self.seed, "sine", 0, clients, self._draws))
+        return x.astype(np.float32)[..., None], y.astype(np.float32)[..., None]
+
+    @property
+    def _draws(self) -> int:
+        """Numbers that make a client: its curve, and where its points are unless they are fixed."""
+        return 3 + (0 if self.variant == "reptile" else self.points)
+
+    def _curves(
+        self, u: Float64[np.ndarray, "clients draws"]
+    ) -> tuple[Float64[np.ndarray, "clients n"], Float64[np.ndarray, "clients n"]]:
+        """Points on the curves that the numbers in [0, 1) stand for."""
         phase_end, sign, drawn = _VARIANTS[self.variant]
-        drawn_points = 0 if self.variant == "reptile" else self.points
-        u = generator(self.seed, "sine", client=index).random(3 + drawn_points)
-        amplitude, phase = 0.1 + 4.9 * u[0], sign * phase_end * u[1]
-        omega = 0.8 + 0.4 * u[2] if drawn else 1.0
-        x = _REPTILE_X if self.variant == "reptile" else 10.0 * u[3:] - 5.0
-        y = amplitude * np.sin(omega * x + phase)
-        n = len(x)
-        return Samples(
-            x.astype(np.float32).reshape(n, 1),
-            y.astype(np.float32).reshape(n, 1),
-            np.arange(n, dtype=np.int64),
-            np.zeros(n, dtype=np.bool_),
-        )
+        amplitude, phase = 0.1 + 4.9 * u[:, :1], sign * phase_end * u[:, 1:2]
+        omega = 0.8 + 0.4 * u[:, 2:3] if drawn else 1.0
+        x = np.broadcast_to(_REPTILE_X, (len(u), 50)) if self.variant == "reptile" else 10.0 * u[:, 3:] - 5.0
+        return x, amplitude * np.sin(omega * x + phase)
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.clients:

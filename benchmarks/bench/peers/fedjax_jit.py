@@ -15,6 +15,8 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.peers.jax_models import loss
 from benchmarks.bench.workload import BATCH, CLIENTS, RATE, STEPS
 
+jax.tree_map = jax.tree.map  # fedjax 0.0.17 calls it by a name that JAX has dropped since
+
 
 class FedJax:
     """Client datasets are made once; a round is ``apply``."""

@@ -40,11 +40,11 @@ class JaxVmap:
 def _round(model: str, chunk: int, theta: Any, x: jax.Array, y: jax.Array, clients: jax.Array) -> Any:
     def some(total: Any, part: jax.Array) -> tuple[Any, None]:
         ends = jax.vmap(partial(_train, model, theta))(x[part], y[part])
-        return jax.tree.map(lambda t, e: t + e.sum(0), total, ends), None
+        return jax.tree.map(lambda t, e, p: t + (e - p).sum(0), total, ends, theta), None
 
     zero = jax.tree.map(jnp.zeros_like, theta)
     total, _ = jax.lax.scan(some, zero, clients.reshape(-1, chunk))
-    return jax.tree.map(lambda t: t / len(clients), total)
+    return jax.tree.map(lambda p, t: p + t / len(clients), theta, total)
 
 
 def _train(model: str, theta: Any, x: jax.Array, y: jax.Array) -> Any:

@@ -14,7 +14,7 @@ from benchmarks.bench.workload import BATCH, RATE, SAMPLES, STEPS
 
 
 class Researcher:
-    """FedAvg by state dicts."""
+    """Federated averaging by state dicts."""
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
@@ -22,13 +22,14 @@ class Researcher:
         self._global = module(self._model, job.load.theta)
 
     def round(self, round: int) -> Sequence[int]:
-        """Train every client's copy, average the copies."""
+        """Train every client's copy; θ moves by the mean of how far they came."""
         clients = self._load.workload.clients(round)
-        total = {name: torch.zeros_like(p) for name, p in self._global.state_dict().items()}
+        theta = self._global.state_dict()
+        total = {name: torch.zeros_like(p) for name, p in theta.items()}
         for client in clients:
             for name, p in self._train(client).items():
-                total[name] += p
-        self._global.load_state_dict({name: p / len(clients) for name, p in total.items()})
+                total[name] += p - theta[name]
+        self._global.load_state_dict({name: p + total[name] / len(clients) for name, p in theta.items()})
         return list(clients)
 
     def parameters(self) -> dict[str, np.ndarray]:

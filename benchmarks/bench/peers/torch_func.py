@@ -27,13 +27,13 @@ class TorchFunc:
         self._grads = vmap(grad(self._loss))
 
     def round(self, round: int) -> Sequence[int]:
-        """Chunk by chunk; the mean of the ends is the next θ."""
+        """Chunk by chunk; θ moves by the mean of the updates."""
         clients = torch.from_numpy(self._load.workload.clients(round))
         total = {name: torch.zeros_like(p) for name, p in self._theta.items()}
         for some in clients.split(CHUNK[self._model]):
             for name, p in self._train(self._x[some], self._y[some]).items():
-                total[name] += p.sum(0)
-        self._theta = {name: p / len(clients) for name, p in total.items()}
+                total[name] += (p - self._theta[name]).sum(0)
+        self._theta = {name: p + total[name] / len(clients) for name, p in self._theta.items()}
         return clients.tolist()
 
     def parameters(self) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from benchmarks.bench.workload import BATCH, RATE, SAMPLES, STEPS
 
 
 class Tuned:
-    """Local SGD in place, and a running sum of where the clients end."""
+    """Local SGD in place, and a running sum of how far the clients came."""
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
@@ -26,13 +26,12 @@ class Tuned:
         self._x, self._y = torch.from_numpy(job.load.x), torch.from_numpy(job.load.y)
 
     def round(self, round: int) -> Sequence[int]:
-        """Train client by client; the mean of the ends is the next θ."""
+        """Train client by client; θ moves by the mean of what they report."""
         clients = self._load.workload.clients(round).tolist()
         total = [torch.zeros_like(p) for p in self._theta]
         for client in clients:
-            torch._foreach_add_(total, self.train(self._theta, client))
-        torch._foreach_div_(total, len(clients))
-        self._theta = total
+            torch._foreach_add_(total, torch._foreach_sub(self.train(self._theta, client), self._theta))
+        torch._foreach_add_(self._theta, total, alpha=1 / len(clients))
         return clients
 
     def train(self, theta: list[torch.Tensor], client: int) -> list[torch.Tensor]:

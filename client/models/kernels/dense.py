@@ -57,6 +57,18 @@ class Linear(Kernel):
         return torch.bmm(dg, w[self.weight]).baddbmm_(g, v[self.weight]) if inputs else None
 
 
+def _where_positive(g: Tensor | None, y: Tensor) -> Tensor:
+    """G where y > 0, zero elsewhere."""
+    out: Tensor = torch.ops.aten.threshold_backward(g, y, 0)
+    return out
+
+
+def _where_steep(g: Tensor | None, y: Tensor) -> Tensor:
+    """(1 − y²) g."""
+    out: Tensor = torch.ops.aten.tanh_backward(g, y)
+    return out
+
+
 @dataclass(frozen=True)
 class ReLU(Kernel):
     """Y = max(x, 0); its own output says where it is flat."""
@@ -68,17 +80,17 @@ class ReLU(Kernel):
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """X̄ = ȳ where y > 0."""
-        return torch.ops.aten.threshold_backward(g, saved, 0)
+        return _where_positive(g, saved)
 
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = ẋ where y > 0."""
-        return torch.ops.aten.threshold_backward(dx, saved, 0), None
+        return _where_positive(dx, saved), None
 
     def backward_tangent(
         self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
     ) -> Tensor | None:
         """X̄ moves where y > 0."""
-        return torch.ops.aten.threshold_backward(dg, saved, 0)
+        return _where_positive(dg, saved)
 
 
 @dataclass(frozen=True)
@@ -92,15 +104,15 @@ class Tanh(Kernel):
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """X̄ = (1 − y²) ȳ."""
-        return torch.ops.aten.tanh_backward(g, saved)
+        return _where_steep(g, saved)
 
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = (1 − y²) ẋ."""
-        dy = torch.ops.aten.tanh_backward(dx, saved)
+        dy = _where_steep(dx, saved)
         return dy, dy
 
     def backward_tangent(
         self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
     ) -> Tensor | None:
         """X̄ moves by (1 − y²) ẏ̄ − 2 y ẏ ȳ."""
-        return torch.ops.aten.tanh_backward(dg, saved) - 2.0 * saved * moved * g
+        return _where_steep(dg, saved) - 2.0 * saved * moved * g

@@ -33,8 +33,9 @@ class CrossEntropy(Loss):
 
     def backward_tangent(self, saved: Saved, batch: Batch, dy: Tensor) -> Tensor:
         """(diag p − p pᵀ) ż / n."""
-        pull = saved * dy.transpose(1, 2)
-        return pull.sub_(saved * pull.sum(1, keepdim=True)).mul_(batch.weights.unsqueeze(1)).transpose(1, 2)
+        p: Tensor = saved
+        pull = p * dy.transpose(1, 2)
+        return pull.sub_(p * pull.sum(1, keepdim=True)).mul_(batch.weights.unsqueeze(1)).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class SquaredError(Loss):
 
     def backward(self, saved: Saved, batch: Batch) -> Tensor:
         """2 (ŷ − y) / (n · outputs)."""
-        return saved * (batch.weights * (2.0 / saved.shape[2])).unsqueeze(2)
+        error: Tensor = saved
+        return error * (batch.weights * (2.0 / error.shape[2])).unsqueeze(2)
 
     def backward_tangent(self, saved: Saved, batch: Batch, dy: Tensor) -> Tensor:
         """2 ẏ / (n · outputs)."""
