@@ -67,7 +67,8 @@ def _walk(
     n: Counts, places: Int64[np.ndarray, "steps 1 size"], keys: Keys, purpose: str, shuffle: bool
 ) -> Int64[np.ndarray, "steps clients size"]:
     """The samples at the given places of each client's endless chain of epochs."""
-    epoch, within = places // n[:, None], places % n[:, None]
+    epoch: np.ndarray = places // n[:, None]
+    within: np.ndarray = places % n[:, None]
     if not shuffle:
         return within
     low, high = epoch[0, :, 0], epoch[-1, :, -1]

@@ -65,12 +65,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Training of a stack: who reported what, who failed and why, and the seconds it took by stage."""
+    """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
+
+    ``total`` stands in the place of the report's updates where only their weighted sum was asked for.
+    """
 
     clients: list[int]
     report: Report | None
     failures: dict[int, str]
     seconds: dict[str, float] = field(default_factory=dict)
+    total: Params | None = None
 
 
 @dataclass(frozen=True)

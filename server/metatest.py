@@ -22,6 +22,7 @@ from client.work import Trial, to_json
 from server.config import Config
 from server.roster import Roster, View
 from server.statistics import HIGHER_IS_BETTER, spread
+from strategies.instructions import Instructions
 from strategies.replies import Dropped, first_line
 
 #: One line of metrics.parquet.
@@ -58,7 +59,7 @@ class MetaTest:
                 trial = self.trial(scenario, shots)
                 config = ConfigRecord({ROUND: round, WORK: to_json(self.config.work()), TRIAL: to_json(trial)})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
-                messages = [Message(content, node, MessageType.EVALUATE) for node in view.get_node_ids()]
+                messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
                 answers, refused = _answers(replies, view, set(clients), trial)
                 dropped += refused

@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import Strategy
 from client.errors import ConfigError, EngineError, RunError
 from client.rng import generator
 from client.trees import Params
-from client.wire import WORK, decode, encode
+from client.wire import SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
 from server.files import write_json
@@ -139,12 +139,19 @@ class Run:
         clients = self.roster.cohort(round, self.cohort)
         view = View(self.grid, clients, self.roster.directory)
         with AddressedGlobals(self.config.run.seed, round):
-            messages = list(self.strategy.configure_train(round, arrays, ConfigRecord({WORK: self._work}), view))
+            drawn = time.perf_counter()
+            messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
             replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+            answered = time.perf_counter()
             moved, metrics = self.strategy.aggregate_train(round, replies)
-        seconds = time.perf_counter() - began
+        ended = time.perf_counter()
+        seconds = ended - began
+        spent = {"sampling": drawn - began, "clients": answered - drawn, "aggregate": ended - answered}
+        spent |= getattr(self.grid, "spent", {})
         numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
-        self.folder.event(round, "round", moved=moved is not None, seconds=seconds, asked=len(clients), **numbers)
+        self.folder.event(
+            round, "round", moved=moved is not None, seconds=seconds, spent=spent, asked=len(clients), **numbers
+        )
         self.progress.round(round, self.config.run.rounds, len(clients), seconds)
         self.idle = 0 if numbers.get("clients") else self.idle + 1
         if self.idle >= PATIENCE:
@@ -152,6 +159,13 @@ class Run:
                 f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
             )
         return arrays if moved is None else moved
+
+    def _instruction(self) -> ConfigRecord:
+        """What clients are told; strategies that only add updates up say so to engines that hold many."""
+        record = ConfigRecord({WORK: self._work})
+        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear:
+            record[SUM] = self.strategy.settings.weighting
+        return record
 
     def _test(self, round: int, arrays: ArrayRecord) -> None:
         rows, dropped = self.metatest.ask(round, arrays)

@@ -19,11 +19,12 @@ from torch import Tensor
 from client.learners.base import Paper
 from client.rng import generator
 from client.settings import setting
-from client.trees import finite, norm
+from client.trees import Params, finite, norm
 from client.wire import ARRAYS, CONFIG, ROUND, decode, encode
 from strategies.aggregate import mean
+from strategies.instructions import Instructions
 from strategies.outer import OuterUpdate, State
-from strategies.replies import Checked, Dropped, check
+from strategies.replies import Checked, Dropped, Stack, Total, check
 from strategies.schedules import outer_rate
 
 
@@ -61,6 +62,9 @@ class OuterStrategy(Strategy):
         on_drop: told (round, dropped clients) when replies are refused.
     """
 
+    #: Whether the mean of the updates is all that is used of them.
+    linear: ClassVar[bool] = True
+
     def __init__(
         self,
         settings: OuterSettings,
@@ -90,7 +94,7 @@ class OuterStrategy(Strategy):
         self._theta = decode(arrays)
         config[ROUND] = server_round
         content = RecordDict({ARRAYS: arrays, CONFIG: config})
-        return [Message(content, node, MessageType.TRAIN) for node in nodes]
+        return Instructions(content, nodes, MessageType.TRAIN)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -101,10 +105,7 @@ class OuterStrategy(Strategy):
             self._on_drop(server_round, checked.dropped)
         if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:
             return None, self._metrics(checked, 0.0)
-        weight = checked.stack.weight
-        aggregate = mean(
-            checked.stack.update, weight if self.settings.weighting == "samples" else torch.ones_like(weight)
-        )
+        aggregate = self._aggregate(checked.stack)
         if not self.state:
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
@@ -114,6 +115,13 @@ class OuterStrategy(Strategy):
             return None, self._metrics(checked, float(norm(aggregate)))
         self.state = state
         return encode(theta), self._metrics(checked, float(norm(aggregate)))
+
+    def _aggregate(self, stack: Stack | Total) -> Params:
+        """The mean update, weighted as the settings say."""
+        if isinstance(stack, Total):
+            return stack.mean(self._theta)
+        weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
+        return mean(stack.update, weight)
 
     def _metrics(self, checked: Checked, update_norm: float) -> MetricRecord:
         stack = checked.stack

@@ -55,6 +55,29 @@ class Stack:
     metrics: Mapping[str, Float[Tensor, " clients"]]
 
 
+@dataclass(frozen=True)
+class Total:
+    """A round's updates as their weighted sum, for whoever needs no more than that.
+
+    Args:
+        clients: partition ids that are in it, ascending; each was checked.
+        total: Σ w_i u_i in the shape of θ, float64.
+        shares: Σ w_i.
+        weight: samples behind each update, (clients,), > 0.
+        metrics: (clients,) each.
+    """
+
+    clients: list[int]
+    total: Params
+    shares: float
+    weight: Float[Tensor, " clients"]
+    metrics: Mapping[str, Float[Tensor, " clients"]]
+
+    def mean(self, like: Params) -> dict[str, Tensor]:
+        """Σ w_i u_i / Σ w_i, in the dtypes of ``like``."""
+        return {name: (self.total[name] / self.shares).to(p.dtype) for name, p in like.items()}
+
+
 class Replies(Sequence[Message]):
     """Replies of an engine that holds them stacked: messages to whoever looks at one, a stack to whoever asks for it.
 
@@ -62,10 +85,17 @@ class Replies(Sequence[Message]):
         stack: the updates that arrived, before any check.
         failures: clients that failed by themselves.
         message: makes the ordinary message of one position: first the stack's clients, then the failures.
+        total: instead of the stack, where its sum was asked for; then there are messages of failures only.
     """
 
-    def __init__(self, stack: Stack | None, failures: Sequence[Dropped], message: Callable[[int], Message]) -> None:
-        self.stack, self.failures, self._message = stack, failures, message
+    def __init__(
+        self,
+        stack: Stack | None,
+        failures: Sequence[Dropped],
+        message: Callable[[int], Message],
+        total: Total | None = None,
+    ) -> None:
+        self.stack, self.failures, self.total, self._message = stack, failures, total, message
         self._made: dict[int, Message] = {}
 
     def __len__(self) -> int:
@@ -91,7 +121,7 @@ class Replies(Sequence[Message]):
 class Checked:
     """What is left of a round's replies after the checks."""
 
-    stack: Stack | None
+    stack: Stack | Total | None
     dropped: list[Dropped] = field(default_factory=list)
 
 
@@ -191,9 +221,19 @@ def read_reply(reply: Message, theta: Params) -> Reply:
 def _check_stack(replies: Replies, theta: Params) -> Checked:
     """The same checks on a whole stack; its names and shapes come from our own engine, its values from clients."""
     dropped = list(replies.failures)
+    if replies.total is not None:
+        return Checked(replies.total if replies.total.clients else None, dropped)
     stack = replies.stack
     if stack is None:
         return Checked(None, dropped)
+    good, refused = sound(stack)
+    dropped = sorted(dropped + refused, key=lambda one: (one.client, one.reason))
+    return Checked(good, dropped)
+
+
+def sound(stack: Stack) -> tuple[Stack | None, list[Dropped]]:
+    """The clients of a stack whose update is finite and whose weight is sane, and why the others are not."""
+    dropped = []
     finite = torch.stack([torch.isfinite(u.reshape(len(u), -1)).all(1) for u in stack.update.values()]).all(0)
     sane = torch.isfinite(stack.weight) & (stack.weight > 0) & (stack.weight <= MAX_WEIGHT)
     good: Bool[Tensor, " clients"] = finite & sane
@@ -204,21 +244,18 @@ def _check_stack(replies: Replies, theta: Params) -> Checked:
             else f"{EXAMPLES} = {stack.weight[i].item()!r}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}"
         )
         dropped.append(Dropped(stack.clients[i], reason))
-    dropped.sort(key=lambda one: (one.client, one.reason))
     if good.all():
-        return Checked(stack, dropped)
+        return stack, dropped
     keep = torch.nonzero(good).flatten()
     if len(keep) == 0:
-        return Checked(None, dropped)
-    return Checked(
-        Stack(
-            [stack.clients[i] for i in keep.tolist()],
-            {name: u[keep] for name, u in stack.update.items()},
-            stack.weight[keep],
-            {name: m[keep] for name, m in stack.metrics.items()},
-        ),
-        dropped,
+        return None, dropped
+    kept = Stack(
+        [stack.clients[i] for i in keep.tolist()],
+        {name: u[keep] for name, u in stack.update.items()},
+        stack.weight[keep],
+        {name: m[keep] for name, m in stack.metrics.items()},
     )
+    return kept, dropped
 
 
 def first_line(text: str | None) -> str:

@@ -6,7 +6,8 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,9 +21,24 @@ from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.trees import Params, pick, sub
-from client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode, metric_record, read_text
+from client.wire import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    REPLY,
+    ROUND,
+    SUM,
+    TRIAL,
+    WORK,
+    decode,
+    encode,
+    metric_record,
+    read_text,
+)
 from client.work import Outcome, Scores, trial_from_json
 from sim.engines.workers import Local, Pool
+from strategies.aggregate import join
+from strategies.instructions import Instructions
 from strategies.replies import Dropped, Replies, Stack
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
@@ -80,6 +96,7 @@ class CohortGrid(Grid):
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
         self._states: dict[int, Params] = {}
+        self.spent: dict[str, float] = {}  # seconds of the last round by stage, over all workers
 
     def get_node_ids(self) -> Iterable[int]:
         """Every client's node; a range, so that a million cost nothing."""
@@ -91,35 +108,54 @@ class CohortGrid(Grid):
         Raises:
             EngineError: a message is neither for training nor for evaluation, or goes to nobody.
         """
+        if isinstance(messages, Instructions):
+            nodes = sorted(messages.nodes)
+            for node in (nodes[0], nodes[-1]) if nodes else ():
+                self._known(node)
+            content, kind = messages.content, messages.kind
+            clients = [node - FIRST_NODE for node in nodes]
+            return self._answer(content, kind, clients, lambda c: Message(content, c + FIRST_NODE, kind))
         groups: dict[int, list[Message]] = {}
         for message in messages:
-            node = message.metadata.dst_node_id
-            if not FIRST_NODE <= node < FIRST_NODE + self._size:
-                raise EngineError(f"node {node} does not exist; there are {self._size} clients")
+            self._known(message.metadata.dst_node_id)
             groups.setdefault(id(message.content), []).append(message)
-        answers = [self._answer(sorted(group, key=_client)) for group in groups.values()]
+        answers = []
+        for group in groups.values():
+            asked = {_client(message): message for message in sorted(group, key=_client)}
+            first = group[0]
+            answers.append(self._answer(first.content, first.metadata.message_type, list(asked), asked.__getitem__))
         if len(answers) == 1:
             return answers[0]
         return sorted((reply for part in answers for reply in part), key=lambda m: m.metadata.src_node_id)
 
-    def _answer(self, group: list[Message]) -> Sequence[Message]:
-        content = group[0].content
+    def _known(self, node: int) -> None:
+        if not FIRST_NODE <= node < FIRST_NODE + self._size:
+            raise EngineError(f"node {node} does not exist; there are {self._size} clients")
+
+    def _answer(
+        self, content: RecordDict, kind: str, clients: list[int], asked: Callable[[int], Message]
+    ) -> Sequence[Message]:
+        """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
         config = content.config_records[CONFIG]
         meta = decode(content.array_records[ARRAYS])
-        clients = [_client(m) for m in group]
         chunks = [clients[i : i + self._chunk] for i in range(0, len(clients), self._chunk)]
         work, round = read_text(config, WORK), int(str(config[ROUND]))
-        by_client = dict(zip(clients, group, strict=True))
-        if group[0].metadata.message_type == MessageType.EVALUATE:
+        if kind == MessageType.EVALUATE:
             trial = trial_from_json(read_text(config, TRIAL))
             scores = self._pool.evaluate(work, meta, round, chunks, trial)
-            return [_score_message(by_client, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
-        if group[0].metadata.message_type != MessageType.TRAIN:
-            raise EngineError(f"the cohort engine has no answer to messages of type {group[0].metadata.message_type!r}")
+            return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
+        if kind != MessageType.TRAIN:
+            raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
         states = {c: self._states[c] for c in clients if c in self._states}
-        outcome = join_outcomes(self._pool.train(work, meta, round, chunks, states))
-        self._keep(outcome)
-        return _replies(by_client, outcome, meta if config.get(REPLY) == "weights" else None)
+        weighting = str(config.get(SUM, ""))
+        outcomes = self._pool.train(work, meta, round, chunks, states, weighting)
+        self.spent = dict(sum((Counter(outcome.seconds) for outcome in outcomes), Counter()))
+        for outcome in outcomes:
+            self._keep(outcome)
+        if weighting:
+            total, failures = join(outcomes, weighting)
+            return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
+        return _replies(asked, join_outcomes(outcomes), meta if config.get(REPLY) == "weights" else None)
 
     def _keep(self, outcome: Outcome) -> None:
         if outcome.report is not None and outcome.report.state:
@@ -178,7 +214,11 @@ def _client(message: Message) -> int:
     return message.metadata.dst_node_id - FIRST_NODE
 
 
-def _replies(by_client: dict[int, Message], outcome: Outcome, meta: Params | None) -> Replies:
+def _failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
+    return Message(Error(CLIENT_FAILED, failed.reason), reply_to=asked(failed.client))
+
+
+def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | None) -> Replies:
     """The stack, and how any one of its messages is made; with ``meta``, messages carry weights θ − update."""
     failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
     report = outcome.report
@@ -186,8 +226,7 @@ def _replies(by_client: dict[int, Message], outcome: Outcome, meta: Params | Non
 
     def message(index: int) -> Message:
         if stack is None or index >= len(stack.clients):
-            failed = failures[index - (len(stack.clients) if stack else 0)]
-            return Message(Error(CLIENT_FAILED, failed.reason), reply_to=by_client[failed.client])
+            return _failure(asked, failures[index - (len(stack.clients) if stack else 0)])
         update = pick(stack.update, index)
         numbers: dict[str, float | list[float]] = {name: float(m[index]) for name, m in stack.metrics.items()}
         content = RecordDict(
@@ -196,19 +235,19 @@ def _replies(by_client: dict[int, Message], outcome: Outcome, meta: Params | Non
                 METRICS: metric_record(float(stack.weight[index]), numbers),
             }
         )
-        return Message(content, reply_to=by_client[stack.clients[index]])
+        return Message(content, reply_to=asked(stack.clients[index]))
 
     return Replies(stack, failures, message)
 
 
-def _score_message(by_client: dict[int, Message], scores: Scores, index: int) -> Message:
+def _score_message(asked: Callable[[int], Message], scores: Scores, index: int) -> Message:
     if index >= len(scores.clients):
         client, reason = sorted(scores.failures.items())[index - len(scores.clients)]
-        return Message(Error(CLIENT_FAILED, reason), reply_to=by_client[client])
+        return _failure(asked, Dropped(client, reason))
     numbers: dict[str, float | list[float]] = {n: m[index].flatten().tolist() for n, m in scores.metrics.items()}
     episodes = next(iter(scores.metrics.values())).shape[1]
     content = RecordDict({METRICS: metric_record(float(episodes), numbers)})
-    return Message(content, reply_to=by_client[scores.clients[index]])
+    return Message(content, reply_to=asked(scores.clients[index]))
 
 
 def _be_a_server() -> None:

@@ -12,6 +12,7 @@ from client.errors import EngineError
 from client.trees import Params
 from client.work import Outcome, Scores, Trial, work_from_json
 from sim.engines.cluster import start_ray
+from strategies.aggregate import condense
 
 T = TypeVar("T")
 LIVES = 5  # times a chunk is sent out before the engine gives up on it
@@ -23,8 +24,10 @@ Chunks = Sequence[Sequence[int]]
 class Pool(Protocol):
     """Runs chunks of clients; results come in the order of the chunks."""
 
-    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
-        """One round of every chunk."""
+    def train(
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+    ) -> list[Outcome]:
+        """One round of every chunk; with a ``weighting``, each chunk's updates are added up where they are."""
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
@@ -36,10 +39,14 @@ class Pool(Protocol):
 class Local:
     """Chunks one after another, in this process, on one core."""
 
-    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
+    def train(
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+    ) -> list[Outcome]:
         """One round of every chunk."""
         torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
-        return [work_from_json(work).train(meta, round, chunk, states) for chunk in chunks]
+        job = work_from_json(work)
+        outcomes = (job.train(meta, round, chunk, states) for chunk in chunks)
+        return [condense(outcome, weighting) if weighting else outcome for outcome in outcomes]
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
@@ -60,21 +67,23 @@ class Worker:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
-    def train(self, work: str, meta: Params, round: int, chunk: Sequence[int], states: Mapping[int, Params]) -> Outcome:
-        """One chunk's round."""
-        return self._local.train(work, meta, round, [chunk], states)[0]
+    def train(
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str
+    ) -> list[Outcome]:
+        """Some chunks' round."""
+        return self._local.train(work, meta, round, chunks, states, weighting)
 
-    def evaluate(self, work: str, meta: Params, round: int, chunk: Sequence[int], trial: Trial) -> Scores:
-        """One chunk's trial."""
-        return self._local.evaluate(work, meta, round, [chunk], trial)[0]
+    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+        """Some chunks' trial."""
+        return self._local.evaluate(work, meta, round, chunks, trial)
 
 
 class RayPool:
     """Chunks among Ray actors, each of which sees its own part of the population.
 
-    Chunks come in order of partition id, and the first actor takes the first of them, and so on: round after round an
-    actor meets clients of about the same range, and loads and keeps little but their data. θ goes into the object
-    store once per round. A chunk whose actor dies is sent out again, to a new actor.
+    Chunks come in order of partition id, and the first actor takes the first run of them, and so on, in one call each:
+    round after round an actor meets clients of about the same range, and loads and keeps little but their data. θ goes
+    into the object store once per round. A run whose actor dies is sent out again, to a new actor.
 
     Args:
         workers: number of actors, ≥ 1.
@@ -89,20 +98,22 @@ class RayPool:
         self._remote = ray.remote(Worker)
         self._actors = [self._hire() for _ in range(workers)]
 
-    def train(self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params]) -> list[Outcome]:
+    def train(
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+    ) -> list[Outcome]:
         """One round of every chunk."""
         theta = self._ray.put(dict(meta))
 
-        def send(actor: Any, chunk: Sequence[int]) -> Any:
-            kept = {c: states[c] for c in chunk if c in states}
-            return actor.train.remote(work, theta, round, list(chunk), kept)
+        def send(actor: Any, run: Chunks) -> Any:
+            kept = {c: states[c] for chunk in run for c in chunk if c in states}
+            return actor.train.remote(work, theta, round, run, kept, weighting)
 
         return self._all(send, chunks)
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
         theta = self._ray.put(dict(meta))
-        return self._all(lambda actor, chunk: actor.evaluate.remote(work, theta, round, list(chunk), trial), chunks)
+        return self._all(lambda actor, run: actor.evaluate.remote(work, theta, round, run, trial), chunks)
 
     def pids(self) -> list[int]:
         """Process ids of the actors, dead ones replaced."""
@@ -119,28 +130,27 @@ class RayPool:
     def _hire(self) -> Any:
         return self._remote.options(num_cpus=1).remote()
 
-    def _all(self, send: Callable[[Any, Sequence[int]], Any], chunks: Chunks) -> list[Any]:
-        """Send every chunk, wait for all, and send again what a dead actor took with it."""
-        results: dict[int, Any] = {}
+    def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[Any]:
+        """Send every actor its run of chunks, wait for all, and send again what a dead actor took with it."""
+        runs = [[] for _ in self._actors]  # type: list[list[list[int]]]
+        for i, chunk in enumerate(chunks):  # contiguous runs, as equal as can be
+            runs[i * len(self._actors) // len(chunks)].append(list(chunk))
+        results: dict[int, Any] = {i: [] for i, run in enumerate(runs) if not run}
         for _ in range(LIVES):
-            pending = [i for i in range(len(chunks)) if i not in results]
+            pending = [i for i in range(len(runs)) if i not in results]
             if not pending:
                 break
-            sent = {i: send(self._actors[self._slot(i, len(chunks))], chunks[i]) for i in pending}
+            sent = {i: send(self._actors[i], runs[i]) for i in pending}
             for i, reference in sent.items():
                 try:
                     results[i] = self._ray.get(reference)
                 except self._ray.exceptions.RayActorError:
-                    self._awake(self._slot(i, len(chunks)))
+                    self._awake(i)
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
-        if len(results) < len(chunks):
+        if len(results) < len(runs):
             raise EngineError(f"workers died {LIVES} times over the same clients; is there enough memory?")
-        return [results[i] for i in range(len(chunks))]
-
-    def _slot(self, i: int, chunks: int) -> int:
-        """The actor of chunk ``i``: contiguous runs of chunks, as equal as can be."""
-        return i * len(self._actors) // chunks
+        return [result for i in range(len(runs)) for result in results[i]]
 
     def _awake(self, slot: int) -> int:
         """The process id of one actor, replaced if it is dead."""

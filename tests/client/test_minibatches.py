@@ -67,6 +67,21 @@ def test_all_samples_when_they_fit(size: int) -> None:
     assert all(one is part for one in islice(minibatches(part, size, keys(range(2))), 4))
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_how_much_is_drawn_at_once_changes_nothing(shuffle: bool) -> None:
+    part, ids = numbered([9, 2, 4]), keys([5, 8, 2**41])
+    streams = [islice(minibatches(part, 3, ids, shuffle=shuffle, ahead=ahead), 11) for ahead in (1, 4, 11)]
+    for first, *others in zip(*streams, strict=True):
+        assert all(torch.equal(first.x * first.mask[..., None], o.x * o.mask[..., None]) for o in others)
+
+
+def test_without_shuffling_samples_come_in_their_own_order() -> None:
+    for counts in ([6, 6], [7, 5]):
+        stream = list(islice(minibatches(numbered(counts), 3, keys(range(2)), shuffle=False), 5))
+        for i, n in enumerate(counts):
+            assert [row for one in stream for row in drawn(one, i)] == [100 * i + k % n for k in range(15)]
+
+
 def test_addresses_and_purposes_are_different_walks() -> None:
     part = numbered([9])
     streams = [

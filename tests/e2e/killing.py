@@ -115,7 +115,7 @@ def facts(path: Path) -> dict[str, Any]:
     states = [json.loads(p.read_bytes()) for p in files if p.name == "state.json"]
     for state in states:
         del state["events"]  # the length of the event log, which the clock's digits change
-    events = [{k: v for k, v in event.items() if k not in ("seconds", "time")} for event in folder.events()]
+    events = [{k: v for k, v in event.items() if k not in ("seconds", "spent", "time")} for event in folder.events()]
     return {"files": [str(p.relative_to(path)) for p in files], **bits, "states": states, "events": events}
 
 

@@ -115,4 +115,5 @@ class Tanh(Kernel):
         self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
     ) -> Tensor | None:
         """X̄ moves by (1 − y²) ẏ̄ − 2 y ẏ ȳ."""
-        return _where_steep(dg, saved) - 2.0 * saved * moved * g
+        bend: Tensor = 2.0 * saved * moved * g
+        return _where_steep(dg, saved) - bend

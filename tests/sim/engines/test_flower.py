@@ -25,7 +25,9 @@ EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"
 
 def facts(path) -> list[dict[str, object]]:
     """The event log without the wall clock."""
-    return [{k: v for k, v in event.items() if k not in ("seconds", "time")} for event in RunFolder(path).events()]
+    return [
+        {k: v for k, v in event.items() if k not in ("seconds", "spent", "time")} for event in RunFolder(path).events()
+    ]
 
 
 @pytest.mark.ray
