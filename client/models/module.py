@@ -12,11 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from client.episodes import Batch
 from client.errors import ConfigError
 from client.models.base import Model
+from client.models.kernels.losses import loss_of
 from client.registry import resolve
 from client.settings import setting
-from client.trees import Stacked, pick
+from client.trees import Flat, Stacked, flat_stack, pick
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,26 @@ class TorchModule(Model):
                 raise
             outputs = torch.stack([call(pick(params, i), own) for i, own in enumerate(x)])
         return outputs
+
+    def value_and_grad(
+        self, params: Stacked, batch: Batch, into: Flat | None = None
+    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+        """Loss (clients,) and ∇L per client: autograd through the module, the loss's own derivative at its end.
+
+        One graph through the stack costs less than ``torch.func.grad`` inside ``vmap``: fewer layers of dispatch.
+        """
+        w = flat_stack(params)
+        leaves = {name: p.detach().requires_grad_() for name, p in w.items()}
+        with torch.enable_grad():
+            outputs = self.predict(leaves, batch.x)
+        with torch.no_grad():
+            end = loss_of(self.task)
+            loss, saved = end.forward(outputs.detach(), batch)
+            slopes = end.backward(saved, batch)
+            grads = torch.autograd.grad(
+                outputs, list(leaves.values()), slopes, allow_unused=True, materialize_grads=True
+            )
+            gradient = w.blank() if into is None else into
+            for own, grad in zip(gradient.values(), grads, strict=True):
+                own.copy_(grad)
+        return loss, gradient

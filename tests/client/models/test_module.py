@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from client.errors import ConfigError
+from client.models import autograd
 from client.models.mlp import MLP
 from client.models.module import TorchModule
 from client.rng import generator
-from client.trees import pick, stack
+from client.trees import flat_stack, pick, stack
 from tests.cases import LEARNERS, batch, classification, episode, keys, personal, same
 
 MLP_NAMES = {"1.weight": "layer0.weight", "1.bias": "layer0.bias", "3.weight": "layer1.weight", "3.bias": "layer1.bias"}
@@ -111,6 +112,20 @@ def test_second_derivatives_of_a_module(model: TorchModule) -> None:
     assert max(e.abs().max() for e in expected.values()) > 1e-2
     same(model.hvp(params, part, vector), expected, rtol=1e-5, atol=1e-7)
     model.module.float()
+
+
+@pytest.mark.parametrize("model", OWN.values(), ids=OWN)
+def test_gradients_are_those_of_the_models_loss(model: TorchModule) -> None:
+    params, part = flat_stack(personal(model, 3)), batch(model.task, (3, 1, 2))
+    loss, expected = autograd.value_and_grad(model.loss, params, part)
+    into = params.blank()
+    for given, gradient in (
+        (None, model.value_and_grad(params, part)),
+        (into, model.value_and_grad(params, part, into)),
+    ):
+        torch.testing.assert_close(gradient[0], loss, rtol=1e-5, atol=1e-6)
+        same(gradient[1], expected, rtol=1e-4, atol=1e-6)
+        assert given is None or gradient[1] is given
 
 
 def test_predicts_before_anything_else_has_been_asked_of_it() -> None:
