@@ -64,7 +64,7 @@ class Numbers(Array):
     @property
     def data(self) -> bytes:  # type: ignore[override]
         """The numbers in that format."""
-        return Array(np.ascontiguousarray(self.values)).data
+        return Array(np.asarray(self.values, order="C")).data  # a scalar stays one
 
     def numpy(self) -> np.ndarray:
         """The numbers; whoever wants to write makes a copy, as of any array that is a view."""

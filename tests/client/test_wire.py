@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord
+from flwr.app import Array, ConfigRecord
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +113,16 @@ def test_a_task_that_no_model_could_be_built_for(change: dict[str, object]) -> N
 def test_any_text_is_a_task_or_a_reply_error(text: str) -> None:
     with pytest.raises(ReplyError):
         read_task(ConfigRecord({TASK: text}))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3)])
+def test_numbers_become_the_bytes_of_an_ordinary_array(shape: tuple[int, ...]) -> None:
+    values = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    made, ordinary = encode({"w": torch.from_numpy(values)})["w"], Array(values)
+    assert (made.dtype, made.shape, made.stype, made.data) == (
+        ordinary.dtype,
+        ordinary.shape,
+        ordinary.stype,
+        ordinary.data,
+    )
+    np.testing.assert_array_equal(Array(made.dtype, made.shape, made.stype, made.data).numpy(), values)
