@@ -105,23 +105,29 @@ class ConvReLU(Kernel):
     ) -> Tensor | None:
         """W̄ = Σ xᵀ ȳ, and x̄ = Σ ȳ Wᵀ in each window, over all ``terms`` ȳ, x, W; b̄ = Σ ȳ of the last one."""
         weight = torch.zeros_like(at.rows)  # apart from the result, since adding to large numbers is inexact
-        total = torch.zeros_like(at.x) if inputs else None
+        total = torch.empty_like(at.x) if inputs else None
         totals = at.runs.windows(total) if total is not None else None
         z = at.runs.room(at.y, at.y.shape[3])
         z[:, :, self.place.length :].zero_()  # nothing comes back from the garbage
-        products, top, bias = at.runs.products(z), self._real(z[-1]), out[self.bias]
-        terms = [(self.place.values(g), windows, rows.transpose(1, 2)) for g, windows, rows in terms]
-        for i, (own, values) in enumerate(zip(weight.unbind(0), self.place.values(at.y).unbind(0), strict=True)):
-            for g, windows, across in terms:
+        products, top, bias = at.runs.products(z), self._real(z[-1]), out[self.bias].unbind(0)
+        turned = [(self.place.values(g), windows, rows.transpose(1, 2)) for g, windows, rows in terms]
+        for i, values in enumerate(self.place.values(at.y).unbind(0)):
+            if total is not None:
+                total[i].zero_()
+            for g, windows, across in turned:
                 _threshold(g[i], values, top)
+                torch.sum(z[-1], (0, 1), out=bias[i])
                 if at.ahead is not None:
                     _threshold(z[1], at.ahead[i], z[0])
                     z[1].sub_(z[0])
-                for window, product in zip(windows[i] if windows else (), products, strict=False):
-                    own.addmm_(window.t(), product)
-                for window, product in zip(totals[i] if totals else (), products, strict=False):
-                    window.addmm_(product, across[i])
-            torch.sum(z, (0, 1, 2), out=bias[i])
+                if windows is not None:
+                    own = weight[i]
+                    for window, product in zip(windows[i], products, strict=True):
+                        own.addmm_(window.t(), product)
+                if totals is not None:
+                    own = across[i]
+                    for window, product in zip(totals[i], products, strict=True):
+                        window.addmm_(product, own)
         to = out[self.weight]
         to.copy_(weight.view(len(to), *to.shape[:0:-1]).transpose(1, 3))
         return total
