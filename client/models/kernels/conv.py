@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.models.kernels.base import Kernel, Out, Saved
-from client.models.kernels.windows import Place, Runs
+from client.models.kernels.windows import Matrices, Place, Runs
 from client.trees import Stacked
 
 
@@ -21,7 +21,7 @@ class Point:
     Args:
         x: the input.
         runs: of its windows.
-        windows: in x.
+        windows: in x, client by client.
         rows: W as (clients, width · inputs, outputs).
         y: the output.
         ahead: by how much the first of two neighbours is larger, where they are compared.
@@ -29,7 +29,7 @@ class Point:
 
     x: Tensor
     runs: Runs
-    windows: list[Tensor]
+    windows: list[Matrices]
     rows: Tensor
     y: Tensor
     ahead: Tensor | None
@@ -55,19 +55,22 @@ class ConvReLU(Kernel):
     place: Place
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Point]:
-        """A few clients at a time, so that their products stay in the cache."""
-        rows = _channels_last(w[self.weight])
+        """One client after the other, so that what comes out of its windows stays in the cache."""
+        rows, ahead = _channels_last(w[self.weight]), None
         runs = Runs(x.shape[1], x.shape[2], w[self.weight].shape[3], 2 if self.halve else 1)
-        y = self.place.room(x, rows.shape[2])
-        ahead = x.new_empty(*x.shape[:2], x.shape[2] // 2, rows.shape[2]) if self.halve else None
+        y, z = self.place.room(x, rows.shape[2]), runs.room(x, rows.shape[2])
+        if self.halve:
+            ahead = x.new_empty(len(x), *z.shape[1:])
         at = Point(x, runs, runs.windows(x), rows, y, ahead)
-        bias = w[self.bias][:, None, None]
-        for part, z in runs.rooms(x, rows.shape[2]):
-            _multiply(runs.products(z), at.windows, rows, part, 0.0)
+        products, top = runs.products(z), self._real(z[0])
+        each = zip(at.windows, rows.unbind(0), w[self.bias].unbind(0), self.place.values(y).unbind(0), strict=True)
+        for i, (windows, own, bias, values) in enumerate(each):
+            for window, product in zip(windows, products, strict=True):
+                torch.mm(window, own, out=product)
             if ahead is not None:
-                torch.sub(z[0], z[1], out=ahead[part])
+                torch.sub(z[0], z[1], out=ahead[i])
                 torch.maximum(z[0], z[1], out=z[0])
-            torch.add(self._real(z[0]), bias[part], out=self.place.values(y[part])).relu_()
+            torch.add(top, bias, out=values).relu_()
         return y, at
 
     def backward(self, w: Stacked, saved: Point, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
@@ -78,17 +81,17 @@ class ConvReLU(Kernel):
         """ẏ = x ⋆ V + v_b + ẋ ⋆ W where ReLU and the choice of neighbours let it through."""
         runs, y, turned = saved.runs, saved.y, _channels_last(v[self.weight])
         moved = None if dx is None else runs.windows(dx)
-        dy, bias = self.place.room(y, y.shape[3]), v[self.bias][:, None, None]
-        for part, z in runs.rooms(y, y.shape[3]):
-            products = runs.products(z)
-            _multiply(products, saved.windows, turned, part, 0.0)
-            if moved is not None:
-                _multiply(products, moved, saved.rows, part, 1.0)
+        dy, z = self.place.room(y, y.shape[3]), runs.room(y, y.shape[3])
+        products, top = runs.products(z), self._real(z[0])
+        for i, bias in enumerate(v[self.bias].unbind(0)):
+            for window, product in zip(saved.windows[i], products, strict=True):
+                torch.mm(window, turned[i], out=product)
+            for window, product in zip(moved[i] if moved else (), products, strict=False):
+                product.addmm_(window, saved.rows[i])
             if saved.ahead is not None:
-                _threshold(z[0].sub_(z[1]), saved.ahead[part], z[0])
+                _threshold(z[0].sub_(z[1]), saved.ahead[i], z[0])
                 z[0].add_(z[1])
-            top = self._real(z[0]).add_(bias[part])
-            _threshold(top, self.place.values(y[part]), self.place.values(dy[part]))
+            _threshold(top.add_(bias), self.place.values(y)[i], self.place.values(dy)[i])
         return dy, (moved, turned)
 
     def backward_tangent(
@@ -98,39 +101,40 @@ class ConvReLU(Kernel):
         return self._pull(saved, [(g, *moved), (dg, saved.windows, saved.rows)], out, inputs)
 
     def _pull(
-        self, at: Point, terms: Sequence[tuple[Tensor, list[Tensor] | None, Tensor]], out: Out, inputs: bool
+        self, at: Point, terms: Sequence[tuple[Tensor, list[Matrices] | None, Tensor]], out: Out, inputs: bool
     ) -> Tensor | None:
         """W̄ = Σ xᵀ ȳ, and x̄ = Σ ȳ Wᵀ in each window, over all ``terms`` ȳ, x, W; b̄ = Σ ȳ of the last one."""
         weight = torch.zeros_like(at.rows)  # apart from the result, since adding to large numbers is inexact
-        total = torch.zeros_like(at.x) if inputs else None
-        totals = None if total is None else at.runs.windows(total)
-        for part, z in at.runs.rooms(at.y, at.y.shape[3]):
-            z[:, :, :, self.place.length :].zero_()  # nothing comes back from the garbage
-            products = at.runs.products(z)
-            for g, windows, rows in terms:
-                self._gate(at, g, part, z)
+        total = torch.empty_like(at.x) if inputs else None
+        totals = at.runs.windows(total) if total is not None else None
+        z = at.runs.room(at.y, at.y.shape[3])
+        z[:, :, self.place.length :].zero_()  # nothing comes back from the garbage
+        products, top, bias = at.runs.products(z), self._real(z[-1]), out[self.bias].unbind(0)
+        turned = [(self.place.values(g), windows, rows.transpose(1, 2)) for g, windows, rows in terms]
+        for i, values in enumerate(self.place.values(at.y).unbind(0)):
+            if total is not None:
+                total[i].zero_()
+            for g, windows, across in turned:
+                _threshold(g[i], values, top)
+                torch.sum(z[-1], (0, 1), out=bias[i])
+                if at.ahead is not None:
+                    _threshold(z[1], at.ahead[i], z[0])
+                    z[1].sub_(z[0])
                 if windows is not None:
-                    for window, product in zip(windows, products, strict=True):
-                        weight[part].baddbmm_(window[part].transpose(1, 2), product)
+                    own = weight[i]
+                    for window, product in zip(windows[i], products, strict=True):
+                        own.addmm_(window.t(), product)
                 if totals is not None:
-                    across = rows[part].transpose(1, 2)
-                    for window, product in zip(totals, products, strict=True):
-                        window[part].baddbmm_(product, across)
-            torch.sum(z, (0, 2, 3), out=out[self.bias][part])
+                    own = across[i]
+                    for window, product in zip(totals[i], products, strict=True):
+                        window.addmm_(product, own)
         to = out[self.weight]
         to.copy_(weight.view(len(to), *to.shape[:0:-1]).transpose(1, 3))
         return total
 
-    def _gate(self, at: Point, g: Tensor, part: slice, z: Tensor) -> None:
-        """ȳ = ``g`` through ReLU and the choice of neighbours, into ``z``."""
-        _threshold(self.place.values(g[part]), self.place.values(at.y[part]), self._real(z[-1]))
-        if at.ahead is not None:
-            _threshold(z[1], at.ahead[part], z[0])
-            z[1].sub_(z[0])
-
     def _real(self, lane: Tensor) -> Tensor:
         """What of a lane is no garbage."""
-        return lane[:, :, : self.place.length]
+        return lane[:, : self.place.length]
 
 
 def blocks(time: int, widths: Sequence[int], same: bool) -> tuple[list[ConvReLU], Callable[[Tensor], Tensor]]:
@@ -155,13 +159,6 @@ def blocks(time: int, widths: Sequence[int], same: bool) -> tuple[list[ConvReLU]
 
 def _channels_last(weight: Float[Tensor, "clients outputs inputs width"]) -> Float[Tensor, "clients window outputs"]:
     return weight.transpose(1, 3).reshape(len(weight), -1, weight.shape[1])
-
-
-def _multiply(products: list[Tensor], windows: list[Tensor], rows: Tensor, part: slice, beta: float) -> None:
-    """X ⋆ W on some clients, added to ``beta`` times what is there."""
-    own = rows[part]
-    for product, window in zip(products, windows, strict=True):
-        torch.baddbmm(product, window[part], own, beta=beta, out=product)
 
 
 def _threshold(g: Tensor, y: Tensor, out: Tensor) -> None:

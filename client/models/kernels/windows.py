@@ -12,14 +12,14 @@ Padding is rows of zeros that whoever makes an activation leaves for the next la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
 
-#: Numbers that a few clients' products may take, to stay in the second-level cache: half a megabyte of float32.
-CACHE = 1 << 17
+#: One for each run.
+Matrices = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -68,38 +68,31 @@ class Runs:
     width: int
     lanes: int
 
-    def windows(self, x: Float[Tensor, "clients samples pitch channels"]) -> list[Tensor]:
-        """For each run the windows in it, (clients, windows, width · channels): views of ``x``."""
-        channels, step = x.shape[3], self._count * self.lanes * x.shape[3]
-        return [
-            x.as_strided(
-                (len(x), fit, self.width * channels), (x.stride(0), step, 1), x.storage_offset() + start * channels
-            )
-            for start, fit in self._starts()
+    def windows(self, x: Float[Tensor, "clients samples pitch channels"]) -> list[Matrices]:
+        """Views of ``x``: for each client, for each run, the windows in it, (windows, width · channels)."""
+        clients, channels = len(x), x.shape[3]
+        strides = (x.stride(0), self._count * self.lanes * channels, 1)
+        runs = [
+            x.as_strided((clients, fit, self.width * channels), strides, x.storage_offset() + start * channels)
+            for start, fit in self._starts
         ]
+        return list(zip(*(run.unbind(0) for run in runs), strict=True))
 
-    def products(self, z: Float[Tensor, "lanes clients samples rows outputs"]) -> list[Tensor]:
-        """For each run what comes out of its windows, (clients, windows, outputs): views of ``z``."""
-        flat = z.flatten(2, 3)
-        return [
-            flat[start % self.lanes, :, start // self.lanes :: self._count][:, :fit] for start, fit in self._starts()
-        ]
+    def products(self, z: Float[Tensor, "lanes samples rows outputs"]) -> Matrices:
+        """Views of one client's ``z``: for each run what comes out of its windows, (windows, outputs)."""
+        flat = z.flatten(1, 2)
+        return tuple(flat[start % self.lanes, start // self.lanes :: self._count][:fit] for start, fit in self._starts)
 
-    def rooms(self, like: Tensor, outputs: int) -> Iterator[tuple[slice, Tensor]]:
-        """A few clients at a time: which ones, and room for what comes out of their windows."""
-        clients = len(like)
-        each = self.samples * self.pitch * outputs
-        few = min(max(1, CACHE // max(1, each)), clients)
-        shape = (self.lanes, few, self.samples, self.pitch // self.lanes, outputs)
-        room = like.new_empty(shape)
-        for start in range(0, clients, few):
-            yield slice(start, start + few), room[:, : clients - start]
+    def room(self, like: Tensor, outputs: int) -> Float[Tensor, "lanes samples rows outputs"]:
+        """Room for what comes out of one client's windows."""
+        return like.new_empty(self.lanes, self.samples, self.pitch // self.lanes, outputs)
 
     @property
     def _count(self) -> int:
         """Runs of a lane: as many windows start before one begins that does not overlap the first."""
         return -(-self.width // self.lanes)
 
+    @cached_property
     def _starts(self) -> list[tuple[int, int]]:
         """For each run its first row, and how many windows fit."""
         rows, period = self.samples * self.pitch, self._count * self.lanes
