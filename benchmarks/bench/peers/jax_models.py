@@ -7,15 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-CHUNK = {"mlp": 50, "module": 50, "cnn": 1, "gru": 10}  # clients stacked at once
-
 
 def loss(model: str, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
     """Squared error for the curves, cross-entropy for the rest; mean over samples."""
     outputs = MODELS[model](params, x)
     if model == "sine":
         return jnp.square(outputs - y).mean()
-    return -jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], axis=1).mean()
+    return -(jax.nn.log_softmax(outputs) * jax.nn.one_hot(y, outputs.shape[1])).sum(1).mean()
 
 
 def _dense(params: Any, name: str, x: jax.Array) -> jax.Array:
@@ -35,7 +33,7 @@ def _conv(params: Any, name: str, x: jax.Array) -> jax.Array:
 
 def _cnn(params: Any, x: jax.Array) -> jax.Array:
     x = jax.nn.relu(_conv(params, "conv0", x.transpose(0, 2, 1)))
-    x = x.reshape(len(x), x.shape[1] // 2, 2, -1).max(2)
+    x = jnp.maximum(x[:, ::2], x[:, 1::2])  # faster than reduce_window or a reshaped maximum
     return _dense(params, "head", jax.nn.relu(_conv(params, "conv1", x)).mean(1))
 
 

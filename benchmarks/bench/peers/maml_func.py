@@ -14,7 +14,7 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.torch_models import arrays, module, parameters
 from benchmarks.bench.workload import OUTER_RATE, RATE, SHOTS, STEPS
 
-CHUNK = 100  # tasks stacked at once; the best of 25, 50, 100, 250
+CHUNK = 250  # tasks stacked at once; the best of 25, 50, 100, 250, 500, 1000
 
 
 class Func:

@@ -14,7 +14,7 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.peers.jax_models import loss
 from benchmarks.bench.workload import OUTER_RATE, RATE, SHOTS, STEPS
 
-CHUNK = 50  # tasks stacked at once; the best of 25, 50, 100, 250, 1000
+CHUNK = 25  # tasks stacked at once; the best of 5, 10, 25, 50, 100, 250, 1000
 
 
 class MamlJax:

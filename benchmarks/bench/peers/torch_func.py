@@ -12,7 +12,11 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.torch_models import arrays, loss, module, parameters
 from benchmarks.bench.workload import BATCH, RATE, SAMPLES, STEPS
 
-CHUNK = {"mlp": 50, "module": 50, "cnn": 10}  # clients stacked at once; the best of 5, 10, 25, 50, 100
+CHUNK = {
+    "mlp": 250,
+    "module": 250,
+    "cnn": 25,
+}  # clients stacked at once; the best of 5, 10, 25, 50, 100, 250, 500, 1000
 
 
 class TorchFunc:
