@@ -21,7 +21,7 @@ class Point:
     Args:
         x: the input.
         runs: of its windows.
-        windows: in x, client by client.
+        windows: in x, run by run.
         rows: W as (clients, width · inputs, outputs).
         y: the output.
         ahead: by how much the first of two neighbours is larger, where they are compared.
@@ -29,7 +29,7 @@ class Point:
 
     x: Tensor
     runs: Runs
-    windows: list[Matrices]
+    windows: Matrices
     rows: Tensor
     y: Tensor
     ahead: Tensor | None
@@ -55,23 +55,19 @@ class ConvReLU(Kernel):
     place: Place
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Point]:
-        """One client after the other, so that what comes out of its windows stays in the cache."""
+        """The products, the larger neighbour, the bias, ReLU."""
         rows, ahead = _channels_last(w[self.weight]), None
         runs = Runs(x.shape[1], x.shape[2], w[self.weight].shape[3], 2 if self.halve else 1)
-        y, z = self.place.room(x, rows.shape[2]), runs.room(x, rows.shape[2])
+        windows, z = runs.windows(x), runs.room(x, rows.shape[2])
+        for window, product in zip(windows, runs.products(z), strict=True):
+            torch.bmm(window, rows, out=product)
+        top = z[0]
         if self.halve:
-            ahead = x.new_empty(len(x), *z.shape[1:])
-        at = Point(x, runs, runs.windows(x), rows, y, ahead)
-        products, top = runs.products(z), self._real(z[0])
-        each = zip(at.windows, rows.unbind(0), w[self.bias].unbind(0), self.place.values(y).unbind(0), strict=True)
-        for i, (windows, own, bias, values) in enumerate(each):
-            for window, product in zip(windows, products, strict=True):
-                torch.mm(window, own, out=product)
-            if ahead is not None:
-                torch.sub(z[0], z[1], out=ahead[i])
-                torch.maximum(z[0], z[1], out=z[0])
-            torch.add(top, bias, out=values).relu_()
-        return y, at
+            top = torch.maximum(top, z[1])
+            ahead = z[0].sub_(z[1])
+        y = self.place.room(x, rows.shape[2])
+        torch.add(self._real(top), w[self.bias][:, None, None], out=self.place.values(y))
+        return y.relu_(), Point(x, runs, windows, rows, y, ahead)
 
     def backward(self, w: Stacked, saved: Point, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """Through ReLU and the choice of neighbours, then the products' transposes."""
@@ -81,17 +77,18 @@ class ConvReLU(Kernel):
         """ẏ = x ⋆ V + v_b + ẋ ⋆ W where ReLU and the choice of neighbours let it through."""
         runs, y, turned = saved.runs, saved.y, _channels_last(v[self.weight])
         moved = None if dx is None else runs.windows(dx)
-        dy, z = self.place.room(y, y.shape[3]), runs.room(y, y.shape[3])
-        products, top = runs.products(z), self._real(z[0])
-        for i, bias in enumerate(v[self.bias].unbind(0)):
-            for window, product in zip(saved.windows[i], products, strict=True):
-                torch.mm(window, turned[i], out=product)
-            for window, product in zip(moved[i] if moved else (), products, strict=False):
-                product.addmm_(window, saved.rows[i])
-            if saved.ahead is not None:
-                _threshold(z[0].sub_(z[1]), saved.ahead[i], z[0])
-                z[0].add_(z[1])
-            _threshold(top.add_(bias), self.place.values(y)[i], self.place.values(dy)[i])
+        z = runs.room(y, y.shape[3])
+        products, top = runs.products(z), z[0]
+        for window, product in zip(saved.windows, products, strict=True):
+            torch.bmm(window, turned, out=product)
+        for window, product in zip(moved or (), products, strict=False):
+            product.baddbmm_(window, saved.rows)
+        if saved.ahead is not None:
+            _threshold(top.sub_(z[1]), saved.ahead, top)
+            top.add_(z[1])
+        dy = self.place.room(y, y.shape[3])
+        real = self._real(top).add_(v[self.bias][:, None, None])
+        _threshold(real, self.place.values(y), self.place.values(dy))
         return dy, (moved, turned)
 
     def backward_tangent(
@@ -101,40 +98,32 @@ class ConvReLU(Kernel):
         return self._pull(saved, [(g, *moved), (dg, saved.windows, saved.rows)], out, inputs)
 
     def _pull(
-        self, at: Point, terms: Sequence[tuple[Tensor, list[Matrices] | None, Tensor]], out: Out, inputs: bool
+        self, at: Point, terms: Sequence[tuple[Tensor, Matrices | None, Tensor]], out: Out, inputs: bool
     ) -> Tensor | None:
         """W̄ = Σ xᵀ ȳ, and x̄ = Σ ȳ Wᵀ in each window, over all ``terms`` ȳ, x, W; b̄ = Σ ȳ of the last one."""
         weight = torch.zeros_like(at.rows)  # apart from the result, since adding to large numbers is inexact
-        total = torch.empty_like(at.x) if inputs else None
-        totals = at.runs.windows(total) if total is not None else None
+        total = torch.zeros_like(at.x) if inputs else None
+        totals = () if total is None else at.runs.windows(total)
         z = at.runs.room(at.y, at.y.shape[3])
-        z[:, :, self.place.length :].zero_()  # nothing comes back from the garbage
-        products, top, bias = at.runs.products(z), self._real(z[-1]), out[self.bias].unbind(0)
-        turned = [(self.place.values(g), windows, rows.transpose(1, 2)) for g, windows, rows in terms]
-        for i, values in enumerate(self.place.values(at.y).unbind(0)):
-            if total is not None:
-                total[i].zero_()
-            for g, windows, across in turned:
-                _threshold(g[i], values, top)
-                torch.sum(z[-1], (0, 1), out=bias[i])
-                if at.ahead is not None:
-                    _threshold(z[1], at.ahead[i], z[0])
-                    z[1].sub_(z[0])
-                if windows is not None:
-                    own = weight[i]
-                    for window, product in zip(windows[i], products, strict=True):
-                        own.addmm_(window.t(), product)
-                if totals is not None:
-                    own = across[i]
-                    for window, product in zip(totals[i], products, strict=True):
-                        window.addmm_(product, own)
+        z[:, :, :, self.place.length :].zero_()  # nothing comes back from the garbage
+        products, top = at.runs.products(z), z[-1]
+        for g, windows, rows in terms:
+            _threshold(self.place.values(g), self.place.values(at.y), self._real(top))
+            torch.sum(top, (1, 2), out=out[self.bias])
+            if at.ahead is not None:
+                _threshold(top, at.ahead, z[0])
+                top.sub_(z[0])
+            for window, product in zip(windows or (), products, strict=False):
+                weight.baddbmm_(window.transpose(1, 2), product)
+            for window, product in zip(totals, products, strict=False):
+                window.baddbmm_(product, rows.transpose(1, 2))
         to = out[self.weight]
         to.copy_(weight.view(len(to), *to.shape[:0:-1]).transpose(1, 3))
         return total
 
     def _real(self, lane: Tensor) -> Tensor:
         """What of a lane is no garbage."""
-        return lane[:, : self.place.length]
+        return lane[:, :, : self.place.length]
 
 
 def blocks(time: int, widths: Sequence[int], same: bool) -> tuple[list[ConvReLU], Callable[[Tensor], Tensor]]:

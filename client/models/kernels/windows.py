@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 #: One for each run.
-Matrices = tuple[Tensor, ...]
+Matrices = list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,31 @@ class Runs:
     width: int
     lanes: int
 
-    def windows(self, x: Float[Tensor, "clients samples pitch channels"]) -> list[Matrices]:
-        """Views of ``x``: for each client, for each run, the windows in it, (windows, width · channels)."""
-        clients, channels = len(x), x.shape[3]
+    def windows(self, x: Float[Tensor, "clients samples pitch channels"]) -> Matrices:
+        """Views of ``x``: for each run the windows in it, (clients, windows, width · channels)."""
+        channels, at = x.shape[3], x.storage_offset()
         strides = (x.stride(0), self._count * self.lanes * channels, 1)
-        runs = [
-            x.as_strided((clients, fit, self.width * channels), strides, x.storage_offset() + start * channels)
+        return [
+            x.as_strided((len(x), fit, self.width * channels), strides, at + start * channels)
             for start, fit in self._starts
         ]
-        return list(zip(*(run.unbind(0) for run in runs), strict=True))
 
-    def products(self, z: Float[Tensor, "lanes samples rows outputs"]) -> Matrices:
-        """Views of one client's ``z``: for each run what comes out of its windows, (windows, outputs)."""
-        flat = z.flatten(1, 2)
-        return tuple(flat[start % self.lanes, start // self.lanes :: self._count][:fit] for start, fit in self._starts)
+    def products(self, z: Float[Tensor, "lanes clients samples rows outputs"]) -> Matrices:
+        """Views of ``z``: for each run what comes out of its windows, (clients, windows, outputs)."""
+        outputs, at = z.shape[4], z.storage_offset()
+        strides = (z.stride(1), self._count * outputs, 1)
+        return [
+            z.as_strided(
+                (z.shape[1], fit, outputs),
+                strides,
+                at + (start % self.lanes) * z.stride(0) + (start // self.lanes) * outputs,
+            )
+            for start, fit in self._starts
+        ]
 
-    def room(self, like: Tensor, outputs: int) -> Float[Tensor, "lanes samples rows outputs"]:
-        """Room for what comes out of one client's windows."""
-        return like.new_empty(self.lanes, self.samples, self.pitch // self.lanes, outputs)
+    def room(self, like: Tensor, outputs: int) -> Float[Tensor, "lanes clients samples rows outputs"]:
+        """Room for what comes out of all windows."""
+        return like.new_empty(self.lanes, len(like), self.samples, self.pitch // self.lanes, outputs)
 
     @property
     def _count(self) -> int:
