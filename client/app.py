@@ -3,25 +3,32 @@
 A device serves its own data: where the node's configuration names a source (``source='{"name": "own", …}'``), that
 one is used whatever the instruction says, and ``client``, ``user``, ``device`` and ``label`` say which of its clients
 the device is and how it is called (``client.device``). In a simulation the instruction names the source.
+
+What a learner keeps between rounds stays here (``client.memory``): in the folder that the node's configuration names
+(``state='…'``), otherwise in Flower's context. No reply holds any of it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.errors import ConfigError
+from client.memory import InContext, InFolder, Memory, recall, remember
 from client.trees import pick, sub
 from client.wire import (
     ARRAYS,
+    CHECKPOINT,
     CONFIG,
     METRICS,
     REPLY,
     ROUND,
+    RUN,
     TASK,
     TRIAL,
     WORK,
@@ -32,8 +39,6 @@ from client.wire import (
     write_task,
 )
 from client.work import Work, trial_from_json, work_from_json
-
-STATE = "state"
 
 app = ClientApp()
 
@@ -60,6 +65,13 @@ def _own_source(spec: str, partition: int, node: Mapping[str, object]) -> str:
     return json.dumps({**json.loads(spec), "source": own}, sort_keys=True)
 
 
+def _memory(context: Context, config: ConfigRecord) -> Memory:
+    folder = context.node_config.get("state")
+    if folder is None or RUN not in config:
+        return InContext(context.state)
+    return InFolder(Path(str(folder)), str(config[RUN]))
+
+
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Who is there: the partition id, the person, the device model, and what is predicted from what."""
@@ -75,14 +87,13 @@ def train(message: Message, context: Context) -> Message:
     """One round of local work: adapt, and report an update."""
     work, partition, config = _open(message, context)
     meta = decode(message.content.array_records[ARRAYS])
-    kept = context.state.array_records.get(STATE)
-    states = {partition: decode(kept)} if kept is not None else {}
-    outcome = work.train(meta, int(str(config[ROUND])), [partition], states)
+    round, memory = int(str(config[ROUND])), _memory(context, config)
+    outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
     if outcome.report is None:
         raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
     report = outcome.report
-    if report.state:
-        context.state[STATE] = encode(pick(report.state, 0))
+    if outcome.keepers:
+        remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
     update = pick(report.update, 0)
     arrays: ArrayRecord = encode(sub(meta, update) if config.get(REPLY) == "weights" else update)
     numbers: dict[str, float | list[float]] = {name: float(value[0]) for name, value in report.metrics.items()}
@@ -96,7 +107,9 @@ def evaluate(message: Message, context: Context) -> Message:
     work, partition, config = _open(message, context)
     meta = decode(message.content.array_records[ARRAYS])
     trial = trial_from_json(read_text(config, TRIAL))
-    scores = work.evaluate(meta, int(str(config[ROUND])), [partition], trial)
+    round = int(str(config[ROUND]))
+    states = {partition: recall(_memory(context, config), round)}
+    scores = work.evaluate(meta, round, [partition], trial, states)
     if partition in scores.failures:
         raise RuntimeError(scores.failures[partition])
     numbers: dict[str, float | list[float]] = {name: m[0].flatten().tolist() for name, m in scores.metrics.items()}

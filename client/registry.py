@@ -79,6 +79,8 @@ LEARNERS = Registry(
         "meta_sgd": "client.learners.meta_sgd:MetaSGD",
         "anil": "client.learners.anil:ANIL",
         "per_fedavg": "client.learners.per_fedavg:PerFedAvg",
+        "fedprox": "client.learners.fedprox:FedProx",
+        "ditto": "client.learners.ditto:Ditto",
         "r2d2": "client.learners.r2d2:R2D2",
     },
 )

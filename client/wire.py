@@ -2,7 +2,8 @@
 
     instruction   arrays: θ        config: server-round, work (JSON), and reply ("update" or "weights")
                                    or, for the meta-test, trial (JSON); and sum ("samples" or "uniform"):
-                                   an engine that holds many clients may answer with their weighted sum
+                                   an engine that holds many clients may answer with their weighted sum;
+                                   run and checkpoint: which state a device goes on from, how far back it may be sent
     train reply   arrays: update   metrics: num-examples, and the learner's numbers
     test reply    metrics: one list per metric, (episodes × steps) flattened; num-examples
     query reply   config: partition-id, user, device, label, and task (JSON)
@@ -32,7 +33,7 @@ from client.trees import Params
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"
-SUM = "sum"
+SUM, RUN, CHECKPOINT = "sum", "run", "checkpoint"
 TASK = "task"
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 

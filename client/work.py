@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
@@ -67,7 +67,8 @@ class Trial:
 class Outcome:
     """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
 
-    ``total`` stands in the place of the report's updates where only their weighted sum was asked for.
+    ``total`` stands in the place of the report's updates where only their weighted sum was asked for. What stays on the
+    devices is taken out of the report: ``state`` has a row for each of ``keepers``.
     """
 
     clients: list[int]
@@ -75,6 +76,8 @@ class Outcome:
     failures: dict[int, str]
     seconds: dict[str, float] = field(default_factory=dict)
     total: Params | None = None
+    keepers: list[int] = field(default_factory=list)
+    state: Stacked = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,17 +125,18 @@ class Work:
             meta: θ, without client axis.
             round: federated round, ≥ 1; part of every address.
             clients: partition ids.
-            states: what each device kept, by partition id.
+            states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
         """
         began = time.perf_counter()
         kept, episode, failures = self._together(round, clients) or self._one_by_one(round, clients)
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
-        state = _stack_states([(states or {}).get(c, {}) for c in kept])
+        state = self._states(meta, kept, states or {})
         keys = Keys(self.spec.seed, round, kept)
         report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
-        return Outcome(kept, report, failures, {"data": ready - began, "inner": time.perf_counter() - ready})
+        seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
+        return Outcome(kept, replace(report, state={}), failures, seconds, None, *_sound(kept, report.state))
 
     def _one_by_one(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a stack, cut client by client; who failed is named."""
@@ -168,7 +172,19 @@ class Work:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
         return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
 
-    def evaluate(self, meta: Params, round: int, clients: Sequence[int], trial: Trial) -> Scores:
+    def _states(self, meta: Params, clients: Sequence[int], states: Mapping[int, Params]) -> Stacked:
+        """What each client of a stack kept, or would have before its first round."""
+        fresh = self.learner.initial_state(self.model, meta)
+        return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
+
+    def evaluate(
+        self,
+        meta: Params,
+        round: int,
+        clients: Sequence[int],
+        trial: Trial,
+        states: Mapping[int, Params] | None = None,
+    ) -> Scores:
         """Adapt every client on its test episodes and judge it before and after each step.
 
         Args:
@@ -176,6 +192,7 @@ class Work:
             round: federated round, for error messages; the episodes do not depend on it.
             clients: partition ids.
             trial: the question.
+            states: what each device kept, by partition id; people who never trained kept nothing.
         """
         learner = self.adapted(trial)
         cuts, failures = _each(
@@ -187,9 +204,11 @@ class Work:
         support, query = (stack_batches([part[side] for c in kept for part in cuts[c][0]]) for side in (0, 1))
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
         old = [cuts[c][1] for c in kept]
-        start = self._history(meta, old, trial, learner, keys) if trial.history else None
+        rows = self._states(meta, kept, states or {})
+        state = {name: p.repeat_interleave(trial.episodes, 0) for name, p in rows.items()}
+        start = self._history(meta, state, old, trial, learner, keys) if trial.history else None
         classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
-        path = islice(learner.path(self.model, meta, {}, support, keys, start), max(trial.steps) + 1)
+        path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
         judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
@@ -241,10 +260,12 @@ class Work:
                 break
         return parts
 
-    def _history(self, meta: Params, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys) -> Stacked:
+    def _history(
+        self, meta: Params, state: Stacked, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys
+    ) -> Stacked:
         """φ after adapting on everything the same person recorded with the old devices."""
         old = stack_batches([part for part in parts for _ in range(trial.episodes)])
-        return learner.adapt(self.model, meta, {}, old, keys, trial.history_steps)
+        return learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
 
     def _old_samples(self, client: int, trial: Trial) -> Part:
         """Everything the person recorded with the old devices; nothing where the trial asks for no history."""
@@ -297,11 +318,12 @@ def _each(
     return built, failures
 
 
-def _stack_states(states: Sequence[Params]) -> Stacked:
-    """Per-client states as one stack; {} unless every client has one."""
-    if not states or not all(states):
-        return {}
-    return {name: torch.stack([s[name] for s in states]) for name in states[0]}
+def _sound(clients: list[int], state: Stacked) -> tuple[list[int], Stacked]:
+    """Those whose new state is finite, and these states; the others' devices keep what they had."""
+    if not state:
+        return [], {}
+    good = torch.stack([torch.isfinite(p.flatten(1)).all(1) for p in state.values()]).all(0)
+    return [c for c, ok in zip(clients, good.tolist(), strict=True) if ok], {n: p[good] for n, p in state.items()}
 
 
 def to_json(spec: WorkSpec | Trial) -> str:

@@ -1,31 +1,13 @@
-"""Files that are whole or not there: written beside their place, synced, then moved into it."""
+"""JSON files: written in one step, and read with one-line errors."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from client.errors import RunError
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` in one step; a crash leaves the old file or the new one, never half of one.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+from client.files import write_atomic
 
 
 def write_json(path: Path, value: Any) -> None:

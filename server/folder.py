@@ -5,7 +5,7 @@ environment.json      versions, platform, git commit
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
 metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
 summary.json          spread over clients of every meta-test, and the digest of θ
-checkpoints/000010/   theta.safetensors, outer.safetensors, state.json: whole or not there
+checkpoints/000010/   theta.safetensors, outer.safetensors, state.json, devices/: whole or not there
 report.html           learning and adaptation curves, written by ``metapulse report``
 """
 
@@ -17,8 +17,9 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,11 +34,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from client.errors import RunError
+from client.files import write_atomic
 from client.trees import Params
-from server.files import finite, read_json, write_atomic, write_json
+from server.files import finite, read_json, write_json
 from server.metatest import Row
 from strategies.replies import first_line
 
+DEVICES = "devices"
 SCHEMA = pa.schema(
     [
         ("round", pa.int64()),
@@ -95,7 +98,7 @@ class RunFolder:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
-        write_json(self.path / "environment.json", environment())
+        write_json(self.path / "environment.json", {**environment(), "run": f"{time.time_ns():x}"})
         write_atomic(self.path / "events.jsonl", b"")
         write_json(self.path / "config.json", {"digest": digest, "config": config})
 
@@ -106,6 +109,18 @@ class RunFolder:
             return saved["config"], saved["digest"]
         except (KeyError, TypeError):
             raise RunError(f"{self.path / 'config.json'} is not a run's configuration") from None
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this run from every other; the same when it is resumed.
+
+        Raises:
+            RunError: environment.json is missing or damaged.
+        """
+        try:
+            return str(read_json(self.path / "environment.json")["run"])
+        except (KeyError, TypeError):
+            raise RunError(f"{self.path / 'environment.json'} does not say which run this is") from None
 
     def event(self, round: int, kind: str, **facts: Any) -> None:
         """Append one line to the event log."""
@@ -144,34 +159,47 @@ class RunFolder:
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {first_line(str(error))}") from None
 
-    def save(self, snapshot: Snapshot, keep: int) -> None:
+    def save(self, snapshot: Snapshot, keep: int, devices: Callable[[Path], None] | None = None) -> None:
         """Write a checkpoint, then forget all but the last ``keep``.
+
+        Args:
+            snapshot: what is written.
+            keep: checkpoints kept, ≥ 1.
+            devices: writes what simulated devices keep into a folder of the checkpoint.
 
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
         try:
-            self._checkpoint(snapshot, keep)
+            self._checkpoint(snapshot, keep, devices or (lambda folder: None))
         except OSError as error:
             raise RunError(f"cannot write a checkpoint in {self.path}: {error.strerror or error}") from None
 
-    def _checkpoint(self, snapshot: Snapshot, keep: int) -> None:
+    def _checkpoint(self, snapshot: Snapshot, keep: int, devices: Callable[[Path], None]) -> None:
         self.write_metrics(snapshot.rows)
         events = self.path / "events.jsonl"
         with events.open("rb") as stream:
             os.fsync(stream.fileno())
-        final = self.path / "checkpoints" / f"{snapshot.round:06d}"
+        final = self._place(snapshot.round)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
+        devices(temporary / DEVICES)
         state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
         state["rows"] = len(snapshot.rows)
         write_json(temporary / "state.json", state)
         self._hide(final)
         temporary.replace(final)
         self.tidy(keep)
+
+    def devices(self, round: int) -> Path:
+        """Where the checkpoint of a round has what simulated devices keep; absent where they keep nothing."""
+        return self._place(round) / DEVICES
+
+    def _place(self, round: int) -> Path:
+        return self.path / "checkpoints" / f"{round:06d}"
 
     def tidy(self, keep: int) -> None:
         """Forget all checkpoints but the last ``keep``, and what a crash left unfinished."""

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 
 from client.episodes import EpisodePlan
 from client.errors import ReplyError
-from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, ROUND, TRIAL, WORK
+from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, ROUND, RUN, TRIAL, WORK
 from client.work import Trial, to_json
 from server.config import Config
 from server.roster import Roster, View
@@ -48,8 +48,14 @@ class MetaTest:
         every = self.config.evaluation.every
         return round == self.config.run.rounds or (every > 0 and round % every == 0)
 
-    def ask(self, round: int, arrays: ArrayRecord) -> tuple[list[Row], list[Dropped]]:
-        """Rows of all scenarios and shots, in a fixed order, and who could not answer."""
+    def ask(self, round: int, arrays: ArrayRecord, run: str) -> tuple[list[Row], list[Dropped]]:
+        """Rows of all scenarios and shots, in a fixed order, and who could not answer.
+
+        Args:
+            round: the last finished round.
+            arrays: θ.
+            run: identity of the run; devices that kept something in it answer with that.
+        """
         rows: list[Row] = []
         dropped: list[Dropped] = []
         for scenario in self.config.evaluation.scenarios:
@@ -57,7 +63,8 @@ class MetaTest:
             view = View(self.grid, clients, self.roster.directory)
             for shots in self.config.evaluation.shots:
                 trial = self.trial(scenario, shots)
-                config = ConfigRecord({ROUND: round, WORK: to_json(self.config.work()), TRIAL: to_json(trial)})
+                work = to_json(self.config.work())
+                config = ConfigRecord({ROUND: round, WORK: work, TRIAL: to_json(trial), RUN: run})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)

@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import Strategy
 from client.errors import ConfigError, EngineError, RunError
 from client.rng import generator
 from client.trees import Params
-from client.wire import SUM, WORK, decode, encode
+from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
 from server.files import write_json
@@ -42,6 +42,17 @@ class Progress(Protocol):
 
     def score(self, round: int, value: float | None) -> None:
         """A meta-test is over; its headline."""
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """An engine whose devices are simulated, and which therefore holds what they keep between rounds."""
+
+    def save_devices(self, folder: Path) -> None:
+        """Write it into a new folder; no folder where nothing is kept."""
+
+    def load_devices(self, folder: Path) -> None:
+        """Take it up again."""
 
 
 class Silence:
@@ -77,6 +88,7 @@ class Run:
         self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
+        self.saved = 0  # round of the last checkpoint
         self._work = to_json(config.work())
 
     def start(self) -> dict[str, Any]:
@@ -101,9 +113,11 @@ class Run:
             theta = Work(self.config.work(), self.roster.directory.task).init()
             self._save(0, theta)
             return self._loop(0, theta)
-        self.rows, self.dropped, self.idle = last.rows, last.dropped, self._idle()
+        self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self._load_outer(last.outer)
+        if isinstance(self.grid, Keeper):
+            self.grid.load_devices(self.folder.devices(last.round))
         names = Work(self.config.work(), self.roster.directory.task).names
         if set(names) != set(last.theta):
             raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model")
@@ -162,13 +176,13 @@ class Run:
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
-        record = ConfigRecord({WORK: self._work})
+        record = ConfigRecord({WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
         if isinstance(self.strategy, OuterStrategy) and self.strategy.linear:
             record[SUM] = self.strategy.settings.weighting
         return record
 
     def _test(self, round: int, arrays: ArrayRecord) -> None:
-        rows, dropped = self.metatest.ask(round, arrays)
+        rows, dropped = self.metatest.ask(round, arrays, self.folder.identity)
         if dropped:
             self._drop(round, dropped)
         self.rows += rows
@@ -186,7 +200,9 @@ class Run:
 
     def _save(self, round: int, theta: Params) -> None:
         snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped)
-        self.folder.save(snapshot, self.config.checkpoint.keep)
+        devices = self.grid.save_devices if isinstance(self.grid, Keeper) else None
+        self.folder.save(snapshot, self.config.checkpoint.keep, devices)
+        self.saved = round
 
     def _outer(self) -> Params:
         if isinstance(self.strategy, OuterStrategy):

@@ -32,7 +32,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
     source = Work(config.work()).source
     pool = RayPool(config.engine.workers, config.engine.address) if config.engine.workers else None
-    grid = CohortGrid(len(source), pool, config.engine.chunk)
+    grid = CohortGrid(len(source), pool, config.engine.chunk, path)
     try:
         job = Run(config, grid, SourceDirectory(source), path, progress)
         return job.resume() if resume else job.start()

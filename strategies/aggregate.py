@@ -51,12 +51,11 @@ def condense(outcome: Outcome, weighting: str) -> Outcome:
         stack, refused = sound(Stack(clients, report.update, report.weight, report.metrics))
         failures = failures | {one.client: one.reason for one in refused}
         if stack is None:
-            return Outcome([], None, failures, outcome.seconds)
-        state = {} if refused else report.state
-        report, clients = replace(report, weight=stack.weight, metrics=dict(stack.metrics), state=state), stack.clients
+            return replace(outcome, clients=[], report=None, failures=failures)
+        report, clients = replace(report, weight=stack.weight, metrics=dict(stack.metrics)), stack.clients
         wide = {name: u.double() for name, u in stack.update.items()}
         total = weighted_sum(wide, _shares(stack.weight, weighting).double())
-    return Outcome(clients, replace(report, update={}), failures, outcome.seconds, total)
+    return replace(outcome, clients=clients, report=replace(report, update={}), failures=failures, total=total)
 
 
 def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:

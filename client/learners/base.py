@@ -98,6 +98,10 @@ class Learner(ABC):
         """Fresh θ: the model's parameters, and whatever else the learner learns."""
         return model.init(rng)
 
+    def initial_state(self, model: Model, meta: Params) -> Params:
+        """What a device keeps before its first round, without client axis; {} for learners that keep nothing."""
+        return {}
+
     def start(self, meta: Params, clients: int) -> Stacked:
         """φ₀, where adaptation begins: θ for every client."""
         return stack(meta, clients)
@@ -118,7 +122,7 @@ class Learner(ABC):
         Args:
             model: the oracle.
             meta: θ.
-            state: what the devices kept; {} for none.
+            state: what the devices kept; {}: nobody has kept anything yet.
             support: samples to adapt on.
             keys: addresses, for learners that draw minibatches.
             start: where to begin instead of ``self.start`` (a person's old device, for example).
@@ -145,7 +149,7 @@ class Learner(ABC):
         Args:
             model: the oracle.
             meta: θ, not changed.
-            state: what the devices kept from their last round; {} for none.
+            state: what the devices kept from their last round; {}: it is everybody's first.
             episode: support and query; learners with ``local`` get all samples as support and an empty query.
             keys: addresses, for learners that draw minibatches.
         """

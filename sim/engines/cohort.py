@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from flwr.app import Error, Message, MessageType, RecordDict
@@ -36,6 +37,7 @@ from client.wire import (
     read_text,
 )
 from client.work import Outcome, Scores, trial_from_json
+from sim.engines.devices import Devices
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import join
 from strategies.instructions import Instructions
@@ -89,13 +91,14 @@ class CohortGrid(Grid):
         size: number of clients of the population.
         pool: runs chunks: ``Local`` here, or Ray actors.
         chunk: clients stacked at once, ≥ 1.
+        folder: where what devices keep is put down while the grid lives (None: the system's place for such).
     """
 
-    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 50) -> None:
+    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 50, folder: Path | None = None) -> None:
         _be_a_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
-        self._states: dict[int, Params] = {}
+        self._devices = Devices(folder)
         self.spent: dict[str, float] = {}  # seconds of the last round by stage, over all workers
 
     def get_node_ids(self) -> Iterable[int]:
@@ -142,29 +145,32 @@ class CohortGrid(Grid):
         work, round = read_text(config, WORK), int(str(config[ROUND]))
         if kind == MessageType.EVALUATE:
             trial = trial_from_json(read_text(config, TRIAL))
-            scores = self._pool.evaluate(work, meta, round, chunks, trial)
+            scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
             return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        states = {c: self._states[c] for c in clients if c in self._states}
         weighting = str(config.get(SUM, ""))
-        outcomes = self._pool.train(work, meta, round, chunks, states, weighting)
+        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), weighting)
         self.spent = dict(sum((Counter(outcome.seconds) for outcome in outcomes), Counter()))
         for outcome in outcomes:
-            self._keep(outcome)
+            self._devices.keep(outcome.keepers, outcome.state)
         if weighting:
             total, failures = join(outcomes, weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
         return _replies(asked, join_outcomes(outcomes), meta if config.get(REPLY) == "weights" else None)
 
-    def _keep(self, outcome: Outcome) -> None:
-        if outcome.report is not None and outcome.report.state:
-            for i, client in enumerate(outcome.clients):
-                self._states[client] = pick(outcome.report.state, i)
+    def save_devices(self, folder: Path) -> None:
+        """Write what devices keep into a new folder; no folder where they keep nothing."""
+        self._devices.save(folder)
+
+    def load_devices(self, folder: Path) -> None:
+        """Devices keep what was written there; nothing if there is no such folder."""
+        self._devices.load(folder)
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and forget what devices keep."""
         self._pool.close()
+        self._devices.close()
 
     def set_run(self, run: Run) -> None:
         """Remember the run."""
@@ -204,7 +210,7 @@ def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
     joined = Report(
         {name: torch.cat([r.update[name] for r in reports]) for name in reports[0].update},
         torch.cat([r.weight for r in reports]),
-        {name: torch.cat([r.state[name] for r in reports]) for name in reports[0].state},
+        {},
         {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
     )
     return Outcome([c for clients, _ in good for c in clients], joined, failures)

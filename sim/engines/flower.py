@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flwr.app import Context
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 from flwr.supercore import telemetry
@@ -50,16 +51,37 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
         return execute(grid, config, path, size, START_S, resume, progress, stopped)
 
-    return simulate(job, size, config.engine)
+    return simulate(job, size, config.engine, path / "devices")
 
 
-def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings) -> T:
+class Simulated(ClientApp):
+    """The ClientApp with, for each simulated device, a folder of its own to keep its state in, as a real one has.
+
+    Args:
+        folder: holds a folder for every partition id.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder.resolve()
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """What the device answers."""
+        own = {"state": str(self._folder / str(context.node_config["partition-id"]))}
+        node = {**context.node_config, **own}
+        return client_app(message, Context(context.run_id, context.node_id, node, context.state, context.run_config))
+
+
+def simulate(
+    job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings, folder: Path | None = None
+) -> T:
     """Start Flower's Simulation Runtime, let ``job`` use its grid, end it; what ``job`` returned or raised.
 
     Args:
         job: gets Flower's grid, and an event that is set when nobody will answer any more.
         clients: nodes of the simulation; node i has the partition id i.
         engine: cores per client, cores in all (``workers``), or an existing cluster.
+        folder: where devices keep their states (None: in Flower's memory, for as long as the simulation lasts).
     """
     cores = engine.workers or os.cpu_count() or 1
     if clients > MOST_CLIENTS:
@@ -81,7 +103,8 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: En
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     try:
         with _quiet(), interrupt_sets(stopped):
-            run_simulation(server, client_app, clients, backend_config=_backend(engine))
+            app = client_app if folder is None else Simulated(folder)
+            run_simulation(server, app, clients, backend_config=_backend(engine))
     except RuntimeError as error:
         if not failures and not results:
             raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None

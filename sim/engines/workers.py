@@ -29,7 +29,9 @@ class Pool(Protocol):
     ) -> list[Outcome]:
         """One round of every chunk; with a ``weighting``, each chunk's updates are added up where they are."""
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+    def evaluate(
+        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+    ) -> list[Scores]:
         """One trial of every chunk."""
 
     def close(self) -> None:
@@ -48,10 +50,12 @@ class Local:
         outcomes = (job.train(meta, round, chunk, states) for chunk in chunks)
         return [condense(outcome, weighting) if weighting else outcome for outcome in outcomes]
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+    def evaluate(
+        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+    ) -> list[Scores]:
         """One trial of every chunk."""
         torch.set_num_threads(1)
-        return [work_from_json(work).evaluate(meta, round, chunk, trial) for chunk in chunks]
+        return [work_from_json(work).evaluate(meta, round, chunk, trial, states) for chunk in chunks]
 
     def close(self) -> None:
         """Nothing was started."""
@@ -73,9 +77,11 @@ class Worker:
         """Some chunks' round."""
         return self._local.train(work, meta, round, chunks, states, weighting)
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+    def evaluate(
+        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+    ) -> list[Scores]:
         """Some chunks' trial."""
-        return self._local.evaluate(work, meta, round, chunks, trial)
+        return self._local.evaluate(work, meta, round, chunks, trial, states)
 
 
 class RayPool:
@@ -105,15 +111,20 @@ class RayPool:
         theta = self._ray.put(dict(meta))
 
         def send(actor: Any, run: Chunks) -> Any:
-            kept = {c: states[c] for chunk in run for c in chunk if c in states}
-            return actor.train.remote(work, theta, round, run, kept, weighting)
+            return actor.train.remote(work, theta, round, run, _theirs(states, run), weighting)
 
         return self._all(send, chunks)
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
+    def evaluate(
+        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+    ) -> list[Scores]:
         """One trial of every chunk."""
         theta = self._ray.put(dict(meta))
-        return self._all(lambda actor, run: actor.evaluate.remote(work, theta, round, run, trial), chunks)
+
+        def send(actor: Any, run: Chunks) -> Any:
+            return actor.evaluate.remote(work, theta, round, run, trial, _theirs(states, run))
+
+        return self._all(send, chunks)
 
     def pids(self) -> list[int]:
         """Process ids of the actors, dead ones replaced."""
@@ -161,3 +172,8 @@ class RayPool:
             except self._ray.exceptions.RayActorError:
                 self._actors[slot] = self._hire()
         raise EngineError(f"workers died {LIVES} times while starting; is there enough memory?")
+
+
+def _theirs(states: Mapping[int, Params], run: Chunks) -> dict[int, Params]:
+    """What the clients of a run of chunks kept."""
+    return {c: states[c] for chunk in run for c in chunk if c in states}

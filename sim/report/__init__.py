@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client.errors import RunError
-from server.files import write_atomic
+from client.files import write_atomic
 
 
 def write_report(paths: Sequence[Path], page: Path) -> None:

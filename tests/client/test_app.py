@@ -15,9 +15,24 @@ from client.app import app
 from client.data import Client
 from client.device import Device
 from client.errors import ConfigError, DataError
+from client.memory import InContext, InFolder
 from client.registry import LEARNERS
 from client.trees import pick, sub
-from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode, read_task
+from client.wire import (
+    ARRAYS,
+    CHECKPOINT,
+    CONFIG,
+    EXAMPLES,
+    METRICS,
+    REPLY,
+    ROUND,
+    RUN,
+    TRIAL,
+    WORK,
+    decode,
+    encode,
+    read_task,
+)
 from client.work import Trial, Work, to_json
 from sim.engines.cohort import CohortGrid
 from tests.runs import distance, make
@@ -25,13 +40,17 @@ from tests.runs import distance, make
 NODE = 77
 
 
-def ask(config: Any, kind: str, node: dict[str, Any], round: int = 2, **extra: str) -> RecordDict:
-    """What a device with this configuration answers."""
+def ask(
+    config: Any, kind: str, node: dict[str, Any], round: int = 2, state: RecordDict | None = None, **extra: str | int
+) -> RecordDict:
+    """What a device with this configuration answers; ``state`` is what Flower keeps for it."""
     CohortGrid(1)  # gives this process the identity that messages need
     spec = config.work()
     record = ConfigRecord({ROUND: round, WORK: to_json(spec), **extra})
     content = RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: record})
-    context = Context(run_id=1, node_id=NODE, node_config=node, state=RecordDict(), run_config={})
+    context = Context(
+        run_id=1, node_id=NODE, node_config=node, state=RecordDict() if state is None else state, run_config={}
+    )
     answer: Message = app(Message(content, NODE, kind), context)
     assert answer.metadata.src_node_id == NODE
     return answer.content
@@ -59,6 +78,34 @@ def test_weights_where_they_are_asked_for() -> None:
     update = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}).array_records[ARRAYS])
     weights = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}, **{REPLY: "weights"}).array_records[ARRAYS])
     assert all(torch.equal(weights[name], theta[name] - update[name]) for name in theta)
+
+
+@pytest.mark.parametrize("where", ["folder", "context"])
+def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where: str, tmp_path: Path) -> None:
+    """Three rounds and a meta-test, and no answer holds more than those of learners that keep nothing."""
+    config = make("ditto", "fedavg")
+    work, flower = Work(config.work()), RecordDict()
+    node = {"partition-id": 3} | ({"state": str(tmp_path)} if where == "folder" else {})
+    trial = Trial(plan=config.episodes, steps=(0, 1), episodes=2)
+    states: dict[int, Any] = {}
+    for round in (1, 2, 5):
+        outcome = work.train(work.init(), round, [3], states)
+        states = {3: pick(outcome.state, 0)}
+        found = ask(config, MessageType.TRAIN, node, round, flower, **{RUN: "a1", CHECKPOINT: 1})
+        assert list(found) == [ARRAYS, METRICS]
+        assert list(found.array_records[ARRAYS]) == list(work.init())
+    memory = InFolder(tmp_path, "a1") if where == "folder" else InContext(flower)
+    assert memory.rounds() == [1, 5]
+    assert bool(list(tmp_path.iterdir())) is (where == "folder")
+    assert all(torch.equal(memory.read(5)[name], p) for name, p in states[3].items())
+    expected = work.evaluate(work.init(), 5, [3], trial, states).metrics
+    asked = {TRIAL: to_json(trial), RUN: "a1"}
+    answer = ask(config, MessageType.EVALUATE, node, 5, flower, **asked)
+    assert list(answer) == [METRICS]
+    stranger = ask(config, MessageType.EVALUATE, {"partition-id": 3}, 5, **asked).metric_records[METRICS]
+    for name, values in expected.items():
+        assert answer.metric_records[METRICS][name] == values[0].flatten().tolist()
+    assert stranger["loss"] != answer.metric_records[METRICS]["loss"]
 
 
 def test_scores_are_those_of_the_stack() -> None:

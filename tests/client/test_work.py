@@ -142,3 +142,43 @@ def test_a_specification_travels_as_json() -> None:
     assert work_from_json(to_json(spec(inner_lr=0.2))) is work
     asked = trial(adapt={"inner_lr": 0.3}, history=("phone",))
     assert trial_from_json(to_json(asked)) == asked
+
+
+def test_some_of_a_stack_go_on_and_others_begin() -> None:
+    """Each as if it were alone: with what it kept, or afresh."""
+    work = Work(spec("ditto"))
+    theta = work.init()
+    kept = {7: pick(work.train(theta, 1, [7]).state, 0)}
+    together = work.train(theta, 2, [3, 4, 7], kept)
+    assert together.keepers == [3, 7]
+    assert together.report is not None
+    assert together.report.state == {}
+    for i, (client, own) in enumerate(((3, {}), (7, kept))):
+        alone = work.train(theta, 2, [client], own).state
+        same(pick(together.state, i), pick(alone, 0), rtol=1e-5, atol=1e-6)
+    forgetful = work.train(theta, 2, [7]).state
+    assert any((forgetful[name][0] - p[1]).abs().max() > 1e-3 for name, p in together.state.items())
+
+
+def test_known_people_start_from_their_own_state_in_every_episode() -> None:
+    work = Work(spec("ditto"))
+    theta = work.init()
+    kept = {7: pick(work.train(theta, 1, [7]).state, 0)}
+    known, unknown = (work.evaluate(theta, 1, [3, 7], trial(), states).metrics["loss"] for states in (kept, {}))
+    assert torch.equal(known[0], unknown[0])
+    assert (known[1] != unknown[1]).all()
+    alone = work.evaluate(theta, 1, [7], trial(), kept).metrics["loss"]
+    torch.testing.assert_close(alone[0], known[1], rtol=1e-5, atol=1e-6)
+    at_own = work.evaluate(kept[7], 1, [7], trial(steps=(0,))).metrics["loss"]  # θ there is what the device kept
+    torch.testing.assert_close(at_own[0, :, 0], known[1, :, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_that_is_not_finite_is_not_kept() -> None:
+    """The device keeps what it had; its neighbours' states do not care."""
+    work = Work(spec("ditto"))
+    theta = work.init()
+    broken = {7: {name: torch.full_like(p, torch.inf) for name, p in theta.items()}}
+    outcome = work.train(theta, 2, [3, 7], broken)
+    assert outcome.clients == [3, 7]
+    assert outcome.keepers == [3]
+    assert all(len(p) == 1 and p.isfinite().all() for p in outcome.state.values())

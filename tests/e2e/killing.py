@@ -1,4 +1,4 @@
-"""A program that kills runs with SIGKILL and resumes them: ``python -m tests.e2e.killing STRATEGY HOW FOLDER``.
+"""A program that kills runs with SIGKILL and resumes them: ``python -m tests.e2e.killing METHOD HOW FOLDER``.
 
 It has one thread and loads everything once; every life of a run is a fork of it, so a life costs what the run costs.
 Prints one JSON line: how many kills landed, and what differed from the run that was left alone.
@@ -21,20 +21,20 @@ from server.folder import RunFolder
 from sim import experiment
 from tests.runs import make
 
-STRATEGIES = {"adam": "fedmaml", "stock": "stock-adam"}
+#: Learner and strategy: moments of ours, numbers of a stock strategy, and what devices keep.
+METHODS = {"adam": ("maml", "fedmaml"), "stock": ("maml", "stock-adam"), "devices": ("ditto", "fedavg")}
 TOLD_APART = ("events.jsonl", "state.json", "environment.json")  # clocks, and the state of the working tree
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
-def config(strategy: str, rounds: int) -> Config:
+def config(method: str, rounds: int) -> Config:
     """Checkpoints every second round and a meta-test every third, so that they meet and miss each other."""
     return make(
-        "maml",
-        STRATEGIES[strategy],
+        *METHODS[method],
         "sine",
         rounds,
         checkpoint={"every": 2, "keep": 2},
-        evaluation={"every": 3, "steps": [0, 1]},
+        evaluation={"every": 3, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},
     )
 
 
@@ -179,9 +179,9 @@ def in_events(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, li
     return kills, wrong
 
 
-def main(strategy: str, how: str, folder: Path) -> None:
+def main(method: str, how: str, folder: Path) -> None:
     """Run it alone, then kill it in one of the ways."""
-    job = config(strategy, 12 if how == "moments" else 5)
+    job = config(method, 12 if how == "moments" else 5)
     finish(job, folder / "warm-up")
     began = time.perf_counter()
     finish(job, folder / "alone")
@@ -190,10 +190,11 @@ def main(strategy: str, how: str, folder: Path) -> None:
     if how == "moments":
         kills, wrong = at_moments(job, folder, alone, whole)
     elif how == "calls":
-        kills, wrong = at_calls(job, folder, alone, int(os.environ.get("STRIDE", 2 if strategy == "adam" else 5)))
+        kills, wrong = at_calls(job, folder, alone, int(os.environ.get("STRIDE", 2 if method == "adam" else 5)))
     else:
         kills, wrong = in_events(job, folder, alone)
-    print(json.dumps({"kills": kills, "wrong": wrong, "seconds": whole, "events": len(alone["events"])}))
+    kept = [name for name in alone["files"] if "/devices/" in name]
+    print(json.dumps({"kills": kills, "wrong": wrong, "events": len(alone["events"]), "kept": len(kept)}))
 
 
 if __name__ == "__main__":

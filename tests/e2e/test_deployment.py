@@ -1,7 +1,7 @@
 """A deployment on the loopback address: one SuperLink, two SuperNodes, each a process of its own; with TLS too.
 
-Every message is a fresh ClientApp process, so one round is all that is run: what it leaves is held against the cohort
-engine on the same two clients.
+Every message is a fresh ClientApp process, so a round or two is all that is run: what it leaves is held against the
+cohort engine on the same two clients.
 """
 
 from __future__ import annotations
@@ -87,13 +87,19 @@ def same_as_cohort(found: Result, config: dict[str, Any], folder: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_two_nodes(tmp_path: Path) -> None:
-    config = {**COMMON, "source": {"name": "sine", "clients": 2}, "evaluation": {"scenarios": []}}
-    per_node = [["--node-config", f"partition-id={i} num-partitions=2"] for i in range(2)]
+def test_two_nodes_that_keep_their_own_models(tmp_path: Path) -> None:
+    """Two rounds, so that the second goes on from what the first left on the device, and nowhere else."""
+    config = {**COMMON, "source": {"name": "sine", "clients": 2}, "run": {"rounds": 2, "seed": 3}}
+    config |= {"learner": {"name": "ditto"}, "strategy": {"name": "fedavg", "cohort": 0}, "checkpoint": {"keep": 9}}
+    per_node = [["--node-config", f"partition-id={i} state='{tmp_path / f'device-{i}'}'"] for i in range(2)]
     with programs(tmp_path, ["--insecure"], ["--insecure"], per_node, "insecure = true") as start_nodes:
         start_nodes()
         found = run(tmp_path, config)
     same_as_cohort(found, config, tmp_path)
+    kept = [sorted(p.name for p in (tmp_path / f"device-{i}").rglob("*.safetensors")) for i in range(2)]
+    assert kept == 2 * [["000001.safetensors", "000002.safetensors"]]
+    assert list((tmp_path / "run").rglob("devices")) == []
+    assert len(list((tmp_path / "cohort").rglob("devices"))) == 2
 
 
 @pytest.mark.e2e

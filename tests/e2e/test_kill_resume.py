@@ -1,4 +1,4 @@
-"""kill -9 at any moment, resume, the same bits: θ, outer state, scores, summary, events.
+"""kill -9 at any moment, resume, the same bits: θ, outer state, what devices keep, scores, summary, events.
 
 The killing is done by ``tests.e2e.killing``, in a process of its own.
 """
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 
-def kill(strategy: str, how: str, folder: Path) -> dict[str, Any]:
+def kill(method: str, how: str, folder: Path) -> dict[str, Any]:
     """What came of it."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.killing", strategy, how, str(folder)],
+        [sys.executable, "-m", "tests.e2e.killing", method, how, str(folder)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -29,20 +29,21 @@ def kill(strategy: str, how: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("strategy", ["adam", "stock"])
-def test_killed_at_random_moments(strategy: str, tmp_path: Path) -> None:
-    said = kill(strategy, "moments", tmp_path)
+@pytest.mark.parametrize("method", ["adam", "stock", "devices"])
+def test_killed_at_random_moments(method: str, tmp_path: Path) -> None:
+    said = kill(method, "moments", tmp_path)
     assert said["wrong"] == []
     assert said["kills"] >= 20
+    assert bool(said["kept"]) is (method == "devices")
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("strategy", ["adam", "stock"])
-def test_killed_before_operations_on_files(strategy: str, tmp_path: Path) -> None:
-    """Opening, renaming, removing: a run has some seventy, of which every second (or fifth) is tried; ``STRIDE=1``
+@pytest.mark.parametrize("method", ["adam", "stock", "devices"])
+def test_killed_before_operations_on_files(method: str, tmp_path: Path) -> None:
+    """Opening, renaming, removing: a run has seventy and more, of which every second (or fifth) is tried; ``STRIDE=1``
     in the environment tries all. What is resumed is killed again.
     """
-    said = kill(strategy, "calls", tmp_path)
+    said = kill(method, "calls", tmp_path)
     assert said["wrong"] == []
     assert said["kills"] >= 20
 

@@ -1,0 +1,145 @@
+"""What a device keeps between rounds: its personal head, its control variate. It never leaves the device.
+
+A coordinator that is killed goes on from its last checkpoint, rounds behind what its devices have seen. So a device
+keeps two states, each with its round: the newest, and the newest that is no later than the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from flwr.app import RecordDict
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from client.errors import RunError
+from client.files import write_atomic
+from client.trees import Params
+from client.wire import decode, encode
+
+STATE = "state/"
+RUNS = 8  # runs whose states a device's folder holds; the longest unused are forgotten
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """States of one device in one run, by round."""
+
+    def rounds(self) -> list[int]:
+        """Rounds after which a state was kept, ascending."""
+
+    def read(self, round: int) -> dict[str, Tensor]:
+        """The state of a round."""
+
+    def write(self, round: int, state: Params) -> None:
+        """Keep a state."""
+
+    def forget(self, round: int) -> None:
+        """Keep it no longer."""
+
+
+def recall(memory: Memory, round: int) -> dict[str, Tensor]:
+    """The newest state of ``round`` or before; {} if there is none."""
+    return next((memory.read(kept) for kept in reversed(memory.rounds()) if kept <= round), {})
+
+
+def remember(memory: Memory, round: int, checkpoint: int, state: Params) -> None:
+    """Keep a state, and of the others only the newest that the last checkpoint can come back to.
+
+    Args:
+        memory: of the device.
+        round: after which the state is.
+        checkpoint: round of the coordinator's last checkpoint, < ``round``.
+        state: arrays by name.
+    """
+    memory.write(round, state)
+    before = [kept for kept in memory.rounds() if kept <= checkpoint]
+    for kept in memory.rounds():
+        if kept not in (round, *before[-1:]):
+            memory.forget(kept)
+
+
+class InContext:
+    """In Flower's context: as long as the SuperNode lives, and a run is not begun or continued anew.
+
+    Args:
+        records: the context's ``state``.
+    """
+
+    def __init__(self, records: RecordDict) -> None:
+        self._records = records
+
+    def rounds(self) -> list[int]:
+        """Rounds after which a state was kept, ascending."""
+        return sorted(int(key.removeprefix(STATE)) for key in self._records if key.startswith(STATE))
+
+    def read(self, round: int) -> dict[str, Tensor]:
+        """The state of a round."""
+        return decode(self._records.array_records[f"{STATE}{round}"])
+
+    def write(self, round: int, state: Params) -> None:
+        """Keep a state."""
+        self._records[f"{STATE}{round}"] = encode(state)
+
+    def forget(self, round: int) -> None:
+        """Keep it no longer."""
+        del self._records[f"{STATE}{round}"]
+
+
+class InFolder:
+    """In a folder of the device's own: RUN/000010.safetensors, each written in one step.
+
+    Args:
+        folder: the device's; made when there is something to keep.
+        run: identity of the run, the same when it is continued; another run's states are not seen.
+
+    Raises:
+        RunError: the identity is none.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        if not run.isalnum() or len(run) > 64:  # it comes from afar, and becomes a path
+            raise RunError(f"run = {run[:64]!r}: the identity of a run is letters and digits, at most 64")
+        self._folder = folder / run
+
+    def rounds(self) -> list[int]:
+        """Rounds after which a state was kept, ascending."""
+        return sorted(int(path.stem) for path in self._folder.glob("*.safetensors") if path.stem.isdigit())
+
+    def read(self, round: int) -> dict[str, Tensor]:
+        """The state of a round.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        try:
+            found: Mapping[str, Tensor] = load(self._path(round).read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{self._path(round)} cannot be read: {error}") from None
+        return dict(found)
+
+    def write(self, round: int, state: Params) -> None:
+        """Keep a state.
+
+        Raises:
+            RunError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            runs = sorted((p for p in self._folder.parent.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+            for old in [run for run in runs if run != self._folder][: -(RUNS - 1)]:
+                shutil.rmtree(old)
+        except OSError as error:
+            raise RunError(f"cannot keep a state in {self._folder}: {error.strerror or error}") from None
+        write_atomic(self._path(round), save({name: p.contiguous() for name, p in state.items()}))
+
+    def forget(self, round: int) -> None:
+        """Keep it no longer."""
+        self._path(round).unlink(missing_ok=True)
+
+    def _path(self, round: int) -> Path:
+        return self._folder / f"{round:06d}.safetensors"
