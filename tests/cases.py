@@ -12,15 +12,28 @@ from torch import Tensor, nn
 from client.data import Task
 from client.episodes import Batch, Episode
 from client.learners.anil import ANIL
+from client.learners.apfl import APFL
 from client.learners.base import Learner
+from client.learners.ditto import Ditto
 from client.learners.fedavg import FedAvg
 from client.learners.fedavg_finetune import FedAvgFineTune
+from client.learners.fedbabu import FedBABU
+from client.learners.feddyn import FedDyn
+from client.learners.fedper import FedPer
+from client.learners.fedprox import FedProx
+from client.learners.fedrep import FedRep
 from client.learners.fomaml import FOMAML
+from client.learners.ifca import IFCA
+from client.learners.lg_fedavg import LGFedAvg
+from client.learners.local_norm import LocalNorm
 from client.learners.local_only import LocalOnly
 from client.learners.maml import MAML
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
+from client.learners.pfedme import PFedMe
+from client.learners.qffl import QFFL
 from client.learners.reptile import Reptile
+from client.learners.scaffold import Scaffold
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
 from client.models.encoder1d import Encoder1d
@@ -82,6 +95,20 @@ LEARNERS: dict[str, Learner] = {
     "per_fedavg-hf-minibatch": PerFedAvg(
         inner_lr=0.1, local_steps=2, local_lr=0.05, batch_size=2, variant="hessian_free", delta=0.05
     ),
+    "fedprox": FedProx(inner_lr=0.1, inner_steps=3, mu=0.5),
+    "ditto-minibatch": Ditto(inner_lr=0.1, inner_steps=3, batch_size=2, lam=0.5, personal_steps=2),
+    "pfedme": PFedMe(inner_lr=0.05, inner_steps=2, local_steps=3, lam=2.0),
+    "apfl": APFL(inner_lr=0.1, inner_steps=3, alpha=0.6),
+    "apfl-adaptive-minibatch": APFL(inner_lr=0.1, inner_steps=3, batch_size=2, adaptive=True),
+    "fedrep": FedRep(inner_lr=0.1, inner_steps=2, head_steps=3),
+    "fedper-adam": FedPer(inner_lr=0.05, inner_steps=3, optimizer="adam"),
+    "fedbabu": FedBABU(inner_lr=0.1, inner_steps=3),
+    "lg_fedavg": LGFedAvg(inner_lr=0.1, inner_steps=3),
+    "scaffold": Scaffold(inner_lr=0.1, inner_steps=3, share=0.5),
+    "feddyn": FedDyn(inner_lr=0.1, inner_steps=3, weight=0.5, share=0.5),
+    "qffl": QFFL(inner_lr=0.1, inner_steps=3, q=2.0),
+    "ifca": IFCA(inner_lr=0.1, inner_steps=3, clusters=3),
+    "local_norm": LocalNorm(inner_lr=0.1, inner_steps=3),
 }
 
 
@@ -188,5 +215,5 @@ def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], rtol: float, atol: fl
 
 def with_steps(learner: Learner, steps: int) -> Learner:
     """The learner with another number of training steps, whatever it calls them."""
-    name = "local_steps" if isinstance(learner, PerFedAvg) else "inner_steps"
+    name = "local_steps" if hasattr(learner, "local_steps") else "inner_steps"
     return replace(learner, **{name: steps})
