@@ -89,6 +89,7 @@ LEARNERS = Registry(
         "lg_fedavg": "client.learners.lg_fedavg:LGFedAvg",
         "scaffold": "client.learners.scaffold:Scaffold",
         "feddyn": "client.learners.feddyn:FedDyn",
+        "fednova": "client.learners.fednova:FedNova",
         "qffl": "client.learners.qffl:QFFL",
         "ifca": "client.learners.ifca:IFCA",
         "local_norm": "client.learners.local_norm:LocalNorm",

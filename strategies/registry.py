@@ -9,6 +9,7 @@ from flwr.serverapp.strategy import Strategy
 
 from client.registry import Registry
 from strategies.base import OuterStrategy
+from strategies.fednova import FedNova, NormalisedAverage
 from strategies.replies import Dropped
 from strategies.stock import Stock, StockStrategy
 
@@ -18,6 +19,7 @@ STRATEGIES = Registry(
         "fedavg": "strategies.fedavg:FedAvg",
         "fedreptile": "strategies.fedreptile:FedReptile",
         "fedmaml": "strategies.fedmaml:FedMAML",
+        "fednova": "strategies.fednova:FedNova",
         "stock": "strategies.stock:Stock",
     },
 )
@@ -37,4 +39,5 @@ def make_strategy(
     settings = STRATEGIES.make(section)
     if isinstance(settings, Stock):
         return StockStrategy(settings, on_drop)
-    return OuterStrategy(settings, rounds, seed, on_drop)
+    kind = NormalisedAverage if isinstance(settings, FedNova) else OuterStrategy
+    return kind(settings, rounds, seed, on_drop)

@@ -19,6 +19,7 @@ from client.learners.fedavg import FedAvg
 from client.learners.fedavg_finetune import FedAvgFineTune
 from client.learners.fedbabu import FedBABU
 from client.learners.feddyn import FedDyn
+from client.learners.fednova import FedNova
 from client.learners.fedper import FedPer
 from client.learners.fedprox import FedProx
 from client.learners.fedrep import FedRep
@@ -106,6 +107,8 @@ LEARNERS: dict[str, Learner] = {
     "lg_fedavg": LGFedAvg(inner_lr=0.1, inner_steps=3),
     "scaffold": Scaffold(inner_lr=0.1, inner_steps=3, share=0.5),
     "feddyn": FedDyn(inner_lr=0.1, inner_steps=3, weight=0.5, share=0.5),
+    "fednova": FedNova(inner_lr=0.1, epochs=3.0),
+    "fednova-minibatch": FedNova(inner_lr=0.1, epochs=2.0, batch_size=2),
     "qffl": QFFL(inner_lr=0.1, inner_steps=3, q=2.0),
     "ifca": IFCA(inner_lr=0.1, inner_steps=3, clusters=3),
     "local_norm": LocalNorm(inner_lr=0.1, inner_steps=3),

@@ -25,7 +25,7 @@ def agree(many: Report, at: int, one: Report, rtol: float, atol: float) -> None:
         torch.testing.assert_close(p[at], one.update[name][0], rtol=rtol, atol=atol)
     for name, m in many.metrics.items():
         torch.testing.assert_close(m[at], one.metrics[name][0], rtol=rtol, atol=atol)
-    assert many.weight[at] == one.weight[0]
+    torch.testing.assert_close(many.weight[at], one.weight[0], rtol=rtol, atol=atol)
 
 
 @learners

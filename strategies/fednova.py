@@ -1,0 +1,35 @@
+"""FedNova's server half: θ ← θ − τ_eff Σ p_i d_i with τ_eff = Σ p_i τ_i (Wang et al. 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from client.learners.base import Paper
+from client.learners.fednova import FedNova as FedNovaLearner
+from client.trees import Params, scale
+from strategies.base import OuterSettings, OuterStrategy
+from strategies.replies import Stack, Total
+
+STEPS = "steps"
+MOST_STEPS = 1e6  # that a client may claim
+
+
+@dataclass(frozen=True)
+class FedNova(OuterSettings):
+    """Weighted by samples, outer SGD of rate 1; the mean update times the mean number of local steps."""
+
+    paper: ClassVar[Paper] = FedNovaLearner.paper
+
+
+class NormalisedAverage(OuterStrategy):
+    """Updates are per local step; their mean is stretched by what clients report as ``steps`` (1 where they do not)."""
+
+    def _aggregate(self, stack: Stack | Total) -> Params:
+        """τ_eff times the mean update."""
+        steps = stack.metrics.get(STEPS, torch.ones_like(stack.weight)).nan_to_num(nan=1.0).clamp(0.0, MOST_STEPS)
+        weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
+        effective = float((steps.double() * weight.double()).sum() / weight.double().sum())
+        return scale(super()._aggregate(stack), effective)
