@@ -322,7 +322,7 @@ def _sound(clients: list[int], state: Stacked) -> tuple[list[int], Stacked]:
     """Those whose new state is finite, and these states; the others' devices keep what they had."""
     if not state:
         return [], {}
-    good = torch.stack([torch.isfinite(p.flatten(1)).all(1) for p in state.values()]).all(0)
+    good = torch.stack([torch.isfinite(p.reshape(len(p), -1)).all(1) for p in state.values()]).all(0)
     return [c for c, ok in zip(clients, good.tolist(), strict=True) if ok], {n: p[good] for n, p in state.items()}
 
 

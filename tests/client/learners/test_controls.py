@@ -7,15 +7,17 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from client.data import Task
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
 from client.learners.fedavg import FedAvg
 from client.learners.feddyn import DUAL, FedDyn
 from client.learners.scaffold import CONTROL, Scaffold
+from client.models.mlp import MLP
 from client.rng import generator
 from client.trees import under, without
 from tests.cases import batch, keys, same, some
-from tests.federated import CLIENTS, EPISODE, NET, START, Tree, average, combine, data, gradient, rounds
+from tests.federated import CLIENTS, EPISODE, F64, NET, START, Tree, average, combine, data, gradient, rounds
 
 LR, K, A = 0.1, 4, 0.5
 ZERO = combine(torch.zeros_like, START)
@@ -79,17 +81,23 @@ def test_scaffolds_first_round_is_fedavgs() -> None:
     same(without(ours.theta, CONTROL), fedavg.theta, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("cls", "settings"), [(Scaffold, {}), (FedDyn, {"weight": A})])
+@pytest.mark.parametrize(("cls", "settings"), [(Scaffold, {}), (FedDyn, {"weight": 1.0})])
 def test_it_comes_to_rest_where_the_mean_loss_does_and_fedavg_does_not(cls: type, settings: dict[str, float]) -> None:
-    """Client drift: after many rounds of many local steps ‖mean of the clients' gradients‖ is what tells them apart."""
-
-    def unrest(theta: Tree) -> float:
-        mean = average([gradient({name: theta[name] for name in START}, d) for d in data()])
-        return float(torch.cat([p.flatten() for p in mean.values()]).norm())
-
-    ours = rounds(cls(inner_lr=LR, inner_steps=K, **settings), 300, weighting="uniform")
-    fedavg = rounds(FedAvg(inner_lr=LR, inner_steps=K), 300, weighting="uniform")
-    assert unrest(ours.theta) < 0.3 * unrest(fedavg.theta)
+    """Client drift on L_i = s_i² (w − m_i)²: the mean loss is least at Σ s_i² m_i / Σ s_i², and FedAvg with K steps
+    rests at Σ (1 − ρ_i^K) m_i / Σ (1 − ρ_i^K) with ρ_i = 1 − 2η s_i².
+    """
+    model = MLP(hidden=(), task=Task("regression", (1,), 1))
+    s, m = torch.tensor([0.5, 1.0, 1.5], dtype=F64), torch.tensor([4.0, 0.0, 0.0], dtype=F64)
+    x = s.view(3, 1, 1) * torch.tensor([1.0, -1.0], dtype=F64).view(1, 2, 1)  # ±s, so that the bias stays at zero
+    ep = Episode(Batch(x, m.view(3, 1, 1) * x, torch.ones(3, 2, dtype=F64)), batch(model.task, (0, 0, 0), longest=0))
+    start = {"layer0.weight": torch.zeros(1, 1, dtype=F64), "layer0.bias": torch.zeros(1, dtype=F64)}
+    pull = 1 - (1 - 2 * LR * s**2) ** K
+    best, drifted = float((s**2 @ m) / (s**2).sum()), float((pull @ m) / pull.sum())
+    assert abs(best - drifted) > 0.1
+    ours = rounds(cls(inner_lr=LR, inner_steps=K, **settings), 60, model, ep, start, "uniform")
+    fedavg = rounds(FedAvg(inner_lr=LR, inner_steps=K), 30, model, ep, start, "uniform")
+    assert float(ours.theta["layer0.weight"]) == pytest.approx(best, abs=1e-4)
+    assert float(fedavg.theta["layer0.weight"]) == pytest.approx(drifted, abs=1e-4)
 
 
 def test_feddyn_is_algorithm_1() -> None:

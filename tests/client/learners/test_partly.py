@@ -96,9 +96,9 @@ def test_known_devices_begin_with_their_own_part_and_strangers_with_thetas(cls: 
 
 def test_fedrep_finds_the_representation_of_the_published_linear_simulation() -> None:
     """y_i = u_iᵀ V* x with one V* of rank 2 for all: the angle between the learned and the true subspace goes to zero
-    (Collins et al., Section 6, with fewer clients); local training knows nothing of the other clients and does not.
+    (Collins et al., Section 6, with fewer clients and dimensions).
     """
-    dimension, rank, clients, samples = 8, 2, 12, 10
+    dimension, rank, clients, samples = 6, 2, 10, 20
     rng = generator(0, "fedrep")
     true = torch.linalg.qr(torch.from_numpy(rng.standard_normal((dimension, rank)))).Q
     own = torch.from_numpy(rng.standard_normal((clients, rank)))
@@ -113,8 +113,7 @@ def test_fedrep_finds_the_representation_of_the_published_linear_simulation() ->
         return float(torch.linalg.matrix_norm(found - true @ (true.T @ found), 2))
 
     start = theta(model, dtype=F64)
-    learner = FedRep(inner_lr=0.1, inner_steps=1, head_steps=30)
-    after = rounds(learner, 150, model, ep, start)
+    after = rounds(FedRep(inner_lr=0.15, inner_steps=3, head_steps=8), 30, model, ep, start)
     assert angle(start) > 0.5
     assert angle(after.theta) < 0.02
 
@@ -137,7 +136,7 @@ def test_local_norms_stay_and_everything_else_is_fedavgs() -> None:
     names = {"norm.weight", "norm.bias"}
     assert all(set(kept) == names for kept in ours.kept)
     for name, p in start.items():
-        assert torch.equal(ours.theta[name], p if name in names else fedavg.theta[name])
+        torch.testing.assert_close(ours.theta[name], p if name in names else fedavg.theta[name], rtol=1e-12, atol=1e-14)
     for i, kept in enumerate(ours.kept):
         trained = combine(torch.sub, part(start, frozenset(names)), part(fedavg.updates[i], frozenset(names)))
         same(kept, trained, rtol=1e-12, atol=1e-14)
