@@ -68,9 +68,9 @@ def _compile(compiler: str, source: Path, target: Path) -> None:
     handle, draft = tempfile.mkstemp(suffix=".so", dir=target.parent)
     os.close(handle)
     try:
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [compiler, *FLAGS, str(source), "-o", draft, "-lm"], check=True, capture_output=True, timeout=120
         )
-        os.replace(draft, target)
+        Path(draft).replace(target)
     finally:
         Path(draft).unlink(missing_ok=True)
