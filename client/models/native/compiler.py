@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
+FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
 
 
 @lru_cache
