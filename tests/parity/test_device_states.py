@@ -71,6 +71,20 @@ def test_engines_agree_and_repeat_themselves_through_an_interruption(tmp_path: P
     assert resumed.summary == flower.summary
 
 
+@pytest.mark.parametrize("learner", ["apfl", "fedrep", "fedper", "lg_fedavg", "scaffold", "feddyn", "local_norm"])
+def test_neither_company_nor_an_interruption_changes_what_is_kept(learner: str, tmp_path: Path) -> None:
+    whole = run(config(learner, "cohort"), tmp_path / "whole")
+    same(run(config(learner, "cohort", chunk=1), tmp_path / "alone"), whole)
+    with pytest.raises(Interrupted):
+        experiment.run(config(learner, "cohort"), tmp_path / "stopped", Stop())
+    resumed = read(tmp_path / "stopped", experiment.resume(tmp_path / "stopped"))
+    assert (resumed.digests, resumed.rows, resumed.summary) == (whole.digests, whole.rows, whole.summary)
+    places = [tmp_path / folder / "checkpoints" / f"{ROUNDS:06d}" for folder in ("whole", "stopped")]
+    kept = [{p.relative_to(place): p.read_bytes() for p in place.rglob("*.npy")} for place in places]
+    assert kept[0] == kept[1]
+    assert bool(kept[0]) is (learner != "local_norm")  # the network for curves has no norms
+
+
 def test_the_state_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the test above honest: with devices that forget, known people's scores are others."""
     whole = run(config("ditto", "cohort"), tmp_path / "whole")
