@@ -28,6 +28,7 @@ from tests.runs import STRATEGIES
 
 NODES = [FIRST_NODE + i for i in range(5)]
 BAD = NODES[2]
+OFFENDER = BAD - FIRST_NODE  # its partition id
 THETA = {"w": torch.linspace(-1.0, 1.0, 6).view(2, 3), "b": torch.tensor([0.5, -0.5])}
 
 
@@ -171,7 +172,7 @@ def test_an_offender_is_dropped_named_and_counted(name: str) -> None:
     """Every offence of the table; θ has the bits that the four honest ones give it."""
     alone = Round(name)
     expected = alone.end(answers(alone.ask(), name, (BAD,)))
-    assert alone.told == [Dropped(BAD, "no reply")]
+    assert alone.told == [Dropped(OFFENDER, "no reply")]
     for offence, (content, words) in OFFENCES.items():
         attacked = Round(name)
         asked = attacked.ask()
@@ -179,7 +180,7 @@ def test_an_offender_is_dropped_named_and_counted(name: str) -> None:
         found = attacked.end([*answers(asked, name, (BAD,)), bad])
         assert found is not None, offence
         assert same(found, expected), offence
-        assert [one.client for one in attacked.told] == [BAD], offence
+        assert [one.client for one in attacked.told] == [OFFENDER], offence
         assert re.search(words, attacked.told[0].reason), f"{offence}: {attacked.told[0].reason}"
         assert "\n" not in attacked.told[0].reason
         assert len(attacked.told[0].reason) < 600
@@ -201,7 +202,7 @@ def test_strangers_and_second_replies(name: str) -> None:
     assert attacked.told == [
         Dropped(-1, "node 1 was not asked: node is gone"),
         Dropped(-1, "node 4711 was not asked"),
-        Dropped(BAD, "a second reply; the first one counts"),
+        Dropped(OFFENDER, "a second reply; the first one counts"),
     ]
 
 
