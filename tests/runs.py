@@ -31,6 +31,14 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
 }
 
+#: Those that look at every update.
+ROBUST: dict[str, dict[str, Any]] = {
+    "median": {"name": "median"},
+    "krum": {"name": "krum"},
+    "fedavg-clipping": {"name": "fedavg", "aggregator": {"name": "centred_clipping", "radius": 0.5}},
+    "fedavg-mixed": {"name": "fedavg", "aggregator": {"name": "nnm", "then": {"name": "geometric_median"}}},
+}
+
 #: Every learner under every strategy; all of them can run all.
 PAIRS: list[tuple[str, str]] = list(itertools.product(LEARNERS, STRATEGIES))
 
@@ -63,7 +71,7 @@ def make(
         "run": {"rounds": rounds, "seed": 5},
         "split": {"test": 0.34, "validation": 0.0},
         "learner": {"name": learner, **settings},
-        "strategy": {**STRATEGIES[strategy], "cohort": 3},
+        "strategy": {**(STRATEGIES | ROBUST)[strategy], "cohort": 3},
         "evaluation": {
             "episodes": 2,
             "shots": [2],

@@ -24,7 +24,7 @@ from client.wire import ARRAYS, METRICS, decode, decode_like, encode
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from strategies.registry import make_strategy
 from strategies.replies import MAX_WEIGHT, Dropped
-from tests.runs import STRATEGIES
+from tests.runs import ROBUST, STRATEGIES
 
 NODES = [FIRST_NODE + i for i in range(5)]
 BAD = NODES[2]
@@ -126,7 +126,7 @@ OFFENCES: dict[str, tuple[RecordDict | Error, str]] = {
 }
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    name: {**section, "cohort": 0} for name, section in STRATEGIES.items() if name != "fedreptile"
+    name: {**section, "cohort": 0} for name, section in (STRATEGIES | ROBUST).items() if name != "fedreptile"
 }
 
 
@@ -258,7 +258,7 @@ def test_a_huge_update_counts_and_only_a_robust_strategy_withstands_it() -> None
         attacked, found = huge(name)
         assert attacked.told == []
         assert all(p.isfinite().all() and p.abs().min() > 1e28 for p in found.values())
-    for name in ("stock-median", "stock-trimmed"):
+    for name in ("stock-median", "stock-trimmed", *ROBUST):
         attacked, found = huge(name)
         assert attacked.told == []
         assert all(p.abs().max() < 10.0 for p in found.values())
