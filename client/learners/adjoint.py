@@ -52,6 +52,9 @@ def outer_gradient(
         steps: K ≥ 0.
         learned: whether dL_query/dα is asked for; it is zero otherwise.
     """
+    if model.dense and model.dense.takes(theta):
+        loss, adjoint, rate_grads = model.dense.adjoint(theta, rates, list(islice(batches, steps)), episode.query, learned)
+        return OuterGradient(adjoint, rate_grads, loss)
     clients = len(next(iter(theta.values())))
     alpha = flat_stack(stack(rates, clients))  # one rate per number of the stack: products are one operation
     phi: Stacked = theta

@@ -1,14 +1,16 @@
 """A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
 
 A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. Where
-a model is a chain of kernels (``client.models.kernels``), they give the derivatives; otherwise autograd does, which is
-also what the kernels are tested against (``client.models.autograd``).
+a model is a chain of kernels (``client.models.kernels``), they give the derivatives, compiled to the machine where that
+can be (``client.models.native``); otherwise autograd does, which is also what all others are tested against
+(``client.models.autograd``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +22,7 @@ from client.errors import ConfigError
 from client.losses import task_loss
 from client.models import autograd
 from client.models.kernels.base import Chain, Expansion
+from client.models.native.dense import Dense, compiled
 from client.trees import Flat, Stacked
 
 
@@ -80,6 +83,11 @@ class Model(ABC):
         """The model as kernels with derivatives of their own; None: autograd."""
         return None
 
+    @cached_property
+    def dense(self) -> Dense | None:
+        """The chain compiled, where it is a multilayer perceptron and this machine can compile."""
+        return compiled(self.chain) if self.chain else None
+
     def expand(self, params: Stacked, batch: Batch) -> Expansion:
         """Loss, gradient and Hessian-vector products of each client's loss around its own parameters.
 
@@ -99,6 +107,8 @@ class Model(ABC):
             batch: the samples of the loss.
             into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
         """
+        if self.dense and self.dense.takes(params):
+            return self.dense.gradient(params, batch, into)
         if self.chain:
             at = self.chain.expand(params, batch, into)
             return at.loss, at.grad
