@@ -98,7 +98,7 @@ class StockStrategy(Strategy):
         kept = copy.deepcopy(vars(self.inner))
         try:
             # overflow is looked for in what comes out
-            with _hushed(), no_collector(), np.errstate(over="ignore", invalid="ignore"):
+            with _hushed(), _no_collector(), np.errstate(over="ignore", invalid="ignore"):
                 arrays, metrics = self.inner.aggregate_train(server_round, self._alike(checked.stack))
             moved = None if arrays is None else _like(arrays, theta)
             if not all(np.isfinite(value).all() for value in self.state().values()):
@@ -167,7 +167,7 @@ def _like(arrays: ArrayRecord, theta: Params) -> ArrayRecord:
 
 
 @contextmanager
-def no_collector() -> Iterator[None]:
+def _no_collector() -> Iterator[None]:
     """Thousands of messages that live for one round wake the collector of reference cycles, which finds none."""
     enabled = gc.isenabled()
     gc.disable()

@@ -31,12 +31,20 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
 }
 
-#: Those that look at every update.
+#: Those that look at every update; three replies are enough for each.
 ROBUST: dict[str, dict[str, Any]] = {
     "median": {"name": "median"},
     "krum": {"name": "krum"},
-    "fedavg-clipping": {"name": "fedavg", "aggregator": {"name": "centred_clipping", "radius": 0.5}},
-    "fedavg-mixed": {"name": "fedavg", "aggregator": {"name": "nnm", "then": {"name": "geometric_median"}}},
+} | {
+    f"fedavg-{aggregator['name']}": {"name": "fedavg", "aggregator": aggregator}
+    for aggregator in (
+        {"name": "trimmed_mean"},
+        {"name": "multi_krum", "attackers": 0},
+        {"name": "bulyan", "attackers": 0},
+        {"name": "centred_clipping", "radius": 0.5},
+        {"name": "norm_filter"},
+        {"name": "nnm", "then": {"name": "geometric_median"}},
+    )
 }
 
 #: Every learner under every strategy; all of them can run all.

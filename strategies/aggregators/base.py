@@ -53,7 +53,7 @@ class Aggregator(ABC):
 
 
 @dataclass(frozen=True)
-class Wary(Aggregator):
+class Resilient(Aggregator):
     """One that assumes a number f of attackers among the n replies."""
 
     #: n must be at least ``least[0]`` · f + ``least[1]``.
@@ -81,7 +81,7 @@ class Wary(Aggregator):
 
 
 @dataclass(frozen=True)
-class Front(Wary):
+class PreAggregator(Resilient):
     """One that prepares the updates for another."""
 
     then: Mapping[str, Any] = setting({"name": "mean"}, "aggregator of what comes out: name and settings")

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from client.learners.base import Paper
 from client.settings import setting
-from strategies.aggregators.base import Wary
+from strategies.aggregators.base import Resilient
 from strategies.aggregators.geometry import ordered, squared_distances
 from strategies.aggregators.median import median
 
 
 @dataclass(frozen=True)
-class Bulyan(Wary):
+class Bulyan(Resilient):
     """Krum chooses n − 2f updates one after another; of every coordinate the n − 4f nearest its median; n ≥ 4f + 3."""
 
     paper: ClassVar[Paper] = Paper(

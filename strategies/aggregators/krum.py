@@ -11,12 +11,12 @@ from torch import Tensor
 
 from client.learners.base import Paper
 from client.settings import setting
-from strategies.aggregators.base import Wary
+from strategies.aggregators.base import Resilient
 from strategies.aggregators.geometry import average, squared_distances
 
 
 @dataclass(frozen=True)
-class Krum(Wary):
+class Krum(Resilient):
     """The one update whose n − f − 2 nearest neighbours are nearest; n > 2f + 2."""
 
     paper: ClassVar[Paper] = Paper(
@@ -37,7 +37,7 @@ class Krum(Wary):
 
 
 @dataclass(frozen=True)
-class MultiKrum(Wary):
+class MultiKrum(Resilient):
     """The mean of the m updates that Krum likes best; n > 2f + 2."""
 
     paper: ClassVar[Paper] = replace(Krum.paper, where="Section 6")
@@ -48,7 +48,8 @@ class MultiKrum(Wary):
     def shortfall(self, replies: int) -> str:
         """Why so few replies are too few for it."""
         left = replies - self.assumed(replies)
-        return super().shortfall(replies) or (f"keep = {self.keep}, of {left} honest" if self.keep > left else "")
+        too_many = f"keep = {self.keep} is more than the {left} honest replies" if self.keep > left else ""
+        return super().shortfall(replies) or too_many
 
     def aggregate(
         self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None

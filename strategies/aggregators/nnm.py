@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.learners.base import Paper
-from strategies.aggregators.base import Front
+from strategies.aggregators.base import PreAggregator
 from strategies.aggregators.geometry import squared_distances
 
 
 @dataclass(frozen=True)
-class NearestNeighbourMixing(Front):
+class NearestNeighbourMixing(PreAggregator):
     """Every update becomes the mean of its n − f nearest, itself among them; then another aggregator; n > 2f."""
 
     paper: ClassVar[Paper] = Paper(

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.learners.base import Paper
-from strategies.aggregators.base import Front
+from strategies.aggregators.base import PreAggregator
 from strategies.aggregators.geometry import distances
 
 
 @dataclass(frozen=True)
-class NormFilter(Front):
+class NormFilter(PreAggregator):
     """Without the f longest updates, then another aggregator; n > 2f."""
 
     paper: ClassVar[Paper] = Paper(

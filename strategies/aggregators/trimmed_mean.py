@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.learners.base import Paper
-from strategies.aggregators.base import Wary
+from strategies.aggregators.base import Resilient
 from strategies.aggregators.geometry import average, ordered
 from strategies.aggregators.median import Median
 
 
 @dataclass(frozen=True)
-class TrimmedMean(Wary):
+class TrimmedMean(Resilient):
     """The mean of every coordinate without its f smallest and its f largest values; n > 2f."""
 
     paper: ClassVar[Paper] = replace(Median.paper, where="Definition 2")

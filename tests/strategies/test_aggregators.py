@@ -208,7 +208,7 @@ def test_settings_are_complete_in_a_runs_folder() -> None:
         ({"name": "bulyan", "attackers": 2}, r"strategy\.cohort = 10: bulyan: 10 replies .* 4 f \+ 3 = 11 are needed"),
         (
             {"name": "multi_krum", "attackers": 2, "keep": 9},
-            r"strategy\.cohort = 10: multi_krum: keep = 9, of 8 honest",
+            r"strategy\.cohort = 10: multi_krum: keep = 9 is more than the 8 honest",
         ),
         ({"name": "norm_filter", "attackers": 3, "then": {"name": "krum", "attackers": 3}}, r"norm_filter: 7 replies"),
     ],
