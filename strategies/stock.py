@@ -190,19 +190,22 @@ def _hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
+ARRAY = (np.ndarray, np.generic)  # arithmetic turns an array without axes into a scalar
+
+
 def _walk(attributes: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """State by path: attribute/kind/position/key; a checkpoint does not keep the order, and some strategies need it."""
     for name, value in attributes.items():
-        if isinstance(value, np.ndarray):
-            yield f"{name}/array/", value
-        elif isinstance(value, (bool, int, float)):
+        if isinstance(value, (bool, int, float)):
             yield f"{name}/number/", np.asarray(value)
+        elif isinstance(value, ARRAY):
+            yield f"{name}/array/", np.asarray(value)
         elif isinstance(value, ArrayRecord):
             yield from ((f"{name}/record/{i:06d}/{k}", a.numpy()) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, dict) and all(isinstance(v, np.ndarray) for v in value.values()):
-            yield from ((f"{name}/dict/{i:06d}/{k}", a) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, list) and all(isinstance(v, np.ndarray) for v in value):
-            yield from ((f"{name}/list/{i:06d}", array) for i, array in enumerate(value))
+        elif isinstance(value, dict) and all(isinstance(v, ARRAY) for v in value.values()):
+            yield from ((f"{name}/dict/{i:06d}/{k}", np.asarray(a)) for i, (k, a) in enumerate(value.items()))
+        elif isinstance(value, list) and all(isinstance(v, ARRAY) for v in value):
+            yield from ((f"{name}/list/{i:06d}", np.asarray(array)) for i, array in enumerate(value))
 
 
 def _in_order(parts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:

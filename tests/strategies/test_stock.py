@@ -69,3 +69,17 @@ def test_the_collector_is_as_before() -> None:
                 assert any("given up" in one.reason for one in told) == (name == "FedAdam")
             finally:
                 gc.enable()
+
+
+def test_moments_of_a_scalar_are_in_the_state() -> None:
+    """NumPy makes scalars of arrays without axes; they belong to a checkpoint like the others."""
+    strategy = asked([], "FedAdam")
+    strategy.aggregate_train(1, replies([0, 1], [1.0, 1.0], [1.0, 1.0], []))
+    state = strategy.state()
+    names = {f"{moment}/dict/{i:06d}/{name}" for moment in ("m_t", "v_t") for i, name in enumerate(THETA)}
+    assert names <= set(state)
+    again = asked([], "FedAdam")
+    again.load_state(state)
+    found = [one.aggregate_train(2, replies([0, 1], [1.0, 1.0], [1.0, 1.0], []))[0] for one in (strategy, again)]
+    a, b = (decode(arrays) for arrays in found)
+    assert all(torch.equal(a[name], b[name]) for name in THETA)
