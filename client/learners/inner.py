@@ -60,10 +60,10 @@ def settle(
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
     phi = flat_stack(start)
-    if optimizer == "sgd" and model.dense and model.dense.takes(phi):
+    if optimizer == "sgd" and model.compiled and model.compiled.takes(phi):
         total, left = torch.zeros(phi.layout.clients), steps
         while group := list(islice(batches, min(left, AT_ONCE))):
-            loss, phi = model.dense.descend(phi, group, lr)
+            loss, phi = model.compiled.descend(phi, group, lr)
             total, left = total + loss, left - len(group)
         return phi, total / max(steps, 1)
     gradient, rule = phi.blank(), _adam(phi.buffer, lr) if optimizer == "adam" else None
@@ -83,8 +83,8 @@ def displacement(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
-    if optimizer == "sgd" and 0 < steps <= AT_ONCE and model.dense and model.dense.takes(start):
-        loss, moved = model.dense.descend(start, list(islice(batches, steps)), lr, displacement=True)
+    if optimizer == "sgd" and 0 < steps <= AT_ONCE and model.compiled and model.compiled.takes(start):
+        loss, moved = model.compiled.descend(start, list(islice(batches, steps)), lr, displacement=True)
         return moved, loss / steps
     phi, loss = settle(model, start, batches, lr, optimizer, steps)
     return flat_stack(sub(start, phi)), loss

@@ -22,7 +22,9 @@ from client.errors import ConfigError
 from client.losses import task_loss
 from client.models import autograd
 from client.models.kernels.base import Chain, Expansion
-from client.models.native.dense import Dense, compiled
+from client.models.native.conv import convolutional
+from client.models.native.dense import dense
+from client.models.native.stacks import Compiled
 from client.trees import Flat, Stacked
 
 
@@ -84,9 +86,11 @@ class Model(ABC):
         return None
 
     @cached_property
-    def dense(self) -> Dense | None:
-        """The chain compiled, where it is a multilayer perceptron and this machine can compile."""
-        return compiled(self.chain) if self.chain else None
+    def compiled(self) -> Compiled | None:
+        """The chain in C, where it is of a kind that is written in C and this machine can compile."""
+        if self.chain is None:
+            return None
+        return dense(self.chain) or convolutional(self.chain, self.task.features[-1])
 
     def expand(self, params: Stacked, batch: Batch) -> Expansion:
         """Loss, gradient and Hessian-vector products of each client's loss around its own parameters.
@@ -107,8 +111,8 @@ class Model(ABC):
             batch: the samples of the loss.
             into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
         """
-        if self.dense and self.dense.takes(params):
-            return self.dense.gradient(params, batch, into)
+        if self.compiled and self.compiled.takes(params):
+            return self.compiled.gradient(params, batch, into)
         if self.chain:
             at = self.chain.expand(params, batch, into)
             return at.loss, at.grad

@@ -1,1 +1,1 @@
-"""Models compiled to the machine: the same formulas as the kernels, one client after the other, without Python between."""
+"""Models compiled to the machine: the kernels' formulas, one client after the other, with no Python between."""

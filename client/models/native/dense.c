@@ -5,8 +5,6 @@
  */
 #include "network.h"
 
-enum { GRADIENT, END, DISPLACEMENT };
-
 /* SGD with rate lr, a step on each batch: where it ends, or how far it went (the start minus the end); or the gradient
  * of one batch. Adds to each client's loss that of the batches on the way. */
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
@@ -15,7 +13,7 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
     float *const memory = calloc(3 * size + 2 * rows + scratch(n), sizeof(float));
     if (!memory) return 1;
     float *w = memory, *theta = w + size, *other = theta + size, *h = other + size, *g = h + rows, *turned = g + rows;
-    const int same = shared(n, start);
+    const int same = shared(n->layers, start);
     if (same) load(n, start, 0, theta);
     for (int64_t c = 0; c < clients; c++) {
         if (!same) load(n, start, c, theta);
@@ -87,7 +85,7 @@ int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps
     float *path = memory, *gradients = path + (steps + 1) * size, *theta = gradients + steps * size, *alpha = theta + size;
     float *lambda = alpha + size, *v = lambda + size, *slow = v + size, *visited = slow + size;
     float *dh = visited + (steps + 1) * kept * rows, *dg = dh + rows, *turned = dg + rows;
-    const int same = shared(n, start), even = shared(n, rates);
+    const int same = shared(n->layers, start), even = shared(n->layers, rates);
     if (same) load(n, start, 0, theta);
     if (even) load(n, rates, 0, alpha);
     for (int64_t c = 0; c < clients; c++) {

@@ -5,7 +5,7 @@
  * other: so what is done to all parameters is one loop. The rows of a batch are held likewise: of every layer's output,
  * of its gradient and of its movement, one matrix behind the other. Padding is zero and stays zero.
  */
-#include "losses.h"
+#include "stacks.h"
 
 enum { RELU, TANH };
 
@@ -14,12 +14,6 @@ typedef struct {
     int64_t layers, activation, loss;
     const int64_t *width; /* layers + 1, the input first */
 } net;
-
-/* Weight and bias of each layer of a stack; stride 0 where all clients share one. */
-typedef struct {
-    float *const *tensor;
-    const int64_t *stride;
-} tree;
 
 /* A client's batch at one point of its path; matrices of all layers' outputs, see above. */
 typedef struct {
@@ -91,14 +85,6 @@ static void forward(const net *n, place p) {
             }
         x = (view){p.h, ld, 1};
         p.w += (in + 1) * ld, p.h += count;
-    }
-}
-
-static void add_rows(int64_t rows, int64_t ld, const float *g, float keep, float alpha, float *to) {
-    for (int64_t j = 0; j < ld; j += LANES) {
-        vec sum = all(0);
-        for (int64_t i = 0; i < rows; i++) sum += at(g + i * ld + j);
-        put(to + j, keep != 0 ? keep * at(to + j) + alpha * sum : alpha * sum);
     }
 }
 
@@ -181,21 +167,8 @@ static void backward_tangent(const net *n, place p, const float *v, float *dh, f
 static float judged(const net *n, place p, const batch *b, int64_t client, float *scratch) {
     const int64_t end = p.rows * hidden(n);
     forward(n, p);
-    return judge(n->loss, answers(n), b, client, p.h + end, p.g + end, scratch);
+    return judge(n->loss, answers(n), b, client, 0, p.rows, p.h + end, p.g + end, scratch);
 }
-
-/* to = a + factor b */
-static void combine(int64_t size, const float *a, float factor, const float *b, float *to) {
-    for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) + factor * at(b + i));
-}
-
-static float norm(int64_t size, const float *a) {
-    double total = 0;
-    for (int64_t i = 0; i < size; i++) total += (double)a[i] * a[i];
-    return (float)sqrt(total);
-}
-
-static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Numbers that a turned weight, or a softmax, may take. */
 static int64_t scratch(const net *n) { return widest(n) * larger_of(widest(n), LANES); }
@@ -207,10 +180,3 @@ static int64_t most_samples(int64_t steps, const batch *b) {
 }
 
 static view input(const batch *b, int64_t client) { return (view){b->x + client * b->x_client, b->x_row, 1}; }
-
-/* The same θ for everybody is brought into form once. */
-static int shared(const net *n, tree start) {
-    for (int64_t i = 0; i < 2 * n->layers; i++)
-        if (start.stride[i] != 0) return 0;
-    return 1;
-}

@@ -47,7 +47,7 @@ INLINE void put(float *to, vec x) { *(vec *)to = x; }
 INLINE vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
 INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
 INLINE vec positive(vec x) { return (vec)(~(ivec)(x <= 0) & (ivec)x); } /* NaN stays NaN */
-INLINE vec where_positive(vec y, vec g) { return (vec)((ivec)(y > 0) & (ivec)g); }
+INLINE vec where_positive(vec y, vec g) { return (vec)(~(ivec)(y <= 0) & (ivec)g); } /* likewise */
 
 /* 2^n times a polynomial on [-log(2)/2, log(2)/2] (Cephes' expf); relative error below 2e-7. */
 INLINE vec exponential(vec x) {
@@ -145,3 +145,25 @@ static void turn(int64_t rows, int64_t columns, const float *from, int64_t ldf, 
     for (; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) to[j * ldt + i] = from[i * ldf + j];
 }
+
+/* to = a + factor b */
+static void combine(int64_t size, const float *a, float factor, const float *b, float *to) {
+    for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) + factor * at(b + i));
+}
+
+static float norm(int64_t size, const float *a) {
+    double total = 0;
+    for (int64_t i = 0; i < size; i++) total += (double)a[i] * a[i];
+    return (float)sqrt(total);
+}
+
+/* to = keep to + alpha times the sum of the rows of g */
+static void add_rows(int64_t rows, int64_t ld, const float *g, float keep, float alpha, float *to) {
+    for (int64_t j = 0; j < ld; j += LANES) {
+        vec sum = all(0);
+        for (int64_t i = 0; i < rows; i++) sum += at(g + i * ld + j);
+        put(to + j, keep != 0 ? keep * at(to + j) + alpha * sum : alpha * sum);
+    }
+}
+
+static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -1,9 +1,17 @@
-/* Losses at the end of a network: the formulas of losses.py in client/models/kernels. */
+/* What networks of all kinds share: where a stack's tensors and samples are, what is asked, and the losses (whose
+ * formulas are those of client/models/kernels/losses.py). */
 #include "product.h"
 
 enum { CROSS_ENTROPY, SQUARED_ERROR };
+enum { GRADIENT, END, DISPLACEMENT };
 
-/* The samples of a stack; strides in numbers. Mirrored in dense.py. */
+/* Weight and bias of each layer of a stack; stride 0 where all clients share one. Mirrored in stacks.py. */
+typedef struct {
+    float *const *tensor;
+    const int64_t *stride;
+} tree;
+
+/* The samples of a stack; strides in numbers. Mirrored in stacks.py. */
 typedef struct {
     int64_t samples;
     const float *x;
@@ -33,27 +41,32 @@ static float softmax(int64_t samples, int64_t classes, const float *y, float *g,
     turn(classes, samples, t, LANES, g, ld);
     for (int64_t i = 0; i < samples; i++, y += ld, g += ld) {
         for (int64_t k = classes; k < ld; k++) g[k] = 0;
+        if (label[i] < 0 || label[i] >= classes) { /* then nothing of this client is a number */
+            g[0] = loss = NAN;
+            continue;
+        }
         g[label[i]] -= weight[i];
         loss += weight[i] * (logf(sums[i]) + mosts[i] - y[label[i]]);
     }
     return loss;
 }
 
-/* A client's mean loss for predictions y, and its gradient g in them. */
-static float judge(int64_t kind, int64_t out, const batch *b, int64_t client, const float *y, float *g, float *scratch) {
+/* Some of a client's samples with predictions y: their share of its mean loss, and the gradient g in them. */
+static float judge(int64_t kind, int64_t out, const batch *b, int64_t client, int64_t first, int64_t samples,
+                   const float *y, float *g, float *scratch) {
     const int64_t ld = padded(out);
-    const float *weight = b->weight + client * b->weight_client;
+    const float *weight = b->weight + client * b->weight_client + first;
     float total = 0;
     if (kind == CROSS_ENTROPY) {
-        const int64_t *label = (const int64_t *)b->y + client * b->y_client;
-        for (int64_t i = 0; i < b->samples; i += LANES) {
-            const int64_t now = b->samples - i < LANES ? b->samples - i : LANES;
+        const int64_t *label = (const int64_t *)b->y + client * b->y_client + first;
+        for (int64_t i = 0; i < samples; i += LANES) {
+            const int64_t now = samples - i < LANES ? samples - i : LANES;
             total += softmax(now, out, y + i * ld, g + i * ld, ld, label + i, weight + i, scratch);
         }
         return total;
     }
-    const float *target = (const float *)b->y + client * b->y_client;
-    for (int64_t i = 0; i < b->samples; i++, y += ld, g += ld, target += out) {
+    const float *target = (const float *)b->y + client * b->y_client + first * out;
+    for (int64_t i = 0; i < samples; i++, y += ld, g += ld, target += out) {
         const float share = weight[i] / out;
         for (int64_t k = 0; k < out; k++) {
             const float error = y[k] - target[k];
@@ -85,4 +98,11 @@ static void judge_tangent(int64_t kind, int64_t out, const batch *b, int64_t cli
         if (weight[i] > 0) pull /= weight[i];
         for (int64_t k = 0; k < out; k++) dg[k] *= dy[k] - pull;
     }
+}
+
+/* Whether one θ is everybody's: it is then brought into form once. */
+static int shared(int64_t layers, tree start) {
+    for (int64_t i = 0; i < 2 * layers; i++)
+        if (start.stride[i] != 0) return 0;
+    return 1;
 }
