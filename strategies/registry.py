@@ -19,6 +19,8 @@ STRATEGIES = Registry(
         "fedavg": "strategies.fedavg:FedAvg",
         "fedreptile": "strategies.fedreptile:FedReptile",
         "fedmaml": "strategies.fedmaml:FedMAML",
+        "median": "strategies.median:MedianOfUpdates",
+        "krum": "strategies.krum:KrumOfUpdates",
         "fednova": "strategies.fednova:FedNova",
         "stock": "strategies.stock:Stock",
     },

@@ -32,6 +32,22 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
 }
 
+#: Those that look at every update; three replies are enough for each.
+ROBUST: dict[str, dict[str, Any]] = {
+    "median": {"name": "median"},
+    "krum": {"name": "krum"},
+} | {
+    f"fedavg-{aggregator['name']}": {"name": "fedavg", "aggregator": aggregator}
+    for aggregator in (
+        {"name": "trimmed_mean"},
+        {"name": "multi_krum", "attackers": 0},
+        {"name": "bulyan", "attackers": 0},
+        {"name": "centred_clipping", "radius": 0.5},
+        {"name": "norm_filter"},
+        {"name": "nnm", "then": {"name": "geometric_median"}},
+    )
+}
+
 #: Every learner under one strategy of ours and one of Flower's, and every strategy under some learners.
 PAIRS: list[tuple[str, str]] = sorted(
     {*itertools.product(LEARNERS, ("fedavg", "stock-median"))}
@@ -68,7 +84,7 @@ def make(
         "run": {"rounds": rounds, "seed": 5},
         "split": {"test": 0.34, "validation": 0.0},
         "learner": {"name": learner, **settings},
-        "strategy": {**STRATEGIES[strategy], "cohort": 3},
+        "strategy": {**(STRATEGIES | ROBUST)[strategy], "cohort": 3},
         "evaluation": {
             "episodes": 2,
             "shots": [2],

@@ -32,16 +32,16 @@ from client.wire import (
     TRIAL,
     WORK,
     decode,
-    encode,
     metric_record,
     read_text,
 )
-from client.work import Outcome, Scores, trial_from_json
+from client.work import Outcome, Scores, trial_from_json, work_from_json
+from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import join
 from strategies.instructions import Instructions
-from strategies.replies import Dropped, Replies, Stack
+from strategies.replies import Dropped, Replies, Stack, contents
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 CLIENT_FAILED = 0  # flwr's code for an unknown error
@@ -90,11 +90,11 @@ class CohortGrid(Grid):
     Args:
         size: number of clients of the population.
         pool: runs chunks: ``Local`` here, or Ray actors.
-        chunk: clients stacked at once, ≥ 1.
+        chunk: clients stacked at once; 0: see ``sim.engines.chunks``.
         folder: where what devices keep is put down while the grid lives (None: the system's place for such).
     """
 
-    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 50, folder: Path | None = None) -> None:
+    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 0, folder: Path | None = None) -> None:
         _be_a_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
@@ -104,6 +104,10 @@ class CohortGrid(Grid):
     def get_node_ids(self) -> Iterable[int]:
         """Every client's node; a range, so that a million cost nothing."""
         return range(FIRST_NODE, FIRST_NODE + self._size)
+
+    def client_of(self, node: int) -> int:
+        """Partition id of a node."""
+        return node - FIRST_NODE
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Sequence[Message]:
         """Replies to all messages, in order of partition id; instructions with the same content run as one stack.
@@ -141,8 +145,9 @@ class CohortGrid(Grid):
         """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
         config = content.config_records[CONFIG]
         meta = decode(content.array_records[ARRAYS])
-        chunks = [clients[i : i + self._chunk] for i in range(0, len(clients), self._chunk)]
         work, round = read_text(config, WORK), int(str(config[ROUND]))
+        size = self._chunk or comfortable(work_from_json(work).model, meta, len(clients))
+        chunks = [clients[i : i + size] for i in range(0, len(clients), size)]
         if kind == MessageType.EVALUATE:
             trial = trial_from_json(read_text(config, TRIAL))
             scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
@@ -225,23 +230,19 @@ def _failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
 
 
 def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | None) -> Replies:
-    """The stack, and how any one of its messages is made; with ``meta``, messages carry weights θ − update."""
+    """The stack, and how any one of its messages is made; with ``meta``, they carry weights θ − update."""
     failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
     report = outcome.report
-    stack = Stack(outcome.clients, report.update, report.weight, report.metrics) if report is not None else None
+    if report is None:
+        return Replies(None, failures, lambda i: _failure(asked, failures[i]))
+    sent = report.update if meta is None else sub(meta, report.update)
+    stack = Stack(outcome.clients, sent, report.weight, report.metrics)
+    content = contents(stack)
 
     def message(index: int) -> Message:
-        if stack is None or index >= len(stack.clients):
-            return _failure(asked, failures[index - (len(stack.clients) if stack else 0)])
-        update = pick(stack.update, index)
-        numbers: dict[str, float | list[float]] = {name: float(m[index]) for name, m in stack.metrics.items()}
-        content = RecordDict(
-            {
-                ARRAYS: encode(update if meta is None else sub(meta, update)),
-                METRICS: metric_record(float(stack.weight[index]), numbers),
-            }
-        )
-        return Message(content, reply_to=asked(stack.clients[index]))
+        if index >= len(stack.clients):
+            return _failure(asked, failures[index - len(stack.clients)])
+        return Message(content(index), reply_to=asked(stack.clients[index]))
 
     return Replies(stack, failures, message)
 

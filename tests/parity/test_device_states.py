@@ -27,7 +27,7 @@ def config(learner: str, engine: str, **engine_settings: object) -> Config:
         engine={"name": engine, "cpus_per_client": 1.0, **engine_settings},
         strategy={"cohort": 2},
         checkpoint={"every": 2, "keep": 1000},
-        evaluation={"every": 1, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},
+        evaluation={"every": 2, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},
     )
 
 
