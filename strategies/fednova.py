@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from client.errors import ConfigError
 from client.learners.base import Paper
 from client.learners.fednova import FedNova as FedNovaLearner
 from client.trees import Params, scale
@@ -22,6 +23,13 @@ class FedNova(OuterSettings):
     """Weighted by samples, outer SGD of rate 1; the mean update times the mean number of local steps."""
 
     paper: ClassVar[Paper] = FedNovaLearner.paper
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.aggregator["name"] != "mean":
+            raise ConfigError(
+                "strategy.aggregator", self.aggregator["name"], "must be mean: clients' word for τ counts"
+            )
 
 
 class NormalisedAverage(OuterStrategy):

@@ -21,7 +21,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
-from client.trees import Params, pick, sub
+from client.trees import Params, sub
 from client.wire import (
     ARRAYS,
     CONFIG,
