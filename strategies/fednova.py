@@ -27,9 +27,7 @@ class FedNova(OuterSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.aggregator["name"] != "mean":
-            raise ConfigError(
-                "strategy.aggregator", self.aggregator["name"], "must be mean: clients' word for τ counts"
-            )
+            raise ConfigError("strategy.aggregator", self.aggregator["name"], "must be mean: clients say what τ is")
 
 
 class NormalisedAverage(OuterStrategy):
