@@ -27,8 +27,10 @@ LISTED = 20_000  # populations up to this size are listed; larger ones are drawn
 
 #: Partition ids.
 Ids: TypeAlias = Int64[np.ndarray, " clients"]
+#: Who of them.
+Who: TypeAlias = Bool[np.ndarray, " clients"]
 #: Tells who of some clients may be drawn.
-Fits: TypeAlias = Callable[[Ids], Bool[np.ndarray, " clients"]]
+Fits: TypeAlias = Callable[[Ids], Who]
 
 
 @runtime_checkable
@@ -144,11 +146,11 @@ class Roster:
         if phase == "train" and self.split.trivial and set(devices) >= set(self.directory.devices):
             return lambda clients: np.ones(len(clients), dtype=np.bool_)
 
-        def fits(clients: Ids) -> Bool[np.ndarray, " clients"]:
+        def fits(clients: Ids) -> Who:
             who = [self.directory.client(c) for c in clients.tolist()]
             users = np.array([one.user for one in who], dtype=np.int64)
-            worn = np.array([one.device in devices for one in who], dtype=np.bool_)
-            return worn & (self.split.phases(users) == phase)
+            elsewhere: Who = self.split.phases(users) != phase
+            return np.array([one.device in devices for one in who], dtype=np.bool_) & ~elsewhere
 
         return fits
 
