@@ -149,8 +149,9 @@ class Roster:
         def fits(clients: Ids) -> Who:
             who = [self.directory.client(c) for c in clients.tolist()]
             users = np.array([one.user for one in who], dtype=np.int64)
-            elsewhere: Who = self.split.phases(users) != phase
-            return np.array([one.device in devices for one in who], dtype=np.bool_) & ~elsewhere
+            worn = np.array([one.device in devices for one in who], dtype=np.bool_)
+            fitting: Who = worn & (self.split.phases(users) == phase)
+            return fitting
 
         return fits
 
