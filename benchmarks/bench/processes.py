@@ -50,6 +50,11 @@ def peak_megabytes() -> float:
     return kilobytes / 1024
 
 
+def pss_megabytes() -> float:
+    """Memory of this process and its descendants now, as proportional set size."""
+    return sum(_fields(f"/proc/{pid}/smaps_rollup").get("Pss", 0) for pid in tree(os.getpid())) / 1024
+
+
 def age_seconds() -> float:
     """Wall time since this process was started, before its first import."""
     fields = _stat(os.getpid())

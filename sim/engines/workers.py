@@ -15,6 +15,7 @@ from client.trees import Params
 from client.work import Outcome, Scores, Trial, work_from_json
 from server.stages import add_up
 from sim.engines.cluster import start_ray
+from sim.engines.parcels import pack, unpack
 from strategies.aggregate import condense
 
 T = TypeVar("T")
@@ -91,15 +92,14 @@ class Worker:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
-    def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str
-    ) -> list[Outcome]:
-        """Some chunks' round."""
-        return self._local.train(work, meta, round, chunks, states, weighting)
+    def train(self, work: str, meta: Any, round: int, chunks: Chunks, states: Any, weighting: str) -> list[Any]:
+        """Some chunks' round; θ, states and outcomes are packed."""
+        outcomes = self._local.train(work, unpack(meta), round, chunks, unpack(states), weighting)
+        return [pack(outcome) for outcome in outcomes]
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
-        """Some chunks' trial."""
-        return self._local.evaluate(work, meta, round, chunks, trial)
+    def evaluate(self, work: str, meta: Any, round: int, chunks: Chunks, trial: Trial) -> list[Any]:
+        """Some chunks' trial; θ and scores are packed."""
+        return [pack(scores) for scores in self._local.evaluate(work, unpack(meta), round, chunks, trial)]
 
 
 class RayPool:
@@ -127,10 +127,10 @@ class RayPool:
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
     ) -> list[Outcome]:
         """One round of every chunk."""
-        theta = self._ray.put(dict(meta))
+        theta = self._ray.put(pack(meta))
 
         def send(actor: Any, run: Chunks) -> Any:
-            kept = {c: states[c] for chunk in run for c in chunk if c in states}
+            kept = {c: pack(states[c]) for chunk in run for c in chunk if c in states}
             return actor.train.remote(work, theta, round, run, kept, weighting)
 
         runs = self._all(send, chunks)
@@ -139,7 +139,7 @@ class RayPool:
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
-        theta = self._ray.put(dict(meta))
+        theta = self._ray.put(pack(meta))
         runs = self._all(lambda actor, run: actor.evaluate.remote(work, theta, round, run, trial), chunks)
         return [scores for run in runs for scores in run]
 
@@ -171,7 +171,7 @@ class RayPool:
             sent = {i: send(self._actors[i], runs[i]) for i in pending}
             for i, reference in sent.items():
                 try:
-                    results[i] = self._ray.get(reference)
+                    results[i] = [unpack(result) for result in self._ray.get(reference)]
                 except self._ray.exceptions.RayActorError:
                     self._awake(i)
                 except self._ray.exceptions.RayTaskError as error:
