@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ if __name__ == "__main__":
 
 from benchmarks.bench.launch import VARIABLES  # noqa: E402
 from benchmarks.bench.processes import age_seconds, cpu_seconds, peak_megabytes, pss_megabytes  # noqa: E402
+from benchmarks.bench.publish import processor  # noqa: E402
 
 #: What ``measure`` gives: ``startup_s``, ``peak_mb``, and ``rounds``, a list of ``Watch.round``'s entries.
 Measured = dict[str, Any]
@@ -88,10 +90,48 @@ def measure(table: Mapping[str, Any], memory: int = 10**9) -> Measured:
     return found
 
 
-def workload(
-    clients: int, cohort: int, rounds: int, model: str = "mlp", workers: int = 0, **engine: Any
-) -> dict[str, Any]:
-    """Workload W of ``benchmarks.bench`` on a population of any size: its models, its five steps of SGD, its mean."""
+def settled(found: Measured, skip: int = 2) -> dict[str, float]:
+    """Medians over the rounds after the first few: wall and CPU seconds, loopback bytes, and seconds by stage.
+
+    ``data_cpu_s`` is the share of ``data`` in the round, of its CPU seconds: the clock on the wall runs on while
+    somebody else has the core.
+
+    Args:
+        found: of one run.
+        skip: rounds left out.
+    """
+    rounds = found["rounds"][skip:]
+    made = {key: median(r[key] for r in rounds) for key in ("wall_s", "cpu_s", "lo_bytes")}
+    made |= {stage: median(r["spent"].get(stage, 0.0) for r in rounds) for stage in rounds[0]["spent"]}
+    made["data_cpu_s"] = median(r["cpu_s"] * r["spent"]["data"] / sum(r["spent"].values()) for r in rounds)
+    return made | {"startup_s": found["startup_s"], "peak_mb": found["peak_mb"], "clients": rounds[0]["clients"]}
+
+
+def over(runs: Sequence[Measured], skip: int = 2) -> dict[str, float]:
+    """Medians of ``settled`` over several runs of the same configuration."""
+    each = [settled(one, skip) for one in runs]
+    return {key: median(one[key] for one in each) for key in each[0]}
+
+
+def save(folder: Path, name: str, text: str, result: Any) -> None:
+    """Print a table, and write it and what it was made of as NAME.md and NAME.json."""
+    cores = f"{processor()}, {os.cpu_count()} cores"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(f"{cores}\n\n{text}\n")
+    (folder / f"{name}.json").write_text(json.dumps({"machine": cores, "result": result}, indent=1) + "\n")
+    print(f"{cores}\n\n{text}")
+
+
+def workload(clients: int, cohort: int, rounds: int, model: str = "mlp", **engine: Any) -> dict[str, Any]:
+    """Workload W of ``benchmarks.bench`` on a population of any size: its models, its five steps of SGD, its mean.
+
+    Args:
+        clients: registered.
+        cohort: C.
+        rounds: how many.
+        model: "mlp" or "cnn".
+        engine: settings of the engine.
+    """
     sections = {"mlp": {"name": "mlp", "hidden": [64, 32]}, "cnn": {"name": "cnn1d", "channels": [32, 64], "kernel": 5}}
     return {
         "run": {"rounds": rounds},
@@ -109,7 +149,7 @@ def workload(
         "strategy": {"name": "fedavg", "weighting": "uniform", "cohort": cohort},
         "evaluation": {"scenarios": ["known_user"], "clients": 1, "episodes": 1, "steps": [0], "split": "samples"},
         "checkpoint": {"every": rounds},
-        "engine": {"workers": workers, **engine},
+        "engine": engine,
     }
 
 
