@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py [--rounds 500] [--workers 0 2] [--bound 10]
 
-Measured is the proportional set size of the process and all its descendants: a page that k processes share counts 1/k.
-The slope is that of a straight line through the second half of the run (the first fills caches, which have limits);
-more than ``--bound`` kB a round, 5 MB in 500 rounds, is called a leak and ends the program with 1. Both ways in which
-updates are combined are run: FedAvg adds them up in the workers, Flower's FedMedian looks at each.
+Measured is what the process and all its descendants hold: proportional set size (a page that k processes share counts
+1/k) of all that is not a file. The slope is that of a straight line through the second half of the run (the first fills
+caches, which have limits). It is called a leak, and ends the program with 1, if it is more than ``--bound`` kB a round
+(5 MB in 500 rounds) by more than two standard errors. Both ways in which updates are combined are run: FedAvg adds them
+up in the workers, Flower's FedMedian looks at each.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ HEAD = "| Ray workers | strategy | MB, first | half-way | last | kB a round, sec
 
 def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
     """(round, MB) as measured; slope of the second half in kB a round, and its standard error."""
-    points = [(r["round"], r["pss_mb"]) for r in found["rounds"] if "pss_mb" in r]
+    points = [(r["round"], r["own_mb"]) for r in found["rounds"] if "own_mb" in r]
     x, y = np.array(points[len(points) // 2 :]).T
     if len(x) < 4:
         raise SystemExit("too few rounds for a slope: at least eight measurements are needed")

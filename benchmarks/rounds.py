@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this folder, whose names are common ones
 
 from benchmarks.bench.launch import VARIABLES  # noqa: E402
-from benchmarks.bench.processes import age_seconds, cpu_seconds, peak_megabytes, pss_megabytes  # noqa: E402
+from benchmarks.bench.processes import age_seconds, cpu_seconds, own_megabytes, peak_megabytes  # noqa: E402
 from benchmarks.bench.publish import processor  # noqa: E402
 
 #: What ``measure`` gives: ``startup_s``, ``peak_mb``, and ``rounds``, a list of ``Watch.round``'s entries.
@@ -48,7 +48,7 @@ class Watch:
             key: now - before for (key, now), before in zip(self._now().items(), self._began.values(), strict=True)
         }
         if round % self._memory == 0:
-            entry["pss_mb"] = pss_megabytes()
+            entry["own_mb"] = own_megabytes()
         if round == rounds:
             self.found["peak_mb"] = peak_megabytes()
         self.found["rounds"].append({**entry, "round": round, "clients": clients, "spent": dict(spent)})
