@@ -6,7 +6,8 @@ Strong scaling: the same clients among more workers. Weak scaling: as many clien
 with 1 000 clients, the CNN with 100) on a population of a million. The second node is another ``ray start`` on the
 loopback address (``benchmarks/nodes.py``), so that what travels between nodes goes through the loopback device, where
 it is counted (of all programs on the machine: run it on a quiet one). Within a node it goes through shared memory; so
-with two nodes half of what is moved is on the device. Peak memory is without a cluster's own programs. Every case runs in a process of its own; cases take turns.
+with two nodes half of what is moved is on the device. Peak memory is without a cluster's own programs. Every case
+runs in a process of its own; cases take turns.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ CASES = tuple(
     for workers, nodes, more in ((0, 0, 1), (1, 0, 1), (2, 0, 1), (2, 0, 2), (2, 2, 1), (2, 2, 2))
 )
 HEAD = (
-    "| model | clients | who computes | updates/s | ÷ in process | ÷ one worker | round ms | transfer ms | aggregation ms "
-    "| θ down, sums up kB | on the loopback kB | first round after s | peak MB |\n" + "|---" * 13 + "|"
+    "| model | clients | who computes | updates/s | ÷ in process | ÷ one worker | round ms | transfer ms "
+    "| aggregation ms | θ down, sums up kB | on the loopback kB | first round after s | peak MB |\n" + "|---" * 13 + "|"
 )
 
 
