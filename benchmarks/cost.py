@@ -15,11 +15,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from benchmarks.model import Load, Machine, calibrate, mlp_flops, mlp_parameters, predict  # noqa: E402
-from benchmarks.rounds import Measured, measure, over, save, workload  # noqa: E402
+from benchmarks.rounds import Measured, chunk_size, measure, over, save, workload  # noqa: E402
 
 #: Clients, hidden layers, Ray workers.
 Case = tuple[int, tuple[int, ...], int]
@@ -47,19 +48,19 @@ LATENCY_S, LINK = 2e-4, 1.25e9  # of a call between machines; bytes/s of 10 Gbit
 DEVICES = 10**8
 
 
-def load(case: Case, chunk: int = 50) -> Load:
+def table(case: Case, rounds: int = 1) -> dict[str, Any]:
+    """A case's configuration."""
+    clients, hidden, workers = case
+    made = workload(1_000_000, clients, rounds, workers=workers)
+    made["model"]["hidden"] = list(hidden)
+    return made
+
+
+def load(case: Case) -> Load:
     """A case as the model sees it."""
     clients, hidden, workers = case
     widths = [64, *hidden, 6]
-    return Load(clients, mlp_flops(widths), mlp_parameters(widths), workers, chunk)
-
-
-def run(case: Case, rounds: int) -> Measured:
-    """One run of a case."""
-    clients, hidden, workers = case
-    table = workload(1_000_000, clients, rounds, workers=workers)
-    table["model"]["hidden"] = list(hidden)
-    return measure(table)
+    return Load(clients, mlp_flops(widths), mlp_parameters(widths), workers, chunk_size(table(case)))
 
 
 def seconds(case: Case, figures: Mapping[str, float]) -> float:
@@ -98,12 +99,10 @@ def ahead(machine: Machine) -> list[str]:
     for machines in (1, 10, 100):
         workers = 2 * machines
         clients = 10_000 * workers
-        for chunk, sums in ((50, "one per 50 clients"), (10_000, "one")):
-            one = load((clients, SMALL, workers), chunk)
-            # Clients are stacked by 50 whatever is sent: only what travels and what the server adds is less.
-            busy = predict(there, replace(one, chunk=50))["compute"]
-            spent = predict(there, one)
-            spent["compute"] = busy
+        one = load((clients, SMALL, workers))
+        busy = predict(there, one)["compute"]  # clients are stacked alike, whatever is sent
+        for chunk, sums in ((one.chunk, f"one per {one.chunk} clients"), (10_000, "one")):
+            spent = predict(there, replace(one, chunk=chunk)) | {"compute": busy}
             total = sum(spent.values())
             hours = math.ceil(DEVICES / clients) * total / 3600
             parts = " | ".join(f"{spent[stage]:.2f}" for stage in ("compute", "transfer", "aggregate"))
@@ -137,7 +136,7 @@ def main() -> None:
     runs: dict[Case, list[Measured]] = {case: [] for case in (*CALIBRATION, *CHECKS)}
     for _ in range(args.repeats):
         for case, measured in runs.items():
-            measured.append(run(case, args.rounds))
+            measured.append(measure(table(case, args.rounds)))
             print(case, f"{1000 * over(measured)['wall_s']:.1f} ms", file=sys.stderr, flush=True)
     found = {case: over(measured) for case, measured in runs.items()}
     machine = calibrate([(load(case), stages(case, found[case])) for case in CALIBRATION])

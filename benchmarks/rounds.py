@@ -90,6 +90,16 @@ def measure(table: Mapping[str, Any], memory: int = 10**9) -> Measured:
     return found
 
 
+def chunk_size(table: Mapping[str, Any]) -> int:
+    """How many clients the engine stacks in a round of a configuration that leaves it open."""
+    from client.work import Work
+    from server.config import build_config
+    from sim.engines.chunks import comfortable
+
+    work = Work(build_config(table).work())
+    return comfortable(work.model, work.init(), table["strategy"]["cohort"])
+
+
 def settled(found: Measured, skip: int = 2) -> dict[str, float]:
     """Medians over the rounds after the first few: wall and CPU seconds, loopback bytes, and seconds by stage.
 

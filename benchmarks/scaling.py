@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from benchmarks.model import Load  # noqa: E402
 from benchmarks.nodes import cluster  # noqa: E402
-from benchmarks.rounds import Measured, measure, over, save, workload  # noqa: E402
+from benchmarks.rounds import Measured, chunk_size, measure, over, save, workload  # noqa: E402
 
 PARAMETERS = {"mlp": 6_438, "cnn": 11_686}
 
@@ -50,11 +51,18 @@ class Case:
         where = f" on {self.nodes} nodes" if self.nodes else ""
         return f"{self.workers} Ray worker{'s' if self.workers > 1 else ''}{where}" if self.workers else "in process"
 
+    def table(self, rounds: int, address: str = "") -> dict[str, Any]:
+        """Its configuration."""
+        return workload(1_000_000, self.clients, rounds, self.model, workers=self.workers, address=address)
+
+    def load(self) -> Load:
+        """Its bytes, as the model of the cost counts them."""
+        return Load(self.clients, 0.0, PARAMETERS[self.model], self.workers, chunk_size(self.table(1)))
+
     def run(self, rounds: int) -> Measured:
         """One run, on a cluster of its own where it asks for nodes."""
         with cluster(self.nodes) if self.nodes else nullcontext("") as address:
-            table = workload(1_000_000, self.clients, rounds, self.model, workers=self.workers, address=address)
-            return measure(table)
+            return measure(self.table(rounds, address))
 
 
 CASES = tuple(
@@ -74,7 +82,7 @@ def rows(found: Mapping[Case, Mapping[str, float]]) -> list[str]:
     out = []
     for case, f in found.items():
         alone, one = (next(v for c, v in speed.items() if (c.model, c.workers) == (case.model, w)) for w in (0, 1))
-        load = Load(case.clients, 0.0, PARAMETERS[case.model], case.workers)
+        load = case.load()
         moved = f"{load.down / 1000:.0f} + {load.up / 1000:.0f}" if case.workers else "–"
         out.append(
             f"| {case.model} | {case.clients:,} | {case.title} | {speed[case]:,.0f} | {speed[case] / alone:.2f} "

@@ -26,7 +26,7 @@ def test_a_machine_that_follows_the_model_is_predicted_without_error():
 
 
 def test_more_machines_do_not_help_a_server_that_adds_every_sum():
-    """100 machines: 400 chunk sums of 25.8 kB each per worker's 10 000 clients, against one."""
+    """100 machines: a sum of 25.8 kB for every chunk of each worker's 10 000 clients, against one for all."""
     lines = [cells(line) for line in cost.ahead(MACHINE)[1:]]
     assert [line[0] for line in lines] == ["1", "1", "10", "10", "100", "100"]
     busy = [int(line[-2].strip("%")) for line in lines]
@@ -64,7 +64,8 @@ def test_scaling_is_told_against_one_worker_and_against_none():
     found = {c: {**f, "lo_bytes": 5e4, "startup_s": 2.0, "peak_mb": 100.0} for c, f in found.items()}
     lines = [cells(line) for line in scaling.rows(found)]
     assert [line[4:6] for line in lines[:4]] == [["1.00", "1.00"], ["1.00", "1.00"], ["2.00", "2.00"], ["2.00", "2.00"]]
-    assert lines[2][9] == "52 + 515"  # 2 · 25.8 kB of θ down, 20 chunks of 25.8 kB up
+    chunks = scaling.CASES[2].load().chunks
+    assert lines[2][9] == f"52 + {chunks * 25.752:.0f}"  # 2 · 25.8 kB of θ down, a sum of 25.8 kB per chunk up
 
 
 def test_every_case_is_a_configuration():
