@@ -30,7 +30,7 @@ from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
 from client.shelf import Shelf
 from client.transforms import Transform
-from client.trees import Params, Stacked
+from client.trees import Params, Stacked, to_device
 
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
@@ -79,6 +79,13 @@ class Outcome:
     keepers: list[int] = field(default_factory=list)
     state: Stacked = field(default_factory=dict)
 
+    def cpu(self) -> Outcome:
+        """The same in the processor's memory."""
+        cpu = torch.device("cpu")
+        report = None if self.report is None else self.report.to(cpu)
+        total = None if self.total is None else to_device(self.total, cpu)
+        return replace(self, report=report, total=total, state=to_device(self.state, cpu))
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -104,7 +111,7 @@ class Work:
         self.task = self.transform.task(task or self.source.task)
         self.model: Model = MODELS.make(spec.model, task=self.task)
         self.learner: Learner = LEARNERS.make(spec.learner)
-        self.device = torch.device("cpu")
+        self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
         self._shelf = Shelf()
         self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
 
@@ -133,11 +140,12 @@ class Work:
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
-        state = self._states(meta, kept, states or {})
+        state = to_device(self._states(meta, kept, states or {}), self.device)
+        meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
         report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
-        return Outcome(kept, replace(report, state={}), failures, seconds, None, *_sound(kept, report.state))
+        return Outcome(kept, replace(report, state={}), failures, seconds, None, *report.kept(kept))
 
     def _one_by_one(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a stack, cut client by client; who failed is named."""
@@ -202,17 +210,20 @@ class Work:
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
-        support, query = (stack_batches([part[side] for c in kept for part in cuts[c][0]]) for side in (0, 1))
+        rows = to_device(self._states(meta, kept, states or {}), self.device)
+        meta = to_device(meta, self.device)
+        support, query = (
+            stack_batches([part[side] for c in kept for part in cuts[c][0]]).to(self.device) for side in (0, 1)
+        )
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
         old = [cuts[c][1] for c in kept]
-        rows = self._states(meta, kept, states or {})
         state = {name: p.repeat_interleave(trial.episodes, 0) for name, p in rows.items()}
         start = self._history(meta, state, old, trial, learner, keys) if trial.history else None
         classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
         path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
         judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
-        metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
+        metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         return Scores(kept, metrics, failures)
 
     def adapted(self, trial: Trial) -> Learner:
@@ -265,7 +276,7 @@ class Work:
         self, meta: Params, state: Stacked, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys
     ) -> Stacked:
         """φ after adapting on everything the same person recorded with the old devices."""
-        old = stack_batches([part for part in parts for _ in range(trial.episodes)])
+        old = stack_batches([part for part in parts for _ in range(trial.episodes)]).to(self.device)
         return learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
 
     def _old_samples(self, client: int, trial: Trial) -> Part:
@@ -317,14 +328,6 @@ def _each(
         except MetapulseError as error:
             failures[client] = str(ClientError(round, client, stage, str(error)))
     return built, failures
-
-
-def _sound(clients: list[int], state: Stacked) -> tuple[list[int], Stacked]:
-    """Those whose new state is finite, and these states; the others' devices keep what they had."""
-    if not state:
-        return [], {}
-    good = torch.stack([torch.isfinite(p.reshape(len(p), -1)).all(1) for p in state.values()]).all(0)
-    return [c for c, ok in zip(clients, good.tolist(), strict=True) if ok], {n: p[good] for n, p in state.items()}
 
 
 def to_json(spec: WorkSpec | Trial) -> str:

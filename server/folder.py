@@ -85,6 +85,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
 
     def create(self, config: Mapping[str, Any], digest: str) -> None:
         """Make the folder with its configuration and environment.
@@ -176,10 +177,9 @@ class RunFolder:
             raise RunError(f"cannot write a checkpoint in {self.path}: {error.strerror or error}") from None
 
     def _checkpoint(self, snapshot: Snapshot, keep: int, devices: Callable[[Path], None]) -> None:
+        began = time.perf_counter()
         self.write_metrics(snapshot.rows)
         events = self.path / "events.jsonl"
-        with events.open("rb") as stream:
-            os.fsync(stream.fileno())
         final = self._place(snapshot.round)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -187,12 +187,17 @@ class RunFolder:
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
         devices(temporary / DEVICES)
+        written = time.perf_counter()
+        self.event(snapshot.round, "checkpoint", seconds=written - began + self._unsaid)
+        with events.open("rb") as stream:
+            os.fsync(stream.fileno())
         state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
         state["rows"] = len(snapshot.rows)
         write_json(temporary / "state.json", state)
         self._hide(final)
         temporary.replace(final)
         self.tidy(keep)
+        self._unsaid = time.perf_counter() - written
 
     def devices(self, round: int) -> Path:
         """Where the checkpoint of a round has what simulated devices keep; absent where they keep nothing."""

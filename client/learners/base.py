@@ -14,6 +14,7 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, stack
+from client.trees import Params, Stacked, stack, to_device
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,20 @@ class Report:
     weight: Float[Tensor, " clients"]
     state: Stacked
     metrics: dict[str, Float[Tensor, " clients"]]
+
+    def kept(self, clients: list[int]) -> tuple[list[int], Stacked]:
+        """Those of the stack's clients whose new state is finite, and these states; the others keep what they had."""
+        if not self.state:
+            return [], {}
+        good = torch.stack([torch.isfinite(p.reshape(len(p), -1)).all(1) for p in self.state.values()]).all(0)
+        return [c for c, ok in zip(clients, good.tolist(), strict=True) if ok], {
+            n: p[good] for n, p in self.state.items()
+        }
+
+    def to(self, device: torch.device) -> Report:
+        """The same report on another device."""
+        metrics = {name: m.to(device) for name, m in self.metrics.items()}
+        return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from client.wire import (
     read_text,
 )
 from client.work import Outcome, Scores, trial_from_json, work_from_json
+from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
 from sim.engines.workers import Local, Pool
@@ -99,7 +99,7 @@ class CohortGrid(Grid):
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
         self._devices = Devices(folder)
-        self.spent: dict[str, float] = {}  # seconds of the last round by stage, over all workers
+        self.spent: Mapping[str, float] = {}  # seconds of the last round by stage, of the busiest worker
 
     def get_node_ids(self) -> Iterable[int]:
         """Every client's node; a range, so that a million cost nothing."""
@@ -115,6 +115,7 @@ class CohortGrid(Grid):
         Raises:
             EngineError: a message is neither for training nor for evaluation, or goes to nobody.
         """
+        self.spent = {}
         if isinstance(messages, Instructions):
             nodes = sorted(messages.nodes)
             for node in (nodes[0], nodes[-1]) if nodes else ():
@@ -156,7 +157,7 @@ class CohortGrid(Grid):
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
         weighting = str(config.get(SUM, ""))
         outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), weighting)
-        self.spent = dict(sum((Counter(outcome.seconds) for outcome in outcomes), Counter()))
+        self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
             self._devices.keep(outcome.keepers, outcome.state)
         if weighting:
