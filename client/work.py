@@ -67,8 +67,7 @@ class Trial:
 class Outcome:
     """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
 
-    ``total`` stands in the place of the report's updates where only their weighted sum was asked for. What stays on the
-    devices is taken out of the report: ``state`` has a row for each of ``keepers``.
+    ``total`` stands for the report's updates where only their sum was asked for, ``state`` for its state: the ``keepers``'.
     """
 
     clients: list[int]
