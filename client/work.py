@@ -67,7 +67,7 @@ class Trial:
 class Outcome:
     """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
 
-    ``total`` stands for the report's updates where only their sum was asked for, ``state`` for its state, of ``keepers``.
+    ``total`` stands for the report's updates where only their sum was asked for; ``state`` is that of ``keepers``.
     """
 
     clients: list[int]
