@@ -80,6 +80,9 @@ LEARNERS = Registry(
         "anil": "client.learners.anil:ANIL",
         "per_fedavg": "client.learners.per_fedavg:PerFedAvg",
         "r2d2": "client.learners.r2d2:R2D2",
+        "protonet": "client.learners.prototypical:ProtoNet",
+        "matching": "client.learners.matching:Matching",
+        "relation": "client.learners.relation:Relation",
     },
 )
 

@@ -190,7 +190,7 @@ class Work:
         start = self._history(meta, old, trial, learner, keys) if trial.history else None
         classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
         path = islice(learner.path(self.model, meta, {}, support, keys, start), max(trial.steps) + 1)
-        judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
+        judged = [self._judge(learner, phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
         return Scores(kept, metrics, failures)
@@ -208,9 +208,12 @@ class Work:
     def _restricts(self, trial: Trial) -> bool:
         return trial.restrict and self.task.kind == "classification"
 
-    def _judge(self, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None) -> dict[str, Tensor]:
+    def _judge(
+        self, learner: Learner, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None
+    ) -> dict[str, Tensor]:
         with torch.no_grad():
-            return task_metrics(self.task, self.model.predict(phi, query.x), query.y, query.mask, classes)
+            answers = learner.predict(self.model, phi, query.x)
+        return task_metrics(self.task, answers, query.y, query.mask, classes)
 
     def _training(self, round: int, client: int) -> tuple[Part, Part]:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,7 +65,7 @@ MODELS: dict[str, Model] = {
     ),
 }
 
-#: Every learner that descends gradients, and the settings that change its path through the code (R2D2: its own file).
+#: Learners that descend gradients, and the settings that change their path through the code; others have their files.
 LEARNERS: dict[str, Learner] = {
     "local_only": LocalOnly(inner_lr=0.1, inner_steps=3),
     "fedavg": FedAvg(inner_lr=0.1, inner_steps=3),
@@ -102,9 +102,10 @@ def theta(model: Model, seed: int = 0, dtype: torch.dtype = torch.float32) -> di
 
 
 def meta(learner: Learner, model: Model, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """A generic θ of the learner: Meta-SGD's rates stay as drawn, the model's parameters are noisy."""
+    """A generic θ of the learner: Meta-SGD's rates stay as drawn, what it has of the model's parameters is noisy."""
     drawn = learner.init(model, generator(seed, "init"))
-    return {name: p.to(dtype) for name, p in (drawn | theta(model, seed)).items()}
+    shared = noisy({name: drawn[name] for name in model.init(generator(seed, "init")) if name in drawn}, seed)
+    return {name: p.to(dtype) for name, p in (drawn | shared).items()}
 
 
 def personal(model: Model, clients: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -177,6 +178,24 @@ def flat(tree: Mapping[str, Tensor]) -> Tensor:
 def flat_clients(tree: Mapping[str, Tensor]) -> Tensor:
     """A stacked tree as (clients, parameters), names in order."""
     return torch.cat([tree[name].flatten(1) for name in sorted(tree)], 1)
+
+
+def slopes(loss: Callable[[dict[str, Tensor]], Tensor], at: Mapping[str, Tensor], width: float = 1e-5) -> Tensor:
+    """Central differences of a scalar in every number of a float64 tree, names in order."""
+    found = []
+    for name in sorted(at):
+        for i in range(at[name].numel()):
+            step = torch.zeros_like(at[name]).flatten()
+            step[i] = width
+            ahead, behind = (loss({**at, name: at[name] + sign * step.view_as(at[name])}) for sign in (1.0, -1.0))
+            found.append((ahead - behind) / (2 * width))
+    return torch.stack(found).detach()
+
+
+def own_samples(part: Batch, client: int) -> tuple[Tensor, Tensor]:
+    """One client's real inputs and labels, without client axis."""
+    real = part.mask[client] > 0
+    return part.x[client, real], part.y[client, real]
 
 
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], rtol: float, atol: float) -> None:

@@ -31,8 +31,12 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
 }
 
-#: Every learner under every strategy; all of them can run all.
-PAIRS: list[tuple[str, str]] = list(itertools.product(LEARNERS, STRATEGIES))
+#: One of each kind of update: local training, a query gradient, one with more in θ, none, and one through a memory.
+KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
+#: Every learner under FedMAML, and every strategy under each kind; all of them can run all.
+PAIRS: list[tuple[str, str]] = sorted(
+    {*itertools.product(LEARNERS, ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)}
+)
 
 CLIENTS = 6  # two are held out, three of the other four are in a round
 WORLDS: dict[str, dict[str, Any]] = {
