@@ -83,6 +83,10 @@ LEARNERS = Registry(
         "protonet": "client.learners.prototypical:ProtoNet",
         "matching": "client.learners.matching:Matching",
         "relation": "client.learners.relation:Relation",
+        "boil": "client.learners.boil:BOIL",
+        "maml_pp": "client.learners.maml_pp:MAMLPlusPlus",
+        "imaml": "client.learners.imaml:IMAML",
+        "cavia": "client.learners.cavia:CAVIA",
     },
 )
 

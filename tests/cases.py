@@ -13,11 +13,14 @@ from client.data import Task
 from client.episodes import Batch, Episode
 from client.learners.anil import ANIL
 from client.learners.base import Learner
+from client.learners.boil import BOIL
 from client.learners.fedavg import FedAvg
 from client.learners.fedavg_finetune import FedAvgFineTune
 from client.learners.fomaml import FOMAML
+from client.learners.imaml import IMAML
 from client.learners.local_only import LocalOnly
 from client.learners.maml import MAML
+from client.learners.maml_pp import MAMLPlusPlus
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
 from client.learners.reptile import Reptile
@@ -78,6 +81,9 @@ LEARNERS: dict[str, Learner] = {
     "maml-minibatch": MAML(inner_lr=0.1, inner_steps=3, batch_size=2),
     "meta_sgd": MetaSGD(inner_steps=2),
     "anil": ANIL(inner_lr=0.1, inner_steps=2),
+    "boil": BOIL(inner_lr=0.1, inner_steps=2),
+    "maml_pp": MAMLPlusPlus(inner_lr=0.1, inner_steps=2, multi_step_rounds=5),
+    "imaml": IMAML(inner_lr=0.05, inner_steps=3, attraction=5.0, cg_steps=2),
     "per_fedavg": PerFedAvg(inner_lr=0.1, local_steps=3, local_lr=0.05),
     "per_fedavg-hf-minibatch": PerFedAvg(
         inner_lr=0.1, local_steps=2, local_lr=0.05, batch_size=2, variant="hessian_free", delta=0.05
