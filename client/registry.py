@@ -87,6 +87,10 @@ LEARNERS = Registry(
         "maml_pp": "client.learners.maml_pp:MAMLPlusPlus",
         "imaml": "client.learners.imaml:IMAML",
         "cavia": "client.learners.cavia:CAVIA",
+        "cnp": "client.learners.cnp:CNP",
+        "recurrent": "client.learners.recurrent:Recurrent",
+        "snail": "client.learners.snail:SNAIL",
+        "meta_lstm": "client.learners.meta_lstm:MetaLSTM",
     },
 )
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from client.episodes import Batch
 from client.learners.base import Paper
-from client.learners.reading import Metric
+from client.learners.reading import Metric, targets
 from client.models.base import Model
 from client.settings import setting
 from client.trees import Stacked
@@ -42,8 +42,7 @@ class Matching(Metric):
     def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """Unit embeddings of the support and their labels as indicators, all zero for padding."""
         keys = functional.normalize(model.embed(phi, support.x), dim=2)
-        labels = (support.one_hot(model.task.outputs) * support.mask.unsqueeze(1)).transpose(1, 2)
-        return {"keys": keys, "labels": labels}
+        return {"keys": keys, "labels": targets(model.task, support)}
 
     def answer(
         self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]

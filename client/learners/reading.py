@@ -25,6 +25,7 @@ from client.learners.base import Learner, Report
 from client.losses import task_loss
 from client.models import autograd
 from client.models.base import Model
+from client.models.mlp import MLP
 from client.rng import Keys
 from client.settings import setting
 from client.trees import Params, Stacked, prefixed, stack, under
@@ -136,6 +137,23 @@ def _nothing(task: Task, x: Float[Tensor, "clients samples *features"]) -> Batch
     clients = len(x)
     y = x.new_zeros(clients, 0, task.outputs) if task.kind == "regression" else x.new_zeros(clients, 0).long()
     return Batch(x[:, :0], y, x.new_zeros(clients, 0))
+
+
+def net(inputs: int, hidden: tuple[int, ...], outputs: int) -> MLP:
+    """A perceptron of a learner's own: its parameters are the learner's to keep.
+
+    Args:
+        inputs: width of what it reads, ≥ 1.
+        hidden: widths of its hidden layers, ReLU between.
+        outputs: width of what it says, ≥ 1.
+    """
+    return MLP(hidden=hidden, task=Task("regression", (inputs,), outputs))
+
+
+def targets(task: Task, support: Batch) -> Float[Tensor, "clients samples outputs"]:
+    """What a sample is labelled with, as the learner's networks read it: an indicator of the class, or the target."""
+    hot = support.one_hot(task.outputs).transpose(1, 2) if task.kind == "classification" else support.y
+    return hot * support.mask.unsqueeze(2)
 
 
 def shares(support: Batch, classes: int) -> Float[Tensor, "clients classes samples"]:

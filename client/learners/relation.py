@@ -15,10 +15,9 @@ from client.data import Task
 from client.episodes import Batch
 from client.learners.base import Paper
 from client.learners.prototypical import ClassMeans
-from client.learners.reading import FLOOR, answerable
+from client.learners.reading import FLOOR, answerable, net
 from client.losses import masked_mean
 from client.models.base import Model
-from client.models.mlp import MLP
 from client.settings import setting
 from client.trees import Stacked, prefixed, under
 
@@ -46,10 +45,7 @@ class Relation(ClassMeans):
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """The relation module."""
-        return prefixed(self._module(width).init(rng), RELATION)
-
-    def _module(self, width: int) -> MLP:
-        return MLP(hidden=(self.hidden,), task=Task("regression", (2 * width,), 1))
+        return prefixed(net(2 * width, (self.hidden,), 1).init(rng), RELATION)
 
     def answer(
         self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
@@ -61,8 +57,8 @@ class Relation(ClassMeans):
         pairs = torch.cat(
             [means.unsqueeze(1).expand(-1, n, -1, -1), z.unsqueeze(2).expand(-1, -1, classes, -1)], 3
         )  # (clients, samples, classes, 2 · width)
-        scores = self._module(width).predict(under(phi, RELATION), pairs.flatten(1, 2)).view(clients, n, classes)
-        return scores.masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
+        scores = net(2 * width, (self.hidden,), 1).predict(under(phi, RELATION), pairs.flatten(1, 2))
+        return scores.view(clients, n, classes).masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
 
     def loss(
         self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch

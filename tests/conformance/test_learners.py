@@ -35,8 +35,8 @@ models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
 AT_ONCE = {"r2d2"} | READERS
-#: Readers whose answers need not fit the support any better once they have read it: only training makes them.
-UNTRAINED = {"relation"}
+#: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
+UNTRAINED = {"relation", "cnp", "recurrent", "snail", "meta_lstm"}
 
 
 def world(name: str, model: Model) -> tuple[Learner, dict[str, Tensor], Episode]:
@@ -131,9 +131,11 @@ def test_a_path_begins_where_it_is_told(name: str) -> None:
     seen = watched(elsewhere)
     points = list(islice(learner.path(model, start, {}, ep.support, keys(range(3)), elsewhere), 3))
     same(points[0], elsewhere, rtol=0, atol=0)
+    assert untouched(seen)
+    if name == "meta_lstm":  # an optimiser with a memory, which begins anew
+        return
     again = list(islice(learner.path(model, start, {}, ep.support, keys(range(3)), points[1]), 2))
     same(again[1], points[2], rtol=0, atol=0)  # full batches and plain gradient steps have no memory
-    assert untouched(seen)
 
 
 @pytest.mark.parametrize("name", sorted(set(LEARNERS) - UNTRAINED))

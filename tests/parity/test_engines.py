@@ -22,7 +22,7 @@ from server.grid import Prompt
 from server.run import Run
 from sim import experiment
 from sim.engines.flower import simulate
-from tests.runs import CLIENTS, PAIRS, Result, distance, make, read
+from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
 AGAIN = [("maml", "fedmaml"), ("fedavg", "stock-adam")]
@@ -32,7 +32,9 @@ Key: TypeAlias = tuple[str, str, str]  # world, learner, strategy
 def cases() -> dict[Key, Config]:
     """One round of every pair on people, and a few on curves."""
     found = {("wearables", *pair): make(*pair) for pair in PAIRS}
-    return found | {("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml")}
+    return found | {
+        ("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml", *CURVES)
+    }
 
 
 def on_flower(configs: dict[Key, Config], folder: Path) -> dict[Key, Result]:
