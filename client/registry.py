@@ -89,6 +89,7 @@ LEARNERS = Registry(
         "cavia": "client.learners.cavia:CAVIA",
         "cnp": "client.learners.cnp:CNP",
         "recurrent": "client.learners.recurrent:Recurrent",
+        "mann": "client.learners.mann:MANN",
         "snail": "client.learners.snail:SNAIL",
         "meta_lstm": "client.learners.meta_lstm:MetaLSTM",
     },

@@ -33,9 +33,11 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 #: One of each kind of update: local training, a query gradient, one with more in θ, none, and one through a memory.
 KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
-#: Every learner under FedMAML, and every strategy under each kind; all of them can run all.
+#: Learners of curves alone.
+CURVES = ("cnp",)
+#: Every learner of classes under FedMAML, and every strategy under each kind; all of them can run all.
 PAIRS: list[tuple[str, str]] = sorted(
-    {*itertools.product(LEARNERS, ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)}
+    {*itertools.product(set(LEARNERS) - set(CURVES), ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)}
 )
 
 CLIENTS = 6  # two are held out, three of the other four are in a round

@@ -1,7 +1,7 @@
 """A recurrent meta-learner (Hochreiter, Younger, Conwell 2001): a network that reads samples and learns by reading.
 
 It sees every input together with the label of the one before (the protocol of Santoro et al. 2016, arXiv:1605.06065),
-so that it must keep in its state what belongs together. This is the LSTM of those papers, without external memory.
+so that it must keep in its state what belongs together. This is the LSTM alone; with an external memory: ``mann``.
 """
 
 from __future__ import annotations
@@ -47,35 +47,52 @@ class Recurrent(Reader):
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """The LSTM and what it answers with, U(±1/√hidden) as ``torch.nn.LSTM``."""
-        h, inputs = self.hidden, width + task.outputs + self.hidden
-        shapes = {
-            "weight": (4 * h, inputs),
-            "bias": (4 * h,),
-            "out.weight": (task.outputs, h),
-            "out.bias": (task.outputs,),
-        }
+        h, inputs, features = self.hidden, width + task.outputs + self.hidden, self.features
+        shapes = {"weight": (4 * h, inputs), "bias": (4 * h,)}
+        shapes |= {"out.weight": (task.outputs, features), "out.bias": (task.outputs,)}
         return prefixed({name: uniform_init(rng, h, *shape) for name, shape in shapes.items()}, LSTM)
+
+    @property
+    def features(self) -> int:
+        """Width of what the answer is read off."""
+        return self.hidden
+
+    def begin(self, like: Float[Tensor, "clients samples width"]) -> dict[str, Tensor]:
+        """The state before anything is read, (clients, 1, *shape) per name."""
+        return {name: like.new_zeros(len(like), 1, self.hidden) for name in ("hidden", "cell")}
+
+    def step(
+        self, own: Stacked, state: Stacked, seen: Float[Tensor, "clients n inputs"]
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "clients n features"]]:
+        """The state after one sample, and what the answer is read off.
+
+        Args:
+            own: the learner's networks, (clients, *shape) per name.
+            state: (clients, n, *shape) per name.
+            seen: a sample and the label of the one before.
+        """
+        h, c = lstm_step(seen, (state["hidden"], state["cell"]), own["weight"], own["bias"])
+        return {"hidden": h, "cell": c}, h
 
     def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """The state after the last real sample, and that one's label."""
         z, y = model.embed(phi, support.x), targets(model.task, support)
-        own = under(phi, LSTM)
-        clients = len(z)
-        h = c = z.new_zeros(clients, 1, self.hidden)
-        last = z.new_zeros(clients, 1, model.task.outputs)
+        own, state = under(phi, LSTM), self.begin(z)
+        last = z.new_zeros(len(z), 1, model.task.outputs)
         for t in range(z.shape[1]):
-            real = support.mask[:, t].view(-1, 1, 1) > 0
-            seen = torch.cat([z[:, t : t + 1], last], 2)
-            after = lstm_step(seen, (h, c), own["weight"], own["bias"])
-            h, c = torch.where(real, after[0], h), torch.where(real, after[1], c)
-            last = torch.where(real, y[:, t : t + 1], last)
-        return {"hidden": h, "cell": c, "last": last}
+            after, _ = self.step(own, state, torch.cat([z[:, t : t + 1], last], 2))
+            real = support.mask[:, t] > 0
+            state = {
+                name: torch.where(real.view(-1, *(1,) * (s.dim() - 1)), after[name], s) for name, s in state.items()
+            }
+            last = torch.where(real.view(-1, 1, 1), y[:, t : t + 1], last)
+        return {**state, "last": last}
 
     def answer(
         self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """One step further, each sample on its own."""
         z, own = model.embed(phi, x), under(phi, LSTM)
-        h, c, last = (memory[name].expand(-1, z.shape[1], -1) for name in ("hidden", "cell", "last"))
-        h, _ = lstm_step(torch.cat([z, last], 2), (h, c), own["weight"], own["bias"])
-        return linear(h, own["out.weight"], own["out.bias"])
+        state = {name: s.expand(-1, z.shape[1], *s.shape[2:]) for name, s in memory.items()}
+        _, features = self.step(own, state, torch.cat([z, state.pop("last")], 2))
+        return linear(features, own["out.weight"], own["out.bias"])

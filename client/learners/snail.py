@@ -61,7 +61,8 @@ class SNAIL(Reader):
         params = {}
         for name, (outputs, inputs) in shapes.items():
             params[f"{name}.weight"] = uniform_init(rng, inputs, outputs, inputs)
-            params[f"{name}.bias"] = uniform_init(rng, inputs, outputs)
+            if not name.endswith(".key"):  # softmax does not see what is added to all keys
+                params[f"{name}.bias"] = uniform_init(rng, inputs, outputs)
         return prefixed(params, OWN)
 
     def _attend_shapes(self, name: str, width: int, shapes: dict[str, tuple[int, int]]) -> int:
@@ -99,8 +100,10 @@ Real = Float[Tensor, "clients 1 positions 1"]
 
 
 def _at_each(own: Stacked, name: str, sequence: Sequences) -> Sequences:
-    """x Wᵀ + b at every position."""
-    flat = linear(sequence.flatten(1, 2), own[f"{name}.weight"], own[f"{name}.bias"])
+    """x Wᵀ + b at every position; b = 0 of a layer that has none."""
+    weight = own[f"{name}.weight"]
+    bias = own.get(f"{name}.bias", weight.new_zeros(weight.shape[:2]))
+    flat = linear(sequence.flatten(1, 2), weight, bias)
     return flat.view(*sequence.shape[:3], flat.shape[2])
 
 

@@ -36,7 +36,7 @@ READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
 AT_ONCE = {"r2d2"} | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
-UNTRAINED = {"relation", "cnp", "recurrent", "snail", "meta_lstm"}
+UNTRAINED = {"relation", "cnp", "recurrent", "mann", "snail", "meta_lstm"}
 
 
 def world(name: str, model: Model) -> tuple[Learner, dict[str, Tensor], Episode]:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
 from client.learners.cnp import CNP
+from client.learners.mann import MANN
 from client.learners.reading import MEMORY, Reader
 from client.learners.recurrent import Recurrent
 from client.learners.snail import SNAIL
@@ -34,6 +35,7 @@ F64 = torch.float64
 Answer = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], Tensor]
 
 RECURRENT, PROCESS = Recurrent(hidden=3), CNP(code=3, encoder=(2,), decoder=(3,))
+MEMORISING = MANN(hidden=3, slots=3, width=2)
 SMALL = SNAIL(filters=2, key_width=2, value_width=2, length=3)
 
 
@@ -48,12 +50,33 @@ def by_lstm(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor
     return own["out.weight"] @ states[-1] + own["out.bias"]
 
 
+def by_mann(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
+    """Equations 2 to 8 of Santoro et al., slot by slot: three of width two, γ = 0.95."""
+    own, width = under(theta, "lstm/"), z.shape[1] + y.shape[1]
+    h = c = z.new_zeros(3)
+    slots, usage, focus = [z.new_zeros(2)] * 3, [z.new_zeros(())] * 3, [z.new_zeros(())] * 3
+    a = torch.sigmoid(own["gate"])[0]
+    for t, one in enumerate([*z, q]):
+        seen = torch.cat([one, y[t - 1] if t else torch.zeros_like(y[0])])
+        i, f, g, o = (own["weight"][:, :width] @ seen + own["weight"][:, width:] @ h + own["bias"]).chunk(4)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        key = torch.tanh(own["key.weight"] @ h + own["key.bias"])
+        least = min(range(3), key=lambda j: float(usage[j].detach()))
+        written = [a * focus[j] + (1 - a if j == least else 0.0) for j in range(3)]
+        slots = [(0.0 if j == least else slots[j]) + written[j] * key for j in range(3)]
+        focus = list(torch.softmax(torch.stack([F.cosine_similarity(key, slot, 0) for slot in slots]), 0))
+        usage = [0.95 * usage[j] + focus[j] + written[j] for j in range(3)]
+    read = sum((focus[j] * slots[j] for j in range(3)), z.new_zeros(2))
+    return own["out.weight"] @ torch.cat([h, read]) + own["out.bias"]
+
+
 def by_snail(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
     own = under(theta, "snail/")
     s = torch.cat([torch.cat([z, q[None]]), torch.cat([y, y.new_zeros(1, y.shape[1])])], 1)
 
     def attend(name: str, s: Tensor) -> Tensor:
-        parts = (F.linear(s, own[f"{name}.{p}.weight"], own[f"{name}.{p}.bias"]) for p in ("query", "key", "value"))
+        parts = (F.linear(s, own[f"{name}.{p}.weight"], own.get(f"{name}.{p}.bias")) for p in ("query", "key", "value"))
         return torch.cat([s, F.scaled_dot_product_attention(*(p[None] for p in parts), is_causal=True)[0]], 1)
 
     s = attend("first", s)
@@ -92,6 +115,7 @@ POINTS = MLP(hidden=(), task=regression(1))
 CASES: dict[str, tuple[Reader, Answer, Model]] = {
     "recurrent": (RECURRENT, by_lstm, CLASSES),
     "recurrent-regression": (RECURRENT, by_lstm, CURVE),
+    "mann": (MEMORISING, by_mann, CLASSES),
     "snail": (SMALL, by_snail, WINDOWS),
     "snail-regression": (SMALL, by_snail, CURVE),
     "cnp": (PROCESS, by_process, CURVE),
@@ -174,6 +198,20 @@ def test_attention_alone_reaches_beyond_the_convolutions() -> None:
     theta = meta(SMALL, CURVE, dtype=F64)
     a, b = (SMALL.predict(CURVE, SMALL.adapt(CURVE, theta, {}, p, keys([0])), part.x) for p in (part, other))
     assert (a - b).abs().max() > 1e-6
+
+
+def test_samples_are_written_to_slots_in_turn_until_all_are_used() -> None:
+    """With a gate that is closed to what was read last, sample t alone is in slot t; the fourth takes the first's."""
+    learner = replace(MEMORISING, decay=1.0)
+    theta = meta(learner, CLASSES, dtype=F64) | {"lstm/gate": torch.tensor([-60.0], dtype=F64)}
+    part = batch(CLASSES.task, (4,), dtype=F64)
+    written = [learner.read(CLASSES, stack(theta, 1), part.rows(n))["slots"][0, 0] for n in range(5)]
+    assert not written[0].any()
+    for n in range(3):
+        fresh = written[n + 1] - written[n]
+        assert [bool(slot.abs().max() > 1e-9) for slot in fresh] == [j == n for j in range(3)]
+    kept = [torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(written[3], written[4], strict=True)]
+    assert kept.count(False) == 1  # the least used one was emptied and written again
 
 
 def test_a_neural_process_is_as_sure_as_its_least_deviation_at_most() -> None:
