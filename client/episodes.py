@@ -56,9 +56,9 @@ class Batch:
         hot = self.mask.new_zeros(self.mask.shape[0], classes, self.mask.shape[1])
         return hot.scatter_(1, self.y.unsqueeze(1), 1.0)
 
-    def rows(self, count: int) -> Batch:
-        """The first ``count`` samples of every client."""
-        return Batch(self.x[:, :count], self.y[:, :count], self.mask[:, :count])
+    def slice(self, first: int, end: int) -> Batch:
+        """Samples ``first`` up to ``end`` of every client, where they lie."""
+        return Batch(self.x[:, first:end], self.y[:, first:end], self.mask[:, first:end])
 
     def to(self, device: torch.device) -> Batch:
         """The same samples on another device."""
@@ -136,8 +136,13 @@ class EpisodePlan:
             None where the plan can only be carried out for one client after the other.
         """
         n = u.shape[1]
+        if task.kind != "regression" or self.vary or self.query:
+            return None
+        if self.split == "forward" and n > 1:
+            first = min(self.shots or n, n // 2)
+            return samples.slice(0, first), samples.slice(n // 2, n)
         half = self._half(task, self.shots, n)
-        if self.split != "samples" or task.kind != "regression" or self.vary or self.query or not 0 < half < n:
+        if self.split != "samples" or not 0 < half < n:
             return None
         order = torch.from_numpy(np.argsort(u, 1) + n * np.arange(len(u))[:, None])
         sides = []
@@ -219,7 +224,9 @@ def _split_groups(group: Rows, rows: Rows, rng: np.random.Generator) -> tuple[Ro
 
 def _split_forward(labels: Rows | None, rows: Rows) -> tuple[Rows, Rows]:
     """The first half of each class (of everything, without labels) against the second, both in recorded order."""
-    own = [rows] if labels is None else [rows[labels[rows] == label] for label in np.unique(labels[rows])]
+    if labels is None:
+        return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    own = [rows[labels[rows] == label] for label in np.unique(labels[rows])]
     first = np.concatenate([part[: len(part) // 2] for part in own])
     return np.sort(first), np.setdiff1d(rows, first)
 

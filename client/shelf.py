@@ -27,7 +27,7 @@ class Shelf:
         self._x, self._y = torch.empty(0), torch.empty(0)
 
     def gather(self, clients: Sequence[int], load: Callable[[int], Part]) -> Batch:
-        """The samples of a stack, padded and masked as ``stack_batches`` does it.
+        """The samples of a stack, padded and masked as ``stack_batches`` does it; good until the next call.
 
         Args:
             clients: partition ids, at least one.
@@ -42,6 +42,10 @@ class Shelf:
         places = np.array([self._where[c] for c in clients])
         first, n = places[:, :1], places[:, 1:]
         longest = int(n.max())
+        if n.min() == longest and (np.diff(first[:, 0]) == longest).all():  # side by side already: no copy
+            start, shape = int(first[0, 0]), (len(n), longest)
+            x, y = (p[start : start + len(n) * longest].view(*shape, *p.shape[1:]) for p in (self._x, self._y))
+            return Batch(x, y, torch.ones(shape))
         at = np.arange(longest)
         rows = torch.from_numpy(first + np.minimum(at, np.maximum(n - 1, 0))).flatten()
         mask = torch.from_numpy((at < n).astype(np.float32))

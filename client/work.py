@@ -103,6 +103,7 @@ class Work:
         self.learner: Learner = LEARNERS.make(spec.learner)
         self.device = torch.device("cpu")
         self._shelf = Shelf()
+        self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
 
     def init(self) -> dict[str, Tensor]:
         """θ at round 0."""
@@ -149,14 +150,14 @@ class Work:
         if self.transform.random or not (self.learner.local or self.transform.idle):
             return None
         try:
-            if isinstance(self.source, Bulk) and self.transform.idle:
-                batch = full_batch(*check_block(*self.source.block(clients), self.source.task))
+            if self._bulk and self.transform.idle:
+                batch = full_batch(*check_block(*self._bulk.block(clients), self.source.task))
             else:
                 batch = self._shelf.gather(clients, self._everything)
         except MetapulseError:
             return None
         if self.learner.local:
-            return list(clients), Episode(batch, batch.rows(0)), {}
+            return list(clients), Episode(batch, batch.slice(0, 0)), {}
         if batch.counts.min() < batch.mask.shape[1]:
             return None
         u = uniforms(self.spec.seed, "episode", round, clients, batch.mask.shape[1])

@@ -20,6 +20,7 @@ from torch import Tensor
 from client.episodes import Batch, Episode
 from client.models.base import Model
 from client.models.kernels.base import Expansion
+from client.models.native.dense import Dense
 from client.trees import Params, Stacked, flat_stack, mul, stack, sub, zeros_like
 
 
@@ -52,6 +53,10 @@ def outer_gradient(
         steps: K ≥ 0.
         learned: whether dL_query/dα is asked for; it is zero otherwise.
     """
+    if isinstance(model.compiled, Dense) and model.compiled.takes(theta):
+        visits = list(islice(batches, steps))
+        found = model.compiled.adjoint(theta, rates, visits, episode.query, learned)
+        return OuterGradient(loss=found[0], theta=found[1], rates=found[2])
     clients = len(next(iter(theta.values())))
     alpha = flat_stack(stack(rates, clients))  # one rate per number of the stack: products are one operation
     phi: Stacked = theta

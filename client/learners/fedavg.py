@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from client.episodes import Batch, Episode
 from client.learners.base import Learner, Paper, Report
-from client.learners.inner import settle
+from client.learners.inner import displacement
 from client.models.base import Model
 from client.rng import Keys
-from client.trees import Params, Stacked, sub
+from client.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class LocalSGD(Learner):
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
         batches = self.batches(samples, keys)
-        phi, loss = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
-        return Report(sub(theta, phi), samples.counts, state, {"loss": loss})
+        moved, loss = displacement(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
+        return Report(moved, samples.counts, state, {"loss": loss})
 
 
 @dataclass(frozen=True)

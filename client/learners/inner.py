@@ -12,10 +12,12 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.base import Model
-from client.trees import Flat, Stacked, flat_stack, full_like
+from client.trees import Flat, Stacked, flat_stack, full_like, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
+
+AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,12 @@ def settle(
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
     phi = flat_stack(start)
+    if optimizer == "sgd" and model.compiled and model.compiled.takes(phi):
+        total, left = torch.zeros(phi.layout.clients), steps
+        while group := list(islice(batches, min(left, AT_ONCE))):
+            loss, phi = model.compiled.descend(phi, group, lr)
+            total, left = total + loss, left - len(group)
+        return phi, total / max(steps, 1)
     gradient, rule = phi.blank(), _adam(phi.buffer, lr) if optimizer == "adam" else None
     total = gradient.buffer.new_zeros(phi.layout.clients)
     for k, batch in enumerate(islice(batches, steps)):
@@ -69,6 +77,17 @@ def settle(
             phi.buffer.sub_(step, alpha=scale)
         total += loss
     return phi, total / max(steps, 1)
+
+
+def displacement(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
+) -> tuple[Flat, Float[Tensor, " clients"]]:
+    """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
+    if optimizer == "sgd" and 0 < steps <= AT_ONCE and model.compiled and model.compiled.takes(start):
+        loss, moved = model.compiled.descend(start, list(islice(batches, steps)), lr, displacement=True)
+        return moved, loss / steps
+    phi, loss = settle(model, start, batches, lr, optimizer, steps)
+    return flat_stack(sub(start, phi)), loss
 
 
 def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:

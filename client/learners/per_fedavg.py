@@ -16,6 +16,7 @@ from client.episodes import Batch, Episode
 from client.errors import ConfigError
 from client.learners.base import Learner, Paper, Report
 from client.models.base import Model
+from client.models.native.dense import Dense
 from client.rng import Keys
 from client.settings import setting
 from client.trees import Params, Stacked, add, flat_stack, norms, per_client, sub
@@ -59,6 +60,11 @@ class PerFedAvg(Learner):
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
         inner, outer, curve = (self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve"))
+        if isinstance(model.compiled, Dense) and model.compiled.takes(theta):
+            sets = [list(islice(batches, self.local_steps)) for batches in (inner, outer, curve)]
+            delta = self.delta if self.variant == "hessian_free" else 0.0
+            total, moved = model.compiled.per_fedavg(theta, sets, self.inner_lr, self.local_lr, delta)
+            return Report(moved, samples.counts, state, {"loss": total / max(self.local_steps, 1)})
         w = theta
         total = torch.zeros_like(samples.counts)
         for d, d1, d2 in islice(zip(inner, outer, curve, strict=False), self.local_steps):

@@ -1,14 +1,16 @@
 """A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
 
 A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. Where
-a model is a chain of kernels (``client.models.kernels``), they give the derivatives; otherwise autograd does, which is
-also what the kernels are tested against (``client.models.autograd``).
+a model is a chain of kernels (``client.models.kernels``), they give the derivatives, compiled to the machine where that
+can be (``client.models.native``); otherwise autograd does, which is also what all others are tested against
+(``client.models.autograd``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +22,9 @@ from client.errors import ConfigError
 from client.losses import task_loss
 from client.models import autograd
 from client.models.kernels.base import Chain, Expansion
+from client.models.native.conv import convolutional
+from client.models.native.dense import dense
+from client.models.native.stacks import Compiled
 from client.trees import Flat, Stacked
 
 
@@ -89,6 +94,13 @@ class Model(ABC):
         """The model as kernels with derivatives of their own; None: autograd."""
         return None
 
+    @cached_property
+    def compiled(self) -> Compiled | None:
+        """The chain in C, where it is of a kind that is written in C and this machine can compile."""
+        if self.chain is None:
+            return None
+        return dense(self.chain) or convolutional(self.chain, self.task.features[-1])
+
     def expand(self, params: Stacked, batch: Batch) -> Expansion:
         """Loss, gradient and Hessian-vector products of each client's loss around its own parameters.
 
@@ -108,6 +120,8 @@ class Model(ABC):
             batch: the samples of the loss.
             into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
         """
+        if self.compiled and self.compiled.takes(params):
+            return self.compiled.gradient(params, batch, into)
         if self.chain:
             at = self.chain.expand(params, batch, into)
             return at.loss, at.grad

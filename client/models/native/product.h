@@ -1,0 +1,169 @@
+/* Products of small matrices that stay in the cache, and the few functions of vectors that a layer needs.
+ *
+ * The compiler's vectors of LANES floats stand for what the processor has; rows of the matrices that are written, and of
+ * those on the right of a product, are padded to whole vectors.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#define ROWS_1 12 /* rows of a block that is 1, 2, 3, 4 vectors wide: it must fit into the registers */
+#define ROWS_2 12
+#define ROWS_3 8
+#define ROWS_4 6
+#elif defined(__AVX__)
+enum { LANES = 8 };
+#define ROWS_1 8
+#define ROWS_2 6
+#define ROWS_3 4
+#define ROWS_4 3
+#else
+enum { LANES = 4 };
+#define ROWS_1 8
+#define ROWS_2 6
+#define ROWS_3 4
+#define ROWS_4 3
+#endif
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+#if defined(__clang__)
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t iquad __attribute__((vector_size(16)));
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (iquad){__VA_ARGS__})
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+INLINE int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+INLINE vec all(float x) { return (vec){0} + x; }
+INLINE vec at(const float *x) { return *(const vec *)x; }
+INLINE void put(float *to, vec x) { *(vec *)to = x; }
+INLINE vec choose(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
+INLINE vec positive(vec x) { return (vec)(~(ivec)(x <= 0) & (ivec)x); } /* NaN stays NaN */
+INLINE vec where_positive(vec y, vec g) { return (vec)(~(ivec)(y <= 0) & (ivec)g); } /* likewise */
+
+/* 2^n times a polynomial on [-log(2)/2, log(2)/2] (Cephes' expf); relative error below 2e-7. */
+INLINE vec exponential(vec x) {
+    x = choose(x < -87.3f, all(-87.3f), choose(x > 88.3f, all(88.3f), x));
+    const vec n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* to the nearest whole number */
+    const vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    vec p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1;
+    return p * (vec)((__builtin_convertvector(n, ivec) + 127) << 23);
+}
+
+INLINE vec hyperbolic_tangent(vec x) { return 1 - 2 / (exponential(2 * x) + 1); }
+
+/* A matrix that is read number by number, so that its transpose costs nothing. */
+typedef struct {
+    const float *at;
+    int64_t row, column; /* strides */
+} view;
+
+/* C = keep C + alpha A B + bias on a block of ROWS rows, WIDTH vectors wide, held in registers. */
+INLINE void block(const int ROWS, const int WIDTH, int64_t inner, view a, const float *b, int64_t ldb, float *c,
+                  int64_t ldc, float keep, float alpha, const float *bias) {
+    vec sum[12][4], right[4];
+    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = all(0);
+    for (int64_t k = 0; k < inner; k++) {
+        UNROLL for (int j = 0; j < WIDTH; j++) right[j] = at(b + k * ldb + j * LANES);
+        UNROLL for (int i = 0; i < ROWS; i++) {
+            const vec left = all(a.at[i * a.row + k * a.column]);
+            UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] += left * right[j];
+        }
+    }
+    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) {
+        float *to = c + i * ldc + j * LANES;
+        vec value = alpha * sum[i][j];
+        if (bias) value += at(bias + j * LANES);
+        if (keep != 0) value += keep * at(to);
+        put(to, value);
+    }
+}
+
+/* A strip WIDTH vectors wide, in blocks as alike as can be. */
+#define STRIP(WIDTH)                                                                                              \
+    static __attribute__((noinline)) void strip_##WIDTH(int64_t rows, int64_t inner, view a, const float *b,      \
+                                                        int64_t ldb, float *c, int64_t ldc, float keep,           \
+                                                        float alpha, const float *bias) {                         \
+        for (int64_t blocks = (rows + ROWS_##WIDTH - 1) / ROWS_##WIDTH; blocks > 0; blocks--) {                   \
+            const int64_t now = (rows + blocks - 1) / blocks;                                                     \
+            UNROLL for (int n = 1; n <= ROWS_##WIDTH; n++) if (n == now)                                          \
+                block(n, WIDTH, inner, a, b, ldb, c, ldc, keep, alpha, bias);                                     \
+            a.at += now * a.row, c += now * ldc, rows -= now;                                                     \
+        }                                                                                                         \
+    }
+STRIP(1)
+STRIP(2)
+STRIP(3)
+STRIP(4)
+
+/* C = keep C + alpha A B + bias, C of rows x columns; where keep is 0, C need hold nothing. */
+static void product(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
+                    int64_t ldc, float keep, float alpha, const float *bias) {
+    for (int64_t vectors = padded(columns) / LANES; vectors > 0;) {
+        const int64_t now = vectors == 5 ? 3 : vectors > 4 ? 4 : vectors; /* 3 + 2 is better than 4 + 1 */
+        (now == 4 ? strip_4 : now == 3 ? strip_3 : now == 2 ? strip_2 : strip_1)(rows, inner, a, b, ldb, c, ldc, keep,
+                                                                                 alpha, bias);
+        b += now * LANES, c += now * LANES, vectors -= now;
+        if (bias) bias += now * LANES;
+    }
+}
+
+/* Transpose of rows x columns. */
+static void turn(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        const float *f = from + i * ldf;
+        float *t = to + i;
+        int64_t j = 0;
+        for (; j + 4 <= columns; j += 4, f += 4, t += 4 * ldt) {
+            const quad a = *(const quad *)f, b = *(const quad *)(f + ldf);
+            const quad c = *(const quad *)(f + 2 * ldf), d = *(const quad *)(f + 3 * ldf);
+            const quad ab = MIX(a, b, 0, 4, 1, 5), cd = MIX(c, d, 0, 4, 1, 5);
+            const quad AB = MIX(a, b, 2, 6, 3, 7), CD = MIX(c, d, 2, 6, 3, 7);
+            *(quad *)t = MIX(ab, cd, 0, 1, 4, 5);
+            *(quad *)(t + ldt) = MIX(ab, cd, 2, 3, 6, 7);
+            *(quad *)(t + 2 * ldt) = MIX(AB, CD, 0, 1, 4, 5);
+            *(quad *)(t + 3 * ldt) = MIX(AB, CD, 2, 3, 6, 7);
+        }
+        for (; j < columns; j++, f++, t += ldt)
+            for (int64_t k = 0; k < 4; k++) t[k] = f[k * ldf];
+    }
+    for (; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) to[j * ldt + i] = from[i * ldf + j];
+}
+
+/* to = a + factor b */
+static void combine(int64_t size, const float *a, float factor, const float *b, float *to) {
+    for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) + factor * at(b + i));
+}
+
+static float norm(int64_t size, const float *a) {
+    double total = 0;
+    for (int64_t i = 0; i < size; i++) total += (double)a[i] * a[i];
+    return (float)sqrt(total);
+}
+
+/* to = keep to + alpha times the sum of the rows of g */
+static void add_rows(int64_t rows, int64_t ld, const float *g, float keep, float alpha, float *to) {
+    for (int64_t j = 0; j < ld; j += LANES) {
+        vec sum = all(0);
+        for (int64_t i = 0; i < rows; i++) sum += at(g + i * ld + j);
+        put(to + j, keep != 0 ? keep * at(to + j) + alpha * sum : alpha * sum);
+    }
+}
+
+static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
