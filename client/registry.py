@@ -87,6 +87,7 @@ LEARNERS = Registry(
         "maml_pp": "client.learners.maml_pp:MAMLPlusPlus",
         "imaml": "client.learners.imaml:IMAML",
         "cavia": "client.learners.cavia:CAVIA",
+        "meta_curvature": "client.learners.meta_curvature:MetaCurvature",
         "cnp": "client.learners.cnp:CNP",
         "recurrent": "client.learners.recurrent:Recurrent",
         "mann": "client.learners.mann:MANN",

@@ -21,6 +21,7 @@ from client.learners.imaml import IMAML
 from client.learners.local_only import LocalOnly
 from client.learners.maml import MAML
 from client.learners.maml_pp import MAMLPlusPlus
+from client.learners.meta_curvature import MetaCurvature
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
 from client.learners.reptile import Reptile
@@ -83,6 +84,7 @@ LEARNERS: dict[str, Learner] = {
     "anil": ANIL(inner_lr=0.1, inner_steps=2),
     "boil": BOIL(inner_lr=0.1, inner_steps=2),
     "maml_pp": MAMLPlusPlus(inner_lr=0.1, inner_steps=2, multi_step_rounds=5),
+    "meta_curvature": MetaCurvature(inner_lr=0.1, inner_steps=2),
     "imaml": IMAML(inner_lr=0.05, inner_steps=3, attraction=5.0, cg_steps=2),
     "per_fedavg": PerFedAvg(inner_lr=0.1, local_steps=3, local_lr=0.05),
     "per_fedavg-hf-minibatch": PerFedAvg(
