@@ -57,10 +57,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(
-    learner: str, strategy: str, world: str = "wearables", rounds: int = 1, /, **sections: dict[str, Any]
-) -> Config:
-    """A configuration of a world; ``sections`` are laid over it."""
+def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sections: dict[str, Any]) -> Config:
+    """A configuration of a world ("": people, or curves where the learner is for them alone) under ``sections``."""
+    world = world or ("sine" if learner in CURVES else "wearables")
     settings: dict[str, Any] = {"inner_steps": 2}
     if issubclass(LEARNERS[learner], Learner) and LEARNERS[learner].local:
         settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
