@@ -20,12 +20,13 @@ export RAY_USAGE_STATS_ENABLED := 0
 # Flower starts its own programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test check env clean
+.PHONY: help run test check bench env clean
 
 help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
 	@echo "make test    the tests (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
 	@echo "make check   format, lint, types, import layers"
+	@echo "make bench   speed beside other systems, which it installs apart (ARGS='--only ours jax mlp-1000', --list)"
 	@echo "make clean   removes the environment and what tools leave behind; runs/ stays"
 
 run: $(STAMP)
@@ -39,6 +40,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench/run.py $(ARGS)
 
 env: $(STAMP)
 

@@ -14,6 +14,7 @@ from benchmarks.bench.experiment import experiment
 from benchmarks.bench.harness import Job, main
 from benchmarks.bench.workload import OUTER_RATE
 from client.work import Work
+from sim.engines.chunks import comfortable
 
 
 class Bare:
@@ -22,9 +23,11 @@ class Bare:
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
         config = experiment(job.load, job.options)
-        self._load, self._chunk = job.load, config.engine.chunk
+        self._load = job.load
         self._work = Work(config.work())
         self._theta = self._work.init()
+        cohort = job.load.workload.cohort
+        self._chunk = config.engine.chunk or comfortable(self._work.model, self._theta, cohort)
         self._rate = OUTER_RATE if job.load.workload.second_order else 1.0
 
     def round(self, round: int) -> Sequence[int]:

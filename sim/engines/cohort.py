@@ -35,7 +35,8 @@ from client.wire import (
     metric_record,
     read_text,
 )
-from client.work import Outcome, Scores, trial_from_json
+from client.work import Outcome, Scores, trial_from_json, work_from_json
+from sim.engines.chunks import comfortable
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import join
 from strategies.instructions import Instructions
@@ -88,10 +89,10 @@ class CohortGrid(Grid):
     Args:
         size: number of clients of the population.
         pool: runs chunks: ``Local`` here, or Ray actors.
-        chunk: clients stacked at once, ≥ 1.
+        chunk: clients stacked at once; 0: see ``sim.engines.chunks``.
     """
 
-    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 50) -> None:
+    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 0) -> None:
         _be_a_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
@@ -138,8 +139,9 @@ class CohortGrid(Grid):
         """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
         config = content.config_records[CONFIG]
         meta = decode(content.array_records[ARRAYS])
-        chunks = [clients[i : i + self._chunk] for i in range(0, len(clients), self._chunk)]
         work, round = read_text(config, WORK), int(str(config[ROUND]))
+        size = self._chunk or comfortable(work_from_json(work).model, meta, len(clients))
+        chunks = [clients[i : i + size] for i in range(0, len(clients), size)]
         if kind == MessageType.EVALUATE:
             trial = trial_from_json(read_text(config, TRIAL))
             scores = self._pool.evaluate(work, meta, round, chunks, trial)
