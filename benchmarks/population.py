@@ -1,94 +1,82 @@
-"""What does a round cost when the population grows? 1 000 clients out of 1 000, 10 000, … 1 000 000 registered.
+"""What does a round cost when the population grows? 1 000 clients of 1 000, 10 000, a million; and 10 000 of them.
 
-    python benchmarks/population.py [--cohort 1000] [--rounds 3]
+    python benchmarks/population.py [--rounds 12] [--repeats 3] [--out FOLDER]
 
-Each size runs in a process of its own; sizes take turns, so that a slow phase of the machine hits all of them. Printed:
-CPU seconds a round (median and range over all rounds after the first), peak memory of the process, and ratios to the
-smallest population.
+Two populations whose clients are made when they are asked: ``crowd`` (workload W's MLP; making a client costs little)
+and ``wearables`` (making a client costs more than training on it). Each case runs in a process of its own; cases take
+turns, so that a slow phase of the machine hits all of them. Printed: seconds of sampling, CPU seconds of a round (in
+all, and without making data) and peak memory, with ratios to the smallest population.
+
+A process keeps the samples of clients that it has met, up to a limit (``client/shelf.py``). 1 000 of 1 000 meet again
+in every round, 1 000 of a million never do; ``data`` shows that, and ``without data`` what the size itself costs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-SIZES = (250, 2_500, 25_000, 250_000)  # people; each wears four devices
+from benchmarks.rounds import Measured, measure, over, save, workload  # noqa: E402
+
+#: Source, clients a round, registered clients.
+Case = tuple[str, int, int]
+CASES: tuple[Case, ...] = (
+    *(("crowd", 1_000, size) for size in (1_000, 10_000, 1_000_000)),
+    *(("crowd", 10_000, size) for size in (10_000, 1_000_000)),
+    *(("wearables", 1_000, size) for size in (1_000, 10_000, 1_000_000)),
+)
+HEAD = (
+    "| population | clients a round | registered | sampling ms | data CPU s | round CPU s | ratio | without data "
+    "| ratio | peak MB | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|"
+)
 
 
-def measure(users: int, cohort: int, rounds: int) -> None:
-    """Run a few rounds on ``users`` × 4 clients; print their CPU seconds and this process's peak memory."""
-    from server.config import build_config
-    from sim.experiment import run
+def table(case: Case, rounds: int) -> dict[str, Any]:
+    """The configuration of a case; where there is room a tenth of the people are held out: drawing has to ask who."""
+    source, cohort, size = case
+    made = workload(size, cohort, rounds)
+    if source == "wearables":
+        made["source"] = {"name": "wearables", "users": size // 4}
+        made["model"] = {"name": "mlp", "hidden": [32]}
+        made["learner"] = {"name": "reptile", "inner_steps": 5, "batch_size": 16}
+    made["split"]["test"] = 0.1 if size > cohort else 0.0
+    return made
 
-    spent = [time.process_time()]
 
-    class Watch:
-        def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
-            spent.append(time.process_time())
-
-        def score(self, round: int, value: float | None) -> None:
-            pass
-
-    table = {
-        "run": {"rounds": rounds},
-        "source": {"name": "wearables", "users": users},
-        "split": {"test": 0.0, "validation": 0.0},
-        "model": {"name": "mlp", "hidden": [32]},
-        "learner": {"name": "reptile", "inner_steps": 5, "batch_size": 16},
-        "strategy": {"name": "fedreptile", "cohort": cohort},
-        "evaluation": {"scenarios": ["known_user"], "clients": 1, "episodes": 1},
-        "checkpoint": {"every": rounds},
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        run(build_config(table), Path(folder) / "run", Watch())
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"cpu_s": np.diff(spent).tolist(), "peak_mb": peak_mb}))
+def rows(found: Mapping[Case, Mapping[str, float]]) -> list[str]:
+    """The table's lines; ratios are to the smallest population of the same cohort."""
+    out: list[str] = []
+    first: dict[tuple[str, int], tuple[float, ...]] = {}
+    for (source, cohort, size), f in found.items():
+        figures = (f["cpu_s"], f["cpu_s"] - f["data_cpu_s"], f["peak_mb"])
+        cpu, bare, mb = (a / b for a, b in zip(figures, first.setdefault((source, cohort), figures), strict=True))
+        out.append(
+            f"| {source} | {cohort:,} | {size:,} | {1000 * f['sampling']:.2f} | {f['data_cpu_s']:.3f} "
+            f"| {figures[0]:.3f} | {cpu:.2f} | {figures[1]:.3f} | {bare:.2f} | {figures[2]:.0f} | {mb:.2f} |"
+        )
+    return out
 
 
 def main() -> None:
-    """Measure every size, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cohort", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--users", type=int, help="measure this size only, in this process")
+    """Measure every case, print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=12, help="of 1 000 clients; a third as many of 10 000")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(".bench/scale"))
     args = parser.parse_args()
-    if args.users:
-        return measure(args.users, args.cohort, args.rounds)
-    found: dict[int, list[dict[str, list[float]]]] = {users: [] for users in SIZES}
+    runs: dict[Case, list[Measured]] = {case: [] for case in CASES}
     for _ in range(args.repeats):
-        for users in SIZES:
-            command = [
-                sys.executable,
-                __file__,
-                f"--users={users}",
-                f"--cohort={args.cohort}",
-                f"--rounds={args.rounds}",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found[users].append(json.loads(done.stdout.splitlines()[-1]))
-    print(
-        "| registered clients | CPU s a round (median, range) | ratio | peak memory MB | ratio |\n|---|---|---|---|---|"
-    )
-    first: tuple[float, float] | None = None
-    for users, runs in found.items():
-        cpu = [s for one in runs for s in one["cpu_s"][1:]]
-        peak = float(np.median([one["peak_mb"] for one in runs]))
-        median = float(np.median(cpu))
-        first = first or (median, peak)
-        print(
-            f"| {4 * users:,} | {median:.2f} ({min(cpu):.2f} – {max(cpu):.2f}) | {median / first[0]:.2f} "
-            f"| {peak:.0f} | {peak / first[1]:.2f} |"
-        )
-    return None
+        for case in CASES:
+            print(*case, file=sys.stderr, flush=True)
+            rounds = args.rounds if case[1] == 1_000 else max(5, args.rounds // 3)
+            runs[case].append(measure(table(case, rounds)))
+    found = {case: over(measured) for case, measured in runs.items()}
+    save(args.out, "population", "\n".join([HEAD, *rows(found)]), [[*case, f] for case, f in found.items()])
 
 
 if __name__ == "__main__":

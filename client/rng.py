@@ -10,15 +10,22 @@ Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
+from client.compiler import library
+
 #: A page for each client.
 Pages = Int64[np.ndarray, " clients"]
+Words = UInt64[np.ndarray, " clients"]
+
+SOURCE = Path(__file__).with_name("philox.c")
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -64,16 +71,35 @@ def uniforms(
         page: numbered streams of the same address, for draws that are made again and again (epochs); one for all
             or one per client.
     """
+    pages = np.ascontiguousarray(np.broadcast_to(np.asarray(page, dtype=np.uint64), len(clients)))
+    addresses, key = np.asarray(clients, dtype=np.uint64), _key(seed, purpose)
+    code = library(SOURCE)
+    if code is None:
+        return _uniforms(key, round, addresses, pages, count)
+    numbers = np.empty((len(clients), count))
+    words = [c_uint64(word) for word in (*key, round)]
+    code.uniforms(*words, c_int64(len(clients)), _at(addresses), _at(pages), c_int64(count), _at(numbers))
+    return numbers
+
+
+def _at(array: np.ndarray) -> c_void_p:
+    return c_void_p(array.ctypes.data)
+
+
+def _uniforms(
+    key: tuple[int, int], round: int, clients: Words, pages: Words, count: int
+) -> Float64[np.ndarray, "clients count"]:
+    """The same without a compiler."""
     blocks = -(-count // 4)
     shape = (len(clients), blocks)
     # NumPy's generator counts up before its first block.
     counter = [
         np.broadcast_to(np.arange(1, blocks + 1, dtype=np.uint64), shape),
-        np.broadcast_to(np.asarray(page, dtype=np.uint64).reshape(-1, 1), shape),
-        np.broadcast_to(np.asarray(clients, dtype=np.uint64)[:, None], shape),
+        np.broadcast_to(pages[:, None], shape),
+        np.broadcast_to(clients[:, None], shape),
         np.full(shape, round, dtype=np.uint64),
     ]
-    words = np.stack(_philox(counter, _key(seed, purpose)), 2).reshape(len(clients), 4 * blocks)
+    words = np.stack(_philox(counter, key), 2).reshape(len(clients), 4 * blocks)
     return (words[:, :count] >> np.uint64(11)) * 2.0**-53
 
 

@@ -79,10 +79,15 @@ Numbers.__qualname__ = Array.__qualname__  # Flower writes it into what it sends
 
 def encode(params: Params) -> ArrayRecord:
     """A tree as an array record, in the tree's order."""
-    record = ArrayRecord()
-    for name, p in params.items():
-        record[name] = Numbers(p.detach().cpu().numpy())
-    return record
+    return array_record({name: p.detach().cpu().numpy() for name, p in params.items()})
+
+
+def array_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
+    """Arrays as an array record that holds them, not copies."""
+    made = ArrayRecord()
+    for name, values in arrays.items():
+        made[name] = Numbers(values)
+    return made
 
 
 def decode(record: ArrayRecord) -> dict[str, Tensor]:

@@ -82,6 +82,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
 
     def create(self, config: Mapping[str, Any], digest: str) -> None:
         """Make the folder with its configuration and environment.
@@ -156,22 +157,26 @@ class RunFolder:
             raise RunError(f"cannot write a checkpoint in {self.path}: {error.strerror or error}") from None
 
     def _checkpoint(self, snapshot: Snapshot, keep: int) -> None:
+        began = time.perf_counter()
         self.write_metrics(snapshot.rows)
         events = self.path / "events.jsonl"
-        with events.open("rb") as stream:
-            os.fsync(stream.fileno())
         final = self.path / "checkpoints" / f"{snapshot.round:06d}"
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
+        written = time.perf_counter()
+        self.event(snapshot.round, "checkpoint", seconds=written - began + self._unsaid)
+        with events.open("rb") as stream:
+            os.fsync(stream.fileno())
         state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
         state["rows"] = len(snapshot.rows)
         write_json(temporary / "state.json", state)
         self._hide(final)
         temporary.replace(final)
         self.tidy(keep)
+        self._unsaid = time.perf_counter() - written
 
     def tidy(self, keep: int) -> None:
         """Forget all checkpoints but the last ``keep``, and what a crash left unfinished."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
+from jaxtyping import Bool, Int64
 
 from client.data import Client, Task
 from client.errors import ConfigError
@@ -23,6 +24,13 @@ from server.grid import Through
 from server.split import Split
 
 LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
+
+#: Partition ids.
+Ids: TypeAlias = Int64[np.ndarray, " clients"]
+#: Who of them.
+Who: TypeAlias = Bool[np.ndarray, " clients"]
+#: Tells who of some clients may be drawn.
+Fits: TypeAlias = Callable[[Ids], Who]
 
 
 @runtime_checkable
@@ -78,18 +86,17 @@ class Roster:
 
     def cohort(self, round: int, size: int) -> list[int]:
         """Partition ids of one round's clients, ascending (``size`` 0: every one)."""
-        eligible = self._train
-        devices = self.train_devices
         rng = generator(self.config.run.seed, "cohort", round)
+        eligible = self._train
         if eligible is None:
             if size == 0:
                 raise ConfigError("strategy.cohort", 0, f"must be given for {len(self.directory)} clients")
-            return self._reject(rng, size, lambda c: self._in(c, "train", devices), "strategy.cohort")
+            return self._reject(rng, size, self._fits("train", self.train_devices), "strategy.cohort")
         if size > len(eligible):
             raise ConfigError("strategy.cohort", size, f"must be ≤ {len(eligible)}, the clients in meta-training")
         if len(eligible) == 0:
             raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
-        return sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False).tolist())
+        return _sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False))
 
     def targets(self, scenario: str) -> list[int]:
         """Partition ids asked in a scenario, ascending; the same in every round.
@@ -101,20 +108,17 @@ class Roster:
         phase = "train" if scenario == "known_user" else settings.phase
         devices = self.test_devices if scenario.startswith("new_device") else self.train_devices
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
-
-        def fits(client: int) -> bool:
-            return self._in(client, phase, devices)
-
+        fits = self._fits(phase, devices)
         if len(self.directory) > LISTED:
             return self._reject(rng, settings.clients, fits, "evaluation.clients")
-        everyone = [c for c in self.directory.everyone() if fits(c)]
-        if not everyone:
+        everyone = self._listed(fits)
+        if not len(everyone):
             raise ConfigError(
                 "evaluation.scenarios", scenario, f"nobody fits: phase {phase}, devices {', '.join(devices) or 'none'}"
             )
         if len(everyone) <= settings.clients:
-            return everyone
-        return sorted(rng.choice(everyone, settings.clients, replace=False).tolist())
+            return _sorted(everyone)
+        return _sorted(rng.choice(everyone, settings.clients, replace=False))
 
     @property
     def train_devices(self) -> tuple[str, ...]:
@@ -128,27 +132,42 @@ class Roster:
         return named or tuple(d for d in self.directory.devices if d not in self.train_devices)
 
     @cached_property
-    def _train(self) -> list[int] | None:
+    def _train(self) -> Ids | None:
         """Clients in meta-training; None where there are too many to list."""
-        if len(self.directory) > LISTED:
-            return None
-        devices = self.train_devices
-        return [c for c in self.directory.everyone() if self._in(c, "train", devices)]
+        return None if len(self.directory) > LISTED else self._listed(self._fits("train", self.train_devices))
 
-    def _in(self, client: int, phase: str, devices: Collection[str]) -> bool:
-        who = self.directory.client(client)
-        return who.device in devices and self.split.phase(who.user) == phase
+    def _listed(self, fits: Fits) -> Ids:
+        everyone = np.array(self.directory.everyone(), dtype=np.int64)
+        fitting: Ids = everyone[fits(everyone)]
+        return fitting
 
-    def _reject(self, rng: np.random.Generator, size: int, fits: Callable[[int], bool], key: str) -> list[int]:
-        """``size`` distinct clients that fit, by drawing until there are enough."""
-        chosen: set[int] = set()
+    def _fits(self, phase: str, devices: Collection[str]) -> Fits:
+        """The test for people of one phase with one of some devices; nobody is looked at where everybody passes it."""
+        if phase == "train" and self.split.trivial and set(devices) >= set(self.directory.devices):
+            return lambda clients: np.ones(len(clients), dtype=np.bool_)
+
+        def fits(clients: Ids) -> Who:
+            who = [self.directory.client(c) for c in clients.tolist()]
+            users = np.array([one.user for one in who], dtype=np.int64)
+            worn = np.array([one.device in devices for one in who], dtype=np.bool_)
+            fitting: Who = worn & (self.split.phases(users) == phase)
+            return fitting
+
+        return fits
+
+    def _reject(self, rng: np.random.Generator, size: int, fits: Fits, key: str) -> list[int]:
+        """``size`` distinct clients that fit: the first to be drawn, of whom no more are looked at than it takes."""
+        chosen = np.empty(0, dtype=np.int64)
         everyone = self.directory.everyone()
         for _ in range(200):
-            for client in (everyone[i] for i in rng.integers(len(everyone), size=2 * size).tolist()):
-                if len(chosen) < size and client not in chosen and fits(client):
-                    chosen.add(client)
+            drawn = np.array([everyone[i] for i in rng.integers(len(everyone), size=2 * size).tolist()], dtype=np.int64)
+            drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+            fresh = drawn[~np.isin(drawn, chosen)]
+            while len(fresh) and len(chosen) < size:
+                part, fresh = np.split(fresh, [size - len(chosen)])
+                chosen = np.concatenate([chosen, part[fits(part)]])
             if len(chosen) == size:
-                return sorted(chosen)
+                return _sorted(chosen)
         raise ConfigError(key, size, f"more than the clients that fit ({len(chosen)} found)")
 
     def _known(self, key: str, devices: tuple[str, ...]) -> tuple[str, ...]:
@@ -167,6 +186,11 @@ class Roster:
         if unknown:
             raise ConfigError(key, unknown, f"no such people; there are {', '.join(sorted(users)[:30])}")
         return frozenset(users[label] for label in labels)
+
+
+def _sorted(clients: Ids) -> list[int]:
+    ids: list[int] = np.sort(clients).tolist()
+    return ids
 
 
 class View(Through):

@@ -25,6 +25,7 @@ from server.files import write_json
 from server.folder import RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, summarise
 from server.roster import Directory, Roster, View
+from server.stages import round_stages
 from strategies.base import OuterStrategy
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped
@@ -37,8 +38,8 @@ PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
 class Progress(Protocol):
     """Told how a run goes; decides nothing."""
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
-        """A round is over."""
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
+        """A round is over; ``spent`` are its seconds by stage, which add up to all of them."""
 
     def score(self, round: int, value: float | None) -> None:
         """A meta-test is over; its headline."""
@@ -47,7 +48,7 @@ class Progress(Protocol):
 class Silence:
     """Progress for nobody."""
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """Nothing."""
 
     def score(self, round: int, value: float | None) -> None:
@@ -145,14 +146,13 @@ class Run:
             answered = time.perf_counter()
             moved, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
-        seconds = ended - began
-        spent = {"sampling": drawn - began, "clients": answered - drawn, "aggregate": ended - answered}
-        spent |= getattr(self.grid, "spent", {})
+        inside = getattr(self.grid, "spent", {})  # an engine that knows what its workers did says so
+        spent = round_stages(drawn - began, answered - drawn, ended - answered, inside)
         numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
         self.folder.event(
-            round, "round", moved=moved is not None, seconds=seconds, spent=spent, asked=len(clients), **numbers
+            round, "round", moved=moved is not None, seconds=ended - began, spent=spent, asked=len(clients), **numbers
         )
-        self.progress.round(round, self.config.run.rounds, len(clients), seconds)
+        self.progress.round(round, self.config.run.rounds, len(clients), spent)
         self.idle = 0 if numbers.get("clients") else self.idle + 1
         if self.idle >= PATIENCE:
             raise EngineError(
@@ -168,12 +168,14 @@ class Run:
         return record
 
     def _test(self, round: int, arrays: ArrayRecord) -> None:
+        began = time.perf_counter()
         rows, dropped = self.metatest.ask(round, arrays)
+        seconds = time.perf_counter() - began
         if dropped:
             self._drop(round, dropped)
         self.rows += rows
         value = headline(rows)
-        self.folder.event(round, "meta-test", rows=len(rows), headline=value)
+        self.folder.event(round, "meta-test", rows=len(rows), headline=value, seconds=seconds)
         self.progress.score(round, value)
 
     def _drop(self, round: int, dropped: list[Dropped]) -> None:

@@ -1,8 +1,8 @@
 """Who is for training and who is held out: by person, seeded, exact, and without ever listing a large population.
 
-Every person gets a rank by a keyed permutation that can be evaluated for one person alone (a four-round Feistel
+Every person gets a rank by a keyed permutation that can be evaluated for any few people alone (a four-round Feistel
 network with cycle walking). The first ranks are the meta-test, the next meta-validation, the rest meta-training; so a
-million people split exactly as a list of them would, in no memory.
+million people split exactly as a list of them would, in the memory of a thousand.
 
 Source: Luby and Rackoff 1988, "How to construct pseudorandom permutations from pseudorandom functions".
 """
@@ -11,12 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+TURNS = 4  # rounds of the network
+#: People, or their ranks.
+People: TypeAlias = Int64[np.ndarray, " people"]
+#: Words of the round functions known so far: a row per round, a column per half of a value; −1 where not asked yet.
+Words: TypeAlias = Int64[np.ndarray, "turns halves"]
+
+#: "train", "validation" or "test".
+Phases: TypeAlias = Shaped[np.ndarray, " people"]
 
 
 @dataclass(frozen=True)
 class Permutation:
     """A keyed permutation of 0 … n − 1.
+
+    The round functions are hashes of half a value, so √n of them are all there can be: each is computed once.
 
     Args:
         n: how many, ≥ 1.
@@ -26,19 +42,47 @@ class Permutation:
     n: int
     seed: int
 
-    def __call__(self, value: int) -> int:
-        """Where ``value`` goes."""
-        half = max(1, ((self.n - 1).bit_length() + 1) // 2)
-        mask = (1 << half) - 1
-        while True:  # walk until back inside: fewer than four steps on average
-            left, right = value >> half, value & mask
-            for turn in range(4):
-                text = f"{self.seed}/{turn}/{right}".encode()
-                word = int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
-                left, right = right, left ^ (word & mask)
-            value = (left << half) | right
-            if value < self.n:
-                return value
+    def __call__(self, values: People) -> People:
+        """Where each value goes.
+
+        Args:
+            values: from 0 to n − 1.
+        """
+        out = self._network(values)
+        while (
+            outside := np.flatnonzero(out >= self.n)
+        ).size:  # walk on until back inside: fewer than four steps on average
+            out[outside] = self._network(out[outside])
+        return out
+
+    def _network(self, values: People) -> People:
+        """The permutation of 0 … 4^half − 1, of which n is part."""
+        left, right = values >> self._half, values & self._mask
+        for turn in range(TURNS):
+            left, right = right, left ^ self._hashed(turn, right)
+        return (left << self._half) | right
+
+    def _hashed(self, turn: int, right: People) -> People:
+        """A round function's words at the given halves."""
+        known = self._words[turn]
+        for half in np.unique(right[known[right] < 0]).tolist():
+            digest = blake2b(f"{self.seed}/{turn}/{half}".encode(), digest_size=8).digest()
+            known[half] = int.from_bytes(digest, "little") & self._mask
+        words: People = known[right]
+        return words
+
+    @property
+    def _half(self) -> int:
+        """Bits of half a value."""
+        return max(1, ((self.n - 1).bit_length() + 1) // 2)
+
+    @property
+    def _mask(self) -> int:
+        return (1 << self._half) - 1
+
+    @cached_property
+    def _words(self) -> Words:
+        return np.full((TURNS, 1 << self._half), -1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -61,17 +105,30 @@ class Split:
     validation_users: Collection[int] = field(default=frozenset())
     test_users: Collection[int] = field(default=frozenset())
 
-    def phase(self, user: int) -> str:
-        """One of "train", "validation", "test"."""
-        if user in self.test_users:
-            return "test"
-        if user in self.validation_users:
-            return "validation"
+    @property
+    def shares(self) -> tuple[int, int]:
+        """How many ranks are the meta-test's, and how many meta-validation's."""
         tests = 0 if self.test_users else round(self.test * self.users)
-        validations = 0 if self.validation_users else round(self.validation * self.users)
-        if not tests and not validations:
-            return "train"
-        rank = Permutation(self.users, self.seed)(user)
-        if rank < tests:
-            return "test"
-        return "validation" if rank < tests + validations else "train"
+        return tests, 0 if self.validation_users else round(self.validation * self.users)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether everybody is in meta-training."""
+        return not (any(self.shares) or self.test_users or self.validation_users)
+
+    def phases(self, people: People) -> Phases:
+        """Each person's phase, one of "train", "validation", "test".
+
+        Args:
+            people: from 0 to users − 1.
+        """
+        tests, validations = self.shares
+        rank = self._ranks(people) if tests or validations else np.full(len(people), self.users)
+        named = [np.isin(people, list(users)) for users in (self.test_users, self.validation_users)]
+        return np.select(
+            [*named, rank < tests, rank < tests + validations], ["test", "validation"] * 2, default="train"
+        )
+
+    @cached_property
+    def _ranks(self) -> Permutation:
+        return Permutation(self.users, self.seed)

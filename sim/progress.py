@@ -1,9 +1,10 @@
-"""How a run goes, on a terminal and off it: rounds/s, clients/s, and the score of the last meta-test."""
+"""How a run goes, on a terminal and off it: rounds/s, clients/s, where the time goes, the last meta-test."""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
@@ -12,26 +13,37 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from server.run import Progress, Silence
+from server.stages import STAGES, add_up
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal
+ROOM = 100  # columns of a terminal that has room for stages
 
 
 class Speed:
     """Rounds and clients per second over the last rounds, meta-tests not counted."""
 
     def __init__(self) -> None:
-        self._last: deque[tuple[int, float]] = deque(maxlen=WINDOW)
+        self._last: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=WINDOW)
 
-    def add(self, clients: int, seconds: float) -> None:
+    def add(self, clients: int, spent: Mapping[str, float]) -> None:
         """A round is over."""
-        self._last.append((clients, seconds))
+        self._last.append((clients, spent))
 
     def __str__(self) -> str:
-        seconds = sum(s for _, s in self._last)
+        seconds = sum(self._stages().values())
         if seconds <= 0:
             return ""
         return f"{len(self._last) / seconds:.1f} rounds/s, {sum(c for c, _ in self._last) / seconds:.0f} clients/s"
+
+    def largest(self) -> str:
+        """The two stages that take most of the time, with their shares."""
+        stages = self._stages()
+        first = sorted(stages, key=lambda name: stages[name], reverse=True)[:2]
+        return ", ".join(f"{STAGES[name]} {stages[name] / sum(stages.values()):.0%}" for name in first if stages[name])
+
+    def _stages(self) -> dict[str, float]:
+        return add_up(spent for _, spent in self._last)
 
 
 @runtime_checkable
@@ -62,6 +74,7 @@ class Bar:
 
     def __init__(self, name: str, console: Console) -> None:
         self._speed, self._score, self._started = Speed(), "", False
+        self._wide = console.width >= ROOM
         self._progress = Bars(
             TextColumn("{task.description:<11}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(min_width=6, max_width=30, ratio=1)),
@@ -74,9 +87,9 @@ class Bar:
         self._task: TaskID = self._progress.add_task(name, total=None, note="")
         self._progress.start()
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """Move the bar; a resumed run's begins where it stood."""
-        self._speed.add(clients, seconds)
+        self._speed.add(clients, spent)
         if not self._started:
             self._started = True
             self._progress.reset(self._task, total=rounds, completed=round - 1)
@@ -92,7 +105,8 @@ class Bar:
         self._progress.stop()
 
     def _note(self) -> str:
-        return ", ".join(part for part in (str(self._speed), self._score) if part)
+        stages = self._speed.largest() if self._wide else ""
+        return ", ".join(part for part in (str(self._speed), stages, self._score) if part)
 
 
 class Lines:
@@ -106,11 +120,11 @@ class Lines:
     def __init__(self, name: str, stream: Stream | None = None) -> None:
         self._name, self._stream, self._speed, self._score = name, stream or sys.stderr, Speed(), ""
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """Say so, if it is the last or a tenth of all has gone by."""
-        self._speed.add(clients, seconds)
+        self._speed.add(clients, spent)
         if round == rounds or round % max(1, -(-rounds // LINES)) == 0:
-            parts = [f"{self._name}: round {round}/{rounds}", str(self._speed), self._score]
+            parts = [f"{self._name}: round {round}/{rounds}", str(self._speed), self._speed.largest(), self._score]
             print(", ".join(part for part in parts if part), file=self._stream, flush=True)
 
     def score(self, round: int, value: float | None) -> None:

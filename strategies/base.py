@@ -6,9 +6,9 @@ the outer step, keep its state. A method's own file holds its settings and its p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -16,16 +16,21 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from client.errors import ConfigError
 from client.learners.base import Paper
 from client.rng import generator
 from client.settings import setting
 from client.trees import Params, finite, norm
 from client.wire import ARRAYS, CONFIG, ROUND, decode, encode
 from strategies.aggregate import mean
+from strategies.aggregators.base import Aggregator, matrix, tree
+from strategies.aggregators.registry import AGGREGATORS, complete
 from strategies.instructions import Instructions
 from strategies.outer import OuterUpdate, State
 from strategies.replies import Checked, Dropped, Stack, Total, check
 from strategies.schedules import outer_rate
+
+LAST = "last/"  # before the names of the last aggregate, in the state of an aggregator that remembers it
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,25 @@ class OuterSettings:
     tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0)
     l2: float = setting(0.0, "λ of the regularised outer objective λ‖θ‖²", ge=0)
     min_replies: int = setting(1, "usable replies below which a round changes nothing", ge=1)
+    aggregator: Mapping[str, Any] = setting({"name": "mean"}, "what makes one update of many: name and settings")
+
+    def __post_init__(self) -> None:
+        given = self.aggregator if "name" in self.aggregator else {**_own_aggregator(type(self)), **self.aggregator}
+        object.__setattr__(self, "aggregator", complete(given, "strategy.aggregator"))
+        if self.cohort and (reason := self.make_aggregator().shortfall(self.cohort)):
+            raise ConfigError("strategy.cohort", self.cohort, f"{self.aggregator['name']}: {reason}")
+
+    def make_aggregator(self) -> Aggregator:
+        """What ``aggregator`` describes."""
+        made: Aggregator = AGGREGATORS.make(self.aggregator)
+        return made
+
+
+def _own_aggregator(method: type[OuterSettings]) -> Mapping[str, Any]:
+    """A method's own aggregator, for a table of settings that names none."""
+    factories = {field.name: field.default_factory for field in fields(method)}
+    made: Mapping[str, Any] = factories["aggregator"]()  # type: ignore[operator]
+    return made
 
 
 class OuterStrategy(Strategy):
@@ -62,9 +86,6 @@ class OuterStrategy(Strategy):
         on_drop: told (round, dropped clients) when replies are refused.
     """
 
-    #: Whether the mean of the updates is all that is used of them.
-    linear: ClassVar[bool] = True
-
     def __init__(
         self,
         settings: OuterSettings,
@@ -73,11 +94,17 @@ class OuterStrategy(Strategy):
         on_drop: Callable[[int, list[Dropped]], None] | None = None,
     ) -> None:
         self.settings, self.rounds, self.seed = settings, rounds, seed
+        self.aggregator = settings.make_aggregator()
         self.update = OuterUpdate(settings.outer, settings.beta1, settings.beta2, settings.tau, settings.l2)
         self.state: State = {}
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._theta: dict[str, Tensor] = {}
+
+    @property
+    def linear(self) -> bool:
+        """Whether the weighted mean of the updates is all that is used of them."""
+        return self.aggregator.linear
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -105,6 +132,9 @@ class OuterStrategy(Strategy):
             self._on_drop(server_round, checked.dropped)
         if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:
             return None, self._metrics(checked, 0.0)
+        if reason := self.aggregator.shortfall(len(checked.stack.clients)):
+            self._on_drop(server_round, [Dropped(-1, f"round given up: {self.settings.aggregator['name']}: {reason}")])
+            return None, self._metrics(checked, 0.0)
         aggregate = self._aggregate(checked.stack)
         if not self.state:
             self.state = self.update.init(self._theta)
@@ -113,15 +143,21 @@ class OuterStrategy(Strategy):
         if not (finite(theta) and finite(state)):  # finite updates can be large enough for that: 1e30 squared
             self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
             return None, self._metrics(checked, float(norm(aggregate)))
+        if self.aggregator.remembers:
+            state = state | {LAST + name: p for name, p in aggregate.items()}
         self.state = state
         return encode(theta), self._metrics(checked, float(norm(aggregate)))
 
     def _aggregate(self, stack: Stack | Total) -> Params:
-        """The mean update, weighted as the settings say."""
+        """One update of many: the mean, weighted as the settings say, or what the aggregator makes of them."""
         if isinstance(stack, Total):
             return stack.mean(self._theta)
-        weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
-        return mean(stack.update, weight)
+        if self.linear:
+            weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
+            return mean(stack.update, weight)
+        kept = [self.state[LAST + name].reshape(-1) for name in self._theta if LAST + name in self.state]
+        last = torch.cat(kept) if kept else None
+        return tree(self.aggregator.aggregate(matrix(stack.update), last), self._theta)
 
     def _metrics(self, checked: Checked, update_norm: float) -> MetricRecord:
         stack = checked.stack

@@ -18,6 +18,8 @@ STRATEGIES = Registry(
         "fedavg": "strategies.fedavg:FedAvg",
         "fedreptile": "strategies.fedreptile:FedReptile",
         "fedmaml": "strategies.fedmaml:FedMAML",
+        "median": "strategies.median:MedianOfUpdates",
+        "krum": "strategies.krum:KrumOfUpdates",
         "stock": "strategies.stock:Stock",
     },
 )

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import overload
 
 import torch
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from client.errors import ReplyError
 from client.trees import Params, Stacked
-from client.wire import ARRAYS, EXAMPLES, METRICS, decode_like
+from client.wire import ARRAYS, EXAMPLES, METRICS, array_record, decode_like, metric_record
 
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
@@ -53,6 +53,19 @@ class Stack:
     update: Stacked
     weight: Float[Tensor, " clients"]
     metrics: Mapping[str, Float[Tensor, " clients"]]
+
+
+def contents(stack: Stack) -> Callable[[int], RecordDict]:
+    """What the message of one position of a stack carries, made of views when it is asked for."""
+    arrays = {name: u.detach().cpu().numpy() for name, u in stack.update.items()}
+    weight, metrics = stack.weight.tolist(), {name: m.tolist() for name, m in stack.metrics.items()}
+
+    def content(index: int) -> RecordDict:
+        numbers = metric_record(weight[index], {name: values[index] for name, values in metrics.items()})
+        row = {name: u[index, ...] for name, u in arrays.items()}  # the dots keep a scalar an array
+        return RecordDict({ARRAYS: array_record(row), METRICS: numbers})
+
+    return content
 
 
 @dataclass(frozen=True)
@@ -139,13 +152,15 @@ def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    accepted, dropped = sift(replies, theta, asked)
+    accepted, dropped = _sift(replies, theta, asked)
     if not accepted:
         return Checked(None, dropped)
-    parts = [reply for _, reply in accepted.values()]
+    parts = list(accepted.values())
     update = {name: torch.stack([p.update[name] for p in parts]) for name in theta}
     names = sorted({name for p in parts for name in p.metrics})
-    metrics = {name: torch.tensor([p.metrics.get(name, math.nan) for p in parts]) for name in names}
+    metrics = {
+        name: torch.tensor([p.metrics.get(name, math.nan) for p in parts], dtype=torch.float64) for name in names
+    }
     weight = torch.tensor([p.weight for p in parts], dtype=torch.float64)
     return Checked(Stack(list(accepted), update, weight, metrics), dropped)
 
@@ -165,17 +180,17 @@ class Reply:
     metrics: dict[str, float]
 
 
-def sift(
+def _sift(
     replies: Iterable[Message], theta: Params, asked: Mapping[int, int]
-) -> tuple[dict[int, tuple[Message, Reply]], list[Dropped]]:
-    """The messages that may count, by partition id in ascending order, and who was dropped and why.
+) -> tuple[dict[int, Reply], list[Dropped]]:
+    """The replies that may count, by partition id in ascending order, and who was dropped and why.
 
     Args:
         replies: in any order; the outcome depends on it only where one client replies more than once.
         theta: θ.
         asked: node id → partition id of those who were asked.
     """
-    accepted: dict[int, tuple[Message, Reply]] = {}
+    accepted: dict[int, Reply] = {}
     dropped: list[Dropped] = []
     heard: set[int] = set()
     for message in replies:
@@ -187,7 +202,7 @@ def sift(
             if client in heard:
                 raise ReplyError("a second reply; the first one counts")
             heard.add(client)
-            accepted[client] = message, read_reply(message, theta)
+            accepted[client] = read_reply(message, theta)
         except ReplyError as error:
             dropped.append(Dropped(client, str(error)))
     dropped += [Dropped(client, "no reply") for client in asked.values() if client not in heard]

@@ -7,14 +7,15 @@ by us before the strategy sees it: one wrong-shaped reply would kill most of the
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
 from flwr.serverapp.strategy import Strategy
@@ -24,8 +25,8 @@ from client.learners.base import Paper
 from client.registry import resolve
 from client.settings import setting
 from client.trees import Params
-from client.wire import ARRAYS, METRICS, REPLY, decode, encode, metric_record
-from strategies.replies import Dropped, Reply, sift
+from client.wire import REPLY, decode
+from strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class StockStrategy(Strategy):
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._arrays = ArrayRecord()
+        self._sent: dict[int, Message] = {}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -80,22 +82,24 @@ class StockStrategy(Strategy):
             messages = list(self.inner.configure_train(server_round, arrays, config, grid))
         nodes = [message.metadata.dst_node_id for message in messages]
         self._asked = {node: client_of(node) for node in nodes}
-        return sorted(messages, key=lambda m: self._asked[m.metadata.dst_node_id])
+        self._sent = {self._asked[message.metadata.dst_node_id]: message for message in messages}
+        return [self._sent[client] for client in sorted(self._sent)]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The inner strategy's aggregate over the replies that pass, in order of partition id."""
         theta = decode(self._arrays)
-        accepted, dropped = sift(replies, theta, self._asked)
-        if dropped:
-            self._on_drop(server_round, dropped)
-        if not accepted:
-            return None, MetricRecord({"clients": 0, "dropped": len(dropped)})
+        checked = check(replies, theta, self._asked)
+        if checked.dropped:
+            self._on_drop(server_round, checked.dropped)
+        if not isinstance(checked.stack, Stack):
+            return None, MetricRecord({"clients": 0, "dropped": len(checked.dropped)})
         kept = copy.deepcopy(vars(self.inner))
         try:
-            with _hushed(), np.errstate(over="ignore", invalid="ignore"):  # looked for in what comes out
-                arrays, metrics = self.inner.aggregate_train(server_round, _alike(accepted))
+            # overflow is looked for in what comes out
+            with _hushed(), _no_collector(), np.errstate(over="ignore", invalid="ignore"):
+                arrays, metrics = self.inner.aggregate_train(server_round, self._alike(checked.stack))
             moved = None if arrays is None else _like(arrays, theta)
             if not all(np.isfinite(value).all() for value in self.state().values()):
                 raise ArithmeticError("its state leaves the range of numbers")
@@ -104,8 +108,17 @@ class StockStrategy(Strategy):
             vars(self.inner).update(kept)
             self._on_drop(server_round, [Dropped(-1, f"round given up by the strategy: {error}")])
             moved, metrics = None, None
-        numbers = {"clients": len(accepted), "dropped": len(dropped)}
+        numbers = {"clients": len(checked.stack.clients), "dropped": len(checked.dropped)}
         return moved, MetricRecord({**dict(metrics or {}), **numbers})
+
+    def _alike(self, stack: Stack) -> list[Message]:
+        """The accepted replies made anew of what passed, with the metrics they share.
+
+        One that differs in anything (names of metrics, order or kind of arrays) would make Flower give up the round.
+        """
+        shared = {name: m for name, m in sorted(stack.metrics.items()) if bool((m.abs() < MAX_METRIC).all())}
+        content = contents(replace(stack, metrics=shared))
+        return [Message(content(i), reply_to=self._sent[client]) for i, client in enumerate(stack.clients)]
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -135,26 +148,6 @@ class StockStrategy(Strategy):
             setattr(self.inner, name, KINDS[kind](parts))
 
 
-def _alike(accepted: Mapping[int, tuple[Message, Reply]]) -> list[Message]:
-    """The accepted messages made anew of what passed, with the metrics they share.
-
-    One that differs in anything (names of metrics, order or kind of arrays) would make Flower give up the round.
-    """
-    shared = set.intersection(*(set(reply.metrics) for _, reply in accepted.values()))
-    alike = []
-    for message, reply in accepted.values():
-        numbers: dict[str, float | list[float]] = {name: reply.metrics[name] for name in sorted(shared)}
-        content = RecordDict({ARRAYS: encode(reply.update), METRICS: metric_record(reply.weight, numbers)})
-        alike.append(_with_content(message, content))
-    return alike
-
-
-def _with_content(message: Message, content: RecordDict) -> Message:
-    changed = copy.copy(message)
-    changed.content = content
-    return changed
-
-
 def _like(arrays: ArrayRecord, theta: Params) -> ArrayRecord:
     """The aggregate with θ's names and dtypes: Flower's adaptive strategies return float64.
 
@@ -174,6 +167,18 @@ def _like(arrays: ArrayRecord, theta: Params) -> ArrayRecord:
 
 
 @contextmanager
+def _no_collector() -> Iterator[None]:
+    """Thousands of messages that live for one round wake the collector of reference cycles, which finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
 def _hushed() -> Iterator[None]:
     """Flower's strategies log every step; what is worth knowing stands in the run folder."""
     logger = logging.getLogger("flwr")
@@ -185,19 +190,22 @@ def _hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
+ARRAY = (np.ndarray, np.generic)  # arithmetic turns an array without axes into a scalar
+
+
 def _walk(attributes: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """State by path: attribute/kind/position/key; a checkpoint does not keep the order, and some strategies need it."""
     for name, value in attributes.items():
-        if isinstance(value, np.ndarray):
-            yield f"{name}/array/", value
-        elif isinstance(value, (bool, int, float)):
+        if isinstance(value, (bool, int, float)):
             yield f"{name}/number/", np.asarray(value)
+        elif isinstance(value, ARRAY):
+            yield f"{name}/array/", np.asarray(value)
         elif isinstance(value, ArrayRecord):
             yield from ((f"{name}/record/{i:06d}/{k}", a.numpy()) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, dict) and all(isinstance(v, np.ndarray) for v in value.values()):
-            yield from ((f"{name}/dict/{i:06d}/{k}", a) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, list) and all(isinstance(v, np.ndarray) for v in value):
-            yield from ((f"{name}/list/{i:06d}", array) for i, array in enumerate(value))
+        elif isinstance(value, dict) and all(isinstance(v, ARRAY) for v in value.values()):
+            yield from ((f"{name}/dict/{i:06d}/{k}", np.asarray(a)) for i, (k, a) in enumerate(value.items()))
+        elif isinstance(value, list) and all(isinstance(v, ARRAY) for v in value):
+            yield from ((f"{name}/list/{i:06d}", np.asarray(array)) for i, array in enumerate(value))
 
 
 def _in_order(parts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:

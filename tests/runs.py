@@ -31,6 +31,22 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "stock-adam": {"name": "stock", "reference": "flwr.serverapp.strategy:FedAdam", "options": {"eta": 0.01}},
 }
 
+#: Those that look at every update; three replies are enough for each.
+ROBUST: dict[str, dict[str, Any]] = {
+    "median": {"name": "median"},
+    "krum": {"name": "krum"},
+} | {
+    f"fedavg-{aggregator['name']}": {"name": "fedavg", "aggregator": aggregator}
+    for aggregator in (
+        {"name": "trimmed_mean"},
+        {"name": "multi_krum", "attackers": 0},
+        {"name": "bulyan", "attackers": 0},
+        {"name": "centred_clipping", "radius": 0.5},
+        {"name": "norm_filter"},
+        {"name": "nnm", "then": {"name": "geometric_median"}},
+    )
+}
+
 #: One of each kind of update: local training, a query gradient, one with more in θ, none, and one through a memory.
 KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
 #: Learners of curves alone.
@@ -68,7 +84,7 @@ def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sec
         "run": {"rounds": rounds, "seed": 5},
         "split": {"test": 0.34, "validation": 0.0},
         "learner": {"name": learner, **settings},
-        "strategy": {**STRATEGIES[strategy], "cohort": 3},
+        "strategy": {**(STRATEGIES | ROBUST)[strategy], "cohort": 3},
         "evaluation": {
             "episodes": 2,
             "shots": [2],

@@ -6,6 +6,7 @@ Options: settings of a variant, ``section.key=value``.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class First:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """The first round is over."""
         self._meter.first()
 
@@ -45,7 +46,7 @@ class Watch:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
-    def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
+    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """A round is over."""
         if round == 1:
             self._meter.start()

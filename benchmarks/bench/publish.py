@@ -25,7 +25,7 @@ HEAD = (
 def save(work: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
     """Write what has been measured so far to results.json."""
     result = {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
         "settings": dict(settings),
         "summary": summarise(rows),
         "ratios": ratios(rows),
@@ -130,7 +130,8 @@ def _entry(name: str) -> Entry:
     return next(entry for entry in SYSTEMS if entry.name == name)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine calls its processor."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

@@ -59,7 +59,7 @@ def config() -> None:
 
 
 def methods() -> None:
-    """List what is registered: learners, strategies, models, data sources, transforms."""
+    """List what is registered: learners, strategies, aggregators, models, data sources, transforms."""
     console = Console() if sys.stdout.isatty() else Console(width=140)
     table = Table(title="What a configuration can name", title_justify="left")
     for column in ("section", "name", "what it is", "paper", "arXiv"):
@@ -77,11 +77,13 @@ def methods() -> None:
 def entries() -> Iterator[tuple[str, str, type]]:
     """Everything registered, as (section of the configuration, name, class)."""
     from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from strategies.aggregators.registry import AGGREGATORS
     from strategies.registry import STRATEGIES
 
     sections = {
         "learner": LEARNERS,
         "strategy": STRATEGIES,
+        AGGREGATORS.kind: AGGREGATORS,
         "model": MODELS,
         "source": SOURCES,
         "transform": TRANSFORMS,
@@ -108,6 +110,7 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
     """(key, BibTeX) of a run's learner, strategy, model, data, and the software that carries it."""
     from client.learners.base import Paper
     from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from strategies.aggregators.registry import AGGREGATORS, named
     from strategies.registry import STRATEGIES
 
     chosen: Mapping[str, tuple[Mapping[str, Any], Any]] = {
@@ -117,8 +120,9 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
         "transform": (config.transform, TRANSFORMS),
         "source": (config.source, SOURCES),
     }
-    for section, registry in chosen.values():
-        paper = paper_of(registry[str(section["name"])])
+    entries = [registry[str(section["name"])] for section, registry in chosen.values()]
+    aggregator = getattr(STRATEGIES.make(config.strategy), "aggregator", {})
+    for paper in map(paper_of, entries + [AGGREGATORS[name] for name in named(aggregator)]):
         if paper and paper.year:
             yield paper.key, replace(paper, authors=bibtex_authors(paper.authors)).bibtex
     yield from _data(str(config.source["name"]))

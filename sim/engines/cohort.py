@@ -6,8 +6,7 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,16 +30,16 @@ from client.wire import (
     TRIAL,
     WORK,
     decode,
-    encode,
     metric_record,
     read_text,
 )
 from client.work import Outcome, Scores, trial_from_json, work_from_json
+from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import join
 from strategies.instructions import Instructions
-from strategies.replies import Dropped, Replies, Stack
+from strategies.replies import Dropped, Replies, Stack, contents
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 CLIENT_FAILED = 0  # flwr's code for an unknown error
@@ -97,11 +96,15 @@ class CohortGrid(Grid):
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
         self._states: dict[int, Params] = {}
-        self.spent: dict[str, float] = {}  # seconds of the last round by stage, over all workers
+        self.spent: Mapping[str, float] = {}  # seconds of the last round by stage, of the busiest worker
 
     def get_node_ids(self) -> Iterable[int]:
         """Every client's node; a range, so that a million cost nothing."""
         return range(FIRST_NODE, FIRST_NODE + self._size)
+
+    def client_of(self, node: int) -> int:
+        """Partition id of a node."""
+        return node - FIRST_NODE
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Sequence[Message]:
         """Replies to all messages, in order of partition id; instructions with the same content run as one stack.
@@ -109,6 +112,7 @@ class CohortGrid(Grid):
         Raises:
             EngineError: a message is neither for training nor for evaluation, or goes to nobody.
         """
+        self.spent = {}
         if isinstance(messages, Instructions):
             nodes = sorted(messages.nodes)
             for node in (nodes[0], nodes[-1]) if nodes else ():
@@ -151,7 +155,7 @@ class CohortGrid(Grid):
         states = {c: self._states[c] for c in clients if c in self._states}
         weighting = str(config.get(SUM, ""))
         outcomes = self._pool.train(work, meta, round, chunks, states, weighting)
-        self.spent = dict(sum((Counter(outcome.seconds) for outcome in outcomes), Counter()))
+        self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
             self._keep(outcome)
         if weighting:
@@ -221,23 +225,19 @@ def _failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
 
 
 def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | None) -> Replies:
-    """The stack, and how any one of its messages is made; with ``meta``, messages carry weights θ − update."""
+    """The stack, and how any one of its messages is made; with ``meta``, they carry weights θ − update."""
     failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
     report = outcome.report
-    stack = Stack(outcome.clients, report.update, report.weight, report.metrics) if report is not None else None
+    if report is None:
+        return Replies(None, failures, lambda i: _failure(asked, failures[i]))
+    sent = report.update if meta is None else sub(meta, report.update)
+    stack = Stack(outcome.clients, sent, report.weight, report.metrics)
+    content = contents(stack)
 
     def message(index: int) -> Message:
-        if stack is None or index >= len(stack.clients):
-            return _failure(asked, failures[index - (len(stack.clients) if stack else 0)])
-        update = pick(stack.update, index)
-        numbers: dict[str, float | list[float]] = {name: float(m[index]) for name, m in stack.metrics.items()}
-        content = RecordDict(
-            {
-                ARRAYS: encode(update if meta is None else sub(meta, update)),
-                METRICS: metric_record(float(stack.weight[index]), numbers),
-            }
-        )
-        return Message(content, reply_to=asked(stack.clients[index]))
+        if index >= len(stack.clients):
+            return _failure(asked, failures[index - len(stack.clients)])
+        return Message(content(index), reply_to=asked(stack.clients[index]))
 
     return Replies(stack, failures, message)
 

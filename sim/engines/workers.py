@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -11,7 +13,9 @@ import torch
 from client.errors import EngineError
 from client.trees import Params
 from client.work import Outcome, Scores, Trial, work_from_json
+from server.stages import add_up
 from sim.engines.cluster import start_ray
+from sim.engines.parcels import pack, unpack
 from strategies.aggregate import condense
 
 T = TypeVar("T")
@@ -23,6 +27,10 @@ Chunks = Sequence[Sequence[int]]
 @runtime_checkable
 class Pool(Protocol):
     """Runs chunks of clients; results come in the order of the chunks."""
+
+    @property
+    def spent(self) -> Mapping[str, float]:
+        """Seconds of the last ``train`` by stage, of the worker that was busy longest."""
 
     def train(
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
@@ -39,14 +47,19 @@ class Pool(Protocol):
 class Local:
     """Chunks one after another, in this process, on one core."""
 
+    def __init__(self) -> None:
+        self.spent: Mapping[str, float] = {}
+
     def train(
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
     ) -> list[Outcome]:
         """One round of every chunk."""
         torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
         job = work_from_json(work)
-        outcomes = (job.train(meta, round, chunk, states) for chunk in chunks)
-        return [condense(outcome, weighting) if weighting else outcome for outcome in outcomes]
+        done = (job.train(meta, round, chunk, states) for chunk in chunks)
+        outcomes = [_condensed(outcome, weighting) if weighting else outcome for outcome in done]
+        self.spent = _busy(outcomes)
+        return outcomes
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
@@ -55,6 +68,18 @@ class Local:
 
     def close(self) -> None:
         """Nothing was started."""
+
+
+def _condensed(outcome: Outcome, weighting: str) -> Outcome:
+    """``condense``, with its seconds."""
+    began = time.perf_counter()
+    short = condense(outcome, weighting)
+    return replace(short, seconds=outcome.seconds | {"aggregate": time.perf_counter() - began})
+
+
+def _busy(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """Seconds by stage of one worker's chunks."""
+    return add_up(outcome.seconds for outcome in outcomes)
 
 
 class Worker:
@@ -67,15 +92,14 @@ class Worker:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
-    def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str
-    ) -> list[Outcome]:
-        """Some chunks' round."""
-        return self._local.train(work, meta, round, chunks, states, weighting)
+    def train(self, work: str, meta: Any, round: int, chunks: Chunks, states: Any, weighting: str) -> list[Any]:
+        """Some chunks' round; θ, states and outcomes are packed."""
+        outcomes = self._local.train(work, unpack(meta), round, chunks, unpack(states), weighting)
+        return [pack(outcome) for outcome in outcomes]
 
-    def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
-        """Some chunks' trial."""
-        return self._local.evaluate(work, meta, round, chunks, trial)
+    def evaluate(self, work: str, meta: Any, round: int, chunks: Chunks, trial: Trial) -> list[Any]:
+        """Some chunks' trial; θ and scores are packed."""
+        return [pack(scores) for scores in self._local.evaluate(work, unpack(meta), round, chunks, trial)]
 
 
 class RayPool:
@@ -97,23 +121,27 @@ class RayPool:
         self._mine = start_ray(workers, address)
         self._remote = ray.remote(Worker)
         self._actors = [self._hire() for _ in range(workers)]
+        self.spent: Mapping[str, float] = {}
 
     def train(
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
     ) -> list[Outcome]:
         """One round of every chunk."""
-        theta = self._ray.put(dict(meta))
+        theta = self._ray.put(pack(meta))
 
         def send(actor: Any, run: Chunks) -> Any:
-            kept = {c: states[c] for chunk in run for c in chunk if c in states}
+            kept = {c: pack(states[c]) for chunk in run for c in chunk if c in states}
             return actor.train.remote(work, theta, round, run, kept, weighting)
 
-        return self._all(send, chunks)
+        runs = self._all(send, chunks)
+        self.spent = max(map(_busy, runs), key=lambda spent: sum(spent.values()))
+        return [outcome for run in runs for outcome in run]
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
-        theta = self._ray.put(dict(meta))
-        return self._all(lambda actor, run: actor.evaluate.remote(work, theta, round, run, trial), chunks)
+        theta = self._ray.put(pack(meta))
+        runs = self._all(lambda actor, run: actor.evaluate.remote(work, theta, round, run, trial), chunks)
+        return [scores for run in runs for scores in run]
 
     def pids(self) -> list[int]:
         """Process ids of the actors, dead ones replaced."""
@@ -130,8 +158,8 @@ class RayPool:
     def _hire(self) -> Any:
         return self._remote.options(num_cpus=1).remote()
 
-    def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[Any]:
-        """Send every actor its run of chunks, wait for all, and send again what a dead actor took with it."""
+    def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[list[Any]]:
+        """Every actor's results of its run of chunks; what a dead actor took with it is sent again."""
         runs = [[] for _ in self._actors]  # type: list[list[list[int]]]
         for i, chunk in enumerate(chunks):  # contiguous runs, as equal as can be
             runs[i * len(self._actors) // len(chunks)].append(list(chunk))
@@ -143,14 +171,14 @@ class RayPool:
             sent = {i: send(self._actors[i], runs[i]) for i in pending}
             for i, reference in sent.items():
                 try:
-                    results[i] = self._ray.get(reference)
+                    results[i] = [unpack(result) for result in self._ray.get(reference)]
                 except self._ray.exceptions.RayActorError:
                     self._awake(i)
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
         if len(results) < len(runs):
             raise EngineError(f"workers died {LIVES} times over the same clients; is there enough memory?")
-        return [result for i in range(len(runs)) for result in results[i]]
+        return [results[i] for i in range(len(runs))]
 
     def _awake(self, slot: int) -> int:
         """The process id of one actor, replaced if it is dead."""

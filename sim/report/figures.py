@@ -9,6 +9,7 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+from server.stages import STAGES
 from server.statistics import HIGHER_IS_BETTER
 from sim.report.paired import Difference, difference, leader
 from sim.report.runs import Line, Panel, RunData, worst_decile
@@ -236,6 +237,40 @@ def training_loss(runs: Sequence[RunData]) -> Figure | None:
 def round_time(runs: Sequence[RunData]) -> Figure | None:
     """Seconds of the rounds, smoothed."""
     return _by_round(runs, "seconds", "time of a round (s)", "%{y:.3f} s", rangemode="tozero")
+
+
+def stages(runs: Sequence[RunData]) -> Figure | None:
+    """Milliseconds a round by stage, one bar per run; None if nobody logged them."""
+    told = [run for run in reversed(runs) if run.stages and run.rounds]  # the first on top
+    if not told:
+        return None
+    data = [_stage(told, stage, place) for place, stage in enumerate(STAGES) if any(stage in r.stages for r in told)]
+    made = layout(
+        "time of a round (ms)",
+        "",
+        height=130 + 36 * len(told),
+        yaxis=name_axis([run.label for run in told]),
+        barmode="stack",
+        showlegend=True,
+        legend={"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0},
+    )
+    return {"data": data, "layout": made}
+
+
+def _stage(runs: Sequence[RunData], stage: str, place: int) -> Figure:
+    seconds = [run.stages.get(stage, 0.0) for run in runs]
+    shares = [s / max(sum(run.stages.values()), 1e-9) for s, run in zip(seconds, runs, strict=True)]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": STAGES[stage],
+        "x": [1000 * s / len(run.rounds) for s, run in zip(seconds, runs, strict=True)],
+        "y": list(range(len(runs))),
+        "width": 0.6,
+        "customdata": shares,
+        "marker": {"color": colour(place), "line": {"width": 0}},
+        "hovertemplate": "%{x:.3~g} ms, %{customdata:.1%}<extra>" + STAGES[stage] + "</extra>",
+    }
 
 
 def _by_round(runs: Sequence[RunData], key: str, title: str, hover: str, **axis: Any) -> Figure | None:

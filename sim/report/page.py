@@ -116,6 +116,14 @@ def _course(page: Page, runs: Sequence[RunData]) -> None:
         page.figure(figures.round_time(runs)),
         tables.times(runs),
     )
+    page.add(
+        "Where the time went",
+        "Mean over rounds. Data and inner loop are those of the busiest worker; what it does not account for is"
+        " transfer: instructions and replies on their way, and waiting. Meta-tests and checkpoints are spread over all"
+        " rounds.",
+        page.figure(figures.stages(runs)),
+        tables.stages(runs),
+    )
 
 
 def _document(page: Page, runs: Sequence[RunData], shown: Sequence[Panel]) -> str:

@@ -15,6 +15,7 @@ from server.files import read_json
 from server.folder import RunFolder
 from server.metatest import Row, summarise
 from server.run import last_scores
+from server.stages import STAGES, add_up
 from sim.scores import Score, find, headline_metric, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
@@ -56,6 +57,15 @@ class RunData:
     def rounds(self) -> list[dict[str, Any]]:
         """The log's entries of finished rounds."""
         return [event for event in self.events if event.get("kind") == "round"]
+
+    @cached_property
+    def stages(self) -> dict[str, float]:
+        """Seconds of the whole run by stage, in the order of ``STAGES``; {} where the log does not say."""
+        beside = {"meta-test": "evaluation", "checkpoint": "checkpoint"}
+        parts = [event.get("spent") or {} for event in self.rounds]
+        parts += [{beside[e["kind"]]: e.get("seconds")} for e in self.events if e.get("kind") in beside]
+        total = add_up({k: float(v) for k, v in part.items() if isinstance(v, (int, float))} for part in parts)
+        return {stage: total[stage] for stage in STAGES if stage in total}
 
     @property
     def dropped(self) -> list[dict[str, Any]]:

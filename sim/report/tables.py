@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from server.stages import STAGES
 from sim.report.figures import colour
 from sim.report.paired import Difference, difference
 from sim.report.runs import Panel, RunData
@@ -158,6 +159,24 @@ def times(runs: Sequence[RunData]) -> str:
         rows.append([swatch(place) + escape(run.label), *(f'<td class="number">{n}</td>' for n in numbers)])
     head = ["run", ">rounds", ">client updates", ">training time", ">median round", ">95th percentile", ">clients/s"]
     return table(head, rows)
+
+
+def stages(runs: Sequence[RunData]) -> str:
+    """Milliseconds a round and shares by stage; "" where no log says."""
+    shown = [stage for stage in STAGES if any(stage in run.stages for run in runs)]
+    rows = []
+    for place, run in enumerate(runs):
+        if run.stages and run.rounds:
+            whole = max(sum(run.stages.values()), 1e-9)
+            cells = [_milliseconds(run.stages.get(stage), whole, len(run.rounds)) for stage in shown]
+            rows.append([swatch(place) + escape(run.label), *cells])
+    return table(["run", *(f">{STAGES[stage]}" for stage in shown)], rows) if rows else ""
+
+
+def _milliseconds(seconds: float | None, whole: float, rounds: int) -> str:
+    if seconds is None:
+        return '<td class="number">–</td>'
+    return f'<td class="number">{1000 * seconds / rounds:.3g} ms<small>{seconds / whole:.1%}</small></td>'
 
 
 def provenance(runs: Sequence[RunData]) -> str:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from client import rng
 from client.rng import generator, uniforms
 
 
-@settings(max_examples=40)
+@pytest.fixture(autouse=True, params=["compiled", "numpy"])
+def how(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of drawing them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(rng, "library", lambda source: None)
+        elif rng.library(rng.SOURCE) is None:
+            pytest.skip("no C compiler on this machine")
+        yield
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**64),
     round=st.integers(0, 2**40),

@@ -23,7 +23,7 @@ from strategies.base import OuterStrategy
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped
 from strategies.stock import StockStrategy
-from tests.runs import CLIENTS, make
+from tests.runs import CLIENTS, ROBUST, make
 from tests.runs import STRATEGIES as CASES
 
 STOCK_WITH_STATE = {
@@ -43,7 +43,7 @@ OUTER = {
     f"fedavg-{outer}": {"name": "fedavg", "outer": outer, "lr": 0.1}
     for outer in ("momentum", "adam", "yogi", "adagrad")
 }
-SECTIONS: dict[str, dict[str, Any]] = CASES | STOCK_WITH_STATE | OUTER
+SECTIONS: dict[str, dict[str, Any]] = CASES | STOCK_WITH_STATE | OUTER | ROBUST
 CONFIG = make("fomaml", "fedavg", "sine")
 SPEC = CONFIG.work()
 THETA = Work(SPEC).init()
@@ -197,7 +197,7 @@ def test_a_view_is_the_cohort(name: str) -> None:
     assert [view.client_of(message.metadata.dst_node_id) for message in sent] == [1, 3, 4]
     replies = list(grid.send_and_receive(sent))
     strategy.aggregate_train(1, replies[:2])
-    assert told == [Dropped(4, "no reply")]
+    assert [one for one in told if one.client >= 0] == [Dropped(4, "no reply")]  # two are too few for Krum
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "stock"])

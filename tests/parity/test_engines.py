@@ -25,6 +25,7 @@ from sim.engines.flower import simulate
 from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
+LOOKING = ["median", "krum", "fedavg-centred_clipping", "fedavg-nnm"]
 AGAIN = [("maml", "fedmaml"), ("fedavg", "stock-adam")]
 Key: TypeAlias = tuple[str, str, str]  # world, learner, strategy
 
@@ -32,6 +33,7 @@ Key: TypeAlias = tuple[str, str, str]  # world, learner, strategy
 def cases() -> dict[Key, Config]:
     """One round of every pair on people, and a few on curves."""
     found = {("wearables", *pair): make(*pair) for pair in PAIRS}
+    found |= {("wearables", "fomaml", strategy): make("fomaml", strategy) for strategy in LOOKING}
     return found | {
         ("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml", *CURVES)
     }

@@ -72,7 +72,7 @@ def test_log_and_metrics_are_cut_back_to_the_checkpoint(folder):
     folder.event(2, "round")
     folder.write_metrics([row(1), row(2)])
     assert folder.last().rows == [row(1)]
-    assert [e["round"] for e in folder.events()] == [1]
+    assert [(e["round"], e["kind"]) for e in folder.events()] == [(1, "round"), (1, "checkpoint")]
 
 
 def test_metrics_that_lost_rows_are_not_resumed_from(folder):

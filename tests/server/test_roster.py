@@ -3,10 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from client.data import Client, Task
 from client.errors import ConfigError
+from client.rng import generator
 from server.config import build_config
 from server.roster import LISTED, Roster
 
@@ -47,6 +49,10 @@ def who(made, clients):
     return [made.directory.client(c) for c in clients]
 
 
+def phases(made, clients):
+    return set(made.split.phases(np.array([c.user for c in who(made, clients)])).tolist())
+
+
 def test_cohorts_are_distinct_ascending_training_clients():
     made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["watch"]})
     for round in range(1, 20):
@@ -54,7 +60,7 @@ def test_cohorts_are_distinct_ascending_training_clients():
         assert cohort == sorted(set(cohort))
         assert len(cohort) == 12
         assert {c.device for c in who(made, cohort)} == {"watch"}
-        assert {made.split.phase(c.user) for c in who(made, cohort)} == {"train"}
+        assert phases(made, cohort) == {"train"}
 
 
 def test_a_cohort_depends_on_seed_and_round_alone():
@@ -102,7 +108,7 @@ def test_scenarios_find_their_people(scenario, phase, device):
     made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}, evaluation={"clients": 7})
     targets = made.targets(scenario)
     assert targets == sorted(set(targets))
-    assert {made.split.phase(c.user) for c in who(made, targets)} == {phase}
+    assert phases(made, targets) == {phase}
     assert {c.device for c in who(made, targets)} == {device}
     assert len(targets) == 7
 
@@ -122,7 +128,7 @@ def test_history_asks_the_same_people_as_without():
 
 def test_validation_people_are_asked_where_the_configuration_says_so():
     made = roster(evaluation={"phase": "validation"})
-    assert {made.split.phase(c.user) for c in who(made, made.targets("new_user"))} == {"validation"}
+    assert phases(made, made.targets("new_user")) == {"validation"}
 
 
 @pytest.mark.parametrize(
@@ -161,10 +167,31 @@ def test_a_million_people_are_drawn_from_without_looking_at_them():
     assert len(made.directory) > LISTED
     cohort, targets = made.cohort(1, 100), made.targets("new_user")
     assert len(set(cohort)) == 100
-    assert {made.split.phase(c.user) for c in who(made, cohort)} == {"train"}
-    assert {made.split.phase(c.user) for c in who(made, targets)} == {"test"}
+    assert phases(made, cohort) == {"train"}
+    assert phases(made, targets) == {"test"}
     assert cohort == roster(users=1_000_000).cohort(1, 100)
     assert made.directory.looked["client"] < 2000
+
+
+def test_where_everybody_may_be_drawn_nobody_is_looked_at():
+    made = roster(users=1_000_000, split={"test": 0.0, "validation": 0.0})
+    assert len(set(made.cohort(1, 10_000))) == 10_000
+    assert not made.directory.looked
+    restricted = roster(users=1_000_000, split={"test": 0.0, "validation": 0.0, "train_devices": ["watch"]})
+    assert {c.device for c in who(restricted, restricted.cohort(1, 100))} == {"watch"}
+
+
+@pytest.mark.parametrize("split", [{"test": 0.0, "validation": 0.0}, {"test": 0.2, "train_devices": ["watch"]}])
+def test_a_cohort_is_who_is_drawn_first_and_fits(split):
+    """The same as drawing client after client, until there are enough."""
+    made = roster(users=1_000_000, split=split)
+    rng, expected = generator(0, "cohort", 3), set()
+    while len(expected) < 200:
+        for c in rng.integers(2_000_000, size=400).tolist():
+            fits = phases(made, [c]) == {"train"} and made.directory.client(c).device in made.train_devices
+            if fits and len(expected) < 200:
+                expected.add(c)
+    assert made.cohort(3, 200) == sorted(expected)
 
 
 def test_a_large_population_needs_a_size_and_takes_no_names():

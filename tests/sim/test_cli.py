@@ -8,6 +8,7 @@ from server.config import Config, build_config, resolved
 from server.folder import RunFolder
 from sim.importers.dataset import IMPORTERS
 from sim.sources.catalogue import catalogue
+from strategies.aggregators.registry import AGGREGATORS
 from strategies.registry import STRATEGIES
 from tests.commands import PAIR, TINY
 
@@ -100,6 +101,7 @@ def test_methods_lists_everything_with_its_paper(call):
     sections = {
         "learner": LEARNERS,
         "strategy": STRATEGIES,
+        "strategy.aggregator": AGGREGATORS,
         "model": MODELS,
         "source": SOURCES,
         "transform": TRANSFORMS,
@@ -123,6 +125,10 @@ def test_cite_names_exactly_what_is_used(call, here):
     keys = re.findall(r"^@misc\{(.+),$", call("cite", "two.toml")[1], re.MULTILINE)
     assert len(keys) == len(set(keys))
     assert {"nichol2018reptile", "finn2017maml", "moritz2018ray"} <= set(keys)
+    robust = "strategy.aggregator = { name = 'nnm', then = { name = 'geometric_median' } }\n"
+    (here / "robust.toml").write_text(TINY + "[methods.a]\n" + robust)
+    keys = re.findall(r"^@misc\{(.+),$", call("cite", "robust.toml")[1], re.MULTILINE)
+    assert keys[:4] == ["nichol2018reptile", "allouah2023fixing", "pillutla2022rfa", "data-sine"]
 
 
 def test_data_list_says_licence_citation_and_where(call):

@@ -8,11 +8,15 @@ from rich.console import Console
 from sim.progress import Bar, Lines, Quiet, Speed, watch
 
 
+def spent(seconds):
+    return {"sampling": 0.05 * seconds, "inner": 0.6 * seconds, "transfer": 0.25 * seconds, "aggregate": 0.1 * seconds}
+
+
 def lines(rounds, score=None, clients=5, seconds=0.01):
     stream = io.StringIO()
     shown = Lines("fedavg", stream)
     for round in range(1, rounds + 1):
-        shown.round(round, rounds, clients, seconds)
+        shown.round(round, rounds, clients, spent(seconds))
         if score is not None:
             shown.score(round, score)
     shown.close()
@@ -27,17 +31,21 @@ def test_lines_come_at_most_every_tenth_and_the_last_always(rounds):
     assert shown == sorted(set(shown))
 
 
-def test_a_line_says_speed_and_the_last_score():
-    assert lines(1)[0] == "fedavg: round 1/1, 100.0 rounds/s, 500 clients/s"
-    assert lines(20, score=0.81234)[-1] == "fedavg: round 20/20, 100.0 rounds/s, 500 clients/s, meta-test 0.8123"
+def test_a_line_says_speed_where_the_time_goes_and_the_last_score():
+    where = "inner loop 60%, transfer 25%"
+    assert lines(1)[0] == f"fedavg: round 1/1, 100.0 rounds/s, 500 clients/s, {where}"
+    assert lines(20, score=0.81234)[-1] == (
+        f"fedavg: round 20/20, 100.0 rounds/s, 500 clients/s, {where}, meta-test 0.8123"
+    )
 
 
 def test_speed_is_that_of_the_last_rounds():
     speed = Speed()
     assert str(speed) == ""
     for seconds in [10.0] * 50 + [0.5] * 20:
-        speed.add(4, seconds)
+        speed.add(4, {"sampling": seconds} if seconds > 1 else spent(seconds))
     assert str(speed) == "2.0 rounds/s, 8 clients/s"
+    assert speed.largest() == "inner loop 60%, transfer 25%"
 
 
 def test_no_time_at_all_is_no_speed():
@@ -53,9 +61,9 @@ def terminal(width=80):
 def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
     stream, console = terminal(width)
     shown = Bar("fedavg", console)
-    shown.round(7, 40, 10, 0.1)  # resumed: the first six were done before
+    shown.round(7, 40, 10, spent(0.1))  # resumed: the first six were done before
     shown.score(7, 0.75)
-    shown.round(8, 40, 10, 0.1)
+    shown.round(8, 40, 10, spent(0.1))
     shown.close()
     last = stream.getvalue().replace("\r", "\n").split("\n")
     text = next(line for line in reversed(last) if "fedavg" in line)
@@ -64,12 +72,13 @@ def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
     if width >= 80:
         assert "8/40" in text
         assert "meta-test 0.75" in text
+    assert ("inner loop 60%" in text) == (width >= 100)
 
 
 def test_a_name_that_looks_like_markup_is_only_a_name():
     stream, console = terminal()
     shown = Bar("[red]a[/]", console)
-    shown.round(1, 1, 1, 0.1)
+    shown.round(1, 1, 1, spent(0.1))
     shown.close()
     assert "[red]a[/]" in stream.getvalue()
 

@@ -15,7 +15,7 @@ from server.folder import RunFolder
 from server.statistics import bootstrap
 from sim.experiment import run
 from sim.report import write_report
-from sim.report.figures import adaptation, behind_the_best, distribution, learning, smooth
+from sim.report.figures import adaptation, behind_the_best, distribution, learning, smooth, stages
 from sim.report.page import render
 from sim.report.paired import difference, leader
 from sim.report.runs import metric_of, panels, read_runs, worst_decile
@@ -117,10 +117,11 @@ def test_every_section_is_there_and_every_place_has_its_figure(page):
         "Training",
         "Who was dropped",
         "Time",
+        "Where the time went",
         "Settings",
     ]
     assert set(re.findall(r'id="(figure-\d+)"', page)) == set(drawn(page))
-    assert len(drawn(page)) == 4 * 4 + 2  # four kinds in every scenario and number of shots; loss, and time
+    assert len(drawn(page)) == 4 * 4 + 3  # four kinds in every scenario and number of shots; loss, time, and stages
 
 
 def test_figures_are_what_plotly_understands(page):
@@ -247,6 +248,40 @@ def test_who_was_dropped_is_counted_by_reason(folders, tmp_path):
     assert "1–2" in rows[0]
     assert "no reply" in page
     assert "every reply of every round passed" not in page
+
+
+def test_stages_add_up_to_the_rounds_and_what_is_beside_them(folders):
+    (run,) = read_runs([folders["reptile"]])
+    rounds = ["sampling", "transfer", "data", "inner", "aggregate"]
+    assert list(run.stages) == [*rounds, "evaluation", "checkpoint"]
+    assert sum(run.stages[s] for s in rounds) == pytest.approx(sum(e["seconds"] for e in run.rounds))
+    for stage, kind, count in (("evaluation", "meta-test", 2), ("checkpoint", "checkpoint", 3)):
+        seconds = [e["seconds"] for e in run.events if e["kind"] == kind]
+        assert len(seconds) == count
+        assert run.stages[stage] == pytest.approx(sum(seconds))
+    assert all(seconds >= 0 for seconds in run.stages.values())
+
+
+def test_the_time_of_a_round_is_drawn_and_written_by_stage(folders, tmp_path):
+    shutil.copytree(folders["reptile"], tmp_path / "timed")
+    (tmp_path / "timed" / "events.jsonl").write_text("")
+    folder = RunFolder(tmp_path / "timed")
+    for round in (1, 2):
+        folder.event(round, "round", seconds=0.4, spent={"sampling": 0.1, "clients": 0.3, "of-tomorrow": 1}, asked=2)
+    folder.event(2, "meta-test", seconds=0.2)
+    runs = read_runs([folder.path])
+    assert runs[0].stages == {"sampling": 0.2, "clients": 0.6, "evaluation": 0.2}
+    figure = stages(runs)
+    assert {t["name"]: t["x"] for t in figure["data"]} == {"sampling": [100], "clients": [300], "evaluation": [100]}
+    assert [t["customdata"] for t in figure["data"]] == [[pytest.approx(share)] for share in (0.2, 0.6, 0.2)]
+    assert "300 ms<small>60.0%</small>" in render(runs)
+
+
+@pytest.mark.parametrize("log", ["", '{"round": 1, "kind": "round", "seconds": 1.0, "spent": null}\n'])
+def test_a_log_without_stages_has_no_such_section(folders, tmp_path, log):
+    shutil.copytree(folders["reptile"], tmp_path / "old")
+    (tmp_path / "old" / "events.jsonl").write_text(log)
+    assert "Where the time went" not in render(read_runs([tmp_path / "old"]))
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json", "metrics.parquet", "environment.json"])

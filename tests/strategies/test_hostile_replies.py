@@ -24,10 +24,11 @@ from client.wire import ARRAYS, METRICS, decode, decode_like, encode
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from strategies.registry import make_strategy
 from strategies.replies import MAX_WEIGHT, Dropped
-from tests.runs import STRATEGIES
+from tests.runs import ROBUST, STRATEGIES
 
 NODES = [FIRST_NODE + i for i in range(5)]
 BAD = NODES[2]
+OFFENDER = BAD - FIRST_NODE  # its partition id
 THETA = {"w": torch.linspace(-1.0, 1.0, 6).view(2, 3), "b": torch.tensor([0.5, -0.5])}
 
 
@@ -125,7 +126,7 @@ OFFENCES: dict[str, tuple[RecordDict | Error, str]] = {
 }
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    name: {**section, "cohort": 0} for name, section in STRATEGIES.items() if name != "fedreptile"
+    name: {**section, "cohort": 0} for name, section in (STRATEGIES | ROBUST).items() if name != "fedreptile"
 }
 
 
@@ -171,7 +172,7 @@ def test_an_offender_is_dropped_named_and_counted(name: str) -> None:
     """Every offence of the table; θ has the bits that the four honest ones give it."""
     alone = Round(name)
     expected = alone.end(answers(alone.ask(), name, (BAD,)))
-    assert alone.told == [Dropped(BAD, "no reply")]
+    assert alone.told == [Dropped(OFFENDER, "no reply")]
     for offence, (content, words) in OFFENCES.items():
         attacked = Round(name)
         asked = attacked.ask()
@@ -179,7 +180,7 @@ def test_an_offender_is_dropped_named_and_counted(name: str) -> None:
         found = attacked.end([*answers(asked, name, (BAD,)), bad])
         assert found is not None, offence
         assert same(found, expected), offence
-        assert [one.client for one in attacked.told] == [BAD], offence
+        assert [one.client for one in attacked.told] == [OFFENDER], offence
         assert re.search(words, attacked.told[0].reason), f"{offence}: {attacked.told[0].reason}"
         assert "\n" not in attacked.told[0].reason
         assert len(attacked.told[0].reason) < 600
@@ -201,7 +202,7 @@ def test_strangers_and_second_replies(name: str) -> None:
     assert attacked.told == [
         Dropped(-1, "node 1 was not asked: node is gone"),
         Dropped(-1, "node 4711 was not asked"),
-        Dropped(BAD, "a second reply; the first one counts"),
+        Dropped(OFFENDER, "a second reply; the first one counts"),
     ]
 
 
@@ -257,7 +258,7 @@ def test_a_huge_update_counts_and_only_a_robust_strategy_withstands_it() -> None
         attacked, found = huge(name)
         assert attacked.told == []
         assert all(p.isfinite().all() and p.abs().min() > 1e28 for p in found.values())
-    for name in ("stock-median", "stock-trimmed"):
+    for name in ("stock-median", "stock-trimmed", *set(ROBUST) - {"fedavg-multi_krum", "fedavg-bulyan"}):
         attacked, found = huge(name)
         assert attacked.told == []
         assert all(p.abs().max() < 10.0 for p in found.values())

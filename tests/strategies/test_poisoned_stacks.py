@@ -15,10 +15,10 @@ from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local
 from sim.sources.sine import Sine
 from strategies.aggregate import condense
-from tests.runs import STRATEGIES, make, read
+from tests.runs import ROBUST, STRATEGIES, make, read
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    name: {**section, "cohort": 0} for name, section in STRATEGIES.items() if name != "fedreptile"
+    name: {**section, "cohort": 0} for name, section in (STRATEGIES | ROBUST).items() if name != "fedreptile"
 }
 
 

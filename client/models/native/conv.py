@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ctypes import POINTER, Structure, c_int64
 from dataclasses import dataclass
+from pathlib import Path
 
+from client.compiler import library
 from client.models.kernels.base import Chain
 from client.models.kernels.conv import ConvReLU
 from client.models.kernels.dense import Linear
 from client.models.kernels.pooling import Mean
-from client.models.native.compiler import library
 from client.models.native.stacks import Compiled, loss_index
 from client.trees import Stacked
 
@@ -62,6 +63,6 @@ def convolutional(chain: Chain, time: int) -> Convolutional | None:
     loss = loss_index(chain.loss)
     if not isinstance(head, Linear) or not shaped or loss is None or halves != [True] * (len(blocks) - 1) + [False]:
         return None
-    code = library("conv")
+    code = library(Path(__file__).with_name("conv.c"))
     names = (*((kernel.weight, kernel.bias) for kernel in convolutions), (head.weight, head.bias))
     return None if code is None else Convolutional(names, loss, code, time)

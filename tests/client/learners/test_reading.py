@@ -205,8 +205,7 @@ def test_samples_are_written_to_slots_in_turn_until_all_are_used() -> None:
     learner = replace(MEMORISING, decay=1.0)
     theta = meta(learner, CLASSES, dtype=F64) | {"lstm/gate": torch.tensor([-60.0], dtype=F64)}
     part = batch(CLASSES.task, (4,), dtype=F64)
-    firsts = [Batch(part.x[:, :n], part.y[:, :n], part.mask[:, :n]) for n in range(5)]
-    written = [learner.read(CLASSES, stack(theta, 1), first)["slots"][0, 0] for first in firsts]
+    written = [learner.read(CLASSES, stack(theta, 1), part.slice(0, n))["slots"][0, 0] for n in range(5)]
     assert not written[0].any()
     for n in range(3):
         fresh = written[n + 1] - written[n]

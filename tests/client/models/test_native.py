@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client import compiler
 from client.data import Task
 from client.episodes import Batch, Episode
 from client.learners.base import Learner
@@ -23,17 +24,18 @@ from client.models.cnn1d import CNN1d
 from client.models.encoder1d import Encoder1d
 from client.models.gru import GRU
 from client.models.mlp import MLP
-from client.models.native import compiler
+from client.models.native import dense
 from client.rng import generator
 from client.trees import norms, stack
 from tests.cases import batch, keys, padded, personal, same
 
+SOURCE = Path(dense.__file__).with_suffix(".c")
 Kind = Literal["classification", "regression"]
 
 ROUND = 2e-6  # of a float32 gradient, relative to its norm: some tens of roundings of 6e-8
 STEP = 1e-4  # of θ − φ_K, relative to its norm: it is a small difference of rounded numbers
 
-needs_compiler = pytest.mark.skipif(compiler.library("dense") is None, reason="no C compiler on this machine")
+needs_compiler = pytest.mark.skipif(compiler.library(SOURCE) is None, reason="no C compiler on this machine")
 pytestmark = needs_compiler
 
 
@@ -190,10 +192,10 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     load = compiler.library.__wrapped__
-    assert load("dense") is not None
+    assert load(SOURCE) is not None
     (made,) = (tmp_path / "metapulse" / "native").iterdir()
     when = made.stat().st_mtime_ns
-    assert load("dense") is not None
+    assert load(SOURCE) is not None
     assert made.stat().st_mtime_ns == when
 
 
@@ -203,11 +205,11 @@ def test_a_failed_try_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(*environment)
-    assert compiler.library.__wrapped__("dense") is None
+    assert compiler.library.__wrapped__(SOURCE) is None
     assert not [*tmp_path.rglob("*.so")]
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compiler.library.__wrapped__("dense") is None
+    assert compiler.library.__wrapped__(SOURCE) is None

@@ -1,7 +1,7 @@
 """C sources compiled for this very processor on first use, and kept.
 
 A C compiler (``cc``, or what ``CC`` names) is all it takes; where there is none, or ``METAPULSE_NATIVE=0`` says so, the
-kernels in PyTorch do the same work more slowly.
+same is done by PyTorch and NumPy, more slowly.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
 FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
 
 
 @lru_cache
-def library(name: str) -> ctypes.CDLL | None:
+def library(source: Path) -> ctypes.CDLL | None:
     """The library of one source file, compiled unless it has been.
 
     Args:
-        name: of the file, without ``.c``.
+        source: the file; it may include others of its folder.
 
     Returns:
         None where nothing can be compiled.
@@ -34,9 +33,9 @@ def library(name: str) -> ctypes.CDLL | None:
     if compiler is None or os.environ.get("METAPULSE_NATIVE") == "0":
         return None
     try:
-        path = _folder() / f"{name}-{_fingerprint(compiler)}.so"
+        path = _folder() / f"{source.stem}-{_fingerprint(compiler, source)}.so"
         if not path.exists():
-            _compile(compiler, HERE / f"{name}.c", path)
+            _compile(compiler, source, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -49,11 +48,11 @@ def _folder() -> Path:
     return folder
 
 
-def _fingerprint(compiler: str) -> str:
+def _fingerprint(compiler: str, source: Path) -> str:
     """Of everything that the library depends on: sources, flags, compiler and processor."""
     told = hashlib.sha256(" ".join(FLAGS).encode())
-    for source in sorted([*HERE.glob("*.c"), *HERE.glob("*.h")]):
-        told.update(source.read_bytes())
+    for part in [source, *sorted(source.parent.glob("*.h"))]:
+        told.update(part.read_bytes())
     real = Path(compiler).resolve()
     told.update(f"{real} {real.stat().st_size} {platform.machine()}".encode())
     cpu = Path("/proc/cpuinfo")

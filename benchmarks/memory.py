@@ -1,0 +1,72 @@
+"""Does memory grow with the rounds? 500 rounds of 1 000 clients out of a million, memory every 25.
+
+    python benchmarks/memory.py [--rounds 500] [--workers 0 2] [--bound 10]
+
+Measured is what the process and all its descendants hold: proportional set size (a page that k processes share counts
+1/k) of all that is not a file. The slope is that of a straight line through the second half of the run (the first fills
+caches, which have limits). It is called a leak, and ends the program with 1, if it is more than ``--bound`` kB a round
+(5 MB in 500 rounds) by more than two standard errors. Both ways in which updates are combined are run: FedAvg adds them
+up in the workers, Flower's FedMedian looks at each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
+
+from benchmarks.rounds import Measured, measure, save, workload  # noqa: E402
+
+STRATEGIES = {
+    "FedAvg": {"name": "fedavg", "weighting": "uniform"},
+    "FedMedian (Flower's)": {"name": "stock", "reference": "flwr.serverapp.strategy:FedMedian"},
+}
+HEAD = "| Ray workers | strategy | MB, first | half-way | last | kB a round, second half |\n|---|---|---|---|---|---|"
+
+
+def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
+    """(round, MB) as measured; slope of the second half in kB a round, and its standard error."""
+    points = [(r["round"], r["own_mb"]) for r in found["rounds"] if "own_mb" in r]
+    x, y = np.array(points[len(points) // 2 :]).T
+    if len(x) < 4:
+        raise SystemExit("too few rounds for a slope: at least eight measurements are needed")
+    x, y = x - x.mean(), 1024 * (y - y.mean())
+    slope = float(x @ y / (x @ x))
+    spread = float(np.sqrt(np.sum((y - slope * x) ** 2) / (len(x) - 2) / (x @ x)))
+    return points, slope, spread
+
+
+def main() -> int:
+    """Measure every case; 1 if one grows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--cohort", type=int, default=1000)
+    parser.add_argument("--every", type=int, default=25)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--bound", type=float, default=10.0, help="kB a round")
+    parser.add_argument("--out", type=Path, default=Path(".bench/scale"))
+    args = parser.parse_args()
+    rows, result, worst = [], [], 0.0
+    for workers in args.workers:
+        for strategy in STRATEGIES:
+            table = workload(1_000_000, args.cohort, args.rounds, workers=workers)
+            table["strategy"] = {**STRATEGIES[strategy], "cohort": args.cohort}
+            table["checkpoint"] = {"every": args.every}
+            points, slope, spread = line(measure(table, args.every))
+            worst = max(worst, slope - 2 * spread)
+            rows.append(
+                f"| {workers or 'in process'} | {strategy} | {points[0][1]:.0f} | {points[len(points) // 2][1]:.0f} "
+                f"| {points[-1][1]:.0f} | {slope:+.1f} ± {spread:.1f} |"
+            )
+            result.append({"workers": workers, "strategy": strategy, "points": points, "kb_per_round": slope})
+            print(rows[-1], file=sys.stderr, flush=True)
+    save(args.out, "memory", "\n".join([HEAD, *rows]), result)
+    return int(worst > args.bound)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Tensors as they travel to Ray's workers and back: as arrays.
+
+Ray packs a tensor in 50 µs and unpacks it in 70, one after the other, and a round of a thousand clients sends more than
+a hundred of them. An array takes a tenth of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A packed dataclass: its type, and its packed fields by name."""
+
+    kind: type
+    content: dict[str, Any]
+
+
+def pack(value: Any) -> Any:
+    """The same with arrays in place of tensors, in dictionaries and dataclasses at any depth.
+
+    Args:
+        value: holds tensors on the CPU, and no arrays.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().numpy()
+    if isinstance(value, Mapping):
+        return {key: pack(one) for key, one in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return Parcel(type(value), {field.name: pack(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
+def unpack(value: Any) -> Any:
+    """What ``pack`` was given; the tensors are copies, because what Ray hands out cannot be written to."""
+    if isinstance(value, np.ndarray):
+        return torch.tensor(value)
+    if isinstance(value, dict):
+        return {key: unpack(one) for key, one in value.items()}
+    if isinstance(value, Parcel):
+        return value.kind(**{name: unpack(one) for name, one in value.content.items()})
+    return value

@@ -1,0 +1,31 @@
+"""The weighted mean, which one attacker can move anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from client.learners.base import Paper
+from strategies.aggregators.base import Aggregator
+from strategies.aggregators.geometry import average
+
+
+@dataclass(frozen=True)
+class Mean(Aggregator):
+    """Σ w_i u_i / Σ w_i; behind another aggregator, the plain mean."""
+
+    paper: ClassVar[Paper] = Paper("mean", "baseline", 0, "The mean of all updates", "", "no equation")
+
+    @property
+    def linear(self) -> bool:
+        """It is."""
+        return True
+
+    def aggregate(
+        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
+    ) -> Float[Tensor, " parameters"]:
+        """The plain mean."""
+        return average(updates)

@@ -1,0 +1,46 @@
+"""The coordinate-wise median (Yin et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from client.learners.base import Paper
+from strategies.aggregators.base import Aggregator
+from strategies.aggregators.geometry import average, ordered
+
+
+@dataclass(frozen=True)
+class Median(Aggregator):
+    """The median of every coordinate: within the honest values while fewer than half attack."""
+
+    paper: ClassVar[Paper] = Paper(
+        "yin2018byzantine",
+        "Yin, Chen, Ramchandran and Bartlett",
+        2018,
+        "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
+        "1803.01498",
+        "Definition 1",
+    )
+
+    def aggregate(
+        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
+    ) -> Float[Tensor, " parameters"]:
+        """The median of every column."""
+        return median(updates)
+
+
+def median(updates: Float[Tensor, "clients parameters"]) -> Float[Tensor, " parameters"]:
+    """The middle value of every column, or the mean of the two in the middle.
+
+    Args:
+        updates: one client per row.
+
+    Source:
+        Yin, Chen, Ramchandran and Bartlett 2018, arXiv:1803.01498, Definition 1.
+    """
+    clients = len(updates)
+    return average(ordered(updates)[(clients - 1) // 2 : clients // 2 + 1])

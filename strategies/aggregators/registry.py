@@ -1,0 +1,42 @@
+"""Aggregators by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from client.registry import Registry
+from client.settings import plain
+
+AGGREGATORS = Registry(
+    "strategy.aggregator",
+    {
+        "mean": "strategies.aggregators.mean:Mean",
+        "median": "strategies.aggregators.median:Median",
+        "trimmed_mean": "strategies.aggregators.trimmed_mean:TrimmedMean",
+        "krum": "strategies.aggregators.krum:Krum",
+        "multi_krum": "strategies.aggregators.krum:MultiKrum",
+        "bulyan": "strategies.aggregators.bulyan:Bulyan",
+        "geometric_median": "strategies.aggregators.geometric_median:GeometricMedian",
+        "centred_clipping": "strategies.aggregators.centred_clipping:CentredClipping",
+        "norm_filter": "strategies.aggregators.norm_filter:NormFilter",
+        "nnm": "strategies.aggregators.nnm:NearestNeighbourMixing",
+    },
+)
+
+
+def complete(section: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A section that chooses an aggregator, every setting with its value.
+
+    Raises:
+        ConfigError: unknown name or key, wrong type, or out of range.
+    """
+    made = AGGREGATORS.make(section, where)
+    return {"name": section["name"], **plain(made)}
+
+
+def named(section: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the aggregators that a section chooses: its own, and those behind it."""
+    if section:
+        yield section["name"]
+        yield from named(section.get("then", {}))

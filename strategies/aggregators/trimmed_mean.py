@@ -1,0 +1,40 @@
+"""The coordinate-wise trimmed mean (Yin et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from client.learners.base import Paper
+from strategies.aggregators.base import Resilient
+from strategies.aggregators.geometry import average, ordered
+from strategies.aggregators.median import Median
+
+
+@dataclass(frozen=True)
+class TrimmedMean(Resilient):
+    """The mean of every coordinate without its f smallest and its f largest values; n > 2f."""
+
+    paper: ClassVar[Paper] = replace(Median.paper, where="Definition 2")
+
+    def aggregate(
+        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
+    ) -> Float[Tensor, " parameters"]:
+        """The mean of what is left of every column."""
+        return trimmed_mean(updates, self.assumed(len(updates)))
+
+
+def trimmed_mean(updates: Float[Tensor, "clients parameters"], trim: int) -> Float[Tensor, " parameters"]:
+    """Mean over the values of every column but its ``trim`` smallest and largest.
+
+    Args:
+        updates: one client per row.
+        trim: f, 0 ≤ 2f < clients.
+
+    Source:
+        Yin, Chen, Ramchandran and Bartlett 2018, arXiv:1803.01498, Definition 2.
+    """
+    return average(ordered(updates)[trim : len(updates) - trim])

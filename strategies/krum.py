@@ -1,0 +1,23 @@
+"""FedAvg's outer step along the update that Krum chooses (Blanchard et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from client.learners.base import Paper
+from client.settings import setting
+from strategies.aggregators.krum import Krum
+from strategies.base import OuterSettings
+
+
+@dataclass(frozen=True)
+class KrumOfUpdates(OuterSettings):
+    """Krum, outer SGD of rate 1; no attackers are assumed unless ``aggregator.attackers`` says how many."""
+
+    paper: ClassVar[Paper] = Krum.paper
+
+    aggregator: Mapping[str, Any] = setting(
+        {"name": "krum", "attackers": 0.0}, "what makes one update of many: name and settings"
+    )

@@ -1,0 +1,21 @@
+"""FedAvg's outer step along the median of every coordinate instead of the mean (Yin et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from client.learners.base import Paper
+from client.settings import setting
+from strategies.aggregators.median import Median
+from strategies.base import OuterSettings
+
+
+@dataclass(frozen=True)
+class MedianOfUpdates(OuterSettings):
+    """The coordinate-wise median, outer SGD of rate 1."""
+
+    paper: ClassVar[Paper] = Median.paper
+
+    aggregator: Mapping[str, Any] = setting({"name": "median"}, "what makes one update of many: name and settings")
