@@ -42,7 +42,7 @@ class CAVIA(Learner):
         2019,
         "Fast Context Adaptation via Meta-Learning",
         "1810.03642",
-        "equations 4 and 5",
+        "Section 3",
     )
 
     inner_lr: float = setting(0.1, "inner learning rate α of the context", gt=0)

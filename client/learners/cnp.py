@@ -33,7 +33,7 @@ class CNP(Reader):
     """
 
     paper: ClassVar[Paper] = Paper(
-        "garnelo2018cnp", "Garnelo et al.", 2018, "Conditional Neural Processes", "1807.01613", "equations 1 to 4"
+        "garnelo2018cnp", "Garnelo et al.", 2018, "Conditional Neural Processes", "1807.01613", "Section 2.2"
     )
     kinds: ClassVar[tuple[str, ...]] = ("regression",)
 

@@ -34,7 +34,7 @@ class IMAML(Learner):
         2019,
         "Meta-Learning with Implicit Gradients",
         "1909.04630",
-        "Algorithms 1 and 2, equation 6",
+        "Lemma 1, Algorithms 1 and 2",
     )
 
     inner_steps: int = setting(10, "gradient steps of one client in one round: enough to come near φ*", ge=0)

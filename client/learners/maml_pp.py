@@ -43,7 +43,7 @@ class MAMLPlusPlus(Learner):
         2019,
         "How to train your MAML",
         "1810.09502",
-        "Section 4, equations 4 and 5",
+        "Section 4",
     )
 
     inner_lr: float = setting(0.01, "initial inner rate α of every layer and step", gt=0)

@@ -38,7 +38,7 @@ class MANN(Recurrent):
         2016,
         "One-shot Learning with Memory-Augmented Neural Networks",
         "1605.06065",
-        "equations 2 to 8",
+        "Section 3.2",
     )
 
     slots: int = setting(16, "slots of the memory", ge=1)

@@ -33,7 +33,7 @@ class MetaCurvature(MAML):
     """
 
     paper: ClassVar[Paper] = Paper(
-        "park2019metacurvature", "Park and Oliva", 2019, "Meta-Curvature", "1902.03356", "equations 4 to 6"
+        "park2019metacurvature", "Park and Oliva", 2019, "Meta-Curvature", "1902.03356", "Section 3"
     )
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:

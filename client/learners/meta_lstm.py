@@ -54,7 +54,7 @@ class MetaLSTM(Learner):
         2017,
         "Optimization as a Model for Few-Shot Learning",
         "",
-        "equations 2 to 6, Algorithm 1",
+        "Section 3, Algorithm 1",
     )
 
     inner_lr: float = setting(0.01, "initial input gate: the rate that the optimiser begins with", gt=0, lt=1)

@@ -40,7 +40,7 @@ class Recurrent(Reader):
         2001,
         "Learning to Learn Using Gradient Descent",
         "",
-        "Section 2",
+        "the LSTM as a learning algorithm",
     )
 
     hidden: int = setting(32, "width of the hidden state", ge=1)

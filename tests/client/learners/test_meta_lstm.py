@@ -44,7 +44,7 @@ def readable(x: float) -> list[float]:
 
 
 def textbook(model: Model, start: dict[str, Tensor], x: Tensor, y: Tensor, steps: int) -> dict[str, Tensor]:
-    """Equations 2 to 6 of the paper for one client, a loop over coordinates, torch's LSTM cell; differentiable."""
+    """The gates of the paper for one client, a loop over coordinates, torch's LSTM cell; differentiable."""
     own = under(start, OPTIMISER)
     cell = torch.nn.LSTMCell(4, 3).double()
     named = {"weight_ih": own["weight"][:, :4], "weight_hh": own["weight"][:, 4:]}

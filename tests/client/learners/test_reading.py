@@ -51,7 +51,7 @@ def by_lstm(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor
 
 
 def by_mann(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
-    """Equations 2 to 8 of Santoro et al., slot by slot: three of width two, γ = 0.95."""
+    """Section 3.2 of Santoro et al., slot by slot: three of width two, γ = 0.95."""
     own, width = under(theta, "lstm/"), z.shape[1] + y.shape[1]
     h = c = z.new_zeros(3)
     slots, usage, focus = [z.new_zeros(2)] * 3, [z.new_zeros(())] * 3, [z.new_zeros(())] * 3
