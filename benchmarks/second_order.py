@@ -30,7 +30,7 @@ LOCAL = ('learner.name="per_fedavg"', "learner.local_steps=5", "learner.batch_si
 IN_ORDER = 'learner.order="sequential"'
 LEARNERS: Mapping[str, tuple[str, ...]] = {
     "maml": (),
-    "meta_sgd": ('learner.name="meta_sgd"', "learner.inner_steps=5", "learner.rate_high=0.01"),
+    "meta_sgd": ('learner.name="meta_sgd"', "learner.inner_steps=5", "learner.rate_high=0.01", "strategy.lr=1e-5"),
     "per_fedavg, Hessian-free": (*LOCAL, IN_ORDER, 'learner.variant="hessian_free"'),
     "per_fedavg, Hessian-free, shuffled": (*LOCAL, 'learner.variant="hessian_free"'),
     "per_fedavg, first order": (*LOCAL, IN_ORDER),

@@ -191,6 +191,11 @@ def full_like(params: Params, values: Mapping[str, float] | float) -> dict[str, 
     }
 
 
+def to_device(a: Params, device: torch.device) -> Params:
+    """The same tree on another device."""
+    return _each(lambda p: p.to(device), a)
+
+
 def norm(a: Params) -> Tensor:
     """Euclidean norm of the whole tree, in float64."""
     total = torch.zeros((), dtype=torch.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
@@ -30,7 +30,7 @@ from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
 from client.shelf import Shelf
 from client.transforms import Transform
-from client.trees import Params, Stacked
+from client.trees import Params, Stacked, to_device
 
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
@@ -76,6 +76,12 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     total: Params | None = None
 
+    def cpu(self) -> Outcome:
+        """The same in the processor's memory."""
+        cpu = torch.device("cpu")
+        report = None if self.report is None else self.report.to(cpu)
+        return replace(self, report=report, total=None if self.total is None else to_device(self.total, cpu))
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -101,7 +107,7 @@ class Work:
         self.task = self.transform.task(task or self.source.task)
         self.model: Model = MODELS.make(spec.model, task=self.task)
         self.learner: Learner = LEARNERS.make(spec.learner)
-        self.device = torch.device("cpu")
+        self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
         self._shelf = Shelf()
         self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
 
@@ -130,7 +136,8 @@ class Work:
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
-        state = _stack_states([(states or {}).get(c, {}) for c in kept])
+        state = to_device(_stack_states([(states or {}).get(c, {}) for c in kept]), self.device)
+        meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
         report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
         return Outcome(kept, report, failures, {"data": ready - began, "inner": time.perf_counter() - ready})
@@ -185,7 +192,10 @@ class Work:
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
-        support, query = (stack_batches([part[side] for c in kept for part in cuts[c][0]]) for side in (0, 1))
+        meta = to_device(meta, self.device)
+        support, query = (
+            stack_batches([part[side] for c in kept for part in cuts[c][0]]).to(self.device) for side in (0, 1)
+        )
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
         old = [cuts[c][1] for c in kept]
         start = self._history(meta, old, trial, learner, keys) if trial.history else None
@@ -193,7 +203,7 @@ class Work:
         path = islice(learner.path(self.model, meta, {}, support, keys, start), max(trial.steps) + 1)
         judged = [self._judge(learner, phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
-        metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2) for name in judged[0]}
+        metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         return Scores(kept, metrics, failures)
 
     def adapted(self, trial: Trial) -> Learner:
@@ -247,7 +257,7 @@ class Work:
 
     def _history(self, meta: Params, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys) -> Stacked:
         """φ after adapting on everything the same person recorded with the old devices."""
-        old = stack_batches([part for part in parts for _ in range(trial.episodes)])
+        old = stack_batches([part for part in parts for _ in range(trial.episodes)]).to(self.device)
         return learner.adapt(self.model, meta, {}, old, keys, trial.history_steps)
 
     def _old_samples(self, client: int, trial: Trial) -> Part:

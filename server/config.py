@@ -94,6 +94,7 @@ class EngineSettings:
     )
     workers: int = setting(0, "Ray actors of the cohort engine (0: this process)", ge=0)
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
+    device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")
     chunk: int = setting(0, "clients stacked at once (0: as the model and the cohort make it fast)", ge=0)
     cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
     timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)

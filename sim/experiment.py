@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from client.errors import ConfigError
 from client.work import Work, work_from_json
-from server.config import Config, build_config
+from server.config import Config, EngineSettings, build_config
 from server.folder import RunFolder
 from server.run import Progress, Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.engines.workers import RayPool
+from sim.engines.workers import Local, Pool, RayPool
 
 
 def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
@@ -31,13 +34,23 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
         return run_flower(config, path, progress, resume)
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
     source = Work(config.work()).source
-    pool = RayPool(config.engine.workers, config.engine.address) if config.engine.workers else None
-    grid = CohortGrid(len(source), pool, config.engine.chunk)
+    grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk)
     try:
         job = Run(config, grid, SourceDirectory(source), path, progress)
         return job.resume() if resume else job.start()
     finally:
         grid.close()
+
+
+def _pool(engine: EngineSettings) -> Pool:
+    try:
+        torch.empty(1, device=engine.device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        reason = str(error).splitlines()[0]
+        raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
+    if engine.workers:
+        return RayPool(engine.workers, engine.address, engine.device)
+    return Local(engine.device)
 
 
 def resume(path: Path, progress: Progress | None = None) -> dict[str, Any]:

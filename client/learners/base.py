@@ -14,6 +14,7 @@ from itertools import islice
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, stack
+from client.trees import Params, Stacked, stack, to_device
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Report:
     weight: Float[Tensor, " clients"]
     state: Stacked
     metrics: dict[str, Float[Tensor, " clients"]]
+
+    def to(self, device: torch.device) -> Report:
+        """The same report on another device."""
+        metrics = {name: m.to(device) for name, m in self.metrics.items()}
+        return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
 
 
 @dataclass(frozen=True)

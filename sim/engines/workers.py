@@ -12,7 +12,7 @@ import torch
 
 from client.errors import EngineError
 from client.trees import Params
-from client.work import Outcome, Scores, Trial, work_from_json
+from client.work import Outcome, Scores, Trial, Work, work_from_json
 from server.stages import add_up
 from sim.engines.cluster import start_ray
 from sim.engines.parcels import pack, unpack
@@ -45,26 +45,36 @@ class Pool(Protocol):
 
 
 class Local:
-    """Chunks one after another, in this process, on one core."""
+    """Chunks one after another, in this process, on one core or one GPU.
 
-    def __init__(self) -> None:
+    Args:
+        device: where stacks are computed, as PyTorch names it.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
         self.spent: Mapping[str, float] = {}
+        self._device = torch.device(device)
 
     def train(
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
     ) -> list[Outcome]:
         """One round of every chunk."""
-        torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
-        job = work_from_json(work)
+        job = self._job(work)
         done = (job.train(meta, round, chunk, states) for chunk in chunks)
-        outcomes = [_condensed(outcome, weighting) if weighting else outcome for outcome in done]
+        outcomes = [(_condensed(outcome, weighting) if weighting else outcome).cpu() for outcome in done]
         self.spent = _busy(outcomes)
         return outcomes
 
     def evaluate(self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial) -> list[Scores]:
         """One trial of every chunk."""
-        torch.set_num_threads(1)
-        return [work_from_json(work).evaluate(meta, round, chunk, trial) for chunk in chunks]
+        job = self._job(work)
+        return [job.evaluate(meta, round, chunk, trial) for chunk in chunks]
+
+    def _job(self, work: str) -> Work:
+        torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
+        job = work_from_json(work)
+        job.device = self._device
+        return job
 
     def close(self) -> None:
         """Nothing was started."""
@@ -85,8 +95,8 @@ def _busy(outcomes: Iterable[Outcome]) -> dict[str, float]:
 class Worker:
     """What a Ray actor does: ``Local``, in its own process with its own data."""
 
-    def __init__(self) -> None:
-        self._local = Local()
+    def __init__(self, device: str) -> None:
+        self._local = Local(device)
 
     def pid(self) -> int:
         """Process id; it tells that the actor is up."""
@@ -112,12 +122,14 @@ class RayPool:
     Args:
         workers: number of actors, ≥ 1.
         address: an existing cluster, "" to start one on this machine.
+        device: where stacks are computed; actors share what GPUs this machine has.
     """
 
-    def __init__(self, workers: int, address: str = "") -> None:
+    def __init__(self, workers: int, address: str = "", device: str = "cpu") -> None:
         import ray
 
-        self._ray = ray
+        self._ray, self._device = ray, device
+        self._gpus = 0.0 if device == "cpu" else min(torch.cuda.device_count() / workers, 1.0)
         self._mine = start_ray(workers, address)
         self._remote = ray.remote(Worker)
         self._actors = [self._hire() for _ in range(workers)]
@@ -156,7 +168,7 @@ class RayPool:
             self._ray.shutdown()
 
     def _hire(self) -> Any:
-        return self._remote.options(num_cpus=1).remote()
+        return self._remote.options(num_cpus=1, num_gpus=self._gpus).remote(self._device)
 
     def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[list[Any]]:
         """Every actor's results of its run of chunks; what a dead actor took with it is sent again."""
