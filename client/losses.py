@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.data import Task
+from client.episodes import Batch
 
 
 def masked_mean(
@@ -94,3 +95,9 @@ def task_metrics(
         "accuracy": masked_mean((guesses == y).to(mask), mask),
         "balanced_accuracy": balanced_accuracy(guesses, y, mask, task.outputs),
     }
+
+
+def support_classes(support: Batch, classes: int) -> Bool[Tensor, "clients classes"]:
+    """Which classes each client has support for."""
+    hot = functional.one_hot(support.y, classes) * support.mask.unsqueeze(2)
+    return hot.sum(1) > 0

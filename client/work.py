@@ -23,7 +23,7 @@ from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
-from client.losses import task_metrics
+from client.losses import support_classes, task_metrics
 from client.models.base import Model
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.rng import Keys, generator, uniforms
@@ -220,7 +220,7 @@ class Work:
         start = self._history(meta, state, old, trial, learner, keys) if trial.history else None
         classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
         path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
-        judged = [self._judge(phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
+        judged = [self._judge(learner, phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         return Scores(kept, metrics, failures)
@@ -238,9 +238,12 @@ class Work:
     def _restricts(self, trial: Trial) -> bool:
         return trial.restrict and self.task.kind == "classification"
 
-    def _judge(self, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None) -> dict[str, Tensor]:
+    def _judge(
+        self, learner: Learner, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None
+    ) -> dict[str, Tensor]:
         with torch.no_grad():
-            return task_metrics(self.task, self.model.predict(phi, query.x), query.y, query.mask, classes)
+            answers = learner.predict(self.model, phi, query.x)
+        return task_metrics(self.task, answers, query.y, query.mask, classes)
 
     def _training(self, round: int, client: int) -> tuple[Part, Part]:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
@@ -307,12 +310,6 @@ class Work:
         inputs = self.transform.apply(samples.x[rows], samples.x[cut.pool], rng)
         n = len(cut.support)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
-
-
-def support_classes(support: Batch, classes: int) -> Bool[Tensor, "clients classes"]:
-    """Which classes each client has support for."""
-    hot = torch.nn.functional.one_hot(support.y, classes) * support.mask.unsqueeze(2)
-    return hot.sum(1) > 0
 
 
 def _each(

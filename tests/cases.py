@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from client.episodes import Batch, Episode
 from client.learners.anil import ANIL
 from client.learners.apfl import APFL
 from client.learners.base import Learner
+from client.learners.boil import BOIL
 from client.learners.ditto import Ditto
 from client.learners.fedavg import FedAvg
 from client.learners.fedavg_finetune import FedAvgFineTune
@@ -25,10 +26,13 @@ from client.learners.fedprox import FedProx
 from client.learners.fedrep import FedRep
 from client.learners.fomaml import FOMAML
 from client.learners.ifca import IFCA
+from client.learners.imaml import IMAML
 from client.learners.lg_fedavg import LGFedAvg
 from client.learners.local_norm import LocalNorm
 from client.learners.local_only import LocalOnly
 from client.learners.maml import MAML
+from client.learners.maml_pp import MAMLPlusPlus
+from client.learners.meta_curvature import MetaCurvature
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
 from client.learners.pfedme import PFedMe
@@ -79,7 +83,7 @@ MODELS: dict[str, Model] = {
     ),
 }
 
-#: Every learner that descends gradients, and the settings that change its path through the code (R2D2: its own file).
+#: Learners that descend gradients, and the settings that change their path through the code; others have their files.
 LEARNERS: dict[str, Learner] = {
     "local_only": LocalOnly(inner_lr=0.1, inner_steps=3),
     "fedavg": FedAvg(inner_lr=0.1, inner_steps=3),
@@ -92,6 +96,10 @@ LEARNERS: dict[str, Learner] = {
     "maml-minibatch": MAML(inner_lr=0.1, inner_steps=3, batch_size=2),
     "meta_sgd": MetaSGD(inner_steps=2),
     "anil": ANIL(inner_lr=0.1, inner_steps=2),
+    "boil": BOIL(inner_lr=0.1, inner_steps=2),
+    "maml_pp": MAMLPlusPlus(inner_lr=0.1, inner_steps=2, multi_step_rounds=5),
+    "meta_curvature": MetaCurvature(inner_lr=0.1, inner_steps=2),
+    "imaml": IMAML(inner_lr=0.05, inner_steps=3, attraction=5.0, cg_steps=2),
     "per_fedavg": PerFedAvg(inner_lr=0.1, local_steps=3, local_lr=0.05),
     "per_fedavg-hf-minibatch": PerFedAvg(
         inner_lr=0.1, local_steps=2, local_lr=0.05, batch_size=2, variant="hessian_free", delta=0.05
@@ -132,9 +140,10 @@ def theta(model: Model, seed: int = 0, dtype: torch.dtype = torch.float32) -> di
 
 
 def meta(learner: Learner, model: Model, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """A generic θ of the learner: Meta-SGD's rates stay as drawn, the model's parameters are noisy."""
+    """A generic θ of the learner: Meta-SGD's rates stay as drawn, what it has of the model's parameters is noisy."""
     drawn = learner.init(model, generator(seed, "init"))
-    return {name: p.to(dtype) for name, p in (drawn | theta(model, seed)).items()}
+    shared = noisy({name: drawn[name] for name in model.init(generator(seed, "init")) if name in drawn}, seed)
+    return {name: p.to(dtype) for name, p in (drawn | shared).items()}
 
 
 def personal(model: Model, clients: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -207,6 +216,24 @@ def flat(tree: Mapping[str, Tensor]) -> Tensor:
 def flat_clients(tree: Mapping[str, Tensor]) -> Tensor:
     """A stacked tree as (clients, parameters), names in order."""
     return torch.cat([tree[name].flatten(1) for name in sorted(tree)], 1)
+
+
+def slopes(loss: Callable[[dict[str, Tensor]], Tensor], at: Mapping[str, Tensor], width: float = 1e-5) -> Tensor:
+    """Central differences of a scalar in every number of a float64 tree, names in order."""
+    found = []
+    for name in sorted(at):
+        for i in range(at[name].numel()):
+            step = torch.zeros_like(at[name]).flatten()
+            step[i] = width
+            ahead, behind = (loss({**at, name: at[name] + sign * step.view_as(at[name])}) for sign in (1.0, -1.0))
+            found.append((ahead - behind) / (2 * width))
+    return torch.stack(found).detach()
+
+
+def own_samples(part: Batch, client: int) -> tuple[Tensor, Tensor]:
+    """One client's real inputs and labels, without client axis."""
+    real = part.mask[client] > 0
+    return part.x[client, real], part.y[client, real]
 
 
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor], rtol: float, atol: float) -> None:

@@ -48,11 +48,14 @@ ROBUST: dict[str, dict[str, Any]] = {
     )
 }
 
-#: Every learner under one strategy of ours and one of Flower's, and every strategy under some learners.
+#: One of each kind of update: local training, a query gradient, one with more in θ, none, and one through a memory.
+KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
+#: Learners of curves alone.
+CURVES = ("cnp",)
+#: Every learner of classes under FedMAML, and every strategy under each kind; all of them can run all.
 PAIRS: list[tuple[str, str]] = sorted(
-    {*itertools.product(LEARNERS, ("fedavg", "stock-median"))}
-    | {*itertools.product(("local_only", "fedavg", "reptile", "maml", "meta_sgd", "scaffold"), STRATEGIES)}
-    | {("fednova", "fednova")}
+    {*itertools.product(set(LEARNERS) - set(CURVES), ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)}
+    | {("fednova", "fednova"), ("scaffold", "fedavg"), ("qffl", "fedavg"), ("ditto", "stock-median")}
 )
 
 CLIENTS = 6  # two are held out, three of the other four are in a round
@@ -72,10 +75,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(
-    learner: str, strategy: str, world: str = "wearables", rounds: int = 1, /, **sections: dict[str, Any]
-) -> Config:
-    """A configuration of a world; ``sections`` are laid over it."""
+def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sections: dict[str, Any]) -> Config:
+    """A configuration of a world ("": people, or curves where the learner is for them alone) under ``sections``."""
+    world = world or ("sine" if learner in CURVES else "wearables")
     settings: dict[str, Any] = {"inner_steps": 2}
     if issubclass(LEARNERS[learner], Learner) and LEARNERS[learner].local:
         settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too

@@ -43,7 +43,12 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
 
 def modules() -> list[str]:
     """Paths of all modules of the four packages, ignored by git or not."""
-    return sorted(path.relative_to(ROOT).as_posix() for p in PACKAGES for path in (ROOT / p).rglob("*.py"))
+    return sources("*.py")
+
+
+def sources(pattern: str) -> list[str]:
+    """Paths of files in the four packages."""
+    return sorted(path.relative_to(ROOT).as_posix() for p in PACKAGES for path in (ROOT / p).rglob(pattern))
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +217,7 @@ def test_the_wheel_has_the_four_packages_and_nothing_else(copy: Path, tmp_path: 
     assert wheel.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside ^ set(modules()) == set(), "missing or too much"
+    assert inside ^ {*modules(), *sources("*.[ch]")} == set(), "missing or too much"
 
 
 def test_no_python_file_is_longer_than_350_lines() -> None:

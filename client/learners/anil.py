@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,9 +28,14 @@ class ANIL(MAML):
         "Section 4",
     )
 
+    def moving(self, model: Model, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names that the inner loop moves: the head's."""
+        return model.head
+
     def rates(self, model: Model, meta: Params) -> Params:
-        """α for the head's parameters, 0 elsewhere."""
-        return full_like(meta, {name: self.inner_lr if name in model.head else 0.0 for name in meta})
+        """α for what moves, 0 elsewhere."""
+        moving = self.moving(model, meta)
+        return full_like(meta, {name: self.inner_lr if name in moving else 0.0 for name in meta})
 
     def path(
         self,
@@ -41,7 +46,7 @@ class ANIL(MAML):
         keys: Keys,
         start: Stacked | None = None,
     ) -> Iterator[Stacked]:
-        """Gradient steps on the head alone."""
+        """Gradient steps on what moves alone."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
         batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(model, phi, batches, self.inner_lr, only=model.head))
+        return (p.params for p in descend(model, phi, batches, self.inner_lr, only=self.moving(model, phi)))

@@ -157,6 +157,21 @@ class Learner(ABC):
         count = self.inner_steps if steps is None else steps
         return next(islice(self.path(model, meta, state, support, keys), count, None))
 
+    def predict(
+        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Logits or predicted targets under personal parameters: what the meta-test judges.
+
+        A learner that must look at its support again, or whose φ is more than the model's parameters, keeps what it
+        needs in φ and answers here; all others answer with the model.
+
+        Args:
+            model: the oracle.
+            phi: a point of ``path``.
+            x: inputs of each client.
+        """
+        return model.predict(phi, x)
+
     @abstractmethod
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """One round's work of a stack of clients.

@@ -81,14 +81,8 @@ class MetaSGD(Learner):
         yield phi
         for k, batch in enumerate(self.batches(support, keys, "adapt")):
             step = sub(phi, mul(model.grad(phi, batch), rates))
-            phi = self._unless_worse(model, phi, step, support) if k >= self.inner_steps else step
+            phi = unless_worse(model, phi, step, support) if k >= self.inner_steps else step
             yield phi
-
-    def _unless_worse(self, model: Model, phi: Stacked, step: Stacked, support: Batch) -> dict[str, Tensor]:
-        """The step of every client whose loss on its whole support set does not rise; the others stay."""
-        with torch.no_grad():
-            better = model.loss(step, support) <= model.loss(phi, support)  # False for NaN
-        return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
@@ -97,6 +91,20 @@ class MetaSGD(Learner):
         rates = flat(under(meta, RATE))
         outer = outer_gradient(model, theta, rates, episode, batches, self.inner_steps, learned=True)
         return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
+
+
+def unless_worse(model: Model, phi: Stacked, step: Stacked, support: Batch) -> dict[str, Tensor]:
+    """The step of every client whose loss on its whole support set does not rise; the others stay.
+
+    Args:
+        model: the oracle.
+        phi: where a client stands; (clients, *shape) per name.
+        step: where its step leads.
+        support: all of its support samples.
+    """
+    with torch.no_grad():
+        better = model.loss(step, support) <= model.loss(phi, support)  # False for NaN
+    return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
 
 
 def _align(flags: Tensor, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ can be (``client.models.native``); otherwise autograd does, which is also what a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,15 @@ class Model(ABC):
             ConfigError: the model has no such split (a module of your own).
         """
         raise ConfigError("model.name", type(self).__name__, "has no embedding under a linear head")
+
+    def widened(self, channels: int) -> Model:
+        """The same architecture for inputs with ``channels`` more on the first axis of their features.
+
+        Raises:
+            ConfigError: its inputs are fixed (a module of your own), or constant ones would break it (encoder1d).
+        """
+        first, *rest = self.task.features
+        return replace(self, task=replace(self.task, features=(first + channels, *rest)))
 
     def head_pair(self) -> tuple[str, str]:
         """Names of the linear head's weight and bias.

@@ -65,6 +65,14 @@ class Encoder1d(Model):
         both = Beside(Series((*kernels, *embedding)), statistics)
         return Chain((both, Linear("head.weight", "head.bias")), loss_of(self.task), view)
 
+    def widened(self, channels: int) -> Encoder1d:
+        """Constant channels have a standard deviation of zero, where it has no slope.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("model.name", "encoder1d", "cannot read further constant channels: their sd has no slope")
+
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """U(±1/√fan_in) for weights; statistics start at a gain of exp(−½)."""
         params: dict[str, Tensor] = {}

@@ -84,6 +84,30 @@ def gru(
     return h
 
 
+def lstm_step(
+    x: Float[Tensor, "clients n inputs"],
+    state: tuple[Float[Tensor, "clients n hidden"], Float[Tensor, "clients n hidden"]],
+    weight: Float[Tensor, "clients gates both"],
+    bias: Float[Tensor, "clients gates"],
+) -> tuple[Float[Tensor, "clients n hidden"], Float[Tensor, "clients n hidden"]]:
+    """One step of a long short-term memory, gates in torch's order (input, forget, cell, output).
+
+    i, f, o = σ(·), g = tanh(·) of W [x, h] + b; c ← f ⊙ c + i ⊙ g; h ← o ⊙ tanh(c).
+
+    Args:
+        x: what is read.
+        state: h and c.
+        weight: W, over inputs and hidden state.
+        bias: b.
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+    h, c = state
+    i, f, g, o = linear(torch.cat([x, h], 2), weight, bias).chunk(4, dim=2)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
 def uniform_init(rng: np.random.Generator, fan_in: int, *shape: int) -> Tensor:
     """U(−1/√fan_in, 1/√fan_in), what ``torch.nn`` layers start from."""
     bound = 1.0 / math.sqrt(fan_in)

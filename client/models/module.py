@@ -73,6 +73,14 @@ class TorchModule(Model):
             raise ConfigError("model.head_names", unknown, f"not in the module (it has {', '.join(names)})")
         return frozenset(self.head_names)
 
+    def widened(self, channels: int) -> TorchModule:
+        """A module's inputs are its own.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("model.name", "module", "has fixed inputs and cannot read further ones")
+
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """The module's own initialisation, under a seed drawn from ``rng``."""
         with torch.random.fork_rng():

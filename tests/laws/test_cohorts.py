@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from client.learners.base import Learner, Report
+from client.learners.maml_pp import MAMLPlusPlus
 from client.models.base import Model
 from tests.cases import LEARNERS, MODELS, episode, keys, meta, some
 
@@ -67,7 +68,9 @@ def test_the_address_matters_only_where_something_is_drawn(learner: Learner) -> 
     start, ep = meta(learner, model), episode(model.task, SUPPORT, QUERY)
     a, b, c = (learner.update(model, start, {}, ep, k) for k in (keys(IDS), keys(IDS), keys(IDS, round=2)))
     assert all(torch.equal(a.update[name], b.update[name]) for name in a.update)
-    assert all(torch.equal(a.update[name], c.update[name]) for name in a.update) is (learner.batch_size == 0)
+    assert all(torch.equal(a.update[name], c.update[name]) for name in a.update) is (
+        learner.batch_size == 0 and not isinstance(learner, MAMLPlusPlus)  # whose loss changes over the rounds
+    )
 
 
 def test_the_clients_of_these_laws_are_different_people() -> None:

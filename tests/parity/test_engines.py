@@ -22,7 +22,7 @@ from server.grid import Prompt
 from server.run import Run
 from sim import experiment
 from sim.engines.flower import simulate
-from tests.runs import CLIENTS, PAIRS, Result, distance, make, read
+from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
 LOOKING = ["median", "krum", "fedavg-centred_clipping", "fedavg-nnm"]
@@ -34,7 +34,9 @@ def cases() -> dict[Key, Config]:
     """One round of every pair on people, and a few on curves."""
     found = {("wearables", *pair): make(*pair) for pair in PAIRS}
     found |= {("wearables", "fomaml", strategy): make("fomaml", strategy) for strategy in LOOKING}
-    return found | {("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml")}
+    return found | {
+        ("sine", learner, "fedmaml"): make(learner, "fedmaml", "sine") for learner in ("reptile", "maml", *CURVES)
+    }
 
 
 def on_flower(configs: dict[Key, Config], folder: Path) -> dict[Key, Result]:

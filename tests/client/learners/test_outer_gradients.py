@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from client.episodes import Episode
 from client.learners.anil import ANIL
 from client.learners.base import Learner
+from client.learners.boil import BOIL
 from client.learners.fomaml import FOMAML
 from client.learners.maml import MAML
 from client.learners.meta_sgd import MetaSGD
@@ -33,6 +34,7 @@ F64 = torch.float64
 SECOND_ORDER: dict[str, Learner] = {
     "maml": MAML(inner_lr=0.2, inner_steps=STEPS),
     "anil": ANIL(inner_lr=0.2, inner_steps=STEPS),
+    "boil": BOIL(inner_lr=0.2, inner_steps=STEPS),
     "meta_sgd": MetaSGD(inner_steps=STEPS, rate_low=0.05, rate_high=0.3),
 }
 
@@ -136,6 +138,28 @@ def test_anil_is_maml_whose_inner_loop_moves_the_head() -> None:
         same(pick(report.update, client), expected, rtol=1e-10, atol=1e-12)
     body = {name: p for name, p in report.update.items() if name not in NET.head}
     assert norm(body) > 1e-2  # the body is meta-learned all the same
+
+
+def test_boil_is_maml_whose_inner_loop_moves_the_body() -> None:
+    start, ep = theta(NET, dtype=F64), three()
+    rates = {name: torch.full_like(p, 0.0 if name in NET.head else 0.3) for name, p in start.items()}
+    report = BOIL(inner_lr=0.3, inner_steps=3).update(NET, start, {}, ep, keys(range(3)))
+    for client in range(3):
+        expected, _ = textbook(3, start, some(ep, [client]), rates, 3)
+        same(pick(report.update, client), expected, rtol=1e-10, atol=1e-12)
+    assert norm({name: report.update[name] for name in NET.head}) > 1e-2  # the head is meta-learned all the same
+
+
+def test_anil_and_boil_share_mamls_first_step() -> None:
+    """Each parameter is moved by one of them, as far as MAML moves it."""
+    start, ep = theta(NET, dtype=F64), three()
+    maml, anil, boil = (
+        learner.adapt(NET, start, {}, ep.support, keys(range(3)), 1) for learner in (MAML(), ANIL(), BOIL())
+    )
+    for name, p in maml.items():
+        moved_by, kept_by = (anil, boil) if name in NET.head else (boil, anil)
+        assert torch.equal(moved_by[name], p)
+        assert torch.equal(kept_by[name], stack(start, 3)[name])
 
 
 @pytest.mark.parametrize("steps", [1, 3])
