@@ -63,4 +63,5 @@ def test_run(home: Path, tmp_path: Path) -> None:
     rows = folder.metrics()
     assert len({row["client"] for row in rows}) == 2  # half of three people, rounded
     assert {row["step"] for row in rows} == {0, 1, 5}
-    assert [event["kind"] for event in folder.events()] == ["round"] * 3 + ["meta-test"]
+    told = [event["kind"] for event in folder.events() if event["kind"] != "checkpoint"]
+    assert told == ["round"] * 3 + ["meta-test"]

@@ -311,6 +311,9 @@ def test_killed_workers_lose_no_scores(pool) -> None:
 class Suicidal:
     """A worker that dies of whatever it is given."""
 
+    def __init__(self, device: str) -> None:
+        pass
+
     def pid(self) -> int:
         return os.getpid()
 
