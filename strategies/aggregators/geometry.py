@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROWS, COLUMNS = 128, 1024  # of a block that fits the cache
+ROWS, COLUMNS = 64, 1024  # of a block that fits the cache
 TINY = 1e-300
 
 
@@ -27,11 +27,11 @@ def squared_distances(updates: Float[Tensor, "clients parameters"]) -> Float[Ten
     clients = len(updates)
     lengths = distances(updates, torch.zeros_like(updates[0])).clamp_min(TINY)
     centre = combination((lengths.median() / lengths).clamp_max(1.0) / clients, updates)
-    scale = (lengths + centre.norm())[:, None]
+    scale, near = (lengths + centre.norm())[:, None], centre.float()
     gram = torch.zeros(clients, clients)
     for first in range(0, updates.shape[1], COLUMNS):
         columns = slice(first, first + COLUMNS)
-        y = ((updates[:, columns].double() - centre[columns]) / scale).float()
+        y = (updates[:, columns] - near[columns]).double().div_(scale).float()
         for row in range(0, clients, ROWS):
             end = min(row + ROWS, clients)
             gram[row:end, :end].addmm_(y[row:end], y[:end].t())

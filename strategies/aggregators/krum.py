@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -70,6 +71,6 @@ def scores(squared: Float[Tensor, "clients clients"], attackers: int) -> Float[T
     Source:
         Blanchard, El Mhamdi, Guerraoui and Stainer 2017, arXiv:1703.02757, Section 4.
     """
-    others = squared.clone().fill_diagonal_(-1.0).numpy()  # so that each client itself comes first
-    others.sort(axis=1)
-    return torch.from_numpy(others)[:, 1 : len(squared) - attackers - 1].sum(1)
+    nearest = len(squared) - attackers - 1  # each client itself among them, at distance zero
+    ordered = np.partition(squared.numpy(), nearest - 1, axis=1)
+    return torch.from_numpy(ordered[:, :nearest]).sum(1)
