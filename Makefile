@@ -24,7 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
-	@echo "make test    the tests (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
+	@echo "make test    the tests, two processes (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
 	@echo "make check   format, lint, types, import layers"
 	@echo "make bench   speed beside other systems, which it installs apart (ARGS='--only ours jax mlp-1000', --list)"
 	@echo "make clean   removes the environment and what tools leave behind; runs/ stays"
@@ -33,7 +33,7 @@ run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
