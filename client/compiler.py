@@ -20,7 +20,7 @@ FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-f
 
 
 @lru_cache
-def library(source: Path) -> ctypes.CDLL | None:
+def compiled(source: Path) -> ctypes.CDLL | None:
     """The library of one source file, compiled unless it has been.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
 
-from client.compiler import library
+from client.compiler import compiled
 
 #: A page for each client.
 Pages = Int64[np.ndarray, " clients"]
@@ -73,7 +73,7 @@ def uniforms(
     """
     pages = np.ascontiguousarray(np.broadcast_to(np.asarray(page, dtype=np.uint64), len(clients)))
     addresses, key = np.asarray(clients, dtype=np.uint64), _key(seed, purpose)
-    code = library(SOURCE)
+    code = compiled(SOURCE)
     if code is None:
         return _uniforms(key, round, addresses, pages, count)
     numbers = np.empty((len(clients), count))

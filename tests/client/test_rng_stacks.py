@@ -18,8 +18,8 @@ def how(request: pytest.FixtureRequest) -> Iterator[None]:
     """Both ways of drawing them."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "numpy":
-            patch.setattr(rng, "library", lambda source: None)
-        elif rng.library(rng.SOURCE) is None:
+            patch.setattr(rng, "compiled", lambda source: None)
+        elif rng.compiled(rng.SOURCE) is None:
             pytest.skip("no C compiler on this machine")
         yield
 

@@ -6,7 +6,7 @@ from ctypes import POINTER, Structure, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.compiler import library
+from client.compiler import compiled
 from client.models.kernels.base import Chain
 from client.models.kernels.conv import ConvReLU
 from client.models.kernels.dense import Linear
@@ -63,6 +63,6 @@ def convolutional(chain: Chain, time: int) -> Convolutional | None:
     loss = loss_index(chain.loss)
     if not isinstance(head, Linear) or not shaped or loss is None or halves != [True] * (len(blocks) - 1) + [False]:
         return None
-    code = library(Path(__file__).with_name("conv.c"))
+    code = compiled(Path(__file__).with_name("conv.c"))
     names = (*((kernel.weight, kernel.bias) for kernel in convolutions), (head.weight, head.bias))
     return None if code is None else Convolutional(names, loss, code, time)

@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from client.compiler import library
+from client.compiler import compiled
 from client.episodes import Batch
 from client.models.kernels.base import Chain
 from client.models.kernels.dense import Linear, ReLU, Tanh
@@ -81,6 +81,6 @@ def dense(chain: Chain) -> Dense | None:
     loss, activation = loss_index(chain.loss), kinds.pop()
     if 2 * len(layers) - 1 != len(chain.kernels) or kinds or activation not in ACTIVATIONS or loss is None:
         return None
-    code = library(Path(__file__).with_name("dense.c"))
+    code = compiled(Path(__file__).with_name("dense.c"))
     names = tuple((layer.weight, layer.bias) for layer in layers)
     return None if code is None else Dense(names, loss, code, ACTIVATIONS.index(activation))

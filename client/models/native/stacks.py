@@ -52,12 +52,12 @@ class Compiled(ABC):
     Args:
         layers: names of weight and bias of its layers, from the input on.
         loss: index of the loss, in LOSSES.
-        library: the compiled code.
+        code: the compiled library.
     """
 
     layers: tuple[tuple[str, str], ...]
     loss: int
-    library: ctypes.CDLL
+    code: ctypes.CDLL
 
     @abstractmethod
     def network(self, w: Stacked) -> Structure:
@@ -103,7 +103,7 @@ class Compiled(ABC):
         loss = torch.zeros(w.layout.clients)
         start = self.tensors(w)
         told = [a.record if isinstance(a, (Tensors, Rows)) else a for a in arguments]
-        function = getattr(self.library, name)
+        function = getattr(self.code, name)
         if function(byref(self.network(w)), c_int64(len(loss)), start.record, *told, c_void_p(loss.data_ptr())):
             raise MemoryError("no memory for a client's network and its path")
         return loss

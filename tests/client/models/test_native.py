@@ -35,7 +35,7 @@ Kind = Literal["classification", "regression"]
 ROUND = 2e-6  # of a float32 gradient, relative to its norm: some tens of roundings of 6e-8
 STEP = 1e-4  # of θ − φ_K, relative to its norm: it is a small difference of rounded numbers
 
-needs_compiler = pytest.mark.skipif(compiler.library(SOURCE) is None, reason="no C compiler on this machine")
+needs_compiler = pytest.mark.skipif(compiler.compiled(SOURCE) is None, reason="no C compiler on this machine")
 pytestmark = needs_compiler
 
 
@@ -191,7 +191,7 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    load = compiler.library.__wrapped__
+    load = compiler.compiled.__wrapped__
     assert load(SOURCE) is not None
     (made,) = (tmp_path / "metapulse" / "native").iterdir()
     when = made.stat().st_mtime_ns
@@ -205,11 +205,11 @@ def test_a_failed_try_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(*environment)
-    assert compiler.library.__wrapped__(SOURCE) is None
+    assert compiler.compiled.__wrapped__(SOURCE) is None
     assert not [*tmp_path.rglob("*.so")]
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compiler.library.__wrapped__(SOURCE) is None
+    assert compiler.compiled.__wrapped__(SOURCE) is None
