@@ -51,7 +51,7 @@ class FedProx(LocalSGD):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on the proximal objective; the loss it reports is that of the data alone."""
         theta = self.start(meta, len(keys.clients))
-        oracle = Tilted(model, theta, self.mu, task=model.task)
+        oracle = Tilted(model, theta, self.mu, task=model.task) if self.mu else model
         if not self.epochs:
             return super().update(oracle, meta, state, episode, keys)
         samples = episode.pooled

@@ -83,6 +83,8 @@ def settle_each(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: Float[Tensor, " clients"]
 ) -> tuple[Stacked, Float[Tensor, " clients"]]:
     """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
+    if bool((steps == steps[0]).all()):
+        return settle(model, start, batches, lr, "sgd", int(steps[0]))
     phi, total = start, torch.zeros_like(steps)
     for k, batch in enumerate(islice(batches, int(steps.max()))):
         going = (k < steps).to(steps)

@@ -62,6 +62,11 @@ class Mixture(Lone):
         """Two classes from 150 numbers."""
         return _TASK
 
+    @property
+    def population(self) -> Population:
+        """Sizes, mixtures and classifiers of all clients."""
+        return _population(self.clients, self.components, self.seed)
+
     def samples(self, index: int) -> Samples:
         """All samples of one client, the held-out ones last.
 
@@ -69,7 +74,7 @@ class Mixture(Lone):
             DataError: no such client.
         """
         self._check(index)
-        population = _population(self.clients, self.components, self.seed)
+        population = self.population
         rng, n = generator(self.seed, "mixture", client=index), int(population.sizes[index])
         total = n + self.test
         x = rng.uniform(-1, 1, (total, DIMENSION))
