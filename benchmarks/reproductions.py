@@ -32,7 +32,7 @@ Scores = dict[tuple[int, str], float]
 
 
 def final(folder: Path, tests: int = 1) -> Scores:
-    """Means over clients at the last meta-tests; where samples are held out, accuracies also pooled over them (percent).
+    """Means over clients at the last meta-tests; where samples are held out, accuracy also pooled over them (percent).
 
     Metrics of further scenarios than the first are called ``scenario metric``.
 

@@ -100,14 +100,15 @@ class FedEM(Learner):
         phi, total = theta, torch.zeros_like(samples.counts)
         for batch in islice(self.batches(samples, keys), self.inner_steps):
             q = self.responsibilities(model, begun, batch).exp() * batch.mask[:, None]
-            wide = Batch(*(p.repeat_interleave(self.components, 0) for p in (batch.x, batch.y)), q.flatten(0, 1))
+            x, y = (p.repeat_interleave(self.components, 0) for p in (batch.x, batch.y))
+            wide = Batch(x, y, q.flatten(0, 1))
             loss, grads = model.value_and_grad(phi, wide)
             # The oracle's mean is over the sum of q; the paper's over the samples.
             share = wide.counts.clamp(min=1.0) / batch.counts.clamp(min=1.0).repeat_interleave(self.components)
             phi = dict(sub(phi, per_client(grads, self.inner_lr * share)))
             total = total + (loss * share).view(clients, -1).sum(1)
         kept = {MIXTURE: shares(begun, samples, self.responsibilities(model, begun, samples))}
-        update = {name: p.unflatten(0, (clients, self.components)) for name, p in sub(theta, phi).items()}
+        update = {name: p.view(clients, self.components, *p.shape[1:]) for name, p in sub(theta, phi).items()}
         return Report(update, samples.counts, kept, {"loss": total / max(self.inner_steps, 1)})
 
     def responsibilities(self, model: Model, phi: Stacked, batch: Batch) -> Float[Tensor, "clients components samples"]:
@@ -125,7 +126,7 @@ class FedEM(Learner):
         """What every component predicts."""
         every = {name: p.flatten(0, 1) for name, p in without(phi, MIXTURE).items()}
         answers = model.predict(every, x.repeat_interleave(self.components, 0))
-        return answers.unflatten(0, (len(x), self.components))
+        return answers.view(len(x), self.components, *answers.shape[1:])
 
 
 def shares(
