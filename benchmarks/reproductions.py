@@ -15,9 +15,7 @@ import numpy as np
 from published import PUBLISHED
 from shared import finished, last_rows
 
-from client.data import Source
 from client.registry import SOURCES
-from server.config import Config
 from server.folder import RunFolder
 from sim.suite import plan
 
@@ -59,52 +57,15 @@ def final(folder: Path, tests: int = 1) -> Scores:
     return scores
 
 
-def majority_label(source: Source) -> float:
-    """Percent of all held-out samples that have the label which is the most frequent among their client's others."""
-    right = total = 0
-    for client in range(len(source)):
-        samples = source.samples(client)
-        test = samples.y[samples.held_out]
-        right += int((test == np.bincount(samples.y[~samples.held_out]).argmax()).sum())
-        total += len(test)
-    return 100 * right / total
-
-
-def nearest_drawing(source: Source) -> float:
-    """Accuracy of the nearest training image on the official one-shot runs."""
-    hits = []
-    for client in (3 * user + 2 for user in range(20)):
-        samples = source.samples(client)
-        (learn, known), (other, asked) = (
-            (samples.x[s], samples.y[s]) for s in (samples.group == 0, samples.group == 1)
-        )
-        nearest = ((other[:, None] - learn) ** 2).sum(2).argmin(1)
-        hits.append(float((known[nearest] == asked).mean()))
-    return float(np.mean(hits))
-
-
-def baselines(config: Config) -> dict[str, Scores]:
-    """What needs no model, by name."""
-    source = SOURCES.make(config.source)
-    if config.source["name"] == "omniglot" and "runs" in source.devices:
-        return {"nearest_drawing": {(0, "accuracy"): nearest_drawing(source)}}
-    if config.evaluation.split == "held_out" and source.task.kind == "classification":
-        return {"majority_label": {(0, "pooled"): majority_label(source)}}
-    return {}
-
-
 def scores_of(path: Path, out: Path, seeds: Sequence[int], methods: Sequence[str]) -> dict[str, list[Scores]]:
     """Scores of every method at every seed, running what is missing."""
     scores: dict[str, list[Scores]] = {}
     for seed in seeds:
         sets = [f"run.seed={seed}"] + ([f"source.seed={seed}"] if path.stem.startswith(POPULATIONS) else [])
-        configs = plan(path, sets).configs
-        for method, config in configs.items():
+        for method, config in plan(path, sets).configs.items():
             if not methods or method in methods:
                 folder = finished(config, out / path.stem / method / str(seed))
                 scores.setdefault(method, []).append(final(folder, AVERAGED.get(path.stem, 1)))
-        for name, found in baselines(next(iter(configs.values()))).items():
-            scores.setdefault(name, []).append(found)
     return scores
 
 
