@@ -14,13 +14,12 @@ from client.errors import RunError
 from server.config import resolved
 from server.files import write_json
 from sim.lab.cells import Cell, apart, expand, select
-from sim.lab.live import Bars, Lines
-from sim.lab.perform import Failure, perform
+from sim.lab.perform import Failure, View, perform
 from sim.lab.spec import Spec
 from sim.lab.table import results, write_table
 
 #: Makes the display of some cells: those to do, how many are finished, how many run at once.
-Display = Callable[[Sequence[Cell], int, int], Bars | Lines]
+Display = Callable[[Sequence[Cell], int, int], View]
 
 
 def conduct(spec: Spec, folder: Path, workers: int, only: Sequence[str], display: Display) -> list[Failure]:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from sim.lab.cells import Cell
+from sim.lab.perform import View
 
 
 class Estimate:
@@ -170,7 +171,7 @@ class Lines:
         """Nothing to end."""
 
 
-def live(todo: Sequence[Cell], done: int, workers: int, console: Console) -> Bars | Lines:
+def live(todo: Sequence[Cell], done: int, workers: int, console: Console) -> View:
     """Bars where there is a terminal, lines where there is none.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from server.config import Config, build_config, resolved
 from server.folder import RunFolder
@@ -28,6 +28,7 @@ POLL_S = 1.0  # how often the progress of cells in other processes is looked at
 RETRIES = 2  # times that a cell whose process died (of memory, mostly) is taken up again
 
 
+@runtime_checkable
 class View(Protocol):
     """Told how cells go; decides nothing."""
 
@@ -39,6 +40,9 @@ class View(Protocol):
 
     def end(self, cell: Cell, error: str) -> None:
         """It is over; ``error`` is "" if it is finished."""
+
+    def close(self) -> None:
+        """All are over, or given up."""
 
 
 @dataclass(frozen=True)
