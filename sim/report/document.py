@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -35,13 +35,31 @@ class Page:
         size = f"height:{figure['layout']['height']}px"
         return f'<div class="figure">{head}<div class="plot" id="{name}" style="{size}"></div></div>'
 
+    def choices(self, drawn: Mapping[str, Figure], by: str, title: str) -> str:
+        """Where one of several figures will be drawn; "" for none.
+
+        Args:
+            drawn: by what the reader has chosen, values joined by "/".
+            by: names of the choices, with spaces between.
+            title: over all of them.
+        """
+        if not drawn:
+            return ""
+        name = f"figure-{len(self.figures)}"
+        self.figures |= {f"{name}/{chosen}": figure for chosen, figure in drawn.items()}
+        size = f"height:{max(figure['layout']['height'] for figure in drawn.values())}px"
+        plot = f'<div class="plot" id="{name}" data-by="{escape(by)}" style="{size}"></div>'
+        return f'<div class="figure"><h3>{escape(title)}</h3>{plot}</div>'
+
     def grid(self, shown: Sequence[Panel], draw: Callable[[Panel], Figure | None]) -> str:
         """A figure for every panel, side by side where there is room."""
         drawn = "".join(self.figure(draw(panel), panel.title) for panel in shown)
         return f'<div class="grid">{drawn}</div>' if drawn else ""
 
 
-def document(page: Page, kicker: str, title: str, facts: Sequence[tuple[str, str]], legend: str, script: str) -> str:
+def document(
+    page: Page, kicker: str, title: str, facts: Sequence[tuple[str, str]], legend: str, script: str, css: str = ""
+) -> str:
     """The page as one HTML document.
 
     Args:
@@ -51,6 +69,7 @@ def document(page: Page, kicker: str, title: str, facts: Sequence[tuple[str, str
         facts: (what, value) under the title, as plain text.
         legend: HTML that stays in sight while the sections are scrolled.
         script: draws ``figures`` with ``show``, both as ``SCRIPT`` declares them.
+        css: beside ``CSS``.
     """
     told = "".join(f"<span>{escape(key)} <b>{escape(value)}</b></span>" for key, value in facts)
     # A figure's text must not end the script element it travels in.
@@ -59,7 +78,7 @@ def document(page: Page, kicker: str, title: str, facts: Sequence[tuple[str, str
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>metapulse: {escape(title)}</title><style>{CSS.replace('FONT', FONT)}</style></head><body>"
+        f"<title>metapulse: {escape(title)}</title><style>{CSS.replace('FONT', FONT)}{css}</style></head><body>"
         f"<header><div><p>{escape(kicker)}</p><h1>{escape(title)}</h1>"
         f'<div class="facts">{told}</div></div></header><main>{legend}{"".join(page.sections)}</main>'
         f"<script>{_plotly()}</script>"
