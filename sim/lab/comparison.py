@@ -77,8 +77,9 @@ class Pair:
         difference: mean over people; positive where the method is better, whatever the metric.
         improvement: probability that the method is better for a person and a seed; ties count half.
         p: two-sided, of no difference.
-        p_holm: corrected for the methods held against the reference on this question.
-        verdict: "better" or "worse" where ``p_holm`` ≤ 0.05.
+        p_holm: corrected for the methods held against the reference, on this question, its data set, and all data sets.
+        verdict: "better" or "worse" where ``p_holm`` ≤ 0.05 and there are people and seeds enough to say so.
+        detectable: the difference from which on these people and seeds would have shown it, correcting for the methods.
         users: people that both were judged on.
         seeds: training runs that both have.
     """
@@ -93,30 +94,31 @@ class Pair:
     p: float
     p_holm: float
     verdict: Verdict
+    detectable: float
     users: int
     seeds: int
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Mean ranks over questions, and which of them cannot be told apart.
+    """Mean ranks, and over data sets which of them cannot be told apart.
 
     Args:
-        dataset: the data set whose questions are ranked; None for all of them.
-        methods: best first.
+        dataset: the data set whose questions are ranked; None for all data sets.
+        methods: best first; those that answered every question.
         ranks: mean rank of each, 1 the best.
-        cd: Nemenyi's critical difference at 5 %.
+        cd: Nemenyi's critical difference at 5 %; None for one data set, whose questions are not independent.
         cliques: maximal groups of methods whose ranks differ by less than ``cd``, in order of rank.
-        friedman_p: of Friedman's test that all methods rank alike.
-        blocks: questions, each with one mean per method.
+        friedman_p: of Friedman's test that all methods rank alike; None as for ``cd``.
+        blocks: what ranks are means over: questions of the data set, or data sets.
     """
 
     dataset: str | None
     methods: tuple[str, ...]
     ranks: tuple[float, ...]
-    cd: float
+    cd: float | None
     cliques: tuple[tuple[str, ...], ...]
-    friedman_p: float
+    friedman_p: float | None
     blocks: int
 
 
@@ -132,8 +134,8 @@ class Comparison:
         seeds: of training.
         scores: one per data set, scenario, shots and method.
         pairs: one per data set, scenario, shots and method other than the reference.
-        ranking: over all questions; None with fewer than two methods or two questions that all answered.
-        rankings: the same for each data set that allows it.
+        ranking: over data sets; None with fewer than three methods.
+        rankings: within each data set.
         words: the verdict in sentences, the most important first.
     """
 
