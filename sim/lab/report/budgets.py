@@ -27,7 +27,9 @@ def at_equal_cost(view: View, dataset: str, kind: str) -> tuple[float, dict[str,
         The budget (0 where nothing costs anything), and method → (last round looked at within it, mean over scenarios,
         shots, seeds and clients at the judged step); methods without a look within it are left out.
     """
-    rounds = dict(view.lab.costs.filter(pl.col("dataset") == dataset).group_by("method").agg(pl.col("rounds").max()).rows())
+    rounds = dict(
+        view.lab.costs.filter(pl.col("dataset") == dataset).group_by("method").agg(pl.col("rounds").max()).rows()
+    )
     each = {method: costs[kind] for method, costs in cost_of_a_round(view, dataset).items()}
     budget = min((rounds[method] * cost for method, cost in each.items() if cost > 0), default=0.0)
     found = {}

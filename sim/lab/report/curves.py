@@ -1,4 +1,4 @@
-"""Curves of the report: against steps, shots, rounds and what rounds cost; and clients of one method against another."""
+"""Curves of the report: against steps, shots, rounds and what they cost; and one method's clients against another's."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
             "data": [],
             "layout": layout("", "", 340),
             "values": {f"run-{view.place(m)}": _short(wide[m].to_list()) for m in there},
-            "names": [html.escape(f"user {user}, {device}") for user, device in wide.select("user", "device").iter_rows()],
+            "names": [
+                html.escape(f"user {user}, {device}") for user, device in wide.select("user", "device").iter_rows()
+            ],
             "higher": higher,
             "metric": metric_title(metric),
         }

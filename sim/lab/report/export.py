@@ -74,15 +74,11 @@ class Table:
     @property
     def html(self) -> str:
         """Title, links to both exports, and the table in a box that scrolls by itself."""
-        right = [title.startswith(">") for title in self.head]
-        rows = [
-            [f"<td{' class="number"' if r else ''}>{_cell(c).html}</td>" for c, r in zip(row, right, strict=True)]
-            for row in self.rows
-        ]
-        return (
-            f'<div class="export"><h3>{escape(self.title)}</h3>{self._link("csv", self.csv)}{self._link("tex", self.tex)}'
-            f"</div>{tables.table([escape(title, quote=False).replace('&gt;', '>', 1) for title in self.head], rows)}"
-        )
+        opens = ['<td class="number">' if title.startswith(">") else "<td>" for title in self.head]
+        rows = [[td + _cell(c).html + "</td>" for td, c in zip(opens, row, strict=True)] for row in self.rows]
+        head = [title[:1] + escape(title[1:]) for title in self.head]
+        links = self._link("csv", self.csv) + self._link("tex", self.tex)
+        return f'<div class="export"><h3>{escape(self.title)}</h3>{links}</div>{tables.table(head, rows)}'
 
     def _link(self, kind: str, text: str) -> str:
         return f'<a download="{self.name}.{kind}" href="data:text/plain;charset=utf-8,{quote(text)}">{kind.upper()}</a>'
@@ -101,7 +97,7 @@ class Table:
         head, *body = (line + r" \\" for line in lines)
         return "\n".join(
             [
-                f"% {self.title}; needs \\usepackage{{booktabs}}",
+                f"% {' '.join(self.title.split())}; needs \\usepackage{{booktabs}}",
                 rf"\begin{{tabular}}{{{columns}}}",
                 *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
                 "\\end{tabular}\n",

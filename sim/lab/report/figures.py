@@ -11,7 +11,7 @@ import polars as pl
 
 from sim.lab.comparison import Ranking, Score
 from sim.lab.report.view import View, key
-from sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, mark, metric_title, name_axis
+from sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, metric_title, name_axis
 from sim.scores import number
 
 ROW = 23  # pixels that a method's row is high
@@ -58,7 +58,7 @@ def _note(text: str, x: float, y: float, where: str) -> dict[str, Any]:
 
 
 def forest(view: View, dataset: str) -> dict[str, Figure]:
-    """By (scenario, shots): every method after the last round with its interval, and after the best validation round."""
+    """By (scenario, shots): every method after the last round with its interval, and after the best validation one."""
     return {key(*question): _forest(view, view.at(dataset, *question)) for question in view.questions(dataset)}
 
 
@@ -81,7 +81,9 @@ def _forest(view: View, scores: Sequence[Score]) -> Figure:
     reference = next((score.last.value for score in rows if score.method == view.comparison.reference), None)
     if reference is not None:
         line = {"color": SHADE, "width": 1, "dash": "dot"}
-        made["shapes"] = [{"type": "line", "x0": reference, "x1": reference, "yref": "paper", "y0": 0, "y1": 1, "line": line}]
+        made["shapes"] = [
+            {"type": "line", "x0": reference, "x1": reference, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+        ]
     return {"data": data, "layout": made}
 
 

@@ -8,7 +8,8 @@ from html import escape
 
 from client.registry import LEARNERS
 from server.config import to_toml
-from sim.lab.report import curves, figures, style, tables
+from sim.lab.comparison import Ranking
+from sim.lab.report import curves, figures, style
 from sim.lab.report.export import Table
 from sim.lab.report.folder import Lab
 from sim.lab.report.view import View
@@ -49,14 +50,15 @@ def _verdict(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
     if ranking:
         page.add(
             "Ranking",
-            f"Mean rank over {ranking.blocks} questions (data set, scenario, shots), 1 being the best. A bar joins methods"
-            f" that Nemenyi's test cannot tell apart at 5 %; Friedman's test that all are alike: p = {ranking.friedman_p:.2g}.",
-            f'<div class="ranks">{page.figure(figures.ranks(view, ranking))}</div>',
-            _fold("Data set by data set", "".join(
-                f'<h3>{escape(str(one.dataset))}</h3><div class="ranks">{page.figure(figures.ranks(view, one))}</div>'
-                for one in view.comparison.rankings
-            )),
+            f"Mean rank over {ranking.blocks} questions, 1 being the best. A bar joins methods that Nemenyi's test"
+            f" cannot tell apart at 5 %; Friedman's test that all are alike: p = {ranking.friedman_p:.2g}.",
+            _ranks(page, view, ranking),
+            _fold("Data set by data set", "".join(_ranks(page, view, one) for one in view.comparison.rankings)),
         )
+
+
+def _ranks(page: Page, view: View, ranking: Ranking) -> str:
+    return f'<div class="ranks">{page.figure(figures.ranks(view, ranking), ranking.dataset or "")}</div>'
 
 
 def _scores(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:
@@ -100,13 +102,16 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
         page.add(
             "Client by client",
             "Every dot is a client, its seeds averaged.",
-            f'<p class="choices">{_select("a", "method A", runs, first)}{_select("b", "method B", runs, reference)}</p>',
+            f'<p class="choices">{_select("a", "A", runs, first)}{_select("b", "B", runs, reference)}</p>',
             _grid(page, view, curves.clients, BOTH),
         )
     page.add(
         "From device to device",
-        "New people, by the devices that were trained on and the device they are judged on; mean over clients and seeds.",
-        *(f'<div class="wide">{page.choices(drawn, "shots", name)}</div>' for name, drawn in figures.transfers(view).items()),
+        "New people, by the devices of training and the device they are judged on; mean over clients and seeds.",
+        *(
+            f'<div class="wide">{page.choices(drawn, "shots", name)}</div>'
+            for name, drawn in figures.transfers(view).items()
+        ),
     )
     page.add(
         "Fairness",
@@ -119,8 +124,8 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
 def _costs(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:
     page.add(
         "Costs",
-        "Of a run's training, all clients together, mean over seeds. Under equal budgets: the last look at validation people"
-        " within what the cheapest method spends in all, mean over scenarios and shots.",
+        "Of a run's training, all clients together, mean over seeds. Under equal budgets: the last look at validation"
+        " people within what the cheapest method spends in all, mean over scenarios and shots.",
         _html(made["budgets"]),
         _fold("Costs in numbers", _html(made["costs"])),
     )
@@ -138,7 +143,9 @@ def _making(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None
         "Configurations",
         "The resolved configuration of every method, as its first seed ran it.",
         *(
-            _fold(dataset, "".join(_config(view, method, to_toml(c)) for method, c in view.lab.configs(dataset).items()))
+            _fold(
+                dataset, "".join(_config(view, method, to_toml(c)) for method, c in view.lab.configs(dataset).items())
+            )
             for dataset in view.comparison.datasets
         ),
     )

@@ -18,6 +18,7 @@ details.fold > summary { padding: 4px 0; }
 """
 
 SCRIPT = """
+const INK = getComputedStyle(document.documentElement).getPropertyValue("--ink");
 const MUTED = night.matches ? "#4a545f" : "#ccd2d8";
 const buttons = [...document.querySelectorAll(".legend button")];
 const slots = [...document.querySelectorAll(".plot")];
@@ -64,13 +65,12 @@ function versus(figure) {
   if (!x || !y) return null;
   const name = run => buttons.find(button => button.dataset.run === run).textContent;
   const both = x.map((_, i) => i).filter(i => x[i] !== null && y[i] !== null);
-  const all = both.flatMap(i => [x[i], y[i]]), low = Math.min(...all), high = Math.max(...all), pad = (high - low) * .05 || 1;
-  const range = [low - pad, high + pad], {xaxis, yaxis} = figure.layout;
+  const all = both.flatMap(i => [x[i], y[i]]), low = Math.min(...all), high = Math.max(...all);
+  const pad = (high - low) * .05 || 1, range = [low - pad, high + pad], {xaxis, yaxis} = figure.layout;
   const ahead = both.filter(i => figure.higher ? y[i] > x[i] : y[i] < x[i]).length;
-  const shade = COLOURS[a];
   return {data: [{type: "scatter", mode: "markers", x: both.map(i => x[i]), y: both.map(i => y[i]),
       text: both.map(i => figure.names[i]), hovertemplate: "%{text}: %{y:.4~g} against %{x:.4~g}<extra></extra>",
-      marker: {color: shade, size: 6.5, opacity: .75}}],
+      marker: {color: COLOURS[a], size: 6.5, opacity: .75}}],
     layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: `${name(b)}: ${figure.metric}`}},
       yaxis: {...yaxis, range, title: {text: `${name(a)}: ${figure.metric}`}},
       shapes: [{type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: {color: INK, width: 1}}],
@@ -82,8 +82,7 @@ function draw(slot) {
   const by = (slot.dataset.by ?? "").split(" ").filter(Boolean).map(choice);
   const found = figures[[slot.id, ...by].join("/")];
   const figure = !found ? null : found.values ? versus(found) : found.data.some(t => t.fill) ? dress(found) : found;
-  slot.toggleAttribute("data-missing", !figure);
-  if (figure) show(slot.id, figure);
+  if (figure) { delete slot.dataset.missing; show(slot.id, figure); }
   else { Plotly.purge(slot); slot.dataset.missing = "not measured"; }
 }
 

@@ -95,9 +95,18 @@ def verdicts(view: View, dataset: str) -> Table:
                 Cell(f"{chance.value:.2f}", f"[{chance.low:.2f}, {chance.high:.2f}]"),
                 f"{pair.p_holm:.2g}",
                 Cell(pair.verdict, strong=pair.verdict != "no difference shown"),
+                number(pair.detectable, metric),
             )
         )
-    head = ("question", "method", ">gain over the reference", ">probability of improvement", ">p (Holm)", "verdict")
+    head = (
+        "question",
+        "method",
+        ">gain over the reference",
+        ">probability of improvement",
+        ">p (Holm)",
+        "verdict",
+        ">would show from",
+    )
     return Table(_file("verdicts", dataset), dataset, head, tuple(rows), _frame(found))
 
 
@@ -110,7 +119,9 @@ def fairness(view: View, dataset: str) -> Table:
             metric = mine[0].metric
             numbers = [mean([getattr(s, key) for s in mine]) for key in ("worst_decile", "spread", "gini")]
             middle = mean([s.iqm.value for s in mine])
-            rows.append((_name(view, method), *(number(v, metric) for v in (middle, *numbers[:2])), f"{numbers[2]:.3f}"))
+            rows.append(
+                (_name(view, method), *(number(v, metric) for v in (middle, *numbers[:2])), f"{numbers[2]:.3f}")
+            )
             keys = ("iqm", "worst_decile", "spread", "gini")
             records.append({"dataset": dataset, "method": method} | dict(zip(keys, (middle, *numbers), strict=True)))
     head = ("method", ">interquartile mean", ">worst tenth", ">sd between clients", ">Gini")
@@ -124,7 +135,11 @@ def ablation(view: View) -> Iterator[Table]:
             asked = list(view.questions(dataset))
             columns = [{s.method: s for s in view.at(dataset, *question)} for question in asked]
             rows = [
-                (Cell(str(value)), _name(view, method), *(_score(column.get(method), float("nan")) for column in columns))
+                (
+                    Cell(str(value)),
+                    _name(view, method),
+                    *(_score(column.get(method), float("nan")) for column in columns),
+                )
                 for method, value in found.values.items()
             ]
             head = tuple(f">{scenario_title(scenario)}, {shots_name(shots)}" for scenario, shots in asked)

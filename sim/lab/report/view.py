@@ -77,7 +77,10 @@ class View:
     @cached_property
     def validated(self) -> dict[str, pl.DataFrame]:
         """By data set: rows of the looks at validation people at the judged step."""
-        return {name: rows.filter(pl.col("step") == pl.col("judged")) for name, rows in self._by_dataset("validation").items()}
+        return {
+            name: rows.filter(pl.col("step") == pl.col("judged"))
+            for name, rows in self._by_dataset("validation").items()
+        }
 
     def _by_dataset(self, phase: str) -> dict[str, pl.DataFrame]:
         rows = asked(self.lab.results, self.comparison, phase)
