@@ -9,10 +9,10 @@ gives the interval of the mean the width of its t interval.
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import norm
 
 from client.rng import generator
 from sim.lab.comparison import Interval
@@ -81,7 +81,8 @@ def improvement(differences: Values) -> Interval:
 
 def _means(values: Values) -> Float64[np.ndarray, " draws"]:
     seeds, people = (resamples(n, what) for n, what in zip(values.shape, ("seeds", "people"), strict=True))
-    return ((seeds @ values) * people).sum(1)
+    drawn: Float64[np.ndarray, " draws"] = ((seeds @ values) * people).sum(1)
+    return drawn
 
 
 def _middle_half(
@@ -89,12 +90,13 @@ def _middle_half(
 ) -> Float64[np.ndarray, " draws"]:
     """Mean of what lies between the quartiles; a value on a quartile counts with the part of it that is inside."""
     inside = np.diff(np.clip(np.cumsum(shares, axis=1), 0.25, 0.75), axis=1, prepend=0.25)
-    return 2.0 * (inside @ rising)
+    means: Float64[np.ndarray, " draws"] = 2.0 * (inside @ rising)
+    return means
 
 
 def _interval(values: Values, value: float, draws: Float64[np.ndarray, " draws"], low: float, high: float) -> Interval:
     tail = (1.0 - LEVEL) / 2.0
     sd = float(_means(values).std())
-    factor = half_width(values, LEVEL) / (float(norm.isf(tail)) * sd) if sd else 0.0
+    factor = half_width(values, LEVEL) / (NormalDist().inv_cdf(1.0 - tail) * sd) if sd else 0.0
     ends = value + factor * (np.quantile(draws, [tail, 1.0 - tail]) - value)
     return Interval(value, *np.clip(ends, low, high).tolist())

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t
+from scipy.special import stdtr, stdtrit
 
 Values = Float64[np.ndarray, "seeds people"]
 
@@ -63,7 +63,7 @@ def p_value(values: Values) -> float:
     mean, found = abs(float(values.mean())), errors(values)
     if mean == 0.0 or len(found) < 3:
         return 1.0
-    return max(float(2.0 * t.sf(mean / se, df)) if se else 0.0 for se, df in found)
+    return max(2.0 * float(stdtr(df, -mean / se)) if se else 0.0 for se, df in found)
 
 
 def half_width(values: Values, level: float = 0.95) -> float:
@@ -73,4 +73,4 @@ def half_width(values: Values, level: float = 0.95) -> float:
         values: one number per seed and person.
         level: coverage, in (0, 1).
     """
-    return max((float(t.ppf((1.0 + level) / 2.0, df)) * se for se, df in errors(values)), default=0.0)
+    return max((float(stdtrit(df, (1.0 + level) / 2.0)) * se for se, df in errors(values)), default=0.0)

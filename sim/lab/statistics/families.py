@@ -46,8 +46,8 @@ def nested(
     """Correct for the methods at every level of a hierarchy: on a question, on its data set, on all data sets.
 
     At a level, the tests of a method within one family become one (Simes), and the methods of that family are corrected
-    by Holm. A test's p is the largest on its way up: nothing is called different on a question unless the method differs
-    somewhere on the data set, and somewhere at all.
+    by Holm. A test's p is the largest on its way up: nothing is called different on a question unless the method
+    differs somewhere on the data set, and somewhere at all.
 
     Args:
         p: one per test.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import f, friedmanchisquare, rankdata, studentized_range
+from scipy.special import fdtrc
+from scipy.stats import friedmanchisquare, rankdata, studentized_range  # type: ignore[attr-defined]
 
 ALPHA = 0.05
 Scores = Float64[np.ndarray, "blocks methods"]
@@ -35,7 +36,7 @@ def friedman(scores: Scores) -> float:
         return 1.0  # all tied everywhere: there is nothing to rank
     chi = float(friedmanchisquare(*scores.T).statistic)
     rest = n * (k - 1) - chi
-    return float(f.sf((n - 1) * chi / rest, k - 1, (k - 1) * (n - 1))) if rest > 1e-9 else 0.0
+    return float(fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi / rest)) if rest > 1e-9 else 0.0
 
 
 def critical_difference(methods: int, blocks: int) -> float:
@@ -48,7 +49,7 @@ def critical_difference(methods: int, blocks: int) -> float:
     Source: Demšar 2006, Section 3.2.2, equation and table 5.
     """
     q = float(studentized_range.ppf(1.0 - ALPHA, methods, np.inf)) / 2.0**0.5
-    return q * (methods * (methods + 1) / (6.0 * blocks)) ** 0.5
+    return q * float(np.sqrt(methods * (methods + 1) / (6.0 * blocks)))
 
 
 def cliques(ranks: Float64[np.ndarray, " methods"], cd: float) -> list[tuple[int, int]]:
