@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sim.lab.conduct import conduct
+from sim.lab.conduct import Conductor
 from sim.lab.spec import Spec
 from tests.e2e.killing import fork, kill_after, wait
 from tests.lab import Ear, spec
@@ -24,7 +24,7 @@ TABLES = ("spec.json", "results.parquet")
 
 def live(asked: Spec, folder: Path) -> int:
     """Fork a life of the comparison: begin it, or go on."""
-    return fork(lambda: conduct(asked, folder, 0, (), lambda todo, done, at_once: Ear()))
+    return fork(Conductor(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).conduct)
 
 
 def finish(asked: Spec, folder: Path) -> None:

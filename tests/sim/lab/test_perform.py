@@ -11,7 +11,7 @@ from server.files import read_json
 from server.folder import RunFolder
 from sim import experiment
 from sim.lab.cells import expand
-from sim.lab.conduct import conduct
+from sim.lab.conduct import Conductor
 from sim.lab.perform import _locked, perform
 from sim.lab.table import SCHEMA, results
 from tests.lab import SPEC, Ear, spec
@@ -20,7 +20,7 @@ from tests.lab import SPEC, Ear, spec
 def conducted(asked, folder, workers=0, only=()):
     """What a comparison told, and what failed."""
     ear = Ear()
-    failures = conduct(asked, folder, workers, only, lambda todo, done, at_once: ear)
+    _, failures = Conductor(asked, folder, workers, lambda batch, todo, done, at_once: ear).conduct(only)
     return ear, failures
 
 
