@@ -147,12 +147,7 @@ class Work:
         return Outcome(kept, replace(report, state={}), failures, seconds, None, *report.kept(kept))
 
     def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
-        """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why.
-
-        Args:
-            round: federated round, ≥ 1; part of every address.
-            clients: partition ids.
-        """
+        """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
         cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
         sides = (stack_batches([cut[side] for cut in cuts.values()]) if cuts else NOTHING for side in (0, 1))
         return list(cuts), Episode(*sides), failures

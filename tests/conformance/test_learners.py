@@ -24,7 +24,7 @@ from client.registry import LEARNERS
 from client.rng import generator
 from client.settings import is_setting, plain
 from client.trees import Stacked, pick, stack
-from tests.cases import MODELS, batch, episode, keys, meta, noisy, padded, same, some, theta, with_steps
+from tests.cases import MODELS, STILL, batch, episode, keys, meta, noisy, padded, same, some, theta, with_steps
 
 SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
 KINDS = ("classification", "regression")
@@ -37,9 +37,6 @@ READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
 AT_ONCE = {"r2d2"} | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
 UNTRAINED = {"relation", "cnp", "recurrent", "mann", "snail", "meta_lstm"}
-
-#: Learners whose θ never moves.
-STILL = {"local_only", "majority", "class_mean"}
 
 #: Learners that look at the samples to choose where to begin.
 CHOOSING = {"ifca"}

@@ -73,7 +73,7 @@ def test_class_mean_answers_the_nearest_mean(model: MLP | CNN1d, reads: str) -> 
 
 
 def test_class_mean_is_for_classes() -> None:
-    with pytest.raises(ConfigError, match="ClassMean.*classification only"):
+    with pytest.raises(ConfigError, match=r"ClassMean.*classification only"):
         ClassMean().init(TARGETS, generator(0, "init"))
 
 

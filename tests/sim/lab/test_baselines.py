@@ -42,5 +42,5 @@ def test_the_centralised_row_is_adam_on_the_pooled_samples(tmp_path: Path) -> No
     for after in ours[1:]:
         adam.zero_grad()
         task_loss(work.task, work.model.predict(stack(theta, 1), x), y, torch.ones(y.shape)).sum().backward()
-        adam.step()
-        same({name: p.detach() for name, p in theta.items()}, after, rtol=1e-3, atol=2e-5)
+        adam.step()  # 3e-3 a step; gradients as differences of float32 parameters have some 1e-7 of noise
+        same({name: p.detach() for name, p in theta.items()}, after, rtol=0, atol=5e-6)
