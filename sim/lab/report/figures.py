@@ -26,7 +26,10 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     count, rank = len(ranking.methods), dict(zip(ranking.methods, ranking.ranks, strict=True))
     half, top = (count + 1) // 2, 0.7 + 0.4 * len(ranking.cliques)
     ends, low, high = (0.8, count + 0.2), -(top + half), 1.6
-    data, notes = [_bar(1, 1 + ranking.cd, 1.0, 2)], [_note(f"critical difference {ranking.cd:.2f}", 1, 1.0, "top")]
+    data, notes = [], []
+    if ranking.cd is not None:
+        data.append(_bar(1, 1 + ranking.cd, 1.0, 2))
+        notes.append(_note(f"critical difference {ranking.cd:.2f}", 1, 1.0, "top"))
     data += [_bar(rank[c[0]] - 0.06, rank[c[-1]] + 0.06, -0.5 - 0.4 * i, 5) for i, c in enumerate(ranking.cliques)]
     for i, method in enumerate(ranking.methods):
         first = i < half  # the better half is named on the left
@@ -107,9 +110,9 @@ def _interval(view: View, score: Score, place: int) -> Figure:
 
 def _rows(view: View, methods: Sequence[str], score: Score) -> dict[str, Any]:
     """The layout of a figure with a method in each row, the first at the bottom."""
-    better = "" if score.higher else " (less is better)"
-    title = metric_title(score.metric) + better
-    return layout(title, "", 64 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods]))
+    return layout(
+        metric_title(score.metric), "", 64 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods])
+    )
 
 
 def fairness(view: View, dataset: str) -> dict[str, Figure]:
@@ -143,7 +146,7 @@ def transfers(view: View) -> dict[str, dict[str, Figure]]:
     Data sets that differ in the devices of training alone stand side by side.
     """
     groups: dict[str, list[str]] = {}
-    for dataset in view.comparison.datasets:
+    for dataset in view.datasets:
         configs = view.lab.configs(dataset)
         if configs and dataset in view.tested:
             source = next(iter(configs.values()))["source"]
@@ -180,8 +183,9 @@ def _heat(view: View, means: pl.DataFrame, metric: str, higher: bool) -> Figure:
         "y": list(range(len(methods))),
         "z": z,
         "texttemplate": "%{z:.3~g}" if len(columns) <= 8 else "",
-        "colorscale": "Blues",
-        "reversescale": higher,  # Plotly's Blues are dark at the low end
+        "colorscale": [[0, "#f3f6f9"], [1, "#5ba3d9"]],
+        "reversescale": not higher,  # better is darker
+        "textfont": {"color": "#10151b"},  # at night too
         "xgap": 1,
         "ygap": 1,
         "showscale": False,

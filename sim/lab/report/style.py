@@ -71,8 +71,8 @@ function versus(figure) {
   return {data: [{type: "scatter", mode: "markers", x: both.map(i => x[i]), y: both.map(i => y[i]),
       text: both.map(i => figure.names[i]), hovertemplate: "%{text}: %{y:.4~g} against %{x:.4~g}<extra></extra>",
       marker: {color: COLOURS[a], size: 6.5, opacity: .75}}],
-    layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: `${name(b)}: ${figure.metric}`}},
-      yaxis: {...yaxis, range, title: {text: `${name(a)}: ${figure.metric}`}},
+    layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: name(b)}},
+      yaxis: {...yaxis, range, title: {text: name(a)}},
       shapes: [{type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: {color: INK, width: 1}}],
       annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: .02, y: .98, xref: "paper",
         yref: "paper", xanchor: "left", yanchor: "top", showarrow: false}]}};

@@ -21,15 +21,13 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 def every(view: View) -> dict[str, list[Table]]:
     """All tables by what they are about; a list may be empty."""
-    datasets = view.comparison.datasets
-    scored = [dataset for dataset in datasets if any(True for _ in view.questions(dataset))]
     return {
-        "scores": [scores(view, dataset) for dataset in scored],
-        "verdicts": [verdicts(view, dataset) for dataset in scored if view.comparison.pairs],
-        "fairness": [fairness(view, dataset) for dataset in scored],
+        "scores": [scores(view, dataset) for dataset in view.datasets],
+        "verdicts": [verdicts(view, dataset) for dataset in view.datasets if view.comparison.pairs],
+        "fairness": [fairness(view, dataset) for dataset in view.datasets],
         "ablation": list(ablation(view)),
-        "costs": [costs(view, dataset) for dataset in scored if len(_spent(view, dataset))],
-        "budgets": [budgets(view, dataset) for dataset in scored if dataset in view.validated],
+        "costs": [costs(view, dataset) for dataset in view.datasets if len(_spent(view, dataset))],
+        "budgets": [budgets(view, dataset) for dataset in view.datasets if dataset in view.validated],
         "tuning": [tuning(record) for record in view.lab.tuning],
         "failures": failures(view),
     }
@@ -112,7 +110,8 @@ def verdicts(view: View, dataset: str) -> Table:
 
 def fairness(view: View, dataset: str) -> Table:
     """Mean over questions of how evenly a method serves its clients."""
-    rows, records = [], []
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for method in view.methods:
         mine = [s for q in view.questions(dataset) if (s := view.scores.get((dataset, *q, method)))]
         if mine:
@@ -130,7 +129,7 @@ def fairness(view: View, dataset: str) -> Table:
 
 def ablation(view: View) -> Iterator[Table]:
     """A table for every setting in which methods differ and all else is equal, on every data set."""
-    for dataset in view.comparison.datasets:
+    for dataset in view.datasets:
         for found in ablations(view.lab.configs(dataset)):
             asked = list(view.questions(dataset))
             columns = [{s.method: s for s in view.at(dataset, *question)} for question in asked]
@@ -154,7 +153,7 @@ def costs(view: View, dataset: str) -> Table:
     """What a run costs, mean over seeds."""
     spent = _spent(view, dataset)
     numbers = {row["method"]: row for row in spent.iter_rows(named=True)}
-    rows = tuple(
+    rows: tuple[tuple[Cell | str, ...], ...] = tuple(
         (
             _name(view, method),
             str(int(row["rounds"])),
@@ -187,7 +186,8 @@ def budgets(view: View, dataset: str) -> Table:
     metric, higher = view.measure(dataset)
     found = {kind: at_equal_cost(view, dataset, kind) for kind in BUDGETS}
     tops = {kind: best([score for _, score in scores.values()], higher) for kind, (_, scores) in found.items()}
-    rows, records = [], []
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for method in view.methods:
         cells = []
         for kind, (budget, scores) in found.items():
@@ -206,7 +206,8 @@ def budgets(view: View, dataset: str) -> Table:
 def tuning(record: Mapping[str, Any]) -> Table:
     """What was tried for one method on one data set; a row per trial, the chosen one bold."""
     dataset, method, rungs = record["dataset"], record["method"], record["rounds"]
-    rows, records = [], []
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for trial in record["trials"]:
         chosen = trial["settings"] == record["chosen"]
         words = ", ".join(f"{key} = {_short(value)}" for key, value in trial["settings"].items()) or "as specified"

@@ -10,6 +10,7 @@ import polars as pl
 from sim.lab.comparison import Pair, Score
 from sim.lab.report.folder import Lab
 from sim.lab.report.points import asked
+from sim.report.figures import metric_title
 from sim.scores import scenarios
 
 #: Methods whose curves are in colour before the reader chooses.
@@ -27,13 +28,15 @@ class View:
         self.lab, self.comparison = lab, lab.comparison
         self.scores = {(s.dataset, s.scenario, s.shots, s.method): s for s in lab.comparison.scores}
         self.pairs = {(p.dataset, p.scenario, p.shots, p.method): p for p in lab.comparison.pairs}
+        self.datasets = [d for d in lab.comparison.datasets if any(s.dataset == d for s in lab.comparison.scores)]
         self.scenarios = scenarios([{"scenario": s.scenario} for s in lab.comparison.scores])
         self.shots = sorted({s.shots for s in lab.comparison.scores}, key=lambda k: (k == 0, k))
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """Best mean rank first; those that were not ranked last."""
-        ranked = self.comparison.ranking.methods if self.comparison.ranking else ()
+        rankings = (self.comparison.ranking, *self.comparison.rankings)
+        ranked = next((ranking.methods for ranking in rankings if ranking), ())
         return (*ranked, *(m for m in self.comparison.methods if m not in ranked))
 
     @cached_property
@@ -63,6 +66,11 @@ class View:
         """(scenario, shots) that a data set was asked, in order."""
         there = {key[:3] for key in self.scores}
         return ((s, k) for s in self.scenarios for k in self.shots if (dataset, s, k) in there)
+
+    def title(self, dataset: str) -> str:
+        """A data set and what is measured on it."""
+        metric, higher = self.measure(dataset)
+        return f"{dataset}: {metric_title(metric)}" + ("" if higher else ", less is better")
 
     def measure(self, dataset: str) -> tuple[str, bool]:
         """Main metric of a data set, and whether more of it is better."""
