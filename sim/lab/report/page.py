@@ -12,13 +12,14 @@ from sim.lab.comparison import Ranking
 from sim.lab.report import curves, figures, style
 from sim.lab.report.export import Table
 from sim.lab.report.folder import Lab
-from sim.lab.report.view import View
+from sim.lab.report.view import View, p_words
 from sim.report.document import Page, document
 from sim.report.figures import Figure, colour
 from sim.report.tables import swatch
 from sim.scores import scenario_title, shots_name
 
 BOTH = "scenario shots"
+SENTENCES = 8  # more than that, and the verdict in words is folded under a table
 
 
 def render(view: View, made: Mapping[str, Sequence[Table]]) -> str:
@@ -43,9 +44,17 @@ def render(view: View, made: Mapping[str, Sequence[Table]]) -> str:
 
 
 def _verdict(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:
-    words = "".join(f"<li>{escape(sentence)}</li>" for sentence in view.comparison.words)
-    lead = "After the last round, on people and seeds that all methods share."
-    page.add("Verdict", lead, f'<ul class="verdict">{words}</ul>' if words else "", _html(made["failures"]))
+    sentences = view.comparison.words
+    words = f'<ul class="verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)}</ul>'
+    page.add(
+        "Verdict",
+        f"Against {view.comparison.reference} after the last round, on the people and seeds that both have, corrected"
+        " for the number of methods.",
+        words if len(sentences) <= SENTENCES else "",
+        _html(made["glance"]),
+        _fold(f"The verdict in {len(sentences)} sentences", words) if len(sentences) > SENTENCES else "",
+        _html(made["failures"]),
+    )
     _ranking(page, view)
 
 
@@ -57,7 +66,7 @@ def _ranking(page: Page, view: View) -> None:
     page.add(
         "Ranking",
         f"Mean rank over {ranking.blocks} data sets, 1 being the best. A bar joins methods that Nemenyi's test cannot"
-        f" tell apart at 5 %; Friedman's test that all are alike: p = {ranking.friedman_p:.2g}.",
+        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p or 0.0)}.",
         _ranks(page, view, ranking),
         _fold("Data set by data set", each),
     )
@@ -113,13 +122,14 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
             f'<p class="choices">{_select("a", "A", runs, first)}{_select("b", "B", runs, reference)}</p>',
             _grid(page, view, curves.clients, BOTH),
         )
+    heats = "".join(
+        page.choices(drawn, "shots", ", ".join(datasets), view.measured(datasets[0]))
+        for datasets, drawn in figures.transfers(view).items()
+    )
     page.add(
         "From device to device",
         "New people, by the devices of training and the device they are judged on; mean over clients and seeds.",
-        *(
-            f'<div class="wide">{page.choices(drawn, "shots", name)}</div>'
-            for name, drawn in figures.transfers(view).items()
-        ),
+        f'<div class="grid wide">{heats}</div>' if heats else "",
     )
     page.add(
         "Fairness",
@@ -174,7 +184,7 @@ def bibliography(lab: Lab) -> str:
 
 def _grid(page: Page, view: View, draw: Callable[[View, str], dict[str, Figure]], by: str) -> str:
     """A figure for every data set, side by side where there is room; "" where there is none."""
-    drawn = "".join(page.choices(draw(view, dataset), by, view.title(dataset)) for dataset in view.datasets)
+    drawn = "".join(page.choices(draw(view, dataset), by, dataset, view.measured(dataset)) for dataset in view.datasets)
     return f'<div class="grid">{drawn}</div>' if drawn else ""
 
 

@@ -67,10 +67,10 @@ class View:
         there = {key[:3] for key in self.scores}
         return ((s, k) for s in self.scenarios for k in self.shots if (dataset, s, k) in there)
 
-    def title(self, dataset: str) -> str:
-        """A data set and what is measured on it."""
+    def measured(self, dataset: str) -> str:
+        """What is measured on a data set, in words."""
         metric, higher = self.measure(dataset)
-        return f"{dataset}: {metric_title(metric)}" + ("" if higher else ", less is better")
+        return metric_title(metric) + ("" if higher else "; less is better")
 
     def measure(self, dataset: str) -> tuple[str, bool]:
         """Main metric of a data set, and whether more of it is better."""
@@ -98,6 +98,11 @@ class View:
 def key(*chosen: object) -> str:
     """Name of the figure that is drawn for what the reader has chosen."""
     return "/".join(map(str, chosen))
+
+
+def p_words(p: float) -> str:
+    """A p-value as in "p = 0.012"; tiny ones as "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def mean(values: Sequence[float]) -> float:
