@@ -12,7 +12,7 @@ import polars as pl
 
 from client.rng import generator
 from server.config import build_config, merge, resolved
-from sim.lab.comparison import Comparison, Interval, Pair, Ranking, Score
+from sim.lab.compare import compare
 from sim.lab.report.folder import CellState, Lab
 
 #: Learner and settings of methods; the first is the reference. Two pairs differ in one setting.
@@ -54,7 +54,7 @@ class Size:
     looks: Sequence[int] = (10, 20)
 
 
-LARGE = Size(15, 5, (1, 3, 5, 10), (0, 1, 2, 3, 4), 40, tuple(range(20, 201, 20)))
+LARGE = Size(15, 5, (1, 3, 5, 10), (0, 1, 2), 9, (20, 60, 100, 150, 200))
 SCENARIOS, STEPS = ("new_user", "new_device"), (0, 1, 5, 20)
 
 
@@ -62,10 +62,9 @@ def lab(size: Size) -> Lab:
     """A comparison in which later methods are a little better, with everything a report can show."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
-    scores = tuple(_scores(rows))
-    cells = tuple(_cells(datasets, methods, size))
+    comparison = compare(rows, "made-up", methods[0], methods, datasets, size.seeds)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
-    return Lab(_comparison(methods, datasets, size, scores), rows, _costs(datasets, methods, size), cells, tuning)
+    return Lab(comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning)
 
 
 def _metric(dataset: str) -> str:
@@ -93,51 +92,6 @@ def _rows(dataset: str, method: str, size: Size) -> pl.DataFrame:
     return pl.DataFrame(made, schema=names, orient="row")
 
 
-def _scores(rows: pl.DataFrame) -> Iterator[Score]:
-    judged = rows.filter((pl.col("phase") == "test") & (pl.col("step") == STEPS[-1]))
-    last, first = int(rows["round"].max()), int(rows["round"].min())
-    for (dataset, method, scenario, shots), part in judged.partition_by(
-        "dataset", "method", "scenario", "shots", as_dict=True, maintain_order=True
-    ).items():
-        clients = part.filter(pl.col("round") == last).group_by("client").agg(pl.col("value").mean()).sort("value")
-        values, higher = clients["value"].to_numpy(), dataset != "glucose"
-        mean, half = float(values.mean()), float(values.std() / len(values) ** 0.5) * 1.96
-        worst = float((values if higher else values[::-1])[: max(1, len(values) // 10)].mean())
-        best = float(part.filter(pl.col("round") == first)["value"].mean())
-        yield Score(
-            *(dataset, method, scenario, shots, STEPS[-1], _metric(dataset), higher),
-            *(Interval(mean, mean - half, mean + half), Interval(best, best - half, best + half)),
-            *(Interval(mean + 0.001, mean - half, mean + half), worst, float(values.std()), 0.04),
-            *(part["user"].n_unique(), len(values), part["seed"].n_unique()),
-        )
-
-
-def _comparison(methods: list[str], datasets: list[str], size: Size, scores: tuple[Score, ...]) -> Comparison:
-    ranks = tuple(1.0 + i * (len(methods) - 1) / max(1, len(methods) - 1) * 0.9 for i in range(len(methods)))
-    order = tuple(reversed(methods))
-    cliques = tuple(order[i : i + 3] for i in range(0, len(order) - 2, 2))
-    ranking = Ranking(None, order, ranks, 1.9, cliques, 0.003, len(datasets) * len(size.shots) * 2)
-    each = tuple(Ranking(name, order, ranks, 2.4, cliques[:1], 0.02, len(size.shots) * 2) for name in datasets)
-    pairs = tuple(_pair(score, scores) for score in scores if score.method != methods[0])
-    words = (
-        f"{order[0]} is better than {methods[0]} on most questions; of the other methods no difference is shown.",
-        f"It rests on {size.people} people and {len(size.seeds)} seeds.",
-    )
-    names = (tuple(methods), tuple(datasets), tuple(size.seeds))
-    return Comparison("made-up", methods[0], *names, scores, pairs, ranking, each, words)
-
-
-def _pair(score: Score, scores: tuple[Score, ...]) -> Pair:
-    asked = (score.dataset, score.scenario, score.shots)
-    other = next(s for s in scores if (s.dataset, s.scenario, s.shots) == asked)  # the reference comes first
-    gain = (score.last.value - other.last.value) * (1 if score.higher else -1)
-    verdict = "better" if gain > 0.06 else "worse" if gain < -0.06 else "no difference shown"
-    interval, chance = Interval(gain, gain - 0.05, gain + 0.05), Interval(0.6, 0.5, 0.7)
-    p = 0.001 if verdict != "no difference shown" else 0.4
-    numbers = (interval, chance, p, min(1.0, 3 * p), verdict, 0.05, score.users, score.seeds)
-    return Pair(*asked, score.method, other.method, *numbers)
-
-
 def _costs(datasets: list[str], methods: list[str], size: Size) -> pl.DataFrame:
     """Later methods compute more; the last costs nothing."""
     made = []
@@ -157,7 +111,7 @@ def _cells(datasets: list[str], methods: list[str], size: Size) -> Iterator[Cell
         config = build_config(merge(table, {"run": {"seed": seed}}))
         failed = (dataset, method, seed) == (datasets[-1], methods[-1], size.seeds[-1])
         why = "out of memory <b>& more" if failed else ""
-        yield CellState(dataset, method, seed, config.digest()[:16], resolved(config), not failed, why)
+        yield CellState(dataset, method, seed, config.digest()[:16], resolved(config), why, not failed)
 
 
 def _study(dataset: str, method: str) -> dict[str, Any]:

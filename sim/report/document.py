@@ -35,13 +35,14 @@ class Page:
         size = f"height:{figure['layout']['height']}px"
         return f'<div class="figure">{head}<div class="plot" id="{name}" style="{size}"></div></div>'
 
-    def choices(self, drawn: Mapping[str, Figure], by: str, title: str) -> str:
+    def choices(self, drawn: Mapping[str, Figure], by: str, title: str, note: str = "") -> str:
         """Where one of several figures will be drawn; "" for none.
 
         Args:
             drawn: by what the reader has chosen, values joined by "/".
             by: names of the choices, with spaces between.
             title: over all of them.
+            note: smaller, under the title.
         """
         if not drawn:
             return ""
@@ -49,7 +50,7 @@ class Page:
         self.figures |= {f"{name}/{chosen}": figure for chosen, figure in drawn.items()}
         size = f"height:{max(figure['layout']['height'] for figure in drawn.values())}px"
         plot = f'<div class="plot" id="{name}" data-by="{escape(by)}" style="{size}"></div>'
-        return f'<div class="figure"><h3>{escape(title)}</h3>{plot}</div>'
+        return f'<div class="figure"><h3>{escape(title)}<small>{escape(note)}</small></h3>{plot}</div>'
 
     def grid(self, shown: Sequence[Panel], draw: Callable[[Panel], Figure | None]) -> str:
         """A figure for every panel, side by side where there is room."""

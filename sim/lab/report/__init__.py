@@ -24,11 +24,11 @@ def write_report(folder: Path) -> Path:
     from sim.lab.report.tables import every
     from sim.lab.report.view import View
 
-    lab = read_lab(folder)
-    made = every(View(lab))
+    view = View(read_lab(folder))
+    made = every(view)
     (folder / "tables").mkdir(exist_ok=True)
     for table in (table for group in made.values() for table in group):
         write_atomic(folder / "tables" / f"{table.name}.csv", table.csv.encode())
         write_atomic(folder / "tables" / f"{table.name}.tex", table.tex.encode())
-    write_atomic(folder / "report.html", render(lab, made).encode())
+    write_atomic(folder / "report.html", render(view, made).encode())
     return folder / "report.html"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
 from sim.lab.report.points import points
 from sim.lab.report.view import View, key
-from sim.report.figures import Figure, curve, layout, metric_title
+from sim.report.figures import Figure, curve, layout
 
 #: What a learning curve can be drawn against: column of the costs → title of the axis.
 COSTS = {
@@ -20,7 +19,7 @@ COSTS = {
     "bytes": "bytes up and down, all clients",
 }
 
-Point = tuple[float, dict[str, float]]
+HEIGHT = 330
 
 
 def by_step(view: View, dataset: str) -> dict[str, Figure]:
@@ -32,7 +31,7 @@ def by_step(view: View, dataset: str) -> dict[str, Figure]:
     places = {step: i for i, step in enumerate(sorted(means["step"].unique()))}
     # Places of equal width: what matters is the first few steps, and 0 has no logarithm.
     ticks = {"tickvals": list(places.values()), "ticktext": [str(step) for step in places]}
-    made = _layout(view, dataset, "adaptation steps", ticks)
+    made = layout("adaptation steps", "", HEIGHT, xaxis=ticks)
     return {
         question: {"data": list(_curves(view, part, "step", places)), "layout": made}
         for question, part in _by_question(means)
@@ -45,7 +44,7 @@ def by_round(view: View, dataset: str) -> dict[str, Figure]:
     if rows is None:
         return {}
     means = points(rows, ["scenario", "shots", "method", "round"])
-    made = _layout(view, dataset, COSTS["rounds"], {})
+    made = layout(COSTS["rounds"], "", HEIGHT)
     rates = cost_of_a_round(view, dataset)
     drawn = {}
     for question, part in _by_question(means):
@@ -60,7 +59,7 @@ def by_shots(view: View, dataset: str) -> dict[str, Figure]:
     """By scenario: metric at the judged step against shots, after the last round."""
     places = {shots: i for i, shots in enumerate(view.shots)}
     names = [str(shots) if shots else "all" for shots in places]
-    made = _layout(view, dataset, "shots", {"tickvals": list(places.values()), "ticktext": names})
+    made = layout("shots", "", HEIGHT, xaxis={"tickvals": list(places.values()), "ticktext": names})
     drawn: dict[str, Figure] = {}
     for scenario in dict.fromkeys(scenario for scenario, _ in view.questions(dataset)):
         data: list[Figure] = []
@@ -85,11 +84,6 @@ def _curves(view: View, means: pl.DataFrame, x: str, places: Mapping[int, int]) 
         yield from curve(view.place(method), method, line, len(view.methods))
 
 
-def _layout(view: View, dataset: str, x: str, xaxis: dict[str, Any]) -> dict[str, Any]:
-    metric, higher = view.measure(dataset)
-    return layout(x, metric_title(metric) + ("" if higher else " (less is better)"), 330, xaxis=xaxis)
-
-
 def cost_of_a_round(view: View, dataset: str) -> dict[str, dict[str, float]]:
     """Method → column of ``COSTS`` → mean over seeds of a run's total divided by its rounds."""
     mine = view.lab.costs.filter((pl.col("dataset") == dataset) & (pl.col("rounds") > 0))
@@ -107,20 +101,19 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
         return {}
     judged = rows.filter(pl.col("step") == pl.col("judged"))
     means = judged.group_by("scenario", "shots", "client", "user", "device", "method").agg(pl.col("value").mean())
-    metric, higher = view.measure(dataset)
+    higher = view.measure(dataset)[1]
     drawn = {}
     for question, part in _by_question(means):
         wide = part.pivot(on="method", index=["client", "user", "device"], values="value").sort("client")
         there = [method for method in view.methods if method in wide.columns]
         drawn[question] = {
             "data": [],
-            "layout": layout("", "", 340),
+            "layout": layout("", "", HEIGHT),
             "values": {f"run-{view.place(m)}": _short(wide[m].to_list()) for m in there},
             "names": [
                 html.escape(f"user {user}, {device}") for user, device in wide.select("user", "device").iter_rows()
             ],
             "higher": higher,
-            "metric": metric_title(metric),
         }
     return drawn
 

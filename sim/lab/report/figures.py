@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from sim.lab.comparison import Ranking, Score
-from sim.lab.report.view import View, key
-from sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, metric_title, name_axis
+from sim.lab.report.view import View, key, p_words
+from sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, name_axis
 from sim.scores import number
 
 ROW = 23  # pixels that a method's row is high
@@ -26,7 +26,10 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     count, rank = len(ranking.methods), dict(zip(ranking.methods, ranking.ranks, strict=True))
     half, top = (count + 1) // 2, 0.7 + 0.4 * len(ranking.cliques)
     ends, low, high = (0.8, count + 0.2), -(top + half), 1.6
-    data, notes = [_bar(1, 1 + ranking.cd, 1.0, 2)], [_note(f"critical difference {ranking.cd:.2f}", 1, 1.0, "top")]
+    data, notes = [], []
+    if ranking.cd is not None:
+        data.append(_bar(1, 1 + ranking.cd, 1.0, 2))
+        notes.append(_note(f"critical difference {ranking.cd:.2f}", 1, 1.0, "top"))
     data += [_bar(rank[c[0]] - 0.06, rank[c[-1]] + 0.06, -0.5 - 0.4 * i, 5) for i, c in enumerate(ranking.cliques)]
     for i, method in enumerate(ranking.methods):
         first = i < half  # the better half is named on the left
@@ -77,7 +80,7 @@ def _forest(view: View, scores: Sequence[Score]) -> Figure:
                 "hovertemplate": "%{x:.4~g} after the best validation round<extra></extra>",
             }
         )
-    made = _rows(view, [score.method for score in rows], rows[0])
+    made = _rows(view, [score.method for score in rows])
     reference = next((score.last.value for score in rows if score.method == view.comparison.reference), None)
     if reference is not None:
         line = {"color": SHADE, "width": 1, "dash": "dot"}
@@ -93,7 +96,7 @@ def _interval(view: View, score: Score, place: int) -> Figure:
     clear = pair is None or pair.verdict != "no difference shown"
     whisker = {"array": [last.high - last.value], "arrayminus": [last.value - last.low]}
     told = f"%{{x:.4~g}} [{number(last.low, score.metric)}, {number(last.high, score.metric)}]"
-    against = f"<br>{pair.verdict} (p = {pair.p_holm:.2g}, corrected)" if pair else ""
+    against = f"<br>{pair.verdict} ({p_words(pair.p_holm)}, corrected)" if pair else ""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -105,11 +108,9 @@ def _interval(view: View, score: Score, place: int) -> Figure:
     }
 
 
-def _rows(view: View, methods: Sequence[str], score: Score) -> dict[str, Any]:
+def _rows(view: View, methods: Sequence[str]) -> dict[str, Any]:
     """The layout of a figure with a method in each row, the first at the bottom."""
-    better = "" if score.higher else " (less is better)"
-    title = metric_title(score.metric) + better
-    return layout(title, "", 64 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods]))
+    return layout("", "", 44 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods]))
 
 
 def fairness(view: View, dataset: str) -> dict[str, Figure]:
@@ -119,7 +120,7 @@ def fairness(view: View, dataset: str) -> dict[str, Figure]:
 
 def _fairness(view: View, scores: Sequence[Score]) -> Figure:
     rows = list(reversed(scores))
-    return {"data": list(_worst(view, rows)), "layout": _rows(view, [score.method for score in rows], rows[0])}
+    return {"data": list(_worst(view, rows)), "layout": _rows(view, [score.method for score in rows])}
 
 
 def _worst(view: View, rows: Sequence[Score]) -> Iterator[Figure]:
@@ -137,19 +138,19 @@ def _worst(view: View, rows: Sequence[Score]) -> Iterator[Figure]:
         }
 
 
-def transfers(view: View) -> dict[str, dict[str, Figure]]:
-    """By source of data, by shots: methods × (devices trained on → device judged on); sources with one device left out.
+def transfers(view: View) -> dict[tuple[str, ...], dict[str, Figure]]:
+    """By data sets of one source, by shots: methods × (devices trained on → device judged on).
 
-    Data sets that differ in the devices of training alone stand side by side.
+    Data sets that differ in the devices of training alone stand side by side; those with one device are left out.
     """
     groups: dict[str, list[str]] = {}
-    for dataset in view.comparison.datasets:
+    for dataset in view.datasets:
         configs = view.lab.configs(dataset)
         if configs and dataset in view.tested:
             source = next(iter(configs.values()))["source"]
             groups.setdefault(json.dumps(source, sort_keys=True), []).append(dataset)
-    drawn = {", ".join(datasets): _transfer(view, datasets) for datasets in groups.values()}
-    return {name: by_shots for name, by_shots in drawn.items() if by_shots}
+    drawn = {tuple(datasets): _transfer(view, datasets) for datasets in groups.values()}
+    return {datasets: by_shots for datasets, by_shots in drawn.items() if by_shots}
 
 
 def _transfer(view: View, datasets: Sequence[str]) -> dict[str, Figure]:
@@ -179,9 +180,10 @@ def _heat(view: View, means: pl.DataFrame, metric: str, higher: bool) -> Figure:
         "x": [[html.escape(name) for name in names] for names in zip(*columns, strict=True)],
         "y": list(range(len(methods))),
         "z": z,
-        "texttemplate": "%{z:.3~g}" if len(columns) <= 8 else "",
-        "colorscale": "Blues",
-        "reversescale": higher,  # Plotly's Blues are dark at the low end
+        "texttemplate": "%{z:.2f}",
+        "colorscale": [[0, "#f3f6f9"], [1, "#5ba3d9"]],
+        "reversescale": not higher,  # better is darker
+        "textfont": {"color": "#10151b"},  # at night too
         "xgap": 1,
         "ygap": 1,
         "showscale": False,

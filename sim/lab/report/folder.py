@@ -7,15 +7,13 @@ import math
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import polars as pl
 
 from client.errors import RunError
 from server.files import read_json
 from sim.lab.comparison import Comparison
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class CellState:
         seed: of training.
         key: its folder under ``cells``.
         config: resolved configuration.
+        failure: why it was not finished, one line; "" where nothing is known.
         finished: whether it has a summary.
-        failure: why it has none, one line; "" where nothing is known.
     """
 
     dataset: str
@@ -37,8 +35,8 @@ class CellState:
     seed: int
     key: str
     config: dict[str, Any]
-    finished: bool
     failure: str
+    finished: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,26 @@ class Lab:
         return {method: found[method] for method in self.comparison.methods if method in found}
 
 
+def read_lab(folder: Path) -> Lab:
+    """Everything a report needs of a comparison's folder.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    comparison = read_comparison(folder / "comparison.json")
+    results, costs = (read_table(folder / f"{name}.parquet") for name in ("results", "costs"))
+    tuning = read_json(folder / "tuning.json") if (folder / "tuning.json").exists() else []
+    try:
+        cells = tuple(_state(folder, entry) for entry in read_json(folder / "spec.json")["cells"])
+    except (KeyError, TypeError):
+        raise RunError(f"{folder / 'spec.json'} is damaged: it lacks what a report needs") from None
+    return Lab(comparison, results, costs, cells, tuning)
+
+
+def _state(folder: Path, entry: dict[str, Any]) -> CellState:
+    return CellState(**entry, finished=(folder / "cells" / entry["key"] / "summary.json").exists())
+
+
 def read_comparison(path: Path) -> Comparison:
     """The comparison that a JSON file holds.
 
@@ -74,7 +92,8 @@ def read_comparison(path: Path) -> Comparison:
     """
     value = read_json(path)
     try:
-        return _typed(Comparison, value)
+        comparison: Comparison = _typed(Comparison, value)
+        return comparison
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: it lacks what a report needs") from None
 

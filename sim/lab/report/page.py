@@ -12,23 +12,24 @@ from sim.lab.comparison import Ranking
 from sim.lab.report import curves, figures, style
 from sim.lab.report.export import Table
 from sim.lab.report.folder import Lab
-from sim.lab.report.view import View
+from sim.lab.report.view import View, p_words
 from sim.report.document import Page, document
 from sim.report.figures import Figure, colour
 from sim.report.tables import swatch
 from sim.scores import scenario_title, shots_name
 
 BOTH = "scenario shots"
+SENTENCES = 8  # more than that, and the verdict in words is folded under a table
 
 
-def render(lab: Lab, made: Mapping[str, Sequence[Table]]) -> str:
+def render(view: View, made: Mapping[str, Sequence[Table]]) -> str:
     """The whole page.
 
     Args:
-        lab: the comparison's folder, read.
+        view: the comparison.
         made: its tables, as ``tables.every`` makes them.
     """
-    page, view = Page(), View(lab)
+    page = Page()
     _verdict(page, view, made)
     _scores(page, view, made)
     _curves(page, view)
@@ -39,25 +40,41 @@ def render(lab: Lab, made: Mapping[str, Sequence[Table]]) -> str:
     shades = {f"run-{view.place(method)}": colour(view.place(method)) for method in view.comparison.methods}
     script = f"{axes} const COLOURS = {json.dumps(shades)};{style.SCRIPT}"
     kicker = f"metapulse comparison against {view.comparison.reference}"
-    return document(page, kicker, lab.comparison.name, _facts(view), _bar(view), script, style.CSS)
+    return document(page, kicker, view.comparison.name, _facts(view), _bar(view), script, style.CSS)
 
 
 def _verdict(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:
-    words = "".join(f"<li>{escape(sentence)}</li>" for sentence in view.comparison.words)
-    lead = "After the last round, on people and seeds that all methods share."
-    page.add("Verdict", lead, f'<ul class="verdict">{words}</ul>' if words else "", _html(made["failures"]))
-    ranking = view.comparison.ranking
-    if ranking:
-        page.add(
-            "Ranking",
-            f"Mean rank over {ranking.blocks} questions, 1 being the best. A bar joins methods that Nemenyi's test"
-            f" cannot tell apart at 5 %; Friedman's test that all are alike: p = {ranking.friedman_p:.2g}.",
-            _ranks(page, view, ranking),
-            _fold("Data set by data set", "".join(_ranks(page, view, one) for one in view.comparison.rankings)),
-        )
+    sentences = view.comparison.words
+    words = f'<ul class="verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)}</ul>'
+    page.add(
+        "Verdict",
+        f"Against {view.comparison.reference} after the last round, on the people and seeds that both have, corrected"
+        " for the number of methods.",
+        words if len(sentences) <= SENTENCES else "",
+        _html(made["glance"]),
+        _fold(f"The verdict in {len(sentences)} sentences", words) if len(sentences) > SENTENCES else "",
+        _html(made["failures"]),
+    )
+    _ranking(page, view)
+
+
+def _ranking(page: Page, view: View) -> None:
+    ranking, each = view.comparison.ranking, "".join(_ranks(page, view, one) for one in view.comparison.rankings)
+    if ranking is None:
+        page.add("Ranking", "Mean rank over the questions of a data set, 1 being the best.", each)
+        return
+    page.add(
+        "Ranking",
+        f"Mean rank over {ranking.blocks} data sets, 1 being the best. A bar joins methods that Nemenyi's test cannot"
+        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p or 0.0)}.",
+        _ranks(page, view, ranking),
+        _fold("Data set by data set", each),
+    )
 
 
 def _ranks(page: Page, view: View, ranking: Ranking) -> str:
+    if not ranking.methods:
+        return ""
     return f'<div class="ranks">{page.figure(figures.ranks(view, ranking), ranking.dataset or "")}</div>'
 
 
@@ -105,13 +122,14 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
             f'<p class="choices">{_select("a", "A", runs, first)}{_select("b", "B", runs, reference)}</p>',
             _grid(page, view, curves.clients, BOTH),
         )
+    heats = "".join(
+        page.choices(drawn, "shots", ", ".join(datasets), view.measured(datasets[0]))
+        for datasets, drawn in figures.transfers(view).items()
+    )
     page.add(
         "From device to device",
         "New people, by the devices of training and the device they are judged on; mean over clients and seeds.",
-        *(
-            f'<div class="wide">{page.choices(drawn, "shots", name)}</div>'
-            for name, drawn in figures.transfers(view).items()
-        ),
+        f'<div class="grid wide">{heats}</div>' if heats else "",
     )
     page.add(
         "Fairness",
@@ -166,7 +184,7 @@ def bibliography(lab: Lab) -> str:
 
 def _grid(page: Page, view: View, draw: Callable[[View, str], dict[str, Figure]], by: str) -> str:
     """A figure for every data set, side by side where there is room; "" where there is none."""
-    drawn = "".join(page.choices(draw(view, dataset), by, dataset) for dataset in view.comparison.datasets)
+    drawn = "".join(page.choices(draw(view, dataset), by, dataset, view.measured(dataset)) for dataset in view.datasets)
     return f'<div class="grid">{drawn}</div>' if drawn else ""
 
 

@@ -3,14 +3,15 @@
 CSS = """
 .bar { position: sticky; top: 0; z-index: 5; background: var(--paper); padding: 8px 0; margin-bottom: 8px; }
 .bar .legend { position: static; padding: 8px 0 0; margin: 0; }
-.bar summary, .choices { font-size: 14px; }
+.bar, .bar summary, .choices { font-size: 14px; }
 label { display: inline-block; margin: 0 14px 4px 0; }
 select { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 6px; background: var(--card);
   color: var(--ink); max-width: 100%; }
 .verdict { margin: 0; padding: 0; list-style: none; max-width: 75ch; }
 .verdict li { margin: 0 0 6px; }
-.verdict li:first-child { font-size: 19px; line-height: 1.4; }
 .ranks { max-width: 760px; }
+.bar button[aria-pressed=false] { opacity: .55; text-decoration: none; }
+.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 500px), 1fr)); }
 .export { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; margin-top: 10px; }
 .export a { font-size: 12px; color: var(--soft); }
 .plot[data-missing]::after { content: attr(data-missing); display: block; padding: 40px 0; color: var(--soft); }
@@ -71,8 +72,8 @@ function versus(figure) {
   return {data: [{type: "scatter", mode: "markers", x: both.map(i => x[i]), y: both.map(i => y[i]),
       text: both.map(i => figure.names[i]), hovertemplate: "%{text}: %{y:.4~g} against %{x:.4~g}<extra></extra>",
       marker: {color: COLOURS[a], size: 6.5, opacity: .75}}],
-    layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: `${name(b)}: ${figure.metric}`}},
-      yaxis: {...yaxis, range, title: {text: `${name(a)}: ${figure.metric}`}},
+    layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: name(b)}},
+      yaxis: {...yaxis, range, title: {text: name(a)}},
       shapes: [{type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: {color: INK, width: 1}}],
       annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: .02, y: .98, xref: "paper",
         yref: "paper", xanchor: "left", yanchor: "top", showarrow: false}]}};

@@ -13,7 +13,7 @@ from sim.lab.comparison import Score
 from sim.lab.report.ablation import ablations
 from sim.lab.report.budgets import BUDGETS, at_equal_cost
 from sim.lab.report.export import Cell, Table, best
-from sim.lab.report.view import View, mean
+from sim.lab.report.view import View, mean, p_words
 from sim.scores import number, scenario_title, shots_name
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -21,15 +21,14 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 def every(view: View) -> dict[str, list[Table]]:
     """All tables by what they are about; a list may be empty."""
-    datasets = view.comparison.datasets
-    scored = [dataset for dataset in datasets if any(True for _ in view.questions(dataset))]
     return {
-        "scores": [scores(view, dataset) for dataset in scored],
-        "verdicts": [verdicts(view, dataset) for dataset in scored if view.comparison.pairs],
-        "fairness": [fairness(view, dataset) for dataset in scored],
+        "glance": [glance(view)] if view.comparison.pairs else [],
+        "scores": [scores(view, dataset) for dataset in view.datasets],
+        "verdicts": [verdicts(view, dataset) for dataset in view.datasets if view.comparison.pairs],
+        "fairness": [fairness(view, dataset) for dataset in view.datasets],
         "ablation": list(ablation(view)),
-        "costs": [costs(view, dataset) for dataset in scored if len(_spent(view, dataset))],
-        "budgets": [budgets(view, dataset) for dataset in scored if dataset in view.validated],
+        "costs": [costs(view, dataset) for dataset in view.datasets if len(_spent(view, dataset))],
+        "budgets": [budgets(view, kind) for kind in BUDGETS] if view.validated else [],
         "tuning": [tuning(record) for record in view.lab.tuning],
         "failures": failures(view),
     }
@@ -93,7 +92,7 @@ def verdicts(view: View, dataset: str) -> Table:
                 _name(view, pair.method),
                 Cell(number(gain.value, metric, "+"), between),
                 Cell(f"{chance.value:.2f}", f"[{chance.low:.2f}, {chance.high:.2f}]"),
-                f"{pair.p_holm:.2g}",
+                p_words(pair.p_holm),
                 Cell(pair.verdict, strong=pair.verdict != "no difference shown"),
                 number(pair.detectable, metric),
             )
@@ -103,16 +102,38 @@ def verdicts(view: View, dataset: str) -> Table:
         "method",
         ">gain over the reference",
         ">probability of improvement",
-        ">p (Holm)",
+        ">corrected",
         "verdict",
         ">would show from",
     )
     return Table(_file("verdicts", dataset), dataset, head, tuple(rows), _frame(found))
 
 
+def glance(view: View) -> Table:
+    """Method × data set: on how many questions it is better and worse than the reference."""
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
+    for method in view.methods:
+        if method == view.comparison.reference:
+            continue
+        cells = []
+        for dataset in view.datasets:
+            told = [p.verdict for p in view.comparison.pairs if (p.method, p.dataset) == (method, dataset)]
+            better, worse = told.count("better"), told.count("worse")
+            words = [f"{word} on {count}" for word, count in (("better", better), ("worse", worse)) if count]
+            text = ", ".join(words) or "no difference shown"
+            cells.append(Cell(text, f"of {len(told)}", strong=bool(words)) if told else Cell("–"))
+            record = {"dataset": dataset, "method": method, "better": better, "worse": worse}
+            records.append(record | {"questions": len(told)})
+        rows.append((_name(view, method), *cells))
+    title = f"Questions (scenario, shots) on which a method differs from {view.comparison.reference}"
+    return Table("verdicts", title, ("method", *view.datasets), tuple(rows), pl.DataFrame(records))
+
+
 def fairness(view: View, dataset: str) -> Table:
     """Mean over questions of how evenly a method serves its clients."""
-    rows, records = [], []
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for method in view.methods:
         mine = [s for q in view.questions(dataset) if (s := view.scores.get((dataset, *q, method)))]
         if mine:
@@ -130,7 +151,7 @@ def fairness(view: View, dataset: str) -> Table:
 
 def ablation(view: View) -> Iterator[Table]:
     """A table for every setting in which methods differ and all else is equal, on every data set."""
-    for dataset in view.comparison.datasets:
+    for dataset in view.datasets:
         for found in ablations(view.lab.configs(dataset)):
             asked = list(view.questions(dataset))
             columns = [{s.method: s for s in view.at(dataset, *question)} for question in asked]
@@ -154,7 +175,7 @@ def costs(view: View, dataset: str) -> Table:
     """What a run costs, mean over seeds."""
     spent = _spent(view, dataset)
     numbers = {row["method"]: row for row in spent.iter_rows(named=True)}
-    rows = tuple(
+    rows: tuple[tuple[Cell | str, ...], ...] = tuple(
         (
             _name(view, method),
             str(int(row["rounds"])),
@@ -174,39 +195,43 @@ def _spent(view: View, dataset: str) -> pl.DataFrame:
     return mine.group_by("dataset", "method").agg(*(pl.col(key).mean() for key in keys)).sort("method")
 
 
-def si(value: float) -> str:
-    """Three digits and a prefix: 1 230 000 as "1.23 M"."""
+def si(value: float, unit: str = "") -> str:
+    """Three digits and a prefix: 1 230 000 bytes as "1.23 MB"."""
     power = 0
     while abs(value) >= 999.5 and power < len(PREFIXES) - 1:
         value, power = value / 1000, power + 1
-    return f"{value:.3g} {PREFIXES[power]}".rstrip()
+    return f"{value:.3g} {PREFIXES[power]}{unit}".rstrip()
 
 
-def budgets(view: View, dataset: str) -> Table:
-    """Scores on validation people under equal compute and under equal communication, beside those at the end."""
-    metric, higher = view.measure(dataset)
-    found = {kind: at_equal_cost(view, dataset, kind) for kind in BUDGETS}
-    tops = {kind: best([score for _, score in scores.values()], higher) for kind, (_, scores) in found.items()}
-    rows, records = [], []
+def budgets(view: View, kind: str) -> Table:
+    """Method × data set: the score on validation people that a budget, equal for all, had bought."""
+    datasets = [dataset for dataset in view.datasets if dataset in view.validated]
+    found = {dataset: at_equal_cost(view, dataset, kind) for dataset in datasets}
+    measures = {dataset: view.measure(dataset) for dataset in datasets}
+    tops = {d: best([score for _, score in scores.values()], measures[d][1]) for d, (_, scores) in found.items()}
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for method in view.methods:
-        cells = []
-        for kind, (budget, scores) in found.items():
-            if method in scores:
-                round, score = scores[method]
-                cells.append(Cell(number(score, metric), f"round {round}", strong=score == tops[kind]))
-                names = {"dataset": dataset, "method": method, "equal": kind, "budget": budget}
-                records.append(names | {"round": round, "value": score})
-            else:
-                cells.append(Cell("–"))
+        cells: list[Cell | str] = []
+        for dataset, (budget, scores) in found.items():
+            if method not in scores:
+                cells.append("–")
+                continue
+            round, score = scores[method]
+            cells.append(Cell(number(score, measures[dataset][0]), f"round {round}", strong=score == tops[dataset]))
+            names = {"dataset": dataset, "method": method, "equal": kind, "budget": budget}
+            records.append(names | {"round": round, "value": score})
         rows.append((_name(view, method), *cells))
-    head = [f">{title}: {si(found[kind][0])} {'B' if kind == 'bytes' else 'FLOPs'}" for kind, title in BUDGETS.items()]
-    return Table(_file("budgets", dataset), dataset, ("method", *head), tuple(rows), pl.DataFrame(records))
+    unit = "B" if kind == "bytes" else "FLOPs"
+    head = (f">{dataset}, {si(budget, unit)}" for dataset, (budget, _) in found.items())
+    return Table(_file("budget", kind), BUDGETS[kind], ("method", *head), tuple(rows), pl.DataFrame(records))
 
 
 def tuning(record: Mapping[str, Any]) -> Table:
     """What was tried for one method on one data set; a row per trial, the chosen one bold."""
     dataset, method, rungs = record["dataset"], record["method"], record["rounds"]
-    rows, records = [], []
+    rows: list[tuple[Cell | str, ...]] = []
+    records: list[dict[str, Any]] = []
     for trial in record["trials"]:
         chosen = trial["settings"] == record["chosen"]
         words = ", ".join(f"{key} = {_short(value)}" for key, value in trial["settings"].items()) or "as specified"

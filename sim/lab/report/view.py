@@ -10,6 +10,7 @@ import polars as pl
 from sim.lab.comparison import Pair, Score
 from sim.lab.report.folder import Lab
 from sim.lab.report.points import asked
+from sim.report.figures import metric_title
 from sim.scores import scenarios
 
 #: Methods whose curves are in colour before the reader chooses.
@@ -27,13 +28,15 @@ class View:
         self.lab, self.comparison = lab, lab.comparison
         self.scores = {(s.dataset, s.scenario, s.shots, s.method): s for s in lab.comparison.scores}
         self.pairs = {(p.dataset, p.scenario, p.shots, p.method): p for p in lab.comparison.pairs}
+        self.datasets = [d for d in lab.comparison.datasets if any(s.dataset == d for s in lab.comparison.scores)]
         self.scenarios = scenarios([{"scenario": s.scenario} for s in lab.comparison.scores])
         self.shots = sorted({s.shots for s in lab.comparison.scores}, key=lambda k: (k == 0, k))
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """Best mean rank first; those that were not ranked last."""
-        ranked = self.comparison.ranking.methods if self.comparison.ranking else ()
+        rankings = (self.comparison.ranking, *self.comparison.rankings)
+        ranked = next((ranking.methods for ranking in rankings if ranking), ())
         return (*ranked, *(m for m in self.comparison.methods if m not in ranked))
 
     @cached_property
@@ -64,6 +67,11 @@ class View:
         there = {key[:3] for key in self.scores}
         return ((s, k) for s in self.scenarios for k in self.shots if (dataset, s, k) in there)
 
+    def measured(self, dataset: str) -> str:
+        """What is measured on a data set, in words."""
+        metric, higher = self.measure(dataset)
+        return metric_title(metric) + ("" if higher else "; less is better")
+
     def measure(self, dataset: str) -> tuple[str, bool]:
         """Main metric of a data set, and whether more of it is better."""
         score = next(score for score in self.comparison.scores if score.dataset == dataset)
@@ -90,6 +98,11 @@ class View:
 def key(*chosen: object) -> str:
     """Name of the figure that is drawn for what the reader has chosen."""
     return "/".join(map(str, chosen))
+
+
+def p_words(p: float) -> str:
+    """A p-value as in "p = 0.012"; tiny ones as "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def mean(values: Sequence[float]) -> float:
