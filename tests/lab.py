@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from sim.lab.cells import Cell
+from sim.lab.costs import RunCost
 from sim.lab.spec import Spec, read_spec
 
 SPEC = """
@@ -37,6 +42,15 @@ def spec(folder: Path, text: str = SPEC) -> Spec:
     """The specification of a text."""
     (folder / "spec.toml").write_text(text)
     return read_spec(folder / "spec.toml")
+
+
+@contextmanager
+def tables_only() -> Iterator[None]:
+    """Comparisons end with their table: costs are nothing, and no page is written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sim.lab.table.run_cost", lambda path: RunCost(0.0, 0.0, 0.0, 0.0, 0, 0.0))
+        patch.setattr("sim.lab.conduct.write_report", lambda folder: folder / "report.html")
+        yield
 
 
 class Ear:

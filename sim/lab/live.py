@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from statistics import fmean
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -13,6 +12,7 @@ from rich.table import Column
 
 from sim.lab.cells import Cell
 from sim.lab.perform import View
+from sim.progress import Stream
 
 
 class Estimate:
@@ -154,7 +154,7 @@ class Lines:
         stream: where lines go.
     """
 
-    def __init__(self, board: Board, stream: IO[str]) -> None:
+    def __init__(self, board: Board, stream: Stream) -> None:
         self._board, self._stream = board, stream
 
     def begin(self, cell: Cell) -> None:

@@ -6,14 +6,17 @@ import io
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from client.errors import RunError
 from client.files import write_atomic
+from server.files import read_json, write_json
 from sim.lab.cells import Cell
 from sim.lab.costs import run_cost
 
+COST = "cost.json"
 #: Columns of results.parquet; all but the value are its key, by which it is sorted.
 SCHEMA = pl.Schema(
     {
@@ -75,12 +78,19 @@ COSTS = pl.Schema(
 
 
 def costs(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
-    """What every finished cell cost, in the order of the results."""
+    """What every finished cell cost, in the order of the results; counted once and kept in the cell's folder."""
     rows = [
-        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **asdict(run_cost(cell.path(folder)))}
+        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **_cost(cell.path(folder))}
         for cell in _finished(cells, folder)
     ]
     return pl.DataFrame(rows, schema=COSTS)
+
+
+def _cost(path: Path) -> dict[str, Any]:
+    if not (path / COST).exists():
+        write_json(path / COST, asdict(run_cost(path)))
+    found: dict[str, Any] = read_json(path / COST)
+    return found
 
 
 def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:

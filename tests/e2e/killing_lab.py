@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
+
 from sim.lab.conduct import Conductor
 from sim.lab.spec import Spec
 from tests.e2e.killing import fork, kill_after, wait

@@ -14,7 +14,7 @@ from sim.lab.cells import expand
 from sim.lab.conduct import Conductor
 from sim.lab.perform import _locked, perform
 from sim.lab.table import SCHEMA, results
-from tests.lab import SPEC, Ear, spec
+from tests.lab import SPEC, Ear, spec, tables_only
 
 
 def conducted(asked, folder, workers=0, only=()):
@@ -22,6 +22,13 @@ def conducted(asked, folder, workers=0, only=()):
     ear = Ear()
     _, failures = Conductor(asked, folder, workers, lambda batch, todo, done, at_once: ear).conduct(only)
     return ear, failures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
+    """These tests are about runs and their table."""
+    with tables_only():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from sim.engines.cohort import SourceDirectory
 from sim.engines.workers import Local
 from sim.lab.conduct import Conductor
 from sim.lab.tuning import score
-from tests.lab import SPEC, Ear, spec
+from tests.lab import SPEC, Ear, spec, tables_only
 
 TUNED = (
     SPEC.replace("episodes = 1, validation", 'episodes = 1, scenarios = ["known_user", "new_user"], validation')
@@ -30,6 +30,13 @@ def conducted(folder, only=(), text=TUNED):
 
     _, failures = Conductor(spec(folder, text), folder / "out", 0, display).conduct(only)
     return ears, failures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
+    """These tests are about runs and their table."""
+    with tables_only():
+        yield
 
 
 @pytest.fixture(scope="module")
