@@ -1,5 +1,8 @@
 """Specifications: what is laid over what, and every mistake named with its place in the file."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from client.errors import ConfigError
@@ -22,6 +25,15 @@ def test_a_run_is_base_then_data_then_method_then_method_on_data(tmp_path):
     tuned = asked.config("many", "maml", 7, {"learner": {"inner_lr": 0.3}})
     assert (tuned.learner["inner_lr"], tuned.learner["name"]) == (0.3, "maml")
     assert asked.config("many", "maml", 7) == many  # nothing was laid over the specification itself
+
+
+def test_the_documented_specification_is_one(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "lab.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    asked = spec(tmp_path, text)
+    assert len(expand(asked)) == 2 * 2 * 5
+    assert asked.config("uci_har", "maml", 0).learner["inner_lr"] == 0.03
+    assert len(asked.space("wearables", "maml")) == 2
 
 
 def test_without_a_reference_it_is_the_first_method(tmp_path):
