@@ -108,7 +108,7 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
         there = [method for method in view.methods if method in wide.columns]
         drawn[question] = {
             "data": [],
-            "layout": layout("", "", HEIGHT),
+            "layout": layout("", "", HEIGHT, margin={"t": 26}),
             "values": {f"run-{view.place(m)}": _short(wide[m].to_list()) for m in there},
             "names": [
                 html.escape(f"user {user}, {device}") for user, device in wide.select("user", "device").iter_rows()

@@ -9,9 +9,9 @@ select { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-
   color: var(--ink); max-width: 100%; }
 .verdict { margin: 0; padding: 0; list-style: none; max-width: 75ch; }
 .verdict li { margin: 0 0 6px; }
-.ranks { max-width: 760px; }
+.ranks { max-width: 760px; overflow-x: auto; }
+.ranks .figure { min-width: 520px; }
 .bar button[aria-pressed=false] { opacity: .55; text-decoration: none; }
-.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 500px), 1fr)); }
 .export { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; margin-top: 10px; }
 .export a { font-size: 12px; color: var(--soft); }
 .plot[data-missing]::after { content: attr(data-missing); display: block; padding: 40px 0; color: var(--soft); }
@@ -75,8 +75,8 @@ function versus(figure) {
     layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: name(b)}},
       yaxis: {...yaxis, range, title: {text: name(a)}},
       shapes: [{type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: {color: INK, width: 1}}],
-      annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: .02, y: .98, xref: "paper",
-        yref: "paper", xanchor: "left", yanchor: "top", showarrow: false}]}};
+      annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: 0, y: 1, xref: "paper",
+        yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false}]}};
 }
 
 function draw(slot) {
