@@ -52,7 +52,7 @@ def compare(
     keys = [key for key in product(questions, methods) if key in last]
     scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
     pairs = _pairs(keys, last, metrics, reference)
-    rankings = tuple(within(dataset, scores) for dataset in datasets)
+    rankings = tuple(within(dataset, scores) for dataset in datasets if dataset in metrics)
     ranking = over_datasets(rankings)
     return Comparison(
         name=name,

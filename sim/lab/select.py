@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from client.errors import RunError
 from server.statistics import HIGHER_IS_BETTER
 from sim.scores import headline_metric
 
@@ -61,8 +62,14 @@ def judged(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Returns:
         Two tables with the columns of ``rows``; the second lacks what was not validated.
+
+    Raises:
+        RunError: a run asked its test people after more than two rounds (``evaluation.every``): one could be picked.
     """
-    test = rows.filter(pl.col("phase") == "test").join(judged_steps(rows), on=[*KEYS, "step"], how="semi")
+    asked = rows.filter(pl.col("phase") == "test")
+    for cell in asked.group_by(CELL).agg(pl.col("round").unique().sort()).filter(pl.col("round").list.len() > 2).rows():
+        raise RunError(f"{cell}: test people were asked after these rounds; it must be the last and the best one only")
+    test = asked.join(judged_steps(rows), on=[*KEYS, "step"], how="semi")
     validated = rows.filter(pl.col("phase") == "validation").select(KEYS).unique()
     last = test.filter(pl.col("round") == pl.col("round").max().over(CELL))
     best = test.filter(pl.col("round") == pl.col("round").min().over(*CELL, "scenario", "shots"))

@@ -67,7 +67,12 @@ def _where(word: str, pairs: Iterable[Pair], metrics: dict[str, str]) -> str:
 
 
 def _scenario(scenario: str, pairs: Sequence[Pair], metric: str) -> str:
-    shots = _list([shots_name(pair.shots) for pair in pairs])
+    numbers = [pair.shots for pair in pairs]
+    shots = (
+        f"{_list([str(n) for n in numbers])} shots"
+        if len(numbers) > 1 and all(numbers)
+        else _list(list(map(shots_name, numbers)))
+    )
     sizes = list(dict.fromkeys(number(x, metric) for x in sorted(abs(pair.difference.value) for pair in pairs)))
     by = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"{scenario_title(scenario).lower()} at {shots}, by {by}"
@@ -81,8 +86,9 @@ def _ranks(ranking: Ranking | None) -> Iterator[str]:
         yield f"{first}, but the ranks could be chance (Friedman, p = {ranking.friedman_p:.2g})."
         return
     behind = [m for m, r in zip(ranking.methods, ranking.ranks, strict=True) if r - ranking.ranks[0] >= ranking.cd]
-    told = f"it is told from {_list(behind)}" if behind else "it is told from no other"
-    yield f"{first}; {told} (critical difference {ranking.cd:.1f} ranks, Friedman p = {ranking.friedman_p:.2g})."
+    ahead = f"ahead of {_list(behind)}" if behind else "ahead of none in particular"
+    facts = f"critical difference {ranking.cd:.1f} ranks, Friedman p = {ranking.friedman_p:.2g}"
+    yield f"{first}, and is {ahead} beyond chance ({facts})."
 
 
 def _sizes(pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:

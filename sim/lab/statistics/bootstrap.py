@@ -46,7 +46,7 @@ def mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval
     Source: Owen 2007, "The pigeonhole bootstrap", for crossed rows and columns; Hesterberg 2015, arXiv:1411.5279,
         for widening percentile intervals of small samples to the t interval's width.
     """
-    return _interval(values, float(values.mean()), _means(values), low, high)
+    return _interval(values, float(values.mean()), means(values), low, high)
 
 
 def interquartile_mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
@@ -79,7 +79,8 @@ def improvement(differences: Values) -> Interval:
     return mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0)
 
 
-def _means(values: Values) -> Float64[np.ndarray, " draws"]:
+def means(values: Values) -> Float64[np.ndarray, " draws"]:
+    """Means of resampled seeds and people, as they are drawn."""
     seeds, people = (resamples(n, what) for n, what in zip(values.shape, ("seeds", "people"), strict=True))
     drawn: Float64[np.ndarray, " draws"] = ((seeds @ values) * people).sum(1)
     return drawn
@@ -90,13 +91,13 @@ def _middle_half(
 ) -> Float64[np.ndarray, " draws"]:
     """Mean of what lies between the quartiles; a value on a quartile counts with the part of it that is inside."""
     inside = np.diff(np.clip(np.cumsum(shares, axis=1), 0.25, 0.75), axis=1, prepend=0.25)
-    means: Float64[np.ndarray, " draws"] = 2.0 * (inside @ rising)
-    return means
+    drawn: Float64[np.ndarray, " draws"] = 2.0 * (inside @ rising)
+    return drawn
 
 
 def _interval(values: Values, value: float, draws: Float64[np.ndarray, " draws"], low: float, high: float) -> Interval:
     tail = (1.0 - LEVEL) / 2.0
-    sd = float(_means(values).std())
+    sd = float(means(values).std())
     factor = half_width(values, LEVEL) / (NormalDist().inv_cdf(1.0 - tail) * sd) if sd else 0.0
     ends = value + factor * (np.quantile(draws, [tail, 1.0 - tail]) - value)
     return Interval(value, *np.clip(ends, low, high).tolist())

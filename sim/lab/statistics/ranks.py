@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import fdtrc
 from scipy.stats import friedmanchisquare, rankdata, studentized_range  # type: ignore[attr-defined]
 
 ALPHA = 0.05
@@ -22,21 +21,18 @@ def mean_ranks(scores: Scores) -> Float64[np.ndarray, " methods"]:
 
 
 def friedman(scores: Scores) -> float:
-    """p of Friedman's test that all methods rank alike, by Iman and Davenport's F.
+    """p of Friedman's test that all methods rank alike, by χ² with k − 1 degrees of freedom, corrected for ties.
 
-    F = (N − 1) χ² / (N (k − 1) − χ²) with k − 1 and (k − 1)(N − 1) degrees of freedom, χ² corrected for ties.
+    Conservative with few blocks, where Iman and Davenport's F is not (three methods on three blocks: 16 % for 5).
 
     Args:
         scores: N ≥ 2 blocks that are independent of each other, k ≥ 3 methods.
 
-    Source: Demšar 2006, "Statistical comparisons of classifiers over multiple data sets", Section 3.2.2.
+    Source: Friedman 1937; Demšar 2006, "Statistical comparisons of classifiers over multiple data sets", Section 3.2.2.
     """
-    n, k = scores.shape
     if np.ptp(scores, axis=1).max() == 0.0:
         return 1.0  # all tied everywhere: there is nothing to rank
-    chi = float(friedmanchisquare(*scores.T).statistic)
-    rest = n * (k - 1) - chi
-    return float(fdtrc(k - 1, (k - 1) * (n - 1), (n - 1) * chi / rest)) if rest > 1e-9 else 0.0
+    return float(friedmanchisquare(*scores.T).pvalue)
 
 
 def critical_difference(methods: int, blocks: int) -> float:
@@ -49,7 +45,8 @@ def critical_difference(methods: int, blocks: int) -> float:
     Source: Demšar 2006, Section 3.2.2, equation and table 5.
     """
     q = float(studentized_range.ppf(1.0 - ALPHA, methods, np.inf)) / 2.0**0.5
-    return q * float(np.sqrt(methods * (methods + 1) / (6.0 * blocks)))
+    cd: float = q * np.sqrt(methods * (methods + 1) / (6.0 * blocks))
+    return cd
 
 
 def cliques(ranks: Float64[np.ndarray, " methods"], cd: float) -> list[tuple[int, int]]:
