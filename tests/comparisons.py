@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,9 @@ def _rows(dataset: str, method: str, size: Size) -> pl.DataFrame:
     """Every number of one method: people's own levels, seeds' own luck, growth over rounds, steps and shots."""
     rng = generator(0, f"{dataset}/{method}")
     level, quick = generator(0, f"level/{dataset}").normal(0, 0.06, size.people), 0.02 * list(METHODS).index(method)
-    asked = [("validation", r) for r in size.looks] + [("test", r) for r in (size.looks[0], size.looks[-1])]
+    asked = [("validation", r) for r in size.looks] + [
+        ("test", r) for r in dict.fromkeys((size.looks[0], size.looks[-1]))
+    ]
     people = [(p, device) for p in range(size.people) for device in ("phone", "watch")[: 1 + p % 2]]
     made = []
     for (phase, r), scenario, k, step, seed, (i, (p, device)) in itertools.product(
@@ -111,7 +114,13 @@ def _cells(datasets: list[str], methods: list[str], size: Size) -> Iterator[Cell
         config = build_config(merge(table, {"run": {"seed": seed}}))
         failed = (dataset, method, seed) == (datasets[-1], methods[-1], size.seeds[-1])
         why = "out of memory <b>& more" if failed else ""
-        yield CellState(dataset, method, seed, config.digest()[:16], resolved(config), why, not failed)
+        yield CellState(dataset, method, seed, config.digest()[:16], _as_json(resolved(config)), why, not failed)
+
+
+def _as_json(table: dict[str, Any]) -> dict[str, Any]:
+    """As it comes back from spec.json."""
+    back: dict[str, Any] = json.loads(json.dumps(table, sort_keys=True))
+    return back
 
 
 def _study(dataset: str, method: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     """
     count, rank = len(ranking.methods), dict(zip(ranking.methods, ranking.ranks, strict=True))
     half, top = (count + 1) // 2, 0.7 + 0.4 * len(ranking.cliques)
-    ends, low, high = (0.8, count + 0.2), -(top + half), 1.6
+    ends, low, high = (0.8, count + 0.2), -(top + half), 0.9 if ranking.cd is None else 1.6
     data, notes = [], []
     if ranking.cd is not None:
         data.append(_bar(1, 1 + ranking.cd, 1.0, 2))

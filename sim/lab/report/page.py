@@ -128,7 +128,8 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
     )
     page.add(
         "From device to device",
-        "New people by the device they are judged on, mean over people and seeds; data sets of one source share colours.",
+        "New people by the device they are judged on, mean over people and seeds; data sets of one source"
+        " share colours.",
         f'<div class="grid">{heats}</div>' if heats else "",
     )
     page.add(

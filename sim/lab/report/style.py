@@ -12,6 +12,7 @@ select { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-
 .ranks { max-width: 760px; overflow-x: auto; }
 .ranks .figure { min-width: 520px; }
 .bar button[aria-pressed=false] { opacity: .55; text-decoration: none; }
+td small { white-space: pre-line; }
 .export { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; margin-top: 10px; }
 .export a { font-size: 12px; color: var(--soft); }
 .plot[data-missing]::after { content: attr(data-missing); display: block; padding: 40px 0; color: var(--soft); }

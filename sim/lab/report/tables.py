@@ -58,7 +58,7 @@ def _score(score: Score | None, top: float) -> Cell | str:
     if score is None:
         return "–"
     last, low, high = (number(v, score.metric) for v in (score.last.value, score.last.low, score.last.high))
-    beside = f"; best {number(score.best.value, score.metric)}" if score.best else ""
+    beside = f"\nbest {number(score.best.value, score.metric)}" if score.best else ""
     return Cell(last, f"[{low}, {high}]{beside}", strong=score.last.value == top)
 
 
