@@ -100,7 +100,8 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
     if rows is None:
         return {}
     judged = rows.filter(pl.col("step") == pl.col("judged"))
-    means = judged.group_by("scenario", "shots", "client", "user", "device", "method").agg(pl.col("value").mean())
+    by = ["scenario", "shots", "client", "user", "device", "method"]
+    means = judged.group_by(by).agg(pl.col("value").mean()).sort(by)
     higher = view.measure(dataset)[1]
     drawn = {}
     for question, part in _by_question(means):

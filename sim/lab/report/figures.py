@@ -150,7 +150,7 @@ def transfers(view: View) -> dict[str, dict[str, Figure]]:
 def _by_device(rows: pl.DataFrame) -> pl.DataFrame:
     """Means over people on a device, whichever scenario asked them; those whose history was used left out."""
     new = (pl.col("step") == pl.col("judged")) & pl.col("scenario").is_in(["new_user", "new_device"])
-    return rows.filter(new).group_by("shots", "device", "method").agg(pl.col("value").mean())
+    return rows.filter(new).group_by("shots", "device", "method").agg(pl.col("value").mean()).sort("shots")
 
 
 def _range(view: View, means: Mapping[str, pl.DataFrame], dataset: str) -> dict[str, float]:
