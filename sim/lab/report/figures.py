@@ -43,7 +43,7 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     side = int(LETTER * (max(map(len, ranking.methods)) + 6))
     made = layout("", "", int(30 + 26 * (high - low)), margin={"l": side, "r": side, "t": 4, "b": 4}, annotations=notes)
     made["xaxis"] |= {"range": list(ends), "side": "top", "anchor": "free", "position": -low / (high - low)}
-    made["xaxis"] |= {"showgrid": False, "title": {"text": ""}, "automargin": False, "nticks": 8}
+    made["xaxis"] |= {"showgrid": False, "title": {"text": ""}, "automargin": False, "dtick": 1 if count <= 8 else 2}
     made["yaxis"] |= {"range": [low, high], "visible": False, "automargin": False}
     return {"data": data, "layout": made}
 

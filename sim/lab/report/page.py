@@ -60,13 +60,13 @@ def _verdict(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
 
 def _ranking(page: Page, view: View) -> None:
     ranking, each = view.comparison.ranking, "".join(_ranks(page, view, one) for one in view.comparison.rankings)
-    if ranking is None:
+    if ranking is None or ranking.friedman_p is None:
         page.add("Ranking", "Mean rank over the questions of a data set, 1 being the best.", each)
         return
     page.add(
         "Ranking",
         f"Mean rank over {ranking.blocks} data sets, 1 being the best. A bar joins methods that Nemenyi's test cannot"
-        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p or 0.0)}.",
+        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p)}.",
         _ranks(page, view, ranking),
         _fold("Data set by data set", each),
     )

@@ -30,16 +30,16 @@ const finite = values => values.filter(v => v !== null && isFinite(v));
 
 // Curves: those in colour lie on top, set the range, and bear their names at their ends; the others are background.
 function dress(figure) {
-  const axis = figure.data.some(t => t.meta) ? choice("axis") : null;
-  const x = t => axis && t.meta[axis] ? t.x.map(v => v * t.meta[axis]) : t.x;
-  const data = figure.data.map(t => ({...t, x: x(t)}));
+  const axis = figure.data.some(t => t.meta) ? choice("axis") : null, log = axis && axis !== "rounds";
+  const data = log  // who spends nothing has no place on such an axis
+    ? figure.data.filter(t => t.meta[axis]).map(t => ({...t, x: t.x.map(round => round * t.meta[axis])}))
+    : figure.data;
   const kept = data.filter(t => inColour(t.legendgroup)), lines = kept.filter(t => !t.fill && t.x.length);
   const others = data.filter(t => !t.fill && !inColour(t.legendgroup))
     .map(t => ({...t, mode: "lines", line: {color: MUTED, width: 1}}));
   const y = finite(kept.flatMap(t => t.y)), low = Math.min(...y), high = Math.max(...y), pad = (high - low) * .05 || 1;
   const height = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b;
   const scale = height / (high - low + 2 * pad), range = [low - pad, high + pad];
-  const log = axis && axis !== "rounds";
   const ends = lines.map(t => ({t, x: t.x.at(-1), y: t.y.at(-1)})).filter(e => e.y !== null);
   const names = spread(ends.map(e => (high + pad - e.y) * scale), 14, height);
   const annotations = ends.map((e, i) => ({text: e.t.name, x: log ? Math.log10(e.x) : e.x, y: e.y, xanchor: "left",
