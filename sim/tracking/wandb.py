@@ -29,7 +29,7 @@ class WandB:
             name=config["run"]["name"],
             config=config,
             resume="allow",
-            dir=folder.path,
+            dir=folder.path.absolute(),
         )
         self._run.define_metric("*", step_metric="federated_round")  # scores of earlier rounds are told at the end
 
