@@ -10,8 +10,8 @@ import click
 import typer
 
 from client.errors import MetapulseError
+from sim.cli import conformance, describe, runs
 from sim.cli import data as data_commands
-from sim.cli import describe, runs
 from sim.crash import failed, one_line
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 runs.add_to(app)
 describe.add_to(app)
+conformance.add_to(app)
 app.add_typer(data_commands.app, name="data")
 
 
