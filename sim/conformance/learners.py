@@ -85,7 +85,7 @@ class Subject:
         """A learner with default settings, θ, and the episode it asks for (all samples as support, where local).
 
         Raises:
-            RefusalError: it says that it is not for this model; within the contract if it is particular, but not at home.
+            RefusalError: it is not for this model; within the contract if it is particular, but not at home.
         """
         learner = self.make()
         ep = episode(model.task, SUPPORT, QUERY)
