@@ -7,11 +7,6 @@ from typing import Annotated
 import typer
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command of this file."""
-    app.command()(conformance)
-
-
 def conformance(
     learner: Annotated[str, typer.Argument(metavar="LEARNER", help="package.module:Name, or a registered name.")],
     traits: Annotated[

@@ -125,8 +125,9 @@ def learning(panel: Panel, metric: str) -> Figure:
     """Metric after the last adaptation step against federated rounds."""
     data: list[Figure] = []
     for line in panel.lines:
-        wanted = (line.scenario, line.shots, line.last_step(), metric)
-        kept = [s for s in line.run.scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted]
+        wanted = (line.shots, line.last_step(), metric)
+        watched = line.run.watched(line.scenario)
+        kept = [s for s in watched if (s["shots"], s["step"], s["metric"]) == wanted]
         points = [(int(s["round"]), s) for s in sorted(kept, key=lambda s: int(s["round"]))]
         data += curve(line, points, len(panel.lines))
     return {"data": data, "layout": layout("federated round", metric_title(metric))}

@@ -28,13 +28,19 @@ FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.tru
 
 
 def config(method: str, rounds: int) -> Config:
-    """Checkpoints every second round and a meta-test every third, so that they meet and miss each other."""
+    """Checkpoints every second round and a meta-test every third, so that they meet and miss each other.
+
+    One method also looks at a validation person after every round, and has θ of the best one to keep.
+    """
+    looks = method == "devices"
+    evaluation = {"every": 3, "steps": [0, 1], "scenarios": ["known_user", "new_user"], "validation_every": int(looks)}
     return make(
         *METHODS[method],
         "sine",
         rounds,
+        split={"test": 0.34, "validation": 0.17 if looks else 0.0},
         checkpoint={"every": 2, "keep": 2},
-        evaluation={"every": 3, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},
+        evaluation=evaluation,
     )
 
 
