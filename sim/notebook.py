@@ -116,7 +116,7 @@ def resume(path: str | Path, quiet: bool = False, track: Sequence[str] = ()) -> 
 
 def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:
     console = Console(stderr=True, quiet=quiet)
-    outcomes = list(perform(todo, lambda job: tracked(watch(job.name, console), job.path, kinds)))
+    outcomes = list(perform(todo, tracked(lambda name: watch(name, console), todo, kinds)))
     done = {o.job.name: o for o in outcomes if o.summary is not None}
     failed = {o.job.name: o.error for o in outcomes if o.summary is None}
     if failed and not done:

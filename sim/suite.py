@@ -170,12 +170,12 @@ def held(path: Path) -> list[Job]:
     raise RunError(f"{path} holds no run: neither config.json nor suite.json")
 
 
-def perform(todo: Sequence[Job], watch: Callable[[Job], Watch]) -> Iterator[Outcome]:
+def perform(todo: Sequence[Job], watch: Callable[[str], Watch]) -> Iterator[Outcome]:
     """Do jobs one after another; one that fails is reported and the rest go on.
 
     Args:
         todo: what to do; a job whose folder has a summary is not done again.
-        watch: makes the progress display of a job.
+        watch: makes the progress display of a method.
     """
     for job in todo:
         try:
@@ -195,8 +195,8 @@ def _finished(job: Job) -> dict[str, Any] | None:
     return summary
 
 
-def _do(job: Job, watch: Callable[[Job], Watch]) -> dict[str, Any]:
-    progress = watch(job)
+def _do(job: Job, watch: Callable[[str], Watch]) -> dict[str, Any]:
+    progress = watch(job.name)
     try:
         if (job.path / "config.json").exists():
             return resume(job.path, progress)

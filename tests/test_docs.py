@@ -15,7 +15,7 @@ from strategies.outer import DIRECTIONS
 from strategies.registry import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md"))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES)}
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]

@@ -6,28 +6,32 @@ from typing import Annotated
 
 import typer
 
+from sim.conformance.traits import TRAITS
+
+KNOWN = "; ".join(f"{trait}: {meaning}" for trait, meaning in TRAITS.items())
+
 
 def conformance(
     learner: Annotated[str, typer.Argument(metavar="LEARNER", help="package.module:Name, or a registered name.")],
     traits: Annotated[
         list[str] | None,
-        typer.Option("--trait", metavar="TRAIT", help="What it is by design, and which laws so do not bind it."),
+        typer.Option("--trait", metavar="TRAIT", help=f"What it is by design; again for more. {KNOWN}."),
     ] = None,
 ) -> None:
     """Check a learner against the contract; exits with 1 if it breaks it."""
     from client.errors import ConfigError
     from client.learners.base import Learner
-    from sim.conformance.learners import TRAITS, Subject
+    from client.registry import LEARNERS
+    from sim.conformance.learners import Subject
     from sim.conformance.suite import examine
 
     for trait in traits or ():
         if trait not in TRAITS:
-            known = "; ".join(f"{name}: {meaning}" for name, meaning in TRAITS.items())
-            raise ConfigError("--trait", trait, f"must be one of {known}")
-    subject = Subject(learner, frozenset(traits or ()))
-    if not (isinstance(subject.kind, type) and issubclass(subject.kind, Learner)):
+            raise ConfigError("--trait", trait, f"must be one of {', '.join(TRAITS)}")
+    kind = LEARNERS[learner]
+    if not (isinstance(kind, type) and issubclass(kind, Learner)):
         raise ConfigError("learner", learner, "is not a subclass of client.learners.base.Learner")
-    verdicts = list(examine(subject))
+    verdicts = list(examine(Subject(learner, frozenset(traits or ()))))
     for verdict in verdicts:
         if verdict.problem:
             where = f" ({verdict.model})" if verdict.model else ""

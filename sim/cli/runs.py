@@ -94,7 +94,7 @@ def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
     try:
-        for outcome in perform(todo, lambda job: tracked(watch(job.name, console), job.path, kinds)):
+        for outcome in perform(todo, tracked(lambda name: watch(name, console), todo, kinds)):
             outcomes.append(outcome)
             if outcome.error:
                 where = f"{outcome.job.name}: " if len(todo) > 1 else ""

@@ -28,18 +28,6 @@ from client.settings import is_setting, plain
 from client.trees import Stacked, stack
 from sim.conformance.worlds import MODELS, batch, episode, keys, meta, noisy, same, theta, with_steps
 
-#: What a learner can say of itself to be excused from a law that cannot hold for its kind.
-TRAITS: Mapping[str, str] = {
-    "at_once": "takes its support in at once: it has no zeroth step, and no start to stay at",
-    "untrained": "its first answers need not fit the support any better once it has seen it: only training makes them",
-    "still": "its θ never moves",
-    "choosing": "looks at the samples to choose where to begin",
-    "own_weight": "its weight is no number of samples",
-    "solved": "its gradient is that of a solved inner problem, however few steps were taken",
-    "moments": "adapts with a memory of its steps, which begins anew on every path",
-    "particular": "refuses models or tasks that it is not for, in one line",
-}
-
 SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
 KINDS = ("classification", "regression")
 THREE = range(3)

@@ -6,7 +6,7 @@ run's folder holds the same numbers. A resumed run goes on in the tracker's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from operator import itemgetter
@@ -18,6 +18,7 @@ from client.registry import Registry
 from server.files import read_json
 from server.folder import RunFolder
 from sim.progress import Watch
+from sim.suite import Job
 
 #: An entry, the package it needs and the extra that brings it have one name.
 TRACKERS = Registry(
@@ -107,6 +108,7 @@ def chosen(names: Sequence[str]) -> list[Any]:
     return [TRACKERS[name] for name in names]
 
 
-def tracked(shown: Watch, path: Path, kinds: Sequence[Any]) -> Watch:
-    """The display, tracked where there are trackers."""
-    return Tracked(shown, path, kinds) if kinds else shown
+def tracked(watch: Callable[[str], Watch], todo: Sequence[Job], kinds: Sequence[Any]) -> Callable[[str], Watch]:
+    """Progress displays of jobs by name, tracked where there are trackers."""
+    paths = {job.name: job.path for job in todo}
+    return lambda name: Tracked(watch(name), paths[name], kinds) if kinds else watch(name)

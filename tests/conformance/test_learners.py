@@ -9,8 +9,9 @@ import pytest
 
 from client.learners.reading import Reader
 from client.registry import LEARNERS
-from sim.conformance.learners import TRAITS, RefusalError, Subject
+from sim.conformance.learners import RefusalError, Subject
 from sim.conformance.suite import Check, places, run
+from sim.conformance.traits import TRAITS
 
 READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.

@@ -56,7 +56,7 @@ def toml(tmp_path):
 
 
 def done(todo):
-    return list(perform(todo, lambda job: Quiet()))
+    return list(perform(todo, lambda name: Quiet()))
 
 
 def test_a_method_is_the_base_with_its_change_laid_over(toml):
