@@ -58,6 +58,7 @@ from sim.conformance.worlds import (
 __all__ = [
     "LEARNERS",
     "MODELS",
+    "STILL",
     "batch",
     "classification",
     "episode",
@@ -117,6 +118,10 @@ LEARNERS: dict[str, Learner] = {
     "ifca": IFCA(inner_lr=0.1, inner_steps=3, clusters=3),
     "local_norm": LocalNorm(inner_lr=0.1, inner_steps=3),
 }
+
+
+#: Registered learners whose θ never moves.
+STILL = frozenset({"local_only", "majority", "class_mean"})
 
 
 def personal(model: Model, clients: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

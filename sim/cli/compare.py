@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sim.lab.cells import Cell
+    from sim.lab.conduct import Conductor
 
 
 def compare(
@@ -31,45 +31,48 @@ def compare(
     import torch
 
     torch.set_num_threads(1)
-    from sim.lab.cells import expand, select
-    from sim.lab.conduct import conduct
+    from sim.lab.conduct import Conductor
     from sim.lab.live import live
     from sim.lab.spec import read_spec
 
+    console = Console(stderr=True)
     asked = read_spec(spec)
     folder = out or Path("compare") / asked.name
+    lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console))
     if dry:
-        _list(select(expand(asked), only or ()), folder)
+        _list(lab, only or ())
         return
-    console = Console(stderr=True)
     try:
-        failures = conduct(
-            asked, folder, workers, only or (), lambda todo, done, at_once: live(todo, done, at_once, console)
-        )
+        said, failures = lab.conduct(only or ())
     except KeyboardInterrupt:
         print(f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or ())}", file=sys.stderr)
         raise typer.Exit(130) from None
-    for failure in failures:
-        print(f"metapulse: {failure.cell.name}: {failure.error}", file=sys.stderr)
-    print(f"results: {folder / 'results.parquet'}")
+    if said is not None:
+        print("\n".join([*said.words, f"report: {folder / 'report.html'}"]))
     if failures:
+        print(f"metapulse: runs that failed: {len(failures)}; {failures[0]}", file=sys.stderr)
         raise typer.Exit(max(failure.code for failure in failures))
 
 
-def _list(cells: Sequence[Cell], folder: Path) -> None:
+def _list(lab: Conductor, only: Sequence[str]) -> None:
     """Every run with its address, and whether it is done."""
-    from sim.lab.cells import apart
+    from sim.lab.cells import apart, select
 
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    cells, untuned = lab.cells()
     table = Table(title_justify="left")
     for column in ("data set", "method", "seed", "rounds", "address", ""):
         table.add_column(column, no_wrap=True)
-    for cell in cells:
-        state = "done" if cell.finished(folder) else "begun" if cell.path(folder).exists() else ""
-        table.add_row(cell.dataset, cell.method, str(cell.seed), str(cell.config.run.rounds), cell.key, state)
+    chosen = select(cells, only)
+    for cell in chosen:
+        tuned = (cell.dataset, cell.method) not in untuned
+        state = "done" if cell.finished(lab.folder) else "begun" if cell.path(lab.folder).exists() else ""
+        address = (cell.key, state) if tuned else ("", "to be tuned")
+        table.add_row(cell.dataset, cell.method, str(cell.seed), str(cell.config.run.rounds), *address)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
-    left = sum(not cell.finished(folder) for cell in apart(cells))
-    print(f"{len(cells)} runs, {len(apart(cells))} of them different, {left} to do")
+    different = apart(chosen)
+    left = sum(not cell.finished(lab.folder) for cell in different)
+    print(f"{len(chosen)} runs, {len(different)} of them different, {left} to do")
 
 
 def _again(spec: Path, out: Path | None, workers: int, only: Sequence[str]) -> str:

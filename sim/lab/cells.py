@@ -25,17 +25,19 @@ class Cell:
         method: name of the method.
         seed: of training.
         config: what to do.
+        trial: number of the settings where it is a trial of tuning.
     """
 
     dataset: str
     method: str
     seed: int
     config: Config
+    trial: int | None = None
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.dataset}/{self.method}/{self.seed}"
+        return f"{self.dataset}/{self.method}/" + (str(self.seed) if self.trial is None else f"trial {self.trial}")
 
     @cached_property
     def key(self) -> str:

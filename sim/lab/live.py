@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from sim.lab.cells import Cell
+from sim.lab.perform import View
 
 
 class Estimate:
@@ -61,12 +62,14 @@ class Board:
     """What there is to say about a comparison's cells.
 
     Args:
+        batch: its name, "" for the comparison's own.
         todo: cells that are to be run, each address once.
         done: how many were finished before.
         workers: how many run at once, ≥ 1.
     """
 
-    def __init__(self, todo: Sequence[Cell], done: int, workers: int) -> None:
+    def __init__(self, batch: str, todo: Sequence[Cell], done: int, workers: int) -> None:
+        self._title = f"{batch}: " if batch else ""
         self.total, self.done, self.failed = len(todo) + done, done, 0
         self._estimate = Estimate(todo, workers)
         self._began: dict[str, float] = {}
@@ -90,7 +93,8 @@ class Board:
     def __str__(self) -> str:
         left = self._estimate.seconds() if self.done + self.failed < self.total else None
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done} of {self.total} done{failed}" + ("" if left is None else f", {duration(left)} left")
+        time_left = "" if left is None else f", {duration(left)} left"
+        return f"{self._title}{self.done} of {self.total} done{failed}{time_left}"
 
 
 class Bars:
@@ -170,16 +174,17 @@ class Lines:
         """Nothing to end."""
 
 
-def live(todo: Sequence[Cell], done: int, workers: int, console: Console) -> Bars | Lines:
+def live(batch: str, todo: Sequence[Cell], done: int, workers: int, console: Console) -> View:
     """Bars where there is a terminal, lines where there is none.
 
     Args:
+        batch: its name, "" for the comparison's own.
         todo: cells that are to be run, each address once.
         done: how many were finished before.
         workers: how many run at once, ≥ 1.
         console: of standard error.
     """
-    board = Board(todo, done, workers)
+    board = Board(batch, todo, done, workers)
     return Bars(board, console) if console.is_terminal else Lines(board, console.file)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from server.config import Config, build_config, resolved
 from server.folder import RunFolder
@@ -21,13 +21,14 @@ from server.run import Silence
 from sim import suite
 from sim.crash import one_line
 from sim.engines.cluster import start_ray
-from sim.lab.cells import Cell, apart
+from sim.lab.cells import Cell
 from sim.progress import Quiet, Watch
 
 POLL_S = 1.0  # how often the progress of cells in other processes is looked at
 RETRIES = 2  # times that a cell whose process died (of memory, mostly) is taken up again
 
 
+@runtime_checkable
 class View(Protocol):
     """Told how cells go; decides nothing."""
 
@@ -39,6 +40,9 @@ class View(Protocol):
 
     def end(self, cell: Cell, error: str) -> None:
         """It is over; ``error`` is "" if it is finished."""
+
+    def close(self) -> None:
+        """All are over, or given up."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,22 @@ class Failure:
     error: str
     code: int
 
+    def __str__(self) -> str:
+        return f"{self.cell.name}: {self.error}"
+
 
 def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View) -> list[Failure]:
     """Finish cells; those that could not be, with the reason.
 
     Args:
-        cells: what to do; equal ones are done once, finished ones not at all.
+        cells: what to do, each address once.
         folder: the comparison's.
         workers: processes, each for one cell at a time; 0 and 1: this one.
         view: told how it goes.
     """
-    todo = [cell for cell in apart(cells) if not cell.finished(folder)]
-    ended = _on_ray if workers > 1 and len(todo) > 1 else _here
+    ended = _on_ray if workers > 1 and len(cells) > 1 else _here
     failures = []
-    for cell, outcome in ended(todo, folder, workers, view):
+    for cell, outcome in ended(cells, folder, workers, view):
         view.end(cell, outcome["error"])
         if outcome["error"]:
             failures.append(Failure(cell, outcome["error"], outcome["code"]))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from client.errors import ConfigError
 from client.settings import build, setting
 from server.config import Config, build_config, load, merge
+from sim.lab.space import Space, read_space
+from sim.lab.tuning import TuningSettings
 from sim.suite import NAME
 
 
@@ -31,10 +32,12 @@ class Method:
     Args:
         change: laid over base and data set.
         on: data set → a further change, for it alone.
+        space: "section.key" → values that tuning may choose from, as written.
     """
 
     change: Mapping[str, Any]
     on: Mapping[str, Mapping[str, Any]]
+    space: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Spec:
         base: sections of a run's configuration, common to all.
         datasets: name → change laid over the base.
         methods: name → what it changes.
+        tuning: how methods with a space are tuned.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Spec:
     base: Mapping[str, Any]
     datasets: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
+    tuning: TuningSettings
 
     def config(self, dataset: str, method: str, seed: int, change: Mapping[str, Any] | None = None) -> Config:
         """The configuration of one run.
@@ -69,19 +74,36 @@ class Spec:
         Raises:
             ConfigError: names the key with its place in the file, the value and what is allowed.
         """
-        layers = {
+        layers = self._layers(dataset, method)
+        layers |= {"compare.seeds": {"run": {"seed": seed}}, "tuning": change or {}}
+        try:
+            return build_config(_laid(layers))
+        except ConfigError as error:
+            raise ConfigError(_placed(error.key, layers, method), error.value, error.allowed) from None
+
+    def space(self, dataset: str, method: str) -> Space:
+        """What tuning may choose of a method on a data set.
+
+        Raises:
+            ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
+        """
+        return read_space(self.methods[method].space, _laid(self._layers(dataset, method)), f"methods.{method}.space")
+
+    def _layers(self, dataset: str, method: str) -> dict[str, Mapping[str, Any]]:
+        """Tables by their place in the file, each laid over those before."""
+        return {
             "base": self.base,
             f"datasets.{dataset}": self.datasets[dataset],
             f"methods.{method}": self.methods[method].change,
             f"methods.{method}.on.{dataset}": self.methods[method].on.get(dataset, {}),
-            "compare.seeds": {"run": {"seed": seed}},
-            "tuning": change or {},
         }
-        table: dict[str, Any] = reduce(lambda under, over: merge(under, copy.deepcopy(over)), layers.values(), {})
-        try:
-            return build_config(table)
-        except ConfigError as error:
-            raise ConfigError(_placed(error.key, layers, method), error.value, error.allowed) from None
+
+
+def _laid(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for layer in layers.values():
+        merge(table, copy.deepcopy(layer))
+    return table
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,7 @@ class _File:
     """A specification's top level; methods are apart."""
 
     compare: CompareSettings = setting(CompareSettings(), "")
+    tuning: TuningSettings = setting(TuningSettings(), "")
     base: Mapping[str, Any] = setting({}, "")
     datasets: Mapping[str, Any] = setting({}, "")
 
@@ -97,7 +120,7 @@ def read_spec(path: Path) -> Spec:
     """Read a specification and check every run it asks for.
 
     Args:
-        path: TOML with [compare], [base], [datasets.NAME] and [methods.NAME].
+        path: TOML with [compare], [tuning], [base], [datasets.NAME] and [methods.NAME].
 
     Raises:
         ConfigError: names the key, the value and what is allowed.
@@ -114,6 +137,7 @@ def read_spec(path: Path) -> Spec:
         base=file.base,
         datasets=datasets,
         methods={name: _method(name, change, datasets) for name, change in methods.items()},
+        tuning=file.tuning,
     )
     _check(spec)
     return spec
@@ -135,12 +159,12 @@ def _table(key: str, value: object) -> dict[str, Any]:
 
 def _method(name: str, table: Mapping[str, Any], datasets: Mapping[str, Any]) -> Method:
     change = dict(table)
-    on = _table(f"methods.{name}.on", change.pop("on", {}))
+    on, space = (_table(f"methods.{name}.{key}", change.pop(key, {})) for key in ("on", "space"))
     for dataset, value in on.items():
         if dataset not in datasets:
             raise ConfigError(f"methods.{name}.on", dataset, f"must be among {', '.join(datasets)}")
         _table(f"methods.{name}.on.{dataset}", value)
-    return Method(change, on)
+    return Method(change, on, space)
 
 
 def _check(spec: Spec) -> None:
@@ -161,6 +185,7 @@ def _check(spec: Spec) -> None:
     for dataset in spec.datasets:
         for name in spec.methods:
             engine = spec.config(dataset, name, spec.seeds[0]).engine
+            spec.space(dataset, name)
             if engine.name != "cohort" or engine.workers:
                 given = engine.workers if engine.name == "cohort" else engine.name
                 raise ConfigError(

@@ -1,9 +1,10 @@
-"""The table that a comparison rests on: every number of every finished run, always the same bytes."""
+"""The tables a comparison rests on: every number of every finished run, always the same bytes; and what it cost."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from client.errors import RunError
 from client.files import write_atomic
 from sim.lab.cells import Cell
+from sim.lab.costs import run_cost
 
 #: Columns of results.parquet; all but the value are its key, by which it is sorted.
 SCHEMA = pl.Schema(
@@ -42,8 +44,8 @@ def results(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
     Raises:
         RunError: a finished run's table is missing or damaged.
     """
-    done = sorted((c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed))
-    return pl.concat([SCHEMA.to_frame(), *(_rows(cell, cell.path(folder) / "metrics.parquet") for cell in done)])
+    parts = [_rows(cell, cell.path(folder) / "metrics.parquet") for cell in _finished(cells, folder)]
+    return pl.concat([SCHEMA.to_frame(), *parts])
 
 
 def _rows(cell: Cell, path: Path) -> pl.DataFrame:
@@ -54,6 +56,36 @@ def _rows(cell: Cell, path: Path) -> pl.DataFrame:
         raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     constants = [pl.lit(value, SCHEMA[name]).alias(name) for name, value in names.items()]
     return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[3:-1])
+
+
+#: Columns of costs.parquet: a run's training in all, all clients together (``sim.lab.costs``).
+COSTS = pl.Schema(
+    {
+        "dataset": pl.String(),
+        "method": pl.String(),
+        "seed": pl.Int64(),
+        "rounds": pl.Int64(),
+        "gradient_steps": pl.Float64(),
+        "flops": pl.Float64(),
+        "bytes_up": pl.Float64(),
+        "bytes_down": pl.Float64(),
+        "seconds": pl.Float64(),
+    }
+)
+
+
+def costs(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
+    """What every finished cell cost, in the order of the results."""
+    rows = [
+        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **asdict(run_cost(cell.path(folder)))}
+        for cell in _finished(cells, folder)
+    ]
+    return pl.DataFrame(rows, schema=COSTS)
+
+
+def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:
+    """In the order of the table."""
+    return sorted((c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed))
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:

@@ -12,15 +12,13 @@ from client.registry import LEARNERS
 from sim.conformance.learners import RefusalError, Subject
 from sim.conformance.suite import Check, places, run
 from sim.conformance.traits import TRAITS
+from tests.cases import STILL
 
 READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
 AT_ONCE = {"r2d2"} | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
 UNTRAINED = {"relation", "cnp", "recurrent", "mann", "snail", "meta_lstm"}
-
-#: Learners whose θ never moves.
-STILL = {"local_only", "majority", "class_mean"}
 
 #: Learners that look at the samples to choose where to begin.
 CHOOSING = {"ifca"}

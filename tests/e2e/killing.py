@@ -44,14 +44,23 @@ def config(method: str, rounds: int) -> Config:
     )
 
 
-def live(job: Config, path: Path, before: Callable[[], None] = lambda: None) -> int:
-    """Fork a life of the run: begin it, or resume it where there is something to resume; the child's process id."""
+def fork(life: Callable[[], object]) -> int:
+    """The process id of a child that lives it."""
     pid = os.fork()
     if pid == 0:
-        before()
-        experiment.run(job, path, resume=(path / "config.json").exists())
+        life()
         os._exit(0)
     return pid
+
+
+def live(job: Config, path: Path, before: Callable[[], None] = lambda: None) -> int:
+    """Fork a life of the run: begin it, or resume it where there is something to resume; the child's process id."""
+
+    def life() -> None:
+        before()
+        experiment.run(job, path, resume=(path / "config.json").exists())
+
+    return fork(life)
 
 
 def wait(pid: int) -> bool:
@@ -68,9 +77,8 @@ def wait(pid: int) -> bool:
     return True
 
 
-def kill_after(job: Config, path: Path, seconds: float) -> bool:
+def kill_after(pid: int, seconds: float) -> bool:
     """Kill a life after so many seconds; whether it was still alive."""
-    pid = live(job, path)
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)  # a child that has ended waits for us under its id
     return not wait(pid)
@@ -143,7 +151,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
     kills, wrong = 0, []
     for i in range(100):
         path = folder / f"once-{i}"
-        killed = kill_after(job, path, whole * (i % 20 + draw.random()) / 20)
+        killed = kill_after(live(job, path), whole * (i % 20 + draw.random()) / 20)
         kills += killed
         finish(job, path)
         wrong += differences(path, alone)
@@ -151,7 +159,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
             break
     path = folder / "often"
     for _ in range(15):
-        if not kill_after(job, path, whole * draw.random() * 0.25):
+        if not kill_after(live(job, path), whole * draw.random() * 0.25):
             break
         kills += 1
     finish(job, path)
