@@ -132,6 +132,20 @@ def _ranked(scores: Scores) -> list[int]:
     return sorted(scores, key=lambda n: (math.inf if (value := scores[n]) is None else -value, n))
 
 
+def judge(rung: Mapping[int, Sequence[Row] | None]) -> dict[int, float | None]:
+    """Scores of a rung's trials.
+
+    A trial under which fewer people could be judged than under another has failed: who answers with no numbers is not
+    among its rows, and the mean over the others would speak for it.
+
+    Args:
+        rung: rows of metrics.parquet by number of the trial, each validated equally often; None for a run that failed.
+    """
+    answers = {n: sum(row["phase"] == "validation" for row in rows or ()) for n, rows in rung.items()}
+    most = max(answers.values())
+    return {n: score(rows) if rows and answers[n] == most else None for n, rows in rung.items()}
+
+
 def score(rows: Iterable[Row]) -> float | None:
     """A trial's score: the main metric of the last validation, mean over scenarios and shots, larger being better.
 

@@ -2,8 +2,8 @@
 
 A person is drawn with all his devices, a seed with all people: rows and columns are resampled independently, as they
 are crossed. The percentiles of such draws know nothing of how few five seeds are (in docs/statistics.md they cover the
-truth in 77 to 92 % of cases instead of 95). They are therefore moved away from the estimate by one factor, that which
-gives the interval of the mean the width of its t interval.
+truth in as few as 84 % of cases instead of 95). They are therefore moved away from the estimate by one factor, that
+which gives the interval of the mean the width of its t interval.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from server.config import build_config, merge, resolved
 from server.folder import RunFolder
 from sim.experiment import run
 from sim.lab.space import Range, read_space
-from sim.lab.tuning import Scores, Study, TuningSettings, score
+from sim.lab.tuning import Scores, Study, TuningSettings, judge, score
 from tests.runs import make
 
 SPACE = {"learner.inner_lr": Range(0.001, 1.0, log=True), "learner.inner_steps": Range(1, 9)}
@@ -133,6 +133,13 @@ def test_a_loss_counts_negatively_and_nothing_is_no_score() -> None:
     assert score([row(0, 1e308, "mse"), row(0, 1e308, "mse", client=2)]) is None
 
 
+def test_who_loses_people_has_failed() -> None:
+    """Trial 1 is right about the one person it could answer for; trial 2 did not end; trial 3 answered nobody."""
+    both = [row(0, 0.5), row(0, 0.6, client=2)]
+    assert judge({0: both, 1: [row(0, 1.0)], 2: None, 3: []}) == {0: pytest.approx(0.55), 1: None, 2: None, 3: None}
+    assert judge({0: None}) == {0: None}
+
+
 def test_a_bad_rate_is_tuned_away(tmp_path: Path) -> None:
     """Twelve people's activities: a rate too small to learn anything in ten rounds loses to what is drawn."""
     sections: dict[str, Any] = {
@@ -146,12 +153,12 @@ def test_a_bad_rate_is_tuned_away(tmp_path: Path) -> None:
     asked = Study("people", "fedavg", space, 10, 1, TuningSettings(trials=4, eta=2, fraction=0.5))
     found: list[Scores] = []
     while trials := asked.trials(found):
-        scores: dict[int, float | None] = {}
+        rows = {}
         for trial in trials:
             path = tmp_path / f"{len(found)}-{trial.number}"
             run(build_config(merge(json.loads(json.dumps(table)), trial.change)), path)
-            scores[trial.number] = score(RunFolder(path).metrics())
-        found.append(scores)
+            rows[trial.number] = RunFolder(path).metrics()
+        found.append(judge(rows))
     values = [value for value in found[0].values() if value is not None]
     assert [len(scores) for scores in found] == [4, 2]
     assert len(values) == 4
