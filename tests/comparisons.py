@@ -60,7 +60,7 @@ SCENARIOS, STEPS = ("new_user", "new_device"), (0, 1, 5, 20)
 
 
 def lab(size: Size) -> Lab:
-    """A comparison in which later methods are a little better and one does not train, with everything a report can show."""
+    """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
     comparison = compare(rows, "made-up", methods[0], methods, datasets, size.seeds)
