@@ -11,7 +11,7 @@ import typer
 
 from client.errors import MetapulseError
 from sim.cli import data as data_commands
-from sim.cli import describe, runs
+from sim.cli import describe, privacy, runs
 from sim.crash import failed, one_line
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 runs.add_to(app)
 describe.add_to(app)
+privacy.add_to(app)
 app.add_typer(data_commands.app, name="data")
 
 

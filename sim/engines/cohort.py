@@ -27,7 +27,6 @@ from client.wire import (
     METRICS,
     REPLY,
     ROUND,
-    SUM,
     TRIAL,
     WORK,
     decode,
@@ -39,7 +38,7 @@ from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
 from sim.engines.workers import Local, Pool
-from strategies.aggregate import join
+from strategies.aggregate import Handover, join
 from strategies.instructions import Instructions
 from strategies.replies import Dropped, Replies, Stack, contents
 
@@ -78,6 +77,10 @@ class SourceDirectory:
     def client(self, index: int) -> Client:
         """Who a client is."""
         return self.source.client(index)
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+        return self.source.clients_of(user)
 
     def node(self, index: int) -> int:
         """Where a client is."""
@@ -155,13 +158,13 @@ class CohortGrid(Grid):
             return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        weighting = str(config.get(SUM, ""))
-        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), weighting)
+        handover = Handover.asked(config)
+        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
         self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
             self._devices.keep(outcome.keepers, outcome.state)
-        if weighting:
-            total, failures = join(outcomes, weighting)
+        if handover.weighting:
+            total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
         return _replies(asked, join_outcomes(outcomes), meta if config.get(REPLY) == "weights" else None)
 

@@ -36,6 +36,9 @@ class Crowd:
         user, device = divmod(index, len(self.devices))
         return Client(index, user, self.devices[device], f"p{user}")
 
+    def clients_of(self, user):
+        return range(user * len(self.devices), (user + 1) * len(self.devices))
+
     def node(self, index):
         return index + 2
 

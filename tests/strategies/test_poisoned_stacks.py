@@ -14,7 +14,7 @@ from server.run import Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local
 from sim.sources.sine import Sine
-from strategies.aggregate import condense
+from strategies.aggregate import Handover, condense
 from tests.runs import ROBUST, STRATEGIES, make, read
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -29,8 +29,8 @@ class Poisoner(Local):
         super().__init__()
         self._clients, self._rounds, self._value, self._what = clients, rounds, value, what
 
-    def train(self, work: str, meta: Any, round: int, chunks: Any, states: Any, weighting: str = "") -> Any:
-        outcomes = super().train(work, meta, round, chunks, states)
+    def train(self, work: str, meta: Any, round: int, chunks: Any, states: Any, handover: Handover) -> Any:
+        outcomes = super().train(work, meta, round, chunks, states, Handover())
         for outcome in outcomes if round in self._rounds else []:
             for i, client in enumerate(outcome.clients):
                 if client in self._clients and self._what == "update":
@@ -38,7 +38,7 @@ class Poisoner(Local):
                     outcome.report.update[name][i].view(-1)[0] = self._value
                 elif client in self._clients:
                     outcome.report.weight[i] = self._value
-        return [condense(outcome, weighting) if weighting else outcome for outcome in outcomes]
+        return [condense(outcome, handover) if handover.weighting else outcome for outcome in outcomes]
 
 
 def poisoned_run(path: Any, strategy: str, pool: Local, rounds: int, clients: int = 6) -> Any:
