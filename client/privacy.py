@@ -78,7 +78,8 @@ def normal(like: Params, deviation: float, rng: np.random.Generator) -> dict[str
         deviation: s ≥ 0.
         rng: of the noise.
     """
-    return {name: torch.from_numpy(deviation * rng.standard_normal(tuple(p.shape))) for name, p in like.items()}
+    draws = {name: torch.from_numpy(rng.standard_normal(p.numel())) for name, p in like.items()}
+    return {name: deviation * draws[name].view(p.shape) for name, p in like.items()}
 
 
 def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Sequence[int]) -> Report:

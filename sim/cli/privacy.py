@@ -64,7 +64,9 @@ def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
     roster = Roster(SourceDirectory(Work(config.work()).source), config)
     plan = make_plan(config, roster, STRATEGIES.make(config.strategy).cohort)
     if plan is None:
-        raise ConfigError("privacy.mechanism", "none", "nothing to account for; choose one (--set privacy.mechanism=central)")
+        raise ConfigError(
+            "privacy.mechanism", "none", "nothing to account for; choose one (--set privacy.mechanism=central)"
+        )
     return plan
 
 
