@@ -123,6 +123,10 @@ LEARNERS: dict[str, Learner] = {
 }
 
 
+#: Registered learners whose θ never moves.
+STILL = frozenset({"local_only", "majority", "class_mean"})
+
+
 def keys(clients: Sequence[int], round: int = 1) -> Keys:
     """Addresses of a stack."""
     return Keys(seed=7, round=round, clients=list(clients))
