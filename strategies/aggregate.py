@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from client.learners.base import shares
 from client.trees import Stacked, finite, weighted_sum
 from client.work import Outcome
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
@@ -36,16 +37,18 @@ def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor
 def condense(outcome: Outcome, weighting: str) -> Outcome:
     """A chunk's updates as Σ w_i u_i, once each of them has been found sound; who is not becomes a failure.
 
+    Where the learner has added them up itself, so it stays: a sum like that is only made of sound updates.
+
     A sum of some dozens of clients in float32 errs in the seventh digit; chunks are added up in float64 (``join``).
 
     Args:
         outcome: of one chunk.
         weighting: "samples" or "uniform".
     """
-    if outcome.report is None:
+    if outcome.report is None or outcome.total is not None:
         return outcome
     report, clients, failures = outcome.report, outcome.clients, outcome.failures
-    total = weighted_sum(report.update, _shares(report.weight, weighting).to(torch.float32))
+    total = weighted_sum(report.update, shares(report.weight, weighting).to(torch.float32))
     sane = (report.weight > 0) & (report.weight <= MAX_WEIGHT)  # false for what is not a number
     if not (bool(sane.all()) and finite(total)):  # one bad number shows in the sum; now find whose it is
         stack, refused = sound(Stack(clients, report.update, report.weight, report.metrics))
@@ -54,7 +57,7 @@ def condense(outcome: Outcome, weighting: str) -> Outcome:
             return replace(outcome, clients=[], report=None, failures=failures)
         report, clients = replace(report, weight=stack.weight, metrics=dict(stack.metrics)), stack.clients
         wide = {name: u.double() for name, u in stack.update.items()}
-        total = weighted_sum(wide, _shares(stack.weight, weighting).double())
+        total = weighted_sum(wide, shares(stack.weight, weighting).double())
     return replace(outcome, clients=clients, report=replace(report, update={}), failures=failures, total=total)
 
 
@@ -70,8 +73,4 @@ def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[D
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]
-    return Total(clients, total, float(_shares(weight, weighting).double().sum()), weight, metrics), failures
-
-
-def _shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
-    return weight if weighting == "samples" else torch.ones_like(weight)
+    return Total(clients, total, float(shares(weight, weighting).double().sum()), weight, metrics), failures

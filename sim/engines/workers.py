@@ -62,7 +62,7 @@ class Local:
     ) -> list[Outcome]:
         """One round of every chunk."""
         job = self._job(work)
-        done = (job.train(meta, round, chunk, states) for chunk in chunks)
+        done = (job.train(meta, round, chunk, states, weighting) for chunk in chunks)
         outcomes = [(_condensed(outcome, weighting) if weighting else outcome).cpu() for outcome in done]
         self.spent = _busy(outcomes)
         return outcomes
