@@ -15,7 +15,7 @@ from torch import Tensor
 
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
-from client.learners.base import Learner, Paper
+from client.learners.base import Learner, Paper, shares
 from client.learners.reading import Reader
 from client.losses import task_loss
 from client.models import autograd
@@ -23,7 +23,7 @@ from client.models.base import Model
 from client.registry import LEARNERS
 from client.rng import generator
 from client.settings import is_setting, plain
-from client.trees import Stacked, pick, stack
+from client.trees import Stacked, pick, stack, weighted_sum
 from tests.cases import MODELS, STILL, batch, episode, keys, meta, noisy, padded, same, some, theta, with_steps
 
 SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
@@ -115,6 +115,25 @@ def test_an_update_has_the_shape_of_theta_and_finite_numbers(name: str, model: M
     assert "loss" in report.metrics
     assert all(m.shape == (3,) and torch.isfinite(m).all() and not m.requires_grad for m in report.metrics.values())
     assert untouched(seen)
+
+
+@learners
+@pytest.mark.parametrize("weighting", ["samples", "uniform"])
+@pytest.mark.parametrize("kind", ["mlp-tanh", "mlp-regression", "cnn1d"])
+def test_a_sum_is_that_of_the_updates(name: str, kind: str, weighting: str) -> None:
+    """Of those who have one at all: a learner with an update of its own must not inherit another's sum."""
+    model = MODELS[kind]
+    learner, start, ep = world(name, model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    summed = learner.update_sum(model, start, {}, ep, keys(range(3)), weighting)
+    if summed is None:
+        return
+    report, total = summed
+    stacked = learner.update(model, start, {}, ep, keys(range(3)))
+    assert report.update == {}
+    assert torch.equal(report.weight, stacked.weight)
+    same(report.metrics, stacked.metrics, rtol=0, atol=0)
+    same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
 
 
 @learners
