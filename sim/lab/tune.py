@@ -24,11 +24,10 @@ def studies(spec: Spec) -> dict[Pair, Study]:
     if not spec.tuning.trials:
         return {}
     made = {}
-    for dataset in spec.datasets:
-        for method in spec.methods:
-            if space := spec.space(dataset, method):
-                rounds = spec.config(dataset, method, spec.seeds[0]).run.rounds
-                made[dataset, method] = Study(dataset, method, space, rounds, max(spec.seeds) + 1, spec.tuning)
+    for dataset, method in spec.pairs:
+        if space := spec.space(dataset, method):
+            rounds = spec.config(dataset, method, spec.seeds[0]).run.rounds
+            made[dataset, method] = Study(dataset, method, space, rounds, max(spec.seeds) + 1, spec.tuning)
     return made
 
 
