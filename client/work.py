@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from client.data import Bulk, Samples, Source, Task, check_block, check_samples
@@ -25,6 +25,7 @@ from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
+from client.outcome import Outcome, Scores
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
@@ -61,38 +62,6 @@ class Trial:
     restrict: bool = setting(True, "answers are restricted to the classes that have support")
     history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
     history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
-
-    ``total`` stands for the report's updates where only their sum was asked for; ``state`` is that of ``keepers``.
-    """
-
-    clients: list[int]
-    report: Report | None
-    failures: dict[int, str]
-    seconds: dict[str, float] = field(default_factory=dict)
-    total: Params | None = None
-    keepers: list[int] = field(default_factory=list)
-    state: Stacked = field(default_factory=dict)
-
-    def cpu(self) -> Outcome:
-        """The same in the processor's memory."""
-        cpu = torch.device("cpu")
-        report = None if self.report is None else self.report.to(cpu)
-        total = None if self.total is None else to_device(self.total, cpu)
-        return replace(self, report=report, total=total, state=to_device(self.state, cpu))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Meta-test of a stack: per metric an array (clients, episodes, steps), and who failed and why."""
-
-    clients: list[int]
-    metrics: dict[str, Float[Tensor, "clients episodes steps"]]
-    failures: dict[int, str]
 
 
 class Work:

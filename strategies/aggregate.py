@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from client.learners.base import shares
+from client.outcome import Outcome
 from client.privacy import Guard, lengths, read_guard, shrinkage
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
-from client.work import Outcome
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
 
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was

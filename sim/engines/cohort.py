@@ -20,6 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
+from client.outcome import Outcome, Scores
 from client.trees import Params, sub
 from client.wire import (
     ARRAYS,
@@ -33,7 +34,7 @@ from client.wire import (
     metric_record,
     read_text,
 )
-from client.work import Outcome, Scores, trial_from_json, work_from_json
+from client.work import trial_from_json, work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices

@@ -11,9 +11,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 
 from client.errors import EngineError
+from client.outcome import Outcome, Scores
 from client.privacy import Guard, protect
 from client.trees import Params
-from client.work import Outcome, Scores, Trial, Work, work_from_json
+from client.work import Trial, Work, work_from_json
 from server.stages import add_up
 from sim.engines.cluster import DIRECT, start_ray
 from sim.engines.parcels import pack, unpack
