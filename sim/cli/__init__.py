@@ -12,6 +12,7 @@ import typer
 from client.errors import MetapulseError
 from sim.cli import data as data_commands
 from sim.cli import describe, privacy, runs
+from sim.cli.audit import audit
 from sim.cli.compare import compare
 from sim.cli.conformance import conformance
 from sim.crash import failed, one_line
@@ -31,6 +32,7 @@ runs.add_to(app)
 app.command()(compare)
 describe.add_to(app)
 privacy.add_to(app)
+app.command()(audit)
 app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
 

@@ -1,0 +1,108 @@
+"""All attacks on one run, in order, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server.files import read_json
+from sim.audit.canary_run import CanaryAudit, canary_audit
+from sim.audit.inversion import Inversion, invert
+from sim.audit.membership import Membership, of_personal_models, of_theta
+from sim.audit.probe import Probe, probe
+from sim.audit.subject import read_subject
+
+VICTIMS = 6  # people whose updates are inverted
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What attacks on a run found.
+
+    Args:
+        name: of the run.
+        parameters: numbers in θ.
+        mechanism: of its privacy.
+        relation: which populations its claim is about; "" without one.
+        spent: ε and δ that the run states, and rounds; {} without privacy.
+        canaries: the one-run audit.
+        probe: direct assertions; None without privacy.
+        membership: attacks on θ and on personal models.
+        inversion: attacks on updates.
+    """
+
+    name: str
+    parameters: int
+    mechanism: str
+    relation: str
+    spent: dict[str, Any]
+    canaries: CanaryAudit
+    probe: Probe | None
+    membership: list[Membership]
+    inversion: list[Inversion]
+
+    @property
+    def refuted(self) -> list[str]:
+        """What of the claim cannot be true, and who says so; empty where nothing speaks against it."""
+        found = []
+        if self.canaries.refuted:
+            bound = self.canaries.bound
+            found.append(f"canaries: ε ≥ {bound.epsilon:.3g}, claimed ≤ {self.canaries.epsilon:.3g}")
+        if self.probe is not None and self.probe.unclipped:
+            most, count = max(self.probe.shares), len(self.probe.unclipped)
+            found.append(f"assertion: {count} of {len(self.probe.shares)} count more than C, up to {most:.4g}")
+        if self.probe is not None and self.probe.quiet:
+            found.append(f"assertion: noise {self.probe.noise:.4g} C where {self.probe.sigma:.4g} C is claimed")
+        return found
+
+
+def audit_run(path: Path, canaries: int, people: int, seed: int) -> Audit:
+    """Attack the finished run in a folder, which is only read.
+
+    Args:
+        path: the folder.
+        canaries: how many, ≥ 2.
+        people: at most so many train beside the canaries, and are on either side of membership inference.
+        seed: of all that the attacks draw.
+
+    Raises:
+        RunError: the folder holds no finished run.
+    """
+    subject = read_subject(path)
+    plan = subject.plan
+    people_attack = of_theta(subject, people, seed)
+    return Audit(
+        subject.config.run.name,
+        sum(p.numel() for p in subject.theta.values()),
+        subject.config.privacy.mechanism,
+        "" if plan is None else plan.release.relation,
+        read_json(path / "summary.json").get("privacy", {}),
+        canary_audit(subject, canaries, people, seed),
+        None if plan is None else probe(subject, plan, seed),
+        [*([people_attack] if people_attack else []), *of_personal_models(subject, people, seed)],
+        invert(subject, VICTIMS, seed),
+    )
+
+
+def lines(audit: Audit) -> list[str]:
+    """What was found, a line each."""
+    bound, claimed = audit.canaries.bound, audit.canaries.epsilon
+    upper = "nothing claimed" if claimed is None else f"claimed ≤ {claimed:.4g} at δ = {audit.canaries.delta:g}"
+    shown = [
+        f"canaries: ε ≥ {bound.epsilon:.4g} (95 %), {upper}; {bound.correct} of {bound.guesses} guesses correct,"
+        f" no more than {bound.ceiling:.4g} can be shown with so many"
+    ]
+    if audit.probe is not None:
+        p = audit.probe
+        shown.append(f"assertions: nobody may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
+        shown.append(f"assertions: noise {p.noise:.4g} ± {p.error:.2g} C, claimed {p.sigma:.4g} C")
+    for m in audit.membership:
+        between = f"[{m.low:.3f}, {m.high:.3f}]"
+        shown.append(f"membership, {m.name}: AUC {m.auc:.3f} {between}, control {m.control:.3f}")
+    for i in audit.inversion:
+        kind = ", clipped and noised" if i.private else ""
+        shown.append(
+            f"inversion, {i.name}{kind}: {i.recovered:.0%} of samples recovered, control {i.control_recovered:.0%}"
+        )
+    return [*shown, *(f"REFUTED by {one}" for one in audit.refuted)]

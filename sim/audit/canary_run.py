@@ -1,0 +1,76 @@
+"""The one-run audit: the run again with canaries, each in it by a coin, and how well θ tells which."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.rng import generator
+from sim.audit.bound import Bound, audit, best
+from sim.audit.subject import Subject
+from strategies.privacy.accounting import REPLACE
+
+
+@dataclass(frozen=True)
+class CanaryAudit:
+    """What canaries show.
+
+    Args:
+        canaries: m.
+        people: who trained beside them.
+        cohort: people in a round, expected.
+        rounds: that were trained.
+        delta: δ of both bounds.
+        bounds: for every number of guesses; all hold together.
+        epsilon: what the accountant claims of the run with canaries; None: nothing.
+        scores: of every canary.
+        present: its coin.
+    """
+
+    canaries: int
+    people: int
+    cohort: int
+    rounds: int
+    delta: float
+    bounds: list[Bound]
+    epsilon: float | None
+    scores: list[float]
+    present: list[bool]
+
+    @property
+    def bound(self) -> Bound:
+        """The bound that shows most."""
+        return best(self.bounds)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the claim cannot be true."""
+        return self.epsilon is not None and self.bound.epsilon > self.epsilon
+
+
+def canary_audit(subject: Subject, canaries: int, most: int, seed: int) -> CanaryAudit:
+    """Do the run again with canaries; people are in a round as likely as in the run.
+
+    Args:
+        subject: the run.
+        canaries: m ≥ 2.
+        most: people beside them at most.
+        seed: address of coins and directions.
+    """
+    present = generator(seed, "canary/coin").random(canaries) < 0.5
+    plan = subject.plan
+    # Neighbours that differ in whether somebody is there, or in what he has: here, one update or its opposite.
+    out = -1 if plan is not None and plan.release.relation == REPLACE else 0
+    planted = subject.canaries([1 if coin else out for coin in present], seed)
+    people = subject.people(seed, most + 1)
+    there = len(people) - 1 + canaries
+    cohort = max(1, round(there * subject.cohort / subject.roster.people))
+    with tempfile.TemporaryDirectory() as folder:
+        moved, summary = subject.again(planted, people, cohort, Path(folder) / "run", {})
+    scores, delta = planted.scores(moved), 0.0 if plan is None else plan.settings.delta
+    bounds = audit(scores, present, delta)
+    claimed = summary["privacy"]["epsilon"] if plan is not None else None
+    rounds = summary["privacy"]["rounds"] if plan is not None else summary["rounds"]
+    shown = (scores.tolist(), present.tolist())
+    return CanaryAudit(canaries, len(people) - 1, cohort, rounds, delta, bounds, claimed, *shown)

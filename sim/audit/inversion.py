@@ -1,0 +1,173 @@
+"""What one person's update shows of the samples behind it.
+
+Where the first layer is dense, a row of its update over its bias's is a mean of inputs, exactly one where one sample
+alone moved the row. Otherwise inputs are sought whose gradient points where the update does.
+
+Source: Geiping, Bauermeister, Dröge and Moeller 2020, "Inverting Gradients", arXiv:2003.14053, Proposition 3.1 and
+equation 4; Zhu, Liu and Han 2019, "Deep Leakage from Gradients", arXiv:1906.08935.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from client.episodes import Batch
+from client.models.base import Model
+from client.privacy import lengths, normal, shrinkage
+from client.rng import generator
+from client.trees import Params, Stacked, per_client, pick, stack
+from sim.audit.subject import Subject
+from strategies.privacy.plan import Plan
+
+STEPS, SPEED = 300, 0.1  # of the search
+FOUND = 0.1  # squared error over the variance of inputs below which a sample counts as recovered
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """One attack, over some people.
+
+    Args:
+        name: what was attacked.
+        private: whether after clipping, with the noise of a round.
+        people: whose updates.
+        error: median squared error of the nearest reconstruction over the variance of inputs; 1 is no better than
+            the mean.
+        recovered: share of samples with an error below ``FOUND``.
+        control: median error of the same reconstructions, held against somebody else's samples.
+        control_recovered: share of those.
+    """
+
+    name: str
+    private: bool
+    people: int
+    error: float
+    recovered: float
+    control: float
+    control_recovered: float
+
+
+def invert(subject: Subject, people: int, seed: int) -> list[Inversion]:
+    """Invert updates of a few people: of one sample and one step, and as the run sends them; bare and private.
+
+    Args:
+        subject: the run.
+        people: how many, ≥ 2; the control needs somebody else.
+        seed: of the choice of people, the search's start and the noise.
+    """
+    clients = subject.people(seed, people)
+    kept, episode, _ = subject.work.training_episodes(subject.round + 1, clients)
+    everything = episode.pooled
+    found = []
+    for name, single in (("one sample, one step", True), ("the update of a round", False)):
+        batches = [_of_one(everything, i, single) for i in range(len(kept))]
+        updates = [_update(subject, client, batch, single) for client, batch in zip(kept, batches, strict=True)]
+        for plan in (None, subject.plan) if subject.plan else (None,):
+            guesses = [_guess(subject, u, b, plan, seed, c) for u, b, c in zip(updates, batches, kept, strict=True)]
+            found.append(_judge(name, plan is not None, guesses, [b.x[0].flatten(1) for b in batches]))
+    return found
+
+
+def _of_one(batch: Batch, client: int, single: bool) -> Batch:
+    """One client's real samples, or the first of them."""
+    rows = torch.nonzero(batch.mask[client]).flatten()
+    rows = rows[:1] if single else rows
+    return Batch(batch.x[client, rows][None], batch.y[client, rows][None], batch.mask[client, rows][None])
+
+
+def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params:
+    """What a client reports next: the gradient at its start, or what its learner makes of the round."""
+    work = subject.work
+    if single:
+        return pick(work.model.grad(work.learner.start(subject.theta, 1), batch), 0)
+    report = work.train(subject.theta, subject.round + 1, [client]).report
+    if report is None:
+        raise ValueError("a client whose episode could be cut reports something")
+    return pick(report.update, 0)
+
+
+def _guess(
+    subject: Subject, update: Params, batch: Batch, plan: Plan | None, seed: int, client: int
+) -> Float[Tensor, "guesses features"]:
+    """Reconstructions of a person's inputs, from his update or from a round's release in which he is alone."""
+    rng = generator(seed, "audit/inversion", 0, client)
+    if plan is not None:
+        alone = stack(update, 1)
+        clipped = pick(per_client(alone, shrinkage(lengths(alone), plan.settings.clip)), 0)
+        noise = normal(update, plan.multiplier * plan.settings.clip, rng)
+        update = {name: (clipped[name] + noise[name]).to(p.dtype) for name, p in update.items()}
+    closed = first_layer(update, math.prod(batch.x.shape[2:]))
+    if closed is not None:
+        return closed
+    return match(subject.work.model, subject.work.learner.start(subject.theta, 1), update, batch, rng)
+
+
+def first_layer(update: Params, inputs: int) -> Float[Tensor, "guesses features"] | None:
+    """ΔW_k / Δb_k for every row k that moved: means of the inputs, weighted by how much each moved the row.
+
+    Args:
+        update: a pseudo-gradient.
+        inputs: numbers in an input.
+
+    Returns:
+        None where the first layer is not a dense one with a bias, (rows, inputs) otherwise.
+
+    Source:
+        Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1.
+    """
+    weight = next(iter(update))
+    bias = update.get(weight.removesuffix("weight") + "bias")
+    if bias is None or update[weight].shape != (len(bias), inputs):
+        return None
+    moved = bias.abs() > 1e-6 * bias.abs().max()
+    return update[weight][moved] / bias[moved].unsqueeze(1)
+
+
+def match(
+    model: Model, start: Stacked, update: Params, batch: Batch, rng: np.random.Generator
+) -> Float[Tensor, "guesses features"]:
+    """arg min over x of 1 − cos(∇L(x, y), u), by Adam from noise; labels are given away.
+
+    Args:
+        model: the architecture.
+        start: where the gradient is taken, a stack of one.
+        update: u.
+        batch: labels, and how many samples there are; its inputs are not looked at.
+        rng: where the search starts.
+
+    Source:
+        Geiping et al. 2020, arXiv:2003.14053, equation 4, without the prior on images.
+    """
+    x = torch.from_numpy(rng.standard_normal(tuple(batch.x.shape)).astype(np.float32)).requires_grad_()
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in start.items()}
+    wanted = torch.cat([update[name].flatten() for name in leaves])
+    search = torch.optim.Adam([x], SPEED)
+    for _ in range(STEPS):
+        loss = model.loss(leaves, Batch(x, batch.y, batch.mask)).sum()
+        grads = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
+        distance = 1.0 - torch.cosine_similarity(torch.cat([g.flatten() for g in grads]), wanted, dim=0)
+        (x.grad,) = torch.autograd.grad(distance, [x])
+        search.step()
+    return x.detach()[0].flatten(1)
+
+
+def _judge(name: str, private: bool, guesses: list[Tensor], truths: list[Tensor]) -> Inversion:
+    """Reconstructions against the samples they are of, and against the next person's."""
+    variance = float(torch.cat(truths).var(0, correction=0).sum())
+    own = torch.cat([_errors(g, t) for g, t in zip(guesses, truths, strict=True)]) / variance
+    others = [*truths[1:], truths[0]]
+    control = torch.cat([_errors(g, t) for g, t in zip(guesses, others, strict=True)]) / variance
+    shares = [float((one < FOUND).double().mean()) for one in (own, control)]
+    medians = [float(one.median()) for one in (own, control)]
+    return Inversion(name, private, len(truths), medians[0], shares[0], medians[1], shares[1])
+
+
+def _errors(guesses: Float[Tensor, "g f"], truth: Float[Tensor, "n f"]) -> Float[Tensor, " n"]:
+    """‖x̂ − x‖² of the nearest reconstruction of each sample."""
+    return torch.cdist(truth, guesses).square().min(1).values

@@ -1,0 +1,195 @@
+"""The page of an audit: what was shown beside what is claimed, each attack beside its control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.files import write_atomic
+from server.files import write_json
+from sim.audit.audit import Audit
+from sim.audit.inversion import FOUND
+from sim.audit.probe import DOUBT
+from sim.report.document import Page, document
+from sim.report.figures import INK, SHADE, Figure, clear, colour, layout, name_axis
+from sim.report.tables import table
+
+DRAWING = "for (const [id, figure] of Object.entries(figures)) show(id, figure);"
+LOWER, IN, OUT = 0, 1, 2  # places in the palette
+
+
+def write_audit(audit: Audit, page: Path) -> None:
+    """The page, and its numbers as JSON beside it.
+
+    Args:
+        audit: what was found.
+        page: the HTML file; the JSON file has its name but for the suffix.
+    """
+    write_json(page.with_suffix(".json"), asdict(audit) | {"refuted": audit.refuted})
+    write_atomic(page, render(audit).encode())
+
+
+def render(audit: Audit) -> str:
+    """The whole page."""
+    page = Page()
+    page.add("Verdict", "What speaks against the claim, if anything does, and what does not.", _verdict(audit))
+    _canaries(page, audit)
+    _assertions(page, audit)
+    page.add(
+        "Membership inference",
+        "AUC: probability that somebody who was in it looks more like it than somebody who was not; 0.5 is guessing."
+        " The control asks the same about two groups of which neither was in it. Intervals of 95 %: of people's losses"
+        " under θ by Hanley and McNeil, of personal models over people, who are resampled. On personal models the"
+        " members are the samples that one was adapted on; θ's privacy says nothing about them.",
+        _membership(audit),
+    )
+    page.add(
+        "Gradient inversion",
+        f"Inputs rebuilt from one person's update: error of the nearest reconstruction over the variance of inputs (1:"
+        f" no better than their mean), and share of samples with less than {FOUND:g}. The control holds the same"
+        " reconstructions against somebody else's samples. Private: clipped, with the noise of a round in which this"
+        " person would be alone; without secure aggregation a central server sees the bare update.",
+        _inversion(audit),
+    )
+    facts = [("canaries", str(audit.canaries.canaries)), ("parameters", str(audit.parameters))]
+    if audit.spent:
+        claim = f"({audit.spent['epsilon']:.4g}, {audit.spent['delta']:g})"
+        facts += [("claimed (ε, δ)", claim), ("mechanism", audit.mechanism), ("neighbours", audit.relation)]
+    return document(page, "Attacks that a run makes on itself", audit.name, facts, "", DRAWING)
+
+
+def _verdict(audit: Audit) -> str:
+    if audit.refuted:
+        rows = [[f'<span class="warn">refuted</span> {escape(one)}'] for one in audit.refuted]
+        return table(["The claim of privacy is not true"], rows)
+    if audit.canaries.epsilon is None:
+        return "<p>Nothing is claimed: the run has no privacy. What follows shows what that means.</p>"
+    ceiling = max(bound.ceiling for bound in audit.canaries.bounds)
+    blind = audit.canaries.epsilon > ceiling
+    note = f" The canaries could not have refuted it: more than ε = {ceiling:.3g} they cannot show." if blind else ""
+    return (
+        "<p>Nothing speaks against the claim. That proves nothing by itself: a lower bound far below the claim says"
+        f" that this attack is weak, or that the claim is loose.{note}</p>"
+    )
+
+
+def _canaries(page: Page, audit: Audit) -> None:
+    c = audit.canaries
+    page.add(
+        "Canaries",
+        f"The run was done again with its own settings: {c.rounds} rounds with {c.people} of its people and"
+        f" {c.canaries} canaries, each there by a fair coin, {c.cohort} expected in a round, everybody in it as"
+        " likely as in the run. The attacker knows every canary's direction and both ends of training, guesses"
+        " the coins of the most telling ones, and abstains from the rest."
+        " Lower bounds hold together with 95 % confidence.",
+        page.figure(_bounds(audit), "Lower bounds, their ceilings, and the claim"),
+        _bound_table(audit),
+        page.figure(_scores(audit), "How far θ went the way of each canary, in standard deviations of those out"),
+    )
+
+
+def _bound_table(audit: Audit) -> str:
+    claimed = "none" if audit.canaries.epsilon is None else f"{audit.canaries.epsilon:.4g}"
+    rows = [
+        _numbers([str(b.guesses), str(b.correct), f"{b.epsilon:.4g}", f"{b.ceiling:.4g}", claimed])
+        for b in audit.canaries.bounds
+    ]
+    head = [">guesses", ">correct", ">ε is at least", ">ceiling: ε ≥, were all correct", ">ε claimed, at most"]
+    return table(head, rows)
+
+
+def _bounds(audit: Audit) -> Figure:
+    """A bar for every number of guesses, its ceiling behind it, the claim as a line."""
+    bounds = list(reversed(audit.canaries.bounds))
+    places = list(range(len(bounds)))
+    data: list[Figure] = []
+    for name, values, shade in (
+        ("ceiling", [b.ceiling for b in bounds], clear(SHADE, 0.3)),
+        ("lower bound", [b.epsilon for b in bounds], colour(LOWER)),
+    ):
+        bar = {"type": "bar", "orientation": "h", "name": name, "x": values, "y": places, "width": 0.6}
+        data.append({**bar, "marker": {"color": shade}, "hovertemplate": f"{name} %{{x:.4~g}}<extra></extra>"})
+    more: dict[str, Any] = {}
+    if (claimed := audit.canaries.epsilon) is not None:
+        line = {"color": INK, "width": 2, "dash": "dot"}
+        more["shapes"] = [
+            {"type": "line", "x0": claimed, "x1": claimed, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+        ]
+        note = {"text": f"claimed {claimed:.3g}", "x": claimed, "yref": "paper", "y": 1, "yanchor": "bottom"}
+        more["annotations"] = [{**note, "showarrow": False}]
+        data.append({"type": "scatter", "mode": "markers", "x": [claimed], "y": [0], "opacity": 0, "hoverinfo": "skip"})
+    names = name_axis([f"{b.guesses} guesses" for b in bounds])
+    made = layout("ε", "", 110 + 40 * len(bounds), yaxis=names, barmode="overlay", margin={"t": 28}, **more)
+    return {"data": data, "layout": made}
+
+
+def _scores(audit: Audit) -> Figure:
+    """Histograms of canaries' scores, by their coins."""
+    scores, present = np.array(audit.canaries.scores), np.array(audit.canaries.present)
+    scaled = (scores - scores[~present].mean()) / scores[~present].std()
+    data = [
+        {
+            **{"type": "histogram", "name": name, "x": scaled[chosen].tolist(), "nbinsx": 40, "opacity": 0.6},
+            **{"marker": {"color": colour(place)}, "hovertemplate": f"%{{y}} {name}<extra></extra>"},
+        }
+        for name, chosen, place in (("out", ~present, OUT), ("in", present, IN))
+    ]
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    made = layout("score", "canaries", 300, barmode="overlay", showlegend=True, legend=legend, margin={"t": 28})
+    return {"data": data, "layout": made}
+
+
+def _assertions(page: Page, audit: Audit) -> None:
+    p = audit.probe
+    if p is None:
+        return
+    rows = [
+        ["nobody counts more than C", *_numbers([f"{max(p.shares):.6g}", f"{p.clip:.6g}"]), _passed(not p.unclipped)],
+        ["the least that one counts", *_numbers([f"{min(p.shares):.6g}", f"{p.clip:.6g}"]), ""],
+        ["noise over C", *_numbers([f"{p.noise:.4g} ± {p.error:.2g}", f"{p.sigma:.4g}"]), _passed(not p.quiet)],
+    ]
+    page.add(
+        "Direct assertions",
+        f"Two rounds of {len(p.shares)} canaries with the same noise, one with their opposites: half the difference is"
+        " what each counted, half the sum is the noise, both read off θ after an outer step whose rate is 5, so that"
+        f" noise after the step would be found too small. Noise fails {DOUBT:g} standard errors below the claim.",
+        table(["", ">measured", ">claimed", ""], rows),
+    )
+
+
+def _passed(good: bool) -> str:
+    return "holds" if good else '<span class="warn">does not hold</span>'
+
+
+def _membership(audit: Audit) -> str:
+    rows = [
+        [
+            escape(m.name),
+            *_numbers([f"{m.auc:.3f} [{m.low:.3f}, {m.high:.3f}]", str(m.members), str(m.others)]),
+            *_numbers([f"{m.control:.3f} [{m.control_low:.3f}, {m.control_high:.3f}]"]),
+        ]
+        for m in audit.membership
+    ]
+    return table(["attack", ">AUC", ">members", ">others", ">control"], rows) if rows else ""
+
+
+def _inversion(audit: Audit) -> str:
+    rows = [
+        [
+            escape(i.name),
+            "private" if i.private else "bare",
+            *_numbers([str(i.people), f"{i.error:.3g}", f"{i.recovered:.0%}"]),
+            *_numbers([f"{i.control:.3g}", f"{i.control_recovered:.0%}"]),
+        ]
+        for i in audit.inversion
+    ]
+    return table(["update", "", ">people", ">error", ">recovered", ">control: error", ">recovered"], rows)
+
+
+def _numbers(values: Sequence[str]) -> list[str]:
+    return [f'<td class="number">{escape(value)}</td>' for value in values]

@@ -1,0 +1,96 @@
+"""Direct assertions on the mechanism: what each person counts, and how much noise there is, read off θ to the digit.
+
+Two rounds that share their noise, one with canaries and one with their opposites: half the difference of their steps is
+what canaries counted, half the sum is the noise. The outer step is plain and its rate is not one, so that noise that
+comes after it is seen to be too small.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from client.trees import Params
+from sim.audit.subject import Subject
+from strategies.aggregators.base import matrix
+from strategies.privacy.plan import Plan
+
+PROBES, RATE = 32, 5.0
+TOLERANCE = 1e-3  # of C: θ is float32
+DOUBT = 5.0  # standard errors of the noise's standard deviation
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured, against what is claimed.
+
+    Args:
+        clip: C.
+        shares: how much of each canary counted; more than C for nobody.
+        sigma: noise over C that the accountant counts on.
+        noise: noise over C that was found.
+        error: standard error of it.
+    """
+
+    clip: float
+    shares: list[float]
+    sigma: float
+    noise: float
+    error: float
+
+    @property
+    def unclipped(self) -> list[int]:
+        """Canaries that counted more than C."""
+        return [i for i, share in enumerate(self.shares) if share > self.clip * (1.0 + TOLERANCE)]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is less noise than claimed, beyond doubt."""
+        return self.noise < self.sigma - DOUBT * self.error
+
+
+def probe(subject: Subject, plan: Plan, seed: int) -> Probe:
+    """One round with canaries and one with their opposites, noise and everything else the same.
+
+    Args:
+        subject: a run with privacy.
+        plan: its plan.
+        seed: address of the canaries and of the noise.
+    """
+    signs = np.ones(PROBES, np.int64)
+    plus, minus = _step(subject, signs, seed), _step(subject, -signs, seed)
+    scale = PROBES / RATE
+    mine, noise = scale * (plus - minus) / 2.0, scale * (plus + minus) / 2.0
+    canaries = subject.canaries(signs, seed)
+    directions = torch.stack([canaries.direction(i, len(noise)) for i in range(PROBES)])
+    shares = torch.linalg.lstsq(directions.T, mine.unsqueeze(1)).solution[:, 0]
+    found = float(noise.square().mean().sqrt()) / plan.settings.clip
+    local = plan.settings.mechanism == "local"
+    sigma = plan.release.sigma * math.sqrt(PROBES) if local else plan.multiplier
+    return Probe(plan.settings.clip, shares.tolist(), sigma, found, sigma / math.sqrt(2 * len(noise)))
+
+
+def _step(subject: Subject, signs: Any, seed: int) -> Float64[Tensor, " parameters"]:
+    """θ_0 − θ_1 of one round of everybody, as one vector."""
+    change = {
+        "run": {"rounds": 1},
+        "strategy": {"outer": "sgd", "lr": RATE, "schedule": "constant", "l2": 0.0},
+        "privacy": {"noise_seed": seed},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        moved, _ = subject.again(
+            subject.canaries(signs, seed), subject.people(seed, 1), PROBES, Path(folder) / "run", change
+        )
+    return _flat(moved)
+
+
+def _flat(params: Params) -> Float64[Tensor, " parameters"]:
+    return matrix({name: p.double().unsqueeze(0) for name, p in params.items()})[0]

@@ -1,0 +1,150 @@
+"""What is audited: a finished run, its people, and how to do it again with canaries among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from client.errors import RunError
+from client.privacy import lengths
+from client.trees import Params, sub
+from client.work import Work
+from server.config import Config, build_config, merge, resolved
+from server.folder import RunFolder
+from server.privacy import make_plan
+from server.roster import Roster
+from server.run import Run
+from sim.audit.canaries import Canaries, Crowd, Planted
+from sim.engines.cohort import CohortGrid, SourceDirectory
+from strategies.privacy.plan import Plan
+from strategies.registry import STRATEGIES
+
+LOUD = 10.0  # a canary's update over C: what clipping leaves of it is C, what it does not leave is seen
+CLAIMED = 1000.0  # samples that a canary claims to have where that must not count
+TYPICAL = 16  # people whose updates tell how long one is
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run's folder, read.
+
+    Args:
+        path: of the folder.
+        config: of the run.
+        round: the last finished one.
+        theta: θ after it.
+    """
+
+    path: Path
+    config: Config
+    round: int
+    theta: Params
+
+    @cached_property
+    def work(self) -> Work:
+        """What its clients do."""
+        return Work(self.config.work())
+
+    @cached_property
+    def roster(self) -> Roster:
+        """Who its people are."""
+        return Roster(SourceDirectory(self.work.source), self.config)
+
+    @cached_property
+    def cohort(self) -> int:
+        """People in a round."""
+        asked: int = STRATEGIES.make(self.config.strategy).cohort
+        return asked or self.roster.people
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """What it claims; None without privacy."""
+        return make_plan(self.config, self.roster, self.cohort)
+
+    def people(self, seed: int, most: int) -> list[int]:
+        """At most so many people of the training, each with one device, by partition id."""
+        return self.roster.persons(seed, 0, min(most, self.roster.people), "fixed")
+
+    def canaries(self, signs: Any, seed: int) -> Canaries:
+        """Canaries that are heard: far above C; without privacy, as long and as heavy as people's updates are."""
+        count = len(signs)
+        if self.plan is not None:
+            loud, weight = LOUD * self.plan.settings.clip, np.linspace(CLAIMED / count, CLAIMED, count)
+        else:
+            loud, typical = self._typical
+            weight = np.full(count, typical)
+        return Canaries(len(self.roster.directory), np.asarray(signs, np.int64), loud, weight, seed)
+
+    @cached_property
+    def _typical(self) -> tuple[float, float]:
+        """Median length and weight of some people's updates in the first round."""
+        report = self.work.train(self.work.init(), 1, self.people(0, TYPICAL)).report
+        if report is None:
+            raise RunError(f"{self.path}: none of {TYPICAL} people can train")
+        return float(lengths(report.update).median()), float(report.weight.median())
+
+    def again(
+        self, canaries: Canaries, people: list[int], cohort: int, folder: Path, change: Mapping[str, Any]
+    ) -> tuple[Params, dict[str, Any]]:
+        """The run once more, some people and canaries instead of its own people: θ_0 − θ_T, and its summary.
+
+        The first of the people sits in judgement instead of training, because a run must have somebody who does.
+
+        Args:
+            canaries: who reports what.
+            people: partition ids, at least one.
+            cohort: people in a round.
+            folder: of the new run.
+            change: laid over the configuration.
+        """
+        table = merge(resolved(self.config), _quiet(people[0], cohort))
+        if self.plan is not None:
+            merge(table, {"privacy": {"noise_multiplier": self.plan.release.sigma, "epsilon": 0.0}})
+        config = build_config(merge(table, change))
+        crowd = Crowd(self.roster.directory, people, len(canaries))
+        grid = CohortGrid(canaries.first + len(canaries), Planted(canaries), config.engine.chunk, folder)
+        try:
+            summary = Run(config, grid, crowd, folder).start()
+        finally:
+            grid.close()
+        return sub(self.work.init(), _last(folder)[1]), summary
+
+
+def read_subject(path: Path) -> Subject:
+    """The finished run in a folder, which is only read.
+
+    Raises:
+        RunError: there is none, or it is not finished.
+    """
+    config = build_config(RunFolder(path).config()[0])
+    if not (path / "summary.json").exists():
+        raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")
+    round, theta = _last(path)
+    return Subject(path, config, round, {name: theta[name] for name in Work(config.work()).names})
+
+
+def _last(path: Path) -> tuple[int, Params]:
+    """The last round that a run kept, and θ after it."""
+    found = RunFolder(path).checkpoints()
+    if not found:
+        raise RunError(f"{path} holds no checkpoint")
+    return int(found[-1].name), load_file(found[-1] / "theta.safetensors")
+
+
+def _quiet(judge: int, cohort: int) -> dict[str, Any]:
+    """A configuration's change: trained by all but one person, judged once and shortly."""
+    return {
+        "split": {"validation": 0.0, "test": 0.0, "validation_users": (), "test_users": (str(judge),)},
+        "strategy": {"cohort": cohort},
+        "evaluation": {
+            **{"every": 0, "validation_every": 0, "phase": "test", "scenarios": ("new_user",)},
+            **{"episodes": 1, "steps": (0,), "clients": 1},
+        },
+        "checkpoint": {"every": 0, "keep": 1},
+    }
