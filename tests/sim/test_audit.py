@@ -1,0 +1,246 @@
+"""Attacks on real small runs: what is planted is noticed, what is sound is not, and each attack beats its control."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.audit_bugs import attack, caught, private
+from client.data import Task
+from client.episodes import Batch
+from client.errors import RunError
+from client.models.mlp import MLP
+from client.rng import generator
+from client.trees import norm, pick, scale, stack
+from server.config import build_config, merge, resolved
+from sim.audit.audit import Audit, audit_run, lines
+from sim.audit.canaries import Canaries
+from sim.audit.canary_run import canary_audit
+from sim.audit.inversion import first_layer, invert, match
+from sim.audit.membership import auc, interval, of_personal_models, of_theta
+from sim.audit.page import render, write_audit
+from sim.audit.probe import PROBES, probe
+from sim.audit.subject import Subject, read_subject
+from sim.cli import main
+from sim.experiment import run
+from tests.pages import Tags, drawn, in_browser, text_of
+from tests.runs import make
+
+CANARIES = 500
+
+
+def finished(folder: Path, **privacy: Any) -> Subject:
+    run(private(**privacy), folder)
+    return read_subject(folder)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return finished(tmp_path_factory.mktemp("private") / "run")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A run without privacy, of people with windows of movement and a dense first layer."""
+    folder = tmp_path_factory.mktemp("bare") / "run"
+    made = make(
+        *("reptile", "fedreptile", "wearables", 4),
+        source={"users": 24, "executions": 4},
+        model={"name": "mlp", "hidden": [16]},
+        learner={"inner_steps": 1},
+        strategy={"cohort": 6},
+        split={"test": 0.5},
+        evaluation={"shots": [5], "steps": [0, 20], "episodes": 1, "adapt": {"inner_lr": 0.1}},
+    )
+    run(made, folder)
+    return read_subject(folder)
+
+
+@pytest.mark.parametrize(
+    ("bug", "by"),
+    [
+        ("none", []),
+        ("clipping left out", ["canaries", "norm"]),
+        ("clipping × 5", ["canaries", "norm"]),
+        ("noise after the optimiser", ["noise"]),
+        ("one client unclipped", ["norm"]),
+        ("σ halved", ["noise"]),
+        ("weights by example count", ["canaries", "norm"]),
+    ],
+)
+def test_every_planted_mistake_is_noticed(subject: Subject, bug: str, by: list[str]) -> None:
+    assert caught(*attack(subject, bug, CANARIES, 0)) == by
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [
+        {"sampling": "fixed"},
+        {"mechanism": "client", "sampling": "fixed"},
+        {"mechanism": "local"},
+        {"adaptive": True, "count_noise": 20.0},
+    ],
+    ids=lambda privacy: "-".join(map(str, privacy.values())),
+)
+def test_no_mechanism_is_refuted_without_a_mistake(subject: Subject, privacy: dict[str, Any]) -> None:
+    """The folder's θ serves all of them; what is audited is the mechanism of the configuration."""
+    changed = build_config(merge(resolved(subject.config), {"run": {"rounds": 3}, "privacy": privacy}))
+    other = replace(subject, config=changed)
+    assert other.plan is not None
+    measured = probe(other, other.plan, 3)
+    assert measured.shares == pytest.approx([measured.clip] * PROBES, rel=1e-3)
+    assert measured.noise == pytest.approx(measured.sigma, abs=5 * measured.error)
+    assert not canary_audit(other, 100, 10, 3).refuted
+
+
+def test_canaries_are_heard_by_their_coins_alone() -> None:
+    """θ_0 − θ_T = Σ s_i ρ v_i: canaries that are in score about ρ, others about 0, by the law of large dimensions."""
+    meta = {"w": torch.zeros(100, 100)}
+    signs = np.array([1, 0, -1] * 10)
+    canaries = Canaries(7, signs, 3.0, np.ones(30), 5)
+    report = canaries.report(meta, range(30))
+    assert torch.allclose(
+        torch.stack([norm(pick(report.update, i)) for i in range(30)]), torch.tensor(3.0 * np.abs(signs))
+    )
+    scores = canaries.scores({"w": report.update["w"].sum(0)})
+    assert np.abs(scores - 3.0 * signs).max() < 1.0  # cross-talk: N(0, 20 · 9 / 10 000), sd 0.13
+
+
+def test_the_run_that_is_audited_is_only_read(subject: Subject) -> None:
+    before = {p: p.read_bytes() for p in subject.path.rglob("*") if p.is_file()}
+    canary_audit(subject, 10, 5, 0)
+    of_theta(subject, 10, 0)
+    assert {p: p.read_bytes() for p in subject.path.rglob("*") if p.is_file()} == before
+
+
+def test_without_privacy_canaries_tell_all(bare: Subject) -> None:
+    found = canary_audit(bare, 60, 12, 0)
+    assert found.epsilon is None
+    assert not found.refuted
+    assert found.bound.epsilon > 1.0
+
+
+def test_an_area_is_the_share_of_ordered_pairs() -> None:
+    rng = generator(0, "areas")
+    a, b = rng.integers(0, 5, 30) + 0.0, rng.integers(0, 4, 20) + 0.0
+    pairs = np.sign(a[:, None] - b[None, :])
+    assert auc(a, b) == pytest.approx((pairs.mean() + 1) / 2)
+    assert auc(a, b) == pytest.approx(1 - auc(b, a))
+
+
+def test_the_interval_covers() -> None:
+    """Binormal scores with d' = 1: AUC = Φ(1/√2) = 0.7602; 95 % of intervals hold it."""
+    rng = generator(1, "areas")
+    hits = 0
+    for _ in range(300):
+        low, high = interval(auc(rng.standard_normal(40) + 1.0, rng.standard_normal(60)), 40, 60)
+        hits += low <= 0.7602 <= high
+    assert hits >= 273  # fewer have probability 0.0013 at 95 %
+
+
+def test_personal_models_give_their_samples_away_and_the_control_does_not(bare: Subject) -> None:
+    plain, relative = of_personal_models(bare, 12, 0)
+    assert plain.low > 0.5
+    assert relative.auc > 0.5
+    for one in (plain, relative):
+        assert one.control_low <= 0.5 <= one.control_high
+
+
+def test_theta_that_knows_its_people_by_heart_gives_them_away(bare: Subject) -> None:
+    """θ descends on the very samples that members are judged by; held-out people it has not seen."""
+    people = bare.people(0, 12)
+    _, episode, _ = bare.work.training_episodes(1, people)
+    wide = MLP(hidden=(64,), task=bare.work.task)
+    pooled = episode.pooled
+    everybody = Batch(*(one.flatten(0, 1)[None] for one in (pooled.x, pooled.y, pooled.mask)))
+    theta = stack(wide.init(generator(0, "init")), 1)
+    for _ in range(150):
+        theta = {name: theta[name] - 0.1 * g for name, g in wide.grad(theta, everybody).items()}
+    config = build_config(merge(resolved(bare.config), {"model": {"hidden": [64]}}))
+    found = of_theta(replace(bare, config=config, theta=pick(theta, 0)), 12, 0)
+    assert found is not None
+    assert found.low > 0.5
+    assert found.control_low <= 0.5 <= found.control_high
+
+
+def test_one_sample_behind_a_dense_layer_is_there_to_be_read(bare: Subject) -> None:
+    single, *_ = invert(bare, 4, 0)
+    assert (single.recovered, single.control_recovered) == (1.0, 0.0)
+    assert single.error < 1e-6
+
+
+def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> None:
+    model = MLP(hidden=(8,), task=Task("classification", (6,), 3))
+    x = torch.from_numpy(generator(0, "x").standard_normal((1, 1, 6)).astype(np.float32))
+    batch = Batch(x, torch.tensor([[2]]), torch.ones(1, 1))
+    update = pick(model.grad(stack(model.init(generator(0, "init")), 1), batch), 0)
+    rows = first_layer(scale(update, 0.01), 6)
+    assert rows is not None
+    assert torch.allclose(rows, x[0].expand_as(rows), atol=1e-4)
+    private = [one for one in invert(subject, 4, 0) if one.private]
+    assert len(private) == 2
+    assert private[0].recovered <= private[0].control_recovered + 0.25
+
+
+def test_a_search_finds_inputs_where_nothing_can_be_read_off() -> None:
+    """Of a smooth model, the input whose gradient points the same way is the input."""
+    model = MLP(hidden=(24,), activation="tanh", task=Task("classification", (6,), 3))
+    rng = generator(0, "x")
+    x = torch.from_numpy(rng.standard_normal((1, 1, 6)).astype(np.float32))
+    start = stack(model.init(generator(0, "init")), 1)
+    batch = Batch(x, torch.tensor([[1]]), torch.ones(1, 1))
+    found = match(model, start, pick(model.grad(start, batch), 0), batch, rng)
+    assert float((found - x[0]).square().sum() / x.square().sum()) < 0.05
+
+
+@pytest.fixture(scope="module")
+def audited(subject: Subject) -> Audit:
+    return audit_run(subject.path, 200, 20, 0)
+
+
+def test_the_page_says_what_the_numbers_say(audited: Audit, tmp_path: Path) -> None:
+    page = render(audited)
+    text = text_of(page)
+    assert not Tags(page).reaching
+    assert [f"{b.epsilon:.4g}" in text and f"{b.ceiling:.4g}" in text for b in audited.canaries.bounds] == [True] * 4
+    bars = drawn(page)["figure-0"]["data"]
+    assert sorted(bars[1]["x"]) == sorted(b.epsilon for b in audited.canaries.bounds)
+    assert "Nothing speaks against the claim" in text
+    assert "refuted" not in text
+    write_audit(audited, tmp_path / "audit.html")
+    told = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
+    assert told["canaries"]["epsilon"] == audited.canaries.epsilon
+    assert told["refuted"] == []
+    assert any(line.startswith("canaries: ε ≥ ") and "claimed ≤" in line for line in lines(audited))
+
+
+@pytest.mark.e2e
+def test_a_browser_draws_the_page(audited: Audit, tmp_path: Path) -> None:
+    write_audit(audited, tmp_path / "audit.html")
+    assert in_browser(tmp_path / "audit.html", 1200, 900).count('class="main-svg"') >= 2
+
+
+def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
+    subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    arguments = ["audit", str(subject.path), "--canaries", "20", "--people", "8", "--out", str(page)]
+    assert main(arguments) == 0
+    assert f"page: {page}" in capsys.readouterr().out
+    assert page.exists()
+    monkeypatch.setattr("strategies.aggregate.shrinkage", lambda norms, clip: torch.ones_like(norms))
+    assert main(arguments) == 2
+    assert "claim of privacy is refuted: assertion: 32 of 32 count more than C" in capsys.readouterr().err
+    assert '<span class="warn">refuted</span>' in page.read_text(encoding="utf-8")
+
+
+def test_an_unfinished_run_is_refused(subject: Subject, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((subject.path / "config.json").read_bytes())
+    with pytest.raises(RunError, match="holds no finished run"):
+        read_subject(tmp_path)
