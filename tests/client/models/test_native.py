@@ -147,7 +147,7 @@ needs_bfloat16 = pytest.mark.skipif(
 @needs_bfloat16
 @pytest.mark.parametrize("inputs", [1, 2, 31, 32, 33, 130, 300])
 def test_bfloat16_is_exact_where_nothing_is_rounded(inputs: int) -> None:
-    """Whole numbers up to 256 have eight bits, and so have their halves: the gradient is that of float32, to the bit."""
+    """Whole numbers up to 256 have eight bits, and so have their halves: as in float32, to the bit."""
     task, rng = Task("regression", (inputs,), 2), generator(0, "whole")
     whole, rounded = (MLP(hidden=(5,), task=task, precision=p) for p in ("float32", "bfloat16"))
     params = {
