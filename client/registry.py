@@ -70,6 +70,8 @@ class Registry(Mapping[str, Any]):
 LEARNERS = Registry(
     "learner",
     {
+        "majority": "client.learners.majority:Majority",
+        "class_mean": "client.learners.class_mean:ClassMean",
         "local_only": "client.learners.local_only:LocalOnly",
         "fedavg": "client.learners.fedavg:FedAvg",
         "fedavg_ft": "client.learners.fedavg_finetune:FedAvgFineTune",

@@ -142,7 +142,7 @@ class Work:
                 outcome has a ``total`` then if the learner adds them up as it goes, otherwise the updates. "": these.
         """
         began = time.perf_counter()
-        kept, episode, failures = self._together(round, clients) or self._one_by_one(round, clients)
+        kept, episode, failures = self._together(round, clients) or self.training_episodes(round, clients)
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
@@ -163,8 +163,8 @@ class Work:
                 return report, total
         return self.learner.update(self.model, meta, state, episode, keys), None
 
-    def _one_by_one(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
-        """Episodes of a stack, cut client by client; who failed is named."""
+    def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
+        """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
         cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
         sides = (stack_batches([cut[side] for cut in cuts.values()]) if cuts else NOTHING for side in (0, 1))
         return list(cuts), Episode(*sides), failures
@@ -172,7 +172,7 @@ class Work:
     def _together(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]] | None:
         """Episodes of a stack cut at once; None where that cannot be, or somebody's samples are at fault.
 
-        The same episodes as ``_one_by_one``, which is also what names the one at fault.
+        The same episodes as ``training_episodes``, which is also what names the one at fault.
         """
         plan = self.spec.episodes
         if self.transform.random or not (self.learner.local or self.transform.idle):

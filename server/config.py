@@ -61,6 +61,12 @@ class EvaluationSettings:
     """The meta-test: who is asked, with how many shots, and judged after how many steps."""
 
     every: int = setting(0, "rounds between meta-tests (0: at the end only)", ge=0)
+    validation_every: int = setting(
+        0,
+        "rounds between looks at meta-validation people (0: none); the last round looks too, and test people are then"
+        " judged at the last round and at the best one that these looks found",
+        ge=0,
+    )
     phase: Literal["validation", "test"] = setting(
         "test", "which held-out people are asked", choices=("validation", "test")
     )
@@ -83,6 +89,17 @@ class EvaluationSettings:
     history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
     adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
     seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+
+    def __post_init__(self) -> None:
+        if self.validation_every and not self.held_out:
+            raise ConfigError(
+                "evaluation.validation_every", self.validation_every, "needs a scenario with held-out people"
+            )
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Scenarios whose people are not in meta-training; known people have no samples that are for choosing only."""
+        return tuple(scenario for scenario in self.scenarios if scenario != "known_user")
 
 
 @dataclass(frozen=True)

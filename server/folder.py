@@ -5,7 +5,7 @@ environment.json      versions, platform, git commit
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
 metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
 summary.json          spread over clients of every meta-test, and the digest of θ
-checkpoints/000010/   theta.safetensors, outer.safetensors, state.json, devices/: whole or not there
+checkpoints/000010/   theta.safetensors, outer.safetensors, best.safetensors, state.json, devices/: whole or not there
 report.html           learning and adaptation curves, written by ``metapulse report``
 """
 
@@ -40,7 +40,7 @@ from server.files import finite, read_json, write_json
 from server.metatest import Row
 from strategies.replies import first_line
 
-DEVICES = "devices"
+DEVICES, BEST = "devices", "best.safetensors"
 SCHEMA = pa.schema(
     [
         ("round", pa.int64()),
@@ -58,6 +58,21 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
+class Best:
+    """θ of the round that looks at validation people like best so far.
+
+    Args:
+        round: which; the earliest of equals.
+        merit: how good, larger is better.
+        theta: θ after it.
+    """
+
+    round: int
+    merit: float
+    theta: Params
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Where a run stood after a round.
 
@@ -67,6 +82,7 @@ class Snapshot:
         outer: state of the outer update.
         rows: meta-test rows so far.
         dropped: replies refused so far.
+        best: θ of the best validation round; None where nobody looked yet.
     """
 
     round: int
@@ -74,6 +90,7 @@ class Snapshot:
     outer: Params
     rows: list[Row]
     dropped: int
+    best: Best | None = None
 
 
 class RunFolder:
@@ -186,13 +203,21 @@ class RunFolder:
         temporary.mkdir(parents=True)
         write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
         write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
+        if snapshot.best is not None:
+            write_atomic(temporary / BEST, save_tensors(_owned(snapshot.best.theta)))
         devices(temporary / DEVICES)
         written = time.perf_counter()
         self.event(snapshot.round, "checkpoint", seconds=written - began + self._unsaid)
         with events.open("rb") as stream:
             os.fsync(stream.fileno())
-        state = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
+        state: dict[str, float] = {
+            "round": snapshot.round,
+            "events": events.stat().st_size,
+            "dropped": snapshot.dropped,
+        }
         state["rows"] = len(snapshot.rows)
+        if snapshot.best is not None:
+            state |= {"best_round": snapshot.best.round, "best_merit": snapshot.best.merit}
         write_json(temporary / "state.json", state)
         self._hide(final)
         temporary.replace(final)
@@ -239,6 +264,9 @@ class RunFolder:
         try:
             theta = load_tensors((found[-1] / "theta.safetensors").read_bytes())
             outer = load_tensors((found[-1] / "outer.safetensors").read_bytes())
+            best = None
+            if "best_round" in state:
+                best = Best(state["best_round"], state["best_merit"], load_tensors((found[-1] / BEST).read_bytes()))
             events = (self.path / "events.jsonl").read_bytes()[: state["events"]]
             rows = self.metrics()[: state["rows"]]  # rows only ever grow
         except (OSError, SafetensorError, KeyError, TypeError) as error:
@@ -246,7 +274,7 @@ class RunFolder:
         if len(rows) < state["rows"]:
             raise RunError(f"checkpoint {found[-1]}: metrics.parquet holds {len(rows)} of its {state['rows']} rows")
         write_atomic(self.path / "events.jsonl", events)
-        return Snapshot(state["round"], theta, outer, rows, state["dropped"])
+        return Snapshot(state["round"], theta, outer, rows, state["dropped"], best)
 
 
 def _owned(params: Params) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ for. Scores stay per client; only the summary averages.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -43,23 +44,39 @@ class MetaTest:
     roster: Roster
     grid: Grid
 
-    def due(self, round: int) -> bool:
-        """Whether a round ends with a meta-test: every so many rounds, and always the last."""
-        every = self.config.evaluation.every
-        return round == self.config.run.rounds or (every > 0 and round % every == 0)
+    def looks(self, round: int) -> bool:
+        """Whether a round ends with a look at validation people."""
+        return self._falls(self.config.evaluation.validation_every, round)
 
-    def ask(self, round: int, arrays: ArrayRecord, run: str) -> tuple[list[Row], list[Dropped]]:
-        """Rows of all scenarios and shots, in a fixed order, and who could not answer.
+    def due(self, round: int) -> bool:
+        """Whether a round ends with a meta-test: every so many rounds, and always the last.
+
+        A look takes its place where validation people are the ones to be asked.
+        """
+        e = self.config.evaluation
+        if e.phase == "validation" and self.looks(round):
+            return False
+        return round == self.config.run.rounds or self._falls(e.every, round)
+
+    def _falls(self, every: int, round: int) -> bool:
+        return every > 0 and (round == self.config.run.rounds or round % every == 0)
+
+    def ask(
+        self, round: int, arrays: ArrayRecord, run: str, phase: str, scenarios: Sequence[str]
+    ) -> tuple[list[Row], list[Dropped]]:
+        """Rows of scenarios and shots, in a fixed order, and who could not answer.
 
         Args:
-            round: the last finished round.
+            round: the round θ is of.
             arrays: θ.
             run: identity of the run; devices that kept something in it answer with that.
+            phase: whose people where it is about held-out ones, "validation" or "test".
+            scenarios: which.
         """
         rows: list[Row] = []
         dropped: list[Dropped] = []
-        for scenario in self.config.evaluation.scenarios:
-            clients = self.roster.targets(scenario)
+        for scenario in scenarios:
+            clients = self.roster.targets(scenario, phase)
             view = View(self.grid, clients, self.roster.directory)
             for shots in self.config.evaluation.shots:
                 trial = self.trial(scenario, shots)
@@ -71,7 +88,7 @@ class MetaTest:
                 answers, refused = _answers(replies, view, set(clients), trial)
                 dropped += refused
                 for client in sorted(answers):
-                    rows += self._rows(round, scenario, shots, client, answers[client], trial)
+                    rows += self._rows(round, phase, scenario, shots, client, answers[client], trial)
         return rows, dropped
 
     def trial(self, scenario: str, shots: int) -> Trial:
@@ -90,14 +107,21 @@ class MetaTest:
         )
 
     def _rows(
-        self, round: int, scenario: str, shots: int, client: int, answer: dict[str, np.ndarray], trial: Trial
+        self,
+        round: int,
+        phase: str,
+        scenario: str,
+        shots: int,
+        client: int,
+        answer: dict[str, np.ndarray],
+        trial: Trial,
     ) -> Iterator[Row]:
         who = self.roster.directory.client(client)
         for metric, values in answer.items():
             for step, value in zip(trial.steps, values.mean(0), strict=True):
                 yield {
                     "round": round,
-                    "phase": self.config.evaluation.phase,
+                    "phase": phase,
                     "scenario": scenario,
                     "client": client,
                     "user": who.label,
@@ -179,12 +203,35 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return out
 
 
+def main_metric(rows: Sequence[Row]) -> str:
+    """The metric that decides: balanced accuracy for classes, otherwise the first that clients report."""
+    return "balanced_accuracy" if any(r["metric"] == "balanced_accuracy" for r in rows) else rows[0]["metric"]
+
+
+def merit(rows: Sequence[Row]) -> float | None:
+    """What a look at validation people says of θ, larger is better; None where nobody could answer with a finite mean.
+
+    The main metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
+    """
+    if not rows:
+        return None
+    metric = main_metric(rows)
+    sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
+    curves: dict[tuple[str, int], dict[int, list[float]]] = {}
+    for row in rows:
+        if row["metric"] == metric:
+            curves.setdefault((row["scenario"], row["shots"]), {}).setdefault(row["step"], []).append(row["value"])
+    best = [max(sign * sum(values) / len(values) for values in curve.values()) for curve in curves.values()]
+    mean: float = sum(best) / len(best)
+    return mean if math.isfinite(mean) else None
+
+
 def headline(rows: list[Row]) -> float | None:
     """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
     if not rows:
         return None
     first = rows[0]
-    metric = "balanced_accuracy" if any(r["metric"] == "balanced_accuracy" for r in rows) else first["metric"]
+    metric = main_metric(rows)
     step = max(r["step"] for r in rows)
     same = ("scenario", "shots")
     chosen = [

@@ -98,14 +98,18 @@ class Roster:
             raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
         return _sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False))
 
-    def targets(self, scenario: str) -> list[int]:
+    def targets(self, scenario: str, held_out: str = "") -> list[int]:
         """Partition ids asked in a scenario, ascending; the same in every round.
+
+        Args:
+            scenario: which question.
+            held_out: whose people where it is about held-out ones, "validation" or "test" ("": evaluation.phase).
 
         Raises:
             ConfigError: nobody fits the scenario.
         """
         settings = self.config.evaluation
-        phase = "train" if scenario == "known_user" else settings.phase
+        phase = "train" if scenario == "known_user" else held_out or settings.phase
         devices = self.test_devices if scenario.startswith("new_device") else self.train_devices
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
         fits = self._fits(phase, devices)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -22,8 +23,8 @@ from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
 from server.files import write_json
-from server.folder import RunFolder, Snapshot, digest
-from server.metatest import MetaTest, Row, headline, summarise
+from server.folder import Best, RunFolder, Snapshot, digest
+from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.roster import Directory, Roster, View
 from server.stages import round_stages
 from strategies.base import OuterStrategy
@@ -90,6 +91,7 @@ class Run:
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
         self.saved = 0  # round of the last checkpoint
+        self.best: Best | None = None  # θ of the best validation round, up to now
         self._work = to_json(config.work())
 
     def start(self) -> dict[str, Any]:
@@ -122,7 +124,9 @@ class Run:
         names = Work(self.config.work(), self.roster.directory.task).names
         if set(names) != set(last.theta):
             raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model")
-        return self._loop(last.round, {name: last.theta[name] for name in names})  # a file has an order of its own
+        if last.best is not None:
+            self.best = replace(last.best, theta=_ordered(last.best.theta, names))
+        return self._loop(last.round, _ordered(last.theta, names))
 
     def _idle(self) -> int:
         rounds = [event for event in self.folder.events() if event["kind"] == "round"]
@@ -134,16 +138,18 @@ class Run:
         self.roster.cohort(1, self.cohort)
         for scenario in self.config.evaluation.scenarios:
             self.roster.targets(scenario)
+        if self.config.evaluation.validation_every:
+            for scenario in self.config.evaluation.held_out:
+                self.roster.targets(scenario, "validation")
 
     def _loop(self, done: int, theta: Params) -> dict[str, Any]:
         rounds = self.config.run.rounds
         arrays = encode(theta)
         if done == 0 and rounds == 0 and not self.rows:
-            self._test(0, arrays)
+            self._judge(0, arrays)
         for round in range(done + 1, rounds + 1):
             arrays = self._round(round, arrays)
-            if self.metatest.due(round):
-                self._test(round, arrays)
+            self._judge(round, arrays)
             if round == rounds or round % self._every() == 0:
                 self._save(round, decode(arrays))
         self.folder.write_metrics(self.rows)
@@ -181,16 +187,34 @@ class Run:
             record[SUM] = self.strategy.settings.weighting
         return record
 
-    def _test(self, round: int, arrays: ArrayRecord) -> None:
+    def _judge(self, round: int, arrays: ArrayRecord) -> None:
+        """Ask whoever is to be asked after a round: validation people, then test people.
+
+        At the end test people also judge θ of the best validation round; known people do not, because what their
+        devices keep is of the last round.
+        """
+        e = self.config.evaluation
+        if self.metatest.looks(round):
+            value = merit(self._ask(round, arrays, "validation", e.held_out))
+            if value is not None and (self.best is None or value > self.best.merit):
+                self.best = Best(round, value, decode(arrays))
+        if round == self.config.run.rounds and e.phase == "test" and self.best and self.best.round < round:
+            self._ask(self.best.round, encode(self.best.theta), "test", e.held_out)
+        if self.metatest.due(round):
+            self._ask(round, arrays, e.phase, e.scenarios)
+
+    def _ask(self, round: int, arrays: ArrayRecord, phase: str, scenarios: Sequence[str]) -> list[Row]:
+        """The rows of θ of a round, which are kept, logged and shown."""
         began = time.perf_counter()
-        rows, dropped = self.metatest.ask(round, arrays, self.folder.identity)
+        rows, dropped = self.metatest.ask(round, arrays, self.folder.identity, phase, scenarios)
         seconds = time.perf_counter() - began
         if dropped:
             self._drop(round, dropped)
         self.rows += rows
         value = headline(rows)
-        self.folder.event(round, "meta-test", rows=len(rows), headline=value, seconds=seconds)
+        self.folder.event(round, "meta-test", phase=phase, rows=len(rows), headline=value, seconds=seconds)
         self.progress.score(round, value)
+        return rows
 
     def _drop(self, round: int, dropped: list[Dropped]) -> None:
         self.dropped += len(dropped)
@@ -201,7 +225,7 @@ class Run:
         return self.config.checkpoint.every or max(1, self.config.run.rounds // 10)
 
     def _save(self, round: int, theta: Params) -> None:
-        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped)
+        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped, self.best)
         devices = self.grid.save_devices if isinstance(self.grid, Keeper) else None
         self.folder.save(snapshot, self.config.checkpoint.keep, devices)
         self.saved = round
@@ -250,8 +274,14 @@ class AddressedGlobals:
         np.random.set_state(self._kept[1])  # noqa: NPY002
 
 
+def _ordered(theta: Params, names: Iterable[str]) -> Params:
+    """θ in the model's order; a file has one of its own."""
+    return {name: theta[name] for name in names}
+
+
 def last_scores(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The summary's scores of the last meta-test."""
+    """The summary's scores of the last meta-test: test people's where they were asked, else validation people's."""
     scores: list[dict[str, Any]] = summary["scores"]
     last = max((s["round"] for s in scores), default=0)
-    return [s for s in scores if s["round"] == last]
+    there = [s for s in scores if s["round"] == last]
+    return [s for s in there if s["phase"] == "test"] or there

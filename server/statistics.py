@@ -43,11 +43,24 @@ def spread(values: Float64[np.ndarray, " n"], users: Int64[np.ndarray, " n"], hi
         users: the person of each.
         higher_is_better: which end is the worst.
     """
-    order = np.sort(values) if higher_is_better else np.sort(values)[::-1]
-    tenth = order[: max(1, len(values) // 10)]
     low, high = bootstrap(values, users)
-    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return Spread(len(values), float(values.mean()), sd, float(tenth.mean()), low, high)
+    return Spread(len(values), float(values.mean()), sd(values), worst_decile(values, higher_is_better), low, high)
+
+
+def sd(values: Float64[np.ndarray, " n"]) -> float:
+    """Standard deviation between clients: n − 1 in the denominator, 0 for one client."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+def worst_decile(values: Float64[np.ndarray, " n"], higher_is_better: bool) -> float:
+    """Mean of the worst tenth of clients, at least one.
+
+    Args:
+        values: one number per client, n ≥ 1.
+        higher_is_better: which end is the worst.
+    """
+    order = np.sort(values) if higher_is_better else np.sort(values)[::-1]
+    return float(order[: max(1, len(values) // 10)].mean())
 
 
 def bootstrap(

@@ -122,6 +122,10 @@ class Learner(ABC):
         """What a device keeps before its first round, without client axis; {} for learners that keep nothing."""
         return {}
 
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """Names of θ that a device must be sent: all, unless it has its own in their place, or never looks at them."""
+        return frozenset(meta)
+
     def start(self, meta: Params, clients: int) -> Stacked:
         """φ₀, where adaptation begins: θ for every client."""
         return stack(meta, clients)

@@ -27,6 +27,10 @@ class FedBABU(LocalSGD):
         "Algorithm 1",
     )
 
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """The body; the head is that of the start."""
+        return frozenset(meta) - model.head
+
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work with the head held."""
         body = Partial(model, frozenset(meta) - model.head, task=model.task)

@@ -24,6 +24,10 @@ class LocalOnly(Learner):
     paper: ClassVar[Paper] = Paper("local", "baseline", 0, "Local training without federation", "", "no equation")
     local: ClassVar[bool] = True
 
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """A zero update: θ never moves; the loss is that at θ."""
         samples = episode.pooled

@@ -33,6 +33,10 @@ class PartlyPersonal(LocalSGD):
         """θ's own values of the personal names."""
         return {name: p for name, p in meta.items() if name in self.personal(model, meta)}
 
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """All that is not personal."""
+        return frozenset(meta) - self.personal(model, meta)
+
     def path(
         self,
         model: Model,

@@ -24,8 +24,7 @@ class ClassMeans(Metric):
 
     def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """c_k = 1/n_k Σ_{y_i = k} f(x_i), and 1 for every class that has one."""
-        share = shares(support, model.task.outputs)
-        return {"means": share @ model.embed(phi, support.x), "known": (share.sum(2) > 0).to(share)}
+        return class_means(model.embed(phi, support.x), support, model.task.outputs)
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,31 @@ class ProtoNet(ClassMeans):
         self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
         """−‖f(x) − c_k‖²; far below all others for a class without support."""
-        z, means = model.embed(phi, x), memory["means"]
-        squares = z.square().sum(2, keepdim=True) + means.square().sum(2).unsqueeze(1)
-        logits = 2.0 * z @ means.transpose(1, 2) - squares
-        return logits.masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
+        return nearness(model.embed(phi, x), memory)
+
+
+def class_means(
+    z: Float[Tensor, "clients samples width"], support: Batch, classes: int
+) -> dict[str, Float[Tensor, "clients classes *width"]]:
+    """The mean of every class, and 1 for every class that has one.
+
+    Args:
+        z: the support's samples, embedded.
+        support: their labels.
+        classes: how many there are.
+    """
+    share = shares(support, classes)
+    return {"means": share @ z, "known": (share.sum(2) > 0).to(share)}
+
+
+def nearness(z: Float[Tensor, "clients samples width"], memory: Stacked) -> Float[Tensor, "clients samples classes"]:
+    """−‖z − c_k‖²; far below all others for a class without a mean.
+
+    Args:
+        z: embedded samples.
+        memory: of ``class_means``.
+    """
+    means = memory["means"]
+    squares = z.square().sum(2, keepdim=True) + means.square().sum(2).unsqueeze(1)
+    logits = 2.0 * z @ means.transpose(1, 2) - squares
+    return logits.masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)

@@ -65,6 +65,10 @@ class R2D2(Learner):
         """θ without the ridge's own numbers."""
         return stack(without(meta, RIDGE), clients)
 
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """All but the head, which stays as initialised."""
+        return frozenset(meta) - model.head
+
     def path(
         self,
         model: Model,

@@ -68,9 +68,7 @@ class Reader(Learner):
             ConfigError: the learner cannot learn such a task, or the model has no embedding under a head, or nothing
                 below its head while the learner has nothing of its own.
         """
-        if model.task.kind not in self.kinds:
-            learner = type(self).__name__
-            raise ConfigError("learner.name", learner, f"learns {' and '.join(self.kinds)} only, not {model.task.kind}")
+        self.check_kind(model.task)
         params = model.init(rng)
         z = model.embed(stack(params, 1), torch.zeros(1, 1, *model.task.features))
         body = {name: p for name, p in params.items() if name not in model.head}
@@ -78,6 +76,16 @@ class Reader(Learner):
         if not theta:
             raise ConfigError("model.name", type(model).__name__, "has no layer below its head: nothing to learn")
         return theta
+
+    def check_kind(self, task: Task) -> None:
+        """That the learner can learn such a task.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if task.kind not in self.kinds:
+            learner = type(self).__name__
+            raise ConfigError("learner.name", learner, f"learns {' and '.join(self.kinds)} only, not {task.kind}")
 
     def path(
         self,

@@ -12,6 +12,8 @@ import typer
 from client.errors import MetapulseError
 from sim.cli import data as data_commands
 from sim.cli import describe, runs
+from sim.cli.compare import compare
+from sim.cli.conformance import conformance
 from sim.crash import failed, one_line
 
 __all__ = ["app", "main"]
@@ -26,7 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 runs.add_to(app)
+app.command()(compare)
 describe.add_to(app)
+app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
 
 

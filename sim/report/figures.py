@@ -16,8 +16,9 @@ from sim.report.runs import Line, Panel, RunData, worst_decile
 
 Figure: TypeAlias = dict[str, Any]
 
-# Okabe and Ito 2008, without their yellow, which is too light for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+# Okabe and Ito 2008, without their yellow, too light on white, and with violet and olive for black and grey, which are
+# ink and shade of the page itself.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A63C9", "#8C8A1E")
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 TITLES = {
@@ -28,7 +29,9 @@ TITLES = {
     "mae": "mean absolute error (target unit)",
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-GRID, INK = "#e6e8eb", "#1d2733"
+GRID, INK, SHADE, CARD = "#e6e8eb", "#1d2733", "#9aa3ad", "#ffffff"
+#: What these are at night.
+NIGHT = {GRID: "#2b333d", INK: "#e4e8ec", SHADE: "#66707b", CARD: "#181f27"}
 
 
 def metric_title(metric: str) -> str:
@@ -59,13 +62,13 @@ def clear(hex_colour: str, opacity: float) -> str:
 
 def layout(x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
     """What every figure shares; ``x`` and ``y`` are the axes' titles as plain text, with units."""
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": "#9aa3ad", "ticks": "outside", "tickcolor": "#9aa3ad"}
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": SHADE, "ticks": "outside", "tickcolor": SHADE}
     base: dict[str, Any] = {
         "height": height,
         "margin": {"l": 56, "r": 12, "t": 8, "b": 46},
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "#ffffff",
+        "plot_bgcolor": CARD,
         "showlegend": False,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
@@ -77,9 +80,16 @@ def layout(x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
     return base
 
 
-def curve(line: Line, points: Sequence[tuple[float, Any]], crowd: int) -> Iterator[Figure]:
-    """A line with marks, and its interval as a band behind it; bands are fainter in a crowd."""
-    place, name, group = line.colour, html.escape(line.label), f"run-{line.colour}"
+def curve(place: int, label: str, points: Sequence[tuple[float, Any]], crowd: int) -> Iterator[Figure]:
+    """A line with marks, and its interval as a band behind it; bands are fainter in a crowd.
+
+    Args:
+        place: in the palette.
+        label: as plain text.
+        points: (x, score); of a score, "mean", "low" and "high" are read.
+        crowd: how many lines there are.
+    """
+    name, group = html.escape(label), f"run-{place}"
     x = [where for where, _ in points]
     mean, low, high = ([float(score[key]) for _, score in points] for key in ("mean", "low", "high"))
     band = {
@@ -112,7 +122,7 @@ def adaptation(panel: Panel, metric: str) -> Figure:
         found = [(s, line.at(s, metric)) for s in sorted({int(s["step"]) for s in line.run.final})]
         points = [(step, score) for step, score in found if score is not None]
         steps |= {step for step, _ in points}
-        data += curve(line, points, len(panel.lines))
+        data += curve(line.colour, line.label, points, len(panel.lines))
     # Places of equal width: what matters is the first few steps, and 0 has no logarithm.
     places = {step: i for i, step in enumerate(sorted(steps))}
     for trace in data:
@@ -125,10 +135,11 @@ def learning(panel: Panel, metric: str) -> Figure:
     """Metric after the last adaptation step against federated rounds."""
     data: list[Figure] = []
     for line in panel.lines:
-        wanted = (line.scenario, line.shots, line.last_step(), metric)
-        kept = [s for s in line.run.scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted]
+        wanted = (line.shots, line.last_step(), metric)
+        watched = line.run.watched(line.scenario)
+        kept = [s for s in watched if (s["shots"], s["step"], s["metric"]) == wanted]
         points = [(int(s["round"]), s) for s in sorted(kept, key=lambda s: int(s["round"]))]
-        data += curve(line, points, len(panel.lines))
+        data += curve(line.colour, line.label, points, len(panel.lines))
     return {"data": data, "layout": layout("federated round", metric_title(metric))}
 
 
@@ -174,7 +185,7 @@ def _clients(line: Line, step: int, place: float, metric: str, filled: bool) -> 
         "customdata": [html.escape(f"user {row['user']}, {row['device']}") for row in rows],
         "hovertemplate": f"%{{customdata}}: %{{x:.4~g}}<extra>{html.escape(line.label)}, step {step}</extra>",
         "marker": {
-            "color": ["#000000" if i in worst else shade for i in range(len(values))],
+            "color": [INK if i in worst else shade for i in range(len(values))],
             "symbol": [
                 "x-thin-open" if i in worst else ("circle" if filled else "circle-open") for i in range(len(values))
             ],
@@ -203,7 +214,7 @@ def behind_the_best(panel: Panel, metric: str) -> Figure | None:
 def _whisker(line: Line, d: Difference, place: int) -> Figure:
     shade = colour(line.colour)
     whisker = {"array": [d.high - d.mean], "arrayminus": [d.mean - d.low], "color": shade, "thickness": 2, "width": 5}
-    fill = shade if d.clear else "#ffffff"
+    fill = shade if d.clear else CARD
     numbers = f"%{{x:+.3~g}} [{d.low:+.3g}, {d.high:+.3g}], {d.clients} clients, better on {d.wins:.0%}"
     return {
         "type": "scatter",

@@ -1,45 +1,14 @@
-"""One HTML page: figures, tables, Plotly itself, and nothing from the network."""
+"""The page about runs: its sections, in order."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 
-from server.files import finite
 from sim.report import figures, tables
-from sim.report.figures import FONT, Figure
+from sim.report.document import Page, document
 from sim.report.runs import Panel, RunData, metric_of, panels
-from sim.report.style import CSS, SCRIPT
-
-
-class Page:
-    """Collects sections, and the figures in them by id."""
-
-    def __init__(self) -> None:
-        self.sections: list[str] = []
-        self.figures: dict[str, Figure] = {}
-
-    def add(self, title: str, lead: str, *content: str) -> None:
-        """A section: its title and lead as plain text, its content as HTML; without content there is none."""
-        if any(content):
-            self.sections.append(f"<section><h2>{escape(title)}</h2><p>{escape(lead)}</p>{''.join(content)}</section>")
-
-    def figure(self, figure: Figure | None, title: str = "") -> str:
-        """Where a figure will be drawn, under its own title or the given one; "" for none."""
-        if figure is None:
-            return ""
-        name, title = f"figure-{len(self.figures)}", figure.get("title", title)
-        self.figures[name] = {"data": figure["data"], "layout": figure["layout"]}
-        head = f"<h3>{escape(title)}</h3>" if title else ""
-        size = f"height:{figure['layout']['height']}px"
-        return f'<div class="figure">{head}<div class="plot" id="{name}" style="{size}"></div></div>'
-
-    def grid(self, shown: Sequence[Panel], draw: Callable[[Panel], Figure | None]) -> str:
-        """A figure for every panel, side by side where there is room."""
-        drawn = "".join(self.figure(draw(panel), panel.title) for panel in shown)
-        return f'<div class="grid">{drawn}</div>' if drawn else ""
+from sim.report.style import HIDING
 
 
 def render(runs: Sequence[RunData]) -> str:
@@ -130,23 +99,7 @@ def _document(page: Page, runs: Sequence[RunData], shown: Sequence[Panel]) -> st
     names = ", ".join(run.label for run in runs)
     sources = ", ".join(sorted({str(run.config.get("source", {}).get("name")) for run in runs}))
     title = names if len(runs) == 1 else f"{len(runs)} runs on {sources}"
-    facts = "".join(f"<span>{escape(key)} <b>{escape(value)}</b></span>" for key, value in _facts(runs, sources))
-    # A figure's text must not end the script element it travels in.
-    drawn = json.dumps(finite(page.figures), allow_nan=False).replace("<", "\\u003c")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>metapulse: {escape(title)}</title><style>{CSS.replace('FONT', FONT)}</style></head><body>"
-        f"<header><div><p>metapulse report</p><h1>{escape(title)}</h1>"
-        f'<div class="facts">{facts}</div></div></header><main>{_legend(runs, shown)}{"".join(page.sections)}</main>'
-        f"<script>{_plotly()}</script>"
-        f'<script type="application/json" id="figures">{drawn}</script><script>{SCRIPT}</script></body></html>\n'
-    )
-
-
-def _plotly() -> str:
-    """Plotly's own script, as its Python package ships it."""
-    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    return document(page, "metapulse report", title, _facts(runs, sources), _legend(runs, shown), HIDING)
 
 
 def _facts(runs: Sequence[RunData], sources: str) -> list[tuple[str, str]]:

@@ -53,6 +53,11 @@ class RunData:
         """Scores of the last meta-test."""
         return list(last_scores({"scores": self.scores}))
 
+    def watched(self, scenario: str) -> list[Score]:
+        """A scenario's scores that tell how learning went: at validation people where they were looked at."""
+        mine = [score for score in self.scores if score["scenario"] == scenario]
+        return [score for score in mine if score["phase"] == "validation"] or mine
+
     @property
     def rounds(self) -> list[dict[str, Any]]:
         """The log's entries of finished rounds."""
@@ -75,10 +80,10 @@ class RunData:
     @cached_property
     def last_rows(self) -> dict[tuple[str, int, int, str], list[Row]]:
         """Rows of the last meta-test by (scenario, shots, step, metric)."""
-        last = max((row["round"] for row in self.rows), default=0)
+        final = {(score["round"], score["phase"]) for score in self.final}
         groups: dict[tuple[str, int, int, str], list[Row]] = {}
         for row in self.rows:
-            if row["round"] == last:
+            if (row["round"], row["phase"]) in final:
                 groups.setdefault((row["scenario"], row["shots"], row["step"], row["metric"]), []).append(row)
         return groups
 

@@ -28,24 +28,39 @@ FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.tru
 
 
 def config(method: str, rounds: int) -> Config:
-    """Checkpoints every second round and a meta-test every third, so that they meet and miss each other."""
+    """Checkpoints every second round and a meta-test every third, so that they meet and miss each other.
+
+    One method also looks at a validation person after every round, and has θ of the best one to keep.
+    """
+    looks = method == "devices"
+    evaluation = {"every": 3, "steps": [0, 1], "scenarios": ["known_user", "new_user"], "validation_every": int(looks)}
     return make(
         *METHODS[method],
         "sine",
         rounds,
+        split={"test": 0.34, "validation": 0.17 if looks else 0.0},
         checkpoint={"every": 2, "keep": 2},
-        evaluation={"every": 3, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},
+        evaluation=evaluation,
     )
+
+
+def fork(life: Callable[[], object]) -> int:
+    """The process id of a child that lives it."""
+    pid = os.fork()
+    if pid == 0:
+        life()
+        os._exit(0)
+    return pid
 
 
 def live(job: Config, path: Path, before: Callable[[], None] = lambda: None) -> int:
     """Fork a life of the run: begin it, or resume it where there is something to resume; the child's process id."""
-    pid = os.fork()
-    if pid == 0:
+
+    def life() -> None:
         before()
         experiment.run(job, path, resume=(path / "config.json").exists())
-        os._exit(0)
-    return pid
+
+    return fork(life)
 
 
 def wait(pid: int) -> bool:
@@ -62,9 +77,8 @@ def wait(pid: int) -> bool:
     return True
 
 
-def kill_after(job: Config, path: Path, seconds: float) -> bool:
+def kill_after(pid: int, seconds: float) -> bool:
     """Kill a life after so many seconds; whether it was still alive."""
-    pid = live(job, path)
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)  # a child that has ended waits for us under its id
     return not wait(pid)
@@ -137,7 +151,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
     kills, wrong = 0, []
     for i in range(100):
         path = folder / f"once-{i}"
-        killed = kill_after(job, path, whole * (i % 20 + draw.random()) / 20)
+        killed = kill_after(live(job, path), whole * (i % 20 + draw.random()) / 20)
         kills += killed
         finish(job, path)
         wrong += differences(path, alone)
@@ -145,7 +159,7 @@ def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -
             break
     path = folder / "often"
     for _ in range(15):
-        if not kill_after(job, path, whole * draw.random() * 0.25):
+        if not kill_after(live(job, path), whole * draw.random() * 0.25):
             break
         kills += 1
     finish(job, path)

@@ -26,7 +26,7 @@ def asked(config, grid=None):
     work = Work(config.work())
     grid = grid or CohortGrid(len(work.source))
     test = MetaTest(config, Roster(SourceDirectory(work.source), config), grid)
-    return test.ask(0, encode(work.init()), "run1")
+    return test.ask(0, encode(work.init()), "run1", config.evaluation.phase, config.evaluation.scenarios)
 
 
 def chosen(rows, **wanted):

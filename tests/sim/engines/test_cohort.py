@@ -28,6 +28,7 @@ from sim.engines.cluster import start_ray
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from sim.engines.workers import Local, RayPool
 from strategies.replies import Replies
+from tests.cases import STILL
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYONE = list(range(CLIENTS))
@@ -63,7 +64,7 @@ def test_chunks_change_nothing(learner: str, chunk: int) -> None:
     config = make(learner, "fedavg")
     whole, cut = answer(config), answer(config, chunk)
     assert whole.stack.clients == cut.stack.clients == EVERYONE
-    if learner == "local_only":
+    if learner in STILL:
         assert all(not update.any() for update in whole.stack.update.values())
     else:  # θ − u is what the promise is about; u itself is a difference of near numbers and has fewer digits
         theta = Work(config.work()).init()

@@ -1,0 +1,83 @@
+"""``metapulse compare``: methods × data sets × seeds, run once each, and what may be said about them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sim.lab.conduct import Conductor
+
+
+def compare(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="Methods, data sets and seeds; see docs/lab.md.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the comparison; left out: compare/NAME.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Runs at once, one core each; 0 and 1: this process.")] = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only runs that fit DATASET/METHOD/SEED, with * for any; again for more."),
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="List the runs and stop.")] = False,
+) -> None:
+    """Compare methods: run what has not been run yet, then write tables and report."""
+    import torch
+
+    torch.set_num_threads(1)
+    from sim.lab.conduct import Conductor
+    from sim.lab.live import live
+    from sim.lab.spec import read_spec
+
+    console = Console(stderr=True)
+    asked = read_spec(spec)
+    folder = out or Path("compare") / asked.name
+    lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console))
+    if dry:
+        _list(lab, only or ())
+        return
+    try:
+        said, failures = lab.conduct(only or ())
+    except KeyboardInterrupt:
+        print(f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or ())}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if said is not None:
+        print("\n".join([*said.words, f"report: {folder / 'report.html'}"]))
+    if failures:
+        print(f"metapulse: runs that failed: {len(failures)}; {failures[0]}", file=sys.stderr)
+        raise typer.Exit(max(failure.code for failure in failures))
+
+
+def _list(lab: Conductor, only: Sequence[str]) -> None:
+    """Every run with its address, and whether it is done."""
+    from sim.lab.cells import apart, select
+
+    cells, untuned = lab.cells()
+    table = Table(title_justify="left")
+    for column in ("data set", "method", "seed", "rounds", "address", ""):
+        table.add_column(column, no_wrap=True)
+    chosen = select(cells, only)
+    for cell in chosen:
+        tuned = (cell.dataset, cell.method) not in untuned
+        state = "done" if cell.finished(lab.folder) else "begun" if cell.path(lab.folder).exists() else ""
+        address = (cell.key, state) if tuned else ("", "to be tuned")
+        table.add_row(cell.dataset, cell.method, str(cell.seed), str(cell.config.run.rounds), *address)
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table)
+    different = apart(chosen)
+    left = sum(not cell.finished(lab.folder) for cell in different)
+    print(f"{len(chosen)} runs, {len(different)} of them different, {left} to do")
+
+
+def _again(spec: Path, out: Path | None, workers: int, only: Sequence[str]) -> str:
+    """The command line that goes on."""
+    parts = ["metapulse compare", str(spec)]
+    parts += [f"--out {out}"] if out else []
+    parts += [f"--workers {workers}"] if workers else []
+    return " ".join(parts + [f"--only '{pattern}'" for pattern in only])

@@ -1,0 +1,154 @@
+"""From the table of results to what may be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+from server.statistics import HIGHER_IS_BETTER, sd, worst_decile
+from sim.lab.comparison import Comparison, Pair, Score, Verdict
+from sim.lab.panel import Panel, paired, panel
+from sim.lab.ranking import over_datasets, within
+from sim.lab.select import KEYS, judged, main_rows
+from sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
+from sim.lab.statistics.crossed import Values, half_width, p_value
+from sim.lab.statistics.fairness import gini
+from sim.lab.statistics.families import nested
+from sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
+from sim.scores import scenarios
+
+ALPHA = 0.05
+
+#: (data set, scenario, shots)
+Question = tuple[str, str, int]
+Key = tuple[Question, str]
+
+
+def compare(
+    results: pl.DataFrame,
+    name: str,
+    reference: str,
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    seeds: Sequence[int],
+) -> Comparison:
+    """Judge methods on the same seeds, clients and episodes.
+
+    Args:
+        results: tidy: dataset, method, seed, phase, scenario, shots, step, round, client, user, metric, value.
+        name: of the comparison.
+        reference: one of ``methods``, which the others are held against.
+        methods: in the order in which they are shown.
+        datasets: likewise.
+        seeds: of training that were asked for; what is missing of them is said.
+    """
+    rows = main_rows(results)
+    metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
+    (last, steps), (best, _) = (_panels(table) for table in judged(rows))
+    questions = _questions(last, datasets)
+    keys = [key for key in product(questions, methods) if key in last]
+    scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
+    pairs = _pairs(keys, last, metrics, reference)
+    rankings = tuple(within(dataset, scores) for dataset in datasets if dataset in metrics)
+    ranking = over_datasets(rankings)
+    return Comparison(
+        name=name,
+        reference=reference,
+        methods=tuple(methods),
+        datasets=tuple(datasets),
+        seeds=tuple(seeds),
+        scores=scores,
+        pairs=pairs,
+        ranking=ranking,
+        rankings=rankings,
+        words=verdict_words(reference, methods, seeds, scores, pairs, ranking),
+    )
+
+
+def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:
+    """The panel and the judged step of every question and method that somebody answered."""
+    panels, steps = {}, {}
+    for (dataset, scenario, shots, method), group in rows.partition_by(KEYS, as_dict=True).items():
+        found = panel(group)
+        if found.clients:
+            key = ((dataset, scenario, shots), method)
+            panels[key], steps[key] = found, group["step"][0]
+    return panels, steps
+
+
+def _questions(keys: Iterable[Key], datasets: Sequence[str]) -> list[Question]:
+    """In the order of the specification; all samples are more shots than any number."""
+    found = {question for question, _ in keys}
+    order = scenarios([{"scenario": scenario} for _, scenario, _ in found])
+    return sorted(found, key=lambda q: (datasets.index(q[0]), order.index(q[1]), q[2] or 1 << 62))
+
+
+def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) -> Score:
+    (dataset, scenario, shots), method = key
+    higher = metric in HIGHER_IS_BETTER
+    high = 1.0 if higher else np.inf
+    clients = last.values.mean(0)
+    return Score(
+        dataset=dataset,
+        method=method,
+        scenario=scenario,
+        shots=shots,
+        step=step,
+        metric=metric,
+        higher=higher,
+        last=mean(last.people, 0.0, high),
+        best=None if best is None else mean(best.people, 0.0, high),
+        iqm=interquartile_mean(last.people, 0.0, high),
+        worst_decile=worst_decile(clients, higher),
+        spread=sd(clients),
+        gini=gini(clients),
+        users=last.people.shape[1],
+        clients=len(clients),
+        seeds=len(last.seeds),
+    )
+
+
+def _pairs(
+    keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
+) -> tuple[Pair, ...]:
+    differences: dict[Key, Values] = {}
+    for question, method in keys:
+        if method != reference and (question, reference) in panels:
+            a, b = paired(panels[question, method], panels[question, reference])
+            if a.seeds and a.clients:
+                sign = 1.0 if metrics[question[0]] in HIGHER_IS_BETTER else -1.0
+                differences[question, method] = sign * (a.people - b.people)
+    if not differences:
+        return ()
+    p = np.array([p_value(values) for values in differences.values()])
+    asked = [question for question, _ in differences]
+    corrected = nested(p, [method for _, method in differences], [asked, [q[0] for q in asked], [None] * len(asked)])
+    facts = zip(differences.items(), p.tolist(), corrected.tolist(), strict=True)
+    return tuple(
+        Pair(
+            dataset=question[0],
+            scenario=question[1],
+            shots=question[2],
+            method=method,
+            reference=reference,
+            difference=mean(values),
+            improvement=improvement(values),
+            p=one,
+            p_holm=holm,
+            verdict=_verdict(values, holm),
+            detectable=half_width(values, 1.0 - ALPHA / asked.count(question)),
+            users=values.shape[1],
+            seeds=values.shape[0],
+        )
+        for ((question, method), values), one, holm in facts
+    )
+
+
+def _verdict(differences: Values, p: float) -> Verdict:
+    seeds, people = differences.shape
+    if p > ALPHA or seeds < MIN_SEEDS or people < MIN_PEOPLE:
+        return "no difference shown"
+    return "better" if differences.mean() > 0 else "worse"

@@ -1,0 +1,123 @@
+"""What the report knows of a comparison: everything from its folder, nothing from memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import polars as pl
+
+from client.errors import RunError
+from server.files import read_json
+from sim.lab.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One training run of the comparison.
+
+    Args:
+        dataset: name of the data set.
+        method: name of the method.
+        seed: of training.
+        key: its folder under ``cells``.
+        config: resolved configuration.
+        failure: why it was not finished, one line; "" where nothing is known.
+        finished: whether it has a summary.
+    """
+
+    dataset: str
+    method: str
+    seed: int
+    key: str
+    config: dict[str, Any]
+    failure: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A comparison's folder, read.
+
+    Args:
+        comparison: scores, pairs, ranks, verdict.
+        results: a row per client and number, as in results.parquet.
+        costs: a row per run, as in costs.parquet.
+        cells: training runs, trials of tuning left out.
+        tuning: what tuning tried and chose, as in tuning.json; empty where nothing was tuned.
+    """
+
+    comparison: Comparison
+    results: pl.DataFrame
+    costs: pl.DataFrame
+    cells: tuple[CellState, ...]
+    tuning: list[dict[str, Any]]
+
+    def configs(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """Method → its resolved configuration on a data set, by the first seed."""
+        mine = [cell for cell in reversed(self.cells) if cell.dataset == dataset]
+        found = {cell.method: cell.config for cell in mine}
+        return {method: found[method] for method in self.comparison.methods if method in found}
+
+
+def read_lab(folder: Path) -> Lab:
+    """Everything a report needs of a comparison's folder.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    comparison = read_comparison(folder / "comparison.json")
+    results, costs = (read_table(folder / f"{name}.parquet") for name in ("results", "costs"))
+    tuning = read_json(folder / "tuning.json") if (folder / "tuning.json").exists() else []
+    try:
+        cells = tuple(_state(folder, entry) for entry in read_json(folder / "spec.json")["cells"])
+    except (KeyError, TypeError):
+        raise RunError(f"{folder / 'spec.json'} is damaged: it lacks what a report needs") from None
+    return Lab(comparison, results, costs, cells, tuning)
+
+
+def _state(folder: Path, entry: dict[str, Any]) -> CellState:
+    return CellState(**entry, finished=(folder / "cells" / entry["key"] / "summary.json").exists())
+
+
+def read_comparison(path: Path) -> Comparison:
+    """The comparison that a JSON file holds.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    value = read_json(path)
+    try:
+        comparison: Comparison = _typed(Comparison, value)
+        return comparison
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{path} is damaged: it lacks what a report needs") from None
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet file.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """JSON's lists and tables as the tuples and dataclasses they were; a number JSON has no word for is NaN."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return hint(**{f.name: _typed(hints[f.name], value[f.name]) for f in dataclasses.fields(hint)})  # type: ignore[operator]
+    if origin is tuple:
+        return tuple(_typed(inner[0], item) for item in value)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _typed(inner[0], value)
+    return math.nan if hint is float and value is None else value

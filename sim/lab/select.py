@@ -1,0 +1,76 @@
+"""Which rows of the results a method is judged by; test people decide nothing here.
+
+The adaptation step is chosen on validation people after the last round. Test people judge θ of the last round, and of
+the best validation round where that was an earlier one (``server.run.Run``).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from client.errors import RunError
+from server.statistics import HIGHER_IS_BETTER
+from sim.scores import headline_metric
+
+CELL = ("dataset", "method", "seed")
+QUESTION = ("dataset", "scenario", "shots")
+KEYS = (*QUESTION, "method")
+
+
+def main_rows(results: pl.DataFrame) -> pl.DataFrame:
+    """The rows of every data set's main metric (``sim.scores.headline_metric``)."""
+    measured = results.select("dataset", "metric").unique().sort("dataset", "metric")
+    chosen = {
+        dataset: headline_metric([{"metric": name} for name in group["metric"]])
+        for (dataset,), group in measured.group_by("dataset")
+    }
+    wanted = pl.DataFrame(list(chosen.items()), schema=measured.schema, orient="row")
+    return results.join(wanted, on=["dataset", "metric"], how="semi")
+
+
+def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
+    """The adaptation step of every data set, scenario, shots and method.
+
+    The best mean over seeds and validation people after the last round, the earliest of equals; the largest step where
+    there are no validation people.
+
+    Args:
+        rows: of the main metric, of all phases.
+
+    Returns:
+        ``KEYS`` and step.
+    """
+    last = rows.filter(pl.col("round") == pl.col("round").max().over(CELL))
+    merit = pl.when(pl.col("metric").is_in(list(HIGHER_IS_BETTER))).then("value").otherwise(-pl.col("value"))
+    curves = (
+        last.filter(pl.col("phase") == "validation")
+        .group_by(*KEYS, "step")
+        .agg(merit=merit.mean().round(12))  # a method that does not adapt is equally good at every step
+        .sort("merit", "step", descending=[True, False])
+    )
+    chosen = curves.group_by(KEYS, maintain_order=True).agg(chosen=pl.col("step").first())
+    largest = last.filter(pl.col("phase") == "test").group_by(KEYS).agg(pl.col("step").max())
+    steps = largest.join(chosen, on=KEYS, how="left", nulls_equal=True)
+    return steps.select(*KEYS, step=pl.coalesce("chosen", "step"))
+
+
+def judged(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Test rows at the judged step: after the last round, and after the best validation round.
+
+    Args:
+        rows: of the main metric, of all phases.
+
+    Returns:
+        Two tables with the columns of ``rows``; the second lacks what was not validated.
+
+    Raises:
+        RunError: a run asked its test people after more than two rounds (``evaluation.every``): one could be picked.
+    """
+    asked = rows.filter(pl.col("phase") == "test")
+    for cell in asked.group_by(CELL).agg(pl.col("round").unique().sort()).filter(pl.col("round").list.len() > 2).rows():
+        raise RunError(f"{cell}: test people were asked after these rounds; it must be the last and the best one only")
+    test = asked.join(judged_steps(rows), on=[*KEYS, "step"], how="semi")
+    validated = rows.filter(pl.col("phase") == "validation").select(KEYS).unique()
+    last = test.filter(pl.col("round") == pl.col("round").max().over(CELL))
+    best = test.filter(pl.col("round") == pl.col("round").min().over(*CELL, "scenario", "shots"))
+    return last, best.join(validated, on=KEYS, how="semi")

@@ -1,0 +1,213 @@
+"""What a comparison compares: methods × data sets × seeds, read from one TOML file and checked before anything runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.errors import ConfigError
+from client.settings import build, setting
+from server.config import Config, build_config, load, merge
+from sim.lab.space import Space, read_space
+from sim.lab.tuning import TuningSettings
+from sim.suite import NAME
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """The comparison as a whole."""
+
+    name: str = setting("comparison", "its name, used for its folder and in the report")
+    seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), "training seeds, each for every method and data set", ge=0)
+    reference: str = setting("", "the method that verdicts are against ('': the first)")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as a change of a run's configuration.
+
+    Args:
+        change: laid over base and data set.
+        on: data set → a further change, for it alone.
+        without: data sets that it is not run on, for example one whose task it cannot learn.
+        space: "section.key" → values that tuning may choose from, as written.
+    """
+
+    change: Mapping[str, Any]
+    on: Mapping[str, Mapping[str, Any]]
+    without: frozenset[str]
+    space: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A comparison, checked.
+
+    Args:
+        name: of the comparison.
+        seeds: of training.
+        reference: the method that verdicts are against.
+        base: sections of a run's configuration, common to all.
+        datasets: name → change laid over the base.
+        methods: name → what it changes.
+        tuning: how methods with a space are tuned.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    reference: str
+    base: Mapping[str, Any]
+    datasets: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Method]
+    tuning: TuningSettings
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every data set with every method that is run on it."""
+        return [
+            (dataset, name) for dataset in self.datasets for name, m in self.methods.items() if dataset not in m.without
+        ]
+
+    def config(self, dataset: str, method: str, seed: int, change: Mapping[str, Any] | None = None) -> Config:
+        """The configuration of one run.
+
+        Args:
+            dataset: name of a data set.
+            method: name of a method.
+            seed: of training.
+            change: laid over all the rest, as tuning chose it.
+
+        Raises:
+            ConfigError: names the key with its place in the file, the value and what is allowed.
+        """
+        layers = self._layers(dataset, method)
+        layers |= {"compare.seeds": {"run": {"seed": seed}}, "tuning": change or {}}
+        try:
+            return build_config(_laid(layers))
+        except ConfigError as error:
+            raise ConfigError(_placed(error.key, layers, method), error.value, error.allowed) from None
+
+    def space(self, dataset: str, method: str) -> Space:
+        """What tuning may choose of a method on a data set.
+
+        Raises:
+            ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
+        """
+        return read_space(self.methods[method].space, _laid(self._layers(dataset, method)), f"methods.{method}.space")
+
+    def _layers(self, dataset: str, method: str) -> dict[str, Mapping[str, Any]]:
+        """Tables by their place in the file, each laid over those before."""
+        return {
+            "base": self.base,
+            f"datasets.{dataset}": self.datasets[dataset],
+            f"methods.{method}": self.methods[method].change,
+            f"methods.{method}.on.{dataset}": self.methods[method].on.get(dataset, {}),
+        }
+
+
+def _laid(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for layer in layers.values():
+        merge(table, copy.deepcopy(layer))
+    return table
+
+
+@dataclass(frozen=True)
+class _File:
+    """A specification's top level; methods are apart."""
+
+    compare: CompareSettings = setting(CompareSettings(), "")
+    tuning: TuningSettings = setting(TuningSettings(), "")
+    base: Mapping[str, Any] = setting({}, "")
+    datasets: Mapping[str, Any] = setting({}, "")
+
+
+def read_spec(path: Path) -> Spec:
+    """Read a specification and check every run it asks for.
+
+    Args:
+        path: TOML with [compare], [tuning], [base], [datasets.NAME] and [methods.NAME].
+
+    Raises:
+        ConfigError: names the key, the value and what is allowed.
+    """
+    table, methods = load(path)
+    file = build(_File, table)
+    datasets = {name: _table(f"datasets.{name}", change) for name, change in file.datasets.items()}
+    _names("datasets", datasets)
+    _names("methods", methods)
+    spec = Spec(
+        name=file.compare.name,
+        seeds=file.compare.seeds,
+        reference=file.compare.reference or next(iter(methods)),
+        base=file.base,
+        datasets=datasets,
+        methods={name: _method(name, change, datasets) for name, change in methods.items()},
+        tuning=file.tuning,
+    )
+    _check(spec)
+    return spec
+
+
+def _names(key: str, tables: Mapping[str, Any]) -> None:
+    if not tables:
+        raise ConfigError(key, {}, f"a comparison needs [{key}.NAME]")
+    for name in tables:
+        if not NAME.fullmatch(name):
+            raise ConfigError(key, name, "a name has letters, digits, '_', '.', '-'")
+
+
+def _table(key: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(key, value, "expected a table of settings")
+    return value
+
+
+def _method(name: str, table: Mapping[str, Any], datasets: Mapping[str, Any]) -> Method:
+    change = dict(table)
+    on, space = (_table(f"methods.{name}.{key}", change.pop(key, {})) for key in ("on", "space"))
+    for dataset in on:
+        if dataset not in datasets:
+            raise ConfigError(f"methods.{name}.on", dataset, f"must be among {', '.join(datasets)}")
+    without = frozenset(dataset for dataset, value in on.items() if value is False)
+    changes = {d: _table(f"methods.{name}.on.{d}", value) for d, value in on.items() if d not in without}
+    return Method(change, changes, without, space)
+
+
+def _check(spec: Spec) -> None:
+    """What the tables say together."""
+    if not NAME.fullmatch(spec.name):
+        raise ConfigError("compare.name", spec.name, "names a folder: letters, digits, '_', '.', '-'")
+    if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds):
+        raise ConfigError("compare.seeds", list(spec.seeds), "expected one or more, each once")
+    if spec.reference not in spec.methods:
+        raise ConfigError("compare.reference", spec.reference, f"must be among {', '.join(spec.methods)}")
+    layers = {"base": spec.base} | {f"datasets.{name}": change for name, change in spec.datasets.items()}
+    for name, method in spec.methods.items():
+        layers |= {f"methods.{name}": method.change}
+        layers |= {f"methods.{name}.on.{dataset}": change for dataset, change in method.on.items()}
+    for where, layer in layers.items():
+        if "seed" in _table(f"{where}.run", layer.get("run", {})):
+            raise ConfigError(f"{where}.run.seed", layer["run"]["seed"], "seeds are those of compare.seeds")
+    if without := spec.methods[spec.reference].without:
+        raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
+    for dataset, name in spec.pairs:
+        engine = spec.config(dataset, name, spec.seeds[0]).engine
+        spec.space(dataset, name)
+        if engine.name != "cohort" or engine.workers:
+            given = engine.workers if engine.name == "cohort" else engine.name
+            raise ConfigError("engine", given, "a run of a comparison has the cohort engine and no workers of its own")
+
+
+def _placed(key: str, layers: Mapping[str, Mapping[str, Any]], method: str) -> str:
+    """A key of a configuration with the last table of the specification that has it in front."""
+    for where, layer in reversed(list(layers.items())):
+        held: Any = layer
+        for part in key.partition("[")[0].split("."):
+            held = held.get(part) if isinstance(held, Mapping) else held
+        if held is not None:
+            return f"{where}.{key}"
+    return f"methods.{method}: {key}"

@@ -1,0 +1,76 @@
+"""Seeds crossed with people: how far a mean over both can be trusted.
+
+Every person is judged after every training run, so a number is μ + person + seed + rest, and a seed's luck is common to
+all people. Taking people for independent then calls luck a difference; taking seeds for everything forgets that other
+people would have been judged otherwise. A mean therefore gets three standard errors, and must stand up to each.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.special import stdtr, stdtrit
+
+Values = Float64[np.ndarray, "seeds people"]
+
+
+class Error(NamedTuple):
+    """A standard error and its degrees of freedom."""
+
+    se: float
+    df: float
+
+
+def errors(values: Values) -> list[Error]:
+    """Standard errors of the mean over people, over seeds, and over both at once.
+
+    se² = MS_people / SU, MS_seeds / SU, and their sum; the sum has Satterthwaite's degrees of freedom
+    (MS_people + MS_seeds)² / (MS_people² / (U − 1) + MS_seeds² / (S − 1)). It counts the variance of the rest
+    twice where once would do, which errs on the safe side.
+
+    Args:
+        values: one number per seed and person.
+
+    Returns:
+        Those that can be had: of one seed there is no error over seeds, of one person none over people.
+
+    Source: Clark 1973, "The language-as-fixed-effect fallacy", min F′; Satterthwaite 1946 for the degrees of freedom.
+    """
+    seeds, people = values.shape
+    found = []
+    if people > 1:
+        found.append(Error(float(values.mean(0).std(ddof=1)) / people**0.5, people - 1))
+    if seeds > 1:
+        found.append(Error(float(values.mean(1).std(ddof=1)) / seeds**0.5, seeds - 1))
+    if len(found) == 2:
+        variance = sum(se**2 for se, _ in found)
+        spread = sum(se**4 / df for se, df in found)
+        found.append(Error(variance**0.5, variance**2 / spread if spread else 1.0))
+    return found
+
+
+def p_value(values: Values) -> float:
+    """Two-sided p that the mean is zero: the largest of those over people, over seeds, and over both.
+
+    Args:
+        values: differences, one per seed and person.
+
+    Returns:
+        1 where there is one seed or one person only: then nothing can be shown about others.
+    """
+    mean, found = abs(float(values.mean())), errors(values)
+    if mean == 0.0 or len(found) < 3:
+        return 1.0
+    return max(2.0 * float(stdtr(df, -mean / se)) if se else 0.0 for se, df in found)
+
+
+def half_width(values: Values, level: float = 0.95) -> float:
+    """Half the width of the interval of the mean that inverts ``p_value``; 0 for a single number.
+
+    Args:
+        values: one number per seed and person.
+        level: coverage, in (0, 1).
+    """
+    return max((float(stdtrit(df, (1.0 + level) / 2.0)) * se for se, df in errors(values)), default=0.0)

@@ -1,0 +1,105 @@
+"""The tables a comparison rests on: every number of every finished run, always the same bytes; and what it cost."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from client.errors import RunError
+from client.files import write_atomic
+from server.files import read_json, write_json
+from sim.lab.cells import Cell
+from sim.lab.costs import run_cost
+
+COST = "cost.json"
+#: Columns of results.parquet; all but the value are its key, by which it is sorted.
+SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String(),
+        "method": pl.String(),
+        "seed": pl.Int64(),
+        "phase": pl.String(),
+        "scenario": pl.String(),
+        "shots": pl.Int64(),
+        "step": pl.Int64(),
+        "round": pl.Int64(),
+        "client": pl.Int64(),
+        "user": pl.String(),
+        "device": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+    }
+)
+
+
+def results(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
+    """The rows of all finished cells: a mean over a client's episodes each.
+
+    Args:
+        cells: of the comparison; the unfinished are left out.
+        folder: the comparison's.
+
+    Raises:
+        RunError: a finished run's table is missing or damaged.
+    """
+    parts = [_rows(cell, cell.path(folder) / "metrics.parquet") for cell in _finished(cells, folder)]
+    return pl.concat([SCHEMA.to_frame(), *parts])
+
+
+def _rows(cell: Cell, path: Path) -> pl.DataFrame:
+    names = {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed}
+    try:
+        rows = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    constants = [pl.lit(value, SCHEMA[name]).alias(name) for name, value in names.items()]
+    return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[3:-1])
+
+
+#: Columns of costs.parquet: a run's training in all, all clients together (``sim.lab.costs``).
+COSTS = pl.Schema(
+    {
+        "dataset": pl.String(),
+        "method": pl.String(),
+        "seed": pl.Int64(),
+        "rounds": pl.Int64(),
+        "gradient_steps": pl.Float64(),
+        "flops": pl.Float64(),
+        "bytes_up": pl.Float64(),
+        "bytes_down": pl.Float64(),
+        "seconds": pl.Float64(),
+    }
+)
+
+
+def costs(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
+    """What every finished cell cost, in the order of the results; counted once and kept in the cell's folder."""
+    rows = [
+        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **_cost(cell.path(folder))}
+        for cell in _finished(cells, folder)
+    ]
+    return pl.DataFrame(rows, schema=COSTS)
+
+
+def _cost(path: Path) -> dict[str, Any]:
+    if not (path / COST).exists():
+        write_json(path / COST, asdict(run_cost(path)))
+    found: dict[str, Any] = read_json(path / COST)
+    return found
+
+
+def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:
+    """In the order of the table."""
+    return sorted((c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed))
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """A table as Parquet, in one step."""
+    stream = io.BytesIO()
+    table.write_parquet(stream)
+    write_atomic(path, stream.getvalue())

@@ -1,0 +1,75 @@
+"""Every method's tuning on every data set, rung by rung: all studies' trials of a rung are one batch of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from server.folder import RunFolder
+from sim.lab.cells import Cell
+from sim.lab.space import nested
+from sim.lab.spec import Spec
+from sim.lab.tuning import Scores, Study, score
+
+#: A data set and a method.
+Pair: TypeAlias = tuple[str, str]
+
+
+def studies(spec: Spec) -> dict[Pair, Study]:
+    """One for each method with a search space on each data set; none where the specification asks for no trials.
+
+    The runs of trials have a seed that the comparison does not use.
+    """
+    if not spec.tuning.trials:
+        return {}
+    made = {}
+    for dataset, method in spec.pairs:
+        if space := spec.space(dataset, method):
+            rounds = spec.config(dataset, method, spec.seeds[0]).run.rounds
+            made[dataset, method] = Study(dataset, method, space, rounds, max(spec.seeds) + 1, spec.tuning)
+    return made
+
+
+def tune(
+    spec: Spec, wanted: Collection[Pair], folder: Path, run: Callable[[str, Sequence[Cell]], object]
+) -> tuple[dict[Pair, dict[str, Any]], list[dict[str, Any]]]:
+    """Run all studies to their end.
+
+    Args:
+        spec: what is compared.
+        wanted: whose trials may be run; the other studies are told of trials that are finished, and end with the first
+            one that is not.
+        folder: the comparison's.
+        run: does a batch of cells, which has a name.
+
+    Returns:
+        (data set, method) → change that was chosen, of the studies that came to an end; and what was tried, for
+        tuning.json.
+    """
+    open_, found = studies(spec), dict[Pair, list[Scores]]()
+    for rung in range(max((len(study.rungs) for study in open_.values()), default=0)):
+        batch = {pair: _trials(spec, study, found.get(pair, [])) for pair, study in open_.items()}
+        run(f"tuning, rung {rung + 1}", [cell for pair in batch if pair in wanted for cell in batch[pair].values()])
+        for pair, cells in batch.items():
+            if pair not in wanted and not all(cell.finished(folder) for cell in cells.values()):
+                del open_[pair]
+            elif cells:
+                found.setdefault(pair, []).append({number: _score(cell, folder) for number, cell in cells.items()})
+    chosen = {pair: nested(study.chosen(found[pair])) for pair, study in open_.items()}
+    return chosen, [study.record(found[pair]) for pair, study in open_.items()]
+
+
+def _trials(spec: Spec, study: Study, found: Sequence[Scores]) -> dict[int, Cell]:
+    """A study's next cells by number of the trial; each looks at validation people once, at its end."""
+    cells = {}
+    for trial in study.trials(found):
+        once = {"validation_every": max(1, trial.change["run"]["rounds"])}
+        change = {**trial.change, "evaluation": trial.change["evaluation"] | once}
+        config = spec.config(study.dataset, study.method, study.seed, change)
+        cells[trial.number] = Cell(study.dataset, study.method, study.seed, config, trial.number)
+    return cells
+
+
+def _score(cell: Cell, folder: Path) -> float | None:
+    return score(RunFolder(cell.path(folder)).metrics()) if cell.finished(folder) else None

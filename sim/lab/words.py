@@ -1,0 +1,137 @@
+"""The verdict in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+
+from sim.lab.comparison import Pair, Ranking, Score
+from sim.scores import number, scenario_title, shots_name
+
+#: With fewer nothing is called different: what three people agree on says little about a fourth.
+MIN_PEOPLE, MIN_SEEDS = 5, 3
+#: Seeds that a comparison should have.
+ENOUGH_SEEDS = 5
+
+
+def verdict_words(
+    reference: str,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    scores: Sequence[Score],
+    pairs: Sequence[Pair],
+    ranking: Ranking | None,
+) -> tuple[str, ...]:
+    """Sentences, the most important first: verdicts, ranks, what they rest on, what is missing.
+
+    Args:
+        reference: what the others are held against.
+        methods: in the order in which they are shown.
+        seeds: of training that were asked for.
+        scores, pairs, ranking: of the comparison.
+    """
+    metrics = {score.dataset: score.metric for score in scores}
+    return (
+        *_verdicts(reference, methods, pairs, metrics),
+        *_ranks(ranking),
+        *_sizes(pairs, metrics),
+        *_gaps(methods, seeds, scores),
+    )
+
+
+def _verdicts(reference: str, methods: Sequence[str], pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:
+    unshown = []
+    for method in methods:
+        mine = [pair for pair in pairs if pair.method == method]
+        shown = [_where(word, mine, metrics) for word in ("better", "worse") if any(p.verdict == word for p in mine)]
+        rest = sum(pair.verdict == "no difference shown" for pair in mine)
+        if shown:
+            others = f"; no difference shown on {rest} of {len(mine)} questions" if rest else ""
+            yield f"{method} against {reference}: {'; '.join(shown)}{others}."
+        elif mine:
+            unshown.append(method)
+    if unshown:
+        yield f"No difference from {reference} shown: {', '.join(unshown)}."
+
+
+def _where(word: str, pairs: Iterable[Pair], metrics: dict[str, str]) -> str:
+    """For example: better on uci_har (new people at 1 and 3 shots, by 0.021 to 0.034)."""
+    places: dict[str, dict[str, list[Pair]]] = {}
+    for pair in pairs:
+        if pair.verdict == word:
+            places.setdefault(pair.dataset, {}).setdefault(pair.scenario, []).append(pair)
+    return f"{word} on " + ", ".join(
+        f"{dataset} ({'; '.join(_scenario(name, found, metrics[dataset]) for name, found in scenarios.items())})"
+        for dataset, scenarios in places.items()
+    )
+
+
+def _scenario(scenario: str, pairs: Sequence[Pair], metric: str) -> str:
+    numbers = [pair.shots for pair in pairs]
+    shots = (
+        f"{_list([str(n) for n in numbers])} shots"
+        if len(numbers) > 1 and all(numbers)
+        else _list(list(map(shots_name, numbers)))
+    )
+    sizes = list(dict.fromkeys(number(x, metric) for x in sorted(abs(pair.difference.value) for pair in pairs)))
+    by = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"{scenario_title(scenario).lower()} at {shots}, by {by}"
+
+
+def _ranks(ranking: Ranking | None) -> Iterator[str]:
+    if ranking is None or ranking.cd is None or ranking.friedman_p is None:
+        return
+    first = f"Over {ranking.blocks} data sets {ranking.methods[0]} has the best mean rank, {ranking.ranks[0]:.1f}"
+    if ranking.friedman_p > 0.05:
+        yield f"{first}, but the ranks could be chance (Friedman, p = {ranking.friedman_p:.2g})."
+        return
+    behind = [m for m, r in zip(ranking.methods, ranking.ranks, strict=True) if r - ranking.ranks[0] >= ranking.cd]
+    ahead = f"ahead of {_list(behind)}" if behind else "ahead of none in particular"
+    facts = f"critical difference {ranking.cd:.1f} ranks, Friedman p = {ranking.friedman_p:.2g}"
+    yield f"{first}, and is {ahead} beyond chance ({facts})."
+
+
+def _sizes(pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:
+    for dataset, metric in metrics.items():
+        mine = [pair for pair in pairs if pair.dataset == dataset]
+        if not mine:
+            continue
+        people, seeds = (_range([getattr(p, key) for p in mine]) for key in ("users", "seeds"))
+        rests = f"{dataset} rests on {people} test people and {seeds} seeds"
+        if max(p.users for p in mine) < MIN_PEOPLE or max(p.seeds for p in mine) < MIN_SEEDS:
+            yield f"{rests}: too few to show anything (at least {MIN_PEOPLE} people and {MIN_SEEDS} seeds)."
+        else:
+            least = number(median(p.detectable for p in mine), metric)
+            yield f"{rests}; a difference in {metric} below {least} (median) would not have been shown."
+
+
+def _gaps(methods: Sequence[str], seeds: Sequence[int], scores: Sequence[Score]) -> Iterator[str]:
+    """What is missing: few seeds, failed runs, clients without an answer, methods that answered nothing."""
+    if len(seeds) < ENOUGH_SEEDS:
+        yield f"{len(seeds)} seeds are fewer than the {ENOUGH_SEEDS} that a comparison should have."
+    for dataset in dict.fromkeys(score.dataset for score in scores):
+        mine = [score for score in scores if score.dataset == dataset]
+        absent = [m for m in methods if m not in {score.method for score in mine}]
+        if absent:
+            yield f"{dataset}: nothing from {_list(absent)}."
+        for method in methods:
+            own = [score for score in mine if score.method == method]
+            if any(score.seeds < len(seeds) for score in own):
+                yield f"{dataset}: {method} has {min(score.seeds for score in own)} of {len(seeds)} seeds."
+            if any(score.clients < _asked(score, mine) for score in own):
+                yield f"{dataset}: {method} lacks clients that others have, and is compared on the rest."
+        if all(score.best is None for score in mine):
+            yield f"{dataset}: nobody was asked for validation; every method is judged at its largest step."
+
+
+def _asked(score: Score, scores: Iterable[Score]) -> int:
+    return max(s.clients for s in scores if (s.scenario, s.shots) == (score.scenario, score.shots))
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

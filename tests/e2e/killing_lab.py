@@ -1,0 +1,75 @@
+"""A program that kills comparisons with SIGKILL and runs them again: ``python -m tests.e2e.killing_lab FOLDER``.
+
+Every life is a fork, as in ``tests.e2e.killing``. Prints one JSON line: how many kills landed, which files differed
+from those of the comparison that was left alone, and which cells were finished twice.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
+
+from sim.lab.conduct import Conductor
+from sim.lab.spec import Spec
+from tests.e2e.killing import fork, kill_after, wait
+from tests.lab import Ear, spec
+
+#: What a comparison leaves behind that is not the wall clock.
+TABLES = ("spec.json", "results.parquet")
+
+
+def live(asked: Spec, folder: Path) -> int:
+    """Fork a life of the comparison: begin it, or go on."""
+    return fork(Conductor(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).conduct)
+
+
+def finish(asked: Spec, folder: Path) -> None:
+    """The last life, which nobody disturbs."""
+    if not wait(live(asked, folder)):
+        raise RuntimeError("killed by somebody else")
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """The tables, and every cell's θ and scores."""
+    summaries = {path.parent.name: path.read_bytes() for path in sorted(folder.glob("cells/*/summary.json"))}
+    return {name: (folder / name).read_bytes() for name in TABLES} | summaries
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each finished cell was finished."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/summary.json")}
+
+
+def main(folder: Path) -> None:
+    """A comparison alone, then one that is killed at random moments until it has come to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = spec(folder)
+    finish(asked, folder / "warm-up")
+    began = time.perf_counter()
+    finish(asked, folder / "alone")
+    whole = time.perf_counter() - began
+    alone = facts(folder / "alone")
+    draw, kills, wrong, twice = random.Random(5), 0, [], []
+    for i in range(3):
+        path, done = folder / f"killed-{i}", dict[str, int]()
+        for _ in range(10):
+            killed = kill_after(live(asked, path), whole * draw.random() * 0.3)
+            kills += killed
+            twice += [key for key, stamp in done.items() if stamps(path)[key] != stamp]
+            done = stamps(path)
+            if not killed:
+                break
+        finish(asked, path)
+        found = facts(path)
+        wrong += [f"{path.name}: {key}" for key in alone if found.get(key) != alone[key]]
+    print(json.dumps({"kills": kills, "wrong": wrong, "twice": twice, "cells": len(stamps(folder / "alone"))}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

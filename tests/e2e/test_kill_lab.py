@@ -1,0 +1,58 @@
+"""kill -9 a comparison at any moment, run it again: the same tables to the bit, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab import SPEC
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.e2e
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    job = program("tests.e2e.killing_lab", tmp_path)
+    out, err = job.communicate(timeout=540)
+    assert job.returncode == 0, err[-3000:]
+    said = json.loads(out.splitlines()[-1])
+    assert (said["wrong"], said["twice"], said["cells"]) == ([], [], 8)
+    assert said["kills"] >= 10
+
+
+@pytest.mark.e2e
+@pytest.mark.ray
+def test_killed_with_its_workers_at_work(tmp_path: Path) -> None:
+    """The whole program is killed, not its workers, which may go on for a moment: the next life waits for them."""
+    (tmp_path / "spec.toml").write_text(SPEC.replace("rounds = 4", "rounds = 40"))
+    alone = program("sim.cli", "compare", "spec.toml", "--out", "alone", cwd=tmp_path)
+    assert alone.communicate(timeout=300)
+    job = program("sim.cli", "compare", "spec.toml", "--out", "killed", "--workers", "2", cwd=tmp_path)
+    while not list(tmp_path.glob("killed/cells/*/events.jsonl")):
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
+    assert len(list(tmp_path.glob("killed/cells/*/summary.json"))) < 8
+    last = program("sim.cli", "compare", "spec.toml", "--out", "killed", cwd=tmp_path)
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert (tmp_path / "killed/results.parquet").read_bytes() == (tmp_path / "alone/results.parquet").read_bytes()

@@ -1,0 +1,189 @@
+"""Cells are run once, whatever happens; one that fails is told and the rest go on; the table is the same bytes."""
+
+import threading
+import time
+from contextlib import ExitStack
+
+import polars as pl
+import pytest
+
+from client.errors import RunError
+from server.files import read_json
+from server.folder import RunFolder
+from sim import experiment
+from sim.lab.cells import expand
+from sim.lab.conduct import Conductor
+from sim.lab.perform import _locked, perform
+from sim.lab.table import SCHEMA, results
+from tests.lab import SPEC, Ear, spec, tables_only
+
+
+def conducted(asked, folder, workers=0, only=()):
+    """What a comparison told, and what failed."""
+    ear = Ear()
+    _, failures = Conductor(asked, folder, workers, lambda batch, todo, done, at_once: ear).conduct(only)
+    return ear, failures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
+    """These tests are about runs and their table."""
+    with tables_only():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A comparison left alone: specification, folder, what it told."""
+    folder = tmp_path_factory.mktemp("whole")
+    asked = spec(folder)
+    ear, failures = conducted(asked, folder / "out")
+    assert failures == []
+    return asked, folder / "out", ear
+
+
+def test_cells_run_in_order_and_tell_their_rounds(whole):
+    asked, _, ear = whole
+    names = [cell.name for cell in expand(asked)]
+    assert ear.begun == names
+    assert ear.ended == [(name, "") for name in names]
+    assert ear.rounds == [(name, round) for name in names for round in (1, 2, 3, 4)]
+
+
+def test_a_cell_is_an_ordinary_run_at_its_address(whole, tmp_path):
+    asked, out, _ = whole
+    cell = expand(asked)[3]
+    summary = experiment.run(cell.config, tmp_path / "alone")
+    assert RunFolder(cell.path(out)).config()[1] == summary["config"] == cell.config.digest()
+    assert RunFolder(cell.path(out)).metrics() == RunFolder(tmp_path / "alone").metrics()
+
+
+def test_the_table_has_every_number_of_every_run_sorted(whole):
+    asked, out, _ = whole
+    table = pl.read_parquet(out / "results.parquet")
+    assert table.schema == SCHEMA
+    keys = table.select(SCHEMA.names()[:-1])
+    assert keys.rows() == sorted(set(keys.rows()))
+    cell = expand(asked)[0]
+    mine = table.filter(dataset=cell.dataset, method=cell.method, seed=cell.seed)
+    rows = RunFolder(cell.path(out)).metrics()
+    assert len(table) == sum(len(RunFolder(c.path(out)).metrics()) for c in expand(asked))
+    assert sorted(mine["value"]) == sorted(row["value"] for row in rows)
+    assert set(mine["phase"]) == {"validation", "test"}
+
+
+def test_what_is_finished_is_not_done_again(whole, monkeypatch):
+    asked, out, _ = whole
+    before = (out / "results.parquet").read_bytes()
+    monkeypatch.setattr("sim.suite.run", None)
+    ear, failures = conducted(asked, out)
+    assert (ear.begun, failures) == ([], [])
+    assert (out / "results.parquet").read_bytes() == before
+
+
+def test_a_part_first_and_the_rest_later_make_the_same_table(whole, tmp_path):
+    asked, out, _ = whole
+    first, _ = conducted(asked, tmp_path, only=["*/maml/1"])
+    part = pl.read_parquet(tmp_path / "results.parquet")
+    assert set(part.select("dataset", "method", "seed").rows()) == {("few", "maml", 1), ("many", "maml", 1)}
+    rest, _ = conducted(asked, tmp_path)
+    assert len(first.begun) == 2
+    assert sorted(first.begun + rest.begun) == sorted(cell.name for cell in expand(asked))
+    assert (tmp_path / "results.parquet").read_bytes() == (out / "results.parquet").read_bytes()
+
+
+def test_equal_cells_are_run_once_and_counted_for_both(tmp_path):
+    text = SPEC + '[methods.again]\nlearner = { name = "fedavg_ft", inner_lr = 0.02 }\n'
+    asked = spec(tmp_path, text)
+    ear, _ = conducted(asked, tmp_path / "out", only=["few/fedavg_ft/0", "few/again/0"])
+    assert ear.begun == ["few/fedavg_ft/0"]
+    table = pl.read_parquet(tmp_path / "out" / "results.parquet")
+    twins = [table.filter(method=name).drop("method") for name in ("fedavg_ft", "again")]
+    assert twins[0].equals(twins[1])
+    assert len(twins[0]) > 0
+
+
+FAILING = """
+[methods.crowd]
+strategy = { name = "fedavg", cohort = 8 }
+[methods.last]
+learner = { name = "reptile" }
+"""
+
+
+def check_failing(asked, out, workers):
+    """A cohort of eight is too large where five people train, which shows only when the data are there."""
+    ear, failures = conducted(asked, out, workers, only=["*/crowd/0", "*/last/0"])
+    assert [(failure.cell.name, failure.code) for failure in failures] == [("few/crowd/0", 2)]
+    assert failures[0].error == "strategy.cohort = 8: must be ≤ 5, the clients in meta-training"
+    assert sorted(name for name, error in ear.ended if not error) == ["few/last/0", "many/crowd/0", "many/last/0"]
+    told = [c for c in read_json(out / "spec.json")["cells"] if c["failure"]]
+    assert [(c["dataset"], c["method"], c["failure"]) for c in told] == [("few", "crowd", failures[0].error)]
+
+
+def test_a_failing_cell_is_told_and_the_rest_go_on(tmp_path):
+    asked = spec(tmp_path, SPEC + FAILING)
+    check_failing(asked, tmp_path / "out", 0)
+    again, failures = conducted(asked, tmp_path / "out", only=["*/crowd/0", "*/last/0"])
+    assert again.begun == ["few/crowd/0"]
+    assert len(failures) == 1
+
+
+@pytest.mark.ray
+def test_on_ray_it_is_the_same_to_the_byte(tmp_path):
+    asked = spec(tmp_path, SPEC + FAILING)
+    for name, workers in (("here", 0), ("ray", 2)):
+        check_failing(asked, tmp_path / name, workers)
+    here, ray = (tmp_path / name / "results.parquet" for name in ("here", "ray"))
+    assert ray.read_bytes() == here.read_bytes()
+
+
+def test_an_error_that_nobody_foresaw_stops_one_cell_only(tmp_path, monkeypatch):
+    def broken(config, path, progress=None, resume=False):
+        if config.run.seed == 0:
+            raise ZeroDivisionError("of θ")
+        return run(config, path, progress, resume)
+
+    run = experiment.run
+    monkeypatch.setattr("sim.suite.run", broken)
+    _, failures = conducted(spec(tmp_path), tmp_path / "out", only=["few/*"])
+    assert [(f.cell.name, f.code) for f in failures] == [("few/fedavg_ft/0", 1), ("few/maml/0", 1)]
+    assert failures[0].error.startswith("unexpected ZeroDivisionError: of θ (traceback in ")
+
+
+def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, tmp_path, monkeypatch):
+    """As a new lab meets the last workers of one that was killed."""
+    cell = expand(whole[0])[0]
+    ear, ended = Ear(), []
+    with _locked(cell.path(tmp_path)):
+        other = threading.Thread(target=lambda: ended.append(perform([cell], tmp_path, 0, ear, ExitStack())))
+        other.start()
+        while not ear.begun:
+            time.sleep(0.01)
+        experiment.run(cell.config, cell.path(tmp_path))
+        assert ended == []
+        monkeypatch.setattr("sim.suite.run", None)
+    other.join()
+    assert ended == [[]]
+    assert ear.rounds == []
+
+
+def test_folders_of_other_things_are_refused(tmp_path):
+    asked = spec(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(RunError, match="holds a run; choose another folder"):
+        conducted(asked, tmp_path)
+    with pytest.raises(RunError, match=r"cannot make .*spec\.toml"):
+        conducted(asked, tmp_path / "spec.toml")
+
+
+def test_a_damaged_table_of_a_finished_run_is_named(whole, tmp_path):
+    asked, _, _ = whole
+    cell = expand(asked)[0]
+    cell.path(tmp_path).mkdir(parents=True)
+    (cell.path(tmp_path) / "summary.json").write_text("{}")
+    with pytest.raises(RunError, match=r"metrics\.parquet cannot be read"):
+        results([cell], tmp_path)
+    (cell.path(tmp_path) / "metrics.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(RunError, match=r"metrics\.parquet cannot be read"):
+        results([cell], tmp_path)

@@ -1,0 +1,175 @@
+"""Tuning in the lab: rungs of cells that ask validation people alone, and the runs that come of what they chose."""
+
+import pytest
+
+from client.errors import ConfigError
+from client.work import Work
+from server.files import read_json
+from server.folder import RunFolder
+from server.roster import Roster
+from sim.engines.cohort import SourceDirectory
+from sim.engines.workers import Local
+from sim.lab.conduct import Conductor
+from sim.lab.tuning import score
+from tests.lab import SPEC, Ear, spec, tables_only
+
+TUNED = (
+    SPEC.replace("episodes = 1, validation", 'episodes = 1, scenarios = ["known_user", "new_user"], validation')
+    + 'space = { "learner.inner_lr" = { low = 0.001, high = 0.5, log = true } }\n'
+    + "[tuning]\ntrials = 4\neta = 2\nfraction = 0.5\n"
+)
+
+
+def conducted(folder, only=(), text=TUNED):
+    """What a comparison told, batch by batch, and what failed."""
+    ears = {}
+
+    def display(batch, todo, done, at_once):
+        ears[batch] = Ear()
+        return ears[batch]
+
+    _, failures = Conductor(spec(folder, text), folder / "out", 0, display).conduct(only)
+    return ears, failures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_report():
+    """These tests are about runs and their table."""
+    with tables_only():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A comparison with tuning: folder, what it told, and (round, seed, scenario, who) of all questions."""
+    folder, asked = tmp_path_factory.mktemp("tuned"), []
+    evaluate = Local.evaluate
+
+    def spy(self, work, meta, round, chunks, trial, states):
+        asked.append((round, work, trial.name, {client for chunk in chunks for client in chunk}))
+        return evaluate(self, work, meta, round, chunks, trial, states)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Local, "evaluate", spy)
+        ears, failures = conducted(folder)
+    assert failures == []
+    return folder, ears, asked
+
+
+def trials(folder):
+    """The runs of trials: their seed is none of the comparison's."""
+    folders = [RunFolder(path.parent) for path in folder.glob("out/cells/*/summary.json")]
+    return [one for one in folders if one.config()[0]["run"]["seed"] == 2]
+
+
+def test_all_studies_share_the_batch_of_a_rung(tuned):
+    _, ears, _ = tuned
+    assert list(ears) == ["tuning, rung 1", "tuning, rung 2", ""]
+    assert ears["tuning, rung 1"].begun == [f"{data}/maml/trial {n}" for data in ("few", "many") for n in range(4)]
+    assert len(ears["tuning, rung 2"].begun) == 4  # two of four on each data set
+    assert len(ears[""].begun) == 8
+
+
+def test_trials_ask_validation_people_and_nobody_else(tuned):
+    """Not even known people, whose held-out samples are those of the test; once each, after their last round."""
+    folder, _, asked = tuned
+    runs = trials(folder)
+    assert len(runs) == 12
+    for run in runs:
+        rounds = run.config()[0]["run"]["rounds"]
+        assert {(r["phase"], r["scenario"], r["round"]) for r in run.metrics()} == {("validation", "new_user", rounds)}
+    test = spec(folder, TUNED)
+    for dataset in test.datasets:
+        config = test.config(dataset, "maml", 0)
+        roster = Roster(SourceDirectory(Work(config.work()).source), config)
+        held_back = set(roster.targets("new_user", "test"))
+        source = Work(config.work()).source
+        mine = [
+            (scenario, who)
+            for _, work, scenario, who in asked
+            if f'"clients": {len(source)}' in work and '"seed": 2' in work
+        ]
+        assert mine
+        assert all(scenario == "new_user" and not who & held_back for scenario, who in mine)
+
+
+def test_the_best_of_the_last_rung_is_what_is_compared(tuned):
+    folder, _, _ = tuned
+    records = read_json(folder / "out" / "tuning.json")
+    assert [(r["dataset"], r["method"], r["rounds"], len(r["trials"])) for r in records] == [
+        ("few", "maml", [2, 4], 4),
+        ("many", "maml", [2, 4], 4),
+    ]
+    cells = read_json(folder / "out" / "spec.json")["cells"]
+    for record in records:
+        last = {trial["number"]: trial["scores"][1] for trial in record["trials"] if len(trial["scores"]) == 2}
+        best = record["trials"][max(last, key=last.__getitem__)]
+        assert record["chosen"] == best["settings"]
+        rates = {
+            c["config"]["learner"]["inner_lr"]
+            for c in cells
+            if (c["dataset"], c["method"]) == (record["dataset"], "maml")
+        }
+        own = {"few": 0.02, "many": 0.05}[record["dataset"]]
+        assert rates == {best["settings"].get("learner.inner_lr", own)}
+        scored = {score(run.metrics()) for run in trials(folder)}
+        assert set(last.values()) <= scored
+
+
+def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeypatch):
+    folder, _, _ = tuned
+    names = ("spec.json", "tuning.json", "results.parquet", "comparison.json")
+    before = [(folder / "out" / name).read_bytes() for name in names]
+    monkeypatch.setattr("sim.suite.run", None)
+    assert conducted(folder)[0] == {}
+    assert [(folder / "out" / name).read_bytes() for name in names] == before
+
+
+def test_a_part_tunes_what_it_needs(tmp_path):
+    ears, _ = conducted(tmp_path, only=["few/*/0"])
+    assert {name.split("/")[0] for ear in ears.values() for name in ear.begun} == {"few"}
+    assert ears[""].begun == ["few/fedavg_ft/0", "few/maml/0"]
+    assert [r["dataset"] for r in read_json(tmp_path / "out" / "tuning.json")] == ["few"]
+    assert {c["dataset"] for c in read_json(tmp_path / "out" / "spec.json")["cells"] if c["method"] == "maml"} == {
+        "few"
+    }
+
+
+def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_path, monkeypatch):
+    def broken(config, path, progress=None, resume=False):
+        if config.run.seed == 2 and config.learner["inner_lr"] != 0.02:
+            raise ZeroDivisionError
+        return run(config, path, progress, resume)
+
+    from sim.experiment import run
+
+    monkeypatch.setattr("sim.suite.run", broken)
+    ears, failures = conducted(tmp_path, only=["few/maml/0"])
+    assert failures == []
+    assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3
+    (record,) = read_json(tmp_path / "out" / "tuning.json")
+    assert record["chosen"] == {}
+    assert record["trials"][1]["scores"] in ([None], [None, None])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TUNED.replace("trials = 4", "trails = 4"), "tuning.trails = 4: unknown key; did you mean 'trials'?"),
+        (TUNED.replace("eta = 2", "eta = 1"), "tuning.eta = 1: must be ≥ 2"),
+        (TUNED.replace('"learner.inner_lr" =', '"learner.inner_rl" ='), "methods.maml.space.learner.inner_rl = "),
+        (TUNED.replace("low = 0.001", "low = -1.0"), "methods.maml.space.learner.inner_lr"),
+        (TUNED.replace("space = {", "space = 3 #"), "methods.maml.space = 3: expected a table"),
+    ],
+)
+def test_mistakes_say_where(tmp_path, text, message):
+    with pytest.raises(ConfigError) as caught:
+        spec(tmp_path, text)
+    assert str(caught.value).startswith(message)
+
+
+def test_without_validation_people_there_is_nothing_to_tune_on(tmp_path):
+    text = TUNED.replace("validation = 0.2, ", "validation = 0.0, ").replace(", validation_every = 2", "")
+    _, failures = conducted(tmp_path, text=text, only=["few/maml/0"])
+    assert [failure.cell.name for failure in failures] == ["few/maml/trial 0"] * 2  # a rung each
+    assert "nobody fits: phase validation" in failures[0].error
