@@ -298,9 +298,8 @@ def test_killed_workers_lose_nothing(pool) -> None:
 
 @pytest.mark.ray
 def test_a_theta_of_any_size_arrives(pool, monkeypatch) -> None:
-    """Small in the call, large through the object store."""
     config = make("maml", "fedmaml")
-    monkeypatch.setattr("sim.engines.workers.DIRECT", 0)
+    monkeypatch.setattr("sim.engines.workers.DIRECT", 0)  # all are large: through the object store
     same_bits(answer(config, 2, pool), answer(config, 2))
 
 
