@@ -22,6 +22,7 @@ from torch import Tensor
 from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
+from client.faults import Faults
 from client.learners.base import Learner, Report
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
@@ -46,6 +47,8 @@ class WorkSpec:
     model: Mapping[str, Any] = setting({}, "the model")
     learner: Mapping[str, Any] = setting({}, "the learner")
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
+    attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
+    faults: Faults = setting(Faults(), "what goes wrong with devices")
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Work:
             states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
         """
         began = time.perf_counter()
-        kept, episode, failures = self._together(round, clients) or self.training_episodes(round, clients)
+        kept, episode, failures = self._episodes(round, clients)
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
@@ -145,6 +148,9 @@ class Work:
         report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         return Outcome(kept, replace(report, state={}), failures, seconds, None, *report.kept(kept))
+
+    def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
+        return self._together(round, clients) or self.training_episodes(round, clients)
 
     def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
@@ -331,6 +337,19 @@ def to_json(spec: WorkSpec | Trial) -> str:
     return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
 
 
+def make_work(spec: WorkSpec, task: Task | None = None) -> Work:
+    """The work of a specification: that of a population without trouble, or with.
+
+    Raises:
+        ConfigError: the specification names something unknown, or an attack that is not made for its task.
+    """
+    if spec.attack["name"] == "none" and not spec.faults.on_devices:
+        return Work(spec, task)
+    from client.traits import Troubled
+
+    return Troubled(spec, task)
+
+
 @lru_cache(maxsize=8)
 def work_from_json(text: str) -> Work:
     """The work of a specification; built once per process and specification.
@@ -338,7 +357,7 @@ def work_from_json(text: str) -> Work:
     Raises:
         ConfigError: the specification is malformed or names something unknown.
     """
-    return Work(build(WorkSpec, json.loads(text), "work"))
+    return make_work(build(WorkSpec, json.loads(text), "work"))
 
 
 @lru_cache(maxsize=64)
