@@ -20,6 +20,7 @@ from flwr.clientapp import ClientApp
 
 from client.errors import ConfigError
 from client.memory import InContext, InFolder, Memory, recall, remember
+from client.privacy import protect, read_guard
 from client.trees import pick, sub
 from client.wire import (
     ARRAYS,
@@ -94,6 +95,8 @@ def train(message: Message, context: Context) -> Message:
     report = outcome.report
     if outcome.keepers:
         remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
+    if guard := read_guard(config):
+        report = protect(report, guard, meta, round, [partition])
     update = pick(report.update, 0)
     arrays: ArrayRecord = encode(sub(meta, update) if config.get(REPLY) == "weights" else update)
     numbers: dict[str, float | list[float]] = {name: float(value[0]) for name, value in report.metrics.items()}

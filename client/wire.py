@@ -4,6 +4,8 @@
                                    or, for the meta-test, trial (JSON); and sum ("samples" or "uniform"):
                                    an engine that holds many clients may answer with their weighted sum;
                                    run and checkpoint: which state a device goes on from, how far back it may be sent
+                                   clip: the norm that updates of such a sum are clipped to; guard (JSON): how a
+                                   device clips its update and adds noise to it before it leaves
     train reply   arrays: update   metrics: num-examples, and the learner's numbers
     test reply    metrics: one list per metric, (episodes × steps) flattened; num-examples
     query reply   config: partition-id, user, device, label, and task (JSON)
@@ -34,6 +36,7 @@ from client.trees import Params
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"
 SUM, RUN, CHECKPOINT = "sum", "run", "checkpoint"
+CLIP, GUARD = "clip", "guard"
 TASK = "task"
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 

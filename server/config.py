@@ -20,6 +20,7 @@ from client.errors import ConfigError
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
+from strategies.privacy.settings import PrivacySettings, check_combination
 from strategies.registry import STRATEGIES
 
 
@@ -137,6 +138,7 @@ class Config:
     learner: Mapping[str, Any] = setting({"name": "reptile"}, "")
     episodes: EpisodePlan = setting(EpisodePlan(), "")
     strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
+    privacy: PrivacySettings = setting(PrivacySettings(), "")
     engine: EngineSettings = setting(EngineSettings(), "")
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
@@ -145,7 +147,9 @@ class Config:
         SOURCES.make(self.source)
         TRANSFORMS.make(self.transform)
         learner = LEARNERS.make(self.learner)
-        STRATEGIES.make(self.strategy)
+        strategy = STRATEGIES.make(self.strategy)
+        if self.privacy.on:
+            check_combination(strategy, self.evaluation.scenarios)
         model_settings(self.model)
         self._check_adapt(type(learner))
         if self.evaluation.steps and max(self.evaluation.steps) > 100_000:

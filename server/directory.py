@@ -62,6 +62,17 @@ class QueriedDirectory:
         """Who a client is."""
         return self.clients[index]
 
+    @cached_property
+    def _worn(self) -> dict[int, list[int]]:
+        worn: dict[int, list[int]] = {}
+        for index in self._everyone:
+            worn.setdefault(self.clients[index].user, []).append(index)
+        return worn
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+        return self._worn.get(user, [])
+
     def node(self, index: int) -> int:
         """Where a client is."""
         return self.nodes[index]

@@ -2,6 +2,7 @@
 
 config.json           every setting with its value, and the digest of those that decide the numbers
 environment.json      versions, platform, git commit
+privacy.json          rounds begun, where there is a privacy budget: never turned back
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
 metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
 summary.json          spread over clients of every meta-test, and the digest of θ
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +84,7 @@ class Snapshot:
         rows: meta-test rows so far.
         dropped: replies refused so far.
         best: θ of the best validation round; None where nobody looked yet.
+        privacy: what has been spent of the privacy budget; {} without one.
     """
 
     round: int
@@ -91,6 +93,7 @@ class Snapshot:
     rows: list[Row]
     dropped: int
     best: Best | None = None
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -210,12 +213,8 @@ class RunFolder:
         self.event(snapshot.round, "checkpoint", seconds=written - began + self._unsaid)
         with events.open("rb") as stream:
             os.fsync(stream.fileno())
-        state: dict[str, float] = {
-            "round": snapshot.round,
-            "events": events.stat().st_size,
-            "dropped": snapshot.dropped,
-        }
-        state["rows"] = len(snapshot.rows)
+        state: dict[str, Any] = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
+        state |= {"rows": len(snapshot.rows), "privacy": dict(snapshot.privacy)}
         if snapshot.best is not None:
             state |= {"best_round": snapshot.best.round, "best_merit": snapshot.best.merit}
         write_json(temporary / "state.json", state)
@@ -274,7 +273,7 @@ class RunFolder:
         if len(rows) < state["rows"]:
             raise RunError(f"checkpoint {found[-1]}: metrics.parquet holds {len(rows)} of its {state['rows']} rows")
         write_atomic(self.path / "events.jsonl", events)
-        return Snapshot(state["round"], theta, outer, rows, state["dropped"], best)
+        return Snapshot(state["round"], theta, outer, rows, state["dropped"], best, state.get("privacy", {}))
 
 
 def _owned(params: Params) -> dict[str, Tensor]:

@@ -58,6 +58,9 @@ class Directory(Protocol):
     def client(self, index: int) -> Client:
         """Who a client is."""
 
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+
     def node(self, index: int) -> int:
         """Where a client is."""
 
@@ -91,12 +94,64 @@ class Roster:
         if eligible is None:
             if size == 0:
                 raise ConfigError("strategy.cohort", 0, f"must be given for {len(self.directory)} clients")
-            return self._reject(rng, size, self._fits("train", self.train_devices), "strategy.cohort")
+            fits = self._fits("train", self.train_devices)
+            return self._reject(rng, size, self.directory.everyone(), fits, "strategy.cohort")
         if size > len(eligible):
             raise ConfigError("strategy.cohort", size, f"must be ≤ {len(eligible)}, the clients in meta-training")
         if len(eligible) == 0:
             raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
         return _sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False))
+
+    @cached_property
+    def people(self) -> int:
+        """How many people can be drawn by person; of a large population all of meta-training, whatever they wear."""
+        if self._people is not None:
+            return len(self._people)
+        return self.directory.users - sum(self.split.shares)
+
+    def persons(self, seed: int, round: int, size: int, sampling: str) -> list[int]:
+        """Partition ids of a round that is drawn by person, ascending: nobody is in it with two devices.
+
+        Everybody is in it with probability size / people, independently of all others ("poisson"; it may be empty), or
+        exactly ``size`` people are ("fixed"). Which of several devices takes part is drawn then.
+
+        Args:
+            seed: address of the draw; where privacy rests on it, a secret.
+            round: federated round.
+            size: people expected or drawn, from 1 to ``people``.
+            sampling: "poisson" or "fixed".
+        """
+        rng = generator(seed, "people", round)
+        if self._people is None:
+            chosen = self._from_many(rng, size, sampling)
+        elif sampling == "poisson":
+            chosen = self._people[rng.random(len(self._people)) < size / len(self._people)]
+        else:
+            chosen = rng.choice(self._people, size, replace=False)
+        found = (self._device(seed, round, user) for user in chosen.tolist())
+        return sorted(client for client in found if client is not None)
+
+    def _from_many(self, rng: np.random.Generator, size: int, sampling: str) -> Ids:
+        """People of a large population: as many as a binomial says, all different, are what independent coins give."""
+        users = self.directory.users
+
+        def train(people: Ids) -> Who:
+            return np.asarray(self.split.phases(people) == "train")
+
+        if sampling == "fixed":
+            return np.array(self._reject(rng, size, range(users), train, "strategy.cohort"), dtype=np.int64)
+        drawn = rng.choice(users, rng.binomial(users, size / self.people), replace=False).astype(np.int64)
+        chosen: Ids = drawn[train(drawn)]
+        return chosen
+
+    def _device(self, seed: int, round: int, user: int) -> int | None:
+        """The device with which a person takes part; None for people without one of meta-training."""
+        worn = self.directory.clients_of(user)
+        if not self._any_device:
+            worn = [c for c in worn if self.directory.client(c).device in self.train_devices]
+        if len(worn) < 2:
+            return worn[0] if worn else None
+        return worn[int(generator(seed, "device", round, user).integers(len(worn)))]
 
     def targets(self, scenario: str, held_out: str = "") -> list[int]:
         """Partition ids asked in a scenario, ascending; the same in every round.
@@ -114,7 +169,7 @@ class Roster:
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
         fits = self._fits(phase, devices)
         if len(self.directory) > LISTED:
-            return self._reject(rng, settings.clients, fits, "evaluation.clients")
+            return self._reject(rng, settings.clients, self.directory.everyone(), fits, "evaluation.clients")
         everyone = self._listed(fits)
         if not len(everyone):
             raise ConfigError(
@@ -140,6 +195,17 @@ class Roster:
         """Clients in meta-training; None where there are too many to list."""
         return None if len(self.directory) > LISTED else self._listed(self._fits("train", self.train_devices))
 
+    @cached_property
+    def _any_device(self) -> bool:
+        return set(self.train_devices) >= set(self.directory.devices)
+
+    @cached_property
+    def _people(self) -> Ids | None:
+        """People in meta-training, ascending; None where there are too many to list."""
+        if self._train is None:
+            return None
+        return np.unique(np.array([self.directory.client(c).user for c in self._train.tolist()], dtype=np.int64))
+
     def _listed(self, fits: Fits) -> Ids:
         everyone = np.array(self.directory.everyone(), dtype=np.int64)
         fitting: Ids = everyone[fits(everyone)]
@@ -159,10 +225,9 @@ class Roster:
 
         return fits
 
-    def _reject(self, rng: np.random.Generator, size: int, fits: Fits, key: str) -> list[int]:
-        """``size`` distinct clients that fit: the first to be drawn, of whom no more are looked at than it takes."""
+    def _reject(self, rng: np.random.Generator, size: int, everyone: Sequence[int], fits: Fits, key: str) -> list[int]:
+        """``size`` distinct ones that fit: the first to be drawn, of whom no more are looked at than it takes."""
         chosen = np.empty(0, dtype=np.int64)
-        everyone = self.directory.everyone()
         for _ in range(200):
             drawn = np.array([everyone[i] for i in rng.integers(len(everyone), size=2 * size).tolist()], dtype=np.int64)
             drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]

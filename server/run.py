@@ -25,6 +25,7 @@ from server.config import Config, resolved
 from server.files import write_json
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
+from server.privacy import Budget, make_plan
 from server.roster import Directory, Roster, View
 from server.stages import round_stages
 from strategies.base import OuterStrategy
@@ -85,8 +86,12 @@ class Run:
         self.roster = Roster(directory, config)
         self.metatest = MetaTest(config, self.roster, grid)
         self.progress: Progress = progress or Silence()
-        self.strategy: Strategy = make_strategy(config.strategy, config.run.rounds, config.run.seed, self._drop)
         self.cohort: int = STRATEGIES.make(config.strategy).cohort
+        plan = make_plan(config, self.roster, self.cohort)
+        self.budget = None if plan is None else Budget(plan, self.roster, path)
+        private = None if self.budget is None else (self.budget.plan, self.budget.secret)
+        made = make_strategy(config.strategy, config.run.rounds, config.run.seed, self._drop, private)
+        self.strategy: Strategy = made
         self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
@@ -99,7 +104,7 @@ class Run:
         self._check()
         self.folder.create(resolved(self.config), self.config.digest())
         theta = Work(self.config.work(), self.roster.directory.task).init()
-        self._save(0, theta)
+        self._begin(theta)
         return self._loop(0, theta)
 
     def resume(self) -> dict[str, Any]:
@@ -112,9 +117,11 @@ class Run:
             raise RunError(f"{self.folder.path} was made with another configuration")
         self._check()
         last = self.folder.last()
+        if self.budget is not None:
+            self.budget.resume(last.round if last else 0)
         if last is None:
             theta = Work(self.config.work(), self.roster.directory.task).init()
-            self._save(0, theta)
+            self._begin(theta)
             return self._loop(0, theta)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
@@ -130,12 +137,18 @@ class Run:
 
     def _idle(self) -> int:
         rounds = [event for event in self.folder.events() if event["kind"] == "round"]
-        return len(list(takewhile(lambda event: not event.get("clients"), reversed(rounds))))
+        return len(list(takewhile(lambda event: not event.get("clients", 1), reversed(rounds))))
+
+    def _begin(self, theta: Params) -> None:
+        if self.budget is not None:
+            self.folder.event(0, "privacy", **self.budget.plan.facts())
+        self._save(0, theta)
 
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
         Work(self.config.work(), self.roster.directory.task).names  # noqa: B018 (builds the model)
-        self.roster.cohort(1, self.cohort)
+        if self.budget is None:
+            self.roster.cohort(1, self.cohort)
         for scenario in self.config.evaluation.scenarios:
             self.roster.targets(scenario)
         if self.config.evaluation.validation_every:
@@ -148,6 +161,9 @@ class Run:
         if done == 0 and rounds == 0 and not self.rows:
             self._judge(0, arrays)
         for round in range(done + 1, rounds + 1):
+            if self.budget is not None and self.budget.exhausted:
+                self._end(round - 1, arrays, self.budget.begun)
+                break
             arrays = self._round(round, arrays)
             self._judge(round, arrays)
             if round == rounds or round % self._every() == 0:
@@ -155,9 +171,19 @@ class Run:
         self.folder.write_metrics(self.rows)
         return self._finish(decode(arrays))
 
+    def _end(self, round: int, arrays: ArrayRecord, begun: int) -> None:
+        """The budget is spent: the last round that it paid for is judged, and kept."""
+        reason = f"{begun} rounds have begun, and privacy.epsilon = {self.config.privacy.epsilon} allows no more"
+        self.folder.event(round, "privacy-limit", reason=reason)
+        e = self.config.evaluation
+        self._ask_best(round)
+        if not any((row["round"], row["phase"]) == (round, e.phase) for row in self.rows):
+            self._ask(round, arrays, e.phase, e.scenarios)
+        self._save(round, decode(arrays))
+
     def _round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
         began = time.perf_counter()
-        clients = self.roster.cohort(round, self.cohort)
+        clients = self.budget.begin(round) if self.budget else self.roster.cohort(round, self.cohort)
         view = View(self.grid, clients, self.roster.directory)
         with AddressedGlobals(self.config.run.seed, round):
             drawn = time.perf_counter()
@@ -169,11 +195,13 @@ class Run:
         inside = getattr(self.grid, "spent", {})  # an engine that knows what its workers did says so
         spent = round_stages(drawn - began, answered - drawn, ended - answered, inside)
         numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
-        self.folder.event(
-            round, "round", moved=moved is not None, seconds=ended - began, spent=spent, asked=len(clients), **numbers
-        )
-        self.progress.round(round, self.config.run.rounds, len(clients), spent)
-        self.idle = 0 if numbers.get("clients") else self.idle + 1
+        if self.budget is None:
+            shown = numbers["asked"] = len(clients)
+        else:  # how many take part is private
+            shown = self.budget.plan.release.cohort
+        self.folder.event(round, "round", moved=moved is not None, seconds=ended - began, spent=spent, **numbers)
+        self.progress.round(round, self.config.run.rounds, shown, spent)
+        self.idle = 0 if numbers.get("clients", 1) else self.idle + 1
         if self.idle >= PATIENCE:
             raise EngineError(
                 f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
@@ -198,10 +226,16 @@ class Run:
             value = merit(self._ask(round, arrays, "validation", e.held_out))
             if value is not None and (self.best is None or value > self.best.merit):
                 self.best = Best(round, value, decode(arrays))
-        if round == self.config.run.rounds and e.phase == "test" and self.best and self.best.round < round:
-            self._ask(self.best.round, encode(self.best.theta), "test", e.held_out)
+        if round == self.config.run.rounds:
+            self._ask_best(round)
         if self.metatest.due(round):
             self._ask(round, arrays, e.phase, e.scenarios)
+
+    def _ask_best(self, last: int) -> None:
+        """Test people judge θ of the best validation round, where it is not the last one."""
+        e = self.config.evaluation
+        if e.phase == "test" and self.best and self.best.round < last:
+            self._ask(self.best.round, encode(self.best.theta), "test", e.held_out)
 
     def _ask(self, round: int, arrays: ArrayRecord, phase: str, scenarios: Sequence[str]) -> list[Row]:
         """The rows of θ of a round, which are kept, logged and shown."""
@@ -225,7 +259,10 @@ class Run:
         return self.config.checkpoint.every or max(1, self.config.run.rounds // 10)
 
     def _save(self, round: int, theta: Params) -> None:
-        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped, self.best)
+        spent = self.budget.spent() if self.budget else {}
+        if spent:
+            self.folder.event(round, "privacy-spent", **spent)
+        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped, self.best, spent)
         devices = self.grid.save_devices if isinstance(self.grid, Keeper) else None
         self.folder.save(snapshot, self.config.checkpoint.keep, devices)
         self.saved = round
@@ -254,6 +291,8 @@ class Run:
             "dropped": self.dropped,
             "scores": summarise(self.rows),
         }
+        if self.budget is not None:
+            summary["privacy"] = self.budget.spent()
         write_json(self.folder.path / "summary.json", summary)
         return summary
 

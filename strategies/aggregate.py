@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
+from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from client.trees import Stacked, finite, weighted_sum
-from client.work import Outcome
+from client.learners.base import shares
+from client.outcome import Outcome
+from client.privacy import Guard, lengths, read_guard, shrinkage
+from client.trees import Params, Stacked, finite, weighted_sum
+from client.wire import CLIP, SUM
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
+
+NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
+
+
+@dataclass(frozen=True)
+class Handover:
+    """How an engine that holds many clients hands over their updates.
+
+    Args:
+        weighting: "samples" or "uniform": as their weighted sum; "": one by one.
+        clip: C, the norm that the updates of a sum are clipped to first; 0: they are not.
+        guard: what each device does to its own update before; None: nothing.
+    """
+
+    weighting: str = ""
+    clip: float = 0.0
+    guard: Guard | None = None
+
+    @property
+    def bare(self) -> str:
+        """The weighting where nothing happens to updates before they are added up, so that a learner may; else ""."""
+        return "" if self.clip or self.guard else self.weighting
+
+    @classmethod
+    def asked(cls, config: ConfigRecord) -> Handover:
+        """What an instruction asks for."""
+        return cls(str(config.get(SUM, "")), float(str(config.get(CLIP, 0.0))), read_guard(config))
 
 
 def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor]:
@@ -33,19 +64,21 @@ def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor
     }
 
 
-def condense(outcome: Outcome, weighting: str) -> Outcome:
+def condense(outcome: Outcome, handover: Handover) -> Outcome:
     """A chunk's updates as Σ w_i u_i, once each of them has been found sound; who is not becomes a failure.
+
+    Where the learner has added them up itself, so it stays: a sum like that is only made of sound updates.
 
     A sum of some dozens of clients in float32 errs in the seventh digit; chunks are added up in float64 (``join``).
 
     Args:
         outcome: of one chunk.
-        weighting: "samples" or "uniform".
+        handover: how its updates are weighted, and clipped first.
     """
-    if outcome.report is None:
+    if outcome.report is None or outcome.total is not None:
         return outcome
     report, clients, failures = outcome.report, outcome.clients, outcome.failures
-    total = weighted_sum(report.update, _shares(report.weight, weighting).to(torch.float32))
+    total, metrics = _sum(report.update, report.weight, handover, torch.float32)
     sane = (report.weight > 0) & (report.weight <= MAX_WEIGHT)  # false for what is not a number
     if not (bool(sane.all()) and finite(total)):  # one bad number shows in the sum; now find whose it is
         stack, refused = sound(Stack(clients, report.update, report.weight, report.metrics))
@@ -54,8 +87,20 @@ def condense(outcome: Outcome, weighting: str) -> Outcome:
             return replace(outcome, clients=[], report=None, failures=failures)
         report, clients = replace(report, weight=stack.weight, metrics=dict(stack.metrics)), stack.clients
         wide = {name: u.double() for name, u in stack.update.items()}
-        total = weighted_sum(wide, _shares(stack.weight, weighting).double())
-    return replace(outcome, clients=clients, report=replace(report, update={}), failures=failures, total=total)
+        total, metrics = _sum(wide, stack.weight, handover, torch.float64)
+    report = replace(report, update={}, metrics=report.metrics | metrics)
+    return replace(outcome, clients=clients, report=report, failures=failures, total=total)
+
+
+def _sum(
+    update: Stacked, weight: Float[Tensor, " clients"], handover: Handover, dtype: torch.dtype
+) -> tuple[Params, dict[str, Tensor]]:
+    """Σ w_i u_i, of clipped updates where the handover asks for it, and then the norms they had."""
+    counts = shares(weight, handover.weighting)
+    if not handover.clip:
+        return weighted_sum(update, counts.to(dtype)), {}
+    norms = lengths(update)
+    return weighted_sum(update, (counts * shrinkage(norms, handover.clip)).to(dtype)), {NORM: norms}
 
 
 def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:
@@ -70,8 +115,4 @@ def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[D
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]
-    return Total(clients, total, float(_shares(weight, weighting).double().sum()), weight, metrics), failures
-
-
-def _shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
-    return weight if weighting == "samples" else torch.ones_like(weight)
+    return Total(clients, total, float(shares(weight, weighting).double().sum()), weight, metrics), failures

@@ -136,17 +136,21 @@ class OuterStrategy(Strategy):
             self._on_drop(server_round, [Dropped(-1, f"round given up: {self.settings.aggregator['name']}: {reason}")])
             return None, self._metrics(checked, 0.0)
         aggregate = self._aggregate(checked.stack)
+        return self._step(server_round, aggregate), self._metrics(checked, float(norm(aggregate)))
+
+    def _step(self, server_round: int, aggregate: Params) -> ArrayRecord | None:
+        """θ after the outer step along an aggregate; None, and nothing has changed, where it cannot be taken."""
         if not self.state:
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
         theta, state = self.update.apply(self.state, self._theta, aggregate, lr)
         if not (finite(theta) and finite(state)):  # finite updates can be large enough for that: 1e30 squared
             self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
-            return None, self._metrics(checked, float(norm(aggregate)))
+            return None
         if self.aggregator.remembers:
             state = state | {LAST + name: p for name, p in aggregate.items()}
         self.state = state
-        return encode(theta), self._metrics(checked, float(norm(aggregate)))
+        return encode(theta)
 
     def _aggregate(self, stack: Stack | Total) -> Params:
         """One update of many: the mean, weighted as the settings say, or what the aggregator makes of them."""

@@ -10,6 +10,8 @@ from flwr.serverapp.strategy import Strategy
 from client.registry import Registry
 from strategies.base import OuterStrategy
 from strategies.fednova import FedNova, NormalisedAverage
+from strategies.privacy.plan import Plan
+from strategies.privacy.strategy import PrivateStrategy
 from strategies.replies import Dropped
 from strategies.stock import Stock, StockStrategy
 
@@ -28,7 +30,11 @@ STRATEGIES = Registry(
 
 
 def make_strategy(
-    section: Mapping[str, Any], rounds: int, seed: int, on_drop: Callable[[int, list[Dropped]], None] | None = None
+    section: Mapping[str, Any],
+    rounds: int,
+    seed: int,
+    on_drop: Callable[[int, list[Dropped]], None] | None = None,
+    privacy: tuple[Plan, int] | None = None,
 ) -> Strategy:
     """The Flower strategy of a configuration's ``[strategy]`` section.
 
@@ -37,8 +43,11 @@ def make_strategy(
         rounds: how many rounds there will be, for schedules.
         seed: of the run.
         on_drop: told (round, dropped clients) when replies are refused.
+        privacy: the plan, and the secret that addresses its noise; the settings are such that it may be combined.
     """
     settings = STRATEGIES.make(section)
+    if privacy is not None:
+        return PrivateStrategy(settings, rounds, seed, on_drop, *privacy)
     if isinstance(settings, Stock):
         return StockStrategy(settings, on_drop)
     kind = NormalisedAverage if isinstance(settings, FedNova) else OuterStrategy

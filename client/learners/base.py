@@ -88,6 +88,11 @@ class Report:
         return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
 
 
+def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
+    """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
+    return weight if weighting == "samples" else torch.ones_like(weight)
+
+
 @dataclass(frozen=True)
 class Learner(ABC):
     """Inner-loop settings every learner has, and the contract."""
@@ -187,3 +192,21 @@ class Learner(ABC):
             episode: support and query; learners with ``local`` get all samples as support and an empty query.
             keys: addresses, for learners that draw minibatches.
         """
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+    ) -> tuple[Report, Params] | None:
+        """``update`` for somebody who only adds the updates up: a report without them, and Σ_i s_i u_i.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            weighting: what the shares s are, see ``shares``.
+
+        Returns:
+            None, from most learners, where adding up what ``update`` reports is no slower.
+        """
+        return None

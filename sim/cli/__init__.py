@@ -11,7 +11,7 @@ import typer
 
 from client.errors import MetapulseError
 from sim.cli import data as data_commands
-from sim.cli import describe, runs
+from sim.cli import describe, privacy, runs
 from sim.cli.compare import compare
 from sim.cli.conformance import conformance
 from sim.crash import failed, one_line
@@ -30,6 +30,7 @@ app = typer.Typer(
 runs.add_to(app)
 app.command()(compare)
 describe.add_to(app)
+privacy.add_to(app)
 app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
 

@@ -7,8 +7,9 @@ import dataclasses
 import torch
 
 from client.episodes import Batch, Episode
+from client.learners.base import shares
 from client.models.base import Model
-from client.trees import pick, stack
+from client.trees import pick, stack, weighted_sum
 from sim.conformance.learners import THREE, Subject, Watched, require
 from sim.conformance.worlds import keys, padded, same, some
 
@@ -32,6 +33,23 @@ def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model)
     for client in THREE:
         alone = learner.update(model, start, {}, some(dirty, [client]), keys([client]))
         same({key: p[0] for key, p in alone.update.items()}, pick(a.update, client), rtol=1e-9, atol=1e-11)
+
+
+def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
+    """Of those who have one at all: a learner with an update of its own must not inherit another's sum."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    for weighting in ("samples", "uniform"):
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
+        if summed is None:
+            continue
+        report, total = summed
+        stacked = learner.update(model, start, {}, ep, keys(THREE))
+        require(
+            not report.update and torch.equal(report.weight, stacked.weight), "a sum comes with the updates' weights"
+        )
+        same(report.metrics, stacked.metrics, rtol=0, atol=0)
+        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
 
 
 def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None:

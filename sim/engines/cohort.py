@@ -20,6 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
+from client.outcome import Outcome, Scores
 from client.trees import Params, sub
 from client.wire import (
     ARRAYS,
@@ -27,19 +28,18 @@ from client.wire import (
     METRICS,
     REPLY,
     ROUND,
-    SUM,
     TRIAL,
     WORK,
     decode,
     metric_record,
     read_text,
 )
-from client.work import Outcome, Scores, trial_from_json, work_from_json
+from client.work import trial_from_json, work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
 from sim.engines.workers import Local, Pool
-from strategies.aggregate import join
+from strategies.aggregate import Handover, join
 from strategies.instructions import Instructions
 from strategies.replies import Dropped, Replies, Stack, contents
 
@@ -78,6 +78,10 @@ class SourceDirectory:
     def client(self, index: int) -> Client:
         """Who a client is."""
         return self.source.client(index)
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """Partition ids of one person's devices."""
+        return self.source.clients_of(user)
 
     def node(self, index: int) -> int:
         """Where a client is."""
@@ -155,13 +159,13 @@ class CohortGrid(Grid):
             return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        weighting = str(config.get(SUM, ""))
-        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), weighting)
+        handover = Handover.asked(config)
+        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
         self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
             self._devices.keep(outcome.keepers, outcome.state)
-        if weighting:
-            total, failures = join(outcomes, weighting)
+        if handover.weighting:
+            total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
         return _replies(asked, join_outcomes(outcomes), meta if config.get(REPLY) == "weights" else None)
 

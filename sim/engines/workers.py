@@ -11,12 +11,14 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 
 from client.errors import EngineError
+from client.outcome import Outcome, Scores
+from client.privacy import Guard, protect
 from client.trees import Params
-from client.work import Outcome, Scores, Trial, Work, work_from_json
+from client.work import Trial, Work, work_from_json
 from server.stages import add_up
-from sim.engines.cluster import start_ray
+from sim.engines.cluster import DIRECT, start_ray
 from sim.engines.parcels import pack, unpack
-from strategies.aggregate import condense
+from strategies.aggregate import Handover, condense
 
 T = TypeVar("T")
 LIVES = 5  # times a chunk is sent out before the engine gives up on it
@@ -33,9 +35,9 @@ class Pool(Protocol):
         """Seconds of the last ``train`` by stage, of the worker that was busy longest."""
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
-        """One round of every chunk; with a ``weighting``, each chunk's updates are added up where they are."""
+        """One round of every chunk; updates one by one, or a chunk's added up where they are, as ``handover`` says."""
 
     def evaluate(
         self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
@@ -58,12 +60,14 @@ class Local:
         self._device = torch.device(device)
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
         job = self._job(work)
-        done = (job.train(meta, round, chunk, states) for chunk in chunks)
-        outcomes = [(_condensed(outcome, weighting) if weighting else outcome).cpu() for outcome in done]
+        done = (job.train(meta, round, chunk, states, handover.bare) for chunk in chunks)
+        if handover.guard is not None:
+            done = (_guarded(outcome.cpu(), handover.guard, meta, round) for outcome in done)
+        outcomes = [(_condensed(outcome, handover) if handover.weighting else outcome).cpu() for outcome in done]
         self.spent = _busy(outcomes)
         return outcomes
 
@@ -84,10 +88,17 @@ class Local:
         """Nothing was started."""
 
 
-def _condensed(outcome: Outcome, weighting: str) -> Outcome:
+def _guarded(outcome: Outcome, guard: Guard, meta: Params, round: int) -> Outcome:
+    """What the devices of a chunk let go."""
+    if outcome.report is None:
+        return outcome
+    return replace(outcome, report=protect(outcome.report, guard, meta, round, outcome.clients))
+
+
+def _condensed(outcome: Outcome, handover: Handover) -> Outcome:
     """``condense``, with its seconds."""
     began = time.perf_counter()
-    short = condense(outcome, weighting)
+    short = condense(outcome, handover)
     return replace(short, seconds=outcome.seconds | {"aggregate": time.perf_counter() - began})
 
 
@@ -106,9 +117,9 @@ class Worker:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
-    def train(self, work: str, meta: Any, round: int, chunks: Chunks, states: Any, weighting: str) -> list[Any]:
+    def train(self, work: str, meta: Any, round: int, chunks: Chunks, states: Any, handover: Handover) -> list[Any]:
         """Some chunks' round; θ, states and outcomes are packed."""
-        outcomes = self._local.train(work, unpack(meta), round, chunks, unpack(states), weighting)
+        outcomes = self._local.train(work, unpack(meta), round, chunks, unpack(states), handover)
         return [pack(outcome) for outcome in outcomes]
 
     def evaluate(self, work: str, meta: Any, round: int, chunks: Chunks, trial: Trial, states: Any) -> list[Any]:
@@ -121,8 +132,9 @@ class RayPool:
     """Chunks among Ray actors, each of which sees its own part of the population.
 
     Chunks come in order of partition id, and the first actor takes the first run of them, and so on, in one call each:
-    round after round an actor meets clients of about the same range, and loads and keeps little but their data. θ goes
-    into the object store once per round. A run whose actor dies is sent out again, to a new actor.
+    round after round an actor meets clients of about the same range, and loads and keeps little but their data. A small
+    θ travels in the call itself, a large one goes into the object store once per round. A run whose actor dies is sent
+    out again, to a new actor.
 
     Args:
         workers: number of actors, ≥ 1.
@@ -141,13 +153,13 @@ class RayPool:
         self.spent: Mapping[str, float] = {}
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], weighting: str = ""
+        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
-        theta = self._ray.put(pack(meta))
+        theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
-            return actor.train.remote(work, theta, round, run, _theirs(states, run), weighting)
+            return actor.train.remote(work, theta, round, run, _theirs(states, run), handover)
 
         runs = self._all(send, chunks)
         self.spent = max(map(_busy, runs), key=lambda spent: sum(spent.values()))
@@ -157,7 +169,7 @@ class RayPool:
         self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
-        theta = self._ray.put(pack(meta))
+        theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
             return actor.evaluate.remote(work, theta, round, run, trial, _theirs(states, run))
@@ -178,6 +190,11 @@ class RayPool:
 
     def _hire(self) -> Any:
         return self._remote.options(num_cpus=1, num_gpus=self._gpus).remote(self._device)
+
+    def _shared(self, meta: Params) -> Any:
+        """θ as an argument of every actor's call."""
+        size = sum(p.nbytes for p in meta.values())
+        return pack(meta) if size < DIRECT else self._ray.put(pack(meta))
 
     def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[list[Any]]:
         """Every actor's results of its run of chunks; what a dead actor took with it is sent again."""

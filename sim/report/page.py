@@ -7,6 +7,7 @@ from html import escape
 
 from sim.report import figures, tables
 from sim.report.document import Page, document
+from sim.report.privacy import privacy
 from sim.report.runs import Panel, RunData, metric_of, panels
 from sim.report.style import HIDING
 
@@ -21,6 +22,13 @@ def render(runs: Sequence[RunData]) -> str:
     else:
         page.add("No meta-test yet", "Scores and curves appear once a meta-test has been written.", " ")
     _course(page, runs)
+    page.add(
+        "Privacy",
+        "What the people of the training risk by the release of θ, and of all that is written here: (ε, δ) after the"
+        " rounds that have begun, noise multiplier σ, norm C to which updates are clipped (the last one where it"
+        " adapts), share q of N people expected in a round. Held-out people, whose scores these are, are not covered.",
+        privacy(runs),
+    )
     page.add("Settings", "The resolved configuration of every run, as TOML.", tables.settings(runs))
     return _document(page, runs, shown)
 

@@ -36,6 +36,9 @@ class Crowd:
         user, device = divmod(index, len(self.devices))
         return Client(index, user, self.devices[device], f"p{user}")
 
+    def clients_of(self, user):
+        return range(user * len(self.devices), (user + 1) * len(self.devices))
+
     def node(self, index):
         return index + 2
 
@@ -201,3 +204,58 @@ def test_a_large_population_needs_a_size_and_takes_no_names():
         roster(users=100_000, split={"test_users": ["p1"]}).cohort(1, 5)
     with pytest.raises(ConfigError, match=r"evaluation\.clients = 50: more than the clients that fit"):
         roster(users=100_000, split={"test": 0.0001}, evaluation={"clients": 50}).targets("new_user")
+
+
+def test_by_person_nobody_is_in_a_round_with_two_devices():
+    made = roster(split={"test": 0.2, "validation": 0.2})
+    assert made.people == 30
+    for round in range(1, 30):
+        for sampling in ("poisson", "fixed"):
+            cohort = made.persons(5, round, 12, sampling)
+            assert cohort == sorted(cohort)
+            assert len({c.user for c in who(made, cohort)}) == len(cohort)
+            assert phases(made, cohort) <= {"train"}
+            assert sampling == "poisson" or len(cohort) == 12
+    turns = Counter(c.device for round in range(40) for c in who(made, made.persons(5, round, 30, "fixed")))
+    assert abs(turns["phone"] - 600) < 5 * 18  # √(1200 / 4): a fair coin for each person and round
+
+
+@pytest.mark.parametrize("users", [100, LISTED + 1])
+def test_poisson_rounds_are_independent_coins(users):
+    """Each of N people with probability q: counts are binomial, people are in rounds alike, pairs as often as q²."""
+    made = roster(users, ("watch",), split={"test": 0.2, "validation": 0.0})
+    size, rounds = (20, 400) if users == 100 else (200, 60)
+    people, q = made.people, size / made.people
+    drawn = [made.persons(9, round, size, "poisson") for round in range(rounds)]
+    counts = np.array([len(cohort) for cohort in drawn])
+    assert people == round(0.8 * users)
+    assert abs(counts.mean() - size) < 5 * np.sqrt(size * (1 - q) / rounds)
+    assert 0.7 < counts.var() / (size * (1 - q)) < 1.5
+    assert all(phases(made, cohort) == {"train"} for cohort in drawn[:5])
+    if users == 100:
+        seen = np.zeros((rounds, users))
+        for i, cohort in enumerate(drawn):
+            seen[i, cohort] = 1
+        there = seen[:, seen.any(0)]
+        assert there.shape[1] == people
+        assert abs(there.mean(0) - q).max() < 5 * np.sqrt(q * (1 - q) / rounds)
+        pairs = (there.T @ there / rounds)[np.triu_indices(people, 1)]
+        assert abs(pairs.mean() - q * q) < 0.003
+        assert abs(pairs - q * q).max() < 5.5 * np.sqrt(q * q * (1 - q * q) / rounds)
+
+
+def test_a_draw_by_person_depends_on_its_seed_and_round_alone():
+    made = roster()
+    assert made.persons(1, 3, 10, "poisson") == roster(run={"seed": 4}).persons(1, 3, 10, "poisson")
+    assert made.persons(1, 3, 10, "poisson") != made.persons(2, 3, 10, "poisson")
+    assert made.persons(1, 3, 10, "poisson") != made.persons(1, 4, 10, "poisson")
+
+
+def test_by_person_a_million_cost_what_a_cohort_costs():
+    made = roster(users=1_000_000, split={"test": 0.2, "validation": 0.0, "train_devices": ["watch"]})
+    for sampling in ("poisson", "fixed"):
+        cohort = made.persons(1, 1, 100, sampling)
+        assert 50 < len(cohort) < 150
+        assert {c.device for c in who(made, cohort)} == {"watch"}
+        assert phases(made, cohort) == {"train"}
+    assert made.directory.looked["client"] < 3_000

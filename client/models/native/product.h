@@ -10,8 +10,8 @@
 
 #if defined(__AVX512F__)
 enum { LANES = 16 };
-#define ROWS_1 12 /* rows of a block that is 1, 2, 3, 4 vectors wide: it must fit into the registers */
-#define ROWS_2 12
+#define ROWS_1 16 /* rows of a block that is 1, 2, 3, 4 vectors wide: it must fit into the registers */
+#define ROWS_2 14
 #define ROWS_3 8
 #define ROWS_4 6
 #elif defined(__AVX__)
@@ -75,7 +75,7 @@ typedef struct {
 /* C = keep C + alpha A B + bias on a block of ROWS rows, WIDTH vectors wide, held in registers. */
 INLINE void block(const int ROWS, const int WIDTH, int64_t inner, view a, const float *b, int64_t ldb, float *c,
                   int64_t ldc, float keep, float alpha, const float *bias) {
-    vec sum[12][4], right[4];
+    vec sum[16][4], right[4];
     UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = all(0);
     for (int64_t k = 0; k < inner; k++) {
         UNROLL for (int j = 0; j < WIDTH; j++) right[j] = at(b + k * ldb + j * LANES);

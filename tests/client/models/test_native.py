@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from client import compiler
 from client.data import Task
 from client.episodes import Batch, Episode
-from client.learners.base import Learner
+from client.learners.base import Learner, shares
 from client.learners.fedavg import FedAvg
 from client.learners.fomaml import FOMAML
 from client.learners.maml import MAML
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
+from client.learners.reptile import Reptile
+from client.learners.scaffold import Scaffold
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
 from client.models.encoder1d import Encoder1d
@@ -26,7 +28,7 @@ from client.models.gru import GRU
 from client.models.mlp import MLP
 from client.models.native import dense
 from client.rng import generator
-from client.trees import norms, stack
+from client.trees import norms, stack, weighted_sum
 from tests.cases import batch, keys, padded, personal, same
 
 SOURCE = Path(dense.__file__).with_suffix(".c")
@@ -134,6 +136,46 @@ def test_learners(model: Model, learner: Learner) -> None:
     )
     torch.testing.assert_close(ours.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
     close(dict(ours.update), dict(exact.update), STEP)
+
+
+@settings(max_examples=20)
+@given(counts=st.lists(st.integers(1, 20), min_size=1, max_size=6), weighting=st.sampled_from(["samples", "uniform"]))
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP(hidden=(20, 9), task=Task("classification", (7,), 4)),
+        CNN1d(channels=(5, 18), kernel=3, task=Task("classification", (3, 21), 4)),
+    ],
+    ids=["mlp", "cnn1d"],
+)
+def test_sums(model: Model, counts: list[int], weighting: str) -> None:
+    """Σ s (θ − φ), added up on the way, is the sum of the updates in float64, where nothing is compiled."""
+    samples = batch(model.task, counts)
+    episode = Episode(samples, samples.slice(0, 0))
+    exactly = Episode(wide(samples), wide(samples).slice(0, 0))
+    learner, theta = Reptile(batch_size=4, inner_lr=0.05), model.init(generator(0, "init"))
+    address = keys(range(len(counts)))
+    summed = learner.update_sum(model, theta, {}, episode, address, weighting)
+    assert summed is not None
+    report, total = summed
+    exact = learner.update(model, {n: p.double() for n, p in theta.items()}, {}, exactly, address)
+    torch.testing.assert_close(report.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
+    expected = weighted_sum(exact.update, shares(exact.weight, weighting))
+    close({n: p[None] for n, p in total.items()}, {n: p[None] for n, p in expected.items()}, STEP)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [Reptile(optimizer="adam"), Reptile(inner_steps=0), Reptile(inner_steps=17), Scaffold()],
+    ids=["adam", "no steps", "more than one call takes", "an update of its own"],
+)
+def test_without_a_sum(learner: Learner) -> None:
+    """What the one call cannot do, or is not what the learner reports."""
+    model = MLP(task=Task("classification", (5,), 3))
+    samples = batch(model.task, (6, 6))
+    episode = Episode(samples, samples.slice(0, 0))
+    theta = learner.init(model, generator(0, "init"))
+    assert learner.update_sum(model, theta, {}, episode, keys(range(2)), "uniform") is None
 
 
 @pytest.mark.parametrize("model", [MLP(task=Task("classification", (5,), 3))], ids=["mlp"])

@@ -27,6 +27,7 @@ from sim.engines import workers
 from sim.engines.cluster import start_ray
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from sim.engines.workers import Local, RayPool
+from strategies.aggregate import Handover
 from strategies.replies import Replies
 from tests.cases import STILL
 from tests.runs import CLIENTS, distance, make, read
@@ -340,4 +341,4 @@ def test_an_error_in_a_worker_is_the_error(pool) -> None:
     work = '{"learner": {"name": "nonsense"}, "source": {"name": "sine"}, "model": {"name": "mlp"}}'
     for runs in (Local(), pool):
         with pytest.raises(ConfigError, match=r"learner\.name = 'nonsense'"):
-            runs.train(work, {}, 1, [[0]], {})
+            runs.train(work, {}, 1, [[0]], {}, Handover())

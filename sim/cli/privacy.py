@@ -1,0 +1,90 @@
+"""``metapulse privacy``: what noise costs, what noise a budget needs, what a plan costs round by round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from strategies.privacy.plan import Plan
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command of this file."""
+    app.command()(privacy)
+
+
+def privacy(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A configuration; without one, the options say all.")
+    ] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for 'run'.")] = None,
+    people: Annotated[int | None, typer.Option(min=1, help="People who may be drawn.")] = None,
+    cohort: Annotated[int | None, typer.Option(min=1, help="People in a round.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Noise multiplier σ; give it or --epsilon, or both.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Budget ε.")] = None,
+    delta: Annotated[float | None, typer.Option(help="δ of every ε.")] = None,
+    sampling: Annotated[Literal["poisson", "fixed"] | None, typer.Option(help="How people are drawn.")] = None,
+    accountant: Annotated[Literal["pld", "rdp"] | None, typer.Option(help="Whose ε counts.")] = None,
+) -> None:
+    """Tell what a plan costs, and how much noise its budget needs; nothing is run."""
+    options: dict[str, Any] = {"noise_multiplier": noise, "epsilon": epsilon, "delta": delta}
+    options |= {"sampling": sampling, "accountant": accountant}
+    given = {key: value for key, value in options.items() if value is not None}
+    plan = _of_options(people, cohort, rounds, given) if config is None else _of_file(config, sets or (), given)
+    for line in describe(plan):
+        print(line)
+
+
+def _of_options(people: int | None, cohort: int | None, rounds: int | None, given: dict[str, Any]) -> Plan:
+    from client.settings import build
+    from strategies.privacy.plan import settle
+    from strategies.privacy.settings import PrivacySettings
+
+    if people is None or cohort is None or rounds is None:
+        raise typer.BadParameter("without a configuration, --people, --cohort and --rounds are needed")
+    settings = build(PrivacySettings, {"mechanism": "central", **given}, "privacy")
+    return settle(settings, cohort, people, rounds)
+
+
+def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
+    from client.errors import ConfigError
+    from client.work import Work
+    from server.config import build_config, load, merge
+    from server.privacy import make_plan
+    from server.roster import Roster
+    from sim.engines.cohort import SourceDirectory
+    from strategies.registry import STRATEGIES
+
+    table, _ = load(path, sets)
+    config = build_config(merge(table, {"privacy": given}))
+    roster = Roster(SourceDirectory(Work(config.work()).source), config)
+    plan = make_plan(config, roster, STRATEGIES.make(config.strategy).cohort)
+    if plan is None:
+        raise ConfigError(
+            "privacy.mechanism", "none", "nothing to account for; choose one (--set privacy.mechanism=central)"
+        )
+    return plan
+
+
+def describe(plan: Plan) -> list[str]:
+    """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
+    from strategies.privacy.accounting import epsilon
+
+    s, release = plan.settings, plan.release
+    deviation = plan.multiplier * s.clip / release.cohort
+    marks = sorted({max(1, round(plan.rounds * share)) for share in (0.0, 0.01, 0.1, 0.25, 0.5, 1.0)})
+    costs = [(t, *(epsilon(release, t, s.delta, one) for one in ("pld", "rdp"))) for t in marks]
+    lines = [
+        f"people N = {release.people}, in a round qN = {release.cohort} ({s.sampling}), q = {release.rate:.6g}",
+        f"noise multiplier σ = {release.sigma:.6g}, clip C = {s.clip:g}: {deviation:.4g} on every number of the mean",
+        f"relation: {release.relation}; δ = {s.delta:g}; accountant {s.accountant}, {plan.facts()['library']}",
+        *(f"after {t} of {plan.rounds} rounds: ε = {pld:.4f} (pld), {rdp:.4f} (rdp)" for t, pld, rdp in costs),
+    ]
+    if plan.allowed is not None:
+        most = f"at least {plan.allowed}" if plan.allowed == 2 * plan.rounds else f"{plan.allowed}"
+        lines.append(f"ε ≤ {s.epsilon:g} allows {most} rounds")
+    return lines

@@ -1,0 +1,46 @@
+"""The report's section on privacy: the claim, and everything without which it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from sim.report.runs import RunData
+from sim.report.tables import swatch, table
+
+HEAD = ["", ">ε", ">δ", ">σ", ">C", ">q", ">N", ">rounds", "mechanism", "neighbours", "accountant", ""]
+
+
+def privacy(runs: Sequence[RunData]) -> str:
+    """A row for every run with a privacy budget, from its event log alone; "" where there is none."""
+    rows = [
+        [swatch(place) + escape(run.label), *_claim(run, claim)]
+        for place, run in enumerate(runs)
+        for claim in _last(run)
+    ]
+    return table(HEAD, rows) if rows else ""
+
+
+def _last(run: RunData) -> list[Mapping[str, Any]]:
+    """What a run claims, and what it has spent at last: none or one."""
+    plans = [event for event in run.events if event.get("kind") == "privacy"]
+    spent = [event for event in run.events if event.get("kind") == "privacy-spent"]
+    return [{**plans[-1], **spent[-1]}] if plans and spent else []
+
+
+def _claim(run: RunData, claim: Mapping[str, Any]) -> list[str]:
+    last = [event for event in run.rounds if "clip" in event]
+    clip = last[-1]["clip"] if claim["adaptive"] and last else claim["clip"]
+    numbers = (claim["epsilon"], claim["delta"], claim["noise_multiplier"], clip, claim["rate"], claim["people"])
+    cells = [f'<td class="number">{value:.4g}</td>' for value in numbers]
+    words = (
+        f"{claim['mechanism']}, {claim['sampling']}",
+        claim["relation"],
+        f"{claim['accountant']}, {claim['library']}",
+    )
+    stopped = "ended by its budget" if any(e.get("kind") == "privacy-limit" for e in run.events) else ""
+    seeded = "noise from a seed: no privacy" if claim["seeded"] else ""
+    rounds = f'<td class="number">{claim["rounds"]} of {claim["planned"]}</td>'
+    notes = "; ".join(filter(None, [stopped, seeded]))
+    return [*cells, rounds, *(escape(str(word)) for word in words), escape(notes)]

@@ -1,0 +1,162 @@
+"""One mechanism for every learner: clip each person's whole update, add up, add noise, divide by a fixed number, step.
+
+The outer step comes last: whatever it is, it only processes what is private already.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from client.privacy import Guard, lengths, normal, shrinkage
+from client.rng import generator
+from client.settings import plain
+from client.trees import Params, norm
+from client.wire import CLIP, GUARD
+from strategies.aggregate import NORM
+from strategies.base import OuterSettings, OuterStrategy
+from strategies.privacy.adaptive import next_clip
+from strategies.privacy.plan import Plan
+from strategies.replies import Dropped, Stack, Total, check
+
+CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
+DOUBT = 6.0  # a Gaussian's length is this far from √d with probability 1e-7 at most
+
+
+class PrivateStrategy(OuterStrategy):
+    """``OuterStrategy`` with noise between the sum and the outer step.
+
+    It tells nothing but what is private: neither how many replied nor who was refused nor what clients measured.
+
+    Args:
+        settings: of the method; weights are uniform, the aggregator is the mean.
+        rounds: how many rounds there will be, for the schedule.
+        seed: addresses the sampling of nodes where the grid shows more than a cohort.
+        on_drop: told (round, dropped) when a round is given up.
+        plan: C, σ, the denominator.
+        secret: addresses the noise.
+    """
+
+    def __init__(
+        self,
+        settings: OuterSettings,
+        rounds: int,
+        seed: int,
+        on_drop: Callable[[int, list[Dropped]], None] | None,
+        plan: Plan,
+        secret: int,
+    ) -> None:
+        super().__init__(settings, rounds, seed, on_drop)
+        self.plan, self._secret = plan, secret
+
+    @property
+    def clip(self) -> float:
+        """C of the next round."""
+        return float(self.state.get(CLIP_STATE, self.plan.settings.clip))
+
+    @property
+    def guard(self) -> Guard | None:
+        """What devices do to their own updates; None under central privacy.
+
+        Of n devices that each add N(0, σ²C²/n), the sum carries N(0, σ²C²). Under local privacy each adds all of it.
+        """
+        s = self.plan.settings
+        if s.mechanism == "central":
+            return None
+        share = math.sqrt(self.plan.release.cohort) if s.mechanism == "client" else 1.0
+        return Guard(s.clip, self.plan.release.sigma * s.clip / share, s.noise_seed)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The instruction, with what is to happen to updates on the way."""
+        if self.guard is None:
+            config[CLIP] = self.clip
+        else:
+            config[GUARD] = json.dumps(plain(self.guard), sort_keys=True)
+        return super().configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Add up what passes the checks, also if that is nothing; add noise; take the outer step."""
+        stack = check(replies, self._theta, self._asked).stack
+        total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
+        rng = generator(self._secret, "privacy/sum", server_round)
+        aggregate = noised_mean(total, self._deviation(len(norms)), self.plan.release.cohort, rng)
+        aggregate = {name: p.to(self._theta[name].dtype) for name, p in aggregate.items()}
+        clip = self.clip
+        arrays = self._step(server_round, aggregate)
+        if self.plan.settings.adaptive and arrays is not None:
+            self.state |= {CLIP_STATE: torch.tensor(self._next_clip(clip, norms, rng), dtype=torch.float64)}
+        return arrays, MetricRecord({"clip": clip, "update-norm": float(norm(aggregate))})
+
+    def _sum(self, stack: Stack | Total) -> tuple[Params, Float64[Tensor, " clients"]]:
+        """Σ u_i, clipped by the server where no device has done it, and how long the updates were."""
+        if isinstance(stack, Total):
+            return stack.total, stack.metrics.get(NORM, torch.ones_like(stack.weight)).double()
+        norms = lengths(stack.update)
+        if self.guard is None:
+            shares = shrinkage(norms, self.clip)
+        else:
+            shares = plausible(norms, self.guard, sum(p.numel() for p in self._theta.values())).double()
+        wide = {name: u.double().reshape(len(u), -1) for name, u in stack.update.items()}
+        total = {name: (shares @ wide[name]).view(p.shape) for name, p in self._theta.items()}
+        return total, norms[shares > 0]
+
+    def _deviation(self, replied: int) -> float:
+        """What the server adds to the sum: all the noise, or under distributed noise what devices that are lost owe."""
+        mechanism, n = self.plan.settings.mechanism, self.plan.release.cohort
+        owed = {"central": 1.0, "client": max(0.0, 1.0 - replied / n), "local": 0.0}[mechanism]
+        return self.plan.multiplier * self.clip * math.sqrt(owed)
+
+    def _next_clip(self, clip: float, norms: Float64[Tensor, " clients"], rng: np.random.Generator) -> float:
+        s = self.plan.settings
+        within = float((norms <= clip).double().sub(0.5).sum()) + self.plan.count_noise * float(rng.standard_normal())
+        return next_clip(clip, within, self.plan.release.cohort, s.quantile, s.clip_rate)
+
+
+def noised_mean(total: Params, deviation: float, cohort: float, rng: np.random.Generator) -> dict[str, Tensor]:
+    """(Σ_i u_i + N(0, s² I)) / n, in float64.
+
+    Args:
+        total: Σ_i u_i over those who replied, each no longer than C; zero where nobody did.
+        deviation: s, σC of the central mechanism.
+        cohort: n > 0, fixed beforehand: how many replied is private.
+        rng: of the noise.
+
+    Source:
+        McMahan, Ramage, Talwar and Zhang 2018, arXiv:1710.06963, Algorithm 1, estimator f̃_f.
+    """
+    noise = normal(total, deviation, rng)
+    return {name: (p.double() + noise[name]) / cohort for name, p in total.items()}
+
+
+def plausible(norms: Float64[Tensor, " clients"], guard: Guard, parameters: int) -> Bool[Tensor, " clients"]:
+    """Which updates can have come through a guard: neither longer than clipped and noised ones are, nor without noise.
+
+    s(√d − 6) − C ≤ ‖u_i‖ ≤ s(√d + 6) + C; an honest update is outside with probability 1e-7 at most.
+
+    Args:
+        norms: ‖u_i‖ as received.
+        guard: C and s.
+        parameters: d.
+
+    Source:
+        Boucheron, Lugosi and Massart 2013, "Concentration Inequalities", Theorem 5.6 (of a length, which is Lipschitz).
+    """
+    middle, s = math.sqrt(parameters), guard.noise
+    return (norms >= s * (middle - DOUBT) - guard.clip) & (norms <= s * (middle + DOUBT) + guard.clip)
+
+
+def _zeros(theta: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: torch.zeros_like(p, dtype=torch.float64) for name, p in theta.items()}
