@@ -29,7 +29,9 @@ class Faults:
     """Everything is off by default; what is off costs nothing and draws nothing."""
 
     hours_per_round: float = setting(0.0, "availability: hours from one round to the next (0: always available)", ge=0)
-    time_zones: float = setting(1.0, "share of the day over which people's clocks are spread (0: all alike)", ge=0, le=1)
+    time_zones: float = setting(
+        1.0, "share of the day over which people's clocks are spread (0: all alike)", ge=0, le=1
+    )
     night_h: float = setting(8.0, "hours of a person's night", ge=0, le=24)
     charging_night: float = setting(0.8, "probability that a device is on its charger at night", ge=0, le=1)
     charging_day: float = setting(0.15, "the same by day", ge=0, le=1)
@@ -143,6 +145,6 @@ def first_of(batch: Batch, count: Tensor, u: Tensor) -> Batch:
     """
     rank = u.masked_fill(batch.mask == 0, 2.0).argsort(1).argsort(1)
     keep: Bool[Tensor, "clients samples"] = rank < count.unsqueeze(1)
-    order = (~keep).to(torch.uint8).argsort(1, stable=True)[:, : int(count.max())]
+    order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(count.max())]
     rows = torch.arange(len(order), device=order.device).unsqueeze(1)
     return Batch(batch.x[rows, order], batch.y[rows, order], keep.to(batch.mask.dtype)[rows, order])

@@ -1,7 +1,4 @@
-"""Work of a population some of whom attack, or whose devices fail: the same on every engine, because it is the client's.
-
-Without either this file is not imported, and the work is that of ``client.work``.
-"""
+"""Work of a population some of whom attack, or whose devices fail: the client's, and so the same on every engine."""
 
 from __future__ import annotations
 
@@ -19,10 +16,11 @@ from client.data import Task
 from client.episodes import Batch, Episode
 from client.errors import ClientError
 from client.learners.base import Learner, Report
+from client.outcome import Outcome
 from client.registry import ATTACKS
 from client.rng import Keys
 from client.trees import Params, Stacked
-from client.work import Outcome, Work, WorkSpec
+from client.work import Work, WorkSpec
 
 
 class Troubled(Work):
@@ -31,28 +29,33 @@ class Troubled(Work):
     Args:
         spec: the specification.
         task: as for ``Work``.
-
-    Raises:
-        ConfigError: the attack is not made for the task.
     """
 
     def __init__(self, spec: WorkSpec, task: Task | None = None) -> None:
         super().__init__(spec, task)
         self.attack: Attack = ATTACKS.make(spec.attack)
-        self.attack.check(self.task)
         self.faults = spec.faults
 
     def train(
-        self, meta: Params, round: int, clients: Sequence[int], states: Mapping[int, Params] | None = None
+        self,
+        meta: Params,
+        round: int,
+        clients: Sequence[int],
+        states: Mapping[int, Params] | None = None,
+        weighting: str = "",
     ) -> Outcome:
-        """One round of those who can be reached; late replies are lost, and what their devices keep is not."""
+        """One round of those who can be reached; late replies are lost, and what their devices keep is not.
+
+        Updates come one by one, whatever the ``weighting``: a sum could not be taken apart again.
+        """
         who = {c: self.source.client(c) for c in clients}
         away = self.faults.away(self.spec.seed, round, list(who.values()))
-        outcome = super().train(meta, round, [c for c in clients if c not in away], states)
-        if outcome.report is None:
-            return replace(outcome, failures=outcome.failures | _said(away, round, "away"))
-        samples = outcome.report.weight.double().cpu().numpy()
-        late = self.faults.late(self.spec.seed, round, [who[c] for c in outcome.clients], samples)
+        there = [c for c in clients if c not in away]
+        outcome = super().train(meta, round, there, states) if there else Outcome([], None, {})
+        late: dict[int, str] = {}
+        if outcome.report is not None:
+            samples = outcome.report.weight.double().cpu().numpy()
+            late = self.faults.late(self.spec.seed, round, [who[c] for c in outcome.clients], samples)
         lost = _said(away, round, "away") | _said(late, round, "reply")
         outcome = without(replace(outcome, failures=outcome.failures | lost), late)
         return outcome if self.attack.omniscient else self.forged(outcome, round)
@@ -70,7 +73,9 @@ class Troubled(Work):
         if not bad.any() or (self.attack.omniscient and bad.all()):  # nobody honest to learn from
             return outcome
         keys = Keys(self.spec.seed, round, outcome.clients)
-        return replace(outcome, report=replace(outcome.report, update=self.attack.forge(outcome.report.update, bad, keys)))
+        return replace(
+            outcome, report=replace(outcome.report, update=self.attack.forge(outcome.report.update, bad, keys))
+        )
 
     def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         kept, episode, failures = super()._episodes(round, clients)

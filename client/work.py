@@ -323,19 +323,6 @@ def to_json(spec: WorkSpec | Trial) -> str:
     return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
 
 
-def make_work(spec: WorkSpec, task: Task | None = None) -> Work:
-    """The work of a specification: that of a population without trouble, or with.
-
-    Raises:
-        ConfigError: the specification names something unknown, or an attack that is not made for its task.
-    """
-    if spec.attack["name"] == "none" and not spec.faults.on_devices:
-        return Work(spec, task)
-    from client.traits import Troubled
-
-    return Troubled(spec, task)
-
-
 @lru_cache(maxsize=8)
 def work_from_json(text: str) -> Work:
     """The work of a specification; built once per process and specification.
@@ -343,7 +330,12 @@ def work_from_json(text: str) -> Work:
     Raises:
         ConfigError: the specification is malformed or names something unknown.
     """
-    return make_work(build(WorkSpec, json.loads(text), "work"))
+    spec = build(WorkSpec, json.loads(text), "work")
+    if spec.attack["name"] == "none" and not spec.faults.on_devices:
+        return Work(spec)
+    from client.traits import Troubled  # which is built on this file
+
+    return Troubled(spec)
 
 
 @lru_cache(maxsize=64)

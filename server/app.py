@@ -22,6 +22,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from client.errors import ConfigError
+from client.registry import ATTACKS
 from client.settings import build, setting
 from client.work import to_json
 from server.config import Config, build_config, load, merge, parse
@@ -79,7 +80,13 @@ def execute(
         resume: go on where the folder's last checkpoint stands.
         progress: told how it goes.
         stopped: set by another thread when nobody will answer any more.
+
+    Raises:
+        ConfigError: the attack needs what no single client has.
     """
+    if ATTACKS.make(config.attack).omniscient:
+        name = config.attack["name"]
+        raise ConfigError("attack.name", name, "knows everybody's updates, which only the cohort engine has together")
     prompt = Prompt(grid, stopped)
     directory = handshake(prompt, to_json(config.work()), min_nodes, wait_s)
     job = Run(config, prompt, directory, path, progress)

@@ -67,9 +67,7 @@ class Attack:
         """
         return update
 
-    def success(
-        self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def success(self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """What the attack has achieved in a model, a number per client; {} where it only wants to do harm.
 
         Args:

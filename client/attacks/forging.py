@@ -88,6 +88,6 @@ class FreeRider(Attacker):
             return replaced(update, bad, lambda _, u: torch.zeros_like(u))
         sizes = [u[0].numel() for u in update.values()]
         drawn = np.stack([rng.standard_normal(sum(sizes)) for rng in keys.generators("attack/noise")])
-        parts = torch.from_numpy(self.noise * drawn).split(sizes, 1)
+        parts = torch.split(torch.from_numpy(self.noise * drawn), sizes, 1)
         noise = {name: part.view(update[name].shape) for name, part in zip(update, parts, strict=True)}
         return replaced(update, bad, lambda name, u: noise[name].to(u))

@@ -81,9 +81,7 @@ class Backdoor(Attacker):
         x = torch.where(chosen.view(*chosen.shape, *[1] * (samples.x.ndim - 2)), with_it.x, samples.x)
         return replace(samples, x=x, y=torch.where(chosen, with_it.y, samples.y))
 
-    def success(
-        self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def success(self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Share of the samples of other classes that are taken for the target once they bear the trigger."""
         others = replace(self.triggered(query), mask=query.mask * (query.y != self.target))
         return {SUCCESS: judge(others)["accuracy"]}
