@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
 from client.shelf import Shelf
 from client.transforms import Transform
-from client.trees import Params, Stacked, finite, to_device
+from client.trees import Params, Stacked, to_device
 
+States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
 
@@ -96,12 +97,7 @@ class Work:
         return tuple(self.init())
 
     def train(
-        self,
-        meta: Params,
-        round: int,
-        clients: Sequence[int],
-        states: Mapping[int, Params] | None = None,
-        weighting: str = "",
+        self, meta: Params, round: int, clients: Sequence[int], states: States | None = None, weighting: str = ""
     ) -> Outcome:
         """One round of every client given.
 
@@ -110,8 +106,7 @@ class Work:
             round: federated round, ≥ 1; part of every address.
             clients: partition ids.
             states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
-            weighting: only the sum of the updates is wanted, each by its samples ("samples") or alike ("uniform"); the
-                outcome has a ``total`` then if the learner adds them up as it goes, otherwise the updates. "": these.
+            weighting: who only wants a sum says how it is weighted, see ``Learner.report``; "": the updates are wanted.
         """
         began = time.perf_counter()
         kept, episode, failures = self._episodes(round, clients)
@@ -121,19 +116,9 @@ class Work:
         state = to_device(self._states(meta, kept, states or {}), self.device)
         meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
-        report, total = self._report(meta, state, episode.to(self.device), keys, weighting)
+        report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, weighting)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
-
-    def _report(
-        self, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
-    ) -> tuple[Report, Params | None]:
-        """What the learner reports, with a sum where one is wanted and can be had; if unsound, the updates tell why."""
-        if weighting and (summed := self.learner.update_sum(self.model, meta, state, episode, keys, weighting)):
-            report, total = summed
-            if bool((report.weight > 0).all()) and finite(total):
-                return report, total
-        return self.learner.update(self.model, meta, state, episode, keys), None
 
     def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         return self._together(round, clients) or self.training_episodes(round, clients)
@@ -172,7 +157,7 @@ class Work:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
         return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
 
-    def _states(self, meta: Params, clients: Sequence[int], states: Mapping[int, Params]) -> Stacked:
+    def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
         fresh = self.learner.initial_state(self.model, meta)
         return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
@@ -183,7 +168,7 @@ class Work:
         round: int,
         clients: Sequence[int],
         trial: Trial,
-        states: Mapping[int, Params] | None = None,
+        states: States | None = None,
     ) -> Scores:
         """Adapt every client on its test episodes and judge it before and after each step.
 

@@ -24,7 +24,7 @@ from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, stack, to_device
+from client.trees import Params, Stacked, finite, stack, to_device
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,25 @@ class Learner(ABC):
             x: inputs of each client.
         """
         return model.predict(phi, x)
+
+    def report(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str = ""
+    ) -> tuple[Report, Params | None]:
+        """``update_sum`` where a sum is wanted, can be had, and is sound; else ``update``, which shows who spoilt it.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            weighting: of the sum, "samples" or "uniform"; "": none is wanted.
+        """
+        if weighting and (summed := self.update_sum(model, meta, state, episode, keys, weighting)):
+            report, total = summed
+            if bool((report.weight > 0).all()) and finite(total):
+                return report, total
+        return self.update(model, meta, state, episode, keys), None
 
     @abstractmethod
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:

@@ -13,7 +13,7 @@ from torch import Tensor
 from client.episodes import Batch
 from client.models.base import Model
 from client.models.native.stacks import Compiled
-from client.trees import Flat, Params, Stacked, flat_stack, full_like, sub
+from client.trees import Flat, Params, Stacked, flat_stack, full_like, per_client, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
@@ -78,6 +78,21 @@ def settle(
             phi.buffer.sub_(step, alpha=scale)
         total += loss
     return phi, total / max(steps, 1)
+
+
+def settle_each(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: Float[Tensor, " clients"]
+) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
+    if bool((steps == steps[0]).all()):
+        return settle(model, start, batches, lr, "sgd", int(steps[0]))
+    phi, total = start, torch.zeros_like(steps)
+    for k, batch in enumerate(islice(batches, int(steps.max()))):
+        going = (k < steps).to(steps)
+        loss, grads = model.value_and_grad(phi, batch)
+        phi = sub(phi, per_client(grads, lr * going))
+        total = total + loss * going
+    return phi, total / steps.clamp(min=1.0)
 
 
 def displacement(

@@ -90,3 +90,19 @@ def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
     )
     moved = any(float((a[key] - b[key]).abs().max()) > 1e-5 for a, b in zip(before, after, strict=True) for key in a)
     require(moved, "what a device keeps changes its next update or its answers")
+
+
+def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
+    """Of those who offer one: a learner with an update of its own must not inherit another's sum."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    for weighting in ("samples", "uniform"):
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
+        if summed is None:
+            return
+        report, total = summed
+        stacked = learner.update(model, start, {}, ep, keys(THREE))
+        require(not report.update, "a report beside a sum holds no updates")
+        require(torch.equal(report.weight, stacked.weight), "the weights are those of the updates")
+        same(report.metrics, stacked.metrics, rtol=0, atol=0)
+        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)

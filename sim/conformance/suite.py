@@ -29,6 +29,7 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
     stacks.a_device_keeps_all_that_it_remembers: ("mlp-tanh", "encoder1d"),
     stacks.what_a_device_keeps_matters: ("encoder1d",),
+    stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
 }
 
 

@@ -17,7 +17,7 @@ from client.learners.fomaml import FOMAML
 from client.learners.reptile import Reptile
 from client.models.base import Model
 from client.rng import Keys
-from client.trees import Params, Stacked, scale
+from client.trees import Params, Stacked, scale, weighted_sum
 from sim.cli import main
 from sim.conformance import learners, stacks
 from sim.conformance.learners import Subject
@@ -167,6 +167,17 @@ class Remembers(Reptile):
         return replace(report, update=scale(report.update, factor), state=kept)
 
 
+@dataclass(frozen=True)
+class Miscounts(Reptile):
+    """Its sum counts everybody alike, whatever it is asked for."""
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+    ) -> tuple[Report, Params]:
+        report = self.update(model, meta, state, episode, keys)
+        return replace(report, update={}), weighted_sum(report.update, torch.ones(len(keys.clients)))
+
+
 #: Learner → the check that must find it.
 BROKEN = {
     Ascends: learners.update_descends,
@@ -185,6 +196,7 @@ BROKEN = {
     Refuses: learners.same_inputs_same_bits,
     Drifts: learners.theta_has_an_address,
     Remembers: stacks.a_device_keeps_all_that_it_remembers,
+    Miscounts: stacks.a_sum_is_that_of_the_updates,
 }
 
 

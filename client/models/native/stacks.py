@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from client.trees import Flat, Stacked, flat, flat_stack, pick
 
 LOSSES = (CrossEntropy, SquaredError)  # in the order of the C code's enumerations
 GRADIENT, END, DISPLACEMENT, SUM = range(4)
+DEFINES: Mapping[str, tuple[str, ...]] = {"float32": (), "bfloat16": ("-DBFLOAT16",)}  # by precision
 
 
 class BatchRecord(Structure):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from client import compiler
 from client.data import Task
 from client.episodes import Batch, Episode
+from client.errors import ConfigError
 from client.learners.base import Learner, shares
 from client.learners.fedavg import FedAvg
 from client.learners.fomaml import FOMAML
@@ -138,6 +139,56 @@ def test_learners(model: Model, learner: Learner) -> None:
     close(dict(ours.update), dict(exact.update), STEP)
 
 
+needs_bfloat16 = pytest.mark.skipif(
+    compiler.compiled(SOURCE, "-DBFLOAT16") is None, reason="this processor has no dot products of bfloat16"
+)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("inputs", [1, 2, 31, 32, 33, 130, 300])
+def test_bfloat16_is_exact_where_nothing_is_rounded(inputs: int) -> None:
+    """Whole numbers up to 256 have eight bits, and so have their halves: as in float32, to the bit."""
+    task, rng = Task("regression", (inputs,), 2), generator(0, "whole")
+    whole, rounded = (MLP(hidden=(5,), task=task, precision=p) for p in ("float32", "bfloat16"))
+    params = {
+        n: torch.from_numpy(rng.integers(-1, 2, (3, *p.shape))).float()
+        for n, p in whole.init(generator(0, "i")).items()
+    }
+    x, y = (torch.from_numpy(rng.integers(-1, 2, (3, 11, width))).float() for width in (inputs, 2))
+    part = Batch(x, y, torch.ones(3, 11).index_fill_(1, torch.tensor([2, 5, 10]), 0.0))  # eight real samples of eleven
+    loss, grad = whole.value_and_grad(params, part)
+    ours_loss, ours = rounded.value_and_grad(params, part)
+    assert torch.equal(ours_loss, loss)
+    same(dict(ours), dict(grad), rtol=0, atol=0)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP(hidden=(64, 32), activation="tanh", task=Task("classification", (64,), 6), precision="bfloat16"),
+        CNN1d(channels=(20, 33), task=Task("classification", (3, 150), 6), precision="bfloat16"),
+    ],
+    ids=["mlp", "cnn1d"],
+)
+def test_bfloat16_errs_by_what_it_says(model: Model) -> None:
+    """Each factor errs by 2⁻⁹ at most, and a gradient is some products one after the other.
+
+    Not so where many units are near the corner of ReLU: some change sides, and a client's gradient errs by more.
+    """
+    params, part = personal(model, 4), batch(model.task, (9, 12, 5, 20))
+    exact = model.chain.expand({n: p.double() for n, p in params.items()}, wide(part)).grad if model.chain else {}
+    ours = model.grad(params, part)
+    close(dict(ours), dict(exact), 10 * 2.0**-9)
+    assert (norms({n: ours[n].double() - p for n, p in exact.items()}) > 1e-4 * norms(exact)).all()
+
+
+def test_bfloat16_where_there_is_none() -> None:
+    gru = GRU(task=Task("classification", (2, 12), 3), precision="bfloat16")
+    with pytest.raises(ConfigError, match="precision"):
+        gru.grad(personal(gru, 1), batch(gru.task, (3,)))
+
+
 @settings(max_examples=20)
 @given(counts=st.lists(st.integers(1, 20), min_size=1, max_size=6), weighting=st.sampled_from(["samples", "uniform"]))
 @pytest.mark.parametrize(
@@ -223,7 +274,7 @@ def test_a_label_that_does_not_exist_makes_no_number() -> None:
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     model, plain = (MLP(task=Task("classification", (5,), 3)) for _ in range(2))
-    monkeypatch.setattr("client.models.base.dense", lambda chain: None)
+    monkeypatch.setattr("client.models.base.dense", lambda chain, precision: None)
     part, params = batch(model.task, (6, 6)), personal(model, 2)
     assert plain.compiled is None
     monkeypatch.undo()
