@@ -23,7 +23,7 @@ from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.faults import Faults
-from client.learners.base import Learner, Report
+from client.learners.base import Learner
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
 from client.outcome import Outcome, Scores
