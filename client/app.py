@@ -90,11 +90,11 @@ def train(message: Message, context: Context) -> Message:
     meta = decode(message.content.array_records[ARRAYS])
     round, memory = int(str(config[ROUND])), _memory(context, config)
     outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
+    if outcome.keepers:
+        remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
     if outcome.report is None:
         raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
     report = outcome.report
-    if outcome.keepers:
-        remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
     if guard := read_guard(config):
         report = protect(report, guard, meta, round, [partition])
     update = pick(report.update, 0)

@@ -7,7 +7,7 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.outcome import Outcome, Scores
+from client.traits import Troubled
 from client.trees import Params, sub
 from client.wire import (
     ARRAYS,
@@ -159,7 +160,9 @@ class CohortGrid(Grid):
             return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover = Handover.asked(config)
+        handover, colluders = Handover.asked(config), _colluders(work)
+        if colluders:  # they must see every update
+            handover = replace(handover, weighting="")
         outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
         self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
@@ -167,7 +170,10 @@ class CohortGrid(Grid):
         if handover.weighting:
             total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
-        return _replies(asked, join_outcomes(outcomes), meta if config.get(REPLY) == "weights" else None)
+        outcome = join_outcomes(outcomes)
+        if colluders:
+            outcome = colluders.forged(outcome, round)
+        return _replies(asked, outcome, meta if config.get(REPLY) == "weights" else None)
 
     def save_devices(self, folder: Path) -> None:
         """Write what devices keep into a new folder; no folder where they keep nothing."""
@@ -224,6 +230,12 @@ def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
         {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
     )
     return Outcome([c for clients, _ in good for c in clients], joined, failures)
+
+
+def _colluders(work: str) -> Troubled | None:
+    """The work of a population with attackers who know everybody's update; None of any other."""
+    job = work_from_json(work)
+    return job if isinstance(job, Troubled) and job.attack.omniscient else None
 
 
 def _client(message: Message) -> int:
