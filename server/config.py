@@ -20,6 +20,7 @@ from client.errors import ConfigError
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
+from strategies import secure
 from strategies.privacy.settings import PrivacySettings, check_combination
 from strategies.registry import STRATEGIES
 
@@ -114,6 +115,7 @@ class EngineSettings:
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
     device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")
     chunk: int = setting(0, "clients stacked at once (0: as the model and the cohort make it fast)", ge=0)
+    masks: bool = setting(False, "cohort: mask under secure aggregation, as devices do (slow; the same numbers)")
     cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
     timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)
 
@@ -139,6 +141,7 @@ class Config:
     episodes: EpisodePlan = setting(EpisodePlan(), "")
     strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
     privacy: PrivacySettings = setting(PrivacySettings(), "")
+    secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
     engine: EngineSettings = setting(EngineSettings(), "")
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
@@ -150,6 +153,8 @@ class Config:
         strategy = STRATEGIES.make(self.strategy)
         if self.privacy.on:
             check_combination(strategy, self.evaluation.scenarios)
+        if self.secure_aggregation.on:
+            secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
         model_settings(self.model)
         self._check_adapt(type(learner))
         if self.evaluation.steps and max(self.evaluation.steps) > 100_000:

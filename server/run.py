@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -27,8 +27,10 @@ from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
 from server.roster import Directory, Roster, View
+from server.secure.aggregation import make_secure
 from server.stages import round_stages
 from strategies.base import OuterStrategy
+from strategies.instructions import Instructions
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped
 from strategies.stock import StockStrategy
@@ -92,6 +94,7 @@ class Run:
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         made = make_strategy(config.strategy, config.run.rounds, config.run.seed, self._drop, private)
         self.strategy: Strategy = made
+        self.secure = make_secure(config, grid) if config.secure_aggregation.on else None
         self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
@@ -188,7 +191,7 @@ class Run:
         with AddressedGlobals(self.config.run.seed, round):
             drawn = time.perf_counter()
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
-            replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+            replies = self._send(messages, clients)
             answered = time.perf_counter()
             moved, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
@@ -207,6 +210,13 @@ class Run:
                 f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
             )
         return arrays if moved is None else moved
+
+    def _send(self, messages: Iterable[Message], clients: Iterable[int]) -> Iterable[Message]:
+        """The replies; under secure aggregation, their sum."""
+        if self.secure is None:
+            return self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+        content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
+        return self.secure.collect(content, {c: self.roster.directory.node(c) for c in clients})
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
