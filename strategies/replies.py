@@ -21,6 +21,7 @@ from client.trees import Params, Stacked
 from client.wire import ARRAYS, EXAMPLES, METRICS, array_record, decode_like, metric_record
 
 T = TypeVar("T")
+CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
 MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
@@ -100,6 +101,7 @@ class Replies(Sequence[Message]):
         failures: clients that failed by themselves.
         message: makes the ordinary message of one position: first the stack's clients, then the failures.
         total: instead of the stack, where its sum was asked for; then there are messages of failures only.
+        given_up: why there is neither, where an engine or a protocol gave the round up.
     """
 
     def __init__(
@@ -108,8 +110,10 @@ class Replies(Sequence[Message]):
         failures: Sequence[Dropped],
         message: Callable[[int], Message],
         total: Total | None = None,
+        given_up: str = "",
     ) -> None:
         self.stack, self.failures, self.total, self._message = stack, failures, total, message
+        self.given_up = given_up
         self._made: dict[int, Message] = {}
 
     def __len__(self) -> int:
@@ -237,6 +241,8 @@ def read_reply(reply: Message, theta: Params) -> Reply:
 def _check_stack(replies: Replies, theta: Params) -> Checked:
     """The same checks on a whole stack; its names and shapes come from our own engine, its values from clients."""
     dropped = list(replies.failures)
+    if replies.given_up:
+        return Checked(None, [*dropped, Dropped(-1, replies.given_up)])
     if replies.total is not None:
         return Checked(replies.total if replies.total.clients else None, dropped)
     stack = replies.stack

@@ -75,7 +75,8 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
         )
     if strategy.cohort == 1:
         raise ConfigError("strategy.cohort", 1, "must be ≥ 2: a sum over one client is its update")
-    levels(strategy.cohort, settings.bits)
+    if strategy.cohort:
+        levels(strategy.cohort, settings.bits)
 
 
 class Ring:

@@ -1,8 +1,8 @@
 """From an update to whole numbers that add up without overflow, and back from their sum.
 
-A client's entries are [n_i, q_i]: its weight in steps of W/L, and n_i u_i/R rounded at random, R being the range of a
-number of an update, W the largest weight and L the number of levels. Of the sum over clients only two things are
-read: Σ w_i u_i = (R W/L) Σ q_i, and Σ w_i = (W/L) Σ n_i.
+A client's entries are [n_i, c_i, q_i]: its weight in steps of W/L, whether R was too small for its update, and
+n_i u_i/R rounded at random, R being the range of a number of an update, W the largest weight and L the number of
+levels. Their sum says Σ w_i u_i = (R W/L) Σ q_i, Σ w_i = (W/L) Σ n_i, and how many were clipped.
 
 Source: Bonawitz, Salehi, Konečný, McMahan and Gruteser 2019, "Federated Learning with Autotuned
 Communication-Efficient Secure Aggregation", arXiv:1912.00131, Section II (a sum of integers of bounded range).
@@ -11,10 +11,11 @@ Communication-Efficient Secure Aggregation", arXiv:1912.00131, Section II (a sum
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from secrets import randbelow
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from client.trees import Params, Stacked
 
 STAGES = SET_UP, SHARE_KEYS, MASKED_VECTORS, UNMASK = "set-up", "share keys", "masked vectors", "unmask"
 ENTRIES = "entries"
+HEAD = 2  # entries before those of the update
 COARSEST = 4.0  # noise of one device, in steps, below which a sum of discrete Gaussians is not yet one
 TAIL = 10.0  # standard deviations of noise that a sum has room for
 
@@ -95,7 +97,7 @@ def quantise(
         guard: clipping and noise of distributed differential privacy.
 
     Raises:
-        ConfigError: the noise is too small for the step, or the step too large for C.
+        ConfigError: as ``room``.
 
     Source:
         Kairouz, Liu and Steinke 2021, "The Distributed Discrete Gaussian Mechanism for Federated Learning with Secure
@@ -105,30 +107,41 @@ def quantise(
     steps = (weight.double().clamp(max=terms.max_weight) * (terms.levels / terms.max_weight)).round().clamp(min=1)
     u = torch.cat([p.reshape(len(p), -1).double() for p in report.update.values()], 1)
     if guard:
-        u = u * shrinkage(lengths(report.update), _room(guard, terms, u.shape[1]))[:, None]
+        u = u * shrinkage(lengths(report.update), room(guard, terms, u.shape[1]))[:, None]
     v = uniforms(terms.seed, "secure/rounding", terms.round, clients, u.shape[1])
     q = torch.floor((u / terms.range).clamp(-1, 1) * steps[:, None] + torch.from_numpy(v))
-    entries: Int64[np.ndarray, "clients entries"] = torch.cat([steps[:, None], q], 1).numpy().astype(np.int64)
+    clipped = (u.abs() > terms.range).any(1) & (guard is None)  # under a guard that is private
+    entries: Int64[np.ndarray, "clients entries"] = (
+        torch.cat([steps[:, None], clipped[:, None], q], 1).numpy().astype(np.int64)
+    )
     if guard:
-        entries[:, 1:] += np.stack([_noise(guard, terms, client, u.shape[1]) for client in clients])
+        entries[:, HEAD:] += np.stack([_noise(guard, terms, client, u.shape[1]) for client in clients])
     return entries
 
 
-def _room(guard: Guard, terms: Terms, parameters: int) -> float:
-    """C − √d R/L."""
-    room = guard.clip - math.sqrt(parameters) * terms.step
-    if room <= 0 or guard.noise < COARSEST * terms.step:
+def room(guard: Guard, terms: Terms, parameters: int) -> float:
+    """C − √d R/L: the norm that an update may have for rounding to make it no longer than C.
+
+    Args:
+        guard: C, and the noise of one device.
+        terms: R and L.
+        parameters: d.
+
+    Raises:
+        ConfigError: nothing is left of C, or the noise is too small for a sum of discrete Gaussians to be one.
+    """
+    left = guard.clip - math.sqrt(parameters) * terms.step
+    if left <= 0 or guard.noise < COARSEST * terms.step:
         what = f"steps of {terms.step:.2g} are too coarse for a clip of {guard.clip:.2g} with noise {guard.noise:.2g}"
         raise ConfigError("secure_aggregation.bits", terms.bits, what)
-    return room
+    return left
 
 
 def _noise(guard: Guard, terms: Terms, client: int, count: int) -> Int64[np.ndarray, " count"]:
     """A device's part of the noise, in steps, its size rounded up."""
-    below: Below = randbelow
+    below: Below = secrets.randbelow
     if guard.seed >= 0:
-        rng = generator(guard.seed, "privacy/device", terms.round, client)
-        below = lambda n: int(rng.integers(n))  # noqa: E731
+        below = Random(int(generator(guard.seed, "privacy/device", terms.round, client).integers(2**63))).randrange
     return discrete_gaussian(Fraction(math.ceil(guard.noise / terms.step)) ** 2, count, below)
 
 
@@ -153,8 +166,7 @@ def weighted_total(entries: Int64[np.ndarray, " entries"], terms: Terms, theta: 
         theta: θ.
     """
     unit = terms.max_weight / terms.levels
-    q: Float64[Tensor, " parameters"] = torch.from_numpy(entries[1:].astype(np.float64)) * (terms.range * unit)
+    q: Float64[Tensor, " parameters"] = torch.from_numpy(entries[HEAD:].astype(np.float64)) * (terms.range * unit)
     parts = q.split_with_sizes([p.numel() for p in theta.values()])
-    return {name: part.view(p.shape) for (name, p), part in zip(theta.items(), parts, strict=True)}, unit * int(
-        entries[0]
-    )
+    total = {name: part.view(p.shape) for (name, p), part in zip(theta.items(), parts, strict=True)}
+    return total, unit * int(entries[0])

@@ -5,26 +5,27 @@ Source: Bell, Bonawitz, Gascón, Lepoint and Raykova 2020, ePrint 2020/704, Algo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NoReturn
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import torch
-from flwr.app import RecordDict
+from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from jaxtyping import Int64
 
-from client.errors import EngineError, ReplyError
+from client.errors import ReplyError
 from client.privacy import read_guard
 from client.rng import generator
-from client.secure.quantise import MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, Terms, levels, weighted_total
+from client.secure.quantise import MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, Terms, levels, room, weighted_total
 from client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
 from server.config import Config
 from server.secure.masked import Masked
 from server.secure.session import Parties, Session
 from server.secure.unmasked import Adder, Unmasked
 from strategies.registry import STRATEGIES
-from strategies.replies import Dropped, Replies, Total
+from strategies.replies import CLIENT_FAILED, Replies, Total
 from strategies.secure import Ring, SecureSettings
 
 
@@ -53,23 +54,25 @@ class SecureAggregation:
             nodes: partition id → node of the round's clients.
 
         Raises:
-            ConfigError: so many clients cannot be added up modulo 2^bits.
+            ConfigError: so many clients, or so much noise, cannot be added up modulo 2^bits.
         """
         session = self._begin(content, nodes)
         try:
             total = run_stages(self._parties(session), session)
         except ReplyError as error:
-            given_up = Dropped(-1, f"round given up: secure aggregation: {error}")
-            return Replies(None, [*session.dropped, given_up], _nobody)
-        return Replies(None, session.dropped, _nobody, total)
+            given_up = f"round given up: secure aggregation: {error}"
+            return Replies(None, session.dropped, _failures(session), given_up=given_up)
+        return Replies(None, session.dropped, _failures(session), total)
 
     def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> Session:
         s, config = self.settings, content.config_records[CONFIG]
         round, guard = int(str(config[ROUND])), read_guard(config)
         ring = Ring(sorted(nodes), s.neighbours, s.threshold, generator(self.seed, "secure/ring", round))
-        room = levels(len(nodes), s.bits, guard.noise / s.range if guard else 0.0)
+        most = levels(len(nodes), s.bits, guard.noise / s.range if guard else 0.0)
         largest = s.max_weight if self.weighting == "samples" else 1.0
-        terms = Terms(self.seed, round, self.weighting, s.range, largest, s.bits, room, ring.threshold, s.dropout)
+        terms = Terms(self.seed, round, self.weighting, s.range, largest, s.bits, most, ring.threshold, s.dropout)
+        if guard is not None:
+            room(guard, terms, sum(math.prod(array.shape) for array in content.array_records[ARRAYS].values()))
         return Session(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}")
 
     def _parties(self, session: Session) -> Parties:
@@ -108,8 +111,17 @@ def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: S
     if not least <= entries[0] <= most or (abs(entries[1:]).max() > entries[0] and not noisy):
         raise ReplyError(f"{UNMASK}: the sum is none of such vectors as were agreed on")
     total, shares = weighted_total(entries, terms, decode(session.content.array_records[ARRAYS]))
-    return Total(senders, total, shares, torch.full((len(senders),), float("nan")), {})
+    nobodys = torch.ones(len(senders), dtype=torch.float64)  # of no client alone
+    metrics = {} if noisy else {"clipped": nobodys * (int(entries[1]) / len(senders))}
+    return Total(senders, total, shares, nobodys * math.nan, metrics)
 
 
-def _nobody(index: int) -> NoReturn:
-    raise EngineError("under secure aggregation there is no message of one client")
+def _failures(session: Session) -> Callable[[int], Message]:
+    """The message of anybody who was lost, for whoever looks at one."""
+
+    def message(index: int) -> Message:
+        one = session.dropped[index]
+        asked = Message(session.content, session.nodes.get(one.client, 0), MessageType.TRAIN)
+        return Message(Error(CLIENT_FAILED, one.reason), reply_to=asked)
+
+    return message

@@ -32,7 +32,7 @@ from client.secure.device import (
     fingerprint,
 )
 from client.secure.masks import SCALAR, SEED, Residues, expand, pairwise, private_key, public_key
-from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, unwrap, wrap
+from client.secure.quantise import ENTRIES, HEAD, MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, unwrap, wrap
 from client.settings import plain
 from client.wire import ARRAYS, CONFIG, decode_like
 from server.secure.session import Session
@@ -94,7 +94,7 @@ class Masked:
     def masked_vectors(self, clients: list[int]) -> list[int]:
         """Everybody gets the sealed shares, trains, and gives its masked entries; only their sum is kept."""
         theta, bits = self._session.content.array_records[ARRAYS], self._session.terms.bits
-        size = 1 + sum(int(np.prod(array.shape)) for array in theta.values())
+        size = HEAD + sum(int(np.prod(array.shape)) for array in theta.values())
         like = {ENTRIES: torch.from_numpy(wrap(np.zeros(size, dtype=np.int64), bits))}
         told = {}
         for c in clients:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from flwr.app import RecordDict
@@ -36,6 +36,7 @@ class Session:
     dropped: list[Dropped] = field(default_factory=list)
 
 
+@runtime_checkable
 class Parties(Protocol):
     """The clients of a round; each call is a round trip."""
 

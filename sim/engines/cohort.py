@@ -40,11 +40,11 @@ from client.work import Outcome, Scores, trial_from_json, work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
-from sim.engines.secure import CLIENT_FAILED, SecureDevices
+from sim.engines.secure import SecureDevices
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import Handover, join
 from strategies.instructions import Instructions
-from strategies.replies import Dropped, Replies, Stack, Total, contents
+from strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 

@@ -15,8 +15,7 @@ from client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
 from client.wire import CONFIG, read_text
 from client.work import Outcome
 from strategies.aggregate import vetted
-
-CLIENT_FAILED = 0  # flwr's code for an unknown error
+from strategies.replies import CLIENT_FAILED
 
 #: Trains clients on what an instruction says.
 Train = Callable[[RecordDict, list[int]], Outcome]
