@@ -103,6 +103,20 @@ def test_two_nodes_that_keep_their_own_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
+    """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it."""
+    config = {**COMMON, "source": {"name": "sine", "clients": 2}, "transform": {"name": "none"}}
+    config |= {"strategy": {"name": "fedmaml", "cohort": 0, "outer": "sgd", "lr": 0.1}}
+    config |= {"secure_aggregation": {"on": True, "max_weight": 20.0}}
+    per_node = [["--node-config", f"partition-id={i} state='{tmp_path / f'device-{i}'}'"] for i in range(2)]
+    with programs(tmp_path, ["--insecure"], ["--insecure"], per_node, "insecure = true") as start_nodes:
+        start_nodes()
+        found = run(tmp_path, config)
+    same_as_cohort(found, config, tmp_path)
+    assert not list(tmp_path.glob("device-*"))
+
+
+@pytest.mark.e2e
 def test_two_nodes_with_data_of_their_own_over_tls(tmp_path: Path) -> None:
     """Encrypted, the nodes known by their keys, and each with a file that nobody else has seen, the server neither."""
     tls = make_certificates(tmp_path)
