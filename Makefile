@@ -20,12 +20,13 @@ export RAY_USAGE_STATS_ENABLED := 0
 # Flower starts its own programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test check bench env clean
+.PHONY: help run test check docs bench env clean
 
 help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
 	@echo "make test    the tests, two processes (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
 	@echo "make check   format, lint, types, import layers"
+	@echo "make docs    the documentation as a site, in site/"
 	@echo "make bench   speed beside other systems, which it installs apart (ARGS='--only ours jax mlp-1000', --list)"
 	@echo "make clean   removes the environment and what tools leave behind; runs/ stays"
 
@@ -40,6 +41,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench/run.py $(ARGS)
@@ -60,5 +64,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info *.fab
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info *.fab
 	find client strategies server sim tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,71 +1,71 @@
-"""Do published numbers come out? Runs ``configs/reproductions`` and prints published, ours, and the spread over seeds.
+"""Do published numbers come out? Runs ``configs/reproductions`` and prints published, ours, the spread, and a verdict.
 
-    python benchmarks/reproductions.py OUT [--only a4 a5] [--seeds 0 1 2]
+    python benchmarks/reproductions.py OUT [--only a4 a5] [--seeds 0 1 2] [--methods …]
 
-Finished runs in OUT are not done again. The published figures stand in PUBLISHED with what they are of.
+Finished runs in OUT are not done again. The published figures stand in ``published.py`` with what they are of.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from published import PUBLISHED
 from shared import finished, last_rows
 
 from client.registry import SOURCES
+from server.folder import RunFolder
 from sim.suite import plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
+#: Configurations whose seeds are also seeds of the data.
+POPULATIONS = ("a6", "a7", "a8")
+#: Meta-tests at the end that are averaged, where it is more than the last.
+AVERAGED = {"a8_fedprox_synthetic": 10}
 
-#: (config, method, step, metric) → what was published.
-PUBLISHED: dict[tuple[str, str, int, str], str] = {
-    ("a1_a2_sine", "maml", 1, "mse"): "~0.67",
-    ("a1_a2_sine", "maml", 5, "mse"): "~0.38",
-    ("a1_a2_sine", "maml", 10, "mse"): "~0.35",
-    ("a1_a2_sine", "fomaml", 1, "mse"): "not published",
-    ("a1_a2_sine", "fomaml", 5, "mse"): "not published",
-    ("a1_a2_sine", "fomaml", 10, "mse"): "not published",
-    ("a1_a2_sine", "pretrained", 1, "mse"): "~2.41",
-    ("a1_a2_sine", "pretrained", 5, "mse"): "~2.23",
-    ("a1_a2_sine", "pretrained", 10, "mse"): "~2.19",
-    ("a3_metasgd_sine", "maml", 1, "mse"): "1.13 ± .18",
-    ("a3_metasgd_sine", "meta_sgd", 1, "mse"): "0.90 ± .16",
-    ("a4_reptile_sine", "reptile", 0, "mse"): "not published",
-    ("a4_reptile_sine", "reptile", 1, "mse"): "not published",
-    ("a4_reptile_sine", "reptile", 8, "mse"): "not published",
-    ("a4_reptile_sine", "reptile", 32, "mse"): "0.048 (one curve)",
-    ("a5_synthetic_mlr", "fedavg", 0, "pooled"): "77.62",
-    ("a5_synthetic_mlr", "per_fedavg", 1, "pooled"): "81.49",
-    ("a5_synthetic_mlr", "per_fedavg_hf", 1, "pooled"): "81.49",
-    ("a5_synthetic_mlr", "fedavg_ft", 200, "pooled"): "not published",
-    ("a5_synthetic_mlr", "local_only", 12000, "pooled"): "not published",
-    ("a5_synthetic_dnn", "fedavg", 0, "pooled"): "83.64",
-    ("a5_synthetic_dnn", "per_fedavg", 1, "pooled"): "85.01",
-    ("a5_synthetic_dnn", "per_fedavg_hf", 1, "pooled"): "85.01",
-    ("a5_synthetic_dnn", "fedavg_ft", 200, "pooled"): "not published",
-    ("a5_synthetic_dnn", "local_only", 12000, "pooled"): "not published",
-}
+#: (step, metric) → mean.
+Scores = dict[tuple[int, str], float]
 
 
-def final(folder: Path) -> dict[tuple[int, str], float]:
-    """(step, metric) → mean over clients at the last meta-test; accuracies also pooled over samples (percent)."""
-    rows = last_rows(folder)
-    config = json.loads((folder / "config.json").read_text())["config"]
-    groups: dict[tuple[int, str], dict[int, float]] = {}
+def final(folder: Path, tests: int = 1) -> Scores:
+    """Means over clients at the last meta-tests; where samples are held out, accuracy also pooled over them (percent).
+
+    Metrics of further scenarios than the first are called ``scenario metric``.
+
+    Args:
+        folder: of a finished run.
+        tests: meta-tests that are averaged.
+    """
+    rows = last_rows(folder, tests)
+    config = RunFolder(folder).config()[0]
+    first = config["evaluation"]["scenarios"][0]
+    groups: dict[tuple[int, str], list[tuple[int, float]]] = {}
     for row in rows:
-        groups.setdefault((row["step"], row["metric"]), {})[row["client"]] = row["value"]
-    scores = {key: float(np.mean(list(values.values()))) for key, values in groups.items()}
-    if config["source"]["name"] == "synthetic":
-        # The published accuracy counts every test sample once, not every client.
+        metric = row["metric"] if row["scenario"] == first else f"{row['scenario']} {row['metric']}"
+        groups.setdefault((row["step"], metric), []).append((row["client"], row["value"]))
+    scores = {key: float(np.mean([value for _, value in values])) for key, values in groups.items()}
+    if config["evaluation"]["split"] == "held_out":
+        # The published accuracies count every test sample once, not every client.
         source = SOURCES.make(config["source"])
-        sizes = {c: int(source.samples(c).held_out.sum()) for c in range(len(source))}
+        sizes = {c: int(source.samples(c).held_out.sum()) for c in {row["client"] for row in rows}}
         for (step, metric), values in groups.items():
             if metric == "accuracy":
-                total = sum(sizes[c] for c in values)
-                scores[step, "pooled"] = 100 * sum(sizes[c] * v for c, v in values.items()) / total
+                mean = np.average([value for _, value in values], weights=[sizes[c] for c, _ in values])
+                scores[step, "pooled"] = 100 * float(mean)
+    return scores
+
+
+def scores_of(path: Path, out: Path, seeds: Sequence[int], methods: Sequence[str]) -> dict[str, list[Scores]]:
+    """Scores of every method at every seed, running what is missing."""
+    scores: dict[str, list[Scores]] = {}
+    for seed in seeds:
+        sets = [f"run.seed={seed}"] + ([f"source.seed={seed}"] if path.stem.startswith(POPULATIONS) else [])
+        for method, config in plan(path, sets).configs.items():
+            if not methods or method in methods:
+                folder = finished(config, out / path.stem / method / str(seed))
+                scores.setdefault(method, []).append(final(folder, AVERAGED.get(path.stem, 1)))
     return scores
 
 
@@ -77,23 +77,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--methods", nargs="*", default=[])
     args = parser.parse_args(argv)
-    print("| config | method | step | metric | published | ours, mean ± sd over seeds | seeds |")
-    print("|---|---|---|---|---|---|---|")
+    print("| config | method | step | metric | published | ours, mean ± sd over seeds | seeds | verdict |")
+    print("|---|---|---|---|---|---|---|---|")
     for path in sorted(CONFIGS.glob("*.toml")):
-        if not any(path.stem.startswith(prefix) for prefix in args.only):
+        if not path.stem.startswith(tuple(args.only)):
             continue
-        scores: dict[str, list[dict[tuple[int, str], float]]] = {}
-        for seed in args.seeds:
-            for method, config in plan(path, [f"run.seed={seed}"]).configs.items():
-                if not args.methods or method in args.methods:
-                    folder = finished(config, args.out / path.stem / method / str(seed))
-                    scores.setdefault(method, []).append(final(folder))
-        for (stem, method, step, metric), published in PUBLISHED.items():
+        scores = scores_of(path, args.out, args.seeds, args.methods)
+        for (stem, method, step, metric), cell in PUBLISHED.items():
             if stem == path.stem and method in scores:
                 values = [s[step, metric] for s in scores[method]]
                 sd = np.std(values, ddof=1) if len(values) > 1 else float("nan")
-                ours = f"{np.mean(values):.4g} ± {sd:.2g}"
-                print(f"| {stem} | {method} | {step} | {metric} | {published} | {ours} | {len(values)} |", flush=True)
+                ours, verdict = f"{np.mean(values):.4g} ± {sd:.2g}", cell.verdict(float(np.mean(values)))
+                row = (stem, method, step, metric, cell.text, ours, len(values), verdict)
+                print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 if __name__ == "__main__":

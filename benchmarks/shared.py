@@ -21,8 +21,8 @@ def finished(config: Config, folder: Path) -> Path:
     return folder
 
 
-def last_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.parquet of the last meta-test."""
+def last_rows(folder: Path, tests: int = 1) -> list[dict[str, Any]]:
+    """Rows of metrics.parquet of the last meta-tests, as many as ``tests`` says."""
     rows = pq.read_table(folder / "metrics.parquet").to_pylist()
-    last = max(row["round"] for row in rows)
-    return [row for row in rows if row["round"] == last]
+    last = sorted({row["round"] for row in rows})[-tests:]
+    return [row for row in rows if row["round"] in last]

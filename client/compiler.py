@@ -20,11 +20,12 @@ FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-f
 
 
 @lru_cache
-def compiled(source: Path) -> ctypes.CDLL | None:
+def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
     """The library of one source file, compiled unless it has been.
 
     Args:
         source: the file; it may include others of its folder.
+        flags: of the compiler, besides FLAGS.
 
     Returns:
         None where nothing can be compiled.
@@ -33,9 +34,9 @@ def compiled(source: Path) -> ctypes.CDLL | None:
     if compiler is None or os.environ.get("METAPULSE_NATIVE") == "0":
         return None
     try:
-        path = _folder() / f"{source.stem}-{_fingerprint(compiler, source)}.so"
+        path = _folder() / f"{source.stem}-{_fingerprint(compiler, source, flags)}.so"
         if not path.exists():
-            _compile(compiler, source, path)
+            _compile(compiler, source, path, flags)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.CalledProcessError):
         return None
@@ -48,9 +49,9 @@ def _folder() -> Path:
     return folder
 
 
-def _fingerprint(compiler: str, source: Path) -> str:
+def _fingerprint(compiler: str, source: Path, flags: tuple[str, ...]) -> str:
     """Of everything that the library depends on: sources, flags, compiler and processor."""
-    told = hashlib.sha256(" ".join(FLAGS).encode())
+    told = hashlib.sha256(" ".join(FLAGS + flags).encode())
     for part in [source, *sorted(source.parent.glob("*.h"))]:
         told.update(part.read_bytes())
     real = Path(compiler).resolve()
@@ -62,13 +63,13 @@ def _fingerprint(compiler: str, source: Path) -> str:
     return told.hexdigest()[:16]
 
 
-def _compile(compiler: str, source: Path, target: Path) -> None:
+def _compile(compiler: str, source: Path, target: Path, flags: tuple[str, ...]) -> None:
     """Into a file of its own first: several processes may do so at once, and none sees half a library."""
     handle, draft = tempfile.mkstemp(suffix=".so", dir=target.parent)
     os.close(handle)
     try:
         subprocess.run(
-            [compiler, *FLAGS, str(source), "-o", draft, "-lm"], check=True, capture_output=True, timeout=120
+            [compiler, *FLAGS, *flags, str(source), "-o", draft, "-lm"], check=True, capture_output=True, timeout=120
         )
         Path(draft).replace(target)
     finally:

@@ -42,13 +42,20 @@ def read_guard(config: ConfigRecord) -> Guard | None:
 
 
 def lengths(update: Stacked) -> Float64[Tensor, " clients"]:
-    """Euclidean norm of every client's whole update, in float64: no finite float32 overflows there.
+    """Euclidean norm of every client's whole update, tensor by tensor in the update's own precision.
+
+    Where that overflows, everything is done in float64, in which no finite float32 does.
 
     Args:
         update: (clients, *shape) per name of θ.
     """
-    parts = [torch.linalg.vector_norm(u.reshape(len(u), -1), dim=1, dtype=torch.float64) for u in update.values()]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(parts), dim=0)
+    rows = [u.reshape(len(u), -1) for u in update.values()]
+    total: Tensor = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(r, dim=1) for r in rows]).double(), dim=0
+    )
+    if not bool(torch.isfinite(total).all()):
+        wide = [torch.linalg.vector_norm(r, dim=1, dtype=torch.float64) for r in rows]
+        total = torch.linalg.vector_norm(torch.stack(wide), dim=0)
     return total
 
 

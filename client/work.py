@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from client.data import Bulk, Samples, Source, Task, check_block, check_samples
@@ -25,6 +25,7 @@ from client.errors import ClientError, MetapulseError
 from client.learners.base import Learner, Report
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
+from client.outcome import Outcome, Scores
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
@@ -32,6 +33,7 @@ from client.shelf import Shelf
 from client.transforms import Transform
 from client.trees import Params, Stacked, to_device
 
+States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
 
@@ -63,38 +65,6 @@ class Trial:
     history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Training of a stack: who reported what, who failed and why, and the seconds it took by stage.
-
-    ``total`` stands for the report's updates where only their sum was asked for; ``state`` is that of ``keepers``.
-    """
-
-    clients: list[int]
-    report: Report | None
-    failures: dict[int, str]
-    seconds: dict[str, float] = field(default_factory=dict)
-    total: Params | None = None
-    keepers: list[int] = field(default_factory=list)
-    state: Stacked = field(default_factory=dict)
-
-    def cpu(self) -> Outcome:
-        """The same in the processor's memory."""
-        cpu = torch.device("cpu")
-        report = None if self.report is None else self.report.to(cpu)
-        total = None if self.total is None else to_device(self.total, cpu)
-        return replace(self, report=report, total=total, state=to_device(self.state, cpu))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Meta-test of a stack: per metric an array (clients, episodes, steps), and who failed and why."""
-
-    clients: list[int]
-    metrics: dict[str, Float[Tensor, "clients episodes steps"]]
-    failures: dict[int, str]
-
-
 class Work:
     """What a process does for any of its clients: the source, the model and the learner of one specification.
 
@@ -124,7 +94,7 @@ class Work:
         return tuple(self.init())
 
     def train(
-        self, meta: Params, round: int, clients: Sequence[int], states: Mapping[int, Params] | None = None
+        self, meta: Params, round: int, clients: Sequence[int], states: States | None = None, weighting: str = ""
     ) -> Outcome:
         """One round of every client given.
 
@@ -133,6 +103,7 @@ class Work:
             round: federated round, ≥ 1; part of every address.
             clients: partition ids.
             states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
+            weighting: who only wants a sum says how it is weighted, see ``Learner.report``; "": the updates are wanted.
         """
         began = time.perf_counter()
         kept, episode, failures = self._together(round, clients) or self.training_episodes(round, clients)
@@ -142,9 +113,9 @@ class Work:
         state = to_device(self._states(meta, kept, states or {}), self.device)
         meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
-        report = self.learner.update(self.model, meta, state, episode.to(self.device), keys)
+        report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, weighting)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
-        return Outcome(kept, replace(report, state={}), failures, seconds, None, *report.kept(kept))
+        return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
 
     def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
@@ -180,7 +151,7 @@ class Work:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
         return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
 
-    def _states(self, meta: Params, clients: Sequence[int], states: Mapping[int, Params]) -> Stacked:
+    def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
         fresh = self.learner.initial_state(self.model, meta)
         return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
@@ -191,7 +162,7 @@ class Work:
         round: int,
         clients: Sequence[int],
         trial: Trial,
-        states: Mapping[int, Params] | None = None,
+        states: States | None = None,
     ) -> Scores:
         """Adapt every client on its test episodes and judge it before and after each step.
 

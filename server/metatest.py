@@ -7,6 +7,7 @@ for. Scores stay per client; only the summary averages.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -208,7 +209,7 @@ def main_metric(rows: Sequence[Row]) -> str:
 
 
 def merit(rows: Sequence[Row]) -> float | None:
-    """What a look at validation people says of θ, larger is better; None where nobody could answer.
+    """What a look at validation people says of θ, larger is better; None where nobody could answer with a finite mean.
 
     The main metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
     """
@@ -220,8 +221,9 @@ def merit(rows: Sequence[Row]) -> float | None:
     for row in rows:
         if row["metric"] == metric:
             curves.setdefault((row["scenario"], row["shots"]), {}).setdefault(row["step"], []).append(row["value"])
-    best = [max(sign * float(np.mean(values)) for values in curve.values()) for curve in curves.values()]
-    return float(np.mean(best))
+    best = [max(sign * sum(values) / len(values) for values in curve.values()) for curve in curves.values()]
+    mean: float = sum(best) / len(best)
+    return mean if math.isfinite(mean) else None
 
 
 def headline(rows: list[Row]) -> float | None:

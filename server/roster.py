@@ -146,7 +146,9 @@ class Roster:
 
     def _device(self, seed: int, round: int, user: int) -> int | None:
         """The device with which a person takes part; None for people without one of meta-training."""
-        worn = [c for c in self.directory.clients_of(user) if self.directory.client(c).device in self.train_devices]
+        worn = self.directory.clients_of(user)
+        if not self._any_device:
+            worn = [c for c in worn if self.directory.client(c).device in self.train_devices]
         if len(worn) < 2:
             return worn[0] if worn else None
         return worn[int(generator(seed, "device", round, user).integers(len(worn)))]
@@ -192,6 +194,10 @@ class Roster:
     def _train(self) -> Ids | None:
         """Clients in meta-training; None where there are too many to list."""
         return None if len(self.directory) > LISTED else self._listed(self._fits("train", self.train_devices))
+
+    @cached_property
+    def _any_device(self) -> bool:
+        return set(self.train_devices) >= set(self.directory.devices)
 
     @cached_property
     def _people(self) -> Ids | None:

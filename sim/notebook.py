@@ -21,6 +21,7 @@ from client.errors import MetapulseError, RunError
 from sim.progress import watch
 from sim.scores import score_table
 from sim.suite import Job, held, jobs, perform, plan
+from sim.tracking import chosen, tracked
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def launch(
     seed: int | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    track: Sequence[str] = (),
 ) -> Result:
     """Run a configuration, or every method of it, into a new folder.
 
@@ -91,29 +93,30 @@ def launch(
         seed: of the run; None: as configured.
         workers: Ray actors; None: as configured.
         quiet: show no progress.
+        track: trackers, by name: tensorboard, wandb, mlflow.
 
     Raises:
         MetapulseError: the configuration is wrong, the folder is taken, or every run failed.
     """
     given = {"run": {"seed": seed}, "engine": {"workers": workers}}
     options = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in given.items()}
-    folder = Path(out)
-    return _collect(jobs(plan(Path(config), sets, options), folder), folder, quiet)
+    folder, kinds = Path(out), chosen(track)
+    return _collect(jobs(plan(Path(config), sets, options), folder), folder, quiet, kinds)
 
 
-def resume(path: str | Path, quiet: bool = False) -> Result:
-    """Finish what was interrupted in a folder; finished runs are only read.
+def resume(path: str | Path, quiet: bool = False, track: Sequence[str] = ()) -> Result:
+    """Finish what was interrupted in a folder; finished runs are only read. A tracker goes on in its own run.
 
     Raises:
         MetapulseError: the folder holds no run, or every run failed.
     """
     folder = Path(path)
-    return _collect(held(folder), folder, quiet)
+    return _collect(held(folder), folder, quiet, chosen(track))
 
 
-def _collect(todo: Sequence[Job], folder: Path, quiet: bool) -> Result:
+def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:
     console = Console(stderr=True, quiet=quiet)
-    outcomes = list(perform(todo, lambda name: watch(name, console)))
+    outcomes = list(perform(todo, tracked(lambda name: watch(name, console), todo, kinds)))
     done = {o.job.name: o for o in outcomes if o.summary is not None}
     failed = {o.job.name: o.error for o in outcomes if o.summary is None}
     if failed and not done:

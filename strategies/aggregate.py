@@ -10,12 +10,12 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Report
+from client.learners.base import Report, shares
+from client.outcome import Outcome
 from client.privacy import Guard, lengths, read_guard, shrinkage
 from client.secure.quantise import ENTRIES, Terms, quantise
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
-from client.work import Outcome
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
 
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
@@ -36,6 +36,11 @@ class Handover:
     clip: float = 0.0
     guard: Guard | None = None
     terms: Terms | None = None
+
+    @property
+    def bare(self) -> str:
+        """The weighting where nothing happens to updates before they are added up, so that a learner may; else ""."""
+        return "" if self.clip or self.guard or self.terms else self.weighting
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> Handover:
@@ -65,13 +70,15 @@ def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor
 def condense(outcome: Outcome, handover: Handover) -> Outcome:
     """A chunk's updates as Σ w_i u_i, once each of them has been found sound; who is not becomes a failure.
 
+    Where the learner has added them up itself, so it stays: a sum like that is only made of sound updates.
+
     A sum of some dozens of clients in float32 errs in the seventh digit; chunks are added up in float64 (``join``).
 
     Args:
         outcome: of one chunk.
         handover: how its updates are weighted, and clipped first.
     """
-    if outcome.report is None:
+    if outcome.report is None or outcome.total is not None:
         return outcome
     if handover.terms is not None:
         return _condense_entries(outcome, outcome.report, handover.terms, handover.guard)
@@ -112,11 +119,11 @@ def _sum(
     update: Stacked, weight: Float[Tensor, " clients"], handover: Handover, dtype: torch.dtype
 ) -> tuple[Params, dict[str, Tensor]]:
     """Σ w_i u_i, of clipped updates where the handover asks for it, and then the norms they had."""
-    shares = _shares(weight, handover.weighting)
+    counts = shares(weight, handover.weighting)
     if not handover.clip:
-        return weighted_sum(update, shares.to(dtype)), {}
+        return weighted_sum(update, counts.to(dtype)), {}
     norms = lengths(update)
-    return weighted_sum(update, (shares * shrinkage(norms, handover.clip)).to(dtype)), {NORM: norms}
+    return weighted_sum(update, (counts * shrinkage(norms, handover.clip)).to(dtype)), {NORM: norms}
 
 
 def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:
@@ -131,8 +138,4 @@ def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[D
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]
-    return Total(clients, total, float(_shares(weight, weighting).double().sum()), weight, metrics), failures
-
-
-def _shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
-    return weight if weighting == "samples" else torch.ones_like(weight)
+    return Total(clients, total, float(shares(weight, weighting).double().sum()), weight, metrics), failures

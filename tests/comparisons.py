@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "fedavg_ft": {"learner": {"name": "fedavg_ft"}},
     "maml": {"learner": {"name": "maml", "inner_lr": 0.01}},
     "maml_fast": {"learner": {"name": "maml", "inner_lr": 0.1}},
+    "local_only": {"learner": {"name": "local_only"}, "run": {"rounds": 0}},
     "reptile": {"learner": {"name": "reptile", "inner_steps": 5}},
     "reptile_one": {"learner": {"name": "reptile", "inner_steps": 1}},
     "anil": {"learner": {"name": "anil"}},
@@ -31,7 +33,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "scaffold": {"learner": {"name": "scaffold"}},
     "fedrep": {"learner": {"name": "fedrep"}},
     "qffl": {"learner": {"name": "qffl"}},
-    "local_only": {"learner": {"name": "local_only"}, "run": {"rounds": 0}},
 }
 DATASETS: dict[str, dict[str, Any]] = {
     "watches": {"source": {"name": "wearables"}, "split": {"train_devices": ["phone"]}},
@@ -59,7 +60,7 @@ SCENARIOS, STEPS = ("new_user", "new_device"), (0, 1, 5, 20)
 
 
 def lab(size: Size) -> Lab:
-    """A comparison in which later methods are a little better, with everything a report can show."""
+    """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
     comparison = compare(rows, "made-up", methods[0], methods, datasets, size.seeds)
@@ -75,7 +76,8 @@ def _rows(dataset: str, method: str, size: Size) -> pl.DataFrame:
     """Every number of one method: people's own levels, seeds' own luck, growth over rounds, steps and shots."""
     rng = generator(0, f"{dataset}/{method}")
     level, quick = generator(0, f"level/{dataset}").normal(0, 0.06, size.people), 0.02 * list(METHODS).index(method)
-    asked = [("validation", r) for r in size.looks] + [("test", r) for r in (size.looks[0], size.looks[-1])]
+    looks = [0] if method == "local_only" else list(size.looks)
+    asked = [("validation", r) for r in looks] + [("test", r) for r in sorted({looks[0], looks[-1]})]
     people = [(p, device) for p in range(size.people) for device in ("phone", "watch")[: 1 + p % 2]]
     made = []
     for (phase, r), scenario, k, step, seed, (i, (p, device)) in itertools.product(
@@ -93,7 +95,7 @@ def _rows(dataset: str, method: str, size: Size) -> pl.DataFrame:
 
 
 def _costs(datasets: list[str], methods: list[str], size: Size) -> pl.DataFrame:
-    """Later methods compute more; the last costs nothing."""
+    """Later methods compute more; the one that does not train costs nothing."""
     made = []
     for dataset, (i, method), seed in itertools.product(datasets, enumerate(methods), size.seeds):
         rounds = 0 if method == "local_only" else size.looks[-1]
@@ -111,7 +113,13 @@ def _cells(datasets: list[str], methods: list[str], size: Size) -> Iterator[Cell
         config = build_config(merge(table, {"run": {"seed": seed}}))
         failed = (dataset, method, seed) == (datasets[-1], methods[-1], size.seeds[-1])
         why = "out of memory <b>& more" if failed else ""
-        yield CellState(dataset, method, seed, config.digest()[:16], resolved(config), why, not failed)
+        yield CellState(dataset, method, seed, config.digest()[:16], _as_json(resolved(config)), why, not failed)
+
+
+def _as_json(table: dict[str, Any]) -> dict[str, Any]:
+    """As it comes back from spec.json."""
+    back: dict[str, Any] = json.loads(json.dumps(table, sort_keys=True))
+    return back
 
 
 def _study(dataset: str, method: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 from functools import reduce
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from strategies.outer import DIRECTIONS
 from strategies.registry import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/*.md"))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES)}
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
@@ -71,3 +73,18 @@ def test_the_walk_names_what_it_walks_through() -> None:
     """Keeps the test above honest: the pattern does find references."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert len(re.findall(r"`[\w/]+\.py: [\w.]+`", text)) > 40
+
+
+@pytest.mark.e2e
+def test_the_site_builds_strictly_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
+    """Strictly: a page that is not in the navigation, or a link or an anchor to nowhere, is an error."""
+    pytest.importorskip("mkdocs", reason="the site's builder is not installed: it is the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(list(ROOT.glob("docs/**/*.md")))  # and the page for what is not found
+    loaded = re.compile(
+        r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link(?![^>]*canonical)[^>]*\shref=["']?(?:https?:)?//"""
+    )
+    assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []

@@ -15,10 +15,11 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.workload import OUTER_RATE
 from client.work import Work
 from sim.engines.chunks import comfortable
+from strategies.aggregate import condense
 
 
 class Bare:
-    """A round is ``Work.train`` on every chunk; a running sum in float64 of what the clients report."""
+    """A round is ``Work.train`` on every chunk; a running sum in float64 of the chunks' sums."""
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
@@ -35,10 +36,11 @@ class Bare:
         clients = self._load.workload.clients(round).tolist()
         total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._theta.items()}
         for first in range(0, len(clients), self._chunk):
-            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk])
-            assert outcome.report is not None
-            for name, update in outcome.report.update.items():
-                total[name] += update.sum(0)
+            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk], weighting="uniform")
+            summed = condense(outcome, "uniform").total
+            assert summed is not None
+            for name, part in summed.items():
+                total[name] += part
         share = self._rate / len(clients)
         self._theta = {name: p - (share * total[name]).float() for name, p in self._theta.items()}
         return clients

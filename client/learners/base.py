@@ -24,7 +24,7 @@ from client.minibatches import minibatches
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
-from client.trees import Params, Stacked, stack, to_device
+from client.trees import Params, Stacked, finite, stack, to_device
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Report:
         """The same report on another device."""
         metrics = {name: m.to(device) for name, m in self.metrics.items()}
         return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
+
+
+def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
+    """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
+    return weight if weighting == "samples" else torch.ones_like(weight)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,25 @@ class Learner(ABC):
         """
         return model.predict(phi, x)
 
+    def report(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str = ""
+    ) -> tuple[Report, Params | None]:
+        """``update_sum`` where a sum is wanted, can be had, and is sound; else ``update``, which shows who spoilt it.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            weighting: of the sum, "samples" or "uniform"; "": none is wanted.
+        """
+        if weighting and (summed := self.update_sum(model, meta, state, episode, keys, weighting)):
+            report, total = summed
+            if bool((report.weight > 0).all()) and finite(total):
+                return report, total
+        return self.update(model, meta, state, episode, keys), None
+
     @abstractmethod
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """One round's work of a stack of clients.
@@ -187,3 +211,21 @@ class Learner(ABC):
             episode: support and query; learners with ``local`` get all samples as support and an empty query.
             keys: addresses, for learners that draw minibatches.
         """
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+    ) -> tuple[Report, Params] | None:
+        """``update`` for somebody who only adds the updates up: a report without them, and Σ_i s_i u_i.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            weighting: what the shares s are, see ``shares``.
+
+        Returns:
+            None, from most learners, where adding up what ``update`` reports is no slower.
+        """
+        return None

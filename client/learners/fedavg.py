@@ -8,8 +8,8 @@ from itertools import repeat
 from typing import ClassVar
 
 from client.episodes import Batch, Episode
-from client.learners.base import Learner, Paper, Report
-from client.learners.inner import displacement
+from client.learners.base import Learner, Paper, Report, shares
+from client.learners.inner import displacement, displacement_sum
 from client.models.base import Model
 from client.rng import Keys
 from client.trees import Params, Stacked
@@ -28,6 +28,21 @@ class LocalSGD(Learner):
         batches = self.batches(samples, keys)
         moved, loss = displacement(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
         return Report(moved, samples.counts, state, {"loss": loss})
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+    ) -> tuple[Report, Params] | None:
+        """Σ_i s_i (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
+        if type(self).update is not LocalSGD.update:
+            return None
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        batches, wanted = self.batches(samples, keys), shares(samples.counts, weighting)
+        summed = displacement_sum(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps, wanted)
+        if summed is None:
+            return None
+        total, loss = summed
+        return Report({}, samples.counts, state, {"loss": loss}), total
 
 
 @dataclass(frozen=True)

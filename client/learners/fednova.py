@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -13,6 +11,7 @@ from client.episodes import Episode
 from client.errors import ConfigError
 from client.learners.base import Paper, Report
 from client.learners.fedavg import LocalSGD
+from client.learners.inner import settle_each
 from client.models.base import Model
 from client.rng import Keys
 from client.settings import setting
@@ -49,13 +48,6 @@ class FedNova(LocalSGD):
         share = samples.counts / self.batch_size if self.batch_size else torch.ones_like(samples.counts)
         tau = (self.epochs * share.clamp(min=1.0)).ceil().clamp(max=self.inner_steps)
         theta = self.start(meta, len(keys.clients))
-        phi: Stacked = theta
-        total = torch.zeros_like(samples.counts)
-        for k, batch in enumerate(islice(self.batches(samples, keys), math.ceil(tau.max()))):
-            going = (k < tau).to(samples.counts)
-            loss, grads = model.value_and_grad(phi, batch)
-            phi = sub(phi, per_client(grads, self.inner_lr * going))
-            total = total + loss * going
-        each = 1.0 / tau.clamp(min=1.0)
-        update = per_client(sub(theta, phi), each)
-        return Report(update, samples.counts, state, {"loss": total * each, "steps": tau})
+        phi, loss = settle_each(model, theta, self.batches(samples, keys), self.inner_lr, tau)
+        update = per_client(sub(theta, phi), 1.0 / tau.clamp(min=1.0))
+        return Report(update, samples.counts, state, {"loss": loss, "steps": tau})

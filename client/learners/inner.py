@@ -12,7 +12,8 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.base import Model
-from client.trees import Flat, Stacked, flat_stack, full_like, sub
+from client.models.native.stacks import Compiled
+from client.trees import Flat, Params, Stacked, flat_stack, full_like, per_client, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
@@ -79,15 +80,53 @@ def settle(
     return phi, total / max(steps, 1)
 
 
+def settle_each(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: Float[Tensor, " clients"]
+) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
+    if bool((steps == steps[0]).all()):
+        return settle(model, start, batches, lr, "sgd", int(steps[0]))
+    phi, total = start, torch.zeros_like(steps)
+    for k, batch in enumerate(islice(batches, int(steps.max()))):
+        going = (k < steps).to(steps)
+        loss, grads = model.value_and_grad(phi, batch)
+        phi = sub(phi, per_client(grads, lr * going))
+        total = total + loss * going
+    return phi, total / steps.clamp(min=1.0)
+
+
 def displacement(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
-    if optimizer == "sgd" and 0 < steps <= AT_ONCE and model.compiled and model.compiled.takes(start):
-        loss, moved = model.compiled.descend(start, list(islice(batches, steps)), lr, displacement=True)
+    if code := _in_one_call(model, start, optimizer, steps):
+        loss, moved = code.descend(start, list(islice(batches, steps)), lr, displacement=True)
         return moved, loss / steps
     phi, loss = settle(model, start, batches, lr, optimizer, steps)
     return flat_stack(sub(start, phi)), loss
+
+
+def displacement_sum(
+    model: Model,
+    start: Stacked,
+    batches: Iterator[Batch],
+    lr: float,
+    optimizer: str,
+    steps: int,
+    shares: Float[Tensor, " clients"],
+) -> tuple[Params, Float[Tensor, " clients"]] | None:
+    """Σ_i s_i (φ₀ − φ_K)_i of ``displacement``, and the mean loss on the way; None where it would cost no less."""
+    code = _in_one_call(model, start, optimizer, steps)
+    if code is None:
+        return None
+    loss, total = code.descend_sum(start, list(islice(batches, steps)), lr, shares)
+    return total, loss / steps
+
+
+def _in_one_call(model: Model, start: Stacked, optimizer: str, steps: int) -> Compiled | None:
+    """The compiled code, where it can take all the steps at once."""
+    fits = optimizer == "sgd" and 0 < steps <= AT_ONCE
+    return model.compiled if fits and model.compiled and model.compiled.takes(start) else None
 
 
 def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:

@@ -26,7 +26,7 @@ from torch import Tensor
 from client.discrete import Below, discrete_gaussian
 from client.errors import ConfigError
 from client.learners.base import Report
-from client.privacy import Guard, lengths, shrinkage
+from client.privacy import Guard, shrinkage
 from client.rng import generator, uniforms
 from client.settings import setting
 from client.trees import Params, Stacked
@@ -107,7 +107,7 @@ def quantise(
     steps = (weight.double().clamp(max=terms.max_weight) * (terms.levels / terms.max_weight)).round().clamp(min=1)
     u = torch.cat([p.reshape(len(p), -1).double() for p in report.update.values()], 1)
     if guard:
-        u = u * shrinkage(lengths(report.update), room(guard, terms, u.shape[1]))[:, None]
+        u = u * shrinkage(torch.linalg.vector_norm(u, dim=1), room(guard, terms, u.shape[1]))[:, None]
     v = uniforms(terms.seed, "secure/rounding", terms.round, clients, u.shape[1])
     q = torch.floor((u / terms.range).clamp(-1, 1) * steps[:, None] + torch.from_numpy(v))
     clipped = (u.abs() > terms.range).any(1) & (guard is None)  # under a guard that is private

@@ -13,6 +13,7 @@ from client.errors import MetapulseError
 from sim.cli import data as data_commands
 from sim.cli import describe, privacy, runs
 from sim.cli.compare import compare
+from sim.cli.conformance import conformance
 from sim.crash import failed, one_line
 
 __all__ = ["app", "main"]
@@ -30,6 +31,7 @@ runs.add_to(app)
 app.command()(compare)
 describe.add_to(app)
 privacy.add_to(app)
+app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
 
 

@@ -20,6 +20,9 @@ WIDTH = 120  # of a table that goes to a file
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG.toml", help="Configuration; 'metapulse config' prints one.")
 ]
+Trackers = Annotated[
+    list[str] | None, typer.Option("--track", metavar="NAME", help="tensorboard, wandb or mlflow; again for more.")
+]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of runs or suites.")]
 
 
@@ -41,24 +44,29 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; left out: runs/NAME-SEED.")
     ] = None,
+    track: Trackers = None,
 ) -> None:
     """Run a configuration, or every method of it, into a new folder."""
     _one_thread()
     from sim.suite import jobs, plan
+    from sim.tracking import chosen
 
+    kinds = chosen(track or ())
     asked = plan(config, sets or (), _options(engine, workers, seed))
     folder = out or _free(Path("runs") / f"{_slug(asked.name)}-{asked.seed}")
-    _perform(jobs(asked, folder), folder)
+    _perform(jobs(asked, folder), folder, kinds)
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an interrupted run or suite.")],
+    track: Trackers = None,
 ) -> None:
     """Finish what was interrupted, to the same numbers as if it had never stopped."""
     _one_thread()
     from sim.suite import held
+    from sim.tracking import chosen
 
-    _perform(held(folder), folder)
+    _perform(held(folder), folder, chosen(track or ()))
 
 
 def report(
@@ -77,15 +85,16 @@ def report(
     print(f"report: {page}")
 
 
-def _perform(todo: Sequence[Job], folder: Path) -> None:
+def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
     """Do the jobs, print their table, write their report; exits with the worst code."""
     from sim.progress import watch
     from sim.suite import perform
+    from sim.tracking import tracked
 
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
     try:
-        for outcome in perform(todo, lambda name: watch(name, console)):
+        for outcome in perform(todo, tracked(lambda name: watch(name, console), todo, kinds)):
             outcomes.append(outcome)
             if outcome.error:
                 where = f"{outcome.job.name}: " if len(todo) > 1 else ""

@@ -16,6 +16,7 @@ from typing import Any
 from client.errors import EngineError
 
 LOOPBACK = "127.0.0.1"
+DIRECT = 2**20  # bytes of an argument or a result that travel in the call: the object store costs milliseconds
 _ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray takes the loopback address for this machine's
 
 
@@ -33,6 +34,8 @@ def start_ray(cores: int, address: str = "") -> bool:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing of a simulation leaves the machine unless asked to
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default, and no advice about it
+    os.environ.setdefault("RAY_max_direct_call_object_size", str(DIRECT))  # of a cluster that is started here
+    os.environ.setdefault("RAY_task_events_report_interval_ms", "0")  # no history of calls that grows with the rounds
     import ray
 
     if ray.is_initialized():

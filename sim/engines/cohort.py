@@ -20,6 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
+from client.outcome import Outcome, Scores
 from client.privacy import read_guard
 from client.secure.device import SECURE
 from client.secure.quantise import Terms
@@ -36,7 +37,7 @@ from client.wire import (
     metric_record,
     read_text,
 )
-from client.work import Outcome, Scores, trial_from_json, work_from_json
+from client.work import trial_from_json, work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices

@@ -9,11 +9,11 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from jaxtyping import Int64
 
 from client.errors import MetapulseError, ReplyError
+from client.outcome import Outcome
 from client.privacy import read_guard
 from client.secure.device import SECURE, STAGE, answer, read_terms
 from client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
 from client.wire import CONFIG, read_text
-from client.work import Outcome
 from strategies.aggregate import vetted
 from strategies.replies import CLIENT_FAILED
 

@@ -11,11 +11,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 
 from client.errors import EngineError
+from client.outcome import Outcome, Scores
 from client.privacy import Guard, protect
 from client.trees import Params
-from client.work import Outcome, Scores, Trial, Work, work_from_json
+from client.work import Trial, Work, work_from_json
 from server.stages import add_up
-from sim.engines.cluster import start_ray
+from sim.engines.cluster import DIRECT, start_ray
 from sim.engines.parcels import pack, unpack
 from strategies.aggregate import Handover, condense
 
@@ -63,7 +64,7 @@ class Local:
     ) -> list[Outcome]:
         """One round of every chunk."""
         job = self._job(work)
-        done = (job.train(meta, round, chunk, states) for chunk in chunks)
+        done = (job.train(meta, round, chunk, states, handover.bare) for chunk in chunks)
         if handover.guard is not None and handover.terms is None:
             done = (_guarded(outcome.cpu(), handover.guard, meta, round) for outcome in done)
         outcomes = [(_condensed(outcome, handover) if handover.weighting else outcome).cpu() for outcome in done]
@@ -131,8 +132,9 @@ class RayPool:
     """Chunks among Ray actors, each of which sees its own part of the population.
 
     Chunks come in order of partition id, and the first actor takes the first run of them, and so on, in one call each:
-    round after round an actor meets clients of about the same range, and loads and keeps little but their data. θ goes
-    into the object store once per round. A run whose actor dies is sent out again, to a new actor.
+    round after round an actor meets clients of about the same range, and loads and keeps little but their data. A small
+    θ travels in the call itself, a large one goes into the object store once per round. A run whose actor dies is sent
+    out again, to a new actor.
 
     Args:
         workers: number of actors, ≥ 1.
@@ -154,7 +156,7 @@ class RayPool:
         self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
-        theta = self._ray.put(pack(meta))
+        theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
             return actor.train.remote(work, theta, round, run, _theirs(states, run), handover)
@@ -167,7 +169,7 @@ class RayPool:
         self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
-        theta = self._ray.put(pack(meta))
+        theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
             return actor.evaluate.remote(work, theta, round, run, trial, _theirs(states, run))
@@ -188,6 +190,11 @@ class RayPool:
 
     def _hire(self) -> Any:
         return self._remote.options(num_cpus=1, num_gpus=self._gpus).remote(self._device)
+
+    def _shared(self, meta: Params) -> Any:
+        """θ as an argument of every actor's call."""
+        size = sum(p.nbytes for p in meta.values())
+        return pack(meta) if size < DIRECT else self._ray.put(pack(meta))
 
     def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[list[Any]]:
         """Every actor's results of its run of chunks; what a dead actor took with it is sent again."""

@@ -62,8 +62,7 @@ def expand(spec: Spec, chosen: Mapping[tuple[str, str], Mapping[str, Any]] | Non
     """
     return [
         Cell(dataset, method, seed, spec.config(dataset, method, seed, (chosen or {}).get((dataset, method))))
-        for dataset in spec.datasets
-        for method in spec.methods
+        for dataset, method in spec.pairs
         for seed in spec.seeds
     ]
 

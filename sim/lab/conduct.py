@@ -14,6 +14,7 @@ Whatever is there already is not done again; the same folder with another specif
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,17 @@ class Conductor:
         self._prepare()
         failures: list[Failure] = []
 
-        def run(batch: str, cells: Sequence[Cell]) -> None:
-            """Settings that only tuning thought of may fail."""
-            failures.extend(failure for failure in self._run(batch, cells) if not failure.cell.trial)
+        with ExitStack() as started:
 
-        everything, untuned, tried = self._tuned(wanted, run)
-        write_json(self.folder / "tuning.json", tried)
-        cells = [cell for cell in everything if (cell.dataset, cell.method) not in untuned]
-        self._write_spec(cells, [])
-        run("", select(cells, only))
+            def run(batch: str, cells: Sequence[Cell]) -> None:
+                """Settings that only tuning thought of may fail."""
+                failures.extend(failure for failure in self._run(batch, cells, started) if not failure.cell.trial)
+
+            everything, untuned, tried = self._tuned(wanted, run)
+            write_json(self.folder / "tuning.json", tried)
+            cells = [cell for cell in everything if (cell.dataset, cell.method) not in untuned]
+            self._write_spec(cells, [])
+            run("", select(cells, only))
         self._write_spec(cells, failures)
         return self._conclude(cells), failures
 
@@ -91,14 +94,14 @@ class Conductor:
         chosen, tried = tune(self.spec, wanted, self.folder, run)
         return expand(self.spec, chosen), set(studies(self.spec)) - set(chosen), tried
 
-    def _run(self, batch: str, cells: Sequence[Cell]) -> list[Failure]:
+    def _run(self, batch: str, cells: Sequence[Cell], started: ExitStack) -> list[Failure]:
         different = apart(cells)
         todo = [cell for cell in different if not cell.finished(self.folder)]
         if not todo:
             return []
         view = self.display(batch, todo, len(different) - len(todo), max(1, self.workers))
         try:
-            return perform(todo, self.folder, self.workers, view)
+            return perform(todo, self.folder, self.workers, view, started)
         finally:
             view.close()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -63,7 +63,7 @@ class Failure:
         return f"{self.cell.name}: {self.error}"
 
 
-def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View) -> list[Failure]:
+def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View, started: ExitStack) -> list[Failure]:
     """Finish cells; those that could not be, with the reason.
 
     Args:
@@ -71,43 +71,43 @@ def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View) -> li
         folder: the comparison's.
         workers: processes, each for one cell at a time; 0 and 1: this one.
         view: told how it goes.
+        started: ends what is started here, so that one batch of cells after another has the same processes.
     """
-    ended = _on_ray if workers > 1 and len(cells) > 1 else _here
     failures = []
-    for cell, outcome in ended(cells, folder, workers, view):
+    on_ray = workers > 1 and len(cells) > 1
+    for cell, outcome in _on_ray(cells, folder, workers, view, started) if on_ray else _here(cells, folder, view):
         view.end(cell, outcome["error"])
         if outcome["error"]:
             failures.append(Failure(cell, outcome["error"], outcome["code"]))
     return failures
 
 
-def _here(cells: Sequence[Cell], folder: Path, workers: int, view: View) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _here(cells: Sequence[Cell], folder: Path, view: View) -> Iterator[tuple[Cell, dict[str, Any]]]:
     for cell in cells:
         view.begin(cell)
         yield cell, _finish(cell.config, cell.path(folder), lambda name, cell=cell: Told(cell, view))
 
 
-def _on_ray(cells: Sequence[Cell], folder: Path, workers: int, view: View) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _on_ray(
+    cells: Sequence[Cell], folder: Path, workers: int, view: View, started: ExitStack
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """No more cells are handed out than can run, so that what runs is known; what comes back is plain."""
     import ray
 
-    mine = start_ray(workers)
+    if start_ray(workers):
+        started.callback(ray.shutdown)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(finish)
     waiting, running = deque(cells), dict[Any, Cell]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                cell = waiting.popleft()
-                running[task.remote(resolved(cell.config), str(cell.path(folder).resolve()))] = cell
-                view.begin(cell)
-            ready, _ = ray.wait(list(running), timeout=POLL_S)
-            for reference in ready:
-                yield running.pop(reference), _result(ray, reference)
-            for cell in running.values():
-                view.move(cell, _rounds(cell.path(folder)))
-    finally:
-        if mine:
-            ray.shutdown()
+    while waiting or running:
+        while waiting and len(running) < workers:
+            cell = waiting.popleft()
+            running[task.remote(resolved(cell.config), str(cell.path(folder).resolve()))] = cell
+            view.begin(cell)
+        ready, _ = ray.wait(list(running), timeout=POLL_S)
+        for reference in ready:
+            yield running.pop(reference), _result(ray, reference)
+        for cell in running.values():
+            view.move(cell, _rounds(cell.path(folder)))
 
 
 def _result(ray: Any, reference: Any) -> dict[str, Any]:

@@ -32,11 +32,13 @@ class Method:
     Args:
         change: laid over base and data set.
         on: data set → a further change, for it alone.
+        without: data sets that it is not run on, for example one whose task it cannot learn.
         space: "section.key" → values that tuning may choose from, as written.
     """
 
     change: Mapping[str, Any]
     on: Mapping[str, Mapping[str, Any]]
+    without: frozenset[str]
     space: Mapping[str, Any]
 
 
@@ -61,6 +63,13 @@ class Spec:
     datasets: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
     tuning: TuningSettings
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every data set with every method that is run on it."""
+        return [
+            (dataset, name) for dataset in self.datasets for name, m in self.methods.items() if dataset not in m.without
+        ]
 
     def config(self, dataset: str, method: str, seed: int, change: Mapping[str, Any] | None = None) -> Config:
         """The configuration of one run.
@@ -160,11 +169,12 @@ def _table(key: str, value: object) -> dict[str, Any]:
 def _method(name: str, table: Mapping[str, Any], datasets: Mapping[str, Any]) -> Method:
     change = dict(table)
     on, space = (_table(f"methods.{name}.{key}", change.pop(key, {})) for key in ("on", "space"))
-    for dataset, value in on.items():
+    for dataset in on:
         if dataset not in datasets:
             raise ConfigError(f"methods.{name}.on", dataset, f"must be among {', '.join(datasets)}")
-        _table(f"methods.{name}.on.{dataset}", value)
-    return Method(change, on, space)
+    without = frozenset(dataset for dataset, value in on.items() if value is False)
+    changes = {d: _table(f"methods.{name}.on.{d}", value) for d, value in on.items() if d not in without}
+    return Method(change, changes, without, space)
 
 
 def _check(spec: Spec) -> None:
@@ -182,15 +192,14 @@ def _check(spec: Spec) -> None:
     for where, layer in layers.items():
         if "seed" in _table(f"{where}.run", layer.get("run", {})):
             raise ConfigError(f"{where}.run.seed", layer["run"]["seed"], "seeds are those of compare.seeds")
-    for dataset in spec.datasets:
-        for name in spec.methods:
-            engine = spec.config(dataset, name, spec.seeds[0]).engine
-            spec.space(dataset, name)
-            if engine.name != "cohort" or engine.workers:
-                given = engine.workers if engine.name == "cohort" else engine.name
-                raise ConfigError(
-                    "engine", given, "a run of a comparison has the cohort engine and no workers of its own"
-                )
+    if without := spec.methods[spec.reference].without:
+        raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
+    for dataset, name in spec.pairs:
+        engine = spec.config(dataset, name, spec.seeds[0]).engine
+        spec.space(dataset, name)
+        if engine.name != "cohort" or engine.workers:
+            given = engine.workers if engine.name == "cohort" else engine.name
+            raise ConfigError("engine", given, "a run of a comparison has the cohort engine and no workers of its own")
 
 
 def _placed(key: str, layers: Mapping[str, Mapping[str, Any]], method: str) -> str:

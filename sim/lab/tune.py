@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from server.folder import RunFolder
+from server.metatest import Row
 from sim.lab.cells import Cell
 from sim.lab.space import nested
 from sim.lab.spec import Spec
-from sim.lab.tuning import Scores, Study, score
+from sim.lab.tuning import Scores, Study, judge
 
 #: A data set and a method.
 Pair: TypeAlias = tuple[str, str]
@@ -24,11 +25,10 @@ def studies(spec: Spec) -> dict[Pair, Study]:
     if not spec.tuning.trials:
         return {}
     made = {}
-    for dataset in spec.datasets:
-        for method in spec.methods:
-            if space := spec.space(dataset, method):
-                rounds = spec.config(dataset, method, spec.seeds[0]).run.rounds
-                made[dataset, method] = Study(dataset, method, space, rounds, max(spec.seeds) + 1, spec.tuning)
+    for dataset, method in spec.pairs:
+        if space := spec.space(dataset, method):
+            rounds = spec.config(dataset, method, spec.seeds[0]).run.rounds
+            made[dataset, method] = Study(dataset, method, space, rounds, max(spec.seeds) + 1, spec.tuning)
     return made
 
 
@@ -56,7 +56,7 @@ def tune(
             if pair not in wanted and not all(cell.finished(folder) for cell in cells.values()):
                 del open_[pair]
             elif cells:
-                found.setdefault(pair, []).append({number: _score(cell, folder) for number, cell in cells.items()})
+                found.setdefault(pair, []).append(judge({n: _rows(cell, folder) for n, cell in cells.items()}))
     chosen = {pair: nested(study.chosen(found[pair])) for pair, study in open_.items()}
     return chosen, [study.record(found[pair]) for pair, study in open_.items()]
 
@@ -72,5 +72,5 @@ def _trials(spec: Spec, study: Study, found: Sequence[Scores]) -> dict[int, Cell
     return cells
 
 
-def _score(cell: Cell, folder: Path) -> float | None:
-    return score(RunFolder(cell.path(folder)).metrics()) if cell.finished(folder) else None
+def _rows(cell: Cell, folder: Path) -> list[Row] | None:
+    return RunFolder(cell.path(folder)).metrics() if cell.finished(folder) else None

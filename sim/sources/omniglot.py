@@ -3,6 +3,9 @@
 The field's protocol meta-trains on N-way tasks over the background characters and meta-tests on tasks over the
 evaluation characters, which it never saw. Here that is the "new device" scenario: people who train hold a task of
 the ``background`` "device", people who are tested a task of the ``evaluation`` "device".
+
+A third "device" has the official 20-way one-shot runs, ``runs``: of every character one drawing to learn from, and one
+by somebody else to classify. Their alphabets are in neither small background set.
 """
 
 from __future__ import annotations
@@ -13,15 +16,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from client.data import Client, Samples, Task, check_samples
-from client.errors import DataError
+from client.errors import ConfigError, DataError
 from client.rng import generator
 from client.settings import setting
 from sim.importers.compact import read_npz, stamp
 from sim.sources.catalogue import dataset
 
 SUBSETS = ("background", "evaluation")
+RUNS = "runs"  # 20 of them, 20 characters each; run r is that of the users r, r + 20, …
 SIDE = 28
 
 
@@ -43,7 +48,8 @@ class Omniglot:
     """N-way tasks drawn lazily over handwritten characters: 20 drawings each, x of shape (784,), ink 1, paper 0.
 
     Task t of a subset is ``way`` different characters drawn at the address (seed, subset, t), each turned by its
-    own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer.
+    own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer. Of ``runs``
+    the group is 0 for the drawing to learn from and 1 for the other: ``split = "forward"`` makes the official episode.
 
     Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350:1332; rotations: Santoro et al. 2016, arXiv 1605.06065.
     """
@@ -51,9 +57,13 @@ class Omniglot:
     path: str = setting("", "compact file to read; empty: the cache, then METAPULSE_DATA")
     way: int = setting(5, "characters per task", ge=2, le=200)
     tasks: int = setting(1000, "tasks per subset, the number of users", ge=1, le=1_000_000_000)
-    split: tuple[str, ...] = setting(SUBSETS, "subsets that become devices", choices=SUBSETS)
+    split: tuple[str, ...] = setting(SUBSETS, "subsets that become devices", choices=(*SUBSETS, RUNS))
     rotations: bool = setting(False, "turn each drawn character by 0, 90, 180 or 270 degrees")
     seed: int = setting(0, "seed of the tasks", ge=0)
+
+    def __post_init__(self) -> None:
+        if RUNS in self.split and self.way != 20:
+            raise ConfigError("source.way", self.way, "must be 20 where source.split has runs")
 
     @property
     def task(self) -> Task:
@@ -92,6 +102,8 @@ class Omniglot:
         """
         who = self.client(index)
         path = Path(self.path).expanduser() if self.path else dataset("omniglot").require()
+        if who.device == RUNS:
+            return runs(path, stamp(path))[who.user % 20]
         pool = pools(path, stamp(path))[who.device]
         if self.way > len(pool.images):
             raise DataError(f"source.way = {self.way}: {who.device} holds {len(pool.images)} characters")
@@ -101,10 +113,31 @@ class Omniglot:
         drawings = pool.images[chosen].reshape(self.way, -1, SIDE, SIDE)  # (way, drawers, 28, 28)
         turned = np.stack([np.rot90(d, k, (1, 2)) for d, k in zip(drawings, turns, strict=True)])
         drawers = turned.shape[1]
-        x = (turned.reshape(-1, SIDE * SIDE) / np.float32(255)).astype(np.float32)
+        x = _ink(turned)
         y = np.repeat(np.arange(self.way, dtype=np.int64), drawers)
         group = np.tile(np.arange(drawers, dtype=np.int64), self.way)
         return check_samples(Samples(x, y, group, np.zeros(len(x), bool)), self.task, f"task {who.label}")
+
+
+def _ink(images: np.ndarray) -> Float32[np.ndarray, "n 784"]:
+    """Drawings as inputs from 0 to 1."""
+    return images.reshape(-1, SIDE * SIDE).astype(np.float32) / np.float32(255)
+
+
+@lru_cache(maxsize=2)
+def runs(path: Path, written: int = 0) -> tuple[Samples, ...]:
+    """The official one-shot runs: of each of 20 characters the drawing to learn from, then the one to classify.
+
+    Raises:
+        DataError: damaged, or imported without the runs.
+    """
+    data = read_npz(path, ("run_train", "run_test", "run_test_label"))
+    found = []
+    for learn, other, label in zip(data["run_train"], data["run_test"], data["run_test_label"], strict=True):
+        x = _ink(np.stack([learn, other[np.argsort(label)]], 1))
+        y, group = np.repeat(np.arange(20), 2), np.tile(np.arange(2), 20)
+        found.append(Samples(x, y, group, np.zeros(len(x), bool)))
+    return tuple(found)
 
 
 @lru_cache(maxsize=2)

@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from client.data import Client, Samples, Task
-from client.errors import DataError
+from client.data import Samples, Task
 from client.rng import generator, uniforms
 from client.settings import setting
+from sim.sources.lone import Lone
 
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
 _VARIANTS = {
@@ -33,11 +34,13 @@ _TASK = Task("regression", (1,), 1)
 
 
 @dataclass(frozen=True)
-class Sine:
+class Sine(Lone):
     """A population of sine curves, one per client, each point its own group.
 
     Source: Finn, Abbeel, Levine 2017, arXiv 1703.03400, §5.1 (the other variants: module docstring).
     """
+
+    device: ClassVar[str] = "sine"
 
     variant: str = setting("finn", "whose sine tasks", choices=tuple(_VARIANTS))
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1)
@@ -48,37 +51,6 @@ class Sine:
     def task(self) -> Task:
         """Regression from one number to one number."""
         return _TASK
-
-    @property
-    def users(self) -> int:
-        """Number of curves."""
-        return self.clients
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """The one device there is: "sine"."""
-        return ("sine",)
-
-    def __len__(self) -> int:
-        return self.clients
-
-    def client(self, index: int) -> Client:
-        """Client ``index``, who is user ``index``.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
-        return Client(index, index, "sine", f"sine-{index}")
-
-    def clients_of(self, user: int) -> Sequence[int]:
-        """One curve, one client.
-
-        Raises:
-            DataError: no such user.
-        """
-        self._check(user)
-        return (user,)
 
     def samples(self, index: int) -> Samples:
         """The client's points, the same at every call; with more ``points`` the first ones stay.
@@ -118,7 +90,3 @@ class Sine:
         omega = 0.8 + 0.4 * u[:, 2:3] if drawn else 1.0
         x = np.broadcast_to(_REPTILE_X, (len(u), 50)) if self.variant == "reptile" else 10.0 * u[:, 3:] - 5.0
         return x, amplitude * np.sin(omega * x + phase)
-
-    def _check(self, index: int) -> None:
-        if not 0 <= index < self.clients:
-            raise DataError(f"sine has no client {index}: allowed are 0 to {self.clients - 1}")

@@ -23,17 +23,17 @@ arXiv 2006.08848, §5.1 (and the generators published with both).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64
 
-from client.data import Client, Samples, Task
-from client.errors import DataError
+from client.data import Samples, Task
 from client.rng import generator
 from client.settings import setting
+from sim.sources.lone import Lone
 
 DIMENSION, CLASSES = 60, 10
 _DEVIATION = np.arange(1, DIMENSION + 1) ** -0.6  # square root of diag(j^−1.2)
@@ -44,11 +44,13 @@ _MOST = 1000  # samples of a lazy client: the lognormal's tail reaches millions
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Lone):
     """Synthetic(α, β): one client is one user with one device; each sample is its own group.
 
     Source: Li et al. 2020, arXiv 1812.06127, §5.1; T. Dinh et al. 2020, arXiv 2006.08848, §5.1.
     """
+
+    device: ClassVar[str] = "synthetic"
 
     variant: str = setting("pfedme", "whose generator", choices=tuple(_PUBLISHED))
     alpha: float = setting(0.5, "how much the clients' models differ (standard deviation of u)", ge=0)
@@ -66,32 +68,6 @@ class Synthetic:
         """Number of clients: each is a user of its own."""
         return self.clients or _PUBLISHED[self.variant][0]
 
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """The one device there is: "synthetic"."""
-        return ("synthetic",)
-
-    def __len__(self) -> int:
-        return self.users
-
-    def client(self, index: int) -> Client:
-        """Client ``index``, labelled as in the published files.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
-        return Client(index, index, "synthetic", f"f_{index:05d}")
-
-    def clients_of(self, user: int) -> Sequence[int]:
-        """One user, one client.
-
-        Raises:
-            DataError: no such user.
-        """
-        self._check(user)
-        return (user,)
-
     def samples(self, index: int) -> Samples:
         """All samples of one client; the last tenth is ``held_out``.
 
@@ -104,9 +80,8 @@ class Synthetic:
         kept = _population(self)[index]
         return Samples(kept.x.copy(), kept.y.copy(), kept.group.copy(), kept.held_out.copy())
 
-    def _check(self, index: int) -> None:
-        if not 0 <= index < self.users:
-            raise DataError(f"synthetic has no client {index}: allowed are 0 to {self.users - 1}")
+    def _label(self, index: int) -> str:
+        return f"f_{index:05d}"  # as in the published files
 
 
 @lru_cache(maxsize=4)

@@ -79,8 +79,10 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> 
         rounds: T ≥ 0.
 
     Raises:
-        ConfigError: the cohort is larger than the population, or the run would spend more than it may.
+        ConfigError: dp-accounting is not installed, the cohort is larger than the population, or the run would spend
+            more than it may.
     """
+    accounting.library()
     if not 0 <= cohort <= people:
         raise ConfigError("strategy.cohort", cohort, f"must be ≤ {people}, the people in meta-training")
     sampling = "none" if settings.mechanism == "local" else settings.sampling

@@ -43,7 +43,7 @@ def test_no_update_is_longer_than_c_and_short_ones_stay_as_they_are(rows: list[l
     update = stack(*rows)
     norms = lengths(update)
     clipped = per_client(update, shrinkage(norms, clip))
-    assert bool((lengths(clipped) <= clip * (1 + 1e-12)).all())
+    assert bool((lengths(clipped) <= clip * (1 + 1e-6)).all())
     for i in torch.nonzero(norms <= clip).flatten().tolist():
         assert all(torch.equal(clipped[name][i], update[name][i].double()) for name in update)
 
@@ -51,8 +51,8 @@ def test_no_update_is_longer_than_c_and_short_ones_stay_as_they_are(rows: list[l
 def test_a_zero_update_and_a_huge_one_are_clipped_without_a_division_by_zero_or_an_overflow() -> None:
     update = stack([0] * 7, [3e38] * 7, [0, 0, 0, 0, 0, 0, -1e30])
     clipped = per_client(update, shrinkage(lengths(update), 2.0))
-    assert lengths(clipped).tolist() == pytest.approx([0.0, 2.0, 2.0], rel=1e-12)
-    assert float(clipped["rate"][2]) == pytest.approx(-2.0, rel=1e-12)
+    assert lengths(clipped).tolist() == pytest.approx([0.0, 2.0, 2.0], rel=1e-6)
+    assert float(clipped["rate"][2]) == pytest.approx(-2.0, rel=1e-6)
 
 
 def test_not_a_number_stays_one_so_that_the_server_sees_it() -> None:

@@ -109,6 +109,7 @@ def test_merit_is_the_mean_over_questions_of_the_best_step():
     losses = [row(1, 0, 1.0, "mse"), row(1, 1, 3.0, "mse"), row(5, 1, 2.0, "mse"), row(5, 1, 0.1, "mae")]
     assert merit(losses) == pytest.approx(-1.5)
     assert merit([]) is None
+    assert merit([row(1, 0, 1e308, "mse"), row(1, 0, 1e308, "mse")]) is None  # the sum is no number
 
 
 def test_looks_need_somebody_to_look_at(tmp_path):

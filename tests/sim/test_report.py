@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,6 +17,7 @@ from sim.report.figures import adaptation, behind_the_best, distribution, learni
 from sim.report.page import render
 from sim.report.paired import difference, leader
 from sim.report.runs import metric_of, panels, read_runs, worst_decile
+from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
 
 NASTY = "<script>alert(1)</script>&\"'</style>"
@@ -56,30 +55,6 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(folders):
     return read_runs([folders["reptile"], folders["maml"]])
-
-
-class Tags(HTMLParser):
-    """Counts elements and gathers what could reach outside."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.count, self.reaching = {}, []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.count[tag] = self.count.get(tag, 0) + 1
-        self.reaching += [
-            (tag, k, v) for k, v in attrs if k in ("src", "href", "srcset", "action") or k.startswith("on")
-        ]
-
-
-def drawn(page):
-    return json.loads(page.split('<script type="application/json" id="figures">')[1].split("</script>")[0])
-
-
-def text_of(page):
-    """The page without Plotly's own script and without figures."""
-    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -327,20 +302,6 @@ def test_smoothing_is_a_running_mean():
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_draws_it_without_complaint(folders, tmp_path, width):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no Chromium on this machine")
     write_report([folders["reptile"], folders["maml"]], tmp_path / "page.html")
-    done = subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
-            *("--virtual-time-budget=8000", f"--window-size={width},1500", f"--user-data-dir={tmp_path / 'profile'}"),
-            *("--dump-dom", (tmp_path / "page.html").as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert "CONSOLE" not in done.stderr
-    assert done.stdout.count("js-plotly-plot") >= 18  # Plotly marks what it has drawn
+    opened = in_browser(tmp_path / "page.html", width, 1500)
+    assert opened.count("js-plotly-plot") >= 18  # Plotly marks what it has drawn

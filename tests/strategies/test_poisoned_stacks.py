@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from client.data import Samples
 from client.errors import EngineError
+from client.work import Work
 from server.folder import RunFolder
 from server.run import Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local
 from sim.sources.sine import Sine
 from strategies.aggregate import Handover, condense
+from tests.cases import same
+from tests.client.test_work import People, spec
 from tests.runs import ROBUST, STRATEGIES, make, read
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -96,3 +102,32 @@ def test_ten_lost_rounds_end_the_run_with_an_error_that_says_why(tmp_path) -> No
     everyone = Poisoner(set(range(6)), set(range(3, 100)), math.nan)
     with pytest.raises(EngineError, match=r"round 12: no usable reply in 10 rounds; see .*events\.jsonl"):
         poisoned_run(tmp_path / "run", "fedavg", everyone, 50)
+
+
+BY_SAMPLES = Handover("samples")
+
+
+class Diverging(People):
+    """Client 6's samples are so large that one step leaves the range of numbers; client 4 has samples too."""
+
+    def samples(self, index: int) -> Samples:
+        usual = super().samples(5 if index == 4 else index)
+        return replace(usual, x=usual.x * np.float32(1e30)) if index == 6 else usual
+
+
+def test_whoever_spoils_a_sum_is_found_among_the_updates() -> None:
+    """Where the learner adds up as it goes: the others' sum is the one that is made of their updates."""
+    source = {"name": "tests.strategies.test_poisoned_stacks:Diverging"}
+    job = Work(replace(spec("fedavg", inner_lr=1.0), source=source))
+    theta, everyone, others = job.init(), range(4, 9), [4, 5, 7, 8]
+    spoilt = job.train(theta, 1, everyone, weighting="samples")
+    assert spoilt.total is None  # then here are the updates
+    short, expected = condense(spoilt, BY_SAMPLES), condense(job.train(theta, 1, others), BY_SAMPLES)
+    assert short.clients == others
+    assert list(short.failures) == [6]
+    assert short.total is not None
+    assert expected.total is not None
+    same(short.total, {name: p.double() for name, p in expected.total.items()}, rtol=1e-6, atol=1e-6)
+    whole = job.train(theta, 1, others, weighting="samples")
+    assert condense(whole, BY_SAMPLES) is whole
+    same(whole.total or {}, expected.total, rtol=1e-5, atol=1e-6)

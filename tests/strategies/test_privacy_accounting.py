@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import replace
 
@@ -125,8 +126,6 @@ def test_settings_that_contradict_each_other_are_refused(given: dict[str, object
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
     with pytest.raises(ConfigError, match=r"needs dp-accounting: pip install 'metapulse\[privacy\]'"):
-        epsilon(replace(POISSON, sigma=1.23), 3, DELTA)
+        settle(settings(noise_multiplier=1.0), 100, 10_000, 5)

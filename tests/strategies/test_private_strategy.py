@@ -20,16 +20,20 @@ from client.models.base import Model
 from client.privacy import Guard, lengths, protect
 from client.trees import Params, norm, sub
 from client.wire import CLIP, GUARD, decode, encode
+from client.work import Work, to_json
 from server.config import build_config
 from sim.engines.cohort import FIRST_NODE, CohortGrid
+from sim.engines.workers import Local
+from strategies.aggregate import Handover
 from strategies.outer import DIRECTIONS, OuterUpdate
 from strategies.privacy.adaptive import next_clip, sum_noise
 from strategies.privacy.plan import settle
 from strategies.privacy.settings import PrivacySettings
-from strategies.privacy.strategy import CLIP_STATE, PrivateStrategy
+from strategies.privacy.strategy import CLIP_STATE, PrivateStrategy, plausible
 from strategies.registry import make_strategy
 from strategies.replies import Replies, Stack
 from tests.cases import LEARNERS, MODELS, episode, keys, meta
+from tests.runs import make
 
 COHORT, CLIP_NORM = 10, 0.5
 BIG = {"w": torch.zeros(40, 50)}
@@ -251,7 +255,18 @@ def test_what_has_another_sensitivity_or_tells_more_is_refused(name: str) -> Non
 
 
 def test_a_guard_of_no_noise_lets_everything_through_that_is_clipped() -> None:
-    from strategies.privacy.strategy import plausible
-
     lengths_ = torch.tensor([0.0, 0.5, 0.500001, 2.0], dtype=torch.float64)
     assert plausible(lengths_, Guard(0.5, 0.0), 7).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("handover", [Handover("uniform", clip=1e-3), Handover("uniform", guard=Guard(1e-3, 0.0))])
+def test_no_sum_of_the_engine_goes_around_the_clipping(handover: Handover) -> None:
+    """Compiled models can add updates up as they go; not where each is to be clipped first."""
+    config = make("fedavg", "fedavg", model={"name": "mlp", "hidden": [4]})
+    meta_, clients = Work(config.work()).init(), range(4)
+    (bare,) = Local().train(to_json(config.work()), meta_, 1, [clients], {}, Handover("uniform"))
+    (clipped,) = Local().train(to_json(config.work()), meta_, 1, [clients], {}, handover)
+    assert bare.total is not None
+    assert clipped.total is not None
+    assert norm(bare.total) > 0.01
+    assert norm(clipped.total) <= 4e-3 * (1 + 1e-5)

@@ -11,7 +11,7 @@ from client.models.kernels.base import Chain
 from client.models.kernels.conv import ConvReLU
 from client.models.kernels.dense import Linear
 from client.models.kernels.pooling import Mean
-from client.models.native.stacks import Compiled, loss_index
+from client.models.native.stacks import DEFINES, Compiled, loss_index
 from client.trees import Stacked
 
 MOST_BLOCKS = 16  # as in conv.c
@@ -49,12 +49,13 @@ class Convolutional(Compiled):
         return Network(blocks, self.time, head[1], self.loss, channels, widths)
 
 
-def convolutional(chain: Chain, time: int) -> Convolutional | None:
+def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convolutional | None:
     """The chain in C; None where it is of another make, or nothing compiles.
 
     Args:
         chain: kernels and loss.
         time: samples in a window.
+        precision: of what is multiplied, see ``Model``.
     """
     *blocks, mean, head = chain.kernels if len(chain.kernels) > 2 else (None, None, None)
     convolutions = [kernel for kernel in blocks if isinstance(kernel, ConvReLU)]
@@ -63,6 +64,6 @@ def convolutional(chain: Chain, time: int) -> Convolutional | None:
     loss = loss_index(chain.loss)
     if not isinstance(head, Linear) or not shaped or loss is None or halves != [True] * (len(blocks) - 1) + [False]:
         return None
-    code = compiled(Path(__file__).with_name("conv.c"))
+    code = compiled(Path(__file__).with_name("conv.c"), *DEFINES[precision])
     names = (*((kernel.weight, kernel.bias) for kernel in convolutions), (head.weight, head.bias))
     return None if code is None else Convolutional(names, loss, code, time)

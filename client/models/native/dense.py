@@ -14,7 +14,7 @@ from client.compiler import compiled
 from client.episodes import Batch
 from client.models.kernels.base import Chain
 from client.models.kernels.dense import Linear, ReLU, Tanh
-from client.models.native.stacks import Compiled, Rows, Tensors, loss_index
+from client.models.native.stacks import DEFINES, Compiled, Rows, Tensors, loss_index
 from client.trees import Flat, Stacked, flat_stack, stack
 
 ACTIVATIONS = (ReLU, Tanh)  # in the order of the C code's enumeration
@@ -74,13 +74,18 @@ class Dense(Compiled):
         return self.call("per_fedavg", w, c_int64(len(batches[0])), *rows, *rates, self.tensors(out)), out
 
 
-def dense(chain: Chain) -> Dense | None:
-    """The chain in C; None where it is not made of linear layers with one kind of nonlinearity, or nothing compiles."""
+def dense(chain: Chain, precision: str = "float32") -> Dense | None:
+    """The chain in C; None where it is not made of linear layers with one kind of nonlinearity, or nothing compiles.
+
+    Args:
+        chain: kernels and loss.
+        precision: of what is multiplied, see ``Model``.
+    """
     layers = [kernel for kernel in chain.kernels[::2] if isinstance(kernel, Linear)]
     kinds = {type(kernel) for kernel in chain.kernels[1::2]} or {ReLU}
     loss, activation = loss_index(chain.loss), kinds.pop()
     if 2 * len(layers) - 1 != len(chain.kernels) or kinds or activation not in ACTIVATIONS or loss is None:
         return None
-    code = compiled(Path(__file__).with_name("dense.c"))
+    code = compiled(Path(__file__).with_name("dense.c"), *DEFINES[precision])
     names = tuple((layer.weight, layer.bias) for layer in layers)
     return None if code is None else Dense(names, loss, code, ACTIVATIONS.index(activation))

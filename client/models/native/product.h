@@ -10,8 +10,8 @@
 
 #if defined(__AVX512F__)
 enum { LANES = 16 };
-#define ROWS_1 12 /* rows of a block that is 1, 2, 3, 4 vectors wide: it must fit into the registers */
-#define ROWS_2 12
+#define ROWS_1 16 /* rows of a block that is 1, 2, 3, 4 vectors wide: it must fit into the registers */
+#define ROWS_2 14
 #define ROWS_3 8
 #define ROWS_4 6
 #elif defined(__AVX__)
@@ -66,6 +66,19 @@ INLINE vec exponential(vec x) {
 
 INLINE vec hyperbolic_tangent(vec x) { return 1 - 2 / (exponential(2 * x) + 1); }
 
+#if defined(BFLOAT16) /* then what is multiplied are pairs of numbers, rounded to eight bits, in the place of one number */
+#if !defined(__AVX512BF16__)
+#error "this processor has no dot products of bfloat16"
+#endif
+#include <immintrin.h>
+typedef int32_t whole __attribute__((may_alias));
+INLINE vec everywhere(const float *x) { return (vec)_mm512_set1_epi32(*(const whole *)x); }
+INLINE vec multiply_add(vec sum, vec a, vec b) { return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
+#else
+INLINE vec everywhere(const float *x) { return all(*x); }
+INLINE vec multiply_add(vec sum, vec a, vec b) { return sum + a * b; }
+#endif
+
 /* A matrix that is read number by number, so that its transpose costs nothing. */
 typedef struct {
     const float *at;
@@ -75,13 +88,13 @@ typedef struct {
 /* C = keep C + alpha A B + bias on a block of ROWS rows, WIDTH vectors wide, held in registers. */
 INLINE void block(const int ROWS, const int WIDTH, int64_t inner, view a, const float *b, int64_t ldb, float *c,
                   int64_t ldc, float keep, float alpha, const float *bias) {
-    vec sum[12][4], right[4];
+    vec sum[16][4], right[4];
     UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = all(0);
     for (int64_t k = 0; k < inner; k++) {
         UNROLL for (int j = 0; j < WIDTH; j++) right[j] = at(b + k * ldb + j * LANES);
         UNROLL for (int i = 0; i < ROWS; i++) {
-            const vec left = all(a.at[i * a.row + k * a.column]);
-            UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] += left * right[j];
+            const vec left = everywhere(a.at + i * a.row + k * a.column);
+            UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = multiply_add(sum[i][j], left, right[j]);
         }
     }
     UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) {
@@ -111,7 +124,7 @@ STRIP(3)
 STRIP(4)
 
 /* C = keep C + alpha A B + bias, C of rows x columns; where keep is 0, C need hold nothing. */
-static void product(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
+static void multiply(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
                     int64_t ldc, float keep, float alpha, const float *bias) {
     for (int64_t vectors = padded(columns) / LANES; vectors > 0;) {
         const int64_t now = vectors == 5 ? 3 : vectors > 4 ? 4 : vectors; /* 3 + 2 is better than 4 + 1 */
@@ -121,6 +134,60 @@ static void product(int64_t rows, int64_t columns, int64_t inner, view a, const 
         if (bias) bias += now * LANES;
     }
 }
+
+static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+#if defined(BFLOAT16)
+enum { SLAB = 128 }; /* rows, columns and inner numbers that are rounded at a time */
+
+/* Up to LANES numbers, zero where there are no more. */
+INLINE __m512 some(const float *x, int64_t count) {
+    return _mm512_maskz_loadu_ps(count >= LANES ? 0xffff : count > 0 ? (1 << count) - 1 : 0, x);
+}
+
+/* Pairs of each row's neighbours. */
+static void pair_columns(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j += 2 * LANES) {
+            const float *x = from + i * ldf + j;
+            put(to + i * ldt + j / 2, (vec)_mm512_cvtne2ps_pbh(some(x + LANES, columns - j - LANES), some(x, columns - j)));
+        }
+}
+
+/* Pairs of one row's number and the next row's. */
+static void pair_rows(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
+    for (int64_t i = 0; i < rows; i += 2, from += 2 * ldf, to += ldt)
+        for (int64_t j = 0; j < columns; j += LANES) {
+            const __m512 second = i + 1 < rows ? some(from + ldf + j, columns - j) : _mm512_setzero_ps();
+            const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(some(from + j, columns - j)));
+            const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second));
+            put(to + j, (vec)_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+        }
+}
+
+/* The same with A and B rounded to bfloat16, summed in float; of A, rows or columns lie one behind the other. */
+static void product(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
+                    int64_t ldc, float keep, float alpha, const float *bias) {
+    float left[SLAB * SLAB / 2], right[SLAB * SLAB / 2];
+    for (int64_t k = 0; k < inner; k += SLAB, keep = 1, bias = NULL)
+        for (int64_t j = 0; j < columns; j += SLAB) {
+            const int64_t deep = smaller_of(inner - k, SLAB), wide = smaller_of(columns - j, SLAB);
+            pair_rows(deep, wide, b + k * ldb + j, ldb, right, padded(wide));
+            for (int64_t i = 0; i < rows; i += SLAB) {
+                const int64_t high = smaller_of(rows - i, SLAB);
+                const float *from = a.at + i * a.row + k * a.column;
+                const view pairs = a.column == 1 ? (view){left, padded((deep + 1) / 2), 1} : (view){left, 1, padded(high)};
+                if (a.column == 1) pair_columns(high, deep, from, a.row, left, pairs.row);
+                else pair_rows(deep, high, from, a.column, left, pairs.column);
+                multiply(high, wide, (deep + 1) / 2, pairs, right, padded(wide), c + i * ldc + j, ldc, keep, alpha,
+                         bias ? bias + j : NULL);
+            }
+        }
+}
+#else
+#define product multiply
+#endif
 
 /* Transpose of rows x columns. */
 static void turn(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
@@ -165,5 +232,3 @@ static void add_rows(int64_t rows, int64_t ld, const float *g, float keep, float
         put(to + j, keep != 0 ? keep * at(to + j) + alpha * sum : alpha * sum);
     }
 }
-
-static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -3,7 +3,7 @@
 #include "product.h"
 
 enum { CROSS_ENTROPY, SQUARED_ERROR };
-enum { GRADIENT, END, DISPLACEMENT };
+enum { GRADIENT, END, DISPLACEMENT, SUM };
 
 /* Weight and bias of each layer of a stack; stride 0 where all clients share one. Mirrored in stacks.py. */
 typedef struct {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,11 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.kernels.losses import CrossEntropy, SquaredError
-from client.trees import Flat, Stacked, flat_stack
+from client.trees import Flat, Stacked, flat, flat_stack, pick
 
 LOSSES = (CrossEntropy, SquaredError)  # in the order of the C code's enumerations
-GRADIENT, END, DISPLACEMENT = range(3)
+GRADIENT, END, DISPLACEMENT, SUM = range(4)
+DEFINES: Mapping[str, tuple[str, ...]] = {"float32": (), "bfloat16": ("-DBFLOAT16",)}  # by precision
 
 
 class BatchRecord(Structure):
@@ -73,7 +74,7 @@ class Compiled(ABC):
         """Loss and gradient, per client; see ``Model.value_and_grad``."""
         w = flat_stack(params)
         out = w.blank() if into is None else into
-        return self._descend(w, [batch], 0.0, GRADIENT, out), out
+        return self._descend(w, [batch], 0.0, GRADIENT, self.tensors(out)), out
 
     def descend(
         self, params: Stacked, batches: Sequence[Batch], lr: float, displacement: bool = False
@@ -81,13 +82,21 @@ class Compiled(ABC):
         """Sum of the batch losses on the way of SGD, and where it ends (or the start minus the end)."""
         w = flat_stack(params)
         out = w.blank()
-        return self._descend(w, batches, lr, DISPLACEMENT if displacement else END, out), out
+        return self._descend(w, batches, lr, DISPLACEMENT if displacement else END, self.tensors(out)), out
+
+    def descend_sum(
+        self, params: Stacked, batches: Sequence[Batch], lr: float, shares: Float[Tensor, " clients"]
+    ) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Sum of the batch losses on the way of SGD, and Σ_i s_i (start_i − end_i), which no stack is made for."""
+        w = flat_stack(params)
+        out = flat(pick(w, 0))  # for its shape
+        return self._descend(w, batches, lr, SUM, self.tensors(out), c_void_p(shares.data_ptr())), out
 
     def _descend(
-        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, out: Flat
+        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: Tensors, shares: c_void_p | None = None
     ) -> Float[Tensor, " clients"]:
         rows, steps = Rows(batches), c_int64(len(batches))
-        return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), self.tensors(out))
+        return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), shares, to)
 
     def call(self, name: str, w: Flat, *arguments: Any) -> Float[Tensor, " clients"]:
         """Call a function of the library on a stack; it adds up each client's loss.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from server.config import CHOOSING
+from sim.lab.report.points import points
+from sim.lab.report.view import View
 
 #: Settings that say which run it is, not what it does; and those that make it another method altogether.
 ASIDE = frozenset({"run.name", "run.seed", *(f"{section}.name" for section in CHOOSING)})
@@ -42,6 +46,30 @@ def ablations(configs: Mapping[str, Mapping[str, Any]]) -> list[Ablation]:
                 groups.setdefault(json.dumps(rest, sort_keys=True), {})[method] = settings[setting]
         found += [Ablation(setting, _ordered(group)) for group in groups.values() if _differ(group)]
     return found
+
+
+def effect(view: View, dataset: str, methods: Iterable[str], first: str) -> dict[str, dict[str, float]]:
+    """What methods score on a data set, and what they gain over one of them on the same seeds, people and episodes.
+
+    Args:
+        view: the comparison.
+        dataset: name of the data set.
+        methods: that are looked at; who has no result is left out.
+        first: the one that the others are held against.
+
+    Returns:
+        Method → value, and gain, gain_low, gain_high, positive where the method is better; means over scenarios and
+        shots.
+    """
+    rows = view.tested[dataset].filter(pl.col("step") == pl.col("judged"), pl.col("method").is_in(list(methods)))
+    same = ["seed", "scenario", "shots", "client"]
+    base = rows.filter(pl.col("method") == first).select(*same, base="value")
+    sign = 1.0 if view.measure(dataset)[1] else -1.0
+    both = rows.join(base, on=same, how="inner")
+    gains = points(both.with_columns(value=sign * (pl.col("value") - pl.col("base"))), ["method"])
+    scores = points(both, ["method"]).select("method", value="mean")
+    numbers = scores.join(gains.rename({"mean": "gain", "low": "gain_low", "high": "gain_high"}), on="method")
+    return {row.pop("method"): row for row in numbers.iter_rows(named=True)}
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -100,7 +100,8 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
     if rows is None:
         return {}
     judged = rows.filter(pl.col("step") == pl.col("judged"))
-    means = judged.group_by("scenario", "shots", "client", "user", "device", "method").agg(pl.col("value").mean())
+    by = ["scenario", "shots", "client", "user", "device", "method"]
+    means = judged.group_by(by).agg(pl.col("value").mean()).sort(by)
     higher = view.measure(dataset)[1]
     drawn = {}
     for question, part in _by_question(means):
@@ -108,7 +109,7 @@ def clients(view: View, dataset: str) -> dict[str, Figure]:
         there = [method for method in view.methods if method in wide.columns]
         drawn[question] = {
             "data": [],
-            "layout": layout("", "", HEIGHT),
+            "layout": layout("", "", HEIGHT, margin={"t": 26}),
             "values": {f"run-{view.place(m)}": _short(wide[m].to_list()) for m in there},
             "names": [
                 html.escape(f"user {user}, {device}") for user, device in wide.select("user", "device").iter_rows()

@@ -29,7 +29,7 @@ class Cell:
 
     Args:
         text: as plain text.
-        detail: smaller, behind or under it, as plain text.
+        detail: smaller, under it or (LaTeX) behind it, as plain text; may have lines.
         strong: whether it is the best of its column.
         place: in the palette, for a method's name.
     """
@@ -50,7 +50,7 @@ class Cell:
     def tex(self) -> str:
         """Its content as LaTeX."""
         text = rf"\textbf{{{tex(self.text)}}}" if self.strong else tex(self.text)
-        return text + (rf" {{\scriptsize {tex(self.detail)}}}" if self.detail else "")
+        return text + (rf" {{\scriptsize {tex(' '.join(self.detail.split()))}}}" if self.detail else "")
 
 
 @dataclass(frozen=True)

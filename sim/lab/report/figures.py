@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -25,7 +24,7 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     """
     count, rank = len(ranking.methods), dict(zip(ranking.methods, ranking.ranks, strict=True))
     half, top = (count + 1) // 2, 0.7 + 0.4 * len(ranking.cliques)
-    ends, low, high = (0.8, count + 0.2), -(top + half), 1.6
+    ends, low, high = (0.8, count + 0.2), -(top + half), 0.9 if ranking.cd is None else 1.6
     data, notes = [], []
     if ranking.cd is not None:
         data.append(_bar(1, 1 + ranking.cd, 1.0, 2))
@@ -44,7 +43,7 @@ def ranks(view: View, ranking: Ranking) -> Figure:
     side = int(LETTER * (max(map(len, ranking.methods)) + 6))
     made = layout("", "", int(30 + 26 * (high - low)), margin={"l": side, "r": side, "t": 4, "b": 4}, annotations=notes)
     made["xaxis"] |= {"range": list(ends), "side": "top", "anchor": "free", "position": -low / (high - low)}
-    made["xaxis"] |= {"showgrid": False, "title": {"text": ""}, "automargin": False, "dtick": 1 + count // 10}
+    made["xaxis"] |= {"showgrid": False, "title": {"text": ""}, "automargin": False, "dtick": 1 if count <= 8 else 2}
     made["yaxis"] |= {"range": [low, high], "visible": False, "automargin": False}
     return {"data": data, "layout": made}
 
@@ -138,57 +137,52 @@ def _worst(view: View, rows: Sequence[Score]) -> Iterator[Figure]:
         }
 
 
-def transfers(view: View) -> dict[tuple[str, ...], dict[str, Figure]]:
-    """By data sets of one source, by shots: methods × (devices trained on → device judged on).
+def transfers(view: View) -> dict[str, dict[str, Figure]]:
+    """By data set, by shots: methods × devices that new people wear; a data set with one device is left out.
 
-    Data sets that differ in the devices of training alone stand side by side; those with one device are left out.
+    Data sets of one source, which may differ in the devices of training, share their colours.
     """
-    groups: dict[str, list[str]] = {}
-    for dataset in view.datasets:
-        configs = view.lab.configs(dataset)
-        if configs and dataset in view.tested:
-            source = next(iter(configs.values()))["source"]
-            groups.setdefault(json.dumps(source, sort_keys=True), []).append(dataset)
-    drawn = {tuple(datasets): _transfer(view, datasets) for datasets in groups.values()}
-    return {datasets: by_shots for datasets, by_shots in drawn.items() if by_shots}
+    means = {dataset: _by_device(rows) for dataset, rows in view.tested.items()}
+    told = [d for d in view.datasets if d in means and means[d]["device"].n_unique() > 1]
+    return {dataset: _transfer(view, dataset, means[dataset], _range(view, means, dataset)) for dataset in told}
 
 
-def _transfer(view: View, datasets: Sequence[str]) -> dict[str, Figure]:
-    """New people on any device, whichever scenario asked them; {} where all have the same device."""
-    rows = pl.concat(
-        view.tested[dataset].with_columns(trained=pl.lit(_trained_on(view, dataset))) for dataset in datasets
-    ).filter((pl.col("step") == pl.col("judged")) & pl.col("scenario").is_in(["new_user", "new_device"]))
-    if rows.select("trained", "device").n_unique() < 2:
-        return {}
-    means = rows.group_by("shots", "trained", "device", "method").agg(pl.col("value").mean())
-    metric, higher = view.measure(datasets[0])
-    return {key(shots): _heat(view, means.filter(pl.col("shots") == shots), metric, higher) for shots in view.shots}
+def _by_device(rows: pl.DataFrame) -> pl.DataFrame:
+    """Means over people on a device, whichever scenario asked them; those whose history was used left out."""
+    new = (pl.col("step") == pl.col("judged")) & pl.col("scenario").is_in(["new_user", "new_device"])
+    return rows.filter(new).group_by("shots", "device", "method").agg(pl.col("value").mean()).sort("shots")
 
 
-def _trained_on(view: View, dataset: str) -> str:
-    devices = next(iter(view.lab.configs(dataset).values()))["split"]["train_devices"]
-    return "trained on " + (", ".join(devices) or "all devices")
+def _range(view: View, means: Mapping[str, pl.DataFrame], dataset: str) -> dict[str, float]:
+    """From the least to the most of all data sets of a source."""
+    source = view.source(dataset)
+    values = pl.concat(part["value"] for name, part in means.items() if view.source(name) == source)
+    return {"zmin": float(values.min()), "zmax": float(values.max())}  # type: ignore[arg-type]
 
 
-def _heat(view: View, means: pl.DataFrame, metric: str, higher: bool) -> Figure:
-    columns = means.select("trained", "device").unique().sort("trained", "device").rows()
+def _transfer(view: View, dataset: str, means: pl.DataFrame, ends: dict[str, float]) -> dict[str, Figure]:
+    devices = sorted(means["device"].unique())
     methods = [method for method in reversed(view.methods) if method in set(means["method"])]
-    value = {(m, t, d): v for m, t, d, v in means.select("method", "trained", "device", "value").iter_rows()}
-    z = [[value.get((method, *column)) for column in columns] for method in methods]
-    heat = {
-        "type": "heatmap",
-        "x": [[html.escape(name) for name in names] for names in zip(*columns, strict=True)],
-        "y": list(range(len(methods))),
-        "z": z,
-        "texttemplate": "%{z:.2f}",
-        "colorscale": [[0, "#f3f6f9"], [1, "#5ba3d9"]],
-        "reversescale": not higher,  # better is darker
-        "textfont": {"color": "#10151b"},  # at night too
-        "xgap": 1,
-        "ygap": 1,
-        "showscale": False,
-        "hovertemplate": "%{x}: %{z:.4~g}<extra>%{y}</extra>",
-    }
-    made = layout("judged on", "", 110 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods]))
-    made["xaxis"] |= {"showgrid": False, "type": "multicategory"}
-    return {"data": [heat], "layout": made}
+    made = layout("judged on", "", 90 + ROW * len(methods), yaxis=name_axis([view.named(m) for m in methods]))
+    made["xaxis"] |= {"showgrid": False, "type": "category"}
+    drawn = {}
+    for (shots,), part in means.partition_by("shots", as_dict=True).items():
+        value = {(method, device): v for method, device, v in part.select("method", "device", "value").iter_rows()}
+        heat = {
+            "type": "heatmap",
+            "x": [html.escape(device) for device in devices],
+            "y": list(range(len(methods))),
+            "z": [[value.get((method, device)) for device in devices] for method in methods],
+            "text": [[html.escape(method)] * len(devices) for method in methods],
+            "texttemplate": "%{z:.2f}",
+            "colorscale": [[0, "#f3f6f9"], [1, "#5ba3d9"]],
+            "reversescale": not view.measure(dataset)[1],  # better is darker
+            "textfont": {"color": "#10151b"},  # at night too
+            "xgap": 1,
+            "ygap": 1,
+            "showscale": False,
+            "hovertemplate": "%{x}: %{z:.4~g}<extra>%{text}</extra>",
+            **ends,
+        }
+        drawn[key(shots)] = {"data": [heat], "layout": made}
+    return drawn

@@ -60,13 +60,13 @@ def _verdict(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
 
 def _ranking(page: Page, view: View) -> None:
     ranking, each = view.comparison.ranking, "".join(_ranks(page, view, one) for one in view.comparison.rankings)
-    if ranking is None:
+    if ranking is None or ranking.friedman_p is None:
         page.add("Ranking", "Mean rank over the questions of a data set, 1 being the best.", each)
         return
     page.add(
         "Ranking",
         f"Mean rank over {ranking.blocks} data sets, 1 being the best. A bar joins methods that Nemenyi's test cannot"
-        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p or 0.0)}.",
+        f" tell apart at 5 %; Friedman's test that all are alike: {p_words(ranking.friedman_p)}.",
         _ranks(page, view, ranking),
         _fold("Data set by data set", each),
     )
@@ -123,13 +123,14 @@ def _clients(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> Non
             _grid(page, view, curves.clients, BOTH),
         )
     heats = "".join(
-        page.choices(drawn, "shots", ", ".join(datasets), view.measured(datasets[0]))
-        for datasets, drawn in figures.transfers(view).items()
+        page.choices(drawn, "shots", dataset, f"{view.measured(dataset)}; {view.trained_on(dataset)}")
+        for dataset, drawn in figures.transfers(view).items()
     )
     page.add(
         "From device to device",
-        "New people, by the devices of training and the device they are judged on; mean over clients and seeds.",
-        f'<div class="grid wide">{heats}</div>' if heats else "",
+        "New people by the device they are judged on, mean over people and seeds; data sets of one source"
+        " share colours.",
+        f'<div class="grid">{heats}</div>' if heats else "",
     )
     page.add(
         "Fairness",
@@ -147,7 +148,12 @@ def _costs(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:
         _html(made["budgets"]),
         _fold("Costs in numbers", _html(made["costs"])),
     )
-    page.add("Ablations", "Methods that differ in one setting alone.", _html(made["ablation"]))
+    page.add(
+        "Ablations",
+        "Methods that differ in one setting alone: mean over scenarios and shots, and under it the gain over the first"
+        " of them, with its 95 % interval.",
+        _html(made["ablation"]),
+    )
 
 
 def _making(page: Page, view: View, made: Mapping[str, Sequence[Table]]) -> None:

@@ -9,9 +9,10 @@ select { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-
   color: var(--ink); max-width: 100%; }
 .verdict { margin: 0; padding: 0; list-style: none; max-width: 75ch; }
 .verdict li { margin: 0 0 6px; }
-.ranks { max-width: 760px; }
+.ranks { max-width: 760px; overflow-x: auto; }
+.ranks .figure { min-width: 520px; }
 .bar button[aria-pressed=false] { opacity: .55; text-decoration: none; }
-.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(100%, 500px), 1fr)); }
+td small { white-space: pre-line; }
 .export { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; margin-top: 10px; }
 .export a { font-size: 12px; color: var(--soft); }
 .plot[data-missing]::after { content: attr(data-missing); display: block; padding: 40px 0; color: var(--soft); }
@@ -29,16 +30,16 @@ const finite = values => values.filter(v => v !== null && isFinite(v));
 
 // Curves: those in colour lie on top, set the range, and bear their names at their ends; the others are background.
 function dress(figure) {
-  const axis = figure.data.some(t => t.meta) ? choice("axis") : null;
-  const x = t => axis && t.meta[axis] ? t.x.map(v => v * t.meta[axis]) : t.x;
-  const data = figure.data.map(t => ({...t, x: x(t)}));
+  const axis = figure.data.some(t => t.meta) ? choice("axis") : null, log = axis && axis !== "rounds";
+  const data = log  // who spends nothing has no place on such an axis
+    ? figure.data.filter(t => t.meta[axis]).map(t => ({...t, x: t.x.map(round => round * t.meta[axis])}))
+    : figure.data;
   const kept = data.filter(t => inColour(t.legendgroup)), lines = kept.filter(t => !t.fill && t.x.length);
   const others = data.filter(t => !t.fill && !inColour(t.legendgroup))
     .map(t => ({...t, mode: "lines", line: {color: MUTED, width: 1}}));
   const y = finite(kept.flatMap(t => t.y)), low = Math.min(...y), high = Math.max(...y), pad = (high - low) * .05 || 1;
   const height = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b;
   const scale = height / (high - low + 2 * pad), range = [low - pad, high + pad];
-  const log = axis && axis !== "rounds";
   const ends = lines.map(t => ({t, x: t.x.at(-1), y: t.y.at(-1)})).filter(e => e.y !== null);
   const names = spread(ends.map(e => (high + pad - e.y) * scale), 14, height);
   const annotations = ends.map((e, i) => ({text: e.t.name, x: log ? Math.log10(e.x) : e.x, y: e.y, xanchor: "left",
@@ -75,8 +76,8 @@ function versus(figure) {
     layout: {...figure.layout, xaxis: {...xaxis, range, title: {text: name(b)}},
       yaxis: {...yaxis, range, title: {text: name(a)}},
       shapes: [{type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: {color: INK, width: 1}}],
-      annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: .02, y: .98, xref: "paper",
-        yref: "paper", xanchor: "left", yanchor: "top", showarrow: false}]}};
+      annotations: [{text: `${name(a)} better on ${ahead} of ${both.length}`, x: 0, y: 1, xref: "paper",
+        yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false}]}};
 }
 
 function draw(slot) {

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from sim.lab.comparison import Score
-from sim.lab.report.ablation import ablations
+from sim.lab.report.ablation import Ablation, ablations, effect
 from sim.lab.report.budgets import BUDGETS, at_equal_cost
 from sim.lab.report.export import Cell, Table, best
 from sim.lab.report.view import View, mean, p_words
@@ -58,7 +58,7 @@ def _score(score: Score | None, top: float) -> Cell | str:
     if score is None:
         return "–"
     last, low, high = (number(v, score.metric) for v in (score.last.value, score.last.low, score.last.high))
-    beside = f"; best {number(score.best.value, score.metric)}" if score.best else ""
+    beside = f"\nbest {number(score.best.value, score.metric)}" if score.best else ""
     return Cell(last, f"[{low}, {high}]{beside}", strong=score.last.value == top)
 
 
@@ -121,8 +121,8 @@ def glance(view: View) -> Table:
             told = [p.verdict for p in view.comparison.pairs if (p.method, p.dataset) == (method, dataset)]
             better, worse = told.count("better"), told.count("worse")
             words = [f"{word} on {count}" for word, count in (("better", better), ("worse", worse)) if count]
-            text = ", ".join(words) or "no difference shown"
-            cells.append(Cell(text, f"of {len(told)}", strong=bool(words)) if told else Cell("–"))
+            text = f"{', '.join(words)} of {len(told)}" if words else "no difference shown"
+            cells.append(Cell(text, strong=bool(words)) if told else Cell("–"))
             record = {"dataset": dataset, "method": method, "better": better, "worse": worse}
             records.append(record | {"questions": len(told)})
         rows.append((_name(view, method), *cells))
@@ -150,25 +150,34 @@ def fairness(view: View, dataset: str) -> Table:
 
 
 def ablation(view: View) -> Iterator[Table]:
-    """A table for every setting in which methods differ and all else is equal, on every data set."""
+    """A table for every setting in which methods differ alone; a column for each data set on which they do."""
+    found: dict[str, tuple[Ablation, list[str]]] = {}
     for dataset in view.datasets:
-        for found in ablations(view.lab.configs(dataset)):
-            asked = list(view.questions(dataset))
-            columns = [{s.method: s for s in view.at(dataset, *question)} for question in asked]
-            rows = [
-                (
-                    Cell(str(value)),
-                    _name(view, method),
-                    *(_score(column.get(method), float("nan")) for column in columns),
-                )
-                for method, value in found.values.items()
-            ]
-            head = tuple(f">{scenario_title(scenario)}, {shots_name(shots)}" for scenario, shots in asked)
-            title = f"{dataset}: {found.setting}"
-            frame = _frame(s for column in columns for m, s in column.items() if m in found.values)
-            value = pl.Series([str(found.values[method]) for method in frame["method"]])
-            name = _file("ablation", f"{dataset}-{found.setting}-{next(iter(found.values))}")
-            yield Table(name, title, (found.setting, "method", *head), tuple(rows), frame.with_columns(setting=value))
+        for one in ablations(view.lab.configs(dataset)):
+            found.setdefault(repr(one), (one, []))[1].append(dataset)
+    for one, datasets in found.values():
+        first, *_ = one.values
+        effects = {dataset: effect(view, dataset, one.values, first) for dataset in datasets}
+        rows = [
+            (str(value), _name(view, m), *(_effect(view, d, effects[d].get(m), m == first) for d in datasets))
+            for m, value in one.values.items()
+        ]
+        records = [
+            {"dataset": dataset, "setting": one.setting, "setting_value": str(one.values[m]), "method": m, **numbers}
+            for dataset in datasets
+            for m, numbers in effects[dataset].items()
+        ]
+        head = (one.setting, "method", *(f">{dataset}" for dataset in datasets))
+        name = _file("ablation", f"{one.setting}-{first}")
+        yield Table(name, one.setting, head, tuple(rows), pl.DataFrame(records))
+
+
+def _effect(view: View, dataset: str, numbers: Mapping[str, float] | None, first: bool) -> Cell | str:
+    if numbers is None:
+        return "–"
+    metric = view.measure(dataset)[0]
+    gain, low, high = (number(numbers[key], metric, "+") for key in ("gain", "gain_low", "gain_high"))
+    return Cell(number(numbers["value"], metric), "" if first else f"{gain} [{low}, {high}]")
 
 
 def costs(view: View, dataset: str) -> Table:

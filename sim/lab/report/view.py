@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -76,6 +77,18 @@ class View:
         """Main metric of a data set, and whether more of it is better."""
         score = next(score for score in self.comparison.scores if score.dataset == dataset)
         return score.metric, score.higher
+
+    def source(self, dataset: str) -> dict[str, Any]:
+        """Where a data set's samples come from: its section of the configuration."""
+        source: dict[str, Any] = self._config(dataset)["source"]
+        return source
+
+    def trained_on(self, dataset: str) -> str:
+        """The device models of training, in words."""
+        return "trained on " + (", ".join(self._config(dataset)["split"]["train_devices"]) or "all devices")
+
+    def _config(self, dataset: str) -> dict[str, Any]:
+        return next(cell.config for cell in self.lab.cells if cell.dataset == dataset)
 
     @cached_property
     def tested(self) -> dict[str, pl.DataFrame]:

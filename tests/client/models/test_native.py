@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from client import compiler
 from client.data import Task
 from client.episodes import Batch, Episode
-from client.learners.base import Learner
+from client.errors import ConfigError
+from client.learners.base import Learner, shares
 from client.learners.fedavg import FedAvg
 from client.learners.fomaml import FOMAML
 from client.learners.maml import MAML
 from client.learners.meta_sgd import MetaSGD
 from client.learners.per_fedavg import PerFedAvg
+from client.learners.reptile import Reptile
+from client.learners.scaffold import Scaffold
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
 from client.models.encoder1d import Encoder1d
@@ -26,7 +29,7 @@ from client.models.gru import GRU
 from client.models.mlp import MLP
 from client.models.native import dense
 from client.rng import generator
-from client.trees import norms, stack
+from client.trees import norms, stack, weighted_sum
 from tests.cases import batch, keys, padded, personal, same
 
 SOURCE = Path(dense.__file__).with_suffix(".c")
@@ -136,6 +139,96 @@ def test_learners(model: Model, learner: Learner) -> None:
     close(dict(ours.update), dict(exact.update), STEP)
 
 
+needs_bfloat16 = pytest.mark.skipif(
+    compiler.compiled(SOURCE, "-DBFLOAT16") is None, reason="this processor has no dot products of bfloat16"
+)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("inputs", [1, 2, 31, 32, 33, 130, 300])
+def test_bfloat16_is_exact_where_nothing_is_rounded(inputs: int) -> None:
+    """Whole numbers up to 256 have eight bits, and so have their halves: as in float32, to the bit."""
+    task, rng = Task("regression", (inputs,), 2), generator(0, "whole")
+    whole, rounded = (MLP(hidden=(5,), task=task, precision=p) for p in ("float32", "bfloat16"))
+    params = {
+        n: torch.from_numpy(rng.integers(-1, 2, (3, *p.shape))).float()
+        for n, p in whole.init(generator(0, "i")).items()
+    }
+    x, y = (torch.from_numpy(rng.integers(-1, 2, (3, 11, width))).float() for width in (inputs, 2))
+    part = Batch(x, y, torch.ones(3, 11).index_fill_(1, torch.tensor([2, 5, 10]), 0.0))  # eight real samples of eleven
+    loss, grad = whole.value_and_grad(params, part)
+    ours_loss, ours = rounded.value_and_grad(params, part)
+    assert torch.equal(ours_loss, loss)
+    same(dict(ours), dict(grad), rtol=0, atol=0)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP(hidden=(64, 32), activation="tanh", task=Task("classification", (64,), 6), precision="bfloat16"),
+        CNN1d(channels=(20, 33), task=Task("classification", (3, 150), 6), precision="bfloat16"),
+    ],
+    ids=["mlp", "cnn1d"],
+)
+def test_bfloat16_errs_by_what_it_says(model: Model) -> None:
+    """Each factor errs by 2⁻⁹ at most, and a gradient is some products one after the other.
+
+    Not so where many units are near the corner of ReLU: some change sides, and a client's gradient errs by more.
+    """
+    params, part = personal(model, 4), batch(model.task, (9, 12, 5, 20))
+    exact = model.chain.expand({n: p.double() for n, p in params.items()}, wide(part)).grad if model.chain else {}
+    ours = model.grad(params, part)
+    close(dict(ours), dict(exact), 10 * 2.0**-9)
+    assert (norms({n: ours[n].double() - p for n, p in exact.items()}) > 1e-4 * norms(exact)).all()
+
+
+def test_bfloat16_where_there_is_none() -> None:
+    gru = GRU(task=Task("classification", (2, 12), 3), precision="bfloat16")
+    with pytest.raises(ConfigError, match="precision"):
+        gru.grad(personal(gru, 1), batch(gru.task, (3,)))
+
+
+@settings(max_examples=20)
+@given(counts=st.lists(st.integers(1, 20), min_size=1, max_size=6), weighting=st.sampled_from(["samples", "uniform"]))
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP(hidden=(20, 9), task=Task("classification", (7,), 4)),
+        CNN1d(channels=(5, 18), kernel=3, task=Task("classification", (3, 21), 4)),
+    ],
+    ids=["mlp", "cnn1d"],
+)
+def test_sums(model: Model, counts: list[int], weighting: str) -> None:
+    """Σ s (θ − φ), added up on the way, is the sum of the updates in float64, where nothing is compiled."""
+    samples = batch(model.task, counts)
+    episode = Episode(samples, samples.slice(0, 0))
+    exactly = Episode(wide(samples), wide(samples).slice(0, 0))
+    learner, theta = Reptile(batch_size=4, inner_lr=0.05), model.init(generator(0, "init"))
+    address = keys(range(len(counts)))
+    summed = learner.update_sum(model, theta, {}, episode, address, weighting)
+    assert summed is not None
+    report, total = summed
+    exact = learner.update(model, {n: p.double() for n, p in theta.items()}, {}, exactly, address)
+    torch.testing.assert_close(report.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
+    expected = weighted_sum(exact.update, shares(exact.weight, weighting))
+    close({n: p[None] for n, p in total.items()}, {n: p[None] for n, p in expected.items()}, STEP)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [Reptile(optimizer="adam"), Reptile(inner_steps=0), Reptile(inner_steps=17), Scaffold()],
+    ids=["adam", "no steps", "more than one call takes", "an update of its own"],
+)
+def test_without_a_sum(learner: Learner) -> None:
+    """What the one call cannot do, or is not what the learner reports."""
+    model = MLP(task=Task("classification", (5,), 3))
+    samples = batch(model.task, (6, 6))
+    episode = Episode(samples, samples.slice(0, 0))
+    theta = learner.init(model, generator(0, "init"))
+    assert learner.update_sum(model, theta, {}, episode, keys(range(2)), "uniform") is None
+
+
 @pytest.mark.parametrize("model", [MLP(task=Task("classification", (5,), 3))], ids=["mlp"])
 def test_what_is_no_number_stays_with_its_client(model: Model) -> None:
     part = batch(model.task, (6, 6, 6))
@@ -181,7 +274,7 @@ def test_a_label_that_does_not_exist_makes_no_number() -> None:
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     model, plain = (MLP(task=Task("classification", (5,), 3)) for _ in range(2))
-    monkeypatch.setattr("client.models.base.dense", lambda chain: None)
+    monkeypatch.setattr("client.models.base.dense", lambda chain, precision: None)
     part, params = batch(model.task, (6, 6)), personal(model, 2)
     assert plain.compiled is None
     monkeypatch.undo()

@@ -298,6 +298,13 @@ def test_killed_workers_lose_nothing(pool) -> None:
 
 
 @pytest.mark.ray
+def test_a_theta_of_any_size_arrives(pool, monkeypatch) -> None:
+    config = make("maml", "fedmaml")
+    monkeypatch.setattr("sim.engines.workers.DIRECT", 0)  # all are large: through the object store
+    same_bits(answer(config, 2, pool), answer(config, 2))
+
+
+@pytest.mark.ray
 def test_killed_workers_lose_no_scores(pool) -> None:
     config = make("maml", "fedmaml")
     trial = to_json(Trial(plan=config.episodes, steps=(0, 200), episodes=2))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from client.learners.base import Report
-from client.work import Outcome, Scores
+from client.outcome import Outcome, Scores
 from sim.engines.parcels import pack, unpack
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 
 import polars as pl
 import pytest
@@ -155,7 +156,7 @@ def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, 
     cell = expand(whole[0])[0]
     ear, ended = Ear(), []
     with _locked(cell.path(tmp_path)):
-        other = threading.Thread(target=lambda: ended.append(perform([cell], tmp_path, 0, ear)))
+        other = threading.Thread(target=lambda: ended.append(perform([cell], tmp_path, 0, ear, ExitStack())))
         other.start()
         while not ear.begun:
             time.sleep(0.01)

@@ -1,5 +1,8 @@
 """Specifications: what is laid over what, and every mistake named with its place in the file."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from client.errors import ConfigError
@@ -24,6 +27,22 @@ def test_a_run_is_base_then_data_then_method_then_method_on_data(tmp_path):
     assert asked.config("many", "maml", 7) == many  # nothing was laid over the specification itself
 
 
+def test_the_documented_specification_is_one(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "lab.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    asked = spec(tmp_path, text)
+    assert len(expand(asked)) == 2 * 2 * 5
+    assert asked.config("uci_har", "maml", 0).learner["inner_lr"] == 0.03
+    assert len(asked.space("wearables", "maml")) == 2
+
+
+def test_a_method_can_be_left_out_of_a_data_set(tmp_path):
+    asked = spec(tmp_path, SPEC + "[methods.reptile]\nlearner = { name = 'reptile' }\non.few = false\n")
+    assert ("few", "reptile") not in asked.pairs
+    assert ("many", "reptile") in asked.pairs
+    assert {cell.dataset for cell in expand(asked) if cell.method == "reptile"} == {"many"}
+
+
 def test_without_a_reference_it_is_the_first_method(tmp_path):
     assert spec(tmp_path, changed('reference = "fedavg_ft"\n', "")).reference == "fedavg_ft"
 
@@ -41,6 +60,10 @@ MISTAKES = {
     "no such reference": (
         changed('= "fedavg_ft"\n[base]', '= "fedavg"\n[base]'),
         "compare.reference = 'fedavg': must be among fedavg_ft, maml",
+    ),
+    "reference left out": (
+        changed("[methods.fedavg_ft]", "[methods.fedavg_ft]\non.few = false"),
+        "methods.fedavg_ft.on = 'few': the reference is run on every data set",
     ),
     "no methods": (SPEC[: SPEC.index("[methods")], "methods = {}: a comparison needs [methods.NAME]"),
     "no data": (

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from client.data import Source, check_samples
+from client.episodes import EpisodePlan
 from client.errors import ConfigError, DataError
 from client.registry import SOURCES
+from client.rng import generator
 from sim.importers.compact import read_npz
 
 RECORDED = {"spsw_har": (23, 46), "aw_fitbit": (49, 98), "uci_har": (30, 30), "cgm_open": (498, 498)}
@@ -139,3 +141,27 @@ def test_small_omniglot_pools_share_no_character_and_task_t_is_drawn_alone():
     images = [s.x.reshape(5, 20, 28, 28) for s in (plain, turned)]
     for a, b in zip(*images):
         assert any(np.array_equal(np.rot90(a, k, (1, 2)), b) for k in range(4))
+
+
+@real
+def test_the_official_runs_are_classified_by_pixels_as_published():
+    """One training image per character and one test image, by two people; 1-NN on pixels gets 83 of 400 (.208)."""
+    source = SOURCES.make({"name": "omniglot", "way": 20, "tasks": 40, "split": ["background", "runs"]})
+    plan, hits = EpisodePlan("forward", 1), 0
+    for user in range(20):
+        index = list(source.clients_of(user))[1]
+        samples = check_samples(source.samples(index), source.task, "run")
+        cut = plan.testing(samples, source.task, generator(0, "meta-test", client=index))
+        assert samples.group[cut.support].tolist() == [0] * 20
+        assert samples.group[cut.query].tolist() == [1] * 20
+        learn, other = samples.x[cut.support], samples.x[cut.query]
+        nearest = ((other[:, None] - learn) ** 2).sum(2).argmin(1)
+        hits += int((samples.y[cut.support][nearest] == samples.y[cut.query]).sum())
+        again = source.samples(list(source.clients_of(user + 20))[1])
+        assert np.array_equal(again.x, samples.x)
+    assert hits == 83
+
+
+def test_runs_have_twenty_characters():
+    with pytest.raises(ConfigError, match=r"source.way.*must be 20"):
+        SOURCES.make({"name": "omniglot", "way": 5, "split": ["background", "runs"]})

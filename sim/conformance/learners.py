@@ -1,0 +1,282 @@
+"""The contract of a learner: laws that hold for every one, on every kind of model and task.
+
+A check is a function of a ``Subject`` and a model. It returns where the law holds, and raises AssertionError, saying
+which law is broken, where it does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from client.episodes import Batch, Episode
+from client.errors import ConfigError
+from client.learners.base import Learner, Paper
+from client.learners.reading import Reader
+from client.losses import task_loss
+from client.models import autograd
+from client.models.base import Model
+from client.registry import LEARNERS
+from client.rng import generator
+from client.settings import is_setting, plain
+from client.trees import Stacked, stack
+from sim.conformance.worlds import MODELS, batch, episode, keys, meta, noisy, same, theta, with_steps
+
+SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
+KINDS = ("classification", "regression")
+THREE = range(3)
+
+
+class RefusalError(Exception):
+    """A particular learner is not for this model."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A learner to be checked.
+
+    Args:
+        name: in the registry, or a dotted reference: "package.module:Name".
+        traits: of ``TRAITS``; a Reader's ("at_once", "particular") are known.
+    """
+
+    name: str
+    traits: frozenset[str] = frozenset()
+
+    @property
+    def kind(self) -> type[Learner]:
+        """Its class."""
+        kind: type[Learner] = LEARNERS[self.name]
+        return kind
+
+    def make(self, **settings: Any) -> Learner:
+        """One, with default settings but for those given."""
+        made: Learner = LEARNERS.make({"name": self.name} | settings)
+        return made
+
+    def has(self, trait: str) -> bool:
+        """Whether it is said, or known, to be so."""
+        return trait in self.traits or (trait in ("at_once", "particular") and issubclass(self.kind, Reader))
+
+    @property
+    def home(self) -> Model:
+        """A small net for the kind of task that the learner is for."""
+        return MODELS["mlp-tanh" if "classification" in getattr(self.kind, "kinds", KINDS) else "mlp-regression"]
+
+    def world(self, model: Model) -> tuple[Learner, dict[str, Tensor], Episode]:
+        """A learner with default settings, θ, and the episode it asks for (all samples as support, where local).
+
+        Raises:
+            RefusalError: it is not for this model; within the contract if it is particular, but not at home.
+        """
+        learner = self.make()
+        ep = episode(model.task, SUPPORT, QUERY)
+        if learner.local:
+            ep = Episode(ep.pooled, batch(model.task, (0, 0, 0), longest=0))
+        try:
+            start = meta(learner, model)
+            learner.adapt(model, start, {}, ep.support, keys(THREE), 1)
+        except ConfigError as refusal:
+            require(self.has("particular") and model is not self.home, f"takes every model and task: {refusal}")
+            raise RefusalError(f"{self.name}: {refusal}") from None
+        return learner, start, ep
+
+
+def require(holds: bool, law: str) -> None:
+    """Raise what is broken; not an assert, which ``python -O`` leaves out."""
+    if not holds:
+        raise AssertionError(law)
+
+
+def loss_of(learner: Learner, model: Model, phi: Stacked, part: Batch) -> Tensor:
+    """Mean loss of each client's answers."""
+    return task_loss(model.task, learner.predict(model, phi, part.x), part.y, part.mask)
+
+
+def query_gradient(learner: Learner, model: Model, phi: Stacked, query: Batch) -> Stacked:
+    """∇L of the learner's answers: the model's own where the model answers, otherwise by autograd."""
+    if type(learner).predict is Learner.predict:
+        return model.grad(phi, query)
+    return autograd.value_and_grad(lambda at, part: loss_of(learner, model, at, part), phi, query)[1]
+
+
+class Watched:
+    """Every tensor that goes in, with a copy and its version."""
+
+    def __init__(self, *trees: Any) -> None:
+        tensors: list[Tensor] = []
+        for tree in trees:
+            tensors += list(tree.values()) if isinstance(tree, dict) else [tree.x, tree.y, tree.mask]
+        self._seen = [(t, t.clone(), t._version) for t in tensors]
+
+    def untouched(self) -> None:
+        """None has been written to."""
+        require(
+            all(torch.equal(t, copy) and t._version == v and not t.requires_grad for t, copy, v in self._seen),
+            "what comes in is not changed",
+        )
+
+
+def shaped(tree: Stacked, like: Mapping[str, Tensor], what: str) -> None:
+    """A stack of three in the shapes of ``like``, finite, without a graph."""
+    require(list(tree) == list(like), f"{what} has the names {list(like)} in their order, not {list(tree)}")
+    for key, p in tree.items():
+        require(p.shape == (3, *like[key].shape), f"{what}[{key}] is (clients, *shape), not {tuple(p.shape)}")
+        require(p.dtype == like[key].dtype, f"{what}[{key}] has the dtype of θ, not {p.dtype}")
+        require(bool(torch.isfinite(p).all()) and not p.requires_grad, f"{what}[{key}] is finite, and has no graph")
+
+
+def update_has_the_shape_of_theta(subject: Subject, model: Model) -> None:
+    """A pseudo-gradient in the shape of θ, a state in that of the initial one, weights, and finite metrics."""
+    learner, start, ep = subject.world(model)
+    watched = Watched(start, ep.support, ep.query)
+    report = learner.update(model, start, {}, ep, keys(THREE))
+    shaped(report.update, start, "update")
+    shaped(report.state, learner.initial_state(model, start), "state")
+    require(report.weight.shape == (3,) and bool((report.weight > 0).all()), "weight is (clients,), > 0")
+    few = bool((report.weight <= ep.support.counts + ep.query.counts).all())
+    require(few or subject.has("own_weight"), "weight is at most the number of samples")
+    require("loss" in report.metrics, "metrics has a loss")
+    for key, m in report.metrics.items():
+        fine = m.shape == (3,) and bool(torch.isfinite(m).all()) and not m.requires_grad
+        require(fine, f"metrics[{key}] is (clients,), finite, and has no graph")
+    watched.untouched()
+
+
+def adapt_reads_the_path(subject: Subject, model: Model) -> None:
+    """A path begins at the start; ``adapt`` is its k-th point; the model, or the learner, answers at each."""
+    learner, start, ep = subject.world(model)
+    watched = Watched(start, ep.support)
+    points = list(islice(learner.path(model, start, {}, ep.support, keys(THREE)), 5))
+    if not subject.has("choosing"):
+        same(points[0], learner.start(start, 3), rtol=0, atol=0)
+    if type(learner).predict is Learner.predict:
+        require(set(points[0]) == set(theta(model)), "φ is what the model predicts with, and nothing of one's own")
+    for k, phi in enumerate(points):
+        same(learner.adapt(model, start, {}, ep.support, keys(THREE), k), phi, rtol=0, atol=0)
+        fine = all(bool(torch.isfinite(p).all()) and not p.requires_grad for p in phi.values())
+        require(fine, f"φ_{k} is finite, and has no graph")
+        answers = learner.predict(model, phi, ep.support.x).shape
+        require(answers == (*ep.support.mask.shape, model.task.outputs), f"answers are {tuple(answers)}")
+    default = learner.adapt(model, start, {}, ep.support, keys(THREE))
+    same(default, learner.adapt(model, start, {}, ep.support, keys(THREE), learner.inner_steps), rtol=0, atol=0)
+    watched.untouched()
+
+
+def path_begins_where_it_is_told(subject: Subject, model: Model) -> None:
+    """From another start, too; and from a point of itself it goes on as it went."""
+    learner, start, ep = subject.world(model)
+    elsewhere = noisy(learner.start(start, 3), 9)
+    watched = Watched(elsewhere)
+    points = list(islice(learner.path(model, start, {}, ep.support, keys(THREE), elsewhere), 3))
+    same(points[0], elsewhere, rtol=0, atol=0)
+    watched.untouched()
+    if subject.has("moments"):
+        return
+    again = list(islice(learner.path(model, start, {}, ep.support, keys(THREE), points[1]), 2))
+    same(again[1], points[2], rtol=0, atol=0)  # full batches and plain gradient steps have no memory
+
+
+def small_steps_descend_the_support_loss(subject: Subject, model: Model) -> None:
+    """Adaptation with the default rate never raises the loss on what it adapts to."""
+    if subject.has("untrained"):
+        return
+    learner, start, ep = subject.world(model)
+    points = islice(learner.path(model, start, {}, ep.support, keys(THREE)), 6)
+    losses = [loss_of(learner, model, phi, ep.support) for phi in points]
+    lower = all(bool((after <= before + 1e-6).all()) for before, after in pairwise(losses))
+    require(lower, f"the support loss does not rise: {[round(float(x.mean()), 4) for x in losses]}")
+
+
+def same_inputs_same_bits(subject: Subject, model: Model) -> None:
+    """Minibatches included: they are drawn by address."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    a, b = (learner.update(model, start, {}, ep, keys(THREE)) for _ in range(2))
+    same(a.update, b.update, rtol=0, atol=0)
+    same(a.metrics, b.metrics, rtol=0, atol=0)
+    phi, psi = (learner.adapt(model, start, {}, ep.support, keys(THREE), 4) for _ in range(2))
+    same(phi, psi, rtol=0, atol=0)
+
+
+def no_steps_learn_nothing_locally(subject: Subject, model: Model) -> None:
+    """Zero steps are the identity: θ − φ₀ = 0, or the plain query gradient at θ for those that report one."""
+    if subject.has("at_once") or subject.has("solved"):
+        return
+    learner, start, ep = subject.world(model)
+    learner = with_steps(learner, 0)
+    update = learner.update(model, start, {}, ep, keys(THREE)).update
+    expected = query_gradient(learner, model, learner.start(start, 3), ep.query) if not learner.local else {}
+    for key, p in update.items():
+        torch.testing.assert_close(p, expected.get(key, torch.zeros_like(p)), rtol=0, atol=0)
+    if not subject.has("choosing"):
+        same(learner.adapt(model, start, {}, ep.support, keys(THREE), 0), learner.start(start, 3), rtol=0, atol=0)
+
+
+def nobody_moves_without_support(subject: Subject, model: Model) -> None:
+    """A client whose mask is zero everywhere stays; the others are as if it were not there."""
+    learner, start, ep = subject.world(model)
+    mask = ep.support.mask.clone()
+    mask[1] = 0
+    support = Batch(ep.support.x, ep.support.y, mask)
+    phi = learner.adapt(model, start, {}, support, keys(THREE), 4)
+    full = learner.adapt(model, start, {}, ep.support, keys(THREE), 4)
+    for key, p in learner.start(start, 3).items():
+        require(bool(torch.isfinite(phi[key]).all()), f"φ[{key}] is finite without support")
+        require(torch.equal(phi[key][1], p[1]), f"φ[{key}] of a client without support is where it began")
+        require(torch.equal(phi[key][[0, 2]], full[key][[0, 2]]), "clients do not see each other")
+
+
+def update_descends(subject: Subject, model: Model) -> None:
+    """A small step of θ along the mean update lowers what the learner trains: the loss after its own adaptation.
+
+    Readers say it themselves: some train on another loss than the task's, or not on every query sample.
+    """
+    learner, start, ep = subject.world(model)
+    target = ep.query if not learner.local else ep.support
+
+    def after(at: dict[str, Tensor]) -> float:
+        if isinstance(learner, Reader):
+            return float(learner.update(model, at, {}, ep, keys(THREE)).metrics["loss"].mean())
+        return float(loss_of(learner, model, learner.adapt(model, at, {}, ep.support, keys(THREE)), target).mean())
+
+    update = {key: p.mean(0) for key, p in learner.update(model, start, {}, ep, keys(THREE)).update.items()}
+    length = float(torch.stack([p.square().sum() for p in update.values()]).sum().sqrt())
+    moved = {key: p - (0.05 / length if length else 0.0) * update[key] for key, p in start.items()}
+    require(subject.has("still") or after(moved) < after(start), "a small step along −update lowers the loss")
+
+
+def theta_has_an_address(subject: Subject, model: Model) -> None:
+    """θ at the start depends on the seed and on nothing else; φ₀ is what it has of the model."""
+    learner = subject.make()
+    a, b, c = (learner.init(model, generator(seed, "init")) for seed in (3, 3, 4))
+    require(all(torch.equal(a[key], b[key]) for key in a), "init is the same for the same generator")
+    require(any(not torch.equal(a[key], c[key]) for key in a), "init draws from the generator it is given")
+    own = {key: a[key] for key in theta(model) if key in a}
+    start = learner.start(a, 2)
+    same(stack(own, 2), {key: start[key] for key in own}, rtol=0, atol=0)
+
+
+def settings_and_paper_are_told(subject: Subject, model: Model) -> None:
+    """A paper, a docstring, a line for every setting; settings survive a configuration; one out of range is refused."""
+    learner = subject.make()
+    require(isinstance(getattr(learner, "paper", None), Paper) and bool(learner.paper.title), "it names its paper")
+    require(bool(learner.__doc__), "the class has a docstring")
+    for field in dataclasses.fields(learner):
+        told = is_setting(field) and bool(field.metadata["doc"])
+        require(told, f"{field.name} is a client.settings.setting with a line of documentation")
+    again = subject.make(**plain(learner))
+    require(again == learner and hash(again) == hash(learner), "it is a frozen dataclass that its settings make again")
+    for key, value in {"inner_lr": 0.0, "inner_steps": -1, "batch_size": 2.5, "no_such_setting": 1}.items():
+        try:
+            subject.make(**{key: value})
+        except ConfigError as error:
+            require(key in str(error), f"the error names {key}")
+        else:
+            raise AssertionError(f"{key} = {value} is refused")

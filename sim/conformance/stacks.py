@@ -1,0 +1,108 @@
+"""Laws of a learner about clients beside each other: padding, company, and what a device keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from client.episodes import Batch, Episode
+from client.learners.base import shares
+from client.models.base import Model
+from client.trees import pick, stack, weighted_sum
+from sim.conformance.learners import THREE, Subject, Watched, require
+from sim.conformance.worlds import keys, padded, same, some
+
+
+def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model) -> None:
+    """Garbage where the mask is zero changes nothing, and each client alone does what it does in a stack (float64)."""
+    learner, start, ep = subject.world(model)
+    start = {key: p.double() for key, p in start.items()}
+    parts = [
+        Batch(b.x.double(), b.y.double() if b.y.is_floating_point() else b.y, b.mask.double())
+        for b in (ep.support, ep.query)
+    ]
+    clean, dirty = Episode(*parts), Episode(*(padded(part, 3, seed) for seed, part in enumerate(parts)))
+    a, b = (learner.update(model, start, {}, each, keys(THREE)) for each in (clean, dirty))
+    same(b.update, a.update, rtol=1e-9, atol=1e-11)
+    answers = [
+        learner.predict(model, learner.adapt(model, start, {}, each.support, keys(THREE), 2), clean.query.x)
+        for each in (clean, dirty)
+    ]
+    torch.testing.assert_close(*answers, rtol=1e-9, atol=1e-11)
+    for client in THREE:
+        alone = learner.update(model, start, {}, some(dirty, [client]), keys([client]))
+        same({key: p[0] for key, p in alone.update.items()}, pick(a.update, client), rtol=1e-9, atol=1e-11)
+
+
+def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
+    """Of those who have one at all: a learner with an update of its own must not inherit another's sum."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    for weighting in ("samples", "uniform"):
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
+        if summed is None:
+            continue
+        report, total = summed
+        stacked = learner.update(model, start, {}, ep, keys(THREE))
+        require(
+            not report.update and torch.equal(report.weight, stacked.weight), "a sum comes with the updates' weights"
+        )
+        same(report.metrics, stacked.metrics, rtol=0, atol=0)
+        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
+
+
+def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None:
+    """Two rounds of a stack are two rounds of each alone; an initial state is no state; what goes in is not changed."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    first = learner.update(model, start, {}, ep, keys(THREE))
+    begun = stack(learner.initial_state(model, start), 3) if first.state else {}
+    again = learner.update(model, start, begun, ep, keys(THREE))
+    same(again.update, first.update, rtol=0, atol=0)
+    same(again.state, first.state, rtol=0, atol=0)
+    kept = {key: p.clone() for key, p in first.state.items()}
+    watched = Watched(kept)
+    second = learner.update(model, start, kept, ep, keys(THREE, round=2))
+    phi = learner.adapt(model, start, kept, ep.support, keys(THREE), 2)
+    watched.untouched()
+    for client in THREE:
+        own = {key: p[[client]] for key, p in kept.items()}
+        alone = learner.update(model, start, own, some(ep, [client]), keys([client], round=2))
+        for one, many in ((alone.update, second.update), (alone.state, second.state)):
+            same(pick(one, 0), pick(many, client), rtol=1e-3, atol=1e-5)
+        adapted = learner.adapt(model, start, own, some(ep, [client]).support, keys([client]), 2)
+        same(pick(adapted, 0), pick(phi, client), rtol=1e-3, atol=1e-5)
+
+
+def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
+    """To its next round, or to its answers; otherwise it need not be kept."""
+    learner, start, ep = subject.world(model)
+    kept = learner.update(model, start, {}, ep, keys(THREE)).state
+    if not kept:
+        return
+    before, after = (
+        (
+            learner.update(model, start, state, ep, keys(THREE)).update,
+            learner.adapt(model, start, state, ep.support, keys(THREE), 0),
+        )
+        for state in ({}, kept)
+    )
+    moved = any(float((a[key] - b[key]).abs().max()) > 1e-5 for a, b in zip(before, after, strict=True) for key in a)
+    require(moved, "what a device keeps changes its next update or its answers")
+
+
+def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
+    """Of those who offer one: a learner with an update of its own must not inherit another's sum."""
+    learner, start, ep = subject.world(model)
+    learner = dataclasses.replace(learner, batch_size=2)
+    for weighting in ("samples", "uniform"):
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
+        if summed is None:
+            return
+        report, total = summed
+        stacked = learner.update(model, start, {}, ep, keys(THREE))
+        require(not report.update, "a report beside a sum holds no updates")
+        require(torch.equal(report.weight, stacked.weight), "the weights are those of the updates")
+        same(report.metrics, stacked.metrics, rtol=0, atol=0)
+        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)

@@ -1,0 +1,85 @@
+"""Which check runs in which worlds, and all of them for one learner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from client.models.base import Model
+from sim.conformance import learners, stacks
+from sim.conformance.learners import RefusalError, Subject
+from sim.conformance.worlds import MODELS
+
+Check = Callable[[Subject, Model], None]
+HOME = ()  # only the subject's own kind of task
+ALL, BOTH = tuple(MODELS), ("mlp-tanh", "mlp-regression")
+CHECKS: dict[Check, tuple[str, ...]] = {
+    learners.update_has_the_shape_of_theta: ALL,
+    learners.adapt_reads_the_path: ALL,
+    learners.path_begins_where_it_is_told: HOME,
+    learners.small_steps_descend_the_support_loss: BOTH,
+    learners.same_inputs_same_bits: ALL,
+    learners.no_steps_learn_nothing_locally: HOME,
+    learners.nobody_moves_without_support: HOME,
+    learners.update_descends: HOME,
+    learners.theta_has_an_address: HOME,
+    learners.settings_and_paper_are_told: HOME,
+    stacks.neither_padding_nor_company_changes_a_client: BOTH,
+    stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
+    stacks.a_device_keeps_all_that_it_remembers: ("mlp-tanh", "encoder1d"),
+    stacks.what_a_device_keeps_matters: ("encoder1d",),
+    stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one check ended.
+
+    Args:
+        check: its name, in words.
+        model: the model it ran on.
+        problem: what is wrong, in one line; "" where nothing is.
+        refused: the learner is not for this model, and says so.
+    """
+
+    check: str
+    model: str
+    problem: str = ""
+    refused: bool = False
+
+
+def places() -> Iterator[tuple[Check, str]]:
+    """Every check with every model it runs on; "" is the learner's own kind of task."""
+    for check, models in CHECKS.items():
+        for model in models or ("",):
+            yield check, model
+
+
+def run(check: Check, subject: Subject, model: str) -> None:
+    """One check.
+
+    Raises:
+        AssertionError: the law does not hold.
+        RefusalError: the learner is not for this model.
+    """
+    check(subject, MODELS[model] if model else subject.home)
+
+
+def examine(subject: Subject) -> Iterator[Verdict]:
+    """All checks of one learner, whatever it raises."""
+    for check, model in places():
+        words = check.__name__.replace("_", " ")
+        try:
+            run(check, subject, model)
+        except RefusalError as refusal:
+            yield Verdict(words, model, str(refusal), refused=True)
+        except Exception as error:
+            yield Verdict(words, model, f"{type(error).__name__}: {_one_line(error)}")
+        else:
+            yield Verdict(words, model)
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()

@@ -1,0 +1,56 @@
+"""Ditto's point estimation: every client must guess the mean of its own Gaussian, and all means are near each other.
+
+    w_k ~ N(0, τ²)      y ~ N(w_k, σ²), n of them      x = 0
+
+With squared error a linear model's bias is the guess (the paper's θ is 0 here). Targets have many coordinates, each of
+them the same problem drawn anew, so that one run is as many repetitions. The one ``held_out`` target is w_k itself.
+
+Source: Li, Hu, Beirami, Smith 2021, arXiv 2012.04221, Section 3.3 and its appendix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from client.data import Samples, Task
+from client.rng import generator
+from client.settings import setting
+from sim.sources.lone import Lone
+
+
+@dataclass(frozen=True)
+class GaussianMeans(Lone):
+    """Clients with a mean each; each sample is its own group.
+
+    Source: Li et al. 2021, arXiv 2012.04221, Section 3.3.
+    """
+
+    device: ClassVar[str] = "gaussian_means"
+
+    clients: int = setting(8, "number of clients K", ge=1)
+    points: int = setting(30, "samples n of each client", ge=1)
+    tau: float = setting(0.1, "how far the clients' means lie apart (standard deviation τ)", ge=0)
+    sigma: float = setting(0.8, "how far a client's samples lie from its mean (standard deviation σ)", ge=0)
+    coordinates: int = setting(1000, "independent repetitions of the problem", ge=1)
+    seed: int = setting(0, "seed of the population", ge=0)
+
+    @property
+    def task(self) -> Task:
+        """Regression from nothing."""
+        return Task("regression", (1,), self.coordinates)
+
+    def samples(self, index: int) -> Samples:
+        """The client's samples, and its mean as the one that is held out.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(index)
+        rng = generator(self.seed, "gaussian means", client=index)
+        mean = self.tau * rng.standard_normal(self.coordinates)
+        y = np.vstack([mean + self.sigma * rng.standard_normal((self.points, self.coordinates)), mean])
+        rows = np.arange(self.points + 1, dtype=np.int64)
+        return Samples(np.zeros((len(y), 1), np.float32), y.astype(np.float32), rows, rows == self.points)

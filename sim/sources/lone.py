@@ -1,0 +1,55 @@
+"""Populations in which every client is a person of their own, with the one device there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from client.data import Client
+from client.errors import DataError
+
+
+class Lone:
+    """Who is who in such a population; what its clients have is the subclass's."""
+
+    #: Name of the device, also in messages and labels.
+    device: ClassVar[str]
+    clients: int
+
+    @property
+    def users(self) -> int:
+        """Number of clients: each is a user of its own."""
+        return self.clients
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The one device there is."""
+        return (self.device,)
+
+    def __len__(self) -> int:
+        return self.users
+
+    def client(self, index: int) -> Client:
+        """Client ``index``, who is user ``index``.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(index)
+        return Client(index, index, self.device, self._label(index))
+
+    def clients_of(self, user: int) -> Sequence[int]:
+        """One user, one client.
+
+        Raises:
+            DataError: no such user.
+        """
+        self._check(user)
+        return (user,)
+
+    def _label(self, index: int) -> str:
+        return f"{self.device}-{index}"
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.users:
+            raise DataError(f"{self.device} has no client {index}: allowed are 0 to {self.users - 1}")
