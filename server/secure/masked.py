@@ -73,7 +73,8 @@ class Masked:
 
     def share_keys(self, clients: list[int]) -> list[int]:
         """Everybody gets the neighbours' keys and gives a sealed pair of shares for each of them."""
-        self._around = {c: self._session.ring.around(c, clients) for c in clients}
+        everybody = set(clients)
+        self._around = {c: self._session.ring.around(c, everybody) for c in clients}
         told = {
             c: {AROUND: around, KEYS: [key for one in around for key in self._keys[one]]}
             for c, around in self._around.items()
@@ -96,9 +97,9 @@ class Masked:
         theta, bits = self._session.content.array_records[ARRAYS], self._session.terms.bits
         size = HEAD + sum(int(np.prod(array.shape)) for array in theta.values())
         like = {ENTRIES: torch.from_numpy(wrap(np.zeros(size, dtype=np.int64), bits))}
-        told = {}
+        told, everybody = {}, set(clients)
         for c in clients:
-            parcels = {sender: p for sender, p in sorted(self._sealed.get(c, {}).items()) if sender in clients}
+            parcels = {sender: p for sender, p in sorted(self._sealed.get(c, {}).items()) if sender in everybody}
             told[c] = {SENDERS: list(parcels), SEALED: list(parcels.values())}
 
         def read(client: int, message: Message) -> Residues:
@@ -110,8 +111,9 @@ class Masked:
 
     def unmask(self, senders: list[int], sharers: list[int]) -> Int64[np.ndarray, " entries"]:
         """Everybody gives, of each neighbour, a share of the one secret that is to be opened."""
-        gone, ring = sorted(set(sharers) - set(senders)), self._session.ring
-        told = {c: {ALIVE: ring.around(c, senders), GONE: ring.around(c, gone)} for c in senders}
+        ring, alive = self._session.ring, set(senders)
+        gone = set(sharers) - alive
+        told = {c: {ALIVE: ring.around(c, alive), GONE: ring.around(c, gone)} for c in senders}
         given = self._ask(UNMASK, told, lambda c, message: self._read_shares(c, message, told[c]))
         ring.must_hold(UNMASK, sharers, given)
         shares: dict[int, list[bytes]] = {owner: [] for owner in sharers}
@@ -120,8 +122,8 @@ class Masked:
                 shares[owner].append(share)
         for owner in senders:
             self._sum -= expand(self._open(owner, shares[owner], SEED), len(self._sum), self._session.terms.bits)
-        for owner in gone:
-            self._sum -= self._leftover(owner, shares[owner], senders)
+        for owner in sorted(gone):
+            self._sum -= self._leftover(owner, shares[owner], alive)
         return unwrap(self._sum)
 
     def _ask(
@@ -167,7 +169,7 @@ class Masked:
             raise ReplyError(f"{UNMASK}: the shares that client {owner} gave are of no secret")
         return secret
 
-    def _leftover(self, owner: int, shares: list[bytes], senders: list[int]) -> Residues:
+    def _leftover(self, owner: int, shares: list[bytes], senders: set[int]) -> Residues:
         """What the vectors of a lost client's neighbours still hold of its masks."""
         key = private_key(self._open(owner, shares, SCALAR))
         if public_key_to_bytes(key.public_key()) != self._keys[owner][0]:

@@ -107,7 +107,7 @@ def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
     """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it."""
     config = {**COMMON, "source": {"name": "sine", "clients": 2}, "transform": {"name": "none"}}
     config |= {"strategy": {"name": "fedmaml", "cohort": 0, "outer": "sgd", "lr": 0.1}}
-    config |= {"secure_aggregation": {"on": True, "max_weight": 20.0}}
+    config |= {"secure_aggregation": {"on": True, "max_weight": 20.0}, "evaluation": {"scenarios": []}}
     per_node = [["--node-config", f"partition-id={i} state='{tmp_path / f'device-{i}'}'"] for i in range(2)]
     with programs(tmp_path, ["--insecure"], ["--insecure"], per_node, "insecure = true") as start_nodes:
         start_nodes()
