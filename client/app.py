@@ -101,10 +101,10 @@ def _report(message: Message, context: Context) -> tuple[Report, dict[str, Tenso
     meta = decode(message.content.array_records[ARRAYS])
     round, memory = int(str(config[ROUND])), _memory(context, config)
     outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
-    if outcome.report is None:
-        raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
     if outcome.keepers:
         remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
+    if outcome.report is None:
+        raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
     return outcome.report, meta, round, partition
 
 

@@ -152,3 +152,19 @@ SOURCES = Registry(
         "own": "sim.sources.own:Own",
     },
 )
+
+ATTACKS = Registry(
+    "attack",
+    {
+        "none": "client.attacks.base:Attack",
+        "sign_flip": "client.attacks.forging:SignFlip",
+        "scaling": "client.attacks.forging:Scaling",
+        "nan": "client.attacks.forging:NotANumber",
+        "free_rider": "client.attacks.forging:FreeRider",
+        "alie": "client.attacks.colluding:ALIE",
+        "ipm": "client.attacks.colluding:IPM",
+        "label_flip": "client.attacks.poisoning:LabelFlip",
+        "backdoor": "client.attacks.poisoning:Backdoor",
+        "replacement": "client.attacks.poisoning:Replacement",
+    },
+)

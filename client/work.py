@@ -22,7 +22,8 @@ from torch import Tensor
 from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
-from client.learners.base import Learner, Report
+from client.faults import Faults
+from client.learners.base import Learner
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
 from client.outcome import Outcome, Scores
@@ -48,6 +49,8 @@ class WorkSpec:
     model: Mapping[str, Any] = setting({}, "the model")
     learner: Mapping[str, Any] = setting({}, "the learner")
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
+    attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
+    faults: Faults = setting(Faults(), "what goes wrong with devices")
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Work:
             weighting: who only wants a sum says how it is weighted, see ``Learner.report``; "": the updates are wanted.
         """
         began = time.perf_counter()
-        kept, episode, failures = self._together(round, clients) or self.training_episodes(round, clients)
+        kept, episode, failures = self._episodes(round, clients)
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
@@ -116,6 +119,9 @@ class Work:
         report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, weighting)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
+
+    def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
+        return self._together(round, clients) or self.training_episodes(round, clients)
 
     def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
@@ -309,7 +315,12 @@ def work_from_json(text: str) -> Work:
     Raises:
         ConfigError: the specification is malformed or names something unknown.
     """
-    return Work(build(WorkSpec, json.loads(text), "work"))
+    spec = build(WorkSpec, json.loads(text), "work")
+    if spec.attack["name"] == "none" and not spec.faults.on_devices:
+        return Work(spec)
+    from client.traits import Troubled  # which is built on this file
+
+    return Troubled(spec)
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from client.errors import ConfigError
+from client.registry import ATTACKS
 from client.settings import build, setting
 from client.work import to_json
 from server.config import Config, build_config, load, merge, parse
@@ -50,6 +51,7 @@ def main(grid: Grid, context: Context) -> None:
     """Find out who is there, then run to the end."""
     settings = build(AppSettings, {k.replace("-", "_"): v for k, v in context.run_config.items()}, "run configuration")
     config = read_config(settings)
+    refuse_colluders(config)
     path = Path(settings.out or f"runs/{config.run.name}-{context.run_id}")
     logger = logging.getLogger("flwr")
     logger.info("metapulse: run folder %s", path.resolve())
@@ -84,6 +86,17 @@ def execute(
     directory = handshake(prompt, to_json(config.work()), min_nodes, wait_s)
     job = Run(config, prompt, directory, path, progress)
     return job.resume() if resume else job.start()
+
+
+def refuse_colluders(config: Config) -> None:
+    """Nobody but the cohort engine, which calls everybody at once, can make an attack of everybody's updates.
+
+    Raises:
+        ConfigError: the configuration has such an attack.
+    """
+    if ATTACKS.make(config.attack).omniscient:
+        name = config.attack["name"]
+        raise ConfigError("attack.name", name, "knows everybody's updates, which only the cohort engine has together")
 
 
 def read_config(settings: AppSettings) -> Config:

@@ -17,7 +17,8 @@ from typing import Any, Literal, get_type_hints
 
 from client.episodes import SPLITS, EpisodePlan
 from client.errors import ConfigError
-from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.faults import Faults
+from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
 from strategies import secure
@@ -53,7 +54,14 @@ class SplitSettings:
 
 
 #: Sections whose ``name`` chooses an entry of a registry; elsewhere a name is only a name.
-CHOOSING = ("source", "transform", "model", "learner", "strategy")
+REGISTRIES = {
+    "source": SOURCES,
+    "transform": TRANSFORMS,
+    "learner": LEARNERS,
+    "strategy": STRATEGIES,
+    "attack": ATTACKS,
+}
+CHOOSING = (*REGISTRIES, "model")
 
 SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
 
@@ -142,6 +150,8 @@ class Config:
     strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
     privacy: PrivacySettings = setting(PrivacySettings(), "")
     secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
+    attack: Mapping[str, Any] = setting({"name": "none"}, "")
+    faults: Faults = setting(Faults(), "")
     engine: EngineSettings = setting(EngineSettings(), "")
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
@@ -149,12 +159,14 @@ class Config:
     def __post_init__(self) -> None:
         SOURCES.make(self.source)
         TRANSFORMS.make(self.transform)
+        attack = ATTACKS.make(self.attack)
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         if self.privacy.on:
             check_combination(strategy, self.evaluation.scenarios)
         if self.secure_aggregation.on:
             secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
+            secure.check_population(attack, self.faults)
         model_settings(self.model)
         self._check_adapt(type(learner))
         if self.evaluation.steps and max(self.evaluation.steps) > 100_000:
@@ -169,7 +181,16 @@ class Config:
 
     def work(self) -> WorkSpec:
         """What the clients must know of it."""
-        return WorkSpec(self.run.seed, self.source, self.transform, self.model, self.learner, self.episodes)
+        return WorkSpec(
+            self.run.seed,
+            self.source,
+            self.transform,
+            self.model,
+            self.learner,
+            self.episodes,
+            self.attack,
+            self.faults,
+        )
 
     def digest(self) -> str:
         """A name for what decides the numbers: every setting with its value, without engine and checkpoints."""
@@ -234,8 +255,7 @@ def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 def resolved(config: Config) -> dict[str, Any]:
     """Every setting with its value, defaults included, as plain data."""
     table: dict[str, Any] = plain(config)
-    registries = {"source": SOURCES, "transform": TRANSFORMS, "learner": LEARNERS, "strategy": STRATEGIES}
-    for key, registry in registries.items():
+    for key, registry in REGISTRIES.items():
         section = getattr(config, key)
         table[key] = {"name": section["name"], **plain(registry.make(section))}
     table["model"] = model_settings(config.model)
@@ -298,15 +318,14 @@ def _toml_key(key: str) -> str:
 def commented_default() -> str:
     """The full default configuration, a comment for every key."""
     config = Config()
-    chosen = {"source": SOURCES, "transform": TRANSFORMS, "learner": LEARNERS, "strategy": STRATEGIES}
     out = ["# metapulse: every setting with its default. A key left out has the value shown here.\n"]
     for section in dataclasses.fields(Config):
         value = getattr(config, section.name)
         out.append(f"\n[{section.name}]")
-        if section.name in chosen:
-            names = ", ".join(chosen[section.name])
+        if section.name in REGISTRIES:
+            names = ", ".join(REGISTRIES[section.name])
             out.append(f'name = "{value["name"]}"  # one of {names}, or package.module:Name')
-            value = chosen[section.name].make(value)
+            value = REGISTRIES[section.name].make(value)
         elif section.name == "model":
             from client.models.cnn1d import CNN1d
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from client.errors import ConfigError, EngineError, RunError
+from client.registry import ATTACKS
 from client.rng import generator
 from client.trees import Params
 from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
@@ -32,7 +34,7 @@ from server.stages import round_stages
 from strategies.base import OuterStrategy
 from strategies.instructions import Instructions
 from strategies.registry import STRATEGIES, make_strategy
-from strategies.replies import Dropped
+from strategies.replies import Dropped, repeated
 from strategies.stock import StockStrategy
 
 PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
@@ -88,12 +90,12 @@ class Run:
         self.roster = Roster(directory, config)
         self.metatest = MetaTest(config, self.roster, grid)
         self.progress: Progress = progress or Silence()
-        self.cohort: int = STRATEGIES.make(config.strategy).cohort
+        section = over_selected(config)
+        self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.roster, self.cohort)
         self.budget = None if plan is None else Budget(plan, self.roster, path)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
-        made = make_strategy(config.strategy, config.run.rounds, config.run.seed, self._drop, private)
-        self.strategy: Strategy = made
+        self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
         self.secure = make_secure(config, grid) if config.secure_aggregation.on else None
         self.rows: list[Row] = []
         self.dropped = 0
@@ -150,6 +152,7 @@ class Run:
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
         Work(self.config.work(), self.roster.directory.task).names  # noqa: B018 (builds the model)
+        ATTACKS.make(self.config.attack).check(self.roster.directory.task)
         if self.budget is None:
             self.roster.cohort(1, self.cohort)
         for scenario in self.config.evaluation.scenarios:
@@ -191,7 +194,7 @@ class Run:
         with AddressedGlobals(self.config.run.seed, round):
             drawn = time.perf_counter()
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
-            replies = self._send(messages, clients)
+            replies = self._send(round, messages, clients)
             answered = time.perf_counter()
             moved, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
@@ -211,17 +214,21 @@ class Run:
             )
         return arrays if moved is None else moved
 
-    def _send(self, messages: Iterable[Message], clients: Iterable[int]) -> Iterable[Message]:
+    def _send(self, round: int, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
         """The replies; under secure aggregation, their sum."""
-        if self.secure is None:
-            return self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-        content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
-        return self.secure.collect(content, {c: self.roster.directory.node(c) for c in clients})
+        node = self.roster.directory.node
+        if self.secure is not None:
+            content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
+            return self.secure.collect(content, {c: node(c) for c in clients})
+        replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+        faults = self.config.faults
+        again = set(faults.twice(self.config.run.seed, round, clients)) if faults.duplicate else set()
+        return repeated(replies, set(map(node, again)), again) if again else replies
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
         record = ConfigRecord({WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
-        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear:
+        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear and not self.config.faults.duplicate:
             record[SUM] = self.strategy.settings.weighting
         return record
 
@@ -305,6 +312,13 @@ class Run:
             summary["privacy"] = self.budget.spent()
         write_json(self.folder.path / "summary.json", summary)
         return summary
+
+
+def over_selected(config: Config) -> Mapping[str, Any]:
+    """The strategy's section, its cohort larger by the share that is asked beyond it."""
+    more = config.faults.over_selection
+    cohort = STRATEGIES.make(config.strategy).cohort
+    return {**config.strategy, "cohort": math.ceil(cohort * (1 + more))} if more else config.strategy
 
 
 class AddressedGlobals:

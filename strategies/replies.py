@@ -7,7 +7,7 @@ was asked and has not answered before. An offender is dropped, named and counted
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
+SECOND = "a second reply; the first one counts"
 MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
 
 
@@ -135,6 +136,22 @@ class Replies(Sequence[Message]):
         return self._made[index]
 
 
+def repeated(replies: Iterable[Message], nodes: Collection[int], clients: Collection[int]) -> Sequence[Message]:
+    """A round's replies with some of them a second time, at the end, as a network delivers them that resends.
+
+    Args:
+        replies: as an engine returned them, one by one or as a stack, not as a sum.
+        nodes: whose come twice.
+        clients: the partition ids of these nodes.
+    """
+    if not isinstance(replies, Replies) or replies.stack is None:
+        first = list(replies)
+        return first + [m for m in first if m.metadata.src_node_id in nodes and not m.has_error()]
+    twice = [i for i, client in enumerate(replies.stack.clients) if client in clients]
+    told = [*replies.failures, *(Dropped(replies.stack.clients[i], SECOND) for i in twice)]
+    return Replies(replies.stack, told, lambda i: replies[i if i < len(replies) else twice[i - len(replies)]])
+
+
 @dataclass(frozen=True)
 class Checked:
     """What is left of a round's replies after the checks."""
@@ -205,7 +222,7 @@ def sift(
                 told = f": {first_line(message.error.reason)}" if message.has_error() else ""
                 raise ReplyError(f"node {message.metadata.src_node_id} was not asked{told}")
             if client in heard:
-                raise ReplyError("a second reply; the first one counts")
+                raise ReplyError(SECOND)
             heard.add(client)
             if message.has_error():
                 raise ReplyError(first_line(message.error.reason))

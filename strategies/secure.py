@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int64
 
+from client.attacks.base import Attack
 from client.errors import ConfigError, ReplyError
+from client.faults import Faults
 from client.learners.base import Paper
 from client.secure.quantise import STAGES, levels
 from client.settings import setting
@@ -77,6 +79,22 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
         raise ConfigError("strategy.cohort", 1, "must be ≥ 2: a sum over one client is its update")
     if strategy.cohort:
         levels(strategy.cohort, settings.bits)
+
+
+def check_population(attack: Attack, faults: Faults) -> None:
+    """Refuse traits of a population that act on single updates on their way.
+
+    Args:
+        attack: of some of the people.
+        faults: of their devices.
+
+    Raises:
+        ConfigError: names the setting and why.
+    """
+    if attack.omniscient:
+        raise ConfigError("attack.name", type(attack).__name__, "needs everybody's update, and nobody sees another's")
+    if faults.duplicate:
+        raise ConfigError("faults.duplicate", faults.duplicate, "must be 0: there is no reply that could come twice")
 
 
 class Ring:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from strategies.aggregators.registry import AGGREGATORS
 from strategies.outer import DIRECTIONS
 from strategies.registry import STRATEGIES
@@ -19,7 +19,7 @@ from strategies.registry import STRATEGIES
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES)}
+REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES, ATTACKS)}
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 FOLDERS = ("client", "strategies", "server", "sim", "tests", "docs", "examples", "benchmarks", "configs")
 

@@ -76,7 +76,7 @@ def methods() -> None:
 
 def entries() -> Iterator[tuple[str, str, type]]:
     """Everything registered, as (section of the configuration, name, class)."""
-    from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
     from strategies.aggregators.registry import AGGREGATORS
     from strategies.registry import STRATEGIES
 
@@ -87,6 +87,7 @@ def entries() -> Iterator[tuple[str, str, type]]:
         "model": MODELS,
         "source": SOURCES,
         "transform": TRANSFORMS,
+        "attack": ATTACKS,
     }
     for kind, registry in sections.items():
         for name in registry:
@@ -109,7 +110,7 @@ def cite(
 def citations(config: Config) -> Iterator[tuple[str, str]]:
     """(key, BibTeX) of a run's learner, strategy, model, data, and the software that carries it."""
     from client.learners.base import Paper
-    from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
     from strategies.aggregators.registry import AGGREGATORS, named
     from strategies.registry import STRATEGIES
 
@@ -119,6 +120,7 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
         "model": (config.model, MODELS),
         "transform": (config.transform, TRANSFORMS),
         "source": (config.source, SOURCES),
+        "attack": (config.attack, ATTACKS),
     }
     entries = [registry[str(section["name"])] for section, registry in chosen.values()]
     aggregator = getattr(STRATEGIES.make(config.strategy), "aggregator", {})

@@ -35,23 +35,6 @@ def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model)
         same({key: p[0] for key, p in alone.update.items()}, pick(a.update, client), rtol=1e-9, atol=1e-11)
 
 
-def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
-    """Of those who have one at all: a learner with an update of its own must not inherit another's sum."""
-    learner, start, ep = subject.world(model)
-    learner = dataclasses.replace(learner, batch_size=2)
-    for weighting in ("samples", "uniform"):
-        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
-        if summed is None:
-            continue
-        report, total = summed
-        stacked = learner.update(model, start, {}, ep, keys(THREE))
-        require(
-            not report.update and torch.equal(report.weight, stacked.weight), "a sum comes with the updates' weights"
-        )
-        same(report.metrics, stacked.metrics, rtol=0, atol=0)
-        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
-
-
 def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None:
     """Two rounds of a stack are two rounds of each alone; an initial state is no state; what goes in is not changed."""
     learner, start, ep = subject.world(model)

@@ -26,7 +26,6 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     learners.theta_has_an_address: HOME,
     learners.settings_and_paper_are_told: HOME,
     stacks.neither_padding_nor_company_changes_a_client: BOTH,
-    stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
     stacks.a_device_keeps_all_that_it_remembers: ("mlp-tanh", "encoder1d"),
     stacks.what_a_device_keeps_matters: ("encoder1d",),
     stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),

@@ -7,7 +7,7 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from client.outcome import Outcome, Scores
 from client.privacy import read_guard
 from client.secure.device import SECURE
 from client.secure.quantise import Terms
+from client.traits import Troubled
 from client.trees import Params, sub
 from client.wire import (
     ARRAYS,
@@ -169,13 +170,18 @@ class CohortGrid(Grid):
             return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover = Handover.asked(config)
+        handover, colluders = Handover.asked(config), _colluders(read_text(config, WORK))
+        if colluders:  # they must see every update
+            handover = replace(handover, weighting="")
         outcomes = self._train(content, clients, handover)
         if handover.weighting:
             total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
+        outcome = join_outcomes(outcomes)
+        if colluders:
+            outcome = colluders.forged(outcome, int(str(config[ROUND])))
         meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
-        return _replies(asked, join_outcomes(outcomes), meta)
+        return _replies(asked, outcome, meta)
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
         work, meta, round, chunks = self._job(content, clients)
@@ -264,6 +270,12 @@ def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
         {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
     )
     return Outcome([c for clients, _ in good for c in clients], joined, failures)
+
+
+def _colluders(work: str) -> Troubled | None:
+    """The work of a population with attackers who know everybody's update; None of any other."""
+    job = work_from_json(work)
+    return job if isinstance(job, Troubled) and job.attack.omniscient else None
 
 
 def _client(message: Message) -> int:

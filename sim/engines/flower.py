@@ -23,7 +23,7 @@ from flwr.supercore import telemetry
 from client.app import app as client_app
 from client.errors import ConfigError, EngineError
 from client.work import Work
-from server.app import execute
+from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
 from server.run import Progress
 from sim.engines.cluster import interrupt_sets, start_ray
@@ -43,9 +43,10 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
         resume: go on where the folder's last checkpoint stands.
 
     Raises:
-        ConfigError: more clients than Flower can serve, or more cores per client than there are.
+        ConfigError: more clients than Flower can serve, more cores per client than there are, or attackers who collude.
         EngineError: the runtime broke down.
     """
+    refuse_colluders(config)
     size = len(Work(config.work()).source)
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:

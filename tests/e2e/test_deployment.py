@@ -66,7 +66,9 @@ def run(folder: Path, config: dict[str, Any]) -> Result:
     """``flwr run`` on two nodes to its end; what it left."""
     settings = {"out": str(folder / "run"), "min-nodes": 2, "wait-s": 60.0, "config": to_toml(config)}
     (folder / "settings.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-    said = flwr("run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder, seconds=600.0)
+    said = flwr(
+        "run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder, seconds=600.0
+    )
     found = re.search(r"Successfully started run (\d+)", said)
     assert found, said
     assert status(folder, found[1])["status"] == "finished:completed", said

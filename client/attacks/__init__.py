@@ -1,0 +1,1 @@
+"""People who attack the federation they take part in."""

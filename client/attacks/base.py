@@ -1,0 +1,106 @@
+"""What an attack is: who does it and when, what it does to their samples, and what to the updates they report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from client.data import Task
+from client.episodes import Batch
+from client.learners.base import Paper
+from client.rng import Keys, uniforms
+from client.settings import setting
+from client.trees import Stacked
+
+#: Who of a stack attacks.
+Attackers = Bool[Tensor, " clients"]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Nobody attacks."""
+
+    #: It is made of the updates of all who are honest, so it can only act where all of them are.
+    omniscient: ClassVar[bool] = False
+
+    def attackers(self, seed: int, round: int, users: Sequence[int]) -> Attackers:
+        """Who of some people attacks in a round.
+
+        Args:
+            seed: of the run.
+            round: federated round, ≥ 1.
+            users: the person behind each client of the stack.
+        """
+        return torch.zeros(len(users), dtype=torch.bool)
+
+    def check(self, task: Task) -> None:
+        """Refuse a task that the attack is not made for.
+
+        Raises:
+            ConfigError: names the setting.
+        """
+
+    def poison(self, task: Task, samples: Batch, bad: Attackers, keys: Keys, side: str) -> Batch:
+        """What the stack trains on.
+
+        Args:
+            task: what is predicted.
+            samples: one side of the episodes, as the model reads it; not changed.
+            bad: who attacks.
+            keys: addresses of the stack.
+            side: "support" or "query", part of the address of what is drawn.
+        """
+        return samples
+
+    def forge(self, update: Stacked, bad: Attackers, keys: Keys) -> Stacked:
+        """What the stack reports.
+
+        Args:
+            update: (clients, *shape) per name of θ; not changed.
+            bad: who attacks.
+            keys: addresses of the stack.
+        """
+        return update
+
+    def success(self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """What the attack has achieved in a model, a number per client; {} where it only wants to do harm.
+
+        Args:
+            task: what is predicted.
+            query: what the model is judged on.
+            judge: metrics of the model on other samples of the same clients.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class Attacker(Attack):
+    """A share of the people attacks, always the same ones, in a window of rounds."""
+
+    paper: ClassVar[Paper]
+
+    fraction: float = setting(0.2, "share of people who attack; each is drawn by its own address", ge=0, le=1)
+    first: int = setting(1, "first round of the attack", ge=1)
+    last: int = setting(0, "last round of the attack (0: of the run)", ge=0)
+
+    def attackers(self, seed: int, round: int, users: Sequence[int]) -> Attackers:
+        """u(seed, "attack", 0, person) < fraction, in rounds from ``first`` to ``last``."""
+        if round < self.first or 0 < self.last < round:
+            return super().attackers(seed, round, users)
+        return torch.from_numpy(uniforms(seed, "attack", 0, users, 1)[:, 0] < self.fraction)
+
+
+def replaced(update: Stacked, bad: Attackers, other: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
+    """A stack with other rows for those who attack.
+
+    Args:
+        update: (clients, *shape) per name; not changed.
+        bad: whose rows are replaced.
+        other: from a name and its stack to the rows in their place, or to one for all of them.
+    """
+    return {name: torch.where(bad.view(-1, *[1] * (u.ndim - 1)), other(name, u), u) for name, u in update.items()}

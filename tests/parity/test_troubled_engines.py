@@ -1,0 +1,79 @@
+"""Attackers and faults on the cohort engine and on Flower's: the same people, the same losses, the same numbers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.serverapp import Grid
+
+from client.trees import norm, sub
+from client.work import to_json
+from server.config import Config, EngineSettings
+from server.directory import handshake
+from server.folder import RunFolder
+from server.grid import Prompt
+from server.run import Run
+from sim import experiment
+from sim.engines.flower import simulate
+from strategies.replies import SECOND
+from tests.runs import CLIENTS, Result, distance, make, read
+
+ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
+FAULTS = {"partial": 0.6, "deadline_s": 0.2, "samples_per_s": 200.0, "outage": 0.3, "duplicate": 0.7}
+TROUBLE: dict[str, dict[str, Any]] = {
+    "sign_flip": {"attack": {"name": "sign_flip", "fraction": 0.5}},
+    "free_rider": {"attack": {"name": "free_rider", "fraction": 0.5, "noise": 0.1}},
+    "nan": {"attack": {"name": "nan", "fraction": 0.5}},
+    "label_flip": {"attack": {"name": "label_flip", "fraction": 0.5}},
+    "replacement": {"attack": {"name": "replacement", "fraction": 0.5}},
+    "faults": {"faults": FAULTS},
+    "both": {"faults": FAULTS, "attack": {"name": "label_flip", "fraction": 0.5}},
+}
+
+
+def cases() -> dict[str, Config]:
+    """One round each, with four of the six people in it."""
+    return {name: make("fedavg", "fedavg", strategy={"cohort": 0}, **section) for name, section in TROUBLE.items()}
+
+
+def told(path: Path) -> list[tuple[int, str]]:
+    """Who was dropped, and why."""
+    return [(e["client"], e["reason"]) for e in RunFolder(path).events() if e["kind"] == "dropped" and e["round"] == 1]
+
+
+@pytest.fixture(scope="module")
+def flower(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Result], Path]:
+    folder = tmp_path_factory.mktemp("flower")
+
+    def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
+        prompt = Prompt(grid, stopped)
+        directory = handshake(prompt, to_json(cases()["nan"].work()), CLIENTS, 120.0)
+        runs = {name: Run(config, prompt, directory, folder / name) for name, config in cases().items()}
+        return {name: read(folder / name, one.start()) for name, one in runs.items()}
+
+    return simulate(job, CLIENTS, ENGINE), folder
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", TROUBLE)
+def test_the_first_round_is_the_same(name: str, flower: tuple[dict[str, Result], Path], tmp_path: Path) -> None:
+    ours, theirs = read(tmp_path / name, experiment.run(cases()[name], tmp_path / name)), flower[0][name]
+    steps = [sub(result.thetas[1], result.thetas[0]) for result in (ours, theirs)]
+    assert norm(steps[0]) > 0
+    assert distance(*steps) <= 1e-5
+    lost, theirs_lost = sorted(told(tmp_path / name)), sorted(told(flower[1] / name))
+    assert [client for client, _ in lost] == [client for client, _ in theirs_lost]
+    if name != "nan":  # a reply by itself says which array is at fault, a stack does not; Flower adds words of its own
+        assert all(reason in said for (_, reason), (_, said) in zip(lost, theirs_lost, strict=True))
+    values = [[row["value"] for row in result.rows] for result in (ours, theirs)]
+    assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.ray
+def test_the_faults_of_that_round_do_strike(flower: tuple[dict[str, Result], Path]) -> None:
+    reasons = [reason for _, reason in told(flower[1] / "faults")]
+    assert SECOND in reasons
+    assert any("late" in reason or "dropped out" in reason for reason in reasons)
