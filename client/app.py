@@ -14,18 +14,25 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from jaxtyping import Int64
+from torch import Tensor
 
 from client.errors import ConfigError
+from client.learners.base import Report
 from client.memory import InContext, InFolder, Memory, recall, remember
 from client.privacy import protect, read_guard
-from client.trees import pick, sub
+from client.secure.device import SECURE, answer
+from client.secure.quantise import Terms, quantise
+from client.trees import finite, pick, sub
 from client.wire import (
     ARRAYS,
     CHECKPOINT,
     CONFIG,
+    EXAMPLES,
     METRICS,
     REPLY,
     ROUND,
@@ -47,10 +54,15 @@ app = ClientApp()
 def _open(message: Message, context: Context) -> tuple[Work, int, ConfigRecord]:
     torch.set_num_threads(1)  # many devices share a machine in a simulation; more threads only fight
     config = message.content.config_records[CONFIG]
+    partition = _partition(context)
+    return work_from_json(_own_source(read_text(config, WORK), partition, context.node_config)), partition, config
+
+
+def _partition(context: Context) -> int:
     partition = context.node_config.get("partition-id")
     if not isinstance(partition, int):
         raise ConfigError("partition-id", partition, "the node's configuration must give its index in the population")
-    return work_from_json(_own_source(read_text(config, WORK), partition, context.node_config)), partition, config
+    return partition
 
 
 def _own_source(spec: str, partition: int, node: Mapping[str, object]) -> str:
@@ -83,9 +95,8 @@ def query(message: Message, context: Context) -> Message:
     return Message(RecordDict({CONFIG: record}), reply_to=message)
 
 
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """One round of local work: adapt, and report an update."""
+def _report(message: Message, context: Context) -> tuple[Report, dict[str, Tensor], int, int]:
+    """What the device has learned, still on the device; θ, round and partition id."""
     work, partition, config = _open(message, context)
     meta = decode(message.content.array_records[ARRAYS])
     round, memory = int(str(config[ROUND])), _memory(context, config)
@@ -94,7 +105,31 @@ def train(message: Message, context: Context) -> Message:
         remember(memory, round, int(str(config.get(CHECKPOINT, 0))), pick(outcome.state, 0))
     if outcome.report is None:
         raise RuntimeError(outcome.failures[partition])  # Flower turns it into an error reply
-    report = outcome.report
+    return outcome.report, meta, round, partition
+
+
+def _secure(message: Message, context: Context) -> Message:
+    """One stage of secure aggregation; its secrets stay in memory, whatever folder the device has."""
+
+    def entries(terms: Terms) -> Int64[np.ndarray, " entries"]:
+        report = _report(message, context)[0]
+        if not finite({**report.update, EXAMPLES: report.weight}):
+            raise RuntimeError("update holds NaN or infinity")
+        own: Int64[np.ndarray, " entries"]
+        (own,) = quantise(report, terms, [client], read_guard(message.content.config_records[CONFIG]))
+        return own
+
+    client, secrets = _partition(context), context.state.config_records.setdefault(SECURE, ConfigRecord())
+    return Message(answer(secrets, message.content.config_records[SECURE], client, entries), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round of local work: adapt, and report an update."""
+    if SECURE in message.content.config_records:
+        return _secure(message, context)
+    report, meta, round, partition = _report(message, context)
+    config = message.content.config_records[CONFIG]
     if guard := read_guard(config):
         report = protect(report, guard, meta, round, [partition])
     update = pick(report.update, 0)

@@ -21,6 +21,7 @@ from client.faults import Faults
 from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.work import WorkSpec
+from strategies import secure
 from strategies.privacy.settings import PrivacySettings, check_combination
 from strategies.registry import STRATEGIES
 
@@ -122,6 +123,7 @@ class EngineSettings:
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
     device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")
     chunk: int = setting(0, "clients stacked at once (0: as the model and the cohort make it fast)", ge=0)
+    masks: bool = setting(False, "cohort: mask under secure aggregation, as devices do (slow; the same numbers)")
     cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
     timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)
 
@@ -147,6 +149,7 @@ class Config:
     episodes: EpisodePlan = setting(EpisodePlan(), "")
     strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
     privacy: PrivacySettings = setting(PrivacySettings(), "")
+    secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
     attack: Mapping[str, Any] = setting({"name": "none"}, "")
     faults: Faults = setting(Faults(), "")
     engine: EngineSettings = setting(EngineSettings(), "")
@@ -156,11 +159,14 @@ class Config:
     def __post_init__(self) -> None:
         SOURCES.make(self.source)
         TRANSFORMS.make(self.transform)
-        ATTACKS.make(self.attack)
+        attack = ATTACKS.make(self.attack)
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         if self.privacy.on:
             check_combination(strategy, self.evaluation.scenarios)
+        if self.secure_aggregation.on:
+            secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
+            secure.check_population(attack, self.faults)
         model_settings(self.model)
         self._check_adapt(type(learner))
         if self.evaluation.steps and max(self.evaluation.steps) > 100_000:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -29,8 +29,10 @@ from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
 from server.roster import Directory, Roster, View
+from server.secure.aggregation import make_secure
 from server.stages import round_stages
 from strategies.base import OuterStrategy
+from strategies.instructions import Instructions
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped, repeated
 from strategies.stock import StockStrategy
@@ -93,8 +95,8 @@ class Run:
         plan = make_plan(config, self.roster, self.cohort)
         self.budget = None if plan is None else Budget(plan, self.roster, path)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
-        made = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
-        self.strategy: Strategy = made
+        self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
+        self.secure = make_secure(config, grid) if config.secure_aggregation.on else None
         self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
@@ -192,10 +194,7 @@ class Run:
         with AddressedGlobals(self.config.run.seed, round):
             drawn = time.perf_counter()
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
-            replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-            if self.config.faults.duplicate:
-                again = self.config.faults.twice(self.config.run.seed, round, clients)
-                replies = repeated(replies, {self.roster.directory.node(c) for c in again}, set(again))
+            replies = self._send(round, messages, clients)
             answered = time.perf_counter()
             moved, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
@@ -214,6 +213,17 @@ class Run:
                 f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
             )
         return arrays if moved is None else moved
+
+    def _send(self, round: int, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
+        """The replies; under secure aggregation, their sum."""
+        node = self.roster.directory.node
+        if self.secure is not None:
+            content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
+            return self.secure.collect(content, {c: node(c) for c in clients})
+        replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
+        faults = self.config.faults
+        again = set(faults.twice(self.config.run.seed, round, clients)) if faults.duplicate else set()
+        return repeated(replies, set(map(node, again)), again) if again else replies
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""

@@ -34,7 +34,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
         return run_flower(config, path, progress, resume)
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
     source = Work(config.work()).source
-    grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path)
+    grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path, config.engine.masks)
     try:
         job = Run(config, grid, SourceDirectory(source), path, progress)
         return job.resume() if resume else job.start()

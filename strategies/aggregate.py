@@ -10,9 +10,10 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import shares
+from client.learners.base import Report, shares
 from client.outcome import Outcome
 from client.privacy import Guard, lengths, read_guard, shrinkage
+from client.secure.quantise import ENTRIES, Terms, quantise
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
@@ -28,16 +29,18 @@ class Handover:
         weighting: "samples" or "uniform": as their weighted sum; "": one by one.
         clip: C, the norm that the updates of a sum are clipped to first; 0: they are not.
         guard: what each device does to its own update before; None: nothing.
+        terms: as a sum of whole numbers (``client.secure.quantise``), on which the guard has acted; None: as it is.
     """
 
     weighting: str = ""
     clip: float = 0.0
     guard: Guard | None = None
+    terms: Terms | None = None
 
     @property
     def bare(self) -> str:
         """The weighting where nothing happens to updates before they are added up, so that a learner may; else ""."""
-        return "" if self.clip or self.guard else self.weighting
+        return "" if self.clip or self.guard or self.terms else self.weighting
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> Handover:
@@ -77,19 +80,39 @@ def condense(outcome: Outcome, handover: Handover) -> Outcome:
     """
     if outcome.report is None or outcome.total is not None:
         return outcome
-    report, clients, failures = outcome.report, outcome.clients, outcome.failures
+    if handover.terms is not None:
+        return _condense_entries(outcome, outcome.report, handover.terms, handover.guard)
+    report = outcome.report
     total, metrics = _sum(report.update, report.weight, handover, torch.float32)
     sane = (report.weight > 0) & (report.weight <= MAX_WEIGHT)  # false for what is not a number
     if not (bool(sane.all()) and finite(total)):  # one bad number shows in the sum; now find whose it is
-        stack, refused = sound(Stack(clients, report.update, report.weight, report.metrics))
-        failures = failures | {one.client: one.reason for one in refused}
-        if stack is None:
-            return replace(outcome, clients=[], report=None, failures=failures)
-        report, clients = replace(report, weight=stack.weight, metrics=dict(stack.metrics)), stack.clients
-        wide = {name: u.double() for name, u in stack.update.items()}
-        total, metrics = _sum(wide, stack.weight, handover, torch.float64)
-    report = replace(report, update={}, metrics=report.metrics | metrics)
-    return replace(outcome, clients=clients, report=report, failures=failures, total=total)
+        outcome = vetted(outcome, report)
+        if outcome.report is None:
+            return outcome
+        report = outcome.report
+        wide = {name: u.double() for name, u in report.update.items()}
+        total, metrics = _sum(wide, report.weight, handover, torch.float64)
+    return replace(outcome, report=replace(report, update={}, metrics=report.metrics | metrics), total=total)
+
+
+def vetted(outcome: Outcome, report: Report) -> Outcome:
+    """A chunk without those whose update or weight is unsound, which become failures."""
+    stack, refused = sound(Stack(outcome.clients, report.update, report.weight, report.metrics))
+    failures = outcome.failures | {one.client: one.reason for one in refused}
+    if stack is None:
+        return replace(outcome, clients=[], report=None, failures=failures)
+    report = replace(report, update=stack.update, weight=stack.weight, metrics=dict(stack.metrics))
+    return replace(outcome, clients=stack.clients, report=report, failures=failures)
+
+
+def _condense_entries(outcome: Outcome, report: Report, terms: Terms, guard: Guard | None) -> Outcome:
+    """A chunk's whole numbers, added up; neither weights nor metrics leave a device."""
+    outcome = vetted(outcome, report)
+    if outcome.report is None:
+        return outcome
+    entries = quantise(outcome.report, terms, outcome.clients, guard).sum(0)
+    report = replace(outcome.report, update={}, metrics={})
+    return replace(outcome, report=report, total={ENTRIES: torch.from_numpy(entries)})
 
 
 def _sum(

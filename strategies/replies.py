@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import TypeVar, overload
 
 import torch
 from flwr.app import Message, RecordDict
@@ -20,6 +20,8 @@ from client.errors import ReplyError
 from client.trees import Params, Stacked
 from client.wire import ARRAYS, EXAMPLES, METRICS, array_record, decode_like, metric_record
 
+T = TypeVar("T")
+CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
 SECOND = "a second reply; the first one counts"
@@ -77,7 +79,7 @@ class Total:
         clients: partition ids that are in it, ascending; each was checked.
         total: Σ w_i u_i in the shape of θ, float64.
         shares: Σ w_i.
-        weight: samples behind each update, (clients,), > 0.
+        weight: samples behind each update, (clients,), > 0; NaN where nobody may know.
         metrics: (clients,) each.
     """
 
@@ -100,6 +102,7 @@ class Replies(Sequence[Message]):
         failures: clients that failed by themselves.
         message: makes the ordinary message of one position: first the stack's clients, then the failures.
         total: instead of the stack, where its sum was asked for; then there are messages of failures only.
+        given_up: why there is neither, where an engine or a protocol gave the round up.
     """
 
     def __init__(
@@ -108,8 +111,10 @@ class Replies(Sequence[Message]):
         failures: Sequence[Dropped],
         message: Callable[[int], Message],
         total: Total | None = None,
+        given_up: str = "",
     ) -> None:
         self.stack, self.failures, self.total, self._message = stack, failures, total, message
+        self.given_up = given_up
         self._made: dict[int, Message] = {}
 
     def __len__(self) -> int:
@@ -169,7 +174,7 @@ def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    accepted, dropped = _sift(replies, theta, asked)
+    accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta))
     if not accepted:
         return Checked(None, dropped)
     parts = list(accepted.values())
@@ -197,17 +202,17 @@ class Reply:
     metrics: dict[str, float]
 
 
-def _sift(
-    replies: Iterable[Message], theta: Params, asked: Mapping[int, int]
-) -> tuple[dict[int, Reply], list[Dropped]]:
+def sift(
+    replies: Iterable[Message], asked: Mapping[int, int], read: Callable[[int, Message], T]
+) -> tuple[dict[int, T], list[Dropped]]:
     """The replies that may count, by partition id in ascending order, and who was dropped and why.
 
     Args:
         replies: in any order; the outcome depends on it only where one client replies more than once.
-        theta: θ.
         asked: node id → partition id of those who were asked.
+        read: what a client's message says; raises ReplyError where it may not count.
     """
-    accepted: dict[int, Reply] = {}
+    accepted: dict[int, T] = {}
     dropped: list[Dropped] = []
     heard: set[int] = set()
     for message in replies:
@@ -219,7 +224,9 @@ def _sift(
             if client in heard:
                 raise ReplyError(SECOND)
             heard.add(client)
-            accepted[client] = read_reply(message, theta)
+            if message.has_error():
+                raise ReplyError(first_line(message.error.reason))
+            accepted[client] = read(client, message)
         except ReplyError as error:
             dropped.append(Dropped(client, str(error)))
     dropped += [Dropped(client, "no reply") for client in asked.values() if client not in heard]
@@ -228,13 +235,11 @@ def _sift(
 
 
 def read_reply(reply: Message, theta: Params) -> Reply:
-    """Update, weight and metrics of one message.
+    """Update, weight and metrics of one message that is no error.
 
     Raises:
         ReplyError: what is wrong with it, in one line.
     """
-    if reply.has_error():
-        raise ReplyError(first_line(reply.error.reason))
     records = reply.content
     if list(records.array_records) != [ARRAYS] or list(records.metric_records) != [METRICS]:
         raise ReplyError("a reply has one array record 'arrays' and one metric record 'metrics'")
@@ -253,6 +258,8 @@ def read_reply(reply: Message, theta: Params) -> Reply:
 def _check_stack(replies: Replies, theta: Params) -> Checked:
     """The same checks on a whole stack; its names and shapes come from our own engine, its values from clients."""
     dropped = list(replies.failures)
+    if replies.given_up:
+        return Checked(None, [*dropped, Dropped(-1, replies.given_up)])
     if replies.total is not None:
         return Checked(replies.total if replies.total.clients else None, dropped)
     stack = replies.stack

@@ -21,6 +21,9 @@ from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.outcome import Outcome, Scores
+from client.privacy import read_guard
+from client.secure.device import SECURE
+from client.secure.quantise import Terms
 from client.traits import Troubled
 from client.trees import Params, sub
 from client.wire import (
@@ -39,13 +42,13 @@ from client.work import trial_from_json, work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices
+from sim.engines.secure import SecureDevices
 from sim.engines.workers import Local, Pool
 from strategies.aggregate import Handover, join
 from strategies.instructions import Instructions
-from strategies.replies import Dropped, Replies, Stack, contents
+from strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
-CLIENT_FAILED = 0  # flwr's code for an unknown error
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,22 @@ class CohortGrid(Grid):
         pool: runs chunks: ``Local`` here, or Ray actors.
         chunk: clients stacked at once; 0: see ``sim.engines.chunks``.
         folder: where what devices keep is put down while the grid lives (None: the system's place for such).
+        masks: whether secure aggregation masks here, as devices do, or leaves masks out.
     """
 
-    def __init__(self, size: int, pool: Pool | None = None, chunk: int = 0, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        pool: Pool | None = None,
+        chunk: int = 0,
+        folder: Path | None = None,
+        masks: bool = False,
+    ) -> None:
         _be_a_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._run = Run.create_empty(run_id=1)
         self._devices = Devices(folder)
+        self.masks, self._secure = masks, SecureDevices(self._report)
         self.spent: Mapping[str, float] = {}  # seconds of the last round by stage, of the busiest worker
 
     def get_node_ids(self) -> Iterable[int]:
@@ -131,11 +143,15 @@ class CohortGrid(Grid):
         groups: dict[int, list[Message]] = {}
         for message in messages:
             self._known(message.metadata.dst_node_id)
-            groups.setdefault(id(message.content), []).append(message)
-        answers = []
+            own = SECURE in message.content.config_records  # no two alike, yet to be trained together
+            groups.setdefault(0 if own else id(message.content), []).append(message)
+        answers: list[Sequence[Message]] = []
         for group in groups.values():
             asked = {_client(message): message for message in sorted(group, key=_client)}
             first = group[0]
+            if SECURE in first.content.config_records:
+                answers.append(self._secure.answer(asked))
+                continue
             answers.append(self._answer(first.content, first.metadata.message_type, list(asked), asked.__getitem__))
         if len(answers) == 1:
             return answers[0]
@@ -150,30 +166,54 @@ class CohortGrid(Grid):
     ) -> Sequence[Message]:
         """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
         config = content.config_records[CONFIG]
-        meta = decode(content.array_records[ARRAYS])
-        work, round = read_text(config, WORK), int(str(config[ROUND]))
-        size = self._chunk or comfortable(work_from_json(work).model, meta, len(clients))
-        chunks = [clients[i : i + size] for i in range(0, len(clients), size)]
         if kind == MessageType.EVALUATE:
-            trial = trial_from_json(read_text(config, TRIAL))
-            scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
-            return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
+            return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover, colluders = Handover.asked(config), _colluders(work)
+        handover, colluders = Handover.asked(config), _colluders(read_text(config, WORK))
         if colluders:  # they must see every update
             handover = replace(handover, weighting="")
-        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
-        self.spent = add_up([self.spent, self._pool.spent])  # content after content
-        for outcome in outcomes:
-            self._devices.keep(outcome.keepers, outcome.state)
+        outcomes = self._train(content, clients, handover)
         if handover.weighting:
             total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
         outcome = join_outcomes(outcomes)
         if colluders:
-            outcome = colluders.forged(outcome, round)
-        return _replies(asked, outcome, meta if config.get(REPLY) == "weights" else None)
+            outcome = colluders.forged(outcome, int(str(config[ROUND])))
+        meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
+        return _replies(asked, outcome, meta)
+
+    def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
+        work, meta, round, chunks = self._job(content, clients)
+        trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
+        scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
+        return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
+
+    def _train(self, content: RecordDict, clients: list[int], handover: Handover) -> list[Outcome]:
+        work, meta, round, chunks = self._job(content, clients)
+        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
+        self.spent = add_up([self.spent, self._pool.spent])  # content after content
+        for outcome in outcomes:
+            self._devices.keep(outcome.keepers, outcome.state)
+        return outcomes
+
+    def _job(self, content: RecordDict, clients: list[int]) -> tuple[str, Params, int, list[list[int]]]:
+        """Work, θ, round and chunks of an instruction."""
+        config, meta = content.config_records[CONFIG], decode(content.array_records[ARRAYS])
+        work, round = read_text(config, WORK), int(str(config[ROUND]))
+        size = self._chunk or comfortable(work_from_json(work).model, meta, len(clients))
+        return work, meta, round, [clients[i : i + size] for i in range(0, len(clients), size)]
+
+    def add_up(self, content: RecordDict, clients: list[int], terms: Terms) -> tuple[Total | None, list[Dropped]]:
+        """The sum of the entries that clients would mask under secure aggregation, and who could not train."""
+        self.spent = {}
+        guard = read_guard(content.config_records[CONFIG])
+        handover = Handover(terms.weighting, guard=guard, terms=terms)
+        return join(self._train(content, clients, handover), terms.weighting)
+
+    def _report(self, content: RecordDict, clients: list[int]) -> Outcome:
+        """Updates of clients one by one, for devices that mask."""
+        return join_outcomes(self._train(content, clients, Handover()))
 
     def save_devices(self, folder: Path) -> None:
         """Write what devices keep into a new folder; no folder where they keep nothing."""

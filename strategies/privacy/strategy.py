@@ -26,7 +26,7 @@ from strategies.aggregate import NORM
 from strategies.base import OuterSettings, OuterStrategy
 from strategies.privacy.adaptive import next_clip
 from strategies.privacy.plan import Plan
-from strategies.replies import Dropped, Stack, Total, check
+from strategies.replies import Dropped, Replies, Stack, Total, check
 
 CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
 DOUBT = 6.0  # a Gaussian's length is this far from √d with probability 1e-7 at most
@@ -88,7 +88,13 @@ class PrivateStrategy(OuterStrategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Add up what passes the checks, also if that is nothing; add noise; take the outer step."""
+        """Add up what passes the checks, also if that is nothing; add noise; take the outer step.
+
+        Only a round that secure aggregation gave up changes nothing: nobody has seen anything of it.
+        """
+        if isinstance(replies, Replies) and replies.given_up:
+            self._on_drop(server_round, [Dropped(-1, replies.given_up)])
+            return None, MetricRecord({"clients": 0, "clip": self.clip, "update-norm": 0.0})
         stack = check(replies, self._theta, self._asked).stack
         total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
         rng = generator(self._secret, "privacy/sum", server_round)

@@ -66,7 +66,9 @@ def run(folder: Path, config: dict[str, Any]) -> Result:
     """``flwr run`` on two nodes to its end; what it left."""
     settings = {"out": str(folder / "run"), "min-nodes": 2, "wait-s": 60.0, "config": to_toml(config)}
     (folder / "settings.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-    said = flwr("run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder)
+    said = flwr(
+        "run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder, seconds=600.0
+    )
     found = re.search(r"Successfully started run (\d+)", said)
     assert found, said
     assert status(folder, found[1])["status"] == "finished:completed", said
@@ -100,6 +102,20 @@ def test_two_nodes_that_keep_their_own_models(tmp_path: Path) -> None:
     assert kept == 2 * [["000001.safetensors", "000002.safetensors"]]
     assert list((tmp_path / "run").rglob("devices")) == []
     assert len(list((tmp_path / "cohort").rglob("devices"))) == 2
+
+
+@pytest.mark.e2e
+def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
+    """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it."""
+    config = {**COMMON, "source": {"name": "sine", "clients": 2}, "transform": {"name": "none"}}
+    config |= {"strategy": {"name": "fedmaml", "cohort": 0, "outer": "sgd", "lr": 0.1}}
+    config |= {"secure_aggregation": {"on": True, "max_weight": 20.0}, "evaluation": {"scenarios": []}}
+    per_node = [["--node-config", f"partition-id={i} state='{tmp_path / f'device-{i}'}'"] for i in range(2)]
+    with programs(tmp_path, ["--insecure"], ["--insecure"], per_node, "insecure = true") as start_nodes:
+        start_nodes()
+        found = run(tmp_path, config)
+    same_as_cohort(found, config, tmp_path)
+    assert not list(tmp_path.glob("device-*"))
 
 
 @pytest.mark.e2e

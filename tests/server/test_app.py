@@ -3,77 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
+from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
-from client.app import app as client_app
 from client.errors import ConfigError, EngineError, RunError
 from server.app import APP_FOLDER, AppSettings, app, read_config
 from server.config import build_config, resolved, to_toml
 from server.folder import RunFolder
 from sim import experiment
-from sim.engines.cohort import CohortGrid
+from tests.direct import Direct
 from tests.runs import distance, make, read
-
-
-class Direct(Grid):
-    """Nodes that answer when a message is pushed, each through the ClientApp.
-
-    Args:
-        nodes: node id → node configuration.
-        lives: messages after which the coordinator's grid breaks down.
-    """
-
-    def __init__(self, nodes: dict[int, dict[str, Any]], lives: int = 10**9) -> None:
-        CohortGrid(1)  # gives this process the identity that messages need
-        self._contexts = {n: Context(1, n, config, RecordDict(), {}) for n, config in nodes.items()}
-        self._replies: dict[str, Message] = {}
-        self._lives = lives
-
-    def get_node_ids(self) -> Iterable[int]:
-        return list(self._contexts)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        ids = []
-        for message in messages:
-            self._lives -= 1
-            if self._lives < 0:
-                raise ConnectionError("the SuperLink is gone")
-            name = f"m{id(self)}-{self._lives}"
-            message.metadata.__dict__["_message_id"] = name
-            try:
-                reply = client_app(message, self._contexts[message.metadata.dst_node_id])
-            except Exception as error:
-                reply = Message(Error(2, str(error)), reply_to=message)
-            self._replies[name] = reply
-            ids.append(name)
-        return ids
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return [self._replies.pop(name) for name in sorted(message_ids, reverse=True) if name in self._replies]
-
-    def set_run(self, run: Run) -> None: ...
-
-    @property
-    def run(self) -> Run:
-        return Run.create_empty(1)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        return []
-
-    def create_message(self, *args: object, **kwargs: object) -> Message:
-        raise NotImplementedError
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError
-
 
 NODES = {1000 - 7 * i: {"partition-id": i, "num-partitions": 6} for i in range(6)}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from client.discrete import discrete_gaussian
 from client.rng import generator
-from strategies.privacy.discrete import discrete_gaussian
 
 
 def draws(variance: Fraction, count: int, seed: int = 1) -> np.ndarray:

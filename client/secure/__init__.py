@@ -1,0 +1,1 @@
+"""A device's part of secure aggregation: whole numbers, masks, and four answers."""

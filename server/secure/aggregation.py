@@ -1,0 +1,127 @@
+"""SecAgg+ in the place of one round trip: what comes out is a weighted sum, or a round given up.
+
+Source: Bell, Bonawitz, Gascón, Lepoint and Raykova 2020, ePrint 2020/704, Algorithm 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from flwr.app import Error, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from jaxtyping import Int64
+
+from client.errors import ReplyError
+from client.privacy import read_guard
+from client.rng import generator
+from client.secure.quantise import MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, Terms, levels, room, weighted_total
+from client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
+from server.config import Config
+from server.secure.masked import Masked
+from server.secure.session import Parties, Session
+from server.secure.unmasked import Adder, Unmasked
+from strategies.registry import STRATEGIES
+from strategies.replies import CLIENT_FAILED, Replies, Total
+from strategies.secure import Ring, SecureSettings
+
+
+class SecureAggregation:
+    """Sends what a strategy asks for through the protocol.
+
+    Args:
+        settings: of the protocol.
+        weighting: of updates, "samples" or "uniform".
+        seed: of the run; addresses neighbours, rounding and drawn drop-outs, no secret.
+        grid: where the clients are.
+        timeout: longest wait for each round trip, seconds.
+    """
+
+    def __init__(
+        self, settings: SecureSettings, weighting: Literal["samples", "uniform"], seed: int, grid: Grid, timeout: float
+    ) -> None:
+        self.settings, self.weighting, self.seed = settings, weighting, seed
+        self._grid, self._timeout = grid, timeout
+
+    def collect(self, content: RecordDict, nodes: Mapping[int, int]) -> Replies:
+        """The weighted sum of a round's updates; where the round was given up, failures only, the last of nobody (−1).
+
+        Args:
+            content: what clients are told: θ, round, work.
+            nodes: partition id → node of the round's clients.
+
+        Raises:
+            ConfigError: so many clients, or so much noise, cannot be added up modulo 2^bits.
+        """
+        session = self._begin(content, nodes)
+        try:
+            total = run_stages(self._parties(session), session)
+        except ReplyError as error:
+            given_up = f"round given up: secure aggregation: {error}"
+            return Replies(None, session.dropped, _failures(session), given_up=given_up)
+        return Replies(None, session.dropped, _failures(session), total)
+
+    def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> Session:
+        s, config = self.settings, content.config_records[CONFIG]
+        round, guard = int(str(config[ROUND])), read_guard(config)
+        ring = Ring(sorted(nodes), s.neighbours, s.threshold, generator(self.seed, "secure/ring", round))
+        most = levels(len(nodes), s.bits, guard.noise / s.range if guard else 0.0)
+        largest = s.max_weight if self.weighting == "samples" else 1.0
+        terms = Terms(self.seed, round, self.weighting, s.range, largest, s.bits, most, ring.threshold, s.dropout)
+        if guard is not None:
+            room(guard, terms, sum(math.prod(array.shape) for array in content.array_records[ARRAYS].values()))
+        return Session(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}")
+
+    def _parties(self, session: Session) -> Parties:
+        if isinstance(self._grid, Adder) and not self._grid.masks:
+            return Unmasked(session, self._grid)
+        return Masked(session, self._grid, self._timeout)
+
+
+def make_secure(config: Config, grid: Grid) -> SecureAggregation:
+    """The protocol of a configuration that has it on."""
+    weighting = STRATEGIES.make(config.strategy).weighting
+    return SecureAggregation(config.secure_aggregation, weighting, config.run.seed, grid, config.engine.timeout_s)
+
+
+def run_stages(parties: Parties, session: Session) -> Total:
+    """Stage after stage, as long as enough are left around everybody whose secrets are out.
+
+    Raises:
+        ReplyError: too few are left, or what came out is no sum.
+    """
+    ring = session.ring
+    alive = parties.set_up(sorted(session.nodes))
+    ring.must_hold(SET_UP, alive, alive)
+    sharers = parties.share_keys(alive)
+    ring.must_hold(SHARE_KEYS, sharers, sharers)
+    senders = parties.masked_vectors(sharers)
+    ring.must_hold(MASKED_VECTORS, sharers, senders)
+    return _read(parties.unmask(senders, sharers), senders, session)
+
+
+def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: Session) -> Total:
+    """What a sum says, once it is one that these clients can have made; a wrong mask leaves noise of all sizes."""
+    terms, most = session.terms, session.terms.levels * len(senders)
+    least = most if terms.weighting == "uniform" else len(senders)
+    noisy = read_guard(session.content.config_records[CONFIG]) is not None
+    if not least <= entries[0] <= most or (abs(entries[1:]).max() > entries[0] and not noisy):
+        raise ReplyError(f"{UNMASK}: the sum is none of such vectors as were agreed on")
+    total, shares = weighted_total(entries, terms, decode(session.content.array_records[ARRAYS]))
+    nobodys = torch.ones(len(senders), dtype=torch.float64)  # of no client alone
+    metrics = {} if noisy else {"clipped": nobodys * (int(entries[1]) / len(senders))}
+    return Total(senders, total, shares, nobodys * math.nan, metrics)
+
+
+def _failures(session: Session) -> Callable[[int], Message]:
+    """The message of anybody who was lost, for whoever looks at one."""
+
+    def message(index: int) -> Message:
+        one = session.dropped[index]
+        asked = Message(session.content, session.nodes.get(one.client, 0), MessageType.TRAIN)
+        return Message(Error(CLIENT_FAILED, one.reason), reply_to=asked)
+
+    return message

@@ -1,0 +1,66 @@
+"""Simulated devices that mask: each keeps its own secrets and answers its own messages; only training is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from jaxtyping import Int64
+
+from client.errors import MetapulseError, ReplyError
+from client.outcome import Outcome
+from client.privacy import read_guard
+from client.secure.device import SECURE, STAGE, answer, read_terms
+from client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
+from client.wire import CONFIG, read_text
+from strategies.aggregate import vetted
+from strategies.replies import CLIENT_FAILED
+
+#: Trains clients on what an instruction says.
+Train = Callable[[RecordDict, list[int]], Outcome]
+
+
+class SecureDevices:
+    """The devices' part of secure aggregation, for all devices of an engine.
+
+    Args:
+        train: as a stack.
+    """
+
+    def __init__(self, train: Train) -> None:
+        self._train = train
+        self._secrets: dict[int, ConfigRecord] = {}
+
+    def answer(self, asked: Mapping[int, Message]) -> list[Message]:
+        """The answers to one stage's messages, by partition id."""
+        content = next(iter(asked.values())).content
+        vectors: dict[int, Int64[np.ndarray, " entries"] | str] = {}
+        if read_text(content.config_records[SECURE], STAGE) == MASKED_VECTORS:
+            vectors = self._vectors(content, list(asked))
+
+        def entries(client: int) -> Int64[np.ndarray, " entries"]:
+            if isinstance(found := vectors[client], str):
+                raise ReplyError(found)
+            return found
+
+        replies = []
+        for client, message in asked.items():
+            told, secrets = message.content.config_records[SECURE], self._secrets.setdefault(client, ConfigRecord())
+            try:
+                made = answer(secrets, told, client, lambda terms, client=client: entries(client))
+                replies.append(Message(made, reply_to=message))
+            except MetapulseError as error:
+                replies.append(Message(Error(CLIENT_FAILED, str(error)), reply_to=message))
+        return replies
+
+    def _vectors(self, content: RecordDict, clients: list[int]) -> dict[int, Int64[np.ndarray, " entries"] | str]:
+        """The entries of those who get as far as training, or why they have none."""
+        terms = read_terms(content.config_records[SECURE])
+        here = [c for c, at in zip(clients, lost(terms, clients), strict=True) if at != STAGES.index(MASKED_VECTORS)]
+        outcome = self._train(content, here)
+        outcome = outcome if outcome.report is None else vetted(outcome, outcome.report)
+        if outcome.report is None:
+            return {**outcome.failures}
+        rows = quantise(outcome.report, terms, outcome.clients, read_guard(content.config_records[CONFIG]))
+        return {**outcome.failures, **dict(zip(outcome.clients, rows, strict=True))}

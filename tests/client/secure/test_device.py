@@ -1,0 +1,147 @@
+"""A device that is asked what it must not answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, RecordDict
+
+from client.errors import ClientError
+from client.secure.device import (
+    ALIVE,
+    AROUND,
+    GONE,
+    KEYS,
+    OWNERS,
+    SEALED,
+    SECURE,
+    SENDERS,
+    SESSION,
+    STAGE,
+    TERMS,
+    answer,
+)
+from client.secure.quantise import STAGES, Terms
+from client.settings import plain
+
+SHARED = Terms(levels=100, threshold=2)
+ENTRIES = np.arange(5, dtype=np.int64)
+IDS = [4, 7, 9]
+
+
+class Group:
+    """Three devices and the messages between them."""
+
+    def __init__(self) -> None:
+        self.memory = {c: ConfigRecord() for c in IDS}
+        self.keys: list[bytes] = []
+        self.sealed: dict[int, list[bytes]] = {}
+
+    def ask(self, client: int, stage: str, session: str = "run/1", **told: Any) -> RecordDict:
+        head = {STAGE: stage, SESSION: session, TERMS: json.dumps(plain(SHARED))}
+        return answer(self.memory[client], ConfigRecord({**head, **told}), client, lambda terms: ENTRIES)
+
+    def set_up(self) -> None:
+        for c in IDS:
+            self.keys += self.ask(c, "set-up").config_records[SECURE][KEYS]
+
+    def share(self, clients: Iterable[int] = IDS) -> None:
+        for c in clients:
+            self.sealed[c] = self.ask(c, "share keys", around=IDS, keys=self.keys).config_records[SECURE][SEALED]
+
+    def parcels(self, client: int) -> dict[str, Any]:
+        others = [c for c in IDS if c != client]
+        return {SENDERS: others, SEALED: [self.sealed[o][[c for c in IDS if c != o].index(client)] for o in others]}
+
+    def mask(self) -> None:
+        for c in IDS:
+            self.ask(c, "masked vectors", **self.parcels(c))
+
+
+def refused(reason: str, call: Callable[[], object]) -> None:
+    with pytest.raises(ClientError, match=rf"round 1, client 4, secure aggregation: {reason}"):
+        call()
+
+
+def test_stages_come_in_turn_and_once() -> None:
+    group = Group()
+    for stage in STAGES[1:]:
+        refused("out of turn", lambda stage=stage: group.ask(4, stage))
+    group.set_up()
+    refused("out of turn", lambda: group.ask(4, "share keys", session="run/2", around=IDS, keys=group.keys))
+    refused("out of turn", lambda: group.ask(4, "share keys", around=IDS, keys=group.keys))  # it has forgotten them
+    whole = Group()
+    whole.set_up()
+    whole.share()
+    whole.mask()
+    assert len(whole.ask(4, "unmask", alive=IDS, gone=[]).config_records[SECURE][OWNERS]) == 3
+    refused("out of turn", lambda: whole.ask(4, "unmask", alive=[4, 7], gone=[9]))  # the other half of the secrets
+    assert not whole.memory[4]
+
+
+def test_a_set_up_begins_anew() -> None:
+    """A coordinator that died does the round again; what the devices had of it is gone."""
+    group = Group()
+    group.set_up()
+    before = dict(group.memory[4])
+    group.keys = []
+    group.set_up()
+    assert set(group.memory[4]) == set(before)
+    assert group.memory[4][KEYS] != before[KEYS]
+    group.share()
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({ALIVE: [4, 7], GONE: [7]}, "asked for what would open a vector"),
+        ({ALIVE: [4, 4, 7], GONE: []}, "asked for what would open a vector"),
+        ({ALIVE: [4, 7, 8], GONE: []}, "asked for what would open a vector"),
+        ({ALIVE: [4], GONE: [7, 9]}, "1 neighbours, 2 are needed"),
+    ],
+)
+def test_what_would_open_a_vector_is_not_given(told: dict[str, list[int]], reason: str) -> None:
+    group = Group()
+    group.set_up()
+    group.share()
+    group.mask()
+    refused(reason, lambda: group.ask(4, "unmask", **told))
+    assert not group.memory[4]
+
+
+def test_keys_that_are_not_what_they_should_be() -> None:
+    for change, reason in (
+        (lambda keys: [keys[2], *keys[1:]], "keys are not as they were sent"),  # another's in the place of its own
+        (lambda keys: [*keys[:4], *keys[2:4]], "keys are not as they were sent"),  # one party twice
+    ):
+        group = Group()
+        group.set_up()
+        refused(
+            reason, lambda group=group, change=change: group.ask(4, "share keys", around=IDS, keys=change(group.keys))
+        )
+
+
+def test_too_few_neighbours() -> None:
+    group = Group()
+    group.set_up()
+    refused("1 neighbours, 2 are needed", lambda: group.ask(4, "share keys", **{AROUND: [4], KEYS: group.keys[:2]}))
+    group = Group()
+    group.set_up()
+    group.share()
+    refused("1 neighbours, 2 are needed", lambda: group.ask(4, "masked vectors", **{SENDERS: [], SEALED: []}))
+
+
+def test_a_parcel_for_somebody_else_is_not_taken() -> None:
+    """Client 4 gets what client 7 sealed for client 9: it masks with 7, and cannot help to open it."""
+    group = Group()
+    group.set_up()
+    group.share()
+    told = group.parcels(4)
+    told[SEALED][0] = group.parcels(9)[SEALED][1]
+    group.ask(4, "masked vectors", **told)
+    opened = group.ask(4, "unmask", alive=IDS, gone=[]).config_records[SECURE]
+    assert opened[OWNERS] == [4, 9]

@@ -1,0 +1,190 @@
+"""Secure aggregation on all engines: the same whole numbers, the same drop-outs; masks change not a bit."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Context, RecordDict
+from flwr.serverapp import Grid
+
+from client.errors import EngineError
+from client.secure.quantise import STAGES
+from client.trees import norm, sub
+from client.work import to_json
+from server.app import app
+from server.config import Config, EngineSettings, resolved, to_toml
+from server.directory import handshake
+from server.folder import RunFolder
+from server.grid import Prompt
+from server.run import Run
+from sim import experiment
+from sim.engines.cohort import CohortGrid, SourceDirectory
+from sim.engines.flower import simulate
+from tests.direct import Direct
+from tests.runs import CLIENTS, Faulty, Result, distance, make, read
+
+#: Adam's first steps are signs, of numbers that rounding may turn.
+SGD = {"cohort": 0, "outer": "sgd", "lr": 0.1}
+ON = {"on": True, "max_weight": 20.0, "range": 32.0}
+#: Somebody is lost at each stage, and some rounds are given up.
+LOSSES, ROUNDS = {**ON, "dropout": [0.12, 0.12, 0.12, 0.12]}, 6
+PRIVATE = {"mechanism": "client", "sampling": "fixed", "clip": 0.05, "noise_multiplier": 0.5, "delta": 1e-3}
+
+
+def config(secure: dict[str, Any], rounds: int = 2, learner: str = "meta_sgd", **sections: Any) -> Config:
+    """Everybody in every round; nobody is held out."""
+    sections = {"split": {"test": 0.0, "validation": 0.0}, "evaluation": {"scenarios": []}} | sections
+    return make(learner, "fedmaml", "sine", rounds, secure_aggregation=secure, **{"strategy": SGD, **sections})
+
+
+def run(made: Config, path: Path, masks: bool = False) -> Result:
+    return read(path, experiment.run(replace(made, engine=replace(made.engine, masks=masks)), path))
+
+
+def dropped(path: Path) -> list[tuple[int, int, str, str]]:
+    """Round, client, stage and reason; between them, engines say who raised it."""
+    events = [e for e in RunFolder(path).events() if e["kind"] == "dropped"]
+    told = [(e["round"], e["client"], str(e["reason"]).split(": ")) for e in events]
+    return [(round, client, why[0], why[-1]) for round, client, why in told]
+
+
+CASES: dict[str, Config] = {
+    "samples": config(ON),
+    "uniform": config(ON, strategy={**SGD, "weighting": "uniform", "outer": "momentum"}),
+    "ring16": config({**ON, "neighbours": 2, "threshold": 0.9, "bits": 16}),
+    "devices": config(ON, learner="ditto"),
+    "private": config(
+        ON, privacy={**PRIVATE, "noise_seed": 4}, strategy={**SGD, "cohort": CLIENTS, "weighting": "uniform"}
+    ),
+    "losses": config(LOSSES, ROUNDS),
+}
+
+
+@pytest.mark.parametrize(("name", "chunk"), [*((name, 0) for name in CASES), ("losses", 2)])
+def test_masks_change_not_a_bit(name: str, chunk: int, tmp_path: Path) -> None:
+    made = replace(CASES[name], engine=EngineSettings(chunk=chunk))
+    simulated, real = run(made, tmp_path / "simulated"), run(made, tmp_path / "real", masks=True)
+    assert simulated.digests == real.digests
+    assert simulated.summary == real.summary
+    assert dropped(tmp_path / "real") == dropped(tmp_path / "simulated")
+
+
+def test_losses_come_at_every_stage_and_some_rounds_are_given_up(tmp_path: Path) -> None:
+    """What the case above is worth; θ stays where it is in a round that is given up."""
+    found = run(CASES["losses"], tmp_path / "run")
+    told = dropped(tmp_path / "run")
+    assert {stage for _, client, stage, _ in told if client >= 0} == set(STAGES)
+    given_up = {round for round, client, what, _ in told if client < 0 and what == "round given up"}
+    assert 0 < len(given_up) < ROUNDS
+    still = {r for r in range(1, ROUNDS + 1) if found.digests[r] == found.digests[r - 1]}
+    assert still == given_up
+    events = [e for e in RunFolder(tmp_path / "run").events() if e["kind"] == "round"]
+    assert {e["round"] for e in events if not e["moved"]} == given_up
+
+
+@pytest.mark.parametrize("name", ["samples", "uniform", "ring16", "devices"])
+def test_a_run_ends_where_it_does_without_secure_aggregation(name: str, tmp_path: Path) -> None:
+    """Over both rounds, to what the steps of the whole numbers allow: 2⁻³¹·6·4 of 32 bits, 2⁻¹⁵·6·4·(20/10) of 16."""
+    plain = run(
+        config({}, strategy=dict(CASES[name].strategy), learner=CASES[name].learner["name"]), tmp_path / "plain"
+    )
+    secure = run(CASES[name], tmp_path / "secure")
+    steps = [sub(result.thetas[1], result.thetas[0]) for result in (secure, plain)]
+    assert distance(*steps) <= (2e-2 if name == "ring16" else 1e-5)
+    assert norm(steps[1]) > 0
+    assert distance(secure.thetas[1], plain.thetas[1]) > 0
+
+
+def test_clients_that_cannot_train_are_lost_with_their_vector(tmp_path: Path) -> None:
+    made = config(ON, rounds=1, source={"name": "tests.runs:Faulty", "clients": CLIENTS})
+    results = {}
+    for masks in (False, True):
+        path = tmp_path / str(masks)
+        grid = CohortGrid(CLIENTS, masks=masks)
+        results[masks] = read(path, Run(made, grid, SourceDirectory(Faulty(clients=CLIENTS)), path).start())
+        assert [(c, stage) for _, c, stage, _ in dropped(path)] == [(1, "masked vectors"), (2, "masked vectors")]
+    assert results[True].digests == results[False].digests
+    assert results[True].digests[0] != results[True].digests[1]
+
+
+def test_ten_rounds_given_up_in_a_row_end_a_run(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no usable reply in 10 rounds"):
+        run(config({**ON, "dropout": [0.0, 0.0, 1.0, 0.0]}, rounds=12), tmp_path / "run")
+    assert len(dropped(tmp_path / "run")) == 10 * (CLIENTS + 1)
+
+
+def test_a_private_round_that_is_given_up_moves_nothing(tmp_path: Path) -> None:
+    """Nobody's data has left: not even noise is added. The log names nobody."""
+    made = config(
+        {**ON, "dropout": [0.0, 0.0, 1.0, 0.0]},
+        rounds=3,
+        privacy={**PRIVATE, "noise_seed": 4},
+        strategy={**SGD, "cohort": CLIENTS, "weighting": "uniform"},
+    )
+    found = run(made, tmp_path / "run")
+    assert len(set(found.digests)) == 1
+    assert {client for _, client, *_ in dropped(tmp_path / "run")} == {-1}
+
+
+NODES = {1000 - 7 * i: {"partition-id": i, "num-partitions": CLIENTS} for i in range(CLIENTS)}
+
+
+def start(grid: Grid, made: Config, path: Path) -> None:
+    settings = {"config": to_toml(resolved(made)), "out": str(path), "min-nodes": CLIENTS}
+    app(grid, Context(4711, 1, {}, RecordDict(), settings))
+
+
+def found(path: Path) -> Result:
+    return read(path, json.loads((path / "summary.json").read_text()))
+
+
+def test_the_client_app_is_one_of_the_parties(tmp_path: Path) -> None:
+    start(Direct(NODES), CASES["losses"], tmp_path / "nodes")
+    ours, theirs = run(CASES["losses"], tmp_path / "cohort"), found(tmp_path / "nodes")
+    assert dropped(tmp_path / "nodes") == dropped(tmp_path / "cohort")
+    assert distance(theirs.thetas[-1], ours.thetas[-1]) <= 1e-5
+
+
+def test_a_coordinator_that_dies_in_a_round_does_it_again(tmp_path: Path) -> None:
+    """Six say who they are and send twelve of the 24 answers of a round; then other nodes, with other keys, finish."""
+    made = config(ON, rounds=2)
+    start(Direct(NODES), made, tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        start(Direct(NODES, lives=6 + 24 + 15), made, tmp_path / "broken")
+    assert RunFolder(tmp_path / "broken").checkpoints()[-1].name == "000001"
+    start(Direct({node + 5000: one for node, one in reversed(NODES.items())}), made, tmp_path / "broken")
+    whole, broken = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "broken"))
+    assert whole == broken
+
+
+FLOWER = ("samples", "losses")
+
+
+@pytest.fixture(scope="module")
+def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    folder = tmp_path_factory.mktemp("flower")
+    configs = {name: replace(CASES[name], run=replace(CASES[name].run, rounds=2)) for name in FLOWER}
+
+    def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
+        prompt = Prompt(grid, stopped)
+        directory = handshake(prompt, to_json(CASES["samples"].work()), CLIENTS, 120.0)
+        runs = {name: Run(made, prompt, directory, folder / name) for name, made in configs.items()}
+        return {name: read(folder / name, one.start()) for name, one in runs.items()}
+
+    return simulate(job, CLIENTS, EngineSettings(name="flower", cpus_per_client=1.0))
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", FLOWER)
+def test_flower_gives_the_same_round(name: str, flower: dict[str, Result], tmp_path: Path) -> None:
+    made = replace(CASES[name], run=replace(CASES[name].run, rounds=2))
+    ours, theirs = run(made, tmp_path / "run"), flower[name]
+    assert ours.summary["dropped"] == theirs.summary["dropped"]
+    steps = [sub(result.thetas[2], result.thetas[0]) for result in (ours, theirs)]
+    assert norm(steps[0]) > 0
+    assert distance(*steps) <= 1e-5
