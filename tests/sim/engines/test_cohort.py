@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from sim.engines.workers import Local, RayPool
 from strategies.aggregate import Handover
 from strategies.replies import Replies
 from tests.cases import STILL
+from tests.listening import descendants, listening, sockets
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYONE = list(range(CLIENTS))
@@ -187,50 +187,13 @@ def pool(cluster) -> Iterator[RayPool]:
     actors.close()
 
 
-def ray_processes() -> list[int]:
-    """Process ids of this process's descendants: Ray's, while it runs."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found)
-
-
-def sockets(pid: int) -> list[int]:
-    """Inodes of a process's sockets."""
-    found = []
-    with suppress(OSError):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                target = str(link.readlink())
-                if target.startswith("socket:["):
-                    found.append(int(target[8:-1]))
-    return found
-
-
-def listening() -> list[tuple[int, str]]:
-    """Inode and address of every TCP socket that listens."""
-    found = []
-    for name, family, size in (("tcp", socket.AF_INET, 4), ("tcp6", socket.AF_INET6, 16)):
-        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
-            words = line.split()
-            raw = bytes.fromhex(words[1].split(":")[0])
-            packed = b"".join(raw[i : i + 4][::-1] for i in range(0, size, 4))
-            if words[3] == "0A":
-                found.append((int(words[9]), socket.inet_ntop(family, packed)))
-    return found
-
-
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc to see who listens")
 def test_ray_listens_on_the_loopback_address_only(cluster) -> None:
     import ray
 
     assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
-    mine = {inode for pid in ray_processes() for inode in sockets(pid)}
+    mine = {inode for pid in descendants() for inode in sockets(pid)}
     heard = {address for inode, address in listening() if inode in mine}
     assert heard
     assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
