@@ -90,6 +90,42 @@ _GENERATORS = (
         "Li et al. 2020, arXiv 1812.06127; Dinh, Tran, Nguyen 2020, arXiv 2006.08848",
         "built in",
     ),
+    Dataset(
+        "mixture",
+        "FedEM's synthetic data: labels from a mixture of linear classifiers that all share",
+        "any",
+        "none",
+        "Apache-2.0",
+        "Marfoq, Neglia, Bellet, Kameni, Vidal 2021, arXiv 2108.10252",
+        "built in",
+    ),
+    Dataset(
+        "leaf",
+        "LEAF's synthetic data: classifiers in clusters, meant to be hard for meta-learners",
+        "any",
+        "none",
+        "Apache-2.0",
+        "Caldas et al. 2018, arXiv 1812.01097",
+        "built in",
+    ),
+    Dataset(
+        "gaussian_means",
+        "Ditto's point estimation: every client guesses the mean of its own Gaussian",
+        "any",
+        "none",
+        "Apache-2.0",
+        "Li, Hu, Beirami, Smith 2021, arXiv 2012.04221",
+        "built in",
+    ),
+    Dataset(
+        "low_rank",
+        "FedRep's linear regression: every client's weights lie in one subspace",
+        "any",
+        "none",
+        "Apache-2.0",
+        "Collins, Hassani, Mokhtari, Shakkottai 2021, arXiv 2102.07078",
+        "built in",
+    ),
 )
 
 _RECORDINGS = (

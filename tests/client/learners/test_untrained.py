@@ -16,8 +16,9 @@ from client.learners.majority import Majority
 from client.models.cnn1d import CNN1d
 from client.models.mlp import MLP
 from client.rng import generator
+from sim.conformance.worlds import CLASSES
 from sim.experiment import run
-from tests.cases import CLASSES, batch, classification, episode, keys, own_samples, regression
+from tests.cases import batch, classification, episode, keys, own_samples, regression
 from tests.runs import make, read
 
 WINDOWS = CNN1d(channels=(3,), kernel=3, task=classification(2, 12))
