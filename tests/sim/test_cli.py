@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from server.config import Config, build_config, resolved
 from server.folder import RunFolder
 from sim.importers.dataset import IMPORTERS
@@ -105,6 +105,7 @@ def test_methods_lists_everything_with_its_paper(call):
         "model": MODELS,
         "source": SOURCES,
         "transform": TRANSFORMS,
+        "attack": ATTACKS,
     }
     assert set(rows) == {(kind, name) for kind, registry in sections.items() for name in registry}
     maml = rows["learner", "maml"]
