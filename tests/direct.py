@@ -14,7 +14,26 @@ from client.app import app as client_app
 from sim.engines.cohort import CohortGrid
 
 
-class Direct(Grid):
+class Polled(Grid):
+    """A grid of which only pushing and pulling are used."""
+
+    def set_run(self, run: Run) -> None: ...
+
+    @property
+    def run(self) -> Run:
+        return Run.create_empty(1)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        return []
+
+    def create_message(self, *args: object, **kwargs: object) -> Message:
+        raise NotImplementedError
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        raise NotImplementedError
+
+
+class Direct(Polled):
     """Nodes that answer when a message is pushed, each through the ClientApp.
 
     Args:
@@ -49,18 +68,3 @@ class Direct(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         return [self._replies.pop(name) for name in sorted(message_ids, reverse=True) if name in self._replies]
-
-    def set_run(self, run: Run) -> None: ...
-
-    @property
-    def run(self) -> Run:
-        return Run.create_empty(1)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        return []
-
-    def create_message(self, *args: object, **kwargs: object) -> Message:
-        raise NotImplementedError
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError

@@ -78,7 +78,7 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
     if rounds == 0:
         return 0.0
     if accountant == "pld" and release.relation == REPLACE:
-        return float(library().get_epsilon_gaussian(release.sigma / (2.0 * math.sqrt(rounds)), delta))
+        return float(package().get_epsilon_gaussian(release.sigma / (2.0 * math.sqrt(rounds)), delta))
     if accountant == "pld":
         return float(_losses(release, grid).self_compose(rounds).get_epsilon_for_delta(delta))
     made = _rdp(release)
@@ -96,7 +96,7 @@ def noise_multiplier(release: Release, rounds: int, target: float, delta: float,
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
     """
-    dp = library()
+    dp = package()
     if accountant == "pld" and release.relation == REPLACE:
         return 2.0 * math.sqrt(rounds) * float(dp.get_sigma_gaussian(target, delta)) * (1.0 + 1e-9)
 
@@ -138,13 +138,13 @@ def most_rounds(release: Release, target: float, delta: float, accountant: Accou
 @lru_cache(maxsize=8)
 def _losses(release: Release, grid: float) -> Any:
     """Privacy loss distribution of one Poisson-sampled round, rounded upwards to a grid."""
-    make = library().pld.privacy_loss_distribution.from_gaussian_mechanism
+    make = package().pld.privacy_loss_distribution.from_gaussian_mechanism
     return make(release.sigma, sampling_prob=release.rate, value_discretization_interval=grid)
 
 
 def _event(release: Release) -> Any:
     """One round in dp-accounting's words; its noise is over what a neighbour moves the sum by."""
-    dp = library()
+    dp = package()
     if release.relation != REPLACE:
         return dp.PoissonSampledDpEvent(release.rate, dp.GaussianDpEvent(release.sigma))
     gaussian = dp.GaussianDpEvent(release.sigma / 2.0)
@@ -154,13 +154,13 @@ def _event(release: Release) -> Any:
 
 
 def _rdp(release: Release) -> Any:
-    dp = library()
+    dp = package()
     relations = dp.NeighboringRelation
     relation = relations.REPLACE_ONE if release.relation == REPLACE else relations.ADD_OR_REMOVE_ONE
     return dp.rdp.RdpAccountant(neighboring_relation=relation)
 
 
-def library() -> ModuleType:
+def package() -> ModuleType:
     """dp-accounting; it takes seconds to import, so nobody does before it is needed.
 
     Raises:
@@ -175,6 +175,6 @@ def library() -> ModuleType:
     return dp_accounting
 
 
-def library_version() -> str:
+def package_version() -> str:
     """Which release of dp-accounting states the figures."""
     return f"dp-accounting {version('dp-accounting')}"

@@ -64,7 +64,7 @@ class Plan:
             "limit": self.settings.epsilon or None,
             "relation": self.release.relation,
             "unit": "one person with all devices and samples",
-            "library": accounting.library_version(),
+            "library": accounting.package_version(),
             "seeded": self.settings.noise_seed >= 0,
         }
 
@@ -82,7 +82,7 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> 
         ConfigError: dp-accounting is not installed, the cohort is larger than the population, or the run would spend
             more than it may.
     """
-    accounting.library()
+    accounting.package()
     if not 0 <= cohort <= people:
         raise ConfigError("strategy.cohort", cohort, f"must be ≤ {people}, the people in meta-training")
     sampling = "none" if settings.mechanism == "local" else settings.sampling

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from client.data import Client, Task
 from client.errors import EngineError
@@ -23,6 +20,7 @@ from server.directory import LARGEST_ID, QueriedDirectory, handshake
 from server.grid import Prompt
 from server.roster import Roster, View
 from sim.engines.cohort import CohortGrid
+from tests.direct import Polled
 
 THING = Task("classification", (6, 8), 3, ("a", "b", "c"))
 Answer = RecordDict | Error | None
@@ -34,7 +32,7 @@ def answer(index: Any, about: Task = THING, **changes: Any) -> RecordDict:
     return RecordDict({CONFIG: ConfigRecord({k: v for k, v in (said | changes).items() if v is not None})})
 
 
-class Nodes(Grid):
+class Nodes(Polled):
     """Nodes that answer a question as they are told to, some polls later; messages are answered once.
 
     Args:
@@ -72,21 +70,6 @@ class Nodes(Grid):
             if content is not None and due <= self.polls:
                 come.append(Message(content, reply_to=message))
         return come
-
-    def set_run(self, run: Run) -> None: ...
-
-    @property
-    def run(self) -> Run:
-        return Run.create_empty(1)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        return []
-
-    def create_message(self, *args: object, **kwargs: object) -> Message:
-        raise NotImplementedError
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError
 
 
 @pytest.fixture(autouse=True)
