@@ -167,7 +167,10 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_draws_it_without_complaint_and_never_scrolls_sideways(page, tmp_path, width):
     (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"))
-    opened = in_browser(tmp_path / "page.html", width, 30000)
+    for _ in range(4):  # a starved browser may show no frame at all, and then nothing comes into sight
+        opened = in_browser(tmp_path / "page.html", width, 30000)
+        if 'data-sighted="0"' not in opened:
+            break
     places = len(re.findall(r'id="figure-\d+"', page))
     # How many come into sight in time depends on how busy the machine is; paper gets them all.
     assert re.search(r'data-sighted="[1-9]', opened)
