@@ -15,7 +15,7 @@ from client.attacks.base import Attack
 from client.data import Task
 from client.episodes import Batch, Episode
 from client.errors import ClientError
-from client.learners.base import Learner, Report
+from client.learners.base import Adding, Learner, Report
 from client.outcome import Outcome
 from client.registry import ATTACKS
 from client.rng import Keys
@@ -42,11 +42,11 @@ class Troubled(Work):
         round: int,
         clients: Sequence[int],
         states: Mapping[int, Params] | None = None,
-        weighting: str = "",
+        adding: Adding | None = None,
     ) -> Outcome:
         """One round of those who can be reached; late replies are lost, and what their devices keep is not.
 
-        Updates come one by one, whatever the ``weighting``: a sum could not be taken apart again.
+        Updates come one by one, whatever ``adding`` says: a sum could not be taken apart again.
         """
         who = {c: self.source.client(c) for c in clients}
         away = self.faults.away(self.spec.seed, round, list(who.values()))

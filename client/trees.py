@@ -93,7 +93,7 @@ class Flat(Mapping[str, Tensor]):
         return len(self.layout.names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _flat, (self.buffer, self.layout.names, self.layout.shapes, self.layout.clients)
+        return from_buffer, (self.buffer, self.layout.names, self.layout.shapes, self.layout.clients)
 
     def like(self, buffer: Tensor) -> Flat:
         """Another buffer of the same layout."""
@@ -105,7 +105,8 @@ class Flat(Mapping[str, Tensor]):
         return Flat(first.new_empty(sum(p.numel() for p in self.views.values())), self.layout)
 
 
-def _flat(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Flat:
+def from_buffer(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Flat:
+    """The tree that a buffer holds; see ``Layout``."""
     return Flat(buffer, _layout(names, shapes, clients))
 
 

@@ -23,7 +23,7 @@ from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.faults import Faults
-from client.learners.base import Learner
+from client.learners.base import Adding, Learner
 from client.losses import support_classes, task_metrics
 from client.models.base import Model
 from client.outcome import Outcome, Scores
@@ -97,7 +97,12 @@ class Work:
         return tuple(self.init())
 
     def train(
-        self, meta: Params, round: int, clients: Sequence[int], states: States | None = None, weighting: str = ""
+        self,
+        meta: Params,
+        round: int,
+        clients: Sequence[int],
+        states: States | None = None,
+        adding: Adding | None = None,
     ) -> Outcome:
         """One round of every client given.
 
@@ -106,7 +111,7 @@ class Work:
             round: federated round, ≥ 1; part of every address.
             clients: partition ids.
             states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
-            weighting: who only wants a sum says how it is weighted, see ``Learner.report``; "": the updates are wanted.
+            adding: who only wants a sum says how it is made; None: the updates are wanted.
         """
         began = time.perf_counter()
         kept, episode, failures = self._episodes(round, clients)
@@ -116,7 +121,7 @@ class Work:
         state = to_device(self._states(meta, kept, states or {}), self.device)
         meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
-        report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, weighting)
+        report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, adding)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
 

@@ -10,15 +10,13 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Report, shares
+from client.learners.base import NORM, Adding, Report, shares
 from client.outcome import Outcome
 from client.privacy import Guard, lengths, read_guard, shrinkage
 from client.secure.quantise import ENTRIES, Terms, quantise
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
 from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
-
-NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class Handover:
     terms: Terms | None = None
 
     @property
-    def bare(self) -> str:
-        """The weighting where nothing happens to updates before they are added up, so that a learner may; else ""."""
-        return "" if self.clip or self.guard or self.terms else self.weighting
+    def adding(self) -> Adding | None:
+        """How a learner may add its updates up by itself; None: it may not, they are looked at one by one."""
+        return None if self.guard or self.terms or not self.weighting else Adding(self.weighting, self.clip)
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> Handover:

@@ -15,7 +15,7 @@ from benchmarks.bench.harness import Job, main
 from benchmarks.bench.workload import OUTER_RATE
 from client.work import Work
 from sim.engines.chunks import comfortable
-from strategies.aggregate import condense
+from strategies.aggregate import Handover, condense
 
 
 class Bare:
@@ -36,8 +36,9 @@ class Bare:
         clients = self._load.workload.clients(round).tolist()
         total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._theta.items()}
         for first in range(0, len(clients), self._chunk):
-            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk], weighting="uniform")
-            summed = condense(outcome, "uniform").total
+            handover = Handover("uniform")
+            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk], adding=handover.adding)
+            summed = condense(outcome, handover).total
             assert summed is not None
             for name, part in summed.items():
                 total[name] += part

@@ -26,6 +26,8 @@ from client.rng import Keys
 from client.settings import setting
 from client.trees import Params, Stacked, finite, stack, to_device
 
+NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -91,6 +93,19 @@ class Report:
 def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
     """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
     return weight if weighting == "samples" else torch.ones_like(weight)
+
+
+@dataclass(frozen=True)
+class Adding:
+    """How updates are added up: Σ_i s_i min(1, C/‖u_i‖) u_i.
+
+    Args:
+        weighting: what the shares s are, see ``shares``.
+        clip: C > 0; 0: they are not clipped.
+    """
+
+    weighting: str
+    clip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +197,7 @@ class Learner(ABC):
         return model.predict(phi, x)
 
     def report(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str = ""
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding | None = None
     ) -> tuple[Report, Params | None]:
         """``update_sum`` where a sum is wanted, can be had, and is sound; else ``update``, which shows who spoilt it.
 
@@ -192,11 +207,12 @@ class Learner(ABC):
             state: what the devices kept from their last round.
             episode: as for ``update``.
             keys: as for ``update``.
-            weighting: of the sum, "samples" or "uniform"; "": none is wanted.
+            adding: how they are added up; None: no sum is wanted.
         """
-        if weighting and (summed := self.update_sum(model, meta, state, episode, keys, weighting)):
+        if adding and (summed := self.update_sum(model, meta, state, episode, keys, adding)):
             report, total = summed
-            if bool((report.weight > 0).all()) and finite(total):
+            norms = {name: m for name, m in report.metrics.items() if name == NORM}
+            if bool((report.weight > 0).all()) and finite(total) and finite(norms):
                 return report, total
         return self.update(model, meta, state, episode, keys), None
 
@@ -213,9 +229,9 @@ class Learner(ABC):
         """
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
     ) -> tuple[Report, Params] | None:
-        """``update`` for somebody who only adds the updates up: a report without them, and Σ_i s_i u_i.
+        """``update`` for somebody who only adds the updates up: a report without them, and their sum.
 
         Args:
             model: the oracle.
@@ -223,9 +239,10 @@ class Learner(ABC):
             state: what the devices kept from their last round.
             episode: as for ``update``.
             keys: as for ``update``.
-            weighting: what the shares s are, see ``shares``.
+            adding: how.
 
         Returns:
-            None, from most learners, where adding up what ``update`` reports is no slower.
+            None, from most learners, where adding up what ``update`` reports is no slower. Where updates are clipped,
+            the report's metric ``NORM`` tells how long each of them was.
         """
         return None

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import ClassVar
 
 from client.episodes import Batch, Episode
-from client.learners.base import Learner, Paper, Report, shares
+from client.learners.base import NORM, Adding, Learner, Paper, Report, shares
 from client.learners.inner import displacement, displacement_sum
 from client.models.base import Model
 from client.rng import Keys
@@ -30,19 +30,21 @@ class LocalSGD(Learner):
         return Report(moved, samples.counts, state, {"loss": loss})
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
     ) -> tuple[Report, Params] | None:
-        """Σ_i s_i (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
+        """The sum of (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
         if type(self).update is not LocalSGD.update:
             return None
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
-        batches, wanted = self.batches(samples, keys), shares(samples.counts, weighting)
-        summed = displacement_sum(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps, wanted)
+        batches, wanted = self.batches(samples, keys), shares(samples.counts, adding.weighting)
+        sgd = self.inner_lr, self.optimizer, self.inner_steps
+        summed = displacement_sum(model, theta, batches, *sgd, wanted, adding.clip)
         if summed is None:
             return None
-        total, loss = summed
-        return Report({}, samples.counts, state, {"loss": loss}), total
+        total, loss, norms = summed
+        metrics = {"loss": loss} | ({NORM: norms} if adding.clip else {})
+        return Report({}, samples.counts, state, metrics), total
 
 
 @dataclass(frozen=True)

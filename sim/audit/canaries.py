@@ -16,7 +16,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from client.data import Client, Task
-from client.learners.base import Report
+from client.learners.base import Adding, Report
 from client.outcome import Outcome
 from client.rng import generator
 from client.settings import build
@@ -112,9 +112,9 @@ class CanaryWork(Work):
         round: int,
         clients: Sequence[int],
         states: Mapping[int, Params] | None = None,
-        weighting: str = "",
+        adding: Adding | None = None,
     ) -> Outcome:
-        """One round; updates one by one, whatever ``weighting`` says, because canaries' are to be among them."""
+        """One round; updates one by one, whatever ``adding`` says, because canaries' are to be among them."""
         first = self._canaries.first
         people = [c for c in clients if c < first]
         heard = [c for c in clients if c >= first and self._canaries.signs[c - first]]

@@ -1,4 +1,4 @@
-"""What one person's update shows of the samples behind it.
+"""What one person's update, or the sum of some people's, shows of the samples behind it.
 
 Where the first layer is dense, a row of its update over its bias's is a mean of inputs, exactly one where one sample
 alone moved the row. Otherwise inputs are sought whose gradient points where the update does.
@@ -10,6 +10,7 @@ equation 4; Zhu, Liu and Han 2019, "Deep Leakage from Gradients", arXiv:1906.089
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,12 @@ from client.episodes import Batch
 from client.models.base import Model
 from client.privacy import lengths, normal, shrinkage
 from client.rng import generator
-from client.trees import Params, Stacked, per_client, pick, stack
+from client.trees import Params, Stacked, add, per_client, pick
 from sim.audit.subject import Subject
 from strategies.privacy.plan import Plan
 
 STEPS, SPEED = 300, 0.1  # of the search
+SUMMED = 8  # people whose updates are attacked as one sum
 FOUND = 0.1  # squared error over the variance of inputs below which a sample counts as recovered
 
 
@@ -54,24 +56,53 @@ class Inversion:
 
 
 def invert(subject: Subject, people: int, seed: int) -> list[Inversion]:
-    """Invert updates of a few people: of one sample and one step, and as the run sends them; bare and private.
+    """Invert updates of a few people: of one sample and one step, as the run sends them, and added up.
+
+    Bare, and private where the run is. A sum is what a server sees under secure aggregation; sums are of two groups of
+    people, each the other's control, and left out where there are not enough people.
 
     Args:
         subject: the run.
         people: how many, ≥ 2; the control needs somebody else.
         seed: of the choice of people, the search's start and the noise.
     """
-    clients = subject.people(seed, people)
+    clients = subject.people(seed, max(people, 2 * SUMMED))
     kept, episode, _ = subject.work.training_episodes(subject.round + 1, clients)
     everything = episode.pooled
-    found = []
-    for name, single in (("one sample, one step", True), ("the update of a round", False)):
-        batches = [_of_one(everything, i, single) for i in range(len(kept))]
-        updates = [_update(subject, client, batch, single) for client, batch in zip(kept, batches, strict=True)]
-        for plan in (None, subject.plan) if subject.plan else (None,):
-            guesses = [_guess(subject, u, b, plan, seed, c) for u, b, c in zip(updates, batches, kept, strict=True)]
-            found.append(_judge(name, plan is not None, guesses, [b.x[0].flatten(1) for b in batches]))
+    first = range(min(people, len(kept)))
+    single = [[_victim(subject, everything, i, kept[i], single=True)] for i in first]
+    found = _attacked(subject, "one sample, one step", single, seed)
+    rounds = [_victim(subject, everything, i, c, single=False) for i, c in enumerate(kept)]
+    found += _attacked(subject, "the update of a round", [[rounds[i]] for i in first], seed)
+    half = min(len(rounds) // 2, SUMMED)
+    if half > 1:
+        groups = [rounds[:half], rounds[half : 2 * half]]
+        found += _attacked(subject, f"the sum of {half} people's updates", groups, seed)
     return found
+
+
+@dataclass(frozen=True)
+class _Victim:
+    """What a person sends, and the samples it is of."""
+
+    client: int
+    batch: Batch
+    update: Params
+
+
+def _victim(subject: Subject, everything: Batch, index: int, client: int, single: bool) -> _Victim:
+    batch = _of_one(everything, index, single)
+    return _Victim(client, batch, _update(subject, client, batch, single))
+
+
+def _attacked(subject: Subject, name: str, groups: Sequence[Sequence[_Victim]], seed: int) -> list[Inversion]:
+    """Invert the sum of each group's updates; without privacy and with it, where there is some."""
+    truths = [torch.cat([v.batch.x[0].flatten(1) for v in group]) for group in groups]
+    plans = (None, subject.plan) if subject.plan else (None,)
+    return [
+        _judge(name, plan is not None, [_guess(subject, group, plan, seed) for group in groups], truths)
+        for plan in plans
+    ]
 
 
 def _of_one(batch: Batch, client: int, single: bool) -> Batch:
@@ -93,19 +124,22 @@ def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params
 
 
 def _guess(
-    subject: Subject, update: Params, batch: Batch, plan: Plan | None, seed: int, client: int
+    subject: Subject, group: Sequence[_Victim], plan: Plan | None, seed: int
 ) -> Float[Tensor, "guesses features"]:
-    """Reconstructions of a person's inputs, from his update or from a round's release in which he is alone."""
-    rng = generator(seed, "audit/inversion", 0, client)
+    """Reconstructions of some people's inputs, from the sum of their updates, or from their round if they are alone."""
+    rng = generator(seed, "audit/inversion", 0, group[0].client)
+    batch = Batch(*(torch.cat([getattr(v.batch, side) for v in group], 1) for side in ("x", "y", "mask")))
+    updates = {name: torch.stack([v.update[name] for v in group]) for name in group[0].update}
     if plan is not None:
-        alone = stack(update, 1)
-        clipped = pick(per_client(alone, shrinkage(lengths(alone), plan.settings.clip)), 0)
-        noise = normal(update, plan.multiplier * plan.settings.clip, rng)
-        update = {name: (clipped[name] + noise[name]).to(p.dtype) for name, p in update.items()}
-    closed = first_layer(update, math.prod(batch.x.shape[2:]))
+        updates = per_client(updates, shrinkage(lengths(updates), plan.settings.clip))
+    total: Params = {name: u.sum(0) for name, u in updates.items()}
+    if plan is not None:
+        total = add(total, normal(total, plan.multiplier * plan.settings.clip, rng))
+    total = {name: p.to(subject.theta[name].dtype) for name, p in total.items()}
+    closed = first_layer(total, math.prod(batch.x.shape[2:]))
     if closed is not None:
         return closed
-    return match(subject.work.model, subject.work.learner.start(subject.theta, 1), update, batch, rng)
+    return match(subject.work.model, subject.work.learner.start(subject.theta, 1), total, batch, rng)
 
 
 def first_layer(update: Params, inputs: int) -> Float[Tensor, "guesses features"] | None:

@@ -50,10 +50,10 @@ def render(audit: Audit) -> str:
     )
     page.add(
         "Gradient inversion",
-        f"Inputs rebuilt from one person's update: error of the nearest reconstruction over the variance of inputs (1:"
-        f" no better than their mean), and share of samples with less than {FOUND:g}. The control holds the same"
-        " reconstructions against somebody else's samples. Private: clipped, with the noise of a round in which this"
-        " person would be alone; without secure aggregation a central server sees the bare update.",
+        "Inputs rebuilt from updates, alone or added up: error of the nearest reconstruction over the variance of"
+        f" inputs (1: no better than their mean), and share of samples with less than {FOUND:g}. The control holds the"
+        " same reconstructions against somebody else's samples. Private: clipped, with the noise of a round in which"
+        " these people would be alone. A central server sees bare updates; under secure aggregation, sums.",
         _inversion(audit),
     )
     facts = [("canaries", str(audit.canaries.canaries)), ("parameters", str(audit.parameters))]

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from client.episodes import Batch, Episode
-from client.learners.base import shares
+from client.learners.base import Adding, shares
 from client.models.base import Model
 from client.trees import pick, stack, weighted_sum
 from sim.conformance.learners import THREE, Subject, Watched, require
@@ -80,7 +80,7 @@ def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
     learner, start, ep = subject.world(model)
     learner = dataclasses.replace(learner, batch_size=2)
     for weighting in ("samples", "uniform"):
-        summed = learner.update_sum(model, start, {}, ep, keys(THREE), weighting)
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), Adding(weighting))
         if summed is None:
             return
         report, total = summed

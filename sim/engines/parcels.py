@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from client.trees import Flat, from_buffer
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,16 @@ class Parcel:
     content: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class FlatParcel:
+    """A packed ``Flat``: one array in place of one for each tensor."""
+
+    buffer: NDArray[Any]
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    clients: int
+
+
 def pack(value: Any) -> Any:
     """The same with arrays in place of tensors, in dictionaries and dataclasses at any depth.
 
@@ -31,6 +44,9 @@ def pack(value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         return value.detach().numpy()
+    if isinstance(value, Flat):
+        layout = value.layout
+        return FlatParcel(pack(value.buffer), layout.names, layout.shapes, layout.clients)
     if isinstance(value, Mapping):
         return {key: pack(one) for key, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
@@ -44,6 +60,8 @@ def unpack(value: Any) -> Any:
         return torch.tensor(value)
     if isinstance(value, dict):
         return {key: unpack(one) for key, one in value.items()}
+    if isinstance(value, FlatParcel):
+        return from_buffer(torch.tensor(value.buffer), value.names, value.shapes, value.clients)
     if isinstance(value, Parcel):
         return value.kind(**{name: unpack(one) for name, one in value.content.items()})
     return value

@@ -64,7 +64,7 @@ class Local:
     ) -> list[Outcome]:
         """One round of every chunk."""
         job = self._job(work)
-        done = (job.train(meta, round, chunk, states, handover.bare) for chunk in chunks)
+        done = (job.train(meta, round, chunk, states, handover.adding) for chunk in chunks)
         if handover.guard is not None and handover.terms is None:
             done = (_guarded(outcome.cpu(), handover.guard, meta, round) for outcome in done)
         outcomes = [(_condensed(outcome, handover) if handover.weighting else outcome).cpu() for outcome in done]

@@ -17,12 +17,12 @@ from flwr.serverapp import Grid
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from client.learners.base import NORM
 from client.privacy import Guard, lengths, normal, shrinkage
 from client.rng import generator
 from client.settings import plain
 from client.trees import Params, norm
 from client.wire import CLIP, GUARD
-from strategies.aggregate import NORM
 from strategies.base import OuterSettings, OuterStrategy
 from strategies.privacy.adaptive import next_clip
 from strategies.privacy.plan import Plan

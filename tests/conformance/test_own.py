@@ -12,7 +12,7 @@ import torch
 
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
-from client.learners.base import Report
+from client.learners.base import Adding, Report
 from client.learners.fomaml import FOMAML
 from client.learners.reptile import Reptile
 from client.models.base import Model
@@ -172,7 +172,7 @@ class Miscounts(Reptile):
     """Its sum counts everybody alike, whatever it is asked for."""
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, weighting: str
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
     ) -> tuple[Report, Params]:
         report = self.update(model, meta, state, episode, keys)
         return replace(report, update={}), weighted_sum(report.update, torch.ones(len(keys.clients)))

@@ -175,6 +175,15 @@ def test_one_sample_behind_a_dense_layer_is_there_to_be_read(bare: Subject) -> N
     assert single.error < 1e-6
 
 
+def test_a_sum_hides_the_samples_behind_it(bare: Subject) -> None:
+    """Rows of the first layer are then means over more people's samples: no better than somebody else's."""
+    single, alone, together = invert(bare, 4, 0)
+    assert together.name == "the sum of 6 people's updates"  # half of those in training
+    assert together.recovered <= alone.recovered
+    assert together.recovered <= together.control_recovered + 0.05
+    assert together.error > 1000 * single.error
+
+
 def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> None:
     model = MLP(hidden=(8,), task=Task("classification", (6,), 3))
     x = torch.from_numpy(generator(0, "x").standard_normal((1, 1, 6)).astype(np.float32))
@@ -184,7 +193,7 @@ def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> N
     assert rows is not None
     assert torch.allclose(rows, x[0].expand_as(rows), atol=1e-4)
     private = [one for one in invert(subject, 4, 0) if one.private]
-    assert len(private) == 2
+    assert len(private) == 3
     assert private[0].recovered <= private[0].control_recovered + 0.25
 
 

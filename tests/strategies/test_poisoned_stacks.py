@@ -120,7 +120,7 @@ def test_whoever_spoils_a_sum_is_found_among_the_updates() -> None:
     source = {"name": "tests.strategies.test_poisoned_stacks:Diverging"}
     job = Work(replace(spec("fedavg", inner_lr=1.0), source=source))
     theta, everyone, others = job.init(), range(4, 9), [4, 5, 7, 8]
-    spoilt = job.train(theta, 1, everyone, weighting="samples")
+    spoilt = job.train(theta, 1, everyone, adding=BY_SAMPLES.adding)
     assert spoilt.total is None  # then here are the updates
     short, expected = condense(spoilt, BY_SAMPLES), condense(job.train(theta, 1, others), BY_SAMPLES)
     assert short.clients == others
@@ -128,6 +128,6 @@ def test_whoever_spoils_a_sum_is_found_among_the_updates() -> None:
     assert short.total is not None
     assert expected.total is not None
     same(short.total, {name: p.double() for name, p in expected.total.items()}, rtol=1e-6, atol=1e-6)
-    whole = job.train(theta, 1, others, weighting="samples")
+    whole = job.train(theta, 1, others, adding=BY_SAMPLES.adding)
     assert condense(whole, BY_SAMPLES) is whole
     same(whole.total or {}, expected.total, rtol=1e-5, atol=1e-6)

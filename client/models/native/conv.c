@@ -175,13 +175,13 @@ static float gradient(const net *n, space *s, const batch *b, int64_t client) {
 
 /* As in dense.c. */
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
-            const float *share, tree to, float *loss) {
+            const adding *how, tree to, float *loss) {
     space s;
     if (n->blocks > MOST_BLOCKS) return 1;
     float *const memory = calloc(lay_out(n, &s, NULL), sizeof(float));
     if (!memory) return 1;
     lay_out(n, &s, memory);
-    float *theta = calloc(2 * s.size, sizeof(float)), *sum = theta + s.size;
+    float *theta = calloc(2 * s.size, sizeof(float)), *total = theta + s.size;
     if (!theta) return free(memory), 1;
     const int same = shared(n->blocks + 1, start);
     if (same) load(n, start, 0, &s, theta);
@@ -193,10 +193,10 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
             if (wanted != GRADIENT) combine(s.size, s.w, -lr, s.dw, s.w);
         }
         if (wanted >= DISPLACEMENT) combine(s.size, theta, -1, s.w, s.w);
-        if (wanted == SUM) combine(s.size, sum, share[c], s.w, sum);
+        if (wanted == SUM) add_update(how, c, s.size, s.w, total);
         else store(n, &s, wanted == GRADIENT ? s.dw : s.w, to, c);
     }
-    if (wanted == SUM) store(n, &s, sum, to, 0);
+    if (wanted == SUM) store(n, &s, total, to, 0);
     free(theta);
     free(memory);
     return 0;

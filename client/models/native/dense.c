@@ -6,10 +6,10 @@
 #include "network.h"
 
 /* SGD with rate lr, a step on each batch: where it ends, or how far it went (the start minus the end), or the sum of
- * that over the clients, each times its share; or the gradient of one batch. Adds to each client's loss that of the
+ * that over the clients, as ``how`` says; or the gradient of one batch. Adds to each client's loss that of the
  * batches on the way. */
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
-            const float *share, tree to, float *loss) {
+            const adding *how, tree to, float *loss) {
     const int64_t size = parameters(n), rows = outputs(n) * most_samples(steps, batches);
     float *const memory = calloc(3 * size + 2 * rows + scratch(n), sizeof(float));
     if (!memory) return 1;
@@ -26,7 +26,7 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
             else backward(n, p, 1, -lr, w, turned);
         }
         if (wanted >= DISPLACEMENT) combine(size, theta, -1, w, w);
-        if (wanted == SUM) combine(size, other, share[c], w, other);
+        if (wanted == SUM) add_update(how, c, size, w, other);
         else store(n, wanted == GRADIENT ? other : w, to, c);
     }
     if (wanted == SUM) store(n, other, to, 0);
@@ -55,7 +55,7 @@ int per_fedavg(const net *n, int64_t clients, tree start, int64_t steps, const b
             p = (place){near, input(outer + k, c), outer[k].samples, h, s, NULL};
             loss[c] += judged(n, p, outer + k, c, turned);
             backward(n, p, 0, 1, g, turned);
-            const float width = delta / fmaxf(norm(size, g), 1e-12f);
+            const float width = delta / fmaxf((float)norm(size, g), 1e-12f);
             for (int side = 1; delta > 0 && side >= -1; side -= 2) {
                 combine(size, w, side * width, g, near);
                 p = (place){near, input(curve + k, c), curve[k].samples, h, s, NULL};

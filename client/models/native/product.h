@@ -218,10 +218,19 @@ static void combine(int64_t size, const float *a, float factor, const float *b, 
     for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) + factor * at(b + i));
 }
 
-static float norm(int64_t size, const float *a) {
+/* Adds up some dozens of squares in float, which vectors do, and those sums in double: right to six digits. What float
+ * cannot square is infinite. */
+static double norm(int64_t size, const float *a) {
+    enum { RUN = 32 * LANES };
     double total = 0;
-    for (int64_t i = 0; i < size; i++) total += (double)a[i] * a[i];
-    return (float)sqrt(total);
+    for (int64_t from = 0; from < size; from += RUN) {
+        float lanes[LANES];
+        vec squares = all(0);
+        for (int64_t i = from; i < size && i < from + RUN; i += LANES) squares += at(a + i) * at(a + i);
+        put(lanes, squares);
+        for (int k = 0; k < LANES; k++) total += lanes[k];
+    }
+    return sqrt(total);
 }
 
 /* to = keep to + alpha times the sum of the rows of g */
