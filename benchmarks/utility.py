@@ -35,7 +35,8 @@ from sim.report.document import Page, document
 from sim.report.figures import Figure, colour, layout, mark
 from sim.sources.wearables import population
 
-COHORT, ROUNDS, HELD_OUT, STEPS = 200, 100, 100, 5
+COHORT, ROUNDS, STEPS = 200, 100, 5
+TEST, HELD_OUT = 0.05, 100  # share of people in no round, and how many of them are asked
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0, None)  # None: no privacy
 METHODS: dict[str, dict[str, Any]] = {
     "fedreptile": {
@@ -58,12 +59,12 @@ Row = dict[str, Any]
 def table(method: str, epsilon: float | None, people: int, seed: int) -> dict[str, Any]:
     """The configuration of one run with so many people in training."""
     private = {"mechanism": "central", "epsilon": epsilon, "delta": 0.1 / people, "clip": 1.0, "adaptive": True}
-    users = people + HELD_OUT
+    users = round(people / (1 - TEST))
     return {
         **METHODS[method],
         "run": {"rounds": ROUNDS, "seed": seed},
         "source": {"name": "wearables", "users": users, "devices": ["watch"], "executions": 2, "windows": 4},
-        "split": {"test": HELD_OUT / users, "validation": 0.0},
+        "split": {"test": TEST, "validation": 0.0},
         "transform": {"name": "standardise"},
         "model": {"name": "cnn1d", "channels": [16], "kernel": 5},
         "episodes": {"shots": 5},
@@ -165,8 +166,8 @@ def save(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_atomic(path, f'{{"runs": [\n{text}\n]}}\n'.encode())
 
 
-def main() -> None:
-    """What the first argument says."""
+def main() -> int:
+    """What the first argument says; 1 if a run failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True, dest="command")
     run_it = commands.add_parser("run")
@@ -181,7 +182,7 @@ def main() -> None:
     rows: list[Row] = json.loads(chosen.data.read_text())["runs"] if chosen.data.exists() else []
     if chosen.command == "page":
         write_atomic(chosen.page, page(rows).encode())
-        return
+        return 0
     done = {(r["people"], r["seed"], r["method"], r["epsilon"]) for r in rows}
     with ProcessPoolExecutor(chosen.workers, get_context("spawn"), max_tasks_per_child=1) as pool:
         groups = []
@@ -190,12 +191,16 @@ def main() -> None:
                 wanted = [(m, e) for m in METHODS for e in EPSILONS if (people, seed, m, e) not in done]
                 groups += [pool.submit(together, people, seed, wanted)] if wanted else []
         for group in as_completed(groups):
+            if error := group.exception():
+                print(f"failed: {error!r}", file=sys.stderr, flush=True)
+                continue
             rows += group.result()
             save(chosen.data, rows)
             last = rows[-1]
             print(f"seed {last['seed']}, {last['people']:,} people: {len(rows)} runs", file=sys.stderr, flush=True)
     print(markdown(rows))
+    return int(any(group.exception() for group in groups))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
