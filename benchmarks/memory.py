@@ -1,24 +1,32 @@
 """Does memory grow with the rounds? 500 rounds of 1 000 clients out of a million, memory every 25.
 
     python benchmarks/memory.py [--rounds 500] [--workers 0 2] [--bound 10]
+    python benchmarks/memory.py --by-process 60
 
 Measured is what the process and all its descendants hold: proportional set size (a page that k processes share counts
 1/k) of all that is not a file. The slope is that of a straight line through the second half of the run (the first fills
 caches, which have limits). It is called a leak, and ends the program with 1, if it is more than ``--bound`` kB a round
 (5 MB in 500 rounds) by more than two standard errors. Both ways in which updates are combined are run: FedAvg adds them
 up in the workers, Flower's FedMedian looks at each.
+
+``--by-process`` asks who grows: each program of a cluster with two workers, idle for so many seconds, and then busy
+with rounds of 100 clients for as many.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
+from benchmarks.bench.processes import own_kilobytes, tree  # noqa: E402
 from benchmarks.rounds import Measured, measure, save, workload  # noqa: E402
 
 STRATEGIES = {
@@ -40,6 +48,38 @@ def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
     return points, slope, spread
 
 
+def by_process(seconds: float) -> None:
+    """Print what each program grows by, idle and busy."""
+    from client.work import to_json, work_from_json
+    from server.config import build_config
+    from sim.engines.workers import RayPool
+    from strategies.aggregate import Handover
+
+    work = to_json(build_config(workload(1_000_000, 100, 10, workers=2)).work())
+    theta, pool, chunks = work_from_json(work).init(), RayPool(2), [list(range(i, i + 50)) for i in (0, 50)]
+
+    def busy(rounds: int, until: float) -> int:
+        done = 0
+        while done < rounds or time.monotonic() < until:
+            done += 1
+            pool.train(work, theta, 1, chunks, {}, Handover("uniform"))
+        return done
+
+    busy(400, 0.0)
+    held = [{pid: own_kilobytes(pid) for pid in tree(os.getpid())}]
+    time.sleep(seconds)
+    held.append({pid: own_kilobytes(pid) for pid in held[0]})
+    rounds = busy(0, time.monotonic() + seconds)
+    held.append({pid: own_kilobytes(pid) for pid in held[0]})
+    print(f"| program | idle, kB/s | busy, kB/s | busy, kB a round ({rounds} rounds) |\n|---|---|---|---|")
+    for pid in held[0]:
+        idle, more = (after[pid] - before[pid] for before, after in pairwise(held))
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        name = " ".join(word.decode(errors="replace").rsplit("/")[-1] for word in words if not word.startswith(b"-"))
+        print(f"| {name[:40]} | {idle / seconds:+.1f} | {more / seconds:+.1f} | {more / rounds:+.2f} |")
+    pool.close()
+
+
 def main() -> int:
     """Measure every case; 1 if one grows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -49,7 +89,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--bound", type=float, default=10.0, help="kB a round")
     parser.add_argument("--out", type=Path, default=Path(".bench/scale"))
+    parser.add_argument("--by-process", type=float, default=0.0, help="seconds, see above")
     args = parser.parse_args()
+    if args.by_process:
+        by_process(args.by_process)
+        return 0
     rows, result, worst = [], [], 0.0
     for workers in args.workers:
         for strategy in STRATEGIES:

@@ -55,8 +55,13 @@ def own_megabytes() -> float:
 
     Those (libraries) count for less while somebody else uses them too, and so change with whatever else runs.
     """
-    held = (_fields(f"/proc/{pid}/smaps_rollup") for pid in tree(os.getpid()))
-    return sum(one.get("Pss_Anon", 0) + one.get("Pss_Shmem", 0) for one in held) / 1024
+    return sum(own_kilobytes(pid) for pid in tree(os.getpid())) / 1024
+
+
+def own_kilobytes(pid: int) -> int:
+    """That of one process; 0 for one that is gone."""
+    held = _fields(f"/proc/{pid}/smaps_rollup")
+    return held.get("Pss_Anon", 0) + held.get("Pss_Shmem", 0)
 
 
 def age_seconds() -> float:
