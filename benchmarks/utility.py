@@ -29,7 +29,7 @@ import numpy as np
 from client.files import write_atomic
 from server.config import build_config
 from server.folder import RunFolder
-from server.run import last_scores
+from server.metatest import last_scores
 from sim.experiment import run
 from sim.report.document import Page, document
 from sim.report.figures import Figure, colour, layout, mark

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from server.config import build_config, parse
-from server.run import last_scores
+from server.metatest import last_scores
 from sim.experiment import run
 
 ROUNDS = 1000

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from server.config import build_config
-from server.run import last_scores
+from server.metatest import last_scores
 from sim.experiment import run
 
 STRATEGIES = {

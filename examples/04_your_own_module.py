@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from client.work import Work
 from server.config import build_config
 from server.folder import RunFolder
-from server.run import last_scores
+from server.metatest import last_scores
 from sim.experiment import run
 
 

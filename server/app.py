@@ -28,7 +28,8 @@ from client.work import to_json
 from server.config import Config, build_config, load, merge, parse
 from server.directory import handshake
 from server.grid import Prompt
-from server.run import Progress, Run
+from server.progress import Progress
+from server.run import Run
 
 APP_FOLDER = Path(__file__).resolve().parent.parent
 

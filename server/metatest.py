@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -238,3 +238,11 @@ def headline(rows: list[Row]) -> float | None:
         r["value"] for r in rows if all(r[k] == first[k] for k in same) and r["metric"] == metric and r["step"] == step
     ]
     return float(np.mean(chosen)) if chosen else None
+
+
+def last_scores(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The summary's scores of the last meta-test: test people's where they were asked, else validation people's."""
+    scores: list[dict[str, Any]] = summary["scores"]
+    last = max((s["round"] for s in scores), default=0)
+    there = [s for s in scores if s["round"] == last]
+    return [s for s in there if s["phase"] == "test"] or there

@@ -28,6 +28,7 @@ from server.files import write_json
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
+from server.progress import Progress, Silence
 from server.roster import Directory, Roster, View
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
@@ -41,17 +42,6 @@ PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
 
 
 @runtime_checkable
-class Progress(Protocol):
-    """Told how a run goes; decides nothing."""
-
-    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
-        """A round is over; ``spent`` are its seconds by stage, which add up to all of them."""
-
-    def score(self, round: int, value: float | None) -> None:
-        """A meta-test is over; its headline."""
-
-
-@runtime_checkable
 class Keeper(Protocol):
     """An engine whose devices are simulated, and which therefore holds what they keep between rounds."""
 
@@ -60,16 +50,6 @@ class Keeper(Protocol):
 
     def load_devices(self, folder: Path) -> None:
         """Take it up again."""
-
-
-class Silence:
-    """Progress for nobody."""
-
-    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def score(self, round: int, value: float | None) -> None:
-        """Nothing."""
 
 
 class Run:
@@ -340,11 +320,3 @@ class AddressedGlobals:
 def _ordered(theta: Params, names: Iterable[str]) -> Params:
     """θ in the model's order; a file has one of its own."""
     return {name: theta[name] for name in names}
-
-
-def last_scores(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The summary's scores of the last meta-test: test people's where they were asked, else validation people's."""
-    scores: list[dict[str, Any]] = summary["scores"]
-    last = max((s["round"] for s in scores), default=0)
-    there = [s for s in scores if s["round"] == last]
-    return [s for s in there if s["phase"] == "test"] or there

@@ -11,7 +11,8 @@ from client.errors import ConfigError
 from client.work import Work, work_from_json
 from server.config import Config, EngineSettings, build_config
 from server.folder import RunFolder
-from server.run import Progress, Run
+from server.progress import Progress
+from server.run import Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local, Pool, RayPool
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from server.run import Progress, Silence
+from server.progress import Progress, Silence
 from server.stages import STAGES, add_up
 
 WINDOW = 20  # rounds that the shown speed is taken over

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.config import SCENARIOS
-from server.run import last_scores
+from server.metatest import last_scores
 from server.statistics import HIGHER_IS_BETTER
 
 NUMBERS = ("mean", "low", "high", "worst_decile")

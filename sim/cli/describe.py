@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 
 def config() -> None:
     """Print the default configuration as TOML, a comment for every key."""
-    from server.config import commented_default
+    from server.config_text import commented_default
 
     sys.stdout.write(commented_default())
 

@@ -25,7 +25,7 @@ from client.errors import ConfigError, EngineError
 from client.work import Work
 from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
-from server.run import Progress
+from server.progress import Progress
 from sim.engines.cluster import interrupt_sets, start_ray
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from server.config import Config, build_config, resolved
 from server.folder import RunFolder
-from server.run import Silence
+from server.progress import Silence
 from sim import suite
 from sim.crash import one_line
 from sim.engines.cluster import start_ray

@@ -13,8 +13,7 @@ import numpy as np
 from client.errors import RunError
 from server.files import read_json
 from server.folder import RunFolder
-from server.metatest import Row, summarise
-from server.run import last_scores
+from server.metatest import Row, last_scores, summarise
 from server.stages import STAGES, add_up
 from sim.scores import Score, find, headline_metric, measured, scenario_title, scenarios, shots_name
 

@@ -210,7 +210,7 @@ def _named(config: Mapping[str, Any], section: str, *keys: str) -> str:
 
 def settings(runs: Sequence[RunData]) -> str:
     """Every run's resolved configuration, folded."""
-    from server.config import to_toml
+    from server.config_text import to_toml
 
     return "".join(
         f"<details><summary>{swatch(place)}{escape(run.label)}: configuration</summary>"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from server.config import to_toml
+from server.config_text import to_toml
 from server.folder import RunFolder
 
 

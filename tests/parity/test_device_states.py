@@ -9,7 +9,7 @@ import pytest
 
 from server.config import Config
 from server.folder import RunFolder
-from server.run import Silence
+from server.progress import Silence
 from sim import experiment
 from sim.engines.devices import Devices
 from tests.runs import CLIENTS, Result, distance, make, read

@@ -17,7 +17,8 @@ from client.secure.quantise import STAGES
 from client.trees import norm, sub
 from client.work import to_json
 from server.app import app
-from server.config import Config, EngineSettings, resolved, to_toml
+from server.config import Config, EngineSettings, resolved
+from server.config_text import to_toml
 from server.directory import handshake
 from server.folder import RunFolder
 from server.grid import Prompt

@@ -12,7 +12,8 @@ from flwr.serverapp import Grid
 
 from client.errors import ConfigError, EngineError, RunError
 from server.app import APP_FOLDER, AppSettings, app, read_config
-from server.config import build_config, resolved, to_toml
+from server.config import build_config, resolved
+from server.config_text import to_toml
 from server.folder import RunFolder
 from sim import experiment
 from tests.direct import Direct

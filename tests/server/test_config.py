@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from client.errors import ConfigError
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import is_setting, plain
-from server.config import Config, build_config, commented_default, load, merge, parse, resolved, to_toml
+from server.config import Config, build_config, load, merge, parse, resolved
+from server.config_text import commented_default, to_toml
 from strategies.registry import STRATEGIES
 
 

@@ -10,7 +10,7 @@ import torch
 
 from client.errors import RunError
 from server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
-from server.run import last_scores
+from server.metatest import last_scores
 from sim.experiment import resume, run
 from tests.runs import make
 

@@ -7,9 +7,8 @@ import pytest
 from client.errors import ConfigError
 from client.work import Work
 from server.folder import RunFolder
-from server.metatest import merit
+from server.metatest import last_scores, merit
 from server.roster import Roster
-from server.run import last_scores
 from sim.engines.cohort import SourceDirectory
 from sim.engines.workers import Local
 from sim.experiment import run

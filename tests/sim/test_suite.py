@@ -198,17 +198,19 @@ def test_a_damaged_summary_is_not_taken_for_a_finished_run(toml, tmp_path):
 
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-COMPARISON = CONFIGS / "comparison.toml"
+#: Shipped comparisons, and how many methods, data sets and seeds they have.
+COMPARISONS = {CONFIGS / "comparison.toml": (20, 5, 5), CONFIGS / "known_answers.toml": (5, 2, 5)}
 
 
-@pytest.mark.parametrize("path", sorted(set(CONFIGS.rglob("*.toml")) - {COMPARISON}), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(set(CONFIGS.rglob("*.toml")) - set(COMPARISONS)), ids=lambda p: p.stem)
 def test_what_is_shipped_is_valid(path):
     assert plan(path).configs
 
 
-def test_the_shipped_comparison_is_valid():
-    asked = read_spec(COMPARISON)
-    assert (len(asked.methods), len(asked.datasets), len(asked.seeds)) == (20, 5, 5)
+@pytest.mark.parametrize(("path", "size"), COMPARISONS.items(), ids=lambda x: getattr(x, "stem", ""))
+def test_the_shipped_comparisons_are_valid(path, size):
+    asked = read_spec(path)
+    assert (len(asked.methods), len(asked.datasets), len(asked.seeds)) == size
 
 
 def test_the_main_job_asks_every_method_the_same_and_chooses_nothing_on_the_test():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from client.registry import LEARNERS
-from server.config import to_toml
+from server.config_text import to_toml
 from sim.lab.comparison import Ranking
 from sim.lab.report import curves, figures, style
 from sim.lab.report.export import Table
