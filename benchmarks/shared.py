@@ -22,7 +22,7 @@ def finished(config: Config, folder: Path) -> Path:
 
 
 def last_rows(folder: Path, tests: int = 1) -> list[dict[str, Any]]:
-    """Rows of metrics.parquet of the last meta-tests, as many as ``tests`` says."""
+    """Rows of metrics.parquet of the last meta-tests, as many as ``tests`` says (0: of all)."""
     rows = pq.read_table(folder / "metrics.parquet").to_pylist()
     last = sorted({row["round"] for row in rows})[-tests:]
     return [row for row in rows if row["round"] in last]
