@@ -77,6 +77,10 @@ PUBLISHED: dict[tuple[str, str, int, str], Cell] = {
     ("a5_synthetic_dnn", "pfedme", 100, "pooled"): _accuracy("~86.36"),
     ("a5_synthetic_dnn", "fedavg_ft", 200, "pooled"): Cell(),
     ("a5_synthetic_dnn", "local_only", 12000, "pooled"): Cell(),
+    ("a5_on_test_batches", "mlr", 1, "pooled"): _accuracy("~81.49"),
+    ("a5_on_test_batches", "mlr_hf", 1, "pooled"): _accuracy("~81.49"),
+    ("a5_on_test_batches", "dnn", 1, "pooled"): _accuracy("~85.01"),
+    ("a5_on_test_batches", "dnn_hf", 1, "pooled"): _accuracy("~85.01"),
     # Four standard errors over 10 000 coordinates of 8 clients, the clients of a coordinate taken as one: 4 √2 / 100.
     ("a6_ditto_means", "local", 100, "mse"): Cell(".021333", 0.021333, 0.0012),
     ("a6_ditto_means", "global", 100, "mse"): Cell(".011417", 0.011417, 0.0006),

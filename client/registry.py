@@ -119,6 +119,7 @@ MODELS = Registry(
         "mlp": "client.models.mlp:MLP",
         "sine": "client.models.mlp:SineMLP",
         "cnn1d": "client.models.cnn1d:CNN1d",
+        "cnn2d": "client.models.cnn2d:CNN2d",
         "encoder1d": "client.models.encoder1d:Encoder1d",
         "gru": "client.models.gru:GRU",
         "module": "client.models.module:TorchModule",

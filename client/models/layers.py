@@ -43,6 +43,30 @@ def conv1d(
     return y.view(n, clients, outputs, time + 2 * padding - kernel + 1).transpose(0, 1)  # (n, c·o, t) -> (c, n, o, t)
 
 
+def conv2d(
+    x: Float[Tensor, "clients n channels height width"],
+    weight: Float[Tensor, "clients outputs channels kernel kernel"],
+    bias: Float[Tensor, "clients outputs"],
+    stride: int = 1,
+    padding: int = 0,
+) -> Float[Tensor, "clients n outputs above across"]:
+    """Cross-correlation of images, zeros around: a side becomes ⌊(side + 2 · padding − kernel) / stride⌋ + 1."""
+    clients, n, channels = x.shape[:3]
+    outputs, kernel = weight.shape[1], weight.shape[3]
+    if n == 0:  # torch's grouped convolution takes no empty batch
+        above, across = (1 + (side + 2 * padding - kernel) // stride for side in x.shape[3:])
+        return x.new_zeros(clients, 0, outputs, above, across)
+    y = torch.nn.functional.conv2d(  # one group per client, as in one dimension
+        x.transpose(0, 1).reshape(n, clients * channels, *x.shape[3:]),
+        weight.reshape(clients * outputs, channels, kernel, kernel),
+        bias.reshape(clients * outputs),
+        stride=stride,
+        padding=padding,
+        groups=clients,
+    )
+    return y.view(n, clients, outputs, *y.shape[2:]).transpose(0, 1)
+
+
 def max_pool(x: Float[Tensor, "clients n channels time"], width: int) -> Float[Tensor, "clients n channels after"]:
     """Largest of every ``width`` neighbours; an incomplete last window is dropped."""
     after = x.shape[3] // width
@@ -57,6 +81,19 @@ def layer_norm(
     """(x − mean) / √(var + 1e-5) over the last axis, times weight, plus bias (Ba et al. 2016, arXiv:1607.06450)."""
     normal = torch.nn.functional.layer_norm(x, x.shape[2:])
     return normal * weight.unsqueeze(1) + bias.unsqueeze(1)
+
+
+def image_norm(
+    x: Float[Tensor, "clients n channels height width"],
+    weight: Float[Tensor, "clients channels"],
+    bias: Float[Tensor, "clients channels"],
+) -> Float[Tensor, "clients n channels height width"]:
+    """(x − mean) / √(var + 1e-5) over all numbers of an image, times weight, plus bias of each channel.
+
+    Group norm of one group (Wu and He 2018, arXiv:1803.08494).
+    """
+    normal = torch.nn.functional.layer_norm(x, x.shape[2:])
+    return normal * weight[:, None, :, None, None] + bias[:, None, :, None, None]
 
 
 def gru(

@@ -14,6 +14,7 @@ from client.episodes import Batch, Episode
 from client.learners.base import Learner
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
+from client.models.cnn2d import CNN2d
 from client.models.encoder1d import Encoder1d
 from client.models.gru import GRU
 from client.models.mlp import MLP, SineMLP
@@ -47,6 +48,7 @@ MODELS: dict[str, Model] = {
     "sine": SineMLP(hidden=(5, 5), task=Task("regression", (1,), 1)),
     "cnn1d": CNN1d(channels=(3, 4), kernel=3, task=classification(2, 12)),
     "cnn1d-regression": CNN1d(channels=(3,), kernel=3, task=regression(2, 8)),
+    "cnn2d": CNN2d(channels=(3, 4), task=classification(2, 5, 4)),
     "encoder1d": Encoder1d(channels=(3, 4), kernels=(3, 3), embedding=8, task=classification(2, 8)),
     "encoder1d-regression": Encoder1d(channels=(3,), kernels=(5,), embedding=8, task=regression(2, 7)),
     "gru": GRU(hidden=3, task=classification(2, 5)),

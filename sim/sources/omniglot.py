@@ -11,7 +11,7 @@ by somebody else to classify. Their alphabets are in neither small background se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Omniglot:
-    """N-way tasks drawn lazily over handwritten characters: 20 drawings each, x of shape (784,), ink 1, paper 0.
+    """N-way tasks drawn lazily over handwritten characters: 20 drawings each, ink 1, paper 0.
 
     Task t of a subset is ``way`` different characters drawn at the address (seed, subset, t), each turned by its
     own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer. Of ``runs``
@@ -59,6 +59,7 @@ class Omniglot:
     tasks: int = setting(1000, "tasks per subset, the number of users", ge=1, le=1_000_000_000)
     split: tuple[str, ...] = setting(SUBSETS, "subsets that become devices", choices=(*SUBSETS, RUNS))
     rotations: bool = setting(False, "turn each drawn character by 0, 90, 180 or 270 degrees")
+    images: bool = setting(False, "samples are of shape (1, 28, 28) in place of (784,)")
     seed: int = setting(0, "seed of the tasks", ge=0)
 
     def __post_init__(self) -> None:
@@ -68,7 +69,8 @@ class Omniglot:
     @property
     def task(self) -> Task:
         """What is predicted from what."""
-        return Task("classification", (SIDE * SIDE,), self.way, tuple(str(c) for c in range(self.way)))
+        shape = (1, SIDE, SIDE) if self.images else (SIDE * SIDE,)
+        return Task("classification", shape, self.way, tuple(str(c) for c in range(self.way)))
 
     @property
     def users(self) -> int:
@@ -103,7 +105,7 @@ class Omniglot:
         who = self.client(index)
         path = Path(self.path).expanduser() if self.path else dataset("omniglot").require()
         if who.device == RUNS:
-            return runs(path, stamp(path))[who.user % 20]
+            return self._shaped(runs(path, stamp(path))[who.user % 20], who)
         pool = pools(path, stamp(path))[who.device]
         if self.way > len(pool.images):
             raise DataError(f"source.way = {self.way}: {who.device} holds {len(pool.images)} characters")
@@ -113,10 +115,14 @@ class Omniglot:
         drawings = pool.images[chosen].reshape(self.way, -1, SIDE, SIDE)  # (way, drawers, 28, 28)
         turned = np.stack([np.rot90(d, k, (1, 2)) for d, k in zip(drawings, turns, strict=True)])
         drawers = turned.shape[1]
-        x = _ink(turned)
         y = np.repeat(np.arange(self.way, dtype=np.int64), drawers)
         group = np.tile(np.arange(drawers, dtype=np.int64), self.way)
-        return check_samples(Samples(x, y, group, np.zeros(len(x), bool)), self.task, f"task {who.label}")
+        return self._shaped(Samples(_ink(turned), y, group, np.zeros(len(y), bool)), who)
+
+    def _shaped(self, drawings: Samples, who: Client) -> Samples:
+        """Checked, as vectors or as images."""
+        x = drawings.x.reshape(-1, *self.task.features)
+        return check_samples(replace(drawings, x=x), self.task, f"task {who.label}")
 
 
 def _ink(images: np.ndarray) -> Float32[np.ndarray, "n 784"]:

@@ -15,8 +15,8 @@ CHAINED = {name: model for name, model in MODELS.items() if model.chain is not N
 models = pytest.mark.parametrize("model", CHAINED.values(), ids=CHAINED)
 
 
-def test_every_built_in_model_has_kernels() -> None:
-    assert set(MODELS) - set(CHAINED) == {"module"}
+def test_every_built_in_model_of_windows_has_kernels() -> None:
+    assert set(MODELS) - set(CHAINED) == {"module", "cnn2d"}  # torch convolves images faster than products of ours
 
 
 @models

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from client.models.layers import conv1d, gru, linear, max_pool, truncated_normal_init, uniform_init
+from client.models.layers import conv1d, conv2d, gru, image_norm, linear, max_pool, truncated_normal_init, uniform_init
 from client.rng import generator
 
 CLIENTS = 3
@@ -21,6 +21,14 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], Callable[..., 
     "linear": (lambda: nn.Linear(4, 5), ("weight", "bias"), linear, (4,)),
     "conv1d": (lambda: nn.Conv1d(3, 4, 3), ("weight", "bias"), conv1d, (3, 9)),
     "conv1d as wide as the window": (lambda: nn.Conv1d(2, 3, 5), ("weight", "bias"), conv1d, (2, 5)),
+    "conv2d": (
+        lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        ("weight", "bias"),
+        lambda x, w, b: conv2d(x, w, b, stride=2, padding=1),
+        (3, 5, 6),
+    ),
+    "conv2d as large as the image": (lambda: nn.Conv2d(2, 3, 4), ("weight", "bias"), conv2d, (2, 4, 4)),
+    "image_norm": (lambda: nn.GroupNorm(1, 3), ("weight", "bias"), image_norm, (3, 4, 5)),
     "max_pool": (lambda: nn.MaxPool1d(2), (), lambda x: max_pool(x, 2), (3, 8)),
     "max_pool, incomplete last window": (lambda: nn.MaxPool1d(3), (), lambda x: max_pool(x, 3), (3, 8)),
     "gru": (lambda: nn.GRU(3, 4, batch_first=True), torch_gru, gru, (6, 3)),

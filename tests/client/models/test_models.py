@@ -11,6 +11,7 @@ from client.data import Task
 from client.errors import ConfigError
 from client.models.base import Model
 from client.models.cnn1d import CNN1d
+from client.models.cnn2d import CNN2d
 from client.models.encoder1d import Encoder1d
 from client.models.gru import GRU
 from client.models.mlp import MLP, SineMLP
@@ -113,6 +114,23 @@ def test_encoder1d_is_the_plain_torch_network_of_its_description() -> None:
         torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-11, atol=1e-12)
 
 
+def test_cnn2d_is_the_plain_torch_network_of_its_description() -> None:
+    """MAML's blocks of stride 2, with a group norm of one group where it has a batch norm; four halve 28 to 2."""
+    model = CNN2d(channels=(3, 4, 5, 6), task=classification(2, 28, 20))
+    params = personal(model, 3, dtype=torch.float64)
+    x = batch(model.task, (4, 4, 4), dtype=torch.float64).x
+    for i in range(3):
+        own = {name: p[i] for name, p in params.items()}
+        h = x[i]
+        for layer in range(4):
+            h = F.conv2d(h, own[f"conv{layer}.weight"], own[f"conv{layer}.bias"], stride=2, padding=1)
+            h = F.relu(F.group_norm(h, 1, own[f"norm{layer}.weight"], own[f"norm{layer}.bias"]))
+        assert h.shape[1:] == (6, 2, 2)
+        assert model.width == 24
+        expected = F.linear(h.flatten(1), own["head.weight"], own["head.bias"])
+        torch.testing.assert_close(model.predict(params, x)[i], expected, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("features", [(2, 6), (6,)])
 def test_gru_model_is_torch_gru_and_a_linear_head(features: tuple[int, ...]) -> None:
     model = GRU(hidden=4, task=regression(*features))
@@ -153,6 +171,8 @@ def test_zero_start() -> None:
         ({"name": "cnn1d"}, classification(8), "channels × time"),
         ({"name": "cnn1d", "kernel": 9}, classification(2, 20), "too wide"),
         ({"name": "cnn1d", "channels": []}, classification(2, 20), "too wide"),
+        ({"name": "cnn2d"}, classification(28, 28), "channels × height × width"),
+        ({"name": "cnn2d", "channels": []}, classification(1, 28, 28), "at least one"),
         ({"name": "encoder1d"}, classification(8), "channels × time"),
         ({"name": "encoder1d", "kernels": [5, 4, 3]}, classification(2, 20), "odd"),
         ({"name": "encoder1d", "kernels": [5]}, classification(2, 20), "one odd width for each"),

@@ -138,6 +138,9 @@ def test_small_omniglot_pools_share_no_character_and_task_t_is_drawn_alone():
     assert not np.array_equal(samples.x, source.samples(1_234_567_892).x)
     turned = SOURCES.make({"name": "omniglot", "tasks": 100, "rotations": True}).samples(4)
     plain = SOURCES.make({"name": "omniglot", "tasks": 100}).samples(4)
+    pictures = SOURCES.make({"name": "omniglot", "tasks": 100, "images": True})
+    assert pictures.task.features == (1, 28, 28)
+    assert np.array_equal(pictures.samples(4).x.reshape(100, 784), plain.x)
     images = [s.x.reshape(5, 20, 28, 28) for s in (plain, turned)]
     for a, b in zip(*images):
         assert any(np.array_equal(np.rot90(a, k, (1, 2)), b) for k in range(4))
