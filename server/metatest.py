@@ -28,6 +28,8 @@ from strategies.replies import Dropped, first_line
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]
+#: The headline is the first of these that was measured.
+HEADLINES = ("balanced_accuracy", "accuracy", "mse")
 
 
 @dataclass(frozen=True)
@@ -203,19 +205,20 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return out
 
 
-def main_metric(rows: Sequence[Row]) -> str:
-    """The metric that decides: balanced accuracy for classes, otherwise the first that clients report."""
-    return "balanced_accuracy" if any(r["metric"] == "balanced_accuracy" for r in rows) else rows[0]["metric"]
+def headline_metric(scores: Iterable[Mapping[str, Any]]) -> str:
+    """The metric that decides, and that a comparison is read for: of rows, or of a summary's scores."""
+    names = {str(score["metric"]) for score in scores}
+    return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
 def merit(rows: Sequence[Row]) -> float | None:
     """What a look at validation people says of θ, larger is better; None where nobody could answer with a finite mean.
 
-    The main metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
+    The headline metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
     """
     if not rows:
         return None
-    metric = main_metric(rows)
+    metric = headline_metric(rows)
     sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
     curves: dict[tuple[str, int], dict[int, list[float]]] = {}
     for row in rows:
@@ -231,7 +234,7 @@ def headline(rows: list[Row]) -> float | None:
     if not rows:
         return None
     first = rows[0]
-    metric = main_metric(rows)
+    metric = headline_metric(rows)
     step = max(r["step"] for r in rows)
     same = ("scenario", "shots")
     chosen = [

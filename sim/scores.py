@@ -10,12 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from server.config import SCENARIOS
-from server.metatest import last_scores
+from server.metatest import headline_metric, last_scores
 from server.statistics import HIGHER_IS_BETTER
 
 NUMBERS = ("mean", "low", "high", "worst_decile")
-#: The metric a comparison is read for: the first of these that was measured.
-HEADLINES = ("balanced_accuracy", "accuracy", "mse")
 SCENARIO_TITLES = {
     "known_user": "Known people",
     "new_user": "New people",
@@ -24,12 +22,6 @@ SCENARIO_TITLES = {
 }
 
 Score = Mapping[str, Any]
-
-
-def headline_metric(scores: Iterable[Score]) -> str:
-    """The metric a comparison is read for."""
-    names = {str(score["metric"]) for score in scores}
-    return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
 def columns(scores: Iterable[Score]) -> list[tuple[str, int, int]]:

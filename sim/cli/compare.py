@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sim.cli.runs import Trackers
+
 if TYPE_CHECKING:
     from sim.lab.conduct import Conductor
 
@@ -25,6 +27,7 @@ def compare(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Only runs that fit DATASET/METHOD/SEED, with * for any; again for more."),
     ] = None,
+    track: Trackers = None,
     dry: Annotated[bool, typer.Option("--dry", help="List the runs and stop.")] = False,
 ) -> None:
     """Compare methods: run what has not been run yet, then write tables and report."""
@@ -34,18 +37,23 @@ def compare(
     from sim.lab.conduct import Conductor
     from sim.lab.live import live
     from sim.lab.spec import read_spec
+    from sim.tracking import chosen
 
+    chosen(track or ())  # refused before anything runs
     console = Console(stderr=True)
     asked = read_spec(spec)
     folder = out or Path("compare") / asked.name
-    lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console))
+    lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console), track or ())
     if dry:
         _list(lab, only or ())
         return
     try:
         said, failures = lab.conduct(only or ())
     except KeyboardInterrupt:
-        print(f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or ())}", file=sys.stderr)
+        print(
+            f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or (), track or ())}",
+            file=sys.stderr,
+        )
         raise typer.Exit(130) from None
     if said is not None:
         print("\n".join([*said.words, f"report: {folder / 'report.html'}"]))
@@ -75,9 +83,10 @@ def _list(lab: Conductor, only: Sequence[str]) -> None:
     print(f"{len(chosen)} runs, {len(different)} of them different, {left} to do")
 
 
-def _again(spec: Path, out: Path | None, workers: int, only: Sequence[str]) -> str:
+def _again(spec: Path, out: Path | None, workers: int, only: Sequence[str], track: Sequence[str]) -> str:
     """The command line that goes on."""
     parts = ["metapulse compare", str(spec)]
     parts += [f"--out {out}"] if out else []
     parts += [f"--workers {workers}"] if workers else []
-    return " ".join(parts + [f"--only '{pattern}'" for pattern in only])
+    parts += [f"--only '{pattern}'" for pattern in only]
+    return " ".join(parts + [f"--track {name}" for name in track])

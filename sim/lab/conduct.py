@@ -44,12 +44,14 @@ class Conductor:
         folder: of the comparison; new, or one that this or another specification has been run in.
         workers: cells at once; 0 and 1: in this process.
         display: shows how it goes.
+        track: names of trackers that are told of every run, trials of tuning included.
     """
 
     spec: Spec
     folder: Path
     workers: int
     display: Display
+    track: Sequence[str] = ()
 
     def conduct(self, only: Sequence[str] = ()) -> tuple[Comparison | None, list[Failure]]:
         """Do what is left, and write tables and report about everything that is finished.
@@ -101,7 +103,7 @@ class Conductor:
             return []
         view = self.display(batch, todo, len(different) - len(todo), max(1, self.workers))
         try:
-            return perform(todo, self.folder, self.workers, view, started)
+            return perform(todo, self.folder, self.workers, view, started, self.track)
         finally:
             view.close()
 

@@ -23,6 +23,7 @@ from sim.crash import one_line
 from sim.engines.cluster import start_ray
 from sim.lab.cells import Cell
 from sim.progress import Quiet, Watch
+from sim.tracking import chosen, tracked
 
 POLL_S = 1.0  # how often the progress of cells in other processes is looked at
 RETRIES = 2  # times that a cell whose process died (of memory, mostly) is taken up again
@@ -63,7 +64,14 @@ class Failure:
         return f"{self.cell.name}: {self.error}"
 
 
-def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View, started: ExitStack) -> list[Failure]:
+def perform(
+    cells: Sequence[Cell],
+    folder: Path,
+    workers: int,
+    view: View,
+    started: ExitStack,
+    track: Sequence[str] = (),
+) -> list[Failure]:
     """Finish cells; those that could not be, with the reason.
 
     Args:
@@ -72,24 +80,28 @@ def perform(cells: Sequence[Cell], folder: Path, workers: int, view: View, start
         workers: processes, each for one cell at a time; 0 and 1: this one.
         view: told how it goes.
         started: ends what is started here, so that one batch of cells after another has the same processes.
+        track: names of trackers that are told of every cell, as in ``sim.tracking``.
     """
     failures = []
     on_ray = workers > 1 and len(cells) > 1
-    for cell, outcome in _on_ray(cells, folder, workers, view, started) if on_ray else _here(cells, folder, view):
+    outcomes = _on_ray(cells, folder, workers, view, started, track) if on_ray else _here(cells, folder, view, track)
+    for cell, outcome in outcomes:
         view.end(cell, outcome["error"])
         if outcome["error"]:
             failures.append(Failure(cell, outcome["error"], outcome["code"]))
     return failures
 
 
-def _here(cells: Sequence[Cell], folder: Path, view: View) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _here(
+    cells: Sequence[Cell], folder: Path, view: View, track: Sequence[str]
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
     for cell in cells:
         view.begin(cell)
-        yield cell, _finish(cell.config, cell.path(folder), lambda name, cell=cell: Told(cell, view))
+        yield cell, _finish(cell.config, cell.path(folder), track, lambda name, cell=cell: Told(cell, view))
 
 
 def _on_ray(
-    cells: Sequence[Cell], folder: Path, workers: int, view: View, started: ExitStack
+    cells: Sequence[Cell], folder: Path, workers: int, view: View, started: ExitStack, track: Sequence[str]
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """No more cells are handed out than can run, so that what runs is known; what comes back is plain."""
     import ray
@@ -101,7 +113,7 @@ def _on_ray(
     while waiting or running:
         while waiting and len(running) < workers:
             cell = waiting.popleft()
-            running[task.remote(resolved(cell.config), str(cell.path(folder).resolve()))] = cell
+            running[task.remote(resolved(cell.config), str(cell.path(folder).resolve()), track)] = cell
             view.begin(cell)
         ready, _ = ray.wait(list(running), timeout=POLL_S)
         for reference in ready:
@@ -118,23 +130,25 @@ def _result(ray: Any, reference: Any) -> dict[str, Any]:
         return {"error": f"its process died {RETRIES + 1} times; is there enough memory?", "code": 2}
 
 
-def finish(config: Mapping[str, Any], path: str) -> dict[str, Any]:
+def finish(config: Mapping[str, Any], path: str, track: Sequence[str]) -> dict[str, Any]:
     """What a Ray worker does: one cell, from the start or from where it stands.
 
     Args:
         config: resolved configuration.
         path: the run's folder.
+        track: names of trackers.
 
     Returns:
         error (one line, "" for none) and code, as in ``sim.suite.Outcome``.
     """
-    return _finish(build_config(config), Path(path), lambda name: Quiet())
+    return _finish(build_config(config), Path(path), track, lambda name: Quiet())
 
 
-def _finish(config: Config, path: Path, watch: Callable[[str], Watch]) -> dict[str, Any]:
+def _finish(config: Config, path: Path, track: Sequence[str], watch: Callable[[str], Watch]) -> dict[str, Any]:
+    job = suite.Job(path.name, config, path)
     try:
         with _locked(path):
-            (outcome,) = suite.perform([suite.Job(path.name, config, path)], watch)
+            (outcome,) = suite.perform([job], tracked(watch, [job], chosen(track)))
     except OSError as error:
         return {"error": one_line(error), "code": 2}
     return {"error": outcome.error, "code": outcome.code}

@@ -10,7 +10,7 @@ import polars as pl
 
 from client.errors import RunError
 from server.statistics import HIGHER_IS_BETTER
-from sim.scores import headline_metric
+from server.metatest import headline_metric
 
 CELL = ("dataset", "method", "seed")
 QUESTION = ("dataset", "scenario", "shots")
@@ -18,7 +18,7 @@ KEYS = (*QUESTION, "method")
 
 
 def main_rows(results: pl.DataFrame) -> pl.DataFrame:
-    """The rows of every data set's main metric (``sim.scores.headline_metric``)."""
+    """The rows of every data set's main metric (``server.metatest.headline_metric``)."""
     measured = results.select("dataset", "metric").unique().sort("dataset", "metric")
     chosen = {
         dataset: headline_metric([{"metric": name} for name in group["metric"]])

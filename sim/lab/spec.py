@@ -195,8 +195,15 @@ def _check(spec: Spec) -> None:
     if without := spec.methods[spec.reference].without:
         raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
     for dataset, name in spec.pairs:
-        engine = spec.config(dataset, name, spec.seeds[0]).engine
+        config = spec.config(dataset, name, spec.seeds[0])
         spec.space(dataset, name)
+        if config.evaluation.every:
+            raise ConfigError(
+                "evaluation.every",
+                config.evaluation.every,
+                "must be 0: a comparison asks test people when a run has ended; see evaluation.validation_every",
+            )
+        engine = config.engine
         if engine.name != "cohort" or engine.workers:
             given = engine.workers if engine.name == "cohort" else engine.name
             raise ConfigError("engine", given, "a run of a comparison has the cohort engine and no workers of its own")

@@ -22,10 +22,8 @@ from typing import Any, TypeAlias
 from client.rng import generator
 from client.settings import setting
 from server.config import merge
-from server.metatest import Row
-from server.statistics import HIGHER_IS_BETTER
+from server.metatest import Row, merit
 from sim.lab.space import Space, draw, nested
-from sim.scores import headline_metric
 
 #: Scores of a rung by number of the trial: the larger the better; None for a trial that failed.
 Scores: TypeAlias = Mapping[int, float | None]
@@ -147,9 +145,7 @@ def judge(rung: Mapping[int, Sequence[Row] | None]) -> dict[int, float | None]:
 
 
 def score(rows: Iterable[Row]) -> float | None:
-    """A trial's score: the main metric of the last validation, mean over scenarios and shots, larger being better.
-
-    Of each (scenario, shots) the adaptation step counts whose mean over clients is the best. A loss counts negatively.
+    """A trial's score: the merit of its last look at validation people (``server.metatest.merit``).
 
     Args:
         rows: as in metrics.parquet.
@@ -158,13 +154,5 @@ def score(rows: Iterable[Row]) -> float | None:
         None where nobody could be judged, or a mean is not finite.
     """
     asked = [row for row in rows if row["phase"] == "validation"]
-    metric, last = headline_metric(asked), max((row["round"] for row in asked), default=0)
-    sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
-    questions: dict[tuple[str, int], dict[int, list[float]]] = {}
-    for row in asked:
-        if row["round"] == last and row["metric"] == metric:
-            steps = questions.setdefault((row["scenario"], row["shots"]), {})
-            steps.setdefault(row["step"], []).append(sign * row["value"])
-    best = [max(sum(values) / len(values) for values in steps.values()) for steps in questions.values()]
-    mean = sum(best) / len(best) if best else math.nan
-    return mean if math.isfinite(mean) else None
+    last = max((row["round"] for row in asked), default=0)
+    return merit([row for row in asked if row["round"] == last])

@@ -13,9 +13,9 @@ import numpy as np
 from client.errors import RunError
 from server.files import read_json
 from server.folder import RunFolder
-from server.metatest import Row, last_scores, summarise
+from server.metatest import Row, headline_metric, last_scores, summarise
 from server.stages import STAGES, add_up
-from sim.scores import Score, find, headline_metric, measured, scenario_title, scenarios, shots_name
+from sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")

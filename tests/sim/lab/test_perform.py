@@ -18,10 +18,24 @@ from sim.lab.table import SCHEMA, results
 from tests.lab import SPEC, Ear, spec, tables_only
 
 
-def conducted(asked, folder, workers=0, only=()):
+class Diary:
+    """A tracker that keeps what it is told in the run's folder."""
+
+    def __init__(self, folder):
+        self.path = folder.path / "diary.txt"
+
+    def log(self, round, values):
+        with self.path.open("a") as stream:
+            print(round, *values, file=stream)
+
+    def close(self, summary):
+        self.log(-1, summary)
+
+
+def conducted(asked, folder, workers=0, only=(), track=()):
     """What a comparison told, and what failed."""
     ear = Ear()
-    _, failures = Conductor(asked, folder, workers, lambda batch, todo, done, at_once: ear).conduct(only)
+    _, failures = Conductor(asked, folder, workers, lambda batch, todo, done, at_once: ear, track).conduct(only)
     return ear, failures
 
 
@@ -70,6 +84,19 @@ def test_the_table_has_every_number_of_every_run_sorted(whole):
     assert len(table) == sum(len(RunFolder(c.path(out)).metrics()) for c in expand(asked))
     assert sorted(mine["value"]) == sorted(row["value"] for row in rows)
     assert set(mine["phase"]) == {"validation", "test"}
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.e2e)])
+def test_every_cell_is_tracked_and_no_number_changes(whole, tmp_path, workers):
+    asked, out, _ = whole
+    _, failures = conducted(asked, tmp_path, workers, track=[f"{__name__}:Diary"])
+    assert failures == []
+    for cell in expand(asked):
+        told = [line.split() for line in (cell.path(tmp_path) / "diary.txt").read_text().splitlines()]
+        assert [int(line[0]) for line in told if "round/clients" in line] == [1, 2, 3, 4]
+        assert any(name.startswith("test/new_user/mse/shots_5") for line in told for name in line)
+        assert told[-1][0] == "-1"
+    assert (tmp_path / "results.parquet").read_bytes() == (out / "results.parquet").read_bytes()
 
 
 def test_what_is_finished_is_not_done_again(whole, monkeypatch):

@@ -90,6 +90,10 @@ MISTAKES = {
     "no such method": (changed('name = "maml"', 'name = "mamel"'), "methods.maml.learner.name = 'mamel': must be one"),
     "a seed of its own": (SPEC + "run = { seed = 3 }\n", "methods.maml.run.seed = 3: seeds are those of compare.seeds"),
     "a section is no table": (SPEC + "run = 3\n", "methods.maml.run = 3: expected a table"),
+    "test people asked on the way": (
+        changed("validation_every = 2", "every = 2"),
+        "evaluation.every = 2: must be 0: a comparison asks test people when a run has ended",
+    ),
     "workers of its own": (
         changed("[datasets.few]", "engine = { workers = 2 }\n[datasets.few]"),
         "engine = 2: a run of a comparison has the cohort engine and no workers of its own",
