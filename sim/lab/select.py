@@ -9,8 +9,8 @@ from __future__ import annotations
 import polars as pl
 
 from client.errors import RunError
-from server.statistics import HIGHER_IS_BETTER
 from server.metatest import headline_metric
+from server.statistics import HIGHER_IS_BETTER
 
 CELL = ("dataset", "method", "seed")
 QUESTION = ("dataset", "scenario", "shots")
