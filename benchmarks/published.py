@@ -72,6 +72,7 @@ PUBLISHED: dict[tuple[str, str, int, str], Cell] = {
     ("a5_synthetic_dnn", "fedavg", 0, "pooled"): _accuracy("~83.64"),
     ("a5_synthetic_dnn", "per_fedavg", 1, "pooled"): _accuracy("~85.01"),
     ("a5_synthetic_dnn", "per_fedavg_hf", 1, "pooled"): _accuracy("~85.01"),
+    ("a5_synthetic_dnn", "per_fedavg_faster", 1, "pooled"): _accuracy("~85.01"),
     ("a5_synthetic_dnn", "pfedme", 0, "pooled"): _accuracy("~84.17"),
     ("a5_synthetic_dnn", "pfedme", 5, "pooled"): _accuracy("~86.36"),
     ("a5_synthetic_dnn", "pfedme", 100, "pooled"): _accuracy("~86.36"),
