@@ -134,6 +134,7 @@ PUBLISHED |= {
     ("omniglot_5way_1shot", "reptile", 50, "accuracy"): Cell(".954", 0.954, 0.01),
     ("omniglot_5way_1shot", "untrained", 1, "accuracy"): Cell(),
     ("omniglot_runs", "class_mean", 1, "accuracy"): Cell(".208", 0.208, 0.001),
-    # Lake, Salakhutdinov and Tenenbaum 2019, arXiv:1902.03477: trained on either small background set alone.
-    ("omniglot_runs", "protonet", 1, "accuracy"): Cell("~.699", 0.699, 0.01),
+    ("omniglot_runs", "protonet", 1, "accuracy"): Cell(),
+    # Lake, Salakhutdinov and Tenenbaum 2019, arXiv:1902.03477: mean over both small background sets.
+    ("omniglot_runs", "protonet_one_set", 1, "accuracy"): Cell("~.699", 0.699, 0.01),
 }
