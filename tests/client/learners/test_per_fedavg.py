@@ -19,7 +19,7 @@ from tests.cases import MODELS, batch, classification, episode, keys, same, some
 NET = MLP(hidden=(4,), activation="tanh", task=classification(3))
 ALPHA, BETA = 0.3, 0.05
 F64 = torch.float64
-KINKED = ("sine", "cnn1d", "encoder1d")  # ReLU inside: a wide difference crosses kinks
+KINKED = ("sine", "cnn1d", "cnn2d", "encoder1d")  # ReLU inside: a wide difference crosses kinks
 SMOOTH = [name for name in MODELS if "relu" not in name and not name.startswith(KINKED)]
 
 
