@@ -51,7 +51,7 @@ class OnTestBatches(Synthetic):
             DataError: no such client.
         """
         self._check(index)
-        population = Synthetic(variant=self.variant, alpha=self.alpha, beta=self.beta, seed=self.seed)
+        population = Synthetic(self.variant, self.alpha, self.beta, self.clients, self.seed)
         own = population.samples(index % super().users)
         if index < super().users:
             return own

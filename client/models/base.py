@@ -23,6 +23,7 @@ from client.errors import ConfigError
 from client.losses import task_loss
 from client.models import autograd
 from client.models.kernels.base import Chain, Expansion
+from client.models.layers import linear
 from client.models.native.conv import convolutional
 from client.models.native.dense import dense
 from client.models.native.stacks import Compiled
@@ -52,11 +53,12 @@ class Model(ABC):
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Fresh θ, without client axis, float32."""
 
-    @abstractmethod
     def predict(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples outputs"]:
-        """Logits or predicted targets of each client's samples under its own parameters."""
+        """Logits or targets of each client's samples under its own parameters: ``embed`` under the linear head."""
+        weight, bias = self.head_pair()
+        return linear(self.embed(params, x), params[weight], params[bias])
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ from client.models.kernels.conv import blocks
 from client.models.kernels.dense import Linear
 from client.models.kernels.losses import loss_of
 from client.models.kernels.pooling import Mean
-from client.models.layers import conv1d, linear, max_pool, uniform_init
+from client.models.layers import conv1d, max_pool, uniform_init
 from client.settings import setting
 from client.trees import Stacked
 
@@ -64,12 +64,6 @@ class CNN1d(Model):
         params["head.weight"] = uniform_init(rng, inputs, self.task.outputs, inputs)
         params["head.bias"] = uniform_init(rng, inputs, self.task.outputs)
         return params
-
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
-        """Logits of each window."""
-        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
 
     def embed(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from client.errors import ConfigError
 from client.models.base import Model
-from client.models.layers import conv2d, image_norm, linear, uniform_init
+from client.models.layers import conv2d, image_norm, uniform_init
 from client.settings import setting
 from client.trees import Stacked
 
@@ -65,12 +65,6 @@ class CNN2d(Model):
         params["head.weight"] = uniform_init(rng, self.width, self.task.outputs, self.width)
         params["head.bias"] = uniform_init(rng, self.width, self.task.outputs)
         return params
-
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
-        """Logits of each image."""
-        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
 
     def embed(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]

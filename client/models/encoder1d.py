@@ -89,12 +89,6 @@ class Encoder1d(Model):
         params["head.bias"] = uniform_init(rng, self.width, self.task.outputs)
         return params
 
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
-        """Logits of each window."""
-        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
-
     def embed(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples width"]:

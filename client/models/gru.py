@@ -18,7 +18,7 @@ from client.models.kernels.base import Chain
 from client.models.kernels.dense import Linear
 from client.models.kernels.losses import loss_of
 from client.models.kernels.recurrent import Gated
-from client.models.layers import gru, linear, uniform_init
+from client.models.layers import gru, uniform_init
 from client.settings import setting
 from client.trees import Flat, Stacked, flat_stack
 
@@ -75,12 +75,6 @@ class GRU(Model):
             "head.weight": uniform_init(rng, h, self.task.outputs, h),
             "head.bias": uniform_init(rng, h, self.task.outputs),
         }
-
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
-        """Read each window once, left to right."""
-        return linear(self.embed(params, x), params["head.weight"], params["head.bias"])
 
     def embed(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]

@@ -68,13 +68,6 @@ class MLP(Model):
             params[f"layer{i}.weight"], params[f"layer{i}.bias"] = weight, bias
         return params
 
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
-        """Through every layer, the nonlinearity between them."""
-        weight, bias = self.head_pair()
-        return linear(self.embed(params, x), params[weight], params[bias])
-
     def embed(
         self, params: Stacked, x: Float[Tensor, "clients samples *features"]
     ) -> Float[Tensor, "clients samples width"]:
