@@ -58,7 +58,7 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
 
 
 def uniforms(
-    seed: int, purpose: str, round: int, clients: Sequence[int], count: int, page: int | Pages = 0
+    seed: int, purpose: str, round: int, clients: Sequence[int] | Pages, count: int, page: int | Pages = 0
 ) -> Float64[np.ndarray, "clients count"]:
     """The first ``count`` numbers in [0, 1) of every client's generator, all clients at once.
 

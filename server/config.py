@@ -163,7 +163,7 @@ class Config:
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         if self.privacy.on:
-            check_combination(strategy, self.evaluation.scenarios)
+            check_combination(strategy, self.evaluation.scenarios, attack)
         if self.secure_aggregation.on:
             secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
             secure.check_population(attack, self.faults)

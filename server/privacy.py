@@ -9,19 +9,23 @@ from client.errors import RunError
 from client.privacy import secret
 from server.config import Config
 from server.files import read_json, write_json
-from server.roster import Roster
+from server.roster import Roster, over_selected
 from strategies.privacy.plan import Plan, settle
+from strategies.registry import STRATEGIES
 
 LEDGER = "privacy.json"
 
 
-def make_plan(config: Config, roster: Roster, cohort: int) -> Plan | None:
+def make_plan(config: Config, roster: Roster) -> Plan | None:
     """The plan of a configuration; None without privacy.
 
     Raises:
         ConfigError: the run would spend more than it may.
     """
-    return settle(config.privacy, cohort, roster.people, config.run.rounds) if config.privacy.on else None
+    if not config.privacy.on:
+        return None
+    cohort = STRATEGIES.make(over_selected(config)).cohort
+    return settle(config.privacy, cohort, roster.people, config.run.rounds)
 
 
 class Budget:
@@ -68,8 +72,8 @@ class Budget:
         """Count a round, then draw its clients."""
         self.begun += 1
         write_json(self._ledger, {"begun": self.begun})
-        sampling = self.plan.settings.sampling
-        return self._roster.persons(self.secret, round, self.plan.release.cohort, sampling)
+        release = self.plan.release
+        return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
 
     def spent(self) -> dict[str, Any]:
         """What has been spent so far."""

@@ -6,10 +6,11 @@ draw from a million clients costs what a draw from a thousand does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from flwr.proto.node_pb2 import NodeInfo
@@ -18,12 +19,14 @@ from jaxtyping import Bool, Int64
 
 from client.data import Client, Task
 from client.errors import ConfigError
-from client.rng import generator
+from client.rng import generator, uniforms
 from server.config import Config
 from server.grid import Through
 from server.split import Split
+from strategies.registry import STRATEGIES
 
 LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
+BLOCK = 2**16  # people of a large population whose coins are thrown at once
 
 #: Partition ids.
 Ids: TypeAlias = Int64[np.ndarray, " clients"]
@@ -109,40 +112,51 @@ class Roster:
             return len(self._people)
         return self.directory.users - sum(self.split.shares)
 
-    def persons(self, seed: int, round: int, size: int, sampling: str) -> list[int]:
+    def persons(self, seed: int, round: int, size: int, sampling: str, people: int = 0) -> list[int]:
         """Partition ids of a round that is drawn by person, ascending: nobody is in it with two devices.
 
         Everybody is in it with probability size / people, independently of all others ("poisson"; it may be empty), or
-        exactly ``size`` people are ("fixed"). Which of several devices takes part is drawn then.
+        exactly ``size`` people are ("fixed"). Which of several devices takes part is drawn then. Coins have addresses:
+        a person's falls as it does whoever else there is.
 
         Args:
             seed: address of the draw; where privacy rests on it, a secret.
             round: federated round.
             size: people expected or drawn, from 1 to ``people``.
             sampling: "poisson" or "fixed".
+            people: how many the probability is to be of (0: as many as there are).
         """
-        rng = generator(seed, "people", round)
-        if self._people is None:
-            chosen = self._from_many(rng, size, sampling)
-        elif sampling == "poisson":
-            chosen = self._people[rng.random(len(self._people)) < size / len(self._people)]
+        if sampling == "poisson":
+            chosen = self._by_coin(seed, round, size / (people or self.people))
+        elif self._people is None:
+            chosen = self._from_many(generator(seed, "people", round), size)
         else:
-            chosen = rng.choice(self._people, size, replace=False)
+            chosen = generator(seed, "people", round).choice(self._people, size, replace=False)
         found = (self._device(seed, round, user) for user in chosen.tolist())
         return sorted(client for client in found if client is not None)
 
-    def _from_many(self, rng: np.random.Generator, size: int, sampling: str) -> Ids:
-        """People of a large population: as many as a binomial says, all different, are what independent coins give."""
+    def _by_coin(self, seed: int, round: int, rate: float) -> Ids:
+        """People of meta-training whose own coin says so: u(seed, "people", round, person) < rate."""
+
+        def heads(people: Ids) -> Who:
+            return np.asarray(uniforms(seed, "people", round, people, 1)[:, 0] < rate)
+
+        if self._people is not None:
+            listed: Ids = self._people[heads(self._people)]
+            return listed
         users = self.directory.users
-
-        def train(people: Ids) -> Who:
-            return np.asarray(self.split.phases(people) == "train")
-
-        if sampling == "fixed":
-            return np.array(self._reject(rng, size, range(users), train, "strategy.cohort"), dtype=np.int64)
-        drawn = rng.choice(users, rng.binomial(users, size / self.people), replace=False).astype(np.int64)
-        chosen: Ids = drawn[train(drawn)]
+        blocks = [np.arange(start, min(start + BLOCK, users)) for start in range(0, users, BLOCK)]
+        drawn = np.concatenate([block[heads(block)] for block in blocks])
+        chosen: Ids = drawn[self._in_training(drawn)]
         return chosen
+
+    def _in_training(self, people: Ids) -> Who:
+        return np.asarray(self.split.phases(people) == "train")
+
+    def _from_many(self, rng: np.random.Generator, size: int) -> Ids:
+        """So many people of a large population."""
+        everyone = range(self.directory.users)
+        return np.array(self._reject(rng, size, everyone, self._in_training, "strategy.cohort"), dtype=np.int64)
 
     def _device(self, seed: int, round: int, user: int) -> int | None:
         """The device with which a person takes part; None for people without one of meta-training."""
@@ -255,6 +269,13 @@ class Roster:
         if unknown:
             raise ConfigError(key, unknown, f"no such people; there are {', '.join(sorted(users)[:30])}")
         return frozenset(users[label] for label in labels)
+
+
+def over_selected(config: Config) -> Mapping[str, Any]:
+    """The strategy's section, its cohort larger by the share that is asked beyond it."""
+    more = config.faults.over_selection
+    cohort = STRATEGIES.make(config.strategy).cohort
+    return {**config.strategy, "cohort": math.ceil(cohort * (1 + more))} if more else config.strategy
 
 
 def _sorted(clients: Ids) -> list[int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +28,7 @@ from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
-from server.roster import Directory, Roster, View
+from server.roster import Directory, Roster, View, over_selected
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
 from strategies.base import OuterStrategy
@@ -72,7 +71,7 @@ class Run:
         self.progress: Progress = progress or Silence()
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
-        plan = make_plan(config, self.roster, self.cohort)
+        plan = make_plan(config, self.roster)
         self.budget = None if plan is None else Budget(plan, self.roster, path)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
@@ -292,13 +291,6 @@ class Run:
             summary["privacy"] = self.budget.spent()
         write_json(self.folder.path / "summary.json", summary)
         return summary
-
-
-def over_selected(config: Config) -> Mapping[str, Any]:
-    """The strategy's section, its cohort larger by the share that is asked beyond it."""
-    more = config.faults.over_selection
-    cohort = STRATEGIES.make(config.strategy).cohort
-    return {**config.strategy, "cohort": math.ceil(cohort * (1 + more))} if more else config.strategy
 
 
 class AddressedGlobals:

@@ -110,11 +110,7 @@ class OuterStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """One instruction for each node of the cohort, all sharing one content."""
-        nodes = sorted(grid.get_node_ids())
-        size = self.settings.cohort
-        if 0 < size < len(nodes):
-            rng = generator(self.seed, "cohort", server_round)
-            nodes = sorted(nodes[i] for i in rng.choice(len(nodes), size, replace=False))
+        nodes = self._chosen(server_round, sorted(grid.get_node_ids()))
         # A grid that knows partition ids says so; otherwise the node id is the best name there is.
         client_of = getattr(grid, "client_of", lambda node: node)
         self._asked = {node: client_of(node) for node in nodes}
@@ -122,6 +118,14 @@ class OuterStrategy(Strategy):
         config[ROUND] = server_round
         content = RecordDict({ARRAYS: arrays, CONFIG: config})
         return Instructions(content, nodes, MessageType.TRAIN)
+
+    def _chosen(self, server_round: int, nodes: list[int]) -> list[int]:
+        """Who of the nodes that the grid shows is asked, ascending."""
+        size = self.settings.cohort
+        if not 0 < size < len(nodes):
+            return nodes
+        rng = generator(self.seed, "cohort", server_round)
+        return sorted(nodes[i] for i in rng.choice(len(nodes), size, replace=False))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

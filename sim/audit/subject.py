@@ -18,7 +18,7 @@ from client.work import Work
 from server.config import Config, build_config, merge, resolved
 from server.folder import RunFolder
 from server.privacy import make_plan
-from server.roster import Roster
+from server.roster import Roster, over_selected
 from server.run import Run
 from sim.audit.canaries import Canaries, Crowd, Planted
 from sim.engines.cohort import CohortGrid, SourceDirectory
@@ -59,13 +59,13 @@ class Subject:
     @cached_property
     def cohort(self) -> int:
         """People in a round."""
-        asked: int = STRATEGIES.make(self.config.strategy).cohort
+        asked: int = STRATEGIES.make(over_selected(self.config)).cohort
         return asked or self.roster.people
 
     @cached_property
     def plan(self) -> Plan | None:
         """What it claims; None without privacy."""
-        return make_plan(self.config, self.roster, self.cohort)
+        return make_plan(self.config, self.roster)
 
     def people(self, seed: int, most: int) -> list[int]:
         """At most so many people of the training, each with one device, by partition id."""

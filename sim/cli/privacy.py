@@ -57,12 +57,11 @@ def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
     from server.privacy import make_plan
     from server.roster import Roster
     from sim.engines.cohort import SourceDirectory
-    from strategies.registry import STRATEGIES
 
     table, _ = load(path, sets)
     config = build_config(merge(table, {"privacy": given}))
     roster = Roster(SourceDirectory(Work(config.work()).source), config)
-    plan = make_plan(config, roster, STRATEGIES.make(config.strategy).cohort)
+    plan = make_plan(config, roster)
     if plan is None:
         raise ConfigError(
             "privacy.mechanism", "none", "nothing to account for; choose one (--set privacy.mechanism=central)"

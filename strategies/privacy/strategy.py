@@ -40,7 +40,7 @@ class PrivateStrategy(OuterStrategy):
     Args:
         settings: of the method; weights are uniform, the aggregator is the mean.
         rounds: how many rounds there will be, for the schedule.
-        seed: addresses the sampling of nodes where the grid shows more than a cohort.
+        seed: of the run; nothing private is drawn by it.
         on_drop: told (round, dropped) when a round is given up.
         plan: C, σ, the denominator.
         secret: addresses the noise.
@@ -84,6 +84,13 @@ class PrivateStrategy(OuterStrategy):
         else:
             config[GUARD] = json.dumps(plain(self.guard), sort_keys=True)
         return super().configure_train(server_round, arrays, config, grid)
+
+    def _chosen(self, server_round: int, nodes: list[int]) -> list[int]:
+        """Everybody whom the grid shows: the draw that is accounted for was made before, and a cohort is a mean.
+
+        Cutting a larger round would make one person's arrival push another out, which moves the sum by 2C.
+        """
+        return nodes
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

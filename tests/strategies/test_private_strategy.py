@@ -242,6 +242,8 @@ REFUSED = {
     ),
     "by samples": ({"strategy": {"name": "fedavg"}}, "strategy.weighting"),
     "enough replies": ({"strategy": {"name": "fedreptile", "min_replies": 3}}, "strategy.min_replies"),
+    "ipm": ({"attack": {"name": "ipm"}, "strategy": {"name": "fedreptile"}}, "attack.name"),
+    "alie": ({"attack": {"name": "alie"}, "strategy": {"name": "fedreptile"}}, "attack.name"),
     "known people": ({"evaluation": {"scenarios": ["known_user"]}}, "evaluation.scenarios"),
 }
 
