@@ -223,7 +223,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dic
         ConfigError: as ``parse``, or the file cannot be read.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("configuration", str(path), f"cannot be read: {error}") from None
     return parse(text, overrides)

@@ -23,7 +23,7 @@ def read_json(path: Path) -> Any:
         RunError: it is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:

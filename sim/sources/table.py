@@ -96,8 +96,9 @@ class Table:
         labels: Sequence[str],
         devices: Sequence[str],
         held_out: Bool[np.ndarray, " n"] | None = None,
+        time: Float[np.ndarray, " n"] | None = None,
     ) -> Table:
-        """Sort samples by (user, device), keeping the order within a client.
+        """Sort samples by (user, device), within a client by time, or as they come where none is given.
 
         Args:
             task: what is predicted from what; gives the shape of one sample.
@@ -106,6 +107,7 @@ class Table:
             device: code of the device, an index into ``devices``.
             labels: the publisher's id of each person.
             devices: name of each device model.
+            time: when each sample was taken.
 
         Raises:
             DataError: no samples at all.
@@ -114,7 +116,7 @@ class Table:
             raise DataError("the data set holds no samples")
         held_out = np.zeros(len(x), bool) if held_out is None else held_out
         key = user.astype(np.int64) * len(devices) + device.astype(np.int64)
-        order = np.argsort(key, kind="stable")
+        order = np.argsort(key, kind="stable") if time is None else np.lexsort((time, key))
         keys, start = np.unique(key[order], return_index=True)
         pairs = [divmod(int(k), len(devices)) for k in keys]
         roster = Roster.of(pairs, labels, devices)
