@@ -6,8 +6,9 @@ by a registry entry or a dotted reference, so that this layer never imports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -122,6 +123,18 @@ class Bulk(Protocol):
 
         Raises:
             DataError: one of the clients has no usable samples.
+        """
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """What a source that reads files offers besides: which ones, so that other content is known for another run."""
+
+    def files(self) -> Mapping[str, Path]:
+        """Files, or folders of files, whose content decides the samples, by a setting's name or another short word.
+
+        Raises:
+            DataError: they are not to be found.
         """
 
 

@@ -70,6 +70,7 @@ def execute(
     resume: bool,
     progress: Progress | None = None,
     stopped: threading.Event | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Handshake, then the run; its summary.
 
@@ -82,10 +83,11 @@ def execute(
         resume: go on where the folder's last checkpoint stands.
         progress: told how it goes.
         stopped: set by another thread when nobody will answer any more.
+        inputs: the fingerprint of data and code, where the data is known here.
     """
     prompt = Prompt(grid, stopped)
     directory = handshake(prompt, to_json(config.work()), min_nodes, wait_s)
-    job = Run(config, prompt, directory, path, progress)
+    job = Run(config, prompt, directory, path, progress, inputs)
     return job.resume() if resume else job.start()
 
 

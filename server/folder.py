@@ -1,6 +1,7 @@
 """A run is a folder that another program can read.
 
-config.json           every setting with its value, and the digest of those that decide the numbers
+config.json           every setting with its value, the digests of data and code (``server.fingerprint``), and of all
+                      together that decides the numbers
 environment.json      versions, platform, git commit
 privacy.json          rounds begun, where there is a privacy budget: never turned back
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
@@ -107,8 +108,13 @@ class RunFolder:
         self.path = path
         self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
 
-    def create(self, config: Mapping[str, Any], digest: str) -> None:
+    def create(self, config: Mapping[str, Any], digest: str, inputs: Mapping[str, str] | None = None) -> None:
         """Make the folder with its configuration and environment.
+
+        Args:
+            config: every setting with its value.
+            digest: of what decides the numbers.
+            inputs: digests of data and code, by name.
 
         Raises:
             RunError: the folder holds a run already, or cannot be written.
@@ -121,7 +127,7 @@ class RunFolder:
             raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
         write_json(self.path / "environment.json", {**environment(), "run": f"{time.time_ns():x}"})
         write_atomic(self.path / "events.jsonl", b"")
-        write_json(self.path / "config.json", {"digest": digest, "config": config})
+        write_json(self.path / "config.json", {"digest": digest, "config": config, "inputs": dict(inputs or {})})
 
     def config(self) -> tuple[dict[str, Any], str]:
         """The resolved configuration and its digest."""
@@ -130,6 +136,13 @@ class RunFolder:
             return saved["config"], saved["digest"]
         except (KeyError, TypeError):
             raise RunError(f"{self.path / 'config.json'} is not a run's configuration") from None
+
+    def inputs(self) -> dict[str, str]:
+        """Digests of the data and code that the run was made with, by name."""
+        saved = read_json(self.path / "config.json").get("inputs", {})
+        if not isinstance(saved, dict):
+            raise RunError(f"{self.path / 'config.json'} is not a run's configuration")
+        return saved
 
     @cached_property
     def identity(self) -> str:

@@ -24,6 +24,7 @@ from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
 from server.files import write_json
+from server.fingerprint import address, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
@@ -60,11 +61,20 @@ class Run:
         directory: who they are.
         path: the run's folder.
         progress: told how it goes.
+        inputs: the fingerprint of data and code; None where the data is on devices: of the code alone.
     """
 
     def __init__(
-        self, config: Config, grid: Grid, directory: Directory, path: Path, progress: Progress | None = None
+        self,
+        config: Config,
+        grid: Grid,
+        directory: Directory,
+        path: Path,
+        progress: Progress | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> None:
+        self.inputs = fingerprint(config) if inputs is None else inputs
+        self.address = address(config, self.inputs)
         self.config, self.grid, self.folder = config, grid, RunFolder(path)
         self.roster = Roster(directory, config)
         self.metatest = MetaTest(config, self.roster, grid)
@@ -86,7 +96,7 @@ class Run:
     def start(self) -> dict[str, Any]:
         """Begin a new run in an empty folder; returns its summary."""
         self._check()
-        self.folder.create(resolved(self.config), self.config.digest())
+        self.folder.create(resolved(self.config), self.address, self.inputs)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
@@ -95,9 +105,10 @@ class Run:
         """Go on from the last checkpoint; returns the summary, the same as if nothing had happened.
 
         Raises:
-            RunError: the folder belongs to another configuration, or a checkpoint is damaged.
+            RunError: the folder belongs to another configuration, data or code, or a checkpoint is damaged.
         """
-        if self.folder.config()[1] != self.config.digest():
+        refuse_changed(self.folder.path, self.folder.inputs(), self.inputs)
+        if self.folder.config()[1] != self.address:
             raise RunError(f"{self.folder.path} was made with another configuration")
         self._check()
         last = self.folder.last()
@@ -112,9 +123,13 @@ class Run:
         self._load_outer(last.outer)
         if isinstance(self.grid, Keeper):
             self.grid.load_devices(self.folder.devices(last.round))
-        names = Work(self.config.work(), self.roster.directory.task).names
-        if set(names) != set(last.theta):
-            raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model")
+        fresh = Work(self.config.work(), self.roster.directory.task).init()
+        names = list(fresh)
+        shapes, kept = ({k: tuple(p.shape) for k, p in theta.items()} for theta in (fresh, last.theta))
+        if shapes != kept:
+            name = min(k for k in {*shapes, *kept} if shapes.get(k) != kept.get(k))
+            told = f"{name} was {kept.get(name, 'not there')} and is {shapes.get(name, 'not there')}"
+            raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model ({told})")
         if last.best is not None:
             self.best = replace(last.best, theta=_ordered(last.best.theta, names))
         return self._loop(last.round, _ordered(last.theta, names))
@@ -281,7 +296,7 @@ class Run:
             "name": self.config.run.name,
             "seed": self.config.run.seed,
             "rounds": self.config.run.rounds,
-            "config": self.config.digest(),
+            "config": self.address,
             "theta": digest(theta),
             "parameters": sum(p.numel() for p in theta.values()),
             "dropped": self.dropped,

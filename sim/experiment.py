@@ -10,6 +10,7 @@ import torch
 from client.errors import ConfigError
 from client.work import Work, work_from_json
 from server.config import Config, EngineSettings, build_config
+from server.fingerprint import known_inputs
 from server.folder import RunFolder
 from server.progress import Progress
 from server.run import Run
@@ -34,10 +35,11 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
 
         return run_flower(config, path, progress, resume)
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
+    inputs = known_inputs(config, path if resume else None)
     source = Work(config.work()).source
     grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path, config.engine.masks)
     try:
-        job = Run(config, grid, SourceDirectory(source), path, progress)
+        job = Run(config, grid, SourceDirectory(source), path, progress, inputs)
         return job.resume() if resume else job.start()
     finally:
         grid.close()

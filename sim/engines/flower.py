@@ -25,6 +25,7 @@ from client.errors import ConfigError, EngineError
 from client.work import Work
 from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
+from server.fingerprint import known_inputs
 from server.progress import Progress
 from sim.engines.cluster import interrupt_sets, start_ray
 
@@ -47,10 +48,11 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
         EngineError: the runtime broke down.
     """
     refuse_colluders(config)
+    inputs = known_inputs(config, path if resume else None)
     size = len(Work(config.work()).source)
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
-        return execute(grid, config, path, size, START_S, resume, progress, stopped)
+        return execute(grid, config, path, size, START_S, resume, progress, stopped, inputs)
 
     return simulate(job, size, config.engine, path / "devices")
 

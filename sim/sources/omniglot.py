@@ -10,7 +10,7 @@ by somebody else to classify. Their alphabets are in neither small background se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -96,6 +96,10 @@ class Omniglot:
         """Both tasks of one user."""
         return range(user * len(self.devices), (user + 1) * len(self.devices))
 
+    def files(self) -> Mapping[str, Path]:
+        """The compact file."""
+        return {"path": Path(self.path).expanduser() if self.path else dataset("omniglot").require()}
+
     def samples(self, index: int) -> Samples:
         """The drawings of one task, character by character, drawer by drawer.
 
@@ -103,7 +107,7 @@ class Omniglot:
             DataError: not imported, or fewer characters than ``way``.
         """
         who = self.client(index)
-        path = Path(self.path).expanduser() if self.path else dataset("omniglot").require()
+        path = self.files()["path"]
         if who.device == RUNS:
             return self._shaped(runs(path, stamp(path))[who.user % 20], who)
         pool = pools(path, stamp(path))[who.device]

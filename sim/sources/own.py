@@ -50,6 +50,14 @@ class Own(HeldSource, Description):
         if self.y in self.x:
             raise ConfigError("source.x", list(self.x), f"must not hold y ({self.y!r}), which is to be predicted")
 
+    def files(self) -> Mapping[str, Path]:
+        """The data, and the TOML file that describes it where there is one."""
+        described, path = self._described()[0], Path(self.path).expanduser()
+        data = {"path": Path(described.path).expanduser()}
+        if described is self:
+            return data
+        return {"data": data["path"], "path": path / "data.toml" if path.is_dir() else path}
+
     def holding(self) -> Holding:
         """The data in memory."""
         return _load(*self._described())

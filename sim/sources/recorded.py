@@ -5,6 +5,7 @@ A client is one person wearing one device. Nothing is normalised here: that is f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,10 @@ class SpswHar(HeldSource):
 
     path: str = setting("", PATH_DOC)
 
+    def files(self) -> Mapping[str, Path]:
+        """The compact file."""
+        return {"path": locate("spsw_har", self.path)}
+
     def holding(self) -> Holding:
         """The windows in memory, loaded once per process."""
         path = locate("spsw_har", self.path)
@@ -68,6 +73,10 @@ class AwFitbit(HeldSource):
 
     path: str = setting("", PATH_DOC)
 
+    def files(self) -> Mapping[str, Path]:
+        """The compact file."""
+        return {"path": locate("aw_fitbit", self.path)}
+
     def holding(self) -> Holding:
         """The minutes in memory, loaded once per process."""
         path = locate("aw_fitbit", self.path)
@@ -86,6 +95,10 @@ class UciHar(HeldSource):
 
     path: str = setting("", PATH_DOC)
     domain: str = setting("time", "features used: the 265 of the time domain, or all 561", choices=("time", "all"))
+
+    def files(self) -> Mapping[str, Path]:
+        """The compact file."""
+        return {"path": locate("uci_har", self.path)}
 
     def holding(self) -> Holding:
         """The feature vectors in memory, loaded once per process."""
@@ -114,6 +127,10 @@ class CgmOpen(HeldSource):
     def __post_init__(self) -> None:
         if self.history_min % STEP_MIN:
             raise ConfigError("source.history_min", self.history_min, f"must be a multiple of {STEP_MIN}")
+
+    def files(self) -> Mapping[str, Path]:
+        """The compact file."""
+        return {"path": locate("cgm_open", self.path)}
 
     def holding(self) -> Holding:
         """The glucose series in memory, loaded once per process."""

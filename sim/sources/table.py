@@ -6,8 +6,9 @@ A recorded source is a frozen dataclass of settings; what it says about clients 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -142,6 +143,14 @@ class HeldSource:
 
         Raises:
             DataError: not imported, or damaged.
+        """
+        raise NotImplementedError
+
+    def files(self) -> Mapping[str, Path]:
+        """The file that holds the data, by the setting that leads to it.
+
+        Raises:
+            DataError: not imported.
         """
         raise NotImplementedError
 
