@@ -8,6 +8,7 @@ settings over other data are another run. Where the data lies is no part of it.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -148,8 +149,8 @@ def _samples(source: Source) -> str:
             try:
                 told.update(repr(source.client(index)).encode())
                 samples = source.samples(index)
-                for array in (samples.x, samples.y, samples.group, samples.held_out):
-                    told.update(np.ascontiguousarray(array).tobytes())
+                for array in (getattr(samples, field.name) for field in dataclasses.fields(samples)):
+                    told.update(np.ascontiguousarray(array).tobytes() if isinstance(array, np.ndarray) else b"-")
             except Exception as error:  # this client will be dropped and named when the run asks it
                 told.update(type(error).__name__.encode())
     except Exception as error:
