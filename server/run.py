@@ -147,8 +147,9 @@ class Run:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
         Work(self.config.work(), self.roster.directory.task).names  # noqa: B018 (builds the model)
         ATTACKS.make(self.config.attack).check(self.roster.directory.task)
-        if self.budget is None:
-            self.roster.cohort(1, self.cohort)
+        asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
+        if self.secure is not None:
+            self.secure.check(len(asked))
         for scenario in self.config.evaluation.scenarios:
             self.roster.targets(scenario)
         if self.config.evaluation.validation_every:

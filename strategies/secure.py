@@ -1,25 +1,26 @@
-"""Secure aggregation on the coordinator: its settings, what it can be combined with, and who shares with whom."""
+"""Secure aggregation on the coordinator: its settings, what it can be combined with, and what they take."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Int64
 
 from client.attacks.base import Attack
-from client.errors import ConfigError, ReplyError
+from client.errors import ConfigError
 from client.faults import Faults
 from client.learners.base import Paper
 from client.secure.quantise import STAGES, levels
 from client.settings import setting
 from strategies.base import OuterSettings
 from strategies.fednova import FedNova
+from strategies.ring import SMALL, Ring, Risk
 
 SECTION = "secure_aggregation"
+MOST_BAD = 0.9  # of a cohort, corrupt or lost, beyond which no circle is of use
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ class SecureSettings:
     )
 
     on: bool = setting(False, "SecAgg+ around every round; the strategy must use no more than a mean")
-    neighbours: int = setting(0, "clients that each client shares its secrets with, even (0: all of the cohort)", ge=0)
+    security: float = setting(40.0, "σ: what is promised fails with probability 2^−σ at most", gt=0, le=128)
+    corrupt: float = setting(0.1, "γ, share of the cohort that may collude with the server", ge=0, lt=1)
+    drop_out: float = setting(0.3, "δ, share of the cohort that may be lost in a round", ge=0, lt=1)
+    neighbours: int = setting(
+        0, "k, clients that each client shares its secrets with, even (0: as many as σ, γ and δ take)", ge=0
+    )
     threshold: float = setting(
-        0.6, "share of them, itself included, that opens a secret; below it a round is given up", gt=0.5, le=1
+        0.0, "share of them, itself included, that opens a secret (0: as σ, γ and δ take)", ge=0, le=1
     )
     range: float = setting(8.0, "R, numbers of an update are clipped to [−R, R]", gt=0)
     max_weight: float = setting(1000.0, "W, samples that a client counts for at most (weighting samples)", gt=0)
@@ -52,6 +58,12 @@ class SecureSettings:
             raise ConfigError(f"{SECTION}.neighbours", self.neighbours, "must be even: as many on either side")
         if len(self.dropout) != len(STAGES):
             raise ConfigError(f"{SECTION}.dropout", list(self.dropout), f"expected {len(STAGES)} chances")
+        if self.corrupt + self.drop_out > MOST_BAD:
+            raise ConfigError(f"{SECTION}.corrupt", self.corrupt, f"with drop_out must be ≤ {MOST_BAD}")
+
+    def risk(self, clients: int) -> Risk:
+        """What a round of so many clients is to withstand."""
+        return Risk.of(clients, self.corrupt, self.drop_out, self.security)
 
 
 def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -> None:
@@ -78,7 +90,7 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
     if strategy.cohort == 1:
         raise ConfigError("strategy.cohort", 1, "must be ≥ 2: a sum over one client is its update")
     if strategy.cohort:
-        levels(strategy.cohort, settings.bits)
+        check_size(settings, strategy.cohort)
 
 
 def check_population(attack: Attack, faults: Faults) -> None:
@@ -97,41 +109,50 @@ def check_population(attack: Attack, faults: Faults) -> None:
         raise ConfigError("faults.duplicate", faults.duplicate, "must be 0: there is no reply that could come twice")
 
 
-class Ring:
-    """A round's clients in a random circle; each shares its secrets with those within a distance, itself included.
+def make_ring(settings: SecureSettings, clients: Sequence[int], rng: np.random.Generator) -> Ring:
+    """The circle of a round: neighbours and threshold as given, and more where so many clients take more.
 
     Args:
+        settings: of secure aggregation.
         clients: partition ids.
-        neighbours: k, even, half of them on either side; 0: everybody.
-        threshold: share of a neighbourhood that opens a secret; t = max(2, ⌈threshold · width⌉).
         rng: draws the circle.
-
-    Source:
-        Bell et al. 2020, ePrint 2020/704, Section 3.3 (a Harary graph under a random order).
     """
+    risk = settings.risk(max(1, len(clients)))
+    k = max(_neighbours(settings, risk), risk.neighbours() if risk.clients > SMALL else 0)
+    return Ring(clients, risk, k, max(_threshold(settings, risk, k), risk.thresholds(k)[0]), rng)
 
-    def __init__(self, clients: Sequence[int], neighbours: int, threshold: float, rng: np.random.Generator) -> None:
-        self._order: Int64[np.ndarray, " clients"] = rng.permutation(np.array(clients, dtype=np.int64))
-        self._place = {client: i for i, client in enumerate(self._order.tolist())}
-        self.width = min(neighbours + 1, len(clients)) if neighbours else len(clients)
-        self.threshold = max(2, math.ceil(threshold * self.width))
 
-    def around(self, client: int, present: Collection[int]) -> list[int]:
-        """Those of its neighbourhood who are present, ascending."""
-        places = self._place[client] - self.width // 2 + np.arange(self.width)
-        return sorted(c for c in self._order[places % len(self._order)].tolist() if c in present)
+def check_size(settings: SecureSettings, clients: int) -> None:
+    """Refuse settings that do not give so many clients the security that is asked for.
 
-    def must_hold(self, stage: str, members: Collection[int], present: Collection[int]) -> None:
-        """Make sure that as many as the threshold are present around each member.
+    Args:
+        settings: of secure aggregation.
+        clients: n, of a round.
 
-        Raises:
-            ReplyError: names the stage, and the member with the fewest.
-        """
-        there, back = np.isin(self._order, list(present)).astype(np.int64), self.width // 2
-        lapped = np.concatenate([[0], there[len(there) - back :], there, there[: self.width - 1 - back]]).cumsum()
-        counts = lapped[self.width :] - lapped[: -self.width]
-        counts[~np.isin(self._order, list(members))] = self.width
-        fewest = int(counts.argmin())
-        if not members or counts[fewest] < self.threshold:
-            who = f"{counts[fewest]} are left around client {self._order[fewest]}" if members else "nobody is left"
-            raise ReplyError(f"{stage}: {who}, {self.threshold} are needed")
+    Raises:
+        ConfigError: names the setting and the bound.
+    """
+    levels(clients, settings.bits)
+    risk = settings.risk(clients)
+    k, least = _neighbours(settings, risk), risk.neighbours()
+    what = f"{clients} clients of whom {risk.corrupt} collude and {risk.lost} are lost, {risk.security:g} bits"
+    if k < least:
+        raise ConfigError(f"{SECTION}.neighbours", k, f"must be ≥ {least} (or 0, which chooses) for {what}")
+    (safe, most), width = risk.thresholds(k), min(k + 1, clients)
+    if safe > min(most, width):
+        raise ConfigError(f"{SECTION}.drop_out", settings.drop_out, f"no threshold is safe and opens for {what}")
+    if (t := _threshold(settings, risk, k)) < safe:
+        why = f"{t} of {width} open; must be ≥ {safe / width:.3g} (or 0, which chooses) for {what}"
+        raise ConfigError(f"{SECTION}.threshold", settings.threshold, why)
+
+
+def _neighbours(settings: SecureSettings, risk: Risk) -> int:
+    everybody = risk.clients - 1
+    chosen = everybody if risk.clients <= SMALL else risk.neighbours()
+    return min(everybody, settings.neighbours or chosen)
+
+
+def _threshold(settings: SecureSettings, risk: Risk, neighbours: int) -> int:
+    if settings.threshold:
+        return max(2, math.ceil(settings.threshold * min(neighbours + 1, risk.clients)))
+    return risk.threshold(neighbours)

@@ -25,8 +25,8 @@ from server.secure.masked import Masked
 from server.secure.session import Parties, Session
 from server.secure.unmasked import Adder, Unmasked
 from strategies.registry import STRATEGIES
-from strategies.replies import CLIENT_FAILED, Replies, Total
-from strategies.secure import Ring, SecureSettings
+from strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
+from strategies.secure import SecureSettings, check_size, make_ring
 
 
 class SecureAggregation:
@@ -46,6 +46,14 @@ class SecureAggregation:
         self.settings, self.weighting, self.seed = settings, weighting, seed
         self._grid, self._timeout = grid, timeout
 
+    def check(self, clients: int) -> None:
+        """Refuse settings that do not give rounds of so many clients the security that is asked for.
+
+        Raises:
+            ConfigError: names the setting and the bound.
+        """
+        check_size(self.settings, clients)
+
     def collect(self, content: RecordDict, nodes: Mapping[int, int]) -> Replies:
         """The weighted sum of a round's updates; where the round was given up, failures only, the last of nobody (−1).
 
@@ -60,15 +68,16 @@ class SecureAggregation:
         try:
             total = run_stages(self._parties(session), session)
         except ReplyError as error:
-            given_up = f"round given up: secure aggregation: {error}"
+            reason = str(error).split(":")[0] if _private(session) else str(error)  # who is there is private then
+            given_up = f"round given up: secure aggregation: {reason}"
             return Replies(None, session.dropped, _failures(session), given_up=given_up)
         return Replies(None, session.dropped, _failures(session), total)
 
     def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> Session:
         s, config = self.settings, content.config_records[CONFIG]
         round, guard = int(str(config[ROUND])), read_guard(config)
-        ring = Ring(sorted(nodes), s.neighbours, s.threshold, generator(self.seed, "secure/ring", round))
-        most = levels(len(nodes), s.bits, guard.noise / s.range if guard else 0.0)
+        ring = make_ring(s, sorted(nodes), generator(self.seed, "secure/ring", round))
+        most = levels(max(1, len(nodes)), s.bits, guard.noise / s.range if guard else 0.0)
         largest = s.max_weight if self.weighting == "samples" else 1.0
         terms = Terms(self.seed, round, self.weighting, s.range, largest, s.bits, most, ring.threshold, s.dropout)
         if guard is not None:
@@ -88,32 +97,46 @@ def make_secure(config: Config, grid: Grid) -> SecureAggregation:
 
 
 def run_stages(parties: Parties, session: Session) -> Total:
-    """Stage after stage, as long as enough are left around everybody whose secrets are out.
+    """Stage after stage, as long as enough are left around everybody whose masks are in the sum.
+
+    Before there are any, those with too few around them are left out; after, nothing is opened unless all of the sum
+    can be, and nothing smaller.
 
     Raises:
         ReplyError: too few are left, or what came out is no sum.
     """
     ring = session.ring
-    alive = parties.set_up(sorted(session.nodes))
-    ring.must_hold(SET_UP, alive, alive)
-    sharers = parties.share_keys(alive)
-    ring.must_hold(SHARE_KEYS, sharers, sharers)
+    alive = _surrounded(SET_UP, parties.set_up(sorted(session.nodes)), session)
+    sharers = _surrounded(SHARE_KEYS, parties.share_keys(alive), session)
     senders = parties.masked_vectors(sharers)
     ring.must_hold(MASKED_VECTORS, sharers, senders)
+    ring.must_hide(MASKED_VECTORS, senders)
     return _read(parties.unmask(senders, sharers), senders, session)
+
+
+def _surrounded(stage: str, clients: list[int], session: Session) -> list[int]:
+    """Those who have enough around them; the others are dropped."""
+    left = session.ring.surrounded(stage, clients)
+    reason = f"{stage}: too few neighbours are left"
+    session.dropped.extend(Dropped(c, reason) for c in clients if c not in set(left))
+    return left
 
 
 def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: Session) -> Total:
     """What a sum says, once it is one that these clients can have made; a wrong mask leaves noise of all sizes."""
     terms, most = session.terms, session.terms.levels * len(senders)
     least = most if terms.weighting == "uniform" else len(senders)
-    noisy = read_guard(session.content.config_records[CONFIG]) is not None
+    noisy = _private(session)
     if not least <= entries[0] <= most or (abs(entries[1:]).max() > entries[0] and not noisy):
         raise ReplyError(f"{UNMASK}: the sum is none of such vectors as were agreed on")
     total, shares = weighted_total(entries, terms, decode(session.content.array_records[ARRAYS]))
     nobodys = torch.ones(len(senders), dtype=torch.float64)  # of no client alone
     metrics = {} if noisy else {"clipped": nobodys * (int(entries[1]) / len(senders))}
     return Total(senders, total, shares, nobodys * math.nan, metrics)
+
+
+def _private(session: Session) -> bool:
+    return read_guard(session.content.config_records[CONFIG]) is not None
 
 
 def _failures(session: Session) -> Callable[[int], Message]:

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from client.secure.quantise import Terms
 from strategies.replies import Dropped
-from strategies.secure import Ring
+from strategies.ring import Ring
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
-from client.errors import EngineError
+from client.errors import ConfigError, EngineError
 from client.secure.quantise import STAGES
 from client.trees import norm, sub
 from client.work import to_json
@@ -57,7 +57,7 @@ def dropped(path: Path) -> list[tuple[int, int, str, str]]:
 CASES: dict[str, Config] = {
     "samples": config(ON),
     "uniform": config(ON, strategy={**SGD, "weighting": "uniform", "outer": "momentum"}),
-    "ring16": config({**ON, "neighbours": 2, "threshold": 0.9, "bits": 16}),
+    "ring16": config({**ON, "neighbours": 2, "threshold": 0.9, "drop_out": 0.0, "bits": 16}),
     "devices": config(ON, learner="ditto"),
     "private": config(
         ON, privacy={**PRIVATE, "noise_seed": 4}, strategy={**SGD, "cohort": CLIENTS, "weighting": "uniform"}
@@ -189,3 +189,11 @@ def test_flower_gives_the_same_round(name: str, flower: dict[str, Result], tmp_p
     steps = [sub(result.thetas[2], result.thetas[0]) for result in (ours, theirs)]
     assert norm(steps[0]) > 0
     assert distance(*steps) <= 1e-5
+
+
+def test_too_few_neighbours_for_everybody_are_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    """How many take part is known once the data are."""
+    made = config({**ON, "neighbours": 2, "drop_out": 0.4}, rounds=1)
+    with pytest.raises(ConfigError, match=r"secure_aggregation\.neighbours = 2: must be ≥ 4 "):
+        run(made, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
+from client.rng import generator
 from client.secure.device import SECRETS, SECURE
 from client.secure.quantise import STAGES, levels
 from client.trees import norm, sub
@@ -18,7 +17,7 @@ from sim.engines.cohort import CohortGrid
 from strategies.aggregate import mean
 from strategies.instructions import Instructions
 from strategies.replies import Replies, Stack, check
-from strategies.secure import SecureSettings
+from strategies.secure import SecureSettings, make_ring
 from tests.runs import CLIENTS
 from tests.secure import EVERYONE, NODES, Recording, Tamper, collect, content, silent
 
@@ -84,7 +83,7 @@ def test_a_client_lost_at_any_stage_is_survived(stage: str, settings: SecureSett
 
 
 def test_losses_at_two_stages_at_once() -> None:
-    """Six share, t = ⌈0.6 · 6⌉ = 4: one lost with its vector, one before."""
+    """Six share, t = 4, a majority: one lost with its vector, one before."""
     replies, _ = masked(ON, silent(("masked vectors", 0), ("unmask", 5)))
     is_the_mean_of(replies, [1, 2, 3, 4, 5], ON)
 
@@ -93,7 +92,8 @@ def test_losses_at_two_stages_at_once() -> None:
 def test_below_the_threshold_a_round_is_given_up(stage: str) -> None:
     replies, grid = masked(ON, silent(*((stage, c) for c in (0, 2, 4))))
     assert replies.total is None
-    assert f"round given up: secure aggregation: {stage}: 3 are left around client" in replies.given_up
+    what = "3 are left, and 4 are needed around each" if STAGES.index(stage) < 2 else "3 are left around client"
+    assert f"round given up: secure aggregation: {stage}: {what}" in replies.given_up
     assert "4 are needed" in replies.given_up
     theta = {}
     assert check(replies, theta, {}).dropped[-1].client == -1
@@ -110,7 +110,7 @@ def test_losses_add_up_over_the_stages() -> None:
 
 def test_nobody_at_all() -> None:
     replies, _ = masked(ON, lambda stage, client, message: None)
-    assert replies.given_up == "round given up: secure aggregation: set-up: nobody is left, 4 are needed"
+    assert replies.given_up == ("round given up: secure aggregation: set-up: 0 are left, and 4 are needed around each")
 
 
 def test_the_only_messages_to_look_at_are_those_of_the_lost() -> None:
@@ -228,8 +228,32 @@ def test_clients_that_cannot_train_are_lost_with_their_vector() -> None:
 
 
 def test_the_threshold_is_that_of_the_neighbourhood() -> None:
-    """⌈0.6 · 5⌉ = 3 in circles of five, ⌈0.6 · 6⌉ = 4 among all."""
-    assert math.ceil(0.6 * 5) == 3
+    """A majority: 3 in circles of five, 4 among all six."""
     replies, _ = masked(RING, silent(("unmask", 0), ("unmask", 3)))
     assert replies.given_up == ""
     is_the_mean_of(replies, EVERYONE, RING)
+
+
+def test_pairs_are_not_opened_even_where_each_has_enough_around_it() -> None:
+    """A threshold of two of three lets every survivor be opened; those of two pairs would be opened as two pairs."""
+    settings = SecureSettings(on=True, max_weight=20.0, neighbours=2, threshold=0.6, drop_out=0.0, corrupt=0.0)
+    order = make_ring(settings, EVERYONE, generator(5, "secure/ring", 1))._order.tolist()
+    replies, grid = masked(settings, silent(*(("set-up", order[place]) for place in (0, 3))))
+    assert "unmask" not in {stage for stage, _, _ in grid.got}  # no secret has been asked for
+    assert replies.given_up.endswith(
+        "masked vectors: those who are left fall apart into 2 groups, whose sums could be read"
+    )
+
+
+def test_who_has_too_few_around_is_left_out_before_anybody_masks() -> None:
+    """Of six in a circle of two neighbours the first and the third are lost at once: the second goes with them."""
+    settings = SecureSettings(on=True, max_weight=20.0, neighbours=2, threshold=0.6, drop_out=0.0, corrupt=0.0)
+    order = make_ring(settings, EVERYONE, generator(5, "secure/ring", 1))._order.tolist()
+    replies, _ = masked(settings, silent(("set-up", order[0]), ("set-up", order[2])))
+    told = {one.client: one.reason for one in replies.failures}
+    assert told == {
+        order[0]: "set-up: no reply",
+        order[1]: "set-up: too few neighbours are left",
+        order[2]: told[order[0]],
+    }
+    is_the_mean_of(replies, sorted(order[3:]), settings)
