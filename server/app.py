@@ -28,6 +28,7 @@ from client.work import to_json
 from server.config import Config, build_config, load, merge, parse
 from server.directory import handshake
 from server.grid import Prompt
+from server.lock import alone
 from server.progress import Progress
 from server.run import Run
 
@@ -56,8 +57,9 @@ def main(grid: Grid, context: Context) -> None:
     path = Path(settings.out or f"runs/{config.run.name}-{context.run_id}")
     logger = logging.getLogger("flwr")
     logger.info("metapulse: run folder %s", path.resolve())
-    begun = (path / "config.json").exists()
-    summary = execute(grid, config, path, settings.min_nodes, settings.wait_s, resume=begun)
+    with alone(path):
+        begun = (path / "config.json").exists()
+        summary = execute(grid, config, path, settings.min_nodes, settings.wait_s, resume=begun)
     logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import time
@@ -43,6 +44,7 @@ from server.metatest import Row
 from strategies.replies import first_line
 
 DEVICES, BEST = "devices", "best.safetensors"
+LEFT = ("metrics.parquet", "privacy.json", "summary.json")  # of a run that had begun
 SCHEMA = pa.schema(
     [
         ("round", pa.int64()),
@@ -121,11 +123,13 @@ class RunFolder:
         """
         if (self.path / "config.json").exists():
             raise RunError(f"{self.path} holds a run already; choose another folder, or resume it")
+        if self.checkpoints() or any((self.path / name).exists() for name in LEFT):
+            raise RunError(f"{self.path} holds what is left of a run without config.json; choose another folder")
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
-        write_json(self.path / "environment.json", {**environment(), "run": f"{time.time_ns():x}"})
+        write_json(self.path / "environment.json", {**environment(), "run": secrets.token_hex(16)})
         write_atomic(self.path / "events.jsonl", b"")
         write_json(self.path / "config.json", {"digest": digest, "config": config, "inputs": dict(inputs or {})})
 

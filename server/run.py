@@ -26,6 +26,7 @@ from server.config import Config, resolved
 from server.files import write_json
 from server.fingerprint import address, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
+from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
@@ -95,29 +96,38 @@ class Run:
 
     def start(self) -> dict[str, Any]:
         """Begin a new run in an empty folder; returns its summary."""
-        self._check()
-        self.folder.create(resolved(self.config), self.address, self.inputs)
-        theta = Work(self.config.work(), self.roster.directory.task).init()
-        self._begin(theta)
-        return self._loop(0, theta)
+        with alone(self.folder.path):
+            self._check()
+            self.folder.create(resolved(self.config), self.address, self.inputs)
+            with only_copy(self.folder.identity, self.folder.path):
+                return self._fresh()
 
     def resume(self) -> dict[str, Any]:
         """Go on from the last checkpoint; returns the summary, the same as if nothing had happened.
 
         Raises:
-            RunError: the folder belongs to another configuration, data or code, or a checkpoint is damaged.
+            RunError: the folder belongs to another configuration, data or code, a checkpoint is damaged, or another
+                process goes on with this run.
         """
-        refuse_changed(self.folder.path, self.folder.inputs(), self.inputs)
-        if self.folder.config()[1] != self.address:
-            raise RunError(f"{self.folder.path} was made with another configuration")
+        with alone(self.folder.path):
+            refuse_changed(self.folder.path, self.folder.inputs(), self.inputs)
+            if self.folder.config()[1] != self.address:
+                raise RunError(f"{self.folder.path} was made with another configuration")
+            with only_copy(self.folder.identity, self.folder.path):
+                return self._again()
+
+    def _fresh(self) -> dict[str, Any]:
+        theta = Work(self.config.work(), self.roster.directory.task).init()
+        self._begin(theta)
+        return self._loop(0, theta)
+
+    def _again(self) -> dict[str, Any]:
         self._check()
         last = self.folder.last()
         if self.budget is not None:
             self.budget.resume(last.round if last else 0)
         if last is None:
-            theta = Work(self.config.work(), self.roster.directory.task).init()
-            self._begin(theta)
-            return self._loop(0, theta)
+            return self._fresh()
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self._load_outer(last.outer)

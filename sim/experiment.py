@@ -12,6 +12,7 @@ from client.work import Work, work_from_json
 from server.config import Config, EngineSettings, build_config
 from server.fingerprint import known_inputs
 from server.folder import RunFolder
+from server.lock import alone
 from server.progress import Progress
 from server.run import Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
@@ -29,7 +30,15 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
 
     Returns:
         The summary, as in summary.json.
+
+    Raises:
+        RunError: another process works in the folder, or it holds a run already.
     """
+    with alone(path):  # before anything is started
+        return _run(config, path, progress, resume)
+
+
+def _run(config: Config, path: Path, progress: Progress | None, resume: bool) -> dict[str, Any]:
     if config.engine.name == "flower":
         from sim.engines.flower import run_flower
 

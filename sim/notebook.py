@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from client.errors import MetapulseError, RunError
+from server.lock import alone
 from sim.progress import watch
 from sim.scores import score_table
 from sim.suite import Job, held, jobs, perform, plan
@@ -101,7 +102,9 @@ def launch(
     given = {"run": {"seed": seed}, "engine": {"workers": workers}}
     options = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in given.items()}
     folder, kinds = Path(out), chosen(track)
-    return _collect(jobs(plan(Path(config), sets, options), folder), folder, quiet, kinds)
+    asked = plan(Path(config), sets, options)
+    with alone(folder):
+        return _collect(jobs(asked, folder), folder, quiet, kinds)
 
 
 def resume(path: str | Path, quiet: bool = False, track: Sequence[str] = ()) -> Result:
@@ -111,7 +114,9 @@ def resume(path: str | Path, quiet: bool = False, track: Sequence[str] = ()) -> 
         MetapulseError: the folder holds no run, or every run failed.
     """
     folder = Path(path)
-    return _collect(held(folder), folder, quiet, chosen(track))
+    todo = held(folder)
+    with alone(folder):
+        return _collect(todo, folder, quiet, chosen(track))
 
 
 def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:

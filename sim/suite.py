@@ -20,6 +20,7 @@ from client.errors import ConfigError, MetapulseError, RunError
 from server.config import Config, build_config, load, merge, parse, resolved
 from server.files import read_json, write_json
 from server.folder import RunFolder
+from server.lock import alone
 from sim.crash import failed, one_line
 from sim.experiment import resume, run
 from sim.progress import Watch
@@ -170,16 +171,17 @@ def held(path: Path) -> list[Job]:
     raise RunError(f"{path} holds no run: neither config.json nor suite.json")
 
 
-def perform(todo: Sequence[Job], watch: Callable[[str], Watch]) -> Iterator[Outcome]:
+def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = False) -> Iterator[Outcome]:
     """Do jobs one after another; one that fails is reported and the rest go on.
 
     Args:
         todo: what to do; a job whose folder has a summary is not done again.
         watch: makes the progress display of a method.
+        wait: for a process that works on a job already, instead of failing.
     """
     for job in todo:
         try:
-            yield Outcome(job, _finished(job) or _do(job, watch))
+            yield Outcome(job, _finished(job) or _do(job, watch, wait))
         except (MetapulseError, OSError) as error:
             yield Outcome(job, None, one_line(error), 2)
         except Exception as error:
@@ -195,11 +197,14 @@ def _finished(job: Job) -> dict[str, Any] | None:
     return summary
 
 
-def _do(job: Job, watch: Callable[[str], Watch]) -> dict[str, Any]:
-    progress = watch(job.name)
-    try:
-        if (job.path / "config.json").exists():
-            return resume(job.path, progress)
-        return run(job.config, job.path, progress)
-    finally:
-        progress.close()
+def _do(job: Job, watch: Callable[[str], Watch], wait: bool) -> dict[str, Any]:
+    with alone(job.path, wait):
+        if (done := _finished(job)) is not None:  # by another process, in the meantime
+            return done
+        progress = watch(job.name)
+        try:
+            if (job.path / "config.json").exists():
+                return resume(job.path, progress)
+            return run(job.config, job.path, progress)
+        finally:
+            progress.close()

@@ -48,13 +48,15 @@ def run(
 ) -> None:
     """Run a configuration, or every method of it, into a new folder."""
     _one_thread()
+    from server.lock import alone
     from sim.suite import jobs, plan
     from sim.tracking import chosen
 
     kinds = chosen(track or ())
     asked = plan(config, sets or (), _options(engine, workers, seed))
     folder = out or _free(Path("runs") / f"{_slug(asked.name)}-{asked.seed}")
-    _perform(jobs(asked, folder), folder, kinds)
+    with alone(folder):
+        _perform(jobs(asked, folder), folder, kinds)
 
 
 def resume(
@@ -63,10 +65,13 @@ def resume(
 ) -> None:
     """Finish what was interrupted, to the same numbers as if it had never stopped."""
     _one_thread()
+    from server.lock import alone
     from sim.suite import held
     from sim.tracking import chosen
 
-    _perform(held(folder), folder, chosen(track or ()))
+    todo = held(folder)
+    with alone(folder):
+        _perform(todo, folder, chosen(track or ()))
 
 
 def report(

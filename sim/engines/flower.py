@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,11 +96,12 @@ def simulate(
     failures: list[BaseException] = []
     stopped = threading.Event()
     server = ServerApp()
+    held = copy_context()  # the locks of the caller, for the thread that Flower makes
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            results.append(job(grid, stopped))
+            results.append(held.run(job, grid, stopped))
         except BaseException as error:  # Flower would only log it
             failures.append(error)
 

@@ -22,6 +22,7 @@ from typing import Any
 from client.errors import RunError
 from server.config import resolved
 from server.files import write_json
+from server.lock import alone
 from sim.lab.cells import Cell, apart, expand, select
 from sim.lab.compare import compare
 from sim.lab.comparison import Comparison
@@ -64,10 +65,14 @@ class Conductor:
 
         Raises:
             ConfigError: a pattern that fits nothing.
-            RunError: the folder cannot be written, or holds something else.
+            RunError: the folder cannot be written, holds something else, or another process works in it.
         """
-        wanted = {(cell.dataset, cell.method) for cell in select(expand(self.spec), only)}
         self._prepare()
+        with alone(self.folder):
+            return self._conduct(only)
+
+    def _conduct(self, only: Sequence[str]) -> tuple[Comparison | None, list[Failure]]:
+        wanted = {(cell.dataset, cell.method) for cell in select(expand(self.spec), only)}
         failures: list[Failure] = []
 
         with ExitStack() as started:

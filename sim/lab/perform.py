@@ -1,16 +1,15 @@
 """Cells are run: side by side on Ray, one core each, or one after another in this process; each once, whatever happens.
 
 A cell is an ordinary run in its own folder. Finished ones are not done again, interrupted ones go on from their last
-checkpoint, and one that fails does not stop the rest. Who runs a cell holds its lock for as long as the process lives:
-two labs on one folder, or a new lab and the last workers of a killed one, do nothing at once and nothing twice.
+checkpoint, and one that fails does not stop the rest. Who runs a cell holds its lock for as long as the process lives,
+and who comes later waits: a new lab and the last workers of a killed one do nothing at once and nothing twice.
 """
 
 from __future__ import annotations
 
-import fcntl
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -147,20 +146,10 @@ def finish(config: Mapping[str, Any], path: str, track: Sequence[str]) -> dict[s
 def _finish(config: Config, path: Path, track: Sequence[str], watch: Callable[[str], Watch]) -> dict[str, Any]:
     job = suite.Job(path.name, config, path)
     try:
-        with _locked(path):
-            (outcome,) = suite.perform([job], tracked(watch, [job], chosen(track)))
+        (outcome,) = suite.perform([job], tracked(watch, [job], chosen(track)), wait=True)
     except OSError as error:
         return {"error": one_line(error), "code": 2}
     return {"error": outcome.error, "code": outcome.code}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Alone in a folder; whoever is in it already is waited for. The system opens the lock of a process that dies."""
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _rounds(path: Path) -> int:

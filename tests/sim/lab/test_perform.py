@@ -10,10 +10,11 @@ import pytest
 from client.errors import RunError
 from server.files import read_json
 from server.folder import RunFolder
+from server.lock import alone
 from sim import experiment
 from sim.lab.cells import expand
 from sim.lab.conduct import Conductor
-from sim.lab.perform import _locked, perform
+from sim.lab.perform import perform
 from sim.lab.table import SCHEMA, results
 from tests.lab import SPEC, Ear, spec, tables_only
 
@@ -182,7 +183,7 @@ def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, 
     """As a new lab meets the last workers of one that was killed."""
     cell = expand(whole[0])[0]
     ear, ended = Ear(), []
-    with _locked(cell.path(tmp_path)):
+    with alone(cell.path(tmp_path)):
         other = threading.Thread(target=lambda: ended.append(perform([cell], tmp_path, 0, ear, ExitStack())))
         other.start()
         while not ear.begun:
