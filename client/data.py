@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from client.errors import DataError
 
@@ -62,19 +62,30 @@ class Samples:
         y: labels 0 … classes − 1 of shape (n,), or targets of shape (n, outputs).
         group: execution, day or bout of each sample; support and query never share one where windows overlap.
         held_out: samples the publisher reserves for testing; all False where there are none.
+        moment: when each was recorded, as a code that means the same on all of a person's devices; None: the group.
+        time: stamp of each on a clock that all of a person's devices share; None: not known.
     """
 
     x: Float32[np.ndarray, "n *features"]
     y: Int64[np.ndarray, " n"] | Float32[np.ndarray, "n outputs"]
     group: Int64[np.ndarray, " n"]
     held_out: Bool[np.ndarray, " n"]
+    moment: Int64[np.ndarray, " n"] | None = None
+    time: Float64[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, rows: Int64[np.ndarray, " k"]) -> Samples:
         """The given rows, in the given order."""
-        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows])
+        moment = None if self.moment is None else self.moment[rows]
+        time = None if self.time is None else self.time[rows]
+        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows], moment, time)
+
+    @property
+    def moments(self) -> Int64[np.ndarray, " n"]:
+        """When each sample was recorded, as a code."""
+        return self.group if self.moment is None else self.moment
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ share a group (an execution, a day) where the plan says so, because windows of o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -108,12 +108,14 @@ class EpisodePlan:
 
     def everything(self, samples: Samples) -> Cut:
         """All samples a client may train on, as support; no query."""
-        rows = np.arange(len(samples))
-        if self.split == "held_out":
-            rows = rows[~samples.held_out]
+        rows = self.usable(samples)
         if len(rows) == 0:
             raise DataError("no samples to train on")
         return Cut(rows, rows[:0], rows)
+
+    def usable(self, samples: Samples) -> Rows:
+        """The rows a client may train on."""
+        return np.flatnonzero(~samples.held_out) if self.split == "held_out" else np.arange(len(samples))
 
     def training(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
         """An episode for the outer update; with ``held_out``, the publisher's test samples are on neither side.
@@ -122,7 +124,12 @@ class EpisodePlan:
             DataError: the client's samples cannot be cut so (one group only, too few samples).
         """
         shots = int(rng.integers(1, self.shots + 1)) if self.vary and self.shots else self.shots
-        return self._within(samples, self.everything(samples).support, shots, task, rng)
+        support, query = self._sides(samples, self.everything(samples).support, shots, task, rng)
+        if task.kind == "classification" and shots > 0:  # a device that trains knows its labels: classes on both sides
+            pool, both = support, np.intersect1d(samples.y[support], samples.y[query])
+            support, query = (side[np.isin(samples.y[side], both)] for side in (support, query))
+            return replace(self._choose(samples, task, support, query, shots, rng), pool=pool)
+        return self._choose(samples, task, support, query, shots, rng)
 
     def together(self, samples: Batch, task: Task, u: Float64[np.ndarray, "clients n"]) -> tuple[Batch, Batch] | None:
         """Support and query of a whole stack at once, the same as ``training`` gives client by client.
@@ -162,6 +169,8 @@ class EpisodePlan:
     def testing(self, samples: Samples, task: Task, rng: np.random.Generator) -> Cut:
         """An episode for the meta-test: with ``held_out``, the query is the publisher's test samples.
 
+        The support alone says which classes are offered. The query is all of the other side, whatever its labels.
+
         The same generator gives nested episodes: K shots are the first of any larger K.
 
         Raises:
@@ -169,30 +178,28 @@ class EpisodePlan:
         """
         rows = np.arange(len(samples))
         if self.split != "held_out":
-            return self._within(samples, rows, self.shots, task, rng)
+            return self._choose(samples, task, *self._sides(samples, rows, self.shots, task, rng), self.shots, rng)
         support = rng.permutation(rows[~samples.held_out])
         return self._choose(samples, task, support, rows[samples.held_out], self.shots, rng)
 
-    def _within(self, samples: Samples, rows: Rows, shots: int, task: Task, rng: np.random.Generator) -> Cut:
+    def _sides(
+        self, samples: Samples, rows: Rows, shots: int, task: Task, rng: np.random.Generator
+    ) -> tuple[Rows, Rows]:
         if self.split == "groups":
-            support, query = _split_groups(samples.group, rows, rng)
-        elif self.split == "forward":
-            support, query = _split_forward(samples.y if task.kind == "classification" else None, rows)
-        else:
-            rows = rows[np.argsort(rng.random(len(rows)))]
-            half = self._half(task, shots, len(rows))
-            support, query = rows[:half], rows[half:]
-        return self._choose(samples, task, support, query, shots, rng)
+            return _split_groups(samples.group, rows, rng)
+        if self.split == "forward":
+            return _split_forward(samples.y if task.kind == "classification" else None, rows)
+        rows = rows[np.argsort(rng.random(len(rows)))]
+        half = self._half(task, shots, len(rows))
+        return rows[:half], rows[half:]
 
     def _choose(
         self, samples: Samples, task: Task, support: Rows, query: Rows, shots: int, rng: np.random.Generator
     ) -> Cut:
         pool = support
-        if task.kind == "classification" and shots > 0:
-            # Up-to-K: every class that occurs on both sides, with min(K, available) shots.
-            both = np.intersect1d(samples.y[support], samples.y[query])
-            support = np.concatenate([support[:0]] + [support[samples.y[support] == label][:shots] for label in both])
-            query = query[np.isin(samples.y[query], both)]
+        if task.kind == "classification" and shots > 0:  # up to K: min(K, available) shots of every class
+            label = samples.y[support]
+            support = np.concatenate([support[:0]] + [support[label == k][:shots] for k in np.unique(label)])
         elif shots > 0:
             support = support[:shots]
         if self.query > 0 and len(query) > self.query:

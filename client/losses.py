@@ -97,6 +97,22 @@ def task_metrics(
     }
 
 
+def offered_facts(classes: Bool[Tensor, "clients classes"], query: Batch) -> dict[str, Float[Tensor, " clients"]]:
+    """How many classes each client has support for, and the share of its query whose class is none of them.
+
+    Args:
+        classes: which have support.
+        query: what is asked.
+    """
+    there = classes.gather(1, query.y).to(query.mask)
+    return {"offered": classes.sum(1).to(query.mask), "not_offered": 1.0 - masked_mean(there, query.mask)}
+
+
+def offered_part(classes: Bool[Tensor, "clients classes"], query: Batch) -> Batch:
+    """The query without the samples of classes that have no support: they are masked."""
+    return Batch(query.x, query.y, query.mask * classes.gather(1, query.y).to(query.mask))
+
+
 def support_classes(support: Batch, classes: int) -> Bool[Tensor, "clients classes"]:
     """Which classes each client has support for."""
     hot = functional.one_hot(support.y, classes) * support.mask.unsqueeze(2)

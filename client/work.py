@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -23,8 +23,9 @@ from client.data import Bulk, Samples, Source, Task, check_block, check_samples
 from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
 from client.errors import ClientError, MetapulseError
 from client.faults import Faults
+from client.history import apart
 from client.learners.base import Adding, Learner
-from client.losses import support_classes, task_metrics
+from client.losses import offered_facts, offered_part, support_classes, task_metrics
 from client.models.base import Model
 from client.outcome import Outcome, Scores
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
@@ -64,6 +65,11 @@ class Trial:
     seed: int = setting(0, "seed of the test episodes, the same for every method and training seed", ge=0)
     adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
     restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    not_offered: Literal["apart", "wrong"] = setting(
+        "apart",
+        "with restrict, query samples of a class without support: left out of the scores, or wrong",
+        choices=("apart", "wrong"),
+    )
     history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
     history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
 
@@ -185,9 +191,7 @@ class Work:
             states: what each device kept, by partition id; people who never trained kept nothing.
         """
         learner = self.adapted(trial)
-        cuts, failures = _each(
-            clients, lambda c: (self.episodes(c, trial), self._old_samples(c, trial)), round, "evaluate"
-        )
+        cuts, failures = _each(clients, lambda c: self._asked(c, trial), round, "evaluate")
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
@@ -197,14 +201,23 @@ class Work:
             stack_batches([part[side] for c in kept for part in cuts[c][0]]).to(self.device) for side in (0, 1)
         )
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
-        old = [cuts[c][1] for c in kept]
         state = {name: p.repeat_interleave(trial.episodes, 0) for name, p in rows.items()}
-        start = self._history(meta, state, old, trial, learner, keys) if trial.history else None
-        classes = support_classes(support, self.task.outputs) if self._restricts(trial) else None
+        start, facts, classes = None, {}, None
+        if trial.history:
+            old = stack_batches([part for c in kept for part in cuts[c][1]]).to(self.device)
+            start = learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
+            facts = {"history": old.counts}
+        if self.task.kind == "classification":
+            classes = support_classes(support, self.task.outputs)
+            facts |= offered_facts(classes, query)
+        if classes is not None and trial.restrict and trial.not_offered == "apart":
+            query = offered_part(classes, query)
         path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
-        judged = [self._judge(learner, phi, query, classes) for k, phi in enumerate(path) if k in trial.steps]
+        allowed = classes if trial.restrict else None
+        judged = [self._judge(learner, phi, query, allowed) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
+        metrics |= {name: m.view(*shape, 1).expand(-1, -1, len(judged)).cpu() for name, m in facts.items()}
         return Scores(kept, metrics, failures)
 
     def adapted(self, trial: Trial) -> Learner:
@@ -216,9 +229,6 @@ class Work:
         if not trial.adapt:
             return self.learner
         return build(type(self.learner), plain(self.learner) | dict(trial.adapt), "trial.adapt")
-
-    def _restricts(self, trial: Trial) -> bool:
-        return trial.restrict and self.task.kind == "classification"
 
     def _judge(
         self, learner: Learner, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None
@@ -240,44 +250,45 @@ class Work:
         Raises:
             DataError: no episode can be cut out of its samples.
         """
+        samples, cuts = self._cuts(client, trial)
+        return [self._transformed(samples, cut, None) for cut in cuts]
+
+    def _cuts(self, client: int, trial: Trial) -> tuple[Samples, list[Cut]]:
         samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
-        parts = []
+        cuts = []
         for episode in range(trial.episodes):
             for attempt in range(REDRAWS):
                 address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)
                 rng = generator(trial.seed, f"meta-test/{trial.name}", 0, address)
                 try:
-                    cut = trial.plan.testing(samples, self.source.task, rng)
+                    cuts.append(trial.plan.testing(samples, self.source.task, rng))
                 except MetapulseError:
                     if attempt == REDRAWS - 1:
                         raise
                     continue
-                parts.append(self._transformed(samples, cut, None))
                 break
-        return parts
+        return samples, cuts
 
-    def _history(
-        self, meta: Params, state: Stacked, parts: Sequence[Part], trial: Trial, learner: Learner, keys: Keys
-    ) -> Stacked:
-        """φ after adapting on everything the same person recorded with the old devices."""
-        old = stack_batches([part for part in parts for _ in range(trial.episodes)]).to(self.device)
-        return learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
+    def _asked(self, client: int, trial: Trial) -> tuple[list[tuple[Part, Part]], list[Part]]:
+        """A client's test episodes, and for each the history that goes before it."""
+        samples, cuts = self._cuts(client, trial)
+        parts = [self._transformed(samples, cut, None) for cut in cuts]
+        return parts, self._old_samples(client, trial, samples, cuts) if trial.history else []
 
-    def _old_samples(self, client: int, trial: Trial) -> Part:
-        """Everything the person recorded with the old devices; nothing where the trial asks for no history."""
-        if not trial.history:
-            return self._empty()
-        me = self.source.client(client)
-        others = [c for c in self.source.clients_of(me.user) if self.source.client(c).device in trial.history]
-        sides = []
-        for other in others:
-            if other != client:
-                samples = check_samples(self.source.samples(other), self.source.task, f"client {other}")
-                cut = trial.plan.everything(samples)
-                sides.append(self._transformed(samples, cut, None)[0])
-        if not sides:
-            return self._empty()
-        return np.concatenate([x for x, _ in sides]), np.concatenate([y for _, y in sides])
+    def _old_samples(self, client: int, trial: Trial, new: Samples, cuts: Sequence[Cut]) -> list[Part]:
+        """For each episode all that the person recorded with the old devices, but nothing from the query's moments."""
+        worn = self.source.clients_of(self.source.client(client).user)
+        others = [c for c in worn if c != client and self.source.client(c).device in trial.history]
+        old = [check_samples(self.source.samples(c), self.source.task, f"client {c}") for c in others]
+        histories = []
+        for cut in cuts:
+            sides = [self._empty()]
+            for samples in (device.take(apart(device, new, cut.query)) for device in old):
+                rows = trial.plan.usable(samples)
+                if len(rows):
+                    sides.append(self._transformed(samples, Cut(rows, rows[:0], rows), None)[0])
+            histories.append((np.concatenate([x for x, _ in sides]), np.concatenate([y for _, y in sides])))
+        return histories
 
     def _empty(self) -> Part:
         y = (

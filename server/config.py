@@ -87,6 +87,9 @@ class EvaluationSettings:
         choices=SCENARIOS,
     )
     devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")
+    validation_devices: tuple[str, ...] = setting(
+        (), "device models on which validation people answer new_device (empty: split.train_devices)"
+    )
     clients: int = setting(100, "held-out clients per scenario at most", ge=1)
     episodes: int = setting(4, "episodes per client", ge=1)
     shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
@@ -96,6 +99,12 @@ class EvaluationSettings:
         "groups", "what keeps support and query apart, as in [episodes]", choices=SPLITS
     )
     restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    not_offered: Literal["apart", "wrong"] = setting(
+        "apart",
+        "with restrict, query samples of a class without support: left out of the scores and reported as a share of"
+        " their own, or wrong",
+        choices=("apart", "wrong"),
+    )
     history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
     adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
     seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)

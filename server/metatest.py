@@ -104,6 +104,7 @@ class MetaTest:
             seed=e.seed,
             adapt=e.adapt,
             restrict=e.restrict,
+            not_offered=e.not_offered,
             history=self.roster.train_devices if scenario.endswith("_history") else (),
             history_steps=e.history_steps,
         )

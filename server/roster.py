@@ -179,7 +179,7 @@ class Roster:
         """
         settings = self.config.evaluation
         phase = "train" if scenario == "known_user" else held_out or settings.phase
-        devices = self.test_devices if scenario.startswith("new_device") else self.train_devices
+        devices = self._asked_on(scenario, phase)
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
         fits = self._fits(phase, devices)
         if len(self.directory) > LISTED:
@@ -192,6 +192,21 @@ class Roster:
         if len(everyone) <= settings.clients:
             return _sorted(everyone)
         return _sorted(rng.choice(everyone, settings.clients, replace=False))
+
+    def _asked_on(self, scenario: str, phase: str) -> tuple[str, ...]:
+        """Device models on which a scenario is asked; those of the test are for the test alone."""
+        if not scenario.startswith("new_device"):
+            return self.train_devices
+        tests, key = self.test_devices, "evaluation.devices"
+        if seen := [d for d in tests if d in self.train_devices]:
+            raise ConfigError(key, seen, "worn in meta-training; must not be in split.train_devices")
+        if phase != "validation":
+            return tests
+        key = "evaluation.validation_devices"
+        named = self._known(key, self.config.evaluation.validation_devices)
+        if both := [d for d in named if d in tests]:
+            raise ConfigError(key, both, "devices of the test; must not be in evaluation.devices")
+        return named or self.train_devices
 
     @property
     def train_devices(self) -> tuple[str, ...]:

@@ -123,7 +123,9 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     else:
         names, y = _labels(own, rows.columns[own.y])
         task = Task("classification", x.shape[1:], len(names), tuple(names))
-    return Table.of(task, x, y, user, device, _groups(own, rows), people, devices, held_out, time)
+    # Where neither group nor time says when, two devices of a person may have recorded the same moments.
+    moment = None if rows.role["group"] or rows.role["time"] else np.zeros(len(user), np.int64)
+    return Table.of(task, x, y, user, device, _groups(own, rows), people, devices, held_out, time, moment)
 
 
 @lru_cache(maxsize=4)

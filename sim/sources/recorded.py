@@ -164,7 +164,9 @@ def _aw_fitbit(path: Path, written: int) -> Table:
     devices = [device_name(d) for d in _names(data["device_names"])]
     # The publisher names nobody: a person is a distinct (age, gender, height, weight), numbered here from 1.
     labels = [str(int(p) + 1) for p in people]
-    return Table.of(task, data["x"], data["y"], user, data["device"], bout, labels, devices)
+    # Both devices were worn throughout, and no minute says which one it is: all of a person's are one moment.
+    once = np.zeros(len(user), np.int64)
+    return Table.of(task, data["x"], data["y"], user, data["device"], bout, labels, devices, moment=once)
 
 
 @lru_cache(maxsize=4)

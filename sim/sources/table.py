@@ -84,6 +84,8 @@ class Table:
     group: np.ndarray
     held_out: np.ndarray
     start: np.ndarray
+    moment: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -98,17 +100,17 @@ class Table:
         devices: Sequence[str],
         held_out: Bool[np.ndarray, " n"] | None = None,
         time: Float[np.ndarray, " n"] | None = None,
+        moment: Int[np.ndarray, " n"] | None = None,
     ) -> Table:
         """Sort samples by (user, device), within a client by time, or as they come where none is given.
 
         Args:
             task: what is predicted from what; gives the shape of one sample.
-            x, y, group, held_out: as in ``client.data.Samples``.
+            x, y, group, held_out, time, moment: as in ``client.data.Samples``.
             user: code of the person, an index into ``labels``.
             device: code of the device, an index into ``devices``.
             labels: the publisher's id of each person.
             devices: name of each device model.
-            time: when each sample was taken.
 
         Raises:
             DataError: no samples at all.
@@ -122,14 +124,20 @@ class Table:
         pairs = [divmod(int(k), len(devices)) for k in keys]
         roster = Roster.of(pairs, labels, devices)
         bounds = np.append(start, len(x)).astype(np.int64)
-        return cls(task, roster, x[order], y[order], group[order].astype(np.int64), held_out[order], bounds)
+        moment = None if moment is None else moment[order].astype(np.int64)
+        time = None if time is None else time[order].astype(np.float64)
+        group = group[order].astype(np.int64)
+        return cls(task, roster, x[order], y[order], group, held_out[order], bounds, moment, time)
 
     def samples(self, index: int) -> Samples:
         """All samples of one client, as fresh float32 arrays."""
         rows = slice(int(self.start[index]), int(self.start[index + 1]))
         kind = np.int64 if self.task.kind == "classification" else np.float32
         x = self.x[rows].astype(np.float32).reshape(-1, *self.task.features)
-        return Samples(x, self.y[rows].astype(kind), self.group[rows].copy(), self.held_out[rows].copy())
+        moment = None if self.moment is None else self.moment[rows].copy()
+        time = None if self.time is None else self.time[rows].copy()
+        y = self.y[rows].astype(kind)
+        return Samples(x, y, self.group[rows].copy(), self.held_out[rows].copy(), moment, time)
 
 
 class HeldSource:

@@ -39,12 +39,13 @@ def rows():
 
 
 def test_rows_are_complete_and_in_order(rows):
-    """Scenarios × shots × held-out clients × metrics × steps, each once."""
+    """Scenarios × shots × held-out clients × metrics × steps, each once; history is a metric of its scenario."""
     names = ("scenario", "shots", "client", "metric", "step")
     keys = [tuple(row[n] for n in names) for row in rows]
-    assert len(keys) == len(set(keys)) == 3 * 2 * 6 * 3 * 3
+    assert len(keys) == len(set(keys)) == 3 * 2 * 6 * 5 * 3 + 2 * 6 * 3
     assert [k[0] for k in keys] == sorted((k[0] for k in keys), key=SCENARIOS["evaluation"]["scenarios"].index)
-    assert {row["metric"] for row in rows} == {"loss", "accuracy", "balanced_accuracy"}
+    scores = {"loss", "accuracy", "balanced_accuracy", "offered", "not_offered"}
+    assert {row["metric"] for row in rows} == scores | {"history"}
     assert {row["step"] for row in rows} == {0, 1, 3}
 
 
@@ -63,6 +64,7 @@ def test_history_changes_the_start_and_not_the_episodes(rows):
     assert all(a["value"] != b["value"] for a, b in zip(plain, moved, strict=True))
     none = {**SCENARIOS, "evaluation": {**SCENARIOS["evaluation"], "history_steps": 0}}
     rows = asked(make("reptile", "fedreptile", **none))[0]
+    rows = [row for row in rows if row["metric"] != "history"]
     plain, moved = (chosen(rows, scenario=s) for s in ("new_device", "new_device_history"))
     assert [r["value"] for r in plain] == [r["value"] for r in moved]
 

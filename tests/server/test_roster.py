@@ -129,6 +129,17 @@ def test_history_asks_the_same_people_as_without():
     assert made.targets("new_device") == made.targets("new_device_history")
 
 
+@pytest.mark.parametrize("scenario", ["new_device", "new_device_history"])
+def test_devices_of_the_test_choose_nothing(scenario):
+    """Validation people answer on devices of the training, or on some that are named, and never on the test's."""
+    split = {"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}
+    made = roster(split=split, evaluation={"devices": ["watch"]})
+    assert {c.device for c in who(made, made.targets(scenario, "validation"))} == {"phone"}
+    assert {c.device for c in who(made, made.targets(scenario, "test"))} == {"watch"}
+    looking = roster(split=split, evaluation={"devices": ["watch"], "phase": "validation"})
+    assert {c.device for c in who(looking, looking.targets(scenario))} == {"phone"}
+
+
 def test_validation_people_are_asked_where_the_configuration_says_so():
     made = roster(evaluation={"phase": "validation"})
     assert phases(made, made.targets("new_user")) == {"validation"}
@@ -145,6 +156,19 @@ def test_validation_people_are_asked_where_the_configuration_says_so():
             "split.train_devices = ['ring']: must be among phone, watch",
         ),
         ({"evaluation": {"devices": ["ring"]}}, "new_device", "evaluation.devices = ['ring']: must be among phone"),
+        (
+            {"evaluation": {"devices": ["watch"]}},
+            "new_device",
+            "evaluation.devices = ['watch']: worn in meta-training; must not be in split.train_devices",
+        ),
+        (
+            {
+                "split": {"train_devices": ["phone"]},
+                "evaluation": {"phase": "validation", "validation_devices": ["watch"]},
+            },
+            "new_device_history",
+            "evaluation.validation_devices = ['watch']: devices of the test; must not be in evaluation.devices",
+        ),
         ({"split": {"test_users": ["p1", "x"]}}, "new_user", "split.test_users = ['x']: no such people; there are p0"),
         (
             {"split": {"test_users": ["p1"], "validation_users": ["p1", "p2"]}},
