@@ -124,4 +124,4 @@ def _read(text: str) -> tuple[dict[str, Any], Mapping[str, dict[str, Any]]]:
     path = (APP_FOLDER / text).resolve()
     if not path.is_relative_to(APP_FOLDER):
         raise ConfigError("config", text, "must be a file inside the app's folder, or TOML text")
-    return load(path)
+    return load(path, anchor=False)

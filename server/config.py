@@ -225,8 +225,16 @@ def parse(text: str, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dic
     return table, methods
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def load(
+    path: Path, overrides: Iterable[str] = (), anchor: bool = True
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """``parse`` a file.
+
+    Args:
+        path: of the file.
+        overrides: ``key=value`` each.
+        anchor: ``source.path`` is relative to the file that names it, or to the current folder in an override; not so
+            where the data is on devices.
 
     Raises:
         ConfigError: as ``parse``, or the file cannot be read.
@@ -235,7 +243,24 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dic
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("configuration", str(path), f"cannot be read: {error}") from None
-    return parse(text, overrides)
+    table, methods = parse(text)
+    if anchor:
+        anchored([table, methods], path.parent)
+    for override in overrides:
+        change = _override(override)
+        merge(table, anchored(change, Path()) if anchor else change)
+    return table, methods
+
+
+def anchored(table: Any, folder: Path) -> Any:
+    """Nested tables, in place, with every relative ``source.path`` taken from a folder."""
+    if isinstance(table, Mapping):
+        source = table.get("source")
+        if isinstance(source, dict) and isinstance(path := source.get("path"), str) and path:
+            source["path"] = str((folder / Path(path).expanduser()).absolute())
+    for inner in table.values() if isinstance(table, Mapping) else table if isinstance(table, list) else ():
+        anchored(inner, folder)
+    return table
 
 
 def build_config(table: Mapping[str, Any]) -> Config:

@@ -131,6 +131,8 @@ def refuse_changed(
     for name in sorted({*before, *now}):
         if before.get(name) == now.get(name):
             continue
+        if name not in before:
+            raise RunError(f"{folder}: {name} was no part of the run when it began; start a new run")
         what = f"{name} ({place})" if (place := (where or {}).get(name)) else name
         if not now.get(name):
             hint = f"; if it lies elsewhere: metapulse resume {folder} --data PATH" if name.startswith(DATA) else ""

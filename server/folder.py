@@ -320,6 +320,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+def version_of(environment: Mapping[str, Any]) -> str:
+    """This program's version and commit, as a run's environment.json has them."""
+    versions = environment.get("versions")
+    named = versions.get("metapulse", "?") if isinstance(versions, Mapping) else "?"
+    return f"metapulse {named}" + (f" ({commit})" if (commit := environment.get("git")) else "")
+
+
 def _git_commit() -> str | None:
     here = Path(__file__).resolve().parent
     try:

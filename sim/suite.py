@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from client.errors import ConfigError, MetapulseError, RunError
-from server.config import Config, build_config, load, merge, parse, resolved
+from server.config import Config, anchored, build_config, load, merge, parse, resolved
 from server.files import read_json, write_json
+from server.fingerprint import known_inputs
 from server.folder import RunFolder
 from server.lock import alone
 from sim.crash import failed, one_line
-from sim.experiment import resume, run
+from sim.experiment import run
 from sim.progress import Watch
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -113,7 +114,7 @@ def plan(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mapping[str
 
 def _changes(sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """``--set`` as one change, and what is set for single methods (``methods.NAME.section.key``) apart."""
-    over = parse("", sets)[0]
+    over: dict[str, Any] = anchored(parse("", sets)[0], Path())
     only = over.pop("methods", {})
     if not isinstance(only, dict) or not all(isinstance(change, dict) for change in only.values()):
         raise ConfigError("--set", "methods", "expected methods.NAME.section.key=value")
@@ -148,8 +149,12 @@ def jobs(asked: Plan, path: Path) -> list[Job]:
     return [Job(name, config, path / name) for name, config in asked.configs.items()]
 
 
-def held(path: Path) -> list[Job]:
+def held(path: Path, change: Mapping[str, Any] | None = None) -> list[Job]:
     """The jobs of a folder that is there already: a suite's methods in their order, or its one run.
+
+    Args:
+        path: the folder.
+        change: laid over their configurations: where the data is now, how many workers there are.
 
     Raises:
         RunError: it holds neither.
@@ -162,9 +167,9 @@ def held(path: Path) -> list[Job]:
                 raise KeyError
         except (KeyError, TypeError):
             raise RunError(f"{path / 'suite.json'} is not a suite's list of methods") from None
-        return [Job(name, build_config(table), path / name) for name, table in named]
+        return [Job(name, build_config(merge(table, change or {})), path / name) for name, table in named]
     if (path / "config.json").exists():
-        config = build_config(RunFolder(path).config()[0])
+        config = build_config(merge(RunFolder(path).config()[0], change or {}))
         return [Job(config.run.name, config, path)]
     if not path.is_dir():
         raise RunError(f"{path} does not exist" if not path.exists() else f"{path} is not a folder")
@@ -174,6 +179,8 @@ def held(path: Path) -> list[Job]:
 def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = False) -> Iterator[Outcome]:
     """Do jobs one after another; one that fails is reported and the rest go on.
 
+    Where some are finished, none is done over other data or code than theirs: one table would show both.
+
     Args:
         todo: what to do; a job whose folder has a summary is not done again.
         watch: makes the progress display of a method.
@@ -181,7 +188,7 @@ def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = Fal
     """
     for job in todo:
         try:
-            yield Outcome(job, _finished(job) or _do(job, watch, wait))
+            yield Outcome(job, _finished(job) or _do(job, todo, watch, wait))
         except (MetapulseError, OSError) as error:
             yield Outcome(job, None, one_line(error), 2)
         except Exception as error:
@@ -197,14 +204,15 @@ def _finished(job: Job) -> dict[str, Any] | None:
     return summary
 
 
-def _do(job: Job, watch: Callable[[str], Watch], wait: bool) -> dict[str, Any]:
+def _do(job: Job, beside: Sequence[Job], watch: Callable[[str], Watch], wait: bool) -> dict[str, Any]:
     with alone(job.path, wait):
         if (done := _finished(job)) is not None:  # by another process, in the meantime
             return done
+        for other in beside:
+            if (other.path / "summary.json").exists() and (other.path / "config.json").exists():
+                known_inputs(other.config, other.path)
         progress = watch(job.name)
         try:
-            if (job.path / "config.json").exists():
-                return resume(job.path, progress)
-            return run(job.config, job.path, progress)
+            return run(job.config, job.path, progress, resume=(job.path / "config.json").exists())
         finally:
             progress.close()

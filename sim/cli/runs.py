@@ -61,6 +61,10 @@ def run(
 
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an interrupted run or suite.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where source.path lies now; its content must be the same.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray actors of the cohort engine from now on.")] = None,
     track: Trackers = None,
 ) -> None:
     """Finish what was interrupted, to the same numbers as if it had never stopped."""
@@ -69,9 +73,25 @@ def resume(
     from sim.suite import held
     from sim.tracking import chosen
 
-    todo = held(folder)
+    moved = {} if data is None else {"source": {"path": str(data.expanduser().absolute())}}
+    todo = held(folder, {**moved, **_options(None, workers, None)})
+    for line in other_versions(todo):
+        print(f"metapulse: {line}", file=sys.stderr)
     with alone(folder):
         _perform(todo, folder, chosen(track or ()))
+
+
+def other_versions(todo: Sequence[Job]) -> list[str]:
+    """A line for every unfinished run that another version of this program began."""
+    from server.files import read_json
+    from server.folder import environment, version_of
+
+    now, lines = version_of(environment()), []
+    for job in todo:
+        made = job.path / "environment.json"
+        if made.exists() and not (job.path / "summary.json").exists() and (was := version_of(read_json(made))) != now:
+            lines.append(f"{job.path} was begun with {was} and goes on with {now}; its numbers may be of neither")
+    return lines
 
 
 def report(

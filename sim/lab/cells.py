@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from client.errors import ConfigError
-from server.config import Config
+from server.config import CHOOSING, Config, resolved
+from server.fingerprint import address, known_inputs
 from sim.lab.spec import Spec
 
 LENGTH = 16  # hexadecimal digits of a key
+
+
+class Inputs:
+    """Fingerprints of data and code, each looked at once: runs that differ in a seed or a rate share theirs."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, str]] = {}
+
+    def __call__(self, config: Config) -> dict[str, str]:
+        """What a run rests on besides its settings.
+
+        Raises:
+            ConfigError: the source cannot be made.
+        """
+        table = resolved(config)
+        key = json.dumps({name: table[name] for name in CHOOSING}, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = known_inputs(config)
+        return self._known[key]
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,7 @@ class Cell:
         seed: of training.
         config: what to do.
         trial: number of the settings where it is a trial of tuning.
+        inputs: the fingerprint of its data and code.
     """
 
     dataset: str
@@ -33,6 +55,7 @@ class Cell:
     seed: int
     config: Config
     trial: int | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -41,8 +64,8 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """The address: the beginning of the configuration's digest."""
-        return self.config.digest()[:LENGTH]
+        """The address: the beginning of the digest of configuration, data and code."""
+        return address(self.config, self.inputs)[:LENGTH]
 
     def path(self, folder: Path) -> Path:
         """Where the run is, in the comparison's folder."""
@@ -53,18 +76,22 @@ class Cell:
         return (self.path(folder) / "summary.json").exists()
 
 
-def expand(spec: Spec, chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None) -> list[Cell]:
+def expand(
+    spec: Spec, chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None, inputs: Inputs | None = None
+) -> list[Cell]:
     """Every run of a comparison, data set by data set, method by method, seed by seed.
 
     Args:
         spec: what is compared.
         chosen: (data set, method) → change that tuning chose.
+        inputs: gives data and code of a configuration; left out: looked at anew.
     """
-    return [
-        Cell(dataset, method, seed, spec.config(dataset, method, seed, (chosen or {}).get((dataset, method))))
-        for dataset, method in spec.pairs
-        for seed in spec.seeds
-    ]
+    known, cells = inputs or Inputs(), []
+    for dataset, method in spec.pairs:
+        for seed in spec.seeds:
+            config = spec.config(dataset, method, seed, (chosen or {}).get((dataset, method)))
+            cells.append(Cell(dataset, method, seed, config, inputs=known(config)))
+    return cells
 
 
 def select(cells: Sequence[Cell], patterns: Iterable[str]) -> list[Cell]:

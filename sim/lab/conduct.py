@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from client.errors import RunError
 from server.config import resolved
-from server.files import write_json
+from server.files import read_json, write_json
+from server.folder import version_of
 from server.lock import alone
-from sim.lab.cells import Cell, apart, expand, select
+from sim.lab.cells import Cell, Inputs, apart, expand, select
 from sim.lab.compare import compare
 from sim.lab.comparison import Comparison
 from sim.lab.perform import Failure, View, perform
@@ -53,6 +54,7 @@ class Conductor:
     workers: int
     display: Display
     track: Sequence[str] = ()
+    inputs: Inputs = field(default_factory=Inputs)
 
     def conduct(self, only: Sequence[str] = ()) -> tuple[Comparison | None, list[Failure]]:
         """Do what is left, and write tables and report about everything that is finished.
@@ -72,7 +74,7 @@ class Conductor:
             return self._conduct(only)
 
     def _conduct(self, only: Sequence[str]) -> tuple[Comparison | None, list[Failure]]:
-        wanted = {(cell.dataset, cell.method) for cell in select(expand(self.spec), only)}
+        wanted = {(cell.dataset, cell.method) for cell in select(expand(self.spec, inputs=self.inputs), only)}
         failures: list[Failure] = []
 
         with ExitStack() as started:
@@ -98,8 +100,8 @@ class Conductor:
         self, wanted: Collection[Pair], run: Callable[[str, Sequence[Cell]], object]
     ) -> tuple[list[Cell], set[Pair], list[dict[str, Any]]]:
         """Every run with what tuning chose, whose tuning is not over, and what was tried."""
-        chosen, tried = tune(self.spec, wanted, self.folder, run)
-        return expand(self.spec, chosen), set(studies(self.spec)) - set(chosen), tried
+        chosen, tried = tune(self.spec, wanted, self.folder, run, self.inputs)
+        return expand(self.spec, chosen, self.inputs), set(studies(self.spec)) - set(chosen), tried
 
     def _run(self, batch: str, cells: Sequence[Cell], started: ExitStack) -> list[Failure]:
         different = apart(cells)
@@ -120,6 +122,7 @@ class Conductor:
         if table.is_empty():
             return None
         said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds)
+        said = replace(said, words=(*said.words, *_versions(cells, self.folder)))
         write_json(self.folder / "comparison.json", asdict(said))
         write_report(self.folder)
         return said
@@ -140,6 +143,7 @@ class Conductor:
                 "method": cell.method,
                 "seed": cell.seed,
                 "key": cell.key,
+                "inputs": dict(cell.inputs),
                 "config": resolved(cell.config),
                 "failure": errors.get(cell.key, ""),
             }
@@ -149,3 +153,10 @@ class Conductor:
         names: dict[str, Any] = {"name": spec.name, "reference": spec.reference, "seeds": spec.seeds}
         names |= {"datasets": list(spec.datasets), "methods": list(spec.methods)}
         write_json(self.folder / "spec.json", names | {"cells": entries})
+
+
+def _versions(cells: Sequence[Cell], folder: Path) -> list[str]:
+    """A sentence where finished runs were made by different versions of this program."""
+    made = [cell.path(folder) / "environment.json" for cell in cells if cell.finished(folder)]
+    versions = sorted({version_of(read_json(path)) for path in made if path.exists()})
+    return [f"Runs were made by different versions: {', '.join(versions)}."] if len(versions) > 1 else []

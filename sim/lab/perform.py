@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from client.errors import MetapulseError
 from server.config import Config, build_config, resolved
+from server.fingerprint import address, known_inputs
 from server.folder import RunFolder
 from server.progress import Silence
 from sim import suite
 from sim.crash import one_line
 from sim.engines.cluster import start_ray
-from sim.lab.cells import Cell
+from sim.lab.cells import LENGTH, Cell
 from sim.progress import Quiet, Watch
 from sim.tracking import chosen, tracked
 
@@ -146,8 +148,10 @@ def finish(config: Mapping[str, Any], path: str, track: Sequence[str]) -> dict[s
 def _finish(config: Config, path: Path, track: Sequence[str], watch: Callable[[str], Watch]) -> dict[str, Any]:
     job = suite.Job(path.name, config, path)
     try:
+        if address(config, known_inputs(config))[:LENGTH] != path.name:
+            return {"error": "its data or code changed while the comparison ran; run the command again", "code": 2}
         (outcome,) = suite.perform([job], tracked(watch, [job], chosen(track)), wait=True)
-    except OSError as error:
+    except (MetapulseError, OSError) as error:
         return {"error": one_line(error), "code": 2}
     return {"error": outcome.error, "code": outcome.code}
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from server.folder import RunFolder
 from server.metatest import Row
-from sim.lab.cells import Cell
+from sim.lab.cells import Cell, Inputs
 from sim.lab.space import nested
 from sim.lab.spec import Spec
 from sim.lab.tuning import Scores, Study, judge
@@ -33,7 +33,11 @@ def studies(spec: Spec) -> dict[Pair, Study]:
 
 
 def tune(
-    spec: Spec, wanted: Collection[Pair], folder: Path, run: Callable[[str, Sequence[Cell]], object]
+    spec: Spec,
+    wanted: Collection[Pair],
+    folder: Path,
+    run: Callable[[str, Sequence[Cell]], object],
+    inputs: Inputs | None = None,
 ) -> tuple[dict[Pair, dict[str, Any]], list[dict[str, Any]]]:
     """Run all studies to their end.
 
@@ -43,14 +47,15 @@ def tune(
             one that is not.
         folder: the comparison's.
         run: does a batch of cells, which has a name.
+        inputs: gives data and code of a configuration; left out: looked at anew.
 
     Returns:
         (data set, method) → change that was chosen, of the studies that came to an end; and what was tried, for
         tuning.json.
     """
-    open_, found = studies(spec), dict[Pair, list[Scores]]()
+    open_, found, known = studies(spec), dict[Pair, list[Scores]](), inputs or Inputs()
     for rung in range(max((len(study.rungs) for study in open_.values()), default=0)):
-        batch = {pair: _trials(spec, study, found.get(pair, [])) for pair, study in open_.items()}
+        batch = {pair: _trials(spec, study, found.get(pair, []), known) for pair, study in open_.items()}
         run(f"tuning, rung {rung + 1}", [cell for pair in batch if pair in wanted for cell in batch[pair].values()])
         for pair, cells in batch.items():
             if pair not in wanted and not all(cell.finished(folder) for cell in cells.values()):
@@ -61,14 +66,14 @@ def tune(
     return chosen, [study.record(found[pair]) for pair, study in open_.items()]
 
 
-def _trials(spec: Spec, study: Study, found: Sequence[Scores]) -> dict[int, Cell]:
+def _trials(spec: Spec, study: Study, found: Sequence[Scores], inputs: Inputs) -> dict[int, Cell]:
     """A study's next cells by number of the trial; each looks at validation people once, at its end."""
     cells = {}
     for trial in study.trials(found):
         once = {"validation_every": max(1, trial.change["run"]["rounds"])}
         change = {**trial.change, "evaluation": trial.change["evaluation"] | once}
         config = spec.config(study.dataset, study.method, study.seed, change)
-        cells[trial.number] = Cell(study.dataset, study.method, study.seed, config, trial.number)
+        cells[trial.number] = Cell(study.dataset, study.method, study.seed, config, trial.number, inputs(config))
     return cells
 
 
