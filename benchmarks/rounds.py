@@ -57,6 +57,9 @@ class Watch:
     def score(self, round: int, value: float | None) -> None:
         """Not counted."""
 
+    def note(self, text: str) -> None:
+        """Not shown."""
+
     def _now(self) -> dict[str, float]:
         return {"wall_s": time.perf_counter(), "cpu_s": cpu_seconds(), "lo_bytes": loopback_bytes()}
 

@@ -63,6 +63,9 @@ class Stopwatch:
     def score(self, round: int, value: float | None) -> None:
         """Never: the run ends before its meta-test."""
 
+    def note(self, text: str) -> None:
+        """Not shown."""
+
 
 def measure(load: Load, options: tuple[str, ...], seconds: float) -> float:
     """CPU seconds of one client's update."""

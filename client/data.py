@@ -27,6 +27,7 @@ class Task:
         outputs: number of classes, or of regression targets.
         labels: class names, in label order (may be empty).
         unit: unit of a regression target, "" if it has none.
+        names: of the features, where they have some; devices must agree on them.
     """
 
     kind: Literal["classification", "regression"]
@@ -34,6 +35,7 @@ class Task:
     outputs: int
     labels: tuple[str, ...] = ()
     unit: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,14 @@ class Source(Protocol):
         Raises:
             DataError: the client has no usable samples.
         """
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """What a source or a directory of clients may offer besides: what people have to know of its data."""
+
+    def remarks(self) -> Sequence[str]:
+        """What is used and what was left out, a line each."""
 
 
 @runtime_checkable

@@ -186,11 +186,12 @@ def read_task(record: ConfigRecord) -> Task:
     text = read_text(record, TASK)
     try:
         told = json.loads(text[:100_000])
-        task = Task(told["kind"], tuple(told["features"]), told["outputs"], tuple(told["labels"]), told["unit"])
+        kind, features, outputs = told["kind"], tuple(told["features"]), told["outputs"]
+        task = Task(kind, features, outputs, tuple(told["labels"]), told["unit"], tuple(told.get("names", ())))
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ReplyError(f"task {text[:60]!r} is not a description of a task") from None
     sizes = (*task.features, task.outputs)
-    names = (*task.labels, task.unit)
+    names = (*task.labels, *task.names, task.unit)
     known = task.kind in ("classification", "regression")
     whole = all(type(n) is int and n > 0 for n in sizes) and math.prod(sizes) <= LARGEST_TASK and len(sizes) <= 6
     if not known or not whole or not all(isinstance(name, str) and len(name) <= 200 for name in names):

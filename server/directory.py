@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
@@ -77,6 +77,10 @@ class QueriedDirectory:
         """Where a client is."""
         return self.nodes[index]
 
+    def remarks(self) -> Sequence[str]:
+        """Which nodes do not take part, and why."""
+        return [f"node {node} refused: {reason}" for node, reason in sorted(self.refused.items())]
+
 
 def handshake(grid: Prompt, work: str, least: int, wait_s: float) -> QueriedDirectory:
     """Ask every node that is, or comes, within ``wait_s`` seconds who it is.
@@ -144,10 +148,30 @@ def _usable(
         if claims[client.index] > 1:
             refused[node] = f"partition id {client.index} is claimed by {claims[client.index]} nodes"
         elif task != usual:
-            refused[node] = "predicts something else than most nodes do"
+            refused[node] = f"{client.label} predicts something else than most nodes do: {_difference(task, usual)}"
         else:
             usable[node] = (client, task)
     return usable, refused
+
+
+def _difference(task: Task, usual: Task | None) -> str:
+    """In what a task differs from the usual one."""
+    told, expected = asdict(task), asdict(usual or task)
+    parts = []
+    for key in ("kind", "labels", "names", "features", "outputs", "unit"):
+        here, there = told[key], expected[key]
+        if here == there:
+            continue
+        if key in ("labels", "names") and set(here) != set(there):
+            what = {"labels": "classes", "names": "inputs"}[key]
+            lacks = (
+                [f"without {', '.join(map(repr, sorted(set(there) - set(here))))}"] if set(there) - set(here) else []
+            )
+            more = [f"with {', '.join(map(repr, sorted(set(here) - set(there))))}"] if set(here) - set(there) else []
+            parts.append(f"{what} {' and '.join(lacks + more)}")
+        elif not parts:
+            parts.append(f"{key} {here!r} for {there!r}")
+    return "; ".join(parts)[:400]
 
 
 def _read(reply: Message) -> tuple[Client, Task] | str:

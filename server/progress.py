@@ -16,6 +16,9 @@ class Progress(Protocol):
     def score(self, round: int, value: float | None) -> None:
         """A meta-test is over; its headline."""
 
+    def note(self, text: str) -> None:
+        """Something that people have to know of: data left out, clients refused."""
+
 
 class Silence:
     """Progress for nobody."""
@@ -24,4 +27,7 @@ class Silence:
         """Nothing."""
 
     def score(self, round: int, value: float | None) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""

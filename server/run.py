@@ -30,6 +30,7 @@ from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
+from server.remarks import remark
 from server.roster import Directory, Roster, View, over_selected
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
@@ -117,6 +118,7 @@ class Run:
                 return self._again()
 
     def _fresh(self) -> dict[str, Any]:
+        remark(self.roster.directory, self.folder, self.progress, log=True)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
@@ -128,6 +130,7 @@ class Run:
             self.budget.resume(last.round if last else 0)
         if last is None:
             return self._fresh()
+        remark(self.roster.directory, self.folder, self.progress, log=False)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self._load_outer(last.outer)

@@ -73,7 +73,7 @@ class Bar:
     """
 
     def __init__(self, name: str, console: Console) -> None:
-        self._speed, self._score, self._started = Speed(), "", False
+        self._name, self._speed, self._score, self._started = name, Speed(), "", False
         self._wide = console.width >= ROOM
         self._progress = Bars(
             TextColumn("{task.description:<11}", markup=False, table_column=Column(no_wrap=True)),
@@ -99,6 +99,10 @@ class Bar:
         """Show it from now on."""
         self._score = _score(value)
         self._progress.update(self._task, note=self._note())
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(f"{self._name}: {text}", markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -130,6 +134,10 @@ class Lines:
     def score(self, round: int, value: float | None) -> None:
         """Remember it for the next line."""
         self._score = _score(value)
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        print(f"{self._name}: {text}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing to end."""

@@ -39,6 +39,9 @@ class First:
     def score(self, round: int, value: float | None) -> None:
         """Not counted."""
 
+    def note(self, text: str) -> None:
+        """Not shown."""
+
 
 class Watch:
     """Measures from the end of a run's first round to the end of the round in which the time is up."""
@@ -56,6 +59,9 @@ class Watch:
 
     def score(self, round: int, value: float | None) -> None:
         """Never: the run ends before its meta-test."""
+
+    def note(self, text: str) -> None:
+        """Not shown."""
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None: this process's.
     """
     _settle()
+    for stream in (sys.stdout, sys.stderr):  # text is UTF-8, whatever the locale
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     code = _command(argv)
     try:
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.data import Client, Source, Task
+from client.data import Client, Remarking, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.outcome import Outcome, Scores
@@ -90,6 +90,10 @@ class SourceDirectory:
     def node(self, index: int) -> int:
         """Where a client is."""
         return index + FIRST_NODE
+
+    def remarks(self) -> Sequence[str]:
+        """What the source says of its data."""
+        return self.source.remarks() if isinstance(self.source, Remarking) else ()
 
 
 class CohortGrid(Grid):

@@ -48,6 +48,10 @@ class Own(HeldSource, Description):
         for key in unused:
             if getattr(self, key):
                 raise ConfigError(f"source.{key}", getattr(self, key), "has no meaning for kind = 'forecasting'")
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
+            raise ConfigError("source.classes", list(self.classes), "must be at least two, each once")
+        if self.classes and self.kind != "classification":
+            raise ConfigError("source.classes", list(self.classes), f"has no meaning for kind = {self.kind!r}")
         if self.y in self.x:
             raise ConfigError("source.x", list(self.x), f"must not hold y ({self.y!r}), which is to be predicted")
 
@@ -119,10 +123,10 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     time = rows["time"].astype(np.float64) if rows.role["time"] else None
     if own.kind == "regression":
         y = rows.columns[own.y].reshape(len(user), -1).astype(np.float32)
-        task = Task("regression", x.shape[1:], y.shape[1], unit=own.unit)
+        task = Task("regression", x.shape[1:], y.shape[1], unit=own.unit, names=rows.features)
     else:
         names, y = _labels(own, rows.columns[own.y])
-        task = Task("classification", x.shape[1:], len(names), tuple(names))
+        task = Task("classification", x.shape[1:], len(names), tuple(names), names=rows.features)
     # Where neither group nor time says when, two devices of a person may have recorded the same moments.
     moment = None if rows.role["group"] or rows.role["time"] else np.zeros(len(user), np.int64)
     return Table.of(task, x, y, user, device, _groups(own, rows), people, devices, held_out, time, moment)
@@ -149,8 +153,15 @@ def _inputs(own: Own, rows: Rows) -> np.ndarray:
 
 
 def _labels(own: Own, texts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Label names in order, and the code of each sample."""
+    """Label names in order, or as stated in ``classes``, and the code of each sample."""
     names, codes = coded(texts)
+    if own.classes:
+        if strange := sorted(set(names) - set(own.classes)):
+            raise ConfigError(
+                "source.classes", list(own.classes), f"must hold every class of {own.y}; {strange[0]!r} is in the file"
+            )
+        place = np.array([own.classes.index(name) for name in names])
+        return list(own.classes), place[codes]
     try:
         numbers = [float(name) for name in names]
     except ValueError:

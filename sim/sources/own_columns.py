@@ -42,6 +42,9 @@ class Description:
     group: str = setting("", "column of the execution, day or bout (empty: 'group' if there is one, else the day)")
     time: str = setting("", "column of the time (empty: 'time' if there is one)")
     held_out: str = setting("", "column that is 1 for samples reserved for testing (empty: none)")
+    classes: tuple[str, ...] = setting(
+        (), "classes in the order of their numbers, where not every device has them all (empty: those in the file)"
+    )
     shape: tuple[int, ...] = setting((), "shape of one sample, for example [6, 64] (empty: as stored)", ge=1)
     unit: str = setting("", "unit of a target")
     drop_nan: bool = setting(False, "drop rows with missing or infinite values and count them, instead of refusing")

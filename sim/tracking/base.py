@@ -69,6 +69,10 @@ class Tracked:
         self._shown.score(round, value)
         self._log(round, {} if value is None else {"meta-test/headline": value})
 
+    def note(self, text: str) -> None:
+        """Show it."""
+        self._shown.note(text)
+
     def close(self) -> None:
         """The run is over, or given up: log every meta-test of a finished one."""
         self._shown.close()

@@ -151,6 +151,23 @@ def test_a_lie_is_refused_and_named(name: str) -> None:
     assert "\n" not in found.refused[3]
 
 
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Task("classification", (6, 8), 2, ("a", "b")), "classes without 'c'"),
+        (Task("classification", (6, 8), 3, ("a", "b", "d")), "classes without 'c' and with 'd'"),
+        (Task("classification", (6, 8), 3, ("b", "a", "c")), "labels ('b', 'a', 'c') for ('a', 'b', 'c')"),
+        (Task("classification", (6, 8), 3, ("a", "b", "c"), names=("hr",)), "inputs with 'hr'"),
+        (Task("classification", (6, 9), 3, ("a", "b", "c")), "features (6, 9) for (6, 8)"),
+        (Task("regression", (6, 8), 3, (), "bpm"), "kind 'regression' for 'classification'"),
+    ],
+)
+def test_a_node_with_another_task_is_told_in_what_it_differs(other: Task, words: str) -> None:
+    found = shake({2: answer(0), 3: answer(1, other), 4: answer(2)}, least=2)
+    assert words in found.refused[3]
+    assert list(found.remarks()) == [f"node 3 refused: {found.refused[3]}"]
+
+
 def test_a_partition_id_that_two_claim_belongs_to_neither() -> None:
     found = shake({2: answer(0), 3: answer(1), 4: answer(1)})
     assert list(found.everyone()) == [0]

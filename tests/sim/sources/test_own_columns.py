@@ -128,6 +128,19 @@ def test_a_word_for_missing_among_numbered_classes_is_missing_and_a_class_among_
     assert own(csv(tmp_path / "b.csv", words)).task.labels == ("NA", "down", "up")
 
 
+def test_stated_classes_number_the_labels_and_must_hold_them_all(tmp_path):
+    path = csv(tmp_path / "a.csv", ROWS)
+    source = own(path, **ROLES, classes=["up", "asleep", "down"])
+    assert source.task.labels == ("up", "asleep", "down")
+    assert source.samples(0).y.tolist() == [0, 2] * 4
+    assert source.task.names == ("pulse",)
+    refused(ConfigError, own(path, **ROLES, classes=["up", "asleep"]), "source.classes", "'down'")
+    one = csv(tmp_path / "b.csv", [row for row in ROWS if row[4] == "up"])
+    assert own(one, **ROLES, classes=["up", "down"]).task.outputs == 2
+    with pytest.raises(ConfigError, match=r"source\.classes.*each once"):
+        own(path, **ROLES, classes=["up", "up"])
+
+
 # Forms of a file
 
 

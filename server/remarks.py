@@ -1,0 +1,23 @@
+"""What people have to know of a run's data before they read its numbers."""
+
+from __future__ import annotations
+
+from client.data import Remarking
+from server.folder import RunFolder
+from server.progress import Progress
+from server.roster import Directory
+
+
+def remark(directory: Directory, folder: RunFolder, progress: Progress, log: bool) -> None:
+    """Say on the terminal what was used of the data, what was left out, and who is refused.
+
+    Args:
+        directory: of the clients.
+        folder: of the run.
+        progress: told every line.
+        log: whether the lines go into the event log as well; a resumed run has them there.
+    """
+    for line in directory.remarks() if isinstance(directory, Remarking) else ():
+        progress.note(line)
+        if log:
+            folder.event(0, "data", remark=line)
