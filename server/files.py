@@ -1,13 +1,17 @@
-"""JSON files: written in one step, and read with one-line errors."""
+"""JSON files: written in one step, read with one-line errors, and sealed where a changed byte must not go unseen."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from client.errors import RunError
 from client.files import write_atomic
+
+SEAL = "checksum"  # key of a sealed file: BLAKE2 of everything else in it
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -28,6 +32,31 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from None
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value`` as ``write_json`` writes it, with its checksum; what ``read_sealed`` will give."""
+    sealed: dict[str, Any] = json.loads(json.dumps(finite(dict(value)), allow_nan=False))
+    sealed[SEAL] = _seal(sealed)
+    write_json(path, sealed)
+    return sealed
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Parse a file that ``write_sealed`` wrote.
+
+    Raises:
+        RunError: it is missing or damaged, or says anything else than it did.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get(SEAL) != _seal(value):
+        raise RunError(f"{path} is damaged, or was changed by hand: its checksum does not fit")
+    return value
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    rest = {k: v for k, v in value.items() if k != SEAL}
+    return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def finite(value: Any) -> Any:

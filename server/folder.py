@@ -13,90 +13,40 @@ report.html           learning and adaptation curves, written by ``metapulse rep
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from client.errors import RunError
-from client.files import write_atomic
-from client.trees import Params
-from server.files import finite, read_json, write_json
-from server.metatest import Row
-from strategies.replies import first_line
-
-DEVICES, BEST = "devices", "best.safetensors"
-LEFT = ("metrics.parquet", "privacy.json", "summary.json")  # of a run that had begun
-SCHEMA = pa.schema(
-    [
-        ("round", pa.int64()),
-        ("phase", pa.string()),
-        ("scenario", pa.string()),
-        ("client", pa.int64()),
-        ("user", pa.string()),
-        ("device", pa.string()),
-        ("shots", pa.int64()),
-        ("step", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-    ]
+from server.checkpoint import (
+    BEST,
+    DEVICES,
+    OUTER,
+    STATE,
+    THETA,
+    Best,
+    Snapshot,
+    checksums,
+    digest,
+    read_arrays,
+    read_state,
+    write_arrays,
 )
+from server.environment import environment, version_of
+from server.events import Event, EventLog
+from server.files import read_json, read_sealed, write_sealed
+from server.metatest import Row
+from server.metrics import SCHEMA, read_table, table_digest, table_of, write_table
 
+__all__ = ["SCHEMA", "Best", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
 
-@dataclass(frozen=True)
-class Best:
-    """θ of the round that looks at validation people like best so far.
-
-    Args:
-        round: which; the earliest of equals.
-        merit: how good, larger is better.
-        theta: θ after it.
-    """
-
-    round: int
-    merit: float
-    theta: Params
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a run stood after a round.
-
-    Args:
-        round: the last finished round.
-        theta: θ.
-        outer: state of the outer update.
-        rows: meta-test rows so far.
-        dropped: replies refused so far.
-        best: θ of the best validation round; None where nobody looked yet.
-        privacy: what has been spent of the privacy budget; {} without one.
-    """
-
-    round: int
-    theta: Params
-    outer: Params
-    rows: list[Row]
-    dropped: int
-    best: Best | None = None
-    privacy: Mapping[str, Any] = field(default_factory=dict)
+LEFT = ("metrics.parquet", "privacy.json", "summary.json")  # of a run that had begun
 
 
 class RunFolder:
@@ -108,6 +58,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.log = EventLog(path / "events.jsonl")
         self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
 
     def create(self, config: Mapping[str, Any], digest: str, inputs: Mapping[str, str] | None = None) -> None:
@@ -129,24 +80,30 @@ class RunFolder:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
-        write_json(self.path / "environment.json", {**environment(), "run": secrets.token_hex(16)})
-        write_atomic(self.path / "events.jsonl", b"")
-        write_json(self.path / "config.json", {"digest": digest, "config": config, "inputs": dict(inputs or {})})
+        write_sealed(self.path / "environment.json", {**environment(), "run": secrets.token_hex(16)})
+        self.log.cut(b"")
+        write_sealed(self.path / "config.json", {"digest": digest, "config": config, "inputs": dict(inputs or {})})
 
     def config(self) -> tuple[dict[str, Any], str]:
-        """The resolved configuration and its digest."""
-        saved = read_json(self.path / "config.json")
-        try:
-            return saved["config"], saved["digest"]
-        except (KeyError, TypeError):
-            raise RunError(f"{self.path / 'config.json'} is not a run's configuration") from None
+        """The resolved configuration and its digest.
+
+        Raises:
+            RunError: config.json is missing, damaged, or was changed.
+        """
+        saved = self._config()
+        return saved["config"], saved["digest"]
 
     def inputs(self) -> dict[str, str]:
         """Digests of the data and code that the run was made with, by name."""
-        saved = read_json(self.path / "config.json").get("inputs", {})
-        if not isinstance(saved, dict):
-            raise RunError(f"{self.path / 'config.json'} is not a run's configuration")
-        return saved
+        found: dict[str, str] = self._config().get("inputs", {})
+        return found
+
+    def _config(self) -> dict[str, Any]:
+        path = self.path / "config.json"
+        saved = read_json(path)
+        if not isinstance(saved, dict) or not {"config", "digest"} <= saved.keys():
+            raise RunError(f"{path} is not a run's configuration")
+        return read_sealed(path)
 
     @cached_property
     def identity(self) -> str:
@@ -156,46 +113,79 @@ class RunFolder:
             RunError: environment.json is missing or damaged.
         """
         try:
-            return str(read_json(self.path / "environment.json")["run"])
-        except (KeyError, TypeError):
+            return str(read_sealed(self.path / "environment.json")["run"])
+        except KeyError:
             raise RunError(f"{self.path / 'environment.json'} does not say which run this is") from None
 
     def event(self, round: int, kind: str, **facts: Any) -> None:
         """Append one line to the event log."""
-        line = json.dumps(finite({"round": round, "kind": kind, **facts, "time": time.time()}), allow_nan=False)
-        try:
-            with (self.path / "events.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / 'events.jsonl'}: {error.strerror or error}") from None
+        self.log.append(round, kind, **facts)
 
-    def events(self) -> list[dict[str, Any]]:
-        """All events; a last line cut short by a crash is left out."""
-        out = []
-        for line in (self.path / "events.jsonl").read_text(encoding="utf-8").splitlines():
-            try:
-                out.append(json.loads(line))
-            except ValueError:
-                break
-        return out
+    def events(self) -> list[Event]:
+        """All events, those up to the newest checkpoint known to be whole; a last line cut short is left out.
 
-    def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Replace metrics.parquet."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), sink)
-        write_atomic(self.path / "metrics.parquet", sink.getvalue().to_pybytes())
+        Raises:
+            RunError: the log is missing or damaged, or has lost lines.
+        """
+        events = self.log.events()
+        if (state := self._state()) is not None:
+            self.log.check(state)
+        rounds = [event["round"] for event in events if event["kind"] == "round"]
+        if rounds != list(range(1, len(rounds) + 1)):
+            raise RunError(f"{self.log.path} is damaged: its rounds are not 1, 2, 3 … each once")
+        return events
+
+    def write_metrics(self, rows: Sequence[Row]) -> str:
+        """Replace metrics.parquet; the digest of its rows."""
+        return write_table(self.path / "metrics.parquet", table_of(rows))
 
     def metrics(self) -> list[Row]:
         """All rows of metrics.parquet.
 
         Raises:
-            RunError: the file is missing or damaged.
+            RunError: the file is missing or damaged, or not the one of this run.
         """
+        rows: list[Row] = self.table().to_pylist()
+        return rows
+
+    def table(self) -> pa.Table:
+        """metrics.parquet, compared with the summary or, while there is none, with the newest checkpoint.
+
+        Raises:
+            RunError: the file is missing or damaged, or not the one of this run.
+        """
+        path = self.path / "metrics.parquet"
+        table = read_table(path)
+        if (self.path / "summary.json").exists():
+            if table_digest(table) != self.summary()["metrics"]:
+                raise RunError(f"{path} is damaged: its rows are not those of the summary")
+        elif (state := self._state()) is not None:
+            _upto(table, state, path)
+        return table
+
+    def finish(self, summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+        """Write the metrics and then the summary, whose presence says that the run is finished; the latter."""
+        found = self.write_metrics(rows)
+        return write_sealed(self.path / "summary.json", {**summary, "metrics": found})
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            RunError: it is missing or damaged, or another run's.
+        """
+        path = self.path / "summary.json"
+        summary = read_json(path)
+        if not isinstance(summary, dict) or not {"scores", "metrics", "config"} <= summary.keys():
+            raise RunError(f"{path} is not a run's summary")
+        again = f"; to have it written again, remove it and resume {self.path}"
         try:
-            rows: list[Row] = pq.read_table(self.path / "metrics.parquet", schema=SCHEMA).to_pylist()
-            return rows
-        except (OSError, pa.ArrowException) as error:
-            raise RunError(f"{self.path / 'metrics.parquet'} cannot be read: {first_line(str(error))}") from None
+            read_sealed(path)
+        except RunError as error:
+            raise RunError(f"{error}{again}") from None
+        if summary["config"] != self.config()[1]:
+            raise RunError(f"{path} is of another configuration than config.json{again}")
+        return summary
 
     def save(self, snapshot: Snapshot, keep: int, devices: Callable[[Path], None] | None = None) -> None:
         """Write a checkpoint, then forget all but the last ``keep``.
@@ -215,26 +205,21 @@ class RunFolder:
 
     def _checkpoint(self, snapshot: Snapshot, keep: int, devices: Callable[[Path], None]) -> None:
         began = time.perf_counter()
-        self.write_metrics(snapshot.rows)
-        events = self.path / "events.jsonl"
+        metrics = self.write_metrics(snapshot.rows)
         final = self._place(snapshot.round)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        write_atomic(temporary / "theta.safetensors", save_tensors(_owned(snapshot.theta)))
-        write_atomic(temporary / "outer.safetensors", save_tensors(_owned(snapshot.outer)))
-        if snapshot.best is not None:
-            write_atomic(temporary / BEST, save_tensors(_owned(snapshot.best.theta)))
+        write_arrays(temporary, snapshot)
         devices(temporary / DEVICES)
         written = time.perf_counter()
         self.event(snapshot.round, "checkpoint", seconds=written - began + self._unsaid)
-        with events.open("rb") as stream:
-            os.fsync(stream.fileno())
-        state: dict[str, Any] = {"round": snapshot.round, "events": events.stat().st_size, "dropped": snapshot.dropped}
-        state |= {"rows": len(snapshot.rows), "privacy": dict(snapshot.privacy)}
+        state: dict[str, Any] = {"round": snapshot.round, "run": self.identity, "config": self.config()[1]}
+        state |= self.log.mark() | {"rows": len(snapshot.rows), "metrics": metrics, "dropped": snapshot.dropped}
+        state["privacy"] = dict(snapshot.privacy)
         if snapshot.best is not None:
             state |= {"best_round": snapshot.best.round, "best_merit": snapshot.best.merit}
-        write_json(temporary / "state.json", state)
+        write_sealed(temporary / STATE, state | {"files": checksums(temporary)})
         self._hide(final)
         temporary.replace(final)
         self.tidy(keep)
@@ -264,79 +249,88 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
         folder = self.path / "checkpoints"
-        return sorted(p for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+        return sorted(p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()) if folder.is_dir() else []
 
     def last(self) -> Snapshot | None:
         """The newest checkpoint, with the event log and the metrics cut back to it; None if there is none.
 
+        Nothing is written before everything has been compared with its checksum.
+
         Raises:
-            RunError: it is damaged.
+            RunError: it is damaged, and how to go on from the one before; or there is none although there has been one.
         """
         found = self.checkpoints()
         if not found:
-            write_atomic(self.path / "events.jsonl", b"")
+            self._never_had_any()
+            self.log.cut(b"")
             return None
-        state = read_json(found[-1] / "state.json")
         try:
-            theta = load_tensors((found[-1] / "theta.safetensors").read_bytes())
-            outer = load_tensors((found[-1] / "outer.safetensors").read_bytes())
-            best = None
-            if "best_round" in state:
-                best = Best(state["best_round"], state["best_merit"], load_tensors((found[-1] / BEST).read_bytes()))
-            events = (self.path / "events.jsonl").read_bytes()[: state["events"]]
-            rows = self.metrics()[: state["rows"]]  # rows only ever grow
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise RunError(f"checkpoint {found[-1]} is damaged: {error}") from None
-        if len(rows) < state["rows"]:
-            raise RunError(f"checkpoint {found[-1]}: metrics.parquet holds {len(rows)} of its {state['rows']} rows")
-        write_atomic(self.path / "events.jsonl", events)
-        return Snapshot(state["round"], theta, outer, rows, state["dropped"], best, state.get("privacy", {}))
+            state = self._whole(found[-1])
+        except RunError as error:
+            before = f"; to go on from round {int(found[-2].name)}, move {found[-1]} away" if found[1:] else ""
+            raise RunError(f"{error}{before}") from None
+        theta, outer, best = self.theta(found[-1]), read_arrays(found[-1] / OUTER), None
+        if "best_round" in state:
+            best = Best(state["best_round"], state["best_merit"], read_arrays(found[-1] / BEST))
+        path = self.path / "metrics.parquet"
+        rows: list[Row] = _upto(read_table(path), state, path).to_pylist()  # rows only ever grow
+        self.log.cut(self.log.check(state))
+        return Snapshot(state["round"], theta, outer, rows, state["dropped"], best, state["privacy"])
 
+    def theta(self, checkpoint: Path) -> dict[str, Any]:
+        """θ of a checkpoint, compared with its checksum.
 
-def _owned(params: Params) -> dict[str, Tensor]:
-    return {name: p.detach().contiguous().clone() for name, p in params.items()}
+        Raises:
+            RunError: the checkpoint is damaged.
+        """
+        self._whole(checkpoint)
+        return read_arrays(checkpoint / THETA)
 
+    def final(self) -> tuple[int, dict[str, Any]]:
+        """The last round of a finished run, and θ after it.
 
-def digest(theta: Params) -> str:
-    """A name for the bits of θ."""
-    return blake2b(save_tensors(_owned(theta)), digest_size=16).hexdigest()
+        Raises:
+            RunError: its last checkpoint is damaged or gone.
+        """
+        found = self.checkpoints()
+        theta = self.theta(found[-1]) if found else {}
+        if not found or digest(theta) != self.summary()["theta"]:
+            raise RunError(f"{self.path}: the last checkpoint, which holds the summary's θ, is gone")
+        return int(found[-1].name), theta
 
+    def _whole(self, checkpoint: Path) -> dict[str, Any]:
+        """The state of a checkpoint that is whole, and this run's."""
+        state = read_state(checkpoint)
+        if (state["run"], state["config"]) != (self.identity, self.config()[1]):
+            raise RunError(f"checkpoint {checkpoint} is of another run")
+        return state
 
-def environment() -> dict[str, Any]:
-    """What the run ran on."""
-    names = ("metapulse", "flwr", "ray", "torch", "numpy", "safetensors", "pyarrow")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "torch_threads": torch.get_num_threads(),
-        "git": _git_commit(),
-    }
-
-
-def version_of(environment: Mapping[str, Any]) -> str:
-    """This program's version and commit, as a run's environment.json has them."""
-    versions = environment.get("versions")
-    named = versions.get("metapulse", "?") if isinstance(versions, Mapping) else "?"
-    return f"metapulse {named}" + (f" ({commit})" if (commit := environment.get("git")) else "")
-
-
-def _git_commit() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+    def _state(self) -> dict[str, Any] | None:
+        """What the newest checkpoint says of log and metrics; another process may be putting it away."""
+        for _ in range(10):
+            found = self.checkpoints()
+            if not found:
+                return None
+            try:
+                return read_sealed(found[-1] / STATE)
+            except RunError:
+                if found[-1].exists():
+                    raise
         return None
-    return done.stdout.strip() or None
+
+    def _never_had_any(self) -> None:
+        """A run that has had a checkpoint does not begin anew without a word."""
+        told = any(event["kind"] == "checkpoint" and event["round"] for event in self.log.events())
+        if told or (self.path / "summary.json").exists():
+            raise RunError(f"{self.path}: its checkpoints are gone; start a new run in another folder")
+
+
+def _upto(table: pa.Table, state: Mapping[str, Any], path: Path) -> pa.Table:
+    """The rows that a checkpoint knows of."""
+    rows = state["rows"]
+    if len(table) < rows:
+        raise RunError(f"checkpoint {state['round']:06d}: {path} holds {len(table)} of its {rows} rows")
+    table = table.slice(0, rows)
+    if table_digest(table) != state["metrics"]:
+        raise RunError(f"{path} is damaged: its rows are not those that checkpoint {state['round']:06d} knows of")
+    return table

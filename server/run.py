@@ -23,7 +23,6 @@ from client.trees import Params
 from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
-from server.files import write_json
 from server.fingerprint import address, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.lock import alone, only_copy
@@ -182,7 +181,6 @@ class Run:
             self._judge(round, arrays)
             if round == rounds or round % self._every() == 0:
                 self._save(round, decode(arrays))
-        self.folder.write_metrics(self.rows)
         return self._finish(decode(arrays))
 
     def _end(self, round: int, arrays: ArrayRecord, begun: int) -> None:
@@ -318,8 +316,7 @@ class Run:
         }
         if self.budget is not None:
             summary["privacy"] = self.budget.spent()
-        write_json(self.folder.path / "summary.json", summary)
-        return summary
+        return self.folder.finish(summary, self.rows)
 
 
 class AddressedGlobals:

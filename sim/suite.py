@@ -18,7 +18,7 @@ from typing import Any
 
 from client.errors import ConfigError, MetapulseError, RunError
 from server.config import Config, anchored, build_config, load, merge, parse, resolved
-from server.files import read_json, write_json
+from server.files import read_json, read_sealed, write_sealed
 from server.fingerprint import known_inputs
 from server.folder import RunFolder
 from server.lock import alone
@@ -145,7 +145,7 @@ def jobs(asked: Plan, path: Path) -> list[Job]:
     except OSError as error:
         raise RunError(f"cannot make {path}: {error.strerror or error}") from None
     tables = {name: resolved(config) for name, config in asked.configs.items()}
-    write_json(path / "suite.json", {"name": asked.name, "order": list(tables), "methods": tables})
+    write_sealed(path / "suite.json", {"name": asked.name, "order": list(tables), "methods": tables})
     return [Job(name, config, path / name) for name, config in asked.configs.items()]
 
 
@@ -167,6 +167,7 @@ def held(path: Path, change: Mapping[str, Any] | None = None) -> list[Job]:
                 raise KeyError
         except (KeyError, TypeError):
             raise RunError(f"{path / 'suite.json'} is not a suite's list of methods") from None
+        read_sealed(path / "suite.json")
         return [Job(name, build_config(merge(table, change or {})), path / name) for name, table in named]
     if (path / "config.json").exists():
         config = build_config(merge(RunFolder(path).config()[0], change or {}))
@@ -198,10 +199,7 @@ def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = Fal
 def _finished(job: Job) -> dict[str, Any] | None:
     if not (job.path / "summary.json").exists():
         return None
-    summary = read_json(job.path / "summary.json")
-    if not isinstance(summary, dict) or "scores" not in summary:
-        raise RunError(f"{job.path / 'summary.json'} is not a run's summary")
-    return summary
+    return RunFolder(job.path).summary()
 
 
 def _do(job: Job, beside: Sequence[Job], watch: Callable[[str], Watch], wait: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.files import read_json
+from server.folder import RunFolder
 from sim.audit.canary_run import CanaryAudit, canary_audit
 from sim.audit.inversion import Inversion, invert
 from sim.audit.membership import Membership, of_personal_models, of_theta
@@ -77,7 +77,7 @@ def audit_run(path: Path, canaries: int, people: int, seed: int) -> Audit:
         sum(p.numel() for p in subject.theta.values()),
         subject.config.privacy.mechanism,
         "" if plan is None else plan.release.relation,
-        read_json(path / "summary.json").get("privacy", {}),
+        RunFolder(path).summary().get("privacy", {}),
         canary_audit(subject, canaries, people, seed),
         None if plan is None else probe(subject, plan, seed),
         [*([people_attack] if people_attack else []), *of_personal_models(subject, people, seed)],

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from client.errors import RunError
 from client.privacy import lengths
@@ -131,10 +130,7 @@ def read_subject(path: Path) -> Subject:
 
 def _last(path: Path) -> tuple[int, Params]:
     """The last round that a run kept, and θ after it."""
-    found = RunFolder(path).checkpoints()
-    if not found:
-        raise RunError(f"{path} holds no checkpoint")
-    return int(found[-1].name), load_file(found[-1] / "theta.safetensors")
+    return RunFolder(path).final()
 
 
 def _quiet(judge: int, cohort: int) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from client.errors import RunError
 from client.files import write_atomic
-from server.files import read_json, write_json
+from server.files import read_sealed, write_sealed
+from server.folder import RunFolder
 from sim.lab.cells import Cell
 from sim.lab.costs import run_cost
 
@@ -47,16 +47,13 @@ def results(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
     Raises:
         RunError: a finished run's table is missing or damaged.
     """
-    parts = [_rows(cell, cell.path(folder) / "metrics.parquet") for cell in _finished(cells, folder)]
+    parts = [_rows(cell, RunFolder(cell.path(folder))) for cell in _finished(cells, folder)]
     return pl.concat([SCHEMA.to_frame(), *parts])
 
 
-def _rows(cell: Cell, path: Path) -> pl.DataFrame:
+def _rows(cell: Cell, run: RunFolder) -> pl.DataFrame:
     names = {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed}
-    try:
-        rows = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    rows = pl.DataFrame(run.table())
     constants = [pl.lit(value, SCHEMA[name]).alias(name) for name, value in names.items()]
     return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[3:-1])
 
@@ -88,9 +85,9 @@ def costs(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
 
 def _cost(path: Path) -> dict[str, Any]:
     if not (path / COST).exists():
-        write_json(path / COST, asdict(run_cost(path)))
-    found: dict[str, Any] = read_json(path / COST)
-    return found
+        write_sealed(path / COST, asdict(run_cost(path)))
+    found = read_sealed(path / COST)
+    return {name: found[name] for name in COSTS.names() if name in found}
 
 
 def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:

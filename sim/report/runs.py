@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from client.errors import RunError
-from server.files import read_json
+from server.files import read_sealed
 from server.folder import RunFolder
 from server.metatest import Row, headline_metric, last_scores, summarise
 from server.stages import STAGES, add_up
@@ -133,15 +133,16 @@ def read_run(path: Path) -> RunData:
     """
     folder = RunFolder(path)
     config, _ = folder.config()
-    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else None
-    rows = folder.metrics() if (path / "metrics.parquet").exists() else []
-    environment = read_json(path / "environment.json") if (path / "environment.json").exists() else {}
-    events = folder.events() if (path / "events.jsonl").exists() else []
+    summary = folder.summary() if (path / "summary.json").exists() else None
+    begun = bool(folder.checkpoints())
+    rows = folder.metrics() if begun or (path / "metrics.parquet").exists() else []
+    environment = read_sealed(path / "environment.json") if (path / "environment.json").exists() else {}
+    events = folder.events() if begun or folder.log.path.exists() else []
     try:
         scores = measured(summary["scores"] if summary is not None else summarise(rows))
         parameters = int(summary["parameters"]) if summary is not None else 0
         label = str(config["run"]["name"])
-        if not isinstance(config["evaluation"], dict) or not isinstance(environment, dict):
+        if not isinstance(config["evaluation"], dict):
             raise TypeError
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: config.json or summary.json lacks what a report needs") from None

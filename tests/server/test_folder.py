@@ -196,5 +196,5 @@ def test_another_configuration_is_not_resumed(tmp_path):
     saved = json.loads(path.read_text())
     saved["config"]["learner"]["inner_lr"] = 0.25
     path.write_text(json.dumps(saved))
-    with pytest.raises(RunError, match="was made with another configuration"):
+    with pytest.raises(RunError, match=r"config\.json is damaged, or was changed by hand"):
         resume(tmp_path / "run")

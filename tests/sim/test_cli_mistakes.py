@@ -225,7 +225,8 @@ def test_another_configuration_is_not_resumed(call, refused, here):
     (here / "out" / "summary.json").unlink()
     path = here / "out" / "config.json"
     path.write_text(path.read_text().replace('"inner_steps": 5', '"inner_steps": 6'))
-    assert refused("resume", "out") == "out was made with another configuration"
+    said = "out/config.json is damaged, or was changed by hand: its checksum does not fit"
+    assert refused("resume", "out") == said
 
 
 def test_markup_in_a_name_is_only_text(call, here):

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from client.errors import RunError
+from server.files import write_sealed
 from server.folder import RunFolder
 from server.statistics import bootstrap
 from sim.experiment import run
@@ -203,6 +204,9 @@ def test_a_run_that_is_not_finished_is_shown_as_far_as_it_is(folders, tmp_path):
     assert runs[0].scores == read_runs([folders["reptile"]])[0].scores
     assert "unfinished" in text_of(render(runs))
     (tmp_path / "cut" / "metrics.parquet").unlink()
+    with pytest.raises(RunError, match=r"metrics\.parquet cannot be read"):
+        read_runs([tmp_path / "cut"])
+    shutil.rmtree(tmp_path / "cut" / "checkpoints")
     page = render(read_runs([tmp_path / "cut"]))
     assert "No meta-test yet" in page
     assert metric_of(read_runs([tmp_path / "cut"])) == ""
@@ -240,6 +244,7 @@ def test_stages_add_up_to_the_rounds_and_what_is_beside_them(folders):
 def test_the_time_of_a_round_is_drawn_and_written_by_stage(folders, tmp_path):
     shutil.copytree(folders["reptile"], tmp_path / "timed")
     (tmp_path / "timed" / "events.jsonl").write_text("")
+    shutil.rmtree(tmp_path / "timed" / "checkpoints")
     folder = RunFolder(tmp_path / "timed")
     for round in (1, 2):
         folder.event(round, "round", seconds=0.4, spent={"sampling": 0.1, "clients": 0.3, "of-tomorrow": 1}, asked=2)
@@ -256,6 +261,7 @@ def test_the_time_of_a_round_is_drawn_and_written_by_stage(folders, tmp_path):
 def test_a_log_without_stages_has_no_such_section(folders, tmp_path, log):
     shutil.copytree(folders["reptile"], tmp_path / "old")
     (tmp_path / "old" / "events.jsonl").write_text(log)
+    shutil.rmtree(tmp_path / "old" / "checkpoints")
     assert "Where the time went" not in render(read_runs([tmp_path / "old"]))
 
 
@@ -269,12 +275,12 @@ def test_a_damaged_file_is_one_line_that_names_it(folders, tmp_path, name):
     assert not (tmp_path / "page.html").exists()
 
 
-@pytest.mark.parametrize("change", [{"summary.json": "{}"}, {"config.json": '{"config": {"run": 3}, "digest": ""}'}])
-def test_files_that_lack_what_a_report_needs_are_named(folders, tmp_path, change):
+@pytest.mark.parametrize("name", ["summary.json", "config.json"])
+def test_files_that_lack_what_a_report_needs_are_named(folders, tmp_path, name):
     shutil.copytree(folders["reptile"], tmp_path / "bad")
-    for name, content in change.items():
-        (tmp_path / "bad" / name).write_text(content)
-    with pytest.raises(RunError, match="lacks what a report needs"):
+    path = tmp_path / "bad" / name
+    write_sealed(path, json.loads(path.read_text()) | {"config": {"run": 3}, "parameters": "many"})
+    with pytest.raises(RunError, match=r"is of another configuration|lacks what a report needs"):
         write_report([tmp_path / "bad"], tmp_path / "page.html")
 
 
@@ -285,7 +291,7 @@ def test_a_mean_that_overflowed_is_left_out(folders, tmp_path):
     for score in summary["scores"]:
         if (score["scenario"], score["step"]) == ("new_user", 3):
             score["mean"] = score["high"] = None
-    path.write_text(json.dumps(summary))
+    write_sealed(path, summary)
     page = render(read_runs([folders["reptile"], tmp_path / "wild"]))
     assert [go.Figure(f) for f in drawn(page).values()]
 
