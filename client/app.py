@@ -25,6 +25,7 @@ from client.errors import ConfigError
 from client.learners.base import Report
 from client.memory import InContext, InFolder, Memory, recall, remember
 from client.privacy import protect, read_guard
+from client.secure.answered import ANSWERED, InRecord, OnDisk
 from client.secure.device import SECURE, answer
 from client.secure.quantise import Terms, quantise
 from client.trees import finite, pick, sub
@@ -109,7 +110,7 @@ def _report(message: Message, context: Context) -> tuple[Report, dict[str, Tenso
 
 
 def _secure(message: Message, context: Context) -> Message:
-    """One stage of secure aggregation; its secrets stay in memory, whatever folder the device has."""
+    """One stage of secure aggregation; secrets stay in memory, and what was answered goes into the device's folder."""
 
     def entries(terms: Terms) -> Int64[np.ndarray, " entries"]:
         report = _report(message, context)[0]
@@ -119,8 +120,10 @@ def _secure(message: Message, context: Context) -> Message:
         (own,) = quantise(report, terms, [client], read_guard(message.content.config_records[CONFIG]))
         return own
 
-    client, secrets = _partition(context), context.state.config_records.setdefault(SECURE, ConfigRecord())
-    return Message(answer(secrets, message.content.config_records[SECURE], client, entries), reply_to=message)
+    client, records, folder = _partition(context), context.state.config_records, context.node_config.get("state")
+    answered = InRecord(records.setdefault(ANSWERED, ConfigRecord())) if folder is None else OnDisk(Path(str(folder)))
+    told, secrets = message.content.config_records[SECURE], records.setdefault(SECURE, ConfigRecord())
+    return Message(answer(secrets, told, client, entries, answered), reply_to=message)
 
 
 @app.train()

@@ -35,6 +35,11 @@ class Guard:
     noise: float = setting(0.0, "standard deviation of what is added to every number", ge=0)
     seed: int = setting(-1, "address of the noise, for tests (-1: the operating system's randomness)", ge=-1)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether there is noise that nobody can draw again."""
+        return self.noise > 0 and self.seed < 0
+
 
 def read_guard(config: ConfigRecord) -> Guard | None:
     """The guard that an instruction asks for; None: updates leave as they are."""

@@ -71,6 +71,7 @@ class Prompt(Through):
     def __init__(self, grid: Grid, stopped: threading.Event | None = None) -> None:
         super().__init__(grid)
         self._stopped = stopped or threading.Event()
+        self.simulated = stopped is not None  # devices that end with this process
 
     def pause(self) -> None:
         """Wait until it is worth asking again.

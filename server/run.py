@@ -86,7 +86,7 @@ class Run:
         self.budget = None if plan is None else Budget(plan, self.roster, path)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
-        self.secure = make_secure(config, grid) if config.secure_aggregation.on else None
+        self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
         self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
@@ -279,6 +279,8 @@ class Run:
             self.folder.event(round, "dropped", client=one.client, reason=one.reason)
 
     def _every(self) -> int:
+        if self.secure is not None and self.secure.sessions.counted:
+            return 1  # devices answer a round once: what one has brought is kept
         return self.config.checkpoint.every or max(1, self.config.run.rounds // 10)
 
     def _save(self, round: int, theta: Params) -> None:

@@ -27,6 +27,7 @@ from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_
 from jaxtyping import Int64
 
 from client.errors import ClientError
+from client.secure.answered import Answered, Asked
 from client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
 from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, Terms, lost, wrap
 from client.settings import build
@@ -41,7 +42,7 @@ NEXT, SECRETS, SEED_SECRET = "next", "secrets", "seed"  # of a device's memory a
 Entries = Callable[[Terms], Int64[np.ndarray, " entries"]]
 
 
-def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entries) -> RecordDict:
+def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entries, answered: Answered) -> RecordDict:
     """A device's answer to one of the four instructions.
 
     Args:
@@ -49,22 +50,27 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
         told: the instruction.
         client: partition id.
         entries: trains, and gives what is to be added up.
+        answered: for which sessions a vector has left it.
 
     Raises:
-        ClientError: the instruction comes out of turn, shows too few neighbours, or would open a vector; or a
-            drop-out was drawn.
+        ClientError: the instruction comes out of turn, is for a round that was answered, shows too few neighbours, or
+            would open a vector; or a drop-out was drawn.
     """
     terms, stage, session = read_terms(told), read_text(told, STAGE), read_text(told, SESSION)
     turn = STAGES.index(stage)
     try:
+        asked = _asked(session, terms)
         if lost(terms, [client])[0] == turn:
             raise ValueError("lost")
         if stage == SET_UP:
             memory.clear()
+            answered.check(asked)
         elif memory.get(NEXT) != f"{session}/{stage}":
             raise ValueError("out of turn")
         if stage == MASKED_VECTORS:
-            reply = RecordDict({ARRAYS: array_record({ENTRIES: _mask(memory, told, terms, client, entries)})})
+            vector = _mask(memory, told, terms, client, entries)
+            answered.enter(asked)
+            reply = RecordDict({ARRAYS: array_record({ENTRIES: vector})})
         elif stage == SET_UP:
             reply = RecordDict({SECURE: _set_up(memory)})
         elif stage == SHARE_KEYS:
@@ -84,6 +90,13 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
 def read_terms(told: ConfigRecord) -> Terms:
     """The terms that an instruction names."""
     return build(Terms, json.loads(read_text(told, TERMS)), TERMS)
+
+
+def _asked(session: str, terms: Terms) -> Asked:
+    run, _, rest = session.partition("/")
+    if not run.isalnum() or len(run) > 64 or rest != f"{terms.round}/{terms.attempt}":
+        raise ValueError("a session is RUN/ROUND/ATTEMPT, as its terms have them")
+    return Asked(run, terms.round, terms.attempt, terms.noisy)
 
 
 def _set_up(memory: ConfigRecord) -> ConfigRecord:

@@ -24,7 +24,7 @@ from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from client.discrete import Below, discrete_gaussian
-from client.errors import ConfigError
+from client.errors import ConfigError, ReplyError
 from client.learners.base import Report
 from client.privacy import Guard, shrinkage
 from client.rng import generator, uniforms
@@ -51,6 +51,8 @@ class Terms:
     levels: int = setting(1, "L, largest whole number of a client", ge=1)
     threshold: int = setting(2, "t, shares that open a secret", ge=2)
     dropout: tuple[float, ...] = setting((0.0, 0.0, 0.0, 0.0), "chance of a client's loss at each stage", ge=0, le=1)
+    attempt: int = setting(1, "how often this round has begun: each is a session of its own", ge=1)
+    noisy: bool = setting(False, "whether devices add fresh noise of their own")
 
     @property
     def step(self) -> float:
@@ -73,6 +75,11 @@ def levels(clients: int, bits: int, noise: float = 0.0) -> int:
     if not found:
         raise ConfigError("secure_aggregation.bits", bits, f"has no room for the sum of {clients} clients")
     return found
+
+
+def session_purpose(purpose: str, attempt: int) -> str:
+    """The address of what each session of a round draws for itself."""
+    return purpose if attempt == 1 else f"{purpose}/{attempt}"
 
 
 def lost(terms: Terms, clients: Sequence[int]) -> Int64[np.ndarray, " clients"]:
@@ -98,17 +105,20 @@ def quantise(
 
     Raises:
         ConfigError: as ``room``.
+        ReplyError: the terms promise noise that the guard does not have.
 
     Source:
         Kairouz, Liu and Steinke 2021, "The Distributed Discrete Gaussian Mechanism for Federated Learning with Secure
         Aggregation", arXiv:2102.06387, Algorithm 1 (with its rounding bounded in the worst case).
     """
+    if terms.noisy and not (guard and guard.fresh):
+        raise ReplyError("the terms say that devices add fresh noise, the instruction does not")
     weight = torch.ones_like(report.weight) if terms.weighting == "uniform" else report.weight
     steps = (weight.double().clamp(max=terms.max_weight) * (terms.levels / terms.max_weight)).round().clamp(min=1)
     u = torch.cat([p.reshape(len(p), -1).double() for p in report.update.values()], 1)
     if guard:
         u = u * shrinkage(torch.linalg.vector_norm(u, dim=1), room(guard, terms, u.shape[1]))[:, None]
-    v = uniforms(terms.seed, "secure/rounding", terms.round, clients, u.shape[1])
+    v = uniforms(terms.seed, session_purpose("secure/rounding", terms.attempt), terms.round, clients, u.shape[1])
     q = torch.floor((u / terms.range).clamp(-1, 1) * steps[:, None] + torch.from_numpy(v))
     clipped = (u.abs() > terms.range).any(1) & (guard is None)  # under a guard that is private
     entries: Int64[np.ndarray, "clients entries"] = (

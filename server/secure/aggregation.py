@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,11 +19,22 @@ from jaxtyping import Int64
 from client.errors import ReplyError
 from client.privacy import read_guard
 from client.rng import generator
-from client.secure.quantise import MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, Terms, levels, room, weighted_total
+from client.secure.quantise import (
+    MASKED_VECTORS,
+    SET_UP,
+    SHARE_KEYS,
+    UNMASK,
+    Terms,
+    levels,
+    room,
+    session_purpose,
+    weighted_total,
+)
 from client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
 from server.config import Config
 from server.secure.masked import Masked
 from server.secure.session import Parties, Session
+from server.secure.sessions import Sessions
 from server.secure.unmasked import Adder, Unmasked
 from strategies.registry import STRATEGIES
 from strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
@@ -38,13 +50,20 @@ class SecureAggregation:
         seed: of the run; addresses neighbours, rounding and drawn drop-outs, no secret.
         grid: where the clients are.
         timeout: longest wait for each round trip, seconds.
+        sessions: counts those of a round.
     """
 
     def __init__(
-        self, settings: SecureSettings, weighting: Literal["samples", "uniform"], seed: int, grid: Grid, timeout: float
+        self,
+        settings: SecureSettings,
+        weighting: Literal["samples", "uniform"],
+        seed: int,
+        grid: Grid,
+        timeout: float,
+        sessions: Sessions | None = None,
     ) -> None:
         self.settings, self.weighting, self.seed = settings, weighting, seed
-        self._grid, self._timeout = grid, timeout
+        self._grid, self._timeout, self.sessions = grid, timeout, sessions or Sessions(None)
 
     def check(self, clients: int) -> None:
         """Refuse settings that do not give rounds of so many clients the security that is asked for.
@@ -76,13 +95,26 @@ class SecureAggregation:
     def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> Session:
         s, config = self.settings, content.config_records[CONFIG]
         round, guard = int(str(config[ROUND])), read_guard(config)
-        ring = make_ring(s, sorted(nodes), generator(self.seed, "secure/ring", round))
+        attempt = self.sessions.begin(round)
+        ring = make_ring(s, sorted(nodes), generator(self.seed, session_purpose("secure/ring", attempt), round))
         most = levels(max(1, len(nodes)), s.bits, guard.noise / s.range if guard else 0.0)
         largest = s.max_weight if self.weighting == "samples" else 1.0
-        terms = Terms(self.seed, round, self.weighting, s.range, largest, s.bits, most, ring.threshold, s.dropout)
+        terms = Terms(
+            self.seed,
+            round,
+            self.weighting,
+            s.range,
+            largest,
+            s.bits,
+            most,
+            ring.threshold,
+            s.dropout,
+            attempt,
+            noisy=guard is not None and guard.fresh,
+        )
         if guard is not None:
             room(guard, terms, sum(math.prod(array.shape) for array in content.array_records[ARRAYS].values()))
-        return Session(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}")
+        return Session(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}/{attempt}")
 
     def _parties(self, session: Session) -> Parties:
         if isinstance(self._grid, Adder) and not self._grid.masks:
@@ -90,10 +122,13 @@ class SecureAggregation:
         return Masked(session, self._grid, self._timeout)
 
 
-def make_secure(config: Config, grid: Grid) -> SecureAggregation:
-    """The protocol of a configuration that has it on."""
+def make_secure(config: Config, grid: Grid, folder: Path) -> SecureAggregation:
+    """The protocol of a configuration that has it on, for a run in a folder."""
     weighting = STRATEGIES.make(config.strategy).weighting
-    return SecureAggregation(config.secure_aggregation, weighting, config.run.seed, grid, config.engine.timeout_s)
+    sessions = Sessions(None if getattr(grid, "simulated", False) else folder)
+    return SecureAggregation(
+        config.secure_aggregation, weighting, config.run.seed, grid, config.engine.timeout_s, sessions
+    )
 
 
 def run_stages(parties: Parties, session: Session) -> Total:

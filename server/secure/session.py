@@ -24,7 +24,7 @@ class Session:
         ring: who shares secrets with whom.
         nodes: partition id → node.
         content: the instruction that a round without secure aggregation would send: θ, round, work.
-        identity: of the run and the round.
+        identity: RUN/ROUND/ATTEMPT.
         dropped: who is lost on the way, and why.
     """
 

@@ -107,6 +107,8 @@ class CohortGrid(Grid):
         masks: whether secure aggregation masks here, as devices do, or leaves masks out.
     """
 
+    simulated = True  # its devices end with this process
+
     def __init__(
         self,
         size: int,

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from client.errors import MetapulseError, ReplyError
 from client.outcome import Outcome
 from client.privacy import read_guard
+from client.secure.answered import InRecord
 from client.secure.device import SECURE, STAGE, answer, read_terms
 from client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
 from client.wire import CONFIG, read_text
@@ -31,6 +32,7 @@ class SecureDevices:
     def __init__(self, train: Train) -> None:
         self._train = train
         self._secrets: dict[int, ConfigRecord] = {}
+        self._answered: dict[int, InRecord] = {}
 
     def answer(self, asked: Mapping[int, Message]) -> list[Message]:
         """The answers to one stage's messages, by partition id."""
@@ -48,7 +50,8 @@ class SecureDevices:
         for client, message in asked.items():
             told, secrets = message.content.config_records[SECURE], self._secrets.setdefault(client, ConfigRecord())
             try:
-                made = answer(secrets, told, client, lambda terms, client=client: entries(client))
+                answered = self._answered.setdefault(client, InRecord(ConfigRecord()))
+                made = answer(secrets, told, client, lambda terms, client=client: entries(client), answered)
                 replies.append(Message(made, reply_to=message))
             except MetapulseError as error:
                 replies.append(Message(Error(CLIENT_FAILED, str(error)), reply_to=message))

@@ -107,7 +107,10 @@ def test_two_nodes_that_keep_their_own_models(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
-    """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it."""
+    """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it.
+
+    What its folder keeps is which round it has answered.
+    """
     config = {**COMMON, "source": {"name": "sine", "clients": 2}, "transform": {"name": "none"}}
     config |= {"strategy": {"name": "fedmaml", "cohort": 0, "outer": "sgd", "lr": 0.1}}
     config |= {"secure_aggregation": {"on": True, "max_weight": 20.0}, "evaluation": {"scenarios": []}}
@@ -116,7 +119,14 @@ def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
         start_nodes()
         found = run(tmp_path, config)
     same_as_cohort(found, config, tmp_path)
-    assert not list(tmp_path.glob("device-*"))
+    kept = [json.loads((tmp_path / f"device-{i}" / "answered.json").read_text()) for i in range(2)]
+    assert [list(one.values()) for one in kept] == 2 * [[[1, 1]]]
+    assert {p.name for p in tmp_path.glob("device-*/*")} <= {
+        "answered.json",
+        "answered.lock",
+        "journal.json",
+        "journal.lock",
+    }
 
 
 @pytest.mark.e2e

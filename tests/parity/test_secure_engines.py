@@ -151,16 +151,40 @@ def test_the_client_app_is_one_of_the_parties(tmp_path: Path) -> None:
     assert distance(theirs.thetas[-1], ours.thetas[-1]) <= 1e-5
 
 
-def test_a_coordinator_that_dies_in_a_round_does_it_again(tmp_path: Path) -> None:
-    """Six say who they are and send twelve of the 24 answers of a round; then other nodes, with other keys, finish."""
+def with_folders(folder: Path) -> dict[int, dict[str, Any]]:
+    return {node: {**one, "state": str(folder / str(one["partition-id"]))} for node, one in NODES.items()}
+
+
+def test_a_coordinator_that_dies_before_any_vector_has_left_does_the_round_again(tmp_path: Path) -> None:
+    """Six say who they are, and twelve of the 24 answers of the second round are sent; then it is a new session.
+
+    Its keys, circle and rounding are fresh: θ is the same but for less than a step of the whole numbers.
+    """
     made = config(ON, rounds=2)
-    start(Direct(NODES), made, tmp_path / "whole")
+    start(Direct(with_folders(tmp_path / "a")), made, tmp_path / "whole")
     with pytest.raises(ConnectionError):
-        start(Direct(NODES, lives=6 + 24 + 15), made, tmp_path / "broken")
+        start(Direct(with_folders(tmp_path / "b"), lives=6 + 24 + 12), made, tmp_path / "broken")
     assert RunFolder(tmp_path / "broken").checkpoints()[-1].name == "000001"
-    start(Direct({node + 5000: one for node, one in reversed(NODES.items())}), made, tmp_path / "broken")
-    whole, broken = ((tmp_path / name / "summary.json").read_bytes() for name in ("whole", "broken"))
-    assert whole == broken
+    start(Direct(with_folders(tmp_path / "b")), made, tmp_path / "broken")
+    whole, broken = found(tmp_path / "whole"), found(tmp_path / "broken")
+    assert whole.digests[1] == broken.digests[1]
+    assert whole.digests[2] != broken.digests[2]
+    assert distance(broken.thetas[2], whole.thetas[2]) <= 1e-6
+    assert dropped(tmp_path / "broken") == []
+
+
+def test_nodes_without_a_folder_decline_a_round_that_is_done_again(tmp_path: Path) -> None:
+    """They cannot say whether they answered it; the next round they answer."""
+    made = config(ON, rounds=2)
+    with pytest.raises(ConnectionError):
+        start(Direct(NODES, lives=6 + 15), made, tmp_path / "run")
+    start(Direct(NODES), made, tmp_path / "run")
+    told = dropped(tmp_path / "run")
+    assert [(round, client) for round, client, *_ in told] == [(1, c) for c in [*range(CLIENTS), -1]]
+    assert {why for *_, why in told[:-1]} == {
+        "round 1 is repeated, and this device has no folder that says what it answered"
+    }
+    assert found(tmp_path / "run").digests[1] != found(tmp_path / "run").digests[2]
 
 
 FLOWER = ("samples", "losses")

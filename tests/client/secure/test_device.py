@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
-from client.errors import ClientError
+from client.errors import ClientError, RunError
+from client.secure.answered import Asked, InRecord, OnDisk
 from client.secure.device import (
     ALIVE,
     AROUND,
@@ -38,12 +41,15 @@ class Group:
 
     def __init__(self) -> None:
         self.memory = {c: ConfigRecord() for c in IDS}
+        self.answered = {c: InRecord(ConfigRecord()) for c in IDS}
         self.keys: list[bytes] = []
         self.sealed: dict[int, list[bytes]] = {}
 
-    def ask(self, client: int, stage: str, session: str = "run/1", **told: Any) -> RecordDict:
-        head = {STAGE: stage, SESSION: session, TERMS: json.dumps(plain(SHARED))}
-        return answer(self.memory[client], ConfigRecord({**head, **told}), client, lambda terms: ENTRIES)
+    def ask(self, client: int, stage: str, session: str = "run/1/1", terms: Terms = SHARED, **told: Any) -> RecordDict:
+        head = {STAGE: stage, SESSION: session, TERMS: json.dumps(plain(terms))}
+        return answer(
+            self.memory[client], ConfigRecord({**head, **told}), client, lambda terms: ENTRIES, self.answered[client]
+        )
 
     def set_up(self) -> None:
         for c in IDS:
@@ -72,12 +78,11 @@ def test_stages_come_in_turn_and_once() -> None:
     for stage in STAGES[1:]:
         refused("out of turn", lambda stage=stage: group.ask(4, stage))
     group.set_up()
-    refused("out of turn", lambda: group.ask(4, "share keys", session="run/2", around=IDS, keys=group.keys))
+    refused("out of turn", lambda: group.ask(4, "share keys", session="another/1/1", around=IDS, keys=group.keys))
     refused("out of turn", lambda: group.ask(4, "share keys", around=IDS, keys=group.keys))  # it has forgotten them
     whole = Group()
-    whole.set_up()
-    whole.share()
-    whole.mask()
+    for step in (whole.set_up, whole.share, whole.mask):
+        step()
     assert len(whole.ask(4, "unmask", alive=IDS, gone=[]).config_records[SECURE][OWNERS]) == 3
     refused("out of turn", lambda: whole.ask(4, "unmask", alive=[4, 7], gone=[9]))  # the other half of the secrets
     assert not whole.memory[4]
@@ -93,6 +98,86 @@ def test_a_set_up_begins_anew() -> None:
     assert set(group.memory[4]) == set(before)
     assert group.memory[4][KEYS] != before[KEYS]
     group.share()
+
+
+def whole(group: Group) -> None:
+    """A session up to its vectors."""
+    group.set_up()
+    group.share()
+    group.mask()
+
+
+def test_no_session_is_answered_twice() -> None:
+    """Not by a replay, nor in a new session of the same round, which has other keys and another rounding."""
+    group = Group()
+    whole(group)
+    refused("round 1 was answered in session 1", lambda: group.ask(4, "set-up"))
+    again = replace(SHARED, attempt=2)
+    refused("round 1 was answered in session 1", lambda: group.ask(4, "set-up", terms=again, session="run/1/2"))
+    group.ask(4, "set-up", session="other/1/1")  # another run's round is another round
+
+
+def test_a_session_is_what_its_terms_say() -> None:
+    for session in ("run/2/1", "run/1/2", "run/1", "../run/1/1", "/1/1", "r" * 65 + "/1/1"):
+        refused("a session is RUN/ROUND/ATTEMPT", lambda session=session: Group().ask(4, "set-up", session=session))
+
+
+def test_two_sessions_side_by_side_give_one_vector() -> None:
+    """Both have passed the set-up when the first vector leaves."""
+    one, other = Group(), Group()
+    other.answered = one.answered
+    for group in (one, other):
+        group.set_up()
+        group.share()
+    one.mask()
+    refused("round 1 was answered in session 1", lambda: other.ask(4, "masked vectors", **other.parcels(4)))
+
+
+ROUND_2 = Asked("run", 2, 1, noisy=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (Asked("run", 3, 1, noisy=False), ""),
+        (Asked("other", 1, 1, noisy=False), ""),
+        (ROUND_2, "round 2 was answered in session 1"),
+        (Asked("run", 2, 2, noisy=False), "round 2 was answered in session 1"),
+        (Asked("run", 2, 2, noisy=True), ""),
+        (Asked("run", 2, 1, noisy=True), "round 2 was answered in session 1"),
+        (Asked("run", 1, 5, noisy=True), "round 1 comes after round 2 was answered"),
+    ],
+)
+def test_what_is_declined(asked: Asked, reason: str, tmp_path: Path) -> None:
+    """The same from memory and from disk, where it lasts."""
+    OnDisk(tmp_path / "device").enter(ROUND_2)
+    kept = InRecord(ConfigRecord())
+    kept.enter(ROUND_2)
+    for answered in (OnDisk(tmp_path / "device"), kept):
+        if reason:
+            for call in (answered.check, answered.enter):
+                with pytest.raises(ValueError, match=reason):
+                    call(asked)
+        else:
+            answered.check(asked)
+            answered.enter(asked)
+
+
+def test_a_device_without_a_folder_declines_a_repeated_round(tmp_path: Path) -> None:
+    """It may have answered it in another life."""
+    repeated = Asked("run", 2, 2, noisy=False)
+    OnDisk(tmp_path).check(repeated)
+    InRecord(ConfigRecord()).check(replace(repeated, noisy=True))
+    with pytest.raises(ValueError, match="has no folder that says what it answered"):
+        InRecord(ConfigRecord()).check(repeated)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"run": 3}', '{"run": [1]}', '{"run": [1, true]}', "\u00ff"])
+def test_a_damaged_record_is_no_permission(text: str, tmp_path: Path) -> None:
+    (tmp_path / "answered.json").write_text(text)
+    for call in (OnDisk(tmp_path).check, OnDisk(tmp_path).enter):
+        with pytest.raises(RunError, match=r"answered\.json is damaged"):
+            call(ROUND_2)
 
 
 @pytest.mark.parametrize(
