@@ -66,6 +66,7 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
             raise ConfigError(_join(where, str(key)), value, f"unknown key{hint} (allowed: {allowed})")
     hints = get_type_hints(cls)
     values = {k: _convert(hints[k], v, _join(where, k)) for k, v in mapping.items()}
+    _check_switch(getattr(cls, "switch", ""), fields, values, where)
     for name, field in fields.items():
         if name in values:
             check_range(values[name], field.metadata, _join(where, name))
@@ -73,6 +74,15 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
         return cls(**values, **given)
     except TypeError as error:  # a field without default
         raise ConfigError(where, dict(mapping), str(error).split(") ", 1)[-1]) from None
+
+
+def _check_switch(
+    switch: str, fields: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any], where: str
+) -> None:
+    """Refuse settings of a section that nothing has turned on: it would be off, in silence."""
+    idle = [_join(where, name) for name, value in values.items() if switch and value != fields[name].default]
+    if idle and switch not in values:
+        raise ConfigError(_join(where, switch), fields[switch].default, f"must be given with {', '.join(idle)}")
 
 
 def is_setting(field: dataclasses.Field[Any]) -> bool:

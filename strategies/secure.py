@@ -36,6 +36,8 @@ class SecureSettings:
         "ePrint 2020/704, Algorithm 2",
     )
 
+    switch: ClassVar[str] = "on"
+
     on: bool = setting(False, "SecAgg+ around every round; the strategy must use no more than a mean")
     security: float = setting(40.0, "σ: what is promised fails with probability 2^−σ at most", gt=0, le=128)
     corrupt: float = setting(0.1, "γ, share of the cohort that may collude with the server", ge=0, lt=1)

@@ -1,7 +1,7 @@
 """What noise costs: (ε, δ) of a number of rounds, the noise that a budget needs, the rounds that it allows.
 
 dp-accounting (an extra: ``pip install 'metapulse[privacy]'``) does the mathematics; here stands which of its analyses
-is true of which way to draw people, and in which units it wants the noise.
+is true of which way to draw people, in which units it wants the noise, and how finely losses are told apart.
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Literal
 
+from scipy.stats import binom
+
 from client.errors import ConfigError
 
 Accountant = Literal["pld", "rdp"]
 ADD_OR_REMOVE, REPLACE = "add or remove one person", "replace one person"
 FINE, COARSE = 1e-4, 1e-3  # grids of privacy losses: for what is stated, and, ten times as fast, for searches
+STEPS = 2**21  # at most so many steps of a grid: 16 MiB a distribution, seconds of computing
+MANY = 10**7  # rounds; for more of them a grid's own error is larger than what it finds
+WIDEST = 1.0  # of a step: where losses are larger than such grids hold, amplification is bounded in closed form
+TAIL = 1e-20  # probability of losses that no grid has to reach
+SMALLEST, LARGEST = 1e-4, 1e9  # noise multipliers that are looked at
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,10 @@ class Release:
         return ADD_OR_REMOVE if self.sampling == "poisson" else REPLACE
 
 
+#: Releases and how many of each.
+Spent = tuple[tuple[Release, int], ...]
+
+
 @lru_cache(maxsize=256)
 def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant = "pld", grid: float = FINE) -> float:
     """The smallest ε for which so many rounds together are shown to be (ε, δ)-private; an upper bound.
@@ -66,7 +78,7 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
         rounds: how many, ≥ 0.
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
-        grid: width of a step of the losses ("pld").
+        grid: width of a step of the losses ("pld"); wider where there would be more than STEPS of them.
 
     Raises:
         ConfigError: dp-accounting is not installed.
@@ -75,15 +87,83 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
         Koskela, Jälkö and Honkela 2020, arXiv:1906.03049; Mironov, Talwar and Zhang 2019, arXiv:1908.10530; Wang,
         Balle and Kasiviswanathan 2019, arXiv:1808.00087, Theorem 27; Balle and Wang 2018, arXiv:1805.06530, Theorem 8.
     """
-    if rounds == 0:
+    return spent(((release, rounds),), delta, accountant, grid)
+
+
+def spent(releases: Spent, delta: float, accountant: Accountant = "pld", grid: float = FINE) -> float:
+    """``epsilon`` of rounds that need not be alike, all with the same neighbours.
+
+    Args:
+        releases: each with how many there were.
+        delta: δ in (0, 1).
+        accountant: "pld" or "rdp".
+        grid: as for ``epsilon``.
+    """
+    some = tuple((release, count) for release, count in releases if count)
+    if not some:
         return 0.0
-    if accountant == "pld" and release.relation == REPLACE:
-        return float(package().get_epsilon_gaussian(release.sigma / (2.0 * math.sqrt(rounds)), delta))
-    if accountant == "pld":
-        return float(_losses(release, grid).self_compose(rounds).get_epsilon_for_delta(delta))
-    made = _rdp(release)
-    made.compose(_event(release), rounds)
-    return float(made.get_epsilon(delta))
+    if accountant == "pld" and some[0][0].relation == REPLACE:
+        return _gaussian(0.5 / math.sqrt(sum(count / r.sigma**2 for r, count in some)), delta)
+    if accountant == "rdp":
+        made = _rdp(some[0][0])
+        for release, count in some:
+            made.compose(_event(release), count)
+        return float(made.get_epsilon(delta))
+    step = max(_step(release, count, grid) for release, count in some)
+    if step > WIDEST or max(count for _, count in some) > MANY:
+        return min(_bounded(some, delta), spent(some, delta, "rdp"))
+    parts = [_losses(release, step).self_compose(count) for release, count in some]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.compose(part)
+    return float(whole.get_epsilon_for_delta(delta))
+
+
+def analysis(release: Release, rounds: int, accountant: Accountant) -> str:
+    """How ``epsilon`` is found, in words."""
+    if accountant == "rdp":
+        return "Rényi divergences"
+    if release.relation == REPLACE:
+        return "one Gaussian, exactly"
+    step = _step(release, rounds, FINE)
+    if step > WIDEST or rounds > MANY:
+        return "closed-form upper bound: too much for a grid of losses"
+    return f"privacy loss distributions in steps of {step:.3g}"
+
+
+def _step(release: Release, rounds: int, grid: float) -> float:
+    """Width of a step: the grid asked for, or as many times wider as the losses of all rounds need.
+
+    Losses lie within two ε at a δ that is beyond notice: by the number of rounds that somebody is in, or by Rényi
+    divergences, which are slower and closer.
+    """
+    reach = 2.0 * _bounded(((release, rounds),), TAIL)
+    if reach > grid * STEPS:
+        made = _rdp(release)
+        made.compose(_event(release), rounds)
+        reach = min(reach, 2.0 * float(made.get_epsilon(TAIL)))
+    return grid if reach <= grid * STEPS else reach / (STEPS // 2)
+
+
+def _bounded(releases: Spent, delta: float) -> float:
+    """ε without a grid: somebody is in k rounds at most, but with probability δ/2; these are one Gaussian, at δ/2.
+
+    Given the rounds that a person is in, the others say nothing of him, and k Gaussians are one of σ/√k. Probabilities
+    average over coins, and (ε, δ/2) holds for each outcome of them that has no more than k heads.
+    """
+    heads = [
+        count if release.rate == 1.0 else int(binom.isf(delta / (2 * len(releases)), count, release.rate))
+        for release, count in releases
+    ]
+    weight = sum(k / release.sigma**2 for k, (release, _) in zip(heads, releases, strict=True))
+    return _gaussian(1.0 / math.sqrt(weight), delta / 2) if weight else 0.0
+
+
+def _gaussian(sigma: float, delta: float) -> float:
+    """ε of one Gaussian of σ times what a neighbour moves."""
+    if sigma < SMALLEST / 100:  # beyond what roots are found of; ε ≤ 1/2σ² + √(2 ln(1/δ))/σ
+        return 0.5 / sigma**2 + math.sqrt(2.0 * math.log(1.0 / delta)) / sigma
+    return float(package().get_epsilon_gaussian(sigma, delta))
 
 
 def noise_multiplier(release: Release, rounds: int, target: float, delta: float, accountant: Accountant) -> float:
@@ -95,25 +175,55 @@ def noise_multiplier(release: Release, rounds: int, target: float, delta: float,
         target: ε > 0.
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
+
+    Raises:
+        ConfigError: no σ up to LARGEST does.
     """
-    dp = package()
+
+    def cost(sigma: float, grid: float = COARSE) -> float:
+        return spent(((replace(release, sigma=sigma), rounds),), delta, accountant, grid)
+
+    guess = _gaussian_noise(release, rounds, target, delta)
     if accountant == "pld" and release.relation == REPLACE:
-        return 2.0 * math.sqrt(rounds) * float(dp.get_sigma_gaussian(target, delta)) * (1.0 + 1e-9)
+        return guess
+    sigma = _smallest(cost, target, guess)
+    while cost(sigma, FINE) > target:
+        sigma *= 1.0 + 1e-4
+    return sigma
 
-    def calibrated(make: Any, bracket: Any, tolerance: float) -> float:
-        def event(sigma: float) -> Any:
-            return dp.SelfComposedDpEvent(_event(replace(release, sigma=sigma)), rounds)
 
-        return float(dp.calibrate_dp_mechanism(make, event, target, delta, bracket, tol=tolerance))
+def _gaussian_noise(release: Release, rounds: int, target: float, delta: float) -> float:
+    """σ of as many rounds with everybody, exactly."""
+    moved = 2.0 if release.relation == REPLACE else 1.0
+    return moved * math.sqrt(rounds) * float(package().get_sigma_gaussian(target, delta)) * (1.0 + 1e-9)
 
-    rough = calibrated(lambda: _rdp(release), dp.LowerEndpointAndGuess(0.1, 1.0), 1e-4)
-    if accountant == "rdp":
-        return rough
 
-    def fresh() -> Any:
-        return dp.pld.PLDAccountant(value_discretization_interval=COARSE)
+def _smallest(cost: Callable[[float], float], target: float, enough: float) -> float:
+    """The smallest σ, to 1e-4 of it, that costs no more: halve until it is too little, then close in on it.
 
-    return calibrated(fresh, dp.ExplicitBracketInterval(0.5 * rough, 1.1 * rough), 1e-4 * rough)
+    Args:
+        cost: ε of a σ, falling.
+        target: ε.
+        enough: a σ that is about large enough.
+    """
+    while cost(enough) > target:
+        enough *= 2.0
+        if enough > LARGEST:
+            raise ConfigError("privacy.epsilon", target, f"no noise multiplier up to {LARGEST:g} keeps it")
+    little = enough / 2.0
+    while little > SMALLEST and cost(little) <= target:
+        enough, little = little, little / 2.0
+    high, low = (math.log(max(cost(s), 1e-300) / target) for s in (enough, little))
+    side = 0
+    while enough > little * (1.0 + 1e-4) and high < 0.0 < low:  # false position, the end that stays weighted down
+        share = min(max(low / (low - high), 0.02), 0.98)
+        middle = little * (enough / little) ** share
+        value = math.log(max(cost(middle), 1e-300) / target)
+        if value <= 0:
+            enough, high, low, side = middle, value, low / (2.0 if side > 0 else 1.0), 1
+        else:
+            little, low, high, side = middle, value, high / (2.0 if side < 0 else 1.0), -1
+    return enough
 
 
 def most_rounds(release: Release, target: float, delta: float, accountant: Accountant, limit: int) -> int:

@@ -12,6 +12,8 @@ from client.settings import setting
 from strategies.base import OuterSettings
 from strategies.fednova import FedNova
 
+MOST_DELTA = 0.1  # a person is exposed altogether with probability δ: from here on that is no privacy
+
 
 @dataclass(frozen=True)
 class PrivacySettings:
@@ -26,6 +28,8 @@ class PrivacySettings:
         "Algorithm 1",
     )
 
+    switch: ClassVar[str] = "mechanism"
+
     mechanism: Literal["none", "central", "client", "local"] = setting(
         "none",
         "none: off; central: the server clips and noises the sum; client: devices clip, and each adds its part of the"
@@ -35,7 +39,7 @@ class PrivacySettings:
     clip: float = setting(1.0, "C, the longest update that counts in full, Euclidean norm of all of θ", gt=0)
     noise_multiplier: float = setting(0.0, "σ, noise over C (0: the smallest that keeps epsilon over all rounds)", ge=0)
     epsilon: float = setting(0.0, "ε that the run may spend (0: no limit)", ge=0)
-    delta: float = setting(1e-6, "δ of every ε; well below 1 / people", gt=0, lt=1)
+    delta: float = setting(1e-6, "δ of every ε; well below 1 / people", gt=0, lt=MOST_DELTA)
     sampling: Literal["poisson", "fixed"] = setting(
         "poisson",
         "poisson: everybody is in a round with probability cohort / people; fixed: exactly cohort people are",
@@ -46,12 +50,15 @@ class PrivacySettings:
         "whose ε is stated and enforced; under fixed sampling only rdp knows that sampling amplifies",
         choices=("pld", "rdp"),
     )
+    people: int = setting(
+        0, "N that is published, which q = cohort / N is of (0: as many as there are; poisson only)", ge=0
+    )
     adaptive: bool = setting(False, "C follows a quantile of the updates' norms (central only)")
     quantile: float = setting(0.5, "γ, share of updates that adaptive clipping leaves as they are", ge=0, le=1)
     clip_rate: float = setting(0.2, "η of adaptive clipping, log C moves by at most about this in a round", gt=0)
     count_noise: float = setting(0.0, "σ_b, noise on the number of updates within C (0: cohort / 20)", ge=0)
     noise_seed: int = setting(
-        -1, "address of noise and sampling, for tests: no privacy (-1: the operating system's randomness)", ge=-1
+        -1, "address of noise and sampling, for tests: ε = ∞ (-1: the operating system's randomness)", ge=-1
     )
 
     def __post_init__(self) -> None:
@@ -66,6 +73,10 @@ class PrivacySettings:
                 "must be fixed for the mechanism client: the devices' noise adds up to what was planned only if as many"
                 " take part as was planned",
             )
+        if not self.delta < MOST_DELTA:
+            raise ConfigError("privacy.delta", self.delta, f"must be < {MOST_DELTA}")
+        if self.people and (self.sampling != "poisson" or self.mechanism != "central"):
+            raise ConfigError("privacy.people", self.people, "needs the mechanism central with sampling poisson")
         if self.adaptive and self.mechanism != "central":
             raise ConfigError("privacy.adaptive", True, f"needs the mechanism central, not {self.mechanism}")
 
