@@ -31,6 +31,7 @@ from server.grid import Prompt
 from server.lock import alone
 from server.progress import Progress
 from server.run import Run
+from strategies.privacy.plan import sentence
 
 APP_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -61,6 +62,8 @@ def main(grid: Grid, context: Context) -> None:
         begun = (path / "config.json").exists()
         summary = execute(grid, config, path, settings.min_nodes, settings.wait_s, resume=begun)
     logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
+    if "privacy" in summary:
+        logger.info("metapulse: %s", sentence(summary["privacy"]))
 
 
 def execute(

@@ -3,7 +3,7 @@
 config.json           every setting with its value, the digests of data and code (``server.fingerprint``), and of all
                       together that decides the numbers
 environment.json      versions, platform, git commit
-privacy.json          rounds begun, where there is a privacy budget: never turned back
+privacy.jsonl         where there is a privacy budget: what each round that has begun releases, a line each
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
 metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
 summary.json          spread over clients of every meta-test, and the digest of θ
@@ -46,7 +46,7 @@ from server.metrics import SCHEMA, read_table, table_digest, table_of, write_tab
 
 __all__ = ["SCHEMA", "Best", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
 
-LEFT = ("metrics.parquet", "privacy.json", "summary.json")  # of a run that had begun
+LEFT = ("metrics.parquet", "privacy.jsonl", "privacy.json", "summary.json")  # of a run that had begun
 
 
 class RunFolder:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import Counter
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from client.errors import RunError
 from client.privacy import secret
 from server.config import Config
-from server.files import read_json, write_json
+from server.files import read_json
 from server.roster import Roster, over_selected
+from strategies.privacy.accounting import Release
 from strategies.privacy.plan import Plan, settle
 from strategies.registry import STRATEGIES
 
-LEDGER = "privacy.json"
+LEDGER = "privacy.jsonl"
 
 
 def make_plan(config: Config, roster: Roster) -> Plan | None:
@@ -25,26 +30,30 @@ def make_plan(config: Config, roster: Roster) -> Plan | None:
     if not config.privacy.on:
         return None
     cohort = STRATEGIES.make(over_selected(config)).cohort
-    return settle(config.privacy, cohort, roster.people, config.run.rounds)
+    return settle(config.privacy, cohort, config.privacy.people or roster.people, config.run.rounds)
 
 
 class Budget:
     """Counts the rounds that people's data have been in.
 
     A round counts from the moment it begins: one that a kill takes away has been sent to devices, and is done again
-    with other people and other noise. The count is on disk before anything leaves, and no checkpoint turns it back.
+    with other people and other noise. A line of the ledger says what is released; it is on disk before anything
+    leaves, no line is ever changed, and no checkpoint turns them back.
 
     Args:
         plan: of the run.
         roster: draws people.
         folder: of the run.
+        data: digest of the data; "" where none is known here.
     """
 
-    def __init__(self, plan: Plan, roster: Roster, folder: Path) -> None:
+    def __init__(self, plan: Plan, roster: Roster, folder: Path, data: str = "") -> None:
         self.plan, self._roster, self._ledger = plan, roster, folder / LEDGER
         seed = plan.settings.noise_seed
         self.secret = secret() if seed < 0 else seed
         self.begun = 0
+        self._whole = True  # the ledger ends with a whole line
+        self._record = plan.record() | {"data": data, "who": population(roster)}
 
     def resume(self, least: int) -> None:
         """Go on counting where the ledger stands.
@@ -53,28 +62,118 @@ class Budget:
             least: rounds that the checkpoint knows of.
 
         Raises:
-            RunError: the ledger is missing, damaged, or knows of fewer rounds than the checkpoint does.
+            RunError: the ledger is missing, damaged, knows of fewer rounds than the checkpoint does, or rounds have
+                begun under another plan.
         """
-        if not least and not self._ledger.exists():
-            return
-        told = read_json(self._ledger)
-        begun = told.get("begun") if isinstance(told, dict) else None
-        if not isinstance(begun, int) or begun < least:
-            raise RunError(f"{self._ledger} does not say how many rounds have begun; at least {least} have")
-        self.begun = begun
+        lines = self._lines()
+        for place, line in enumerate(lines, 1):
+            told = _read(line)
+            if told is None:  # cut short by a kill: it began, and what it was to say stands in its neighbours
+                continue
+            if told.get("begun") != place:
+                raise RunError(
+                    f"{self._ledger}: line {place} is number {told.get('begun')}; lines are missing or doubled"
+                )
+            if other := [key for key in self._record if told.get(key) != self._record[key]]:
+                said = ", ".join(f"{key} was {told.get(key)!r} and is {self._record[key]!r}" for key in other)
+                raise RunError(f"{self._ledger}: {len(lines)} rounds have begun under another plan: {said}")
+        if len(lines) < least:
+            raise RunError(f"{self._ledger} knows of {len(lines)} rounds that have begun; at least {least} have")
+        self.begun = len(lines)
+
+    def _lines(self) -> list[bytes]:
+        """What the ledger says, a line each, the last one perhaps cut short."""
+        if (older := self._ledger.with_name("privacy.json")).exists():
+            begun = read_json(older)
+            raise RunError(f"{older} says {begun} and not what was released; start a new run")
+        try:
+            content = self._ledger.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f"{self._ledger} cannot be read: {error.strerror or error}") from None
+        self._whole = not content or content.endswith(b"\n")
+        return content.splitlines()
 
     @property
     def exhausted(self) -> bool:
         """Whether one more round would spend more than the run may."""
         return self.plan.allowed is not None and self.begun >= self.plan.allowed
 
-    def begin(self, round: int) -> list[int]:
-        """Count a round, then draw its clients."""
-        self.begun += 1
-        write_json(self._ledger, {"begun": self.begun})
+    def begin(self, round: int, clip: float) -> list[int]:
+        """Count a round, then draw its clients.
+
+        Args:
+            round: federated round, ≥ 1.
+            clip: C of the round.
+
+        Raises:
+            RunError: it cannot be counted.
+        """
+        line = json.dumps({"round": round, "begun": self.begun + 1, **self._record, "clip": clip}, sort_keys=True)
+        try:
+            _append(self._ledger, ("" if self._whole else "\n") + line + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self._ledger}: {error.strerror or error}; nothing was sent") from None
+        self.begun, self._whole = self.begun + 1, True
         release = self.plan.release
         return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
 
     def spent(self) -> dict[str, Any]:
-        """What has been spent so far."""
+        """What has been spent so far, by what the ledger says was released."""
         return self.plan.stated(self.begun)
+
+
+def population(roster: Roster) -> str:
+    """A digest of the published ids of all people of the training; of a large population, of how many there are."""
+    told = blake2b(digest_size=16)
+    for label in roster.labels or [str(roster.people)]:
+        told.update(label.encode() + b"\0")
+    return told.hexdigest()
+
+
+def released(folder: Path) -> Counter[Release]:
+    """What a run's ledger says was released: each kind of round, and how many of it have begun.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: there is no ledger, or no whole line in it.
+    """
+    try:
+        lines = [_read(line) for line in (folder / LEDGER).read_bytes().splitlines()]
+    except OSError as error:
+        raise RunError(f"{folder / LEDGER} cannot be read: {error.strerror or error}") from None
+    known = [line for line in lines if line is not None]
+    if lines and not known:
+        raise RunError(f"{folder / LEDGER} has no whole line")
+    counts: Counter[Release] = Counter()
+    for line in (one or known[-1] for one in lines):
+        sampling: Any = "none" if line["mechanism"] == "local" else line["sampling"]
+        counts[Release(line["noise_multiplier"], line["cohort"], line["people"], sampling)] += 1
+    return counts
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    """A line of the ledger; None for one that was cut short."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _append(path: Path, text: str) -> None:
+    """Append to a file and wait until it is on the disk, and the folder knows of the file."""
+    fresh = not path.exists()
+    with path.open("ab") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+    if fresh:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -112,6 +112,13 @@ class Roster:
             return len(self._people)
         return self.directory.users - sum(self.split.shares)
 
+    @property
+    def labels(self) -> list[str]:
+        """Published ids of all people who can be drawn by person, sorted; [] where there are too many to list."""
+        if self._train is None:
+            return []
+        return sorted({self.directory.client(c).label for c in self._train.tolist()})
+
     def persons(self, seed: int, round: int, size: int, sampling: str, people: int = 0) -> list[int]:
         """Partition ids of a round that is drawn by person, ascending: nobody is in it with two devices.
 

@@ -23,7 +23,7 @@ from client.trees import Params
 from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
-from server.fingerprint import address, fingerprint, refuse_changed
+from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, merit, summarise
@@ -35,6 +35,7 @@ from server.secure.aggregation import make_secure
 from server.stages import round_stages
 from strategies.base import OuterStrategy
 from strategies.instructions import Instructions
+from strategies.privacy.strategy import PrivateStrategy
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped, repeated
 from strategies.stock import StockStrategy
@@ -83,7 +84,7 @@ class Run:
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.roster)
-        self.budget = None if plan is None else Budget(plan, self.roster, path)
+        self.budget = None if plan is None else Budget(plan, self.roster, path, data_digest(self.inputs))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
         self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
@@ -126,7 +127,7 @@ class Run:
         self._check()
         last = self.folder.last()
         if self.budget is not None:
-            self.budget.resume(last.round if last else 0)
+            self.budget.resume(int(last.privacy.get("rounds", last.round)) if last else 0)
         if last is None:
             return self._fresh()
         remark(self.roster.directory, self.folder, self.progress, log=False)
@@ -195,7 +196,7 @@ class Run:
 
     def _round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
         began = time.perf_counter()
-        clients = self.budget.begin(round) if self.budget else self.roster.cohort(round, self.cohort)
+        clients = self.budget.begin(round, self.clip) if self.budget else self.roster.cohort(round, self.cohort)
         view = View(self.grid, clients, self.roster.directory)
         with AddressedGlobals(self.config.run.seed, round):
             drawn = time.perf_counter()
@@ -219,6 +220,11 @@ class Run:
                 f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
             )
         return arrays if moved is None else moved
+
+    @property
+    def clip(self) -> float:
+        """C of the next round; 0 without privacy."""
+        return self.strategy.clip if isinstance(self.strategy, PrivateStrategy) else 0.0
 
     def _send(self, round: int, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
         """The replies; under secure aggregation, their sum."""

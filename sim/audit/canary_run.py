@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.rng import generator
+from server.privacy import released
 from sim.audit.bound import Bound, audit, best
 from sim.audit.subject import Subject
-from strategies.privacy.accounting import REPLACE
+from strategies.privacy.accounting import REPLACE, spent
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,13 @@ def canary_audit(subject: Subject, canaries: int, most: int, seed: int) -> Canar
     cohort = max(1, round(there * subject.cohort / subject.roster.people))
     with tempfile.TemporaryDirectory() as folder:
         moved, summary = subject.again(planted, people, cohort, Path(folder) / "run", {})
+        claimed = None
+        if plan is not None:  # of the ledger, whether or not the noise has a seed
+            claimed = spent(
+                tuple(released(Path(folder) / "run").items()), plan.settings.delta, plan.settings.accountant
+            )
     scores, delta = planted.scores(moved), 0.0 if plan is None else plan.settings.delta
     bounds = audit(scores, present, delta)
-    claimed = summary["privacy"]["epsilon"] if plan is not None else None
     rounds = summary["privacy"]["rounds"] if plan is not None else summary["rounds"]
     shown = (scores.tolist(), present.tolist())
     return CanaryAudit(canaries, len(people) - 1, cohort, rounds, delta, bounds, claimed, *shown)

@@ -58,7 +58,7 @@ def render(audit: Audit) -> str:
     )
     facts = [("canaries", str(audit.canaries.canaries)), ("parameters", str(audit.parameters))]
     if audit.spent:
-        claim = f"({audit.spent['epsilon']:.4g}, {audit.spent['delta']:g})"
+        claim = f"({float(audit.spent['epsilon']):.4g}, {audit.spent['delta']:g})"
         facts += [("claimed (ε, δ)", claim), ("mechanism", audit.mechanism), ("neighbours", audit.relation)]
     return document(page, "Attacks that a run makes on itself", audit.name, facts, "", DRAWING)
 

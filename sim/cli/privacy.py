@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -69,19 +70,26 @@ def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
     return plan
 
 
+def _number(epsilon: float) -> str:
+    return "∞" if math.isinf(epsilon) else f"{epsilon:.4f}"
+
+
 def describe(plan: Plan) -> list[str]:
     """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
-    from strategies.privacy.accounting import epsilon
+    from strategies.privacy.accounting import analysis
 
     s, release = plan.settings, plan.release
     deviation = plan.multiplier * s.clip / release.cohort
     marks = sorted({max(1, round(plan.rounds * share)) for share in (0.0, 0.01, 0.1, 0.25, 0.5, 1.0)})
-    costs = [(t, *(epsilon(release, t, s.delta, one) for one in ("pld", "rdp"))) for t in marks]
+    kinds: tuple[Literal["pld", "rdp"], ...] = ("pld", "rdp")
+    costs = [(t, *(_number(plan.epsilon(t, one)) for one in kinds)) for t in marks]
     lines = [
         f"people N = {release.people}, in a round qN = {release.cohort} ({s.sampling}), q = {release.rate:.6g}",
         f"noise multiplier σ = {release.sigma:.6g}, clip C = {s.clip:g}: {deviation:.4g} on every number of the mean",
         f"relation: {release.relation}; δ = {s.delta:g}; accountant {s.accountant}, {plan.facts()['library']}",
-        *(f"after {t} of {plan.rounds} rounds: ε = {pld:.4f} (pld), {rdp:.4f} (rdp)" for t, pld, rdp in costs),
+        *(f"after {t} of {plan.rounds} rounds: ε = {pld} (pld), {rdp} (rdp)" for t, pld, rdp in costs),
+        f"pld: {analysis(release, plan.rounds, 'pld')}",
+        *(f"warning: {warning}" for warning in plan.warnings),
     ]
     if plan.allowed is not None:
         most = f"at least {plan.allowed}" if plan.allowed == 2 * plan.rounds else f"{plan.allowed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import inf
 from typing import Any
 
 from sim.report.runs import RunData
@@ -32,15 +33,17 @@ def _last(run: RunData) -> list[Mapping[str, Any]]:
 def _claim(run: RunData, claim: Mapping[str, Any]) -> list[str]:
     last = [event for event in run.rounds if "clip" in event]
     clip = last[-1]["clip"] if claim["adaptive"] and last else claim["clip"]
-    numbers = (claim["epsilon"], claim["delta"], claim["noise_multiplier"], clip, claim["rate"], claim["people"])
-    cells = [f'<td class="number">{value:.4g}</td>' for value in numbers]
+    epsilon = float(claim["epsilon"])
+    numbers = (claim["delta"], claim["noise_multiplier"], clip, claim["rate"], claim["people"])
+    told = ["∞" if epsilon == inf else f"{epsilon:.4f}", *(f"{value:.4g}" for value in numbers)]
+    cells = [f'<td class="number">{value}</td>' for value in told]
     words = (
         f"{claim['mechanism']}, {claim['sampling']}",
         claim["relation"],
         f"{claim['accountant']}, {claim['library']}",
     )
     stopped = "ended by its budget" if any(e.get("kind") == "privacy-limit" for e in run.events) else ""
-    seeded = "noise from a seed: no privacy" if claim["seeded"] else ""
     rounds = f'<td class="number">{claim["rounds"]} of {claim["planned"]}</td>'
-    notes = "; ".join(filter(None, [stopped, seeded]))
+    seeded = "noise from a seed: no privacy" if claim["seeded"] else ""
+    notes = "; ".join(filter(None, [stopped, seeded, *claim.get("warnings", ())]))
     return [*cells, rounds, *(escape(str(word)) for word in words), escape(notes)]

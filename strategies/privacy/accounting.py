@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Literal
 
-from scipy.stats import binom
+import numpy as np
 
 from client.errors import ConfigError
 
@@ -102,6 +102,11 @@ def spent(releases: Spent, delta: float, accountant: Accountant = "pld", grid: f
     some = tuple((release, count) for release, count in releases if count)
     if not some:
         return 0.0
+    with np.errstate(all="ignore"):  # of losses beyond the range of numbers, which are taken for infinite
+        return _spent(some, delta, accountant, grid)
+
+
+def _spent(some: Spent, delta: float, accountant: Accountant, grid: float) -> float:
     if accountant == "pld" and some[0][0].relation == REPLACE:
         return _gaussian(0.5 / math.sqrt(sum(count / r.sigma**2 for r, count in some)), delta)
     if accountant == "rdp":
@@ -151,12 +156,22 @@ def _bounded(releases: Spent, delta: float) -> float:
     Given the rounds that a person is in, the others say nothing of him, and k Gaussians are one of σ/√k. Probabilities
     average over coins, and (ε, δ/2) holds for each outcome of them that has no more than k heads.
     """
-    heads = [
-        count if release.rate == 1.0 else int(binom.isf(delta / (2 * len(releases)), count, release.rate))
-        for release, count in releases
-    ]
+    heads = [_most_heads(count, release.rate, delta / (2 * len(releases))) for release, count in releases]
     weight = sum(k / release.sigma**2 for k, (release, _) in zip(heads, releases, strict=True))
     return _gaussian(1.0 / math.sqrt(weight), delta / 2) if weight else 0.0
+
+
+def _most_heads(coins: int, rate: float, tail: float) -> int:
+    """The smallest k ≥ nq with exp(−n KL(k/n ‖ q)) ≤ tail: more heads have at most that probability (Chernoff 1952)."""
+
+    def unlikely(k: int) -> bool:
+        share = k / coins
+        rest = (1.0 - share) * math.log((1.0 - share) / (1.0 - rate)) if share < 1.0 else 0.0
+        return coins * (share * math.log(share / rate) + rest) >= -math.log(tail)
+
+    if rate == 1.0:
+        return coins
+    return bisect_left(range(coins), True, lo=min(math.ceil(coins * rate) or 1, coins), key=unlikely)
 
 
 def _gaussian(sigma: float, delta: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +14,8 @@ from strategies.privacy import accounting
 from strategies.privacy.accounting import Release
 from strategies.privacy.adaptive import sum_noise
 from strategies.privacy.settings import PrivacySettings
+
+SEEDED = "privacy.noise_seed: whoever knows it can take the noise away"
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,57 @@ class Plan:
             return None
         return accounting.most_rounds(self.release, s.epsilon, s.delta, s.accountant, 2 * self.rounds)
 
+    @property
+    def seeded(self) -> bool:
+        """Whether whoever knows the settings can draw the noise again: then nothing is private."""
+        return self.settings.noise_seed >= 0
+
+    def epsilon(self, rounds: int, accountant: accounting.Accountant | None = None) -> float:
+        """ε of so many rounds; infinite, once there is one, where the noise has a seed."""
+        if self.seeded and rounds:
+            return math.inf
+        return accounting.epsilon(self.release, rounds, self.settings.delta, accountant or self.settings.accountant)
+
     def stated(self, rounds: int) -> dict[str, Any]:
-        """What so many rounds cost, as it is written into logs and checkpoints."""
-        s = self.settings
-        epsilon = accounting.epsilon(self.release, rounds, s.delta, s.accountant)
-        return {"rounds": rounds, "epsilon": epsilon, "delta": s.delta}
+        """What so many rounds cost, as it is written into logs and checkpoints; "inf" is ε = ∞, with the reason."""
+        epsilon = self.epsilon(rounds)
+        told = {"rounds": rounds, "epsilon": epsilon, "delta": self.settings.delta, "relation": self.release.relation}
+        if epsilon == math.inf:
+            told |= {"epsilon": "inf", "reason": SEEDED}
+        return told | ({"warnings": self.warnings} if self.warnings else {})
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of ε must be told beside it."""
+        delta, people = self.settings.delta, self.release.people
+        found = [SEEDED] if self.seeded else []
+        if delta * people >= 1.0:
+            found.append(f"δ = {delta:g} is not below 1/N = {1 / people:.3g}: it allows for somebody laid open")
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """What decides the cost of one round, and what it is a claim about."""
+        s, release = self.settings, self.release
+        return {
+            "mechanism": s.mechanism,
+            "sampling": s.sampling,
+            "relation": release.relation,
+            "noise_multiplier": release.sigma,
+            "sum_multiplier": self.multiplier,
+            "start_clip": s.clip,
+            "cohort": release.cohort,
+            "people": release.people,
+            "rate": release.rate,
+            "delta": s.delta,
+            "accountant": s.accountant,
+            "adaptive": s.adaptive,
+            "seeded": self.seeded,
+        }
 
     def facts(self) -> dict[str, Any]:
         """All that a claim of privacy must say beside ε."""
         return {
-            **{k: v for k, v in plain(self.settings).items() if k not in ("epsilon", "noise_seed")},
+            **{k: v for k, v in plain(self.settings).items() if k not in ("epsilon", "noise_seed", "people")},
             "noise_multiplier": self.release.sigma,
             "cohort": self.release.cohort,
             "people": self.release.people,
@@ -65,8 +110,23 @@ class Plan:
             "relation": self.release.relation,
             "unit": "one person with all devices and samples",
             "library": accounting.package_version(),
-            "seeded": self.settings.noise_seed >= 0,
+            "analysis": accounting.analysis(self.release, max(self.rounds, 1), self.settings.accountant),
+            "seeded": self.seeded,
+            "warnings": self.warnings,
         }
+
+
+def sentence(spent: Mapping[str, Any]) -> str:
+    """What a run has spent, for a terminal.
+
+    Args:
+        spent: from ``Plan.stated``.
+    """
+    epsilon = float(spent["epsilon"])
+    told = "ε = ∞, not private" if epsilon == math.inf else f"ε = {epsilon:.4f}"
+    rounds = f"{spent['rounds']} rounds that have begun"
+    notes = "".join(f"; {warning}" for warning in spent.get("warnings", ()))
+    return f"privacy: {told} at δ = {spent['delta']:g}, neighbours: {spent['relation']}, after {rounds}{notes}"
 
 
 def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> Plan:

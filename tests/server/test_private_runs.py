@@ -12,11 +12,13 @@ import pytest
 from client.errors import RunError
 from server.config import Config
 from server.folder import RunFolder
+from server.privacy import LEDGER, released
 from server.run import Run
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local
 from sim.sources.sine import Sine
 from strategies.privacy.accounting import Release, epsilon
+from strategies.privacy.plan import sentence
 from tests.runs import Faulty, Result, distance, make, read
 
 PEOPLE, TRAINING = 30, 20  # a third is held out
@@ -71,19 +73,24 @@ def events(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_the_epsilon_stated_is_that_of_the_event_log(tmp_path: Path) -> None:
     """Recomputed from the log alone: its plan, and as many rounds as it has."""
-    sampled = {"sampling": "poisson", "noise_multiplier": 2.0}
+    sampled = {"sampling": "poisson", "noise_multiplier": 2.0, "noise_seed": -1}
     result = run(config(3, **sampled), tmp_path / "run")
     (plan,) = events(tmp_path / "run", "privacy")
     rounds = len(events(tmp_path / "run", "round"))
     release = Release(plan["noise_multiplier"], plan["cohort"], plan["people"], plan["sampling"])
     again = epsilon(release, rounds, plan["delta"], plan["accountant"])
     assert (plan["people"], plan["cohort"], plan["relation"]) == (TRAINING, 4, "add or remove one person")
-    assert result.summary["privacy"] == {"rounds": 3, "epsilon": again, "delta": DELTA}
+    assert result.summary["privacy"] == {
+        "rounds": 3,
+        "epsilon": again,
+        "delta": DELTA,
+        "relation": "add or remove one person",
+    }
     assert events(tmp_path / "run", "privacy-spent")[-1]["epsilon"] == again
 
 
 def test_every_checkpoint_knows_what_has_been_spent(tmp_path: Path) -> None:
-    run(config(), tmp_path / "run")
+    run(config(noise_seed=-1), tmp_path / "run")
     states = [json.loads((c / "state.json").read_text()) for c in RunFolder(tmp_path / "run").checkpoints()]
     assert [(s["round"], s["privacy"]["rounds"]) for s in states] == [(0, 0), (2, 2), (4, 4), (6, 6)]
     costs = [s["privacy"]["epsilon"] for s in states]
@@ -114,7 +121,6 @@ def test_a_kill_does_not_turn_the_budget_back(tmp_path: Path) -> None:
     killed(config(), tmp_path / "run", at=4)
     result = read(tmp_path / "run", job(config(), tmp_path / "run").resume())
     assert result.summary["privacy"]["rounds"] == 8
-    assert result.summary["privacy"]["epsilon"] == epsilon(Release(SIGMA, 4, TRAINING, "fixed"), 8, DELTA)
     assert result.digests[-1] == whole.digests[-1]  # a seed was given, so the noise is the same again
 
 
@@ -130,7 +136,7 @@ def test_a_resumed_run_ends_when_its_budget_does(tmp_path: Path) -> None:
     killed(config(epsilon=limit), tmp_path / "run", at=4)
     result = read(tmp_path / "run", job(config(epsilon=limit), tmp_path / "run").resume())
     assert result.summary["privacy"]["rounds"] == 7
-    assert result.summary["privacy"]["epsilon"] <= limit
+    assert epsilon(release, 7, DELTA) <= limit < epsilon(release, 8, DELTA)
     (end,) = events(tmp_path / "run", "privacy-limit")
     assert (end["round"], end["reason"][:20]) == (5, "7 rounds have begun,")
     assert {row["round"] for row in result.rows} == {5}
@@ -138,9 +144,79 @@ def test_a_resumed_run_ends_when_its_budget_does(tmp_path: Path) -> None:
 
 def test_a_ledger_that_knows_of_fewer_rounds_than_the_checkpoint_is_not_believed(tmp_path: Path) -> None:
     killed(config(), tmp_path / "run", at=4)
-    (tmp_path / "run" / "privacy.json").write_text('{"begun": 1}')
-    with pytest.raises(RunError, match=r"privacy\.json does not say how many rounds have begun; at least 2 have"):
+    ledger = tmp_path / "run" / LEDGER
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:1]))
+    with pytest.raises(RunError, match=r"privacy\.jsonl knows of 1 rounds that have begun; at least 2 have"):
         job(config(), tmp_path / "run").resume()
+
+
+def test_the_ledger_says_what_each_round_released(tmp_path: Path) -> None:
+    run(config(3), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / LEDGER).read_text().splitlines()]
+    assert [(line["round"], line["begun"]) for line in lines] == [(1, 1), (2, 2), (3, 3)]
+    for line in lines:
+        assert line["noise_multiplier"] == line["sum_multiplier"] == SIGMA
+        assert (line["cohort"], line["people"], line["clip"], line["delta"]) == (4, TRAINING, 1.0, DELTA)
+        assert (line["mechanism"], line["sampling"], line["relation"]) == ("central", "fixed", "replace one person")
+    assert released(tmp_path / "run") == {Release(SIGMA, 4, TRAINING, "fixed"): 3}
+
+
+@pytest.mark.parametrize("cut", [1, 40, 200])
+def test_a_line_that_a_kill_cut_short_is_a_round_that_began(cut: int, tmp_path: Path) -> None:
+    killed(config(), tmp_path / "run", at=4)
+    ledger = tmp_path / "run" / LEDGER
+    ledger.write_bytes(ledger.read_bytes()[:-cut])
+    result = read(tmp_path / "run", job(config(), tmp_path / "run").resume())
+    assert result.summary["privacy"]["rounds"] == 8
+    killed_again = job(config(), tmp_path / "run")
+    assert killed_again.budget is not None
+    killed_again.budget.resume(6)
+    assert killed_again.budget.begun == 8
+
+
+CHANGED = {
+    "noise_multiplier": ("σ", lambda line: line | {"noise_multiplier": 40.0}),
+    "people": ("N", lambda line: line | {"people": 2000}),
+    "mechanism": ("mechanism", lambda line: line | {"mechanism": "local"}),
+    "data": ("data", lambda line: line | {"data": "0" * 32}),
+    "who": ("who", lambda line: line | {"who": "0" * 32}),
+    "start_clip": ("C", lambda line: line | {"start_clip": 9.0}),
+    "delta": ("δ", lambda line: line | {"delta": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_plan_that_has_changed_is_refused_by_name(key: str, tmp_path: Path) -> None:
+    killed(config(), tmp_path / "run", at=4)
+    ledger = tmp_path / "run" / LEDGER
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    ledger.write_text("".join(json.dumps(CHANGED[key][1](line)) + "\n" for line in lines))
+    with pytest.raises(RunError, match=rf"4 rounds have begun under another plan: {key} was .* and is "):
+        job(config(), tmp_path / "run").resume()
+
+
+def test_another_population_under_the_same_configuration_is_refused(tmp_path: Path) -> None:
+    """σ follows from the budget, and with more people it would be smaller for the rounds that are left."""
+    made = config(noise_multiplier=0.0, epsilon=3.0, noise_seed=-1)
+    killed(made, tmp_path / "run", at=4)
+    grown = Run(made, CohortGrid(300), SourceDirectory(Sine(clients=300)), tmp_path / "run")
+    with pytest.raises(RunError, match=r"rounds have begun under another plan: people was 20 and is 198, .*"):
+        grown.resume()
+
+
+def test_before_the_first_round_a_plan_may_change(tmp_path: Path) -> None:
+    killed(config(), tmp_path / "run", at=1)
+    (tmp_path / "run" / LEDGER).unlink()
+    assert read(tmp_path / "run", job(config(), tmp_path / "run").resume()).summary["privacy"]["rounds"] == 6
+
+
+def test_where_the_noise_has_a_seed_epsilon_is_infinite_and_says_why(tmp_path: Path) -> None:
+    result = run(config(2), tmp_path / "run")
+    places = [result.summary["privacy"], events(tmp_path / "run", "privacy-spent")[-1]]
+    places.append(json.loads((RunFolder(tmp_path / "run").checkpoints()[-1] / "state.json").read_text())["privacy"])
+    for place in places:
+        assert (place["epsilon"], place["reason"].split(":")[0]) == ("inf", "privacy.noise_seed")
+    assert "ε = ∞" in sentence(result.summary["privacy"])
 
 
 def test_an_empty_round_is_a_round(tmp_path: Path) -> None:
