@@ -21,7 +21,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # Every annotation of ours is executed, shapes included; as for mypy, an int is good where a float is expected. It is
@@ -29,7 +29,9 @@ from jaxtyping import install_import_hook
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook(["client", "strategies", "server", "sim"], CHECKER)
 
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+# No outcome is of the clock: neither a deadline, nor a warning that examples are slow to draw.
+slow = [HealthCheck.too_slow]
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=slow)
 settings.load_profile("ci")
 torch.set_num_threads(1)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import PATIENCE
+
 
 class Tags(HTMLParser):
     """Counts elements and gathers what could reach outside."""
@@ -47,7 +49,7 @@ def in_browser(page: Path, width: int, height: int) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=True,
     )
     assert "CONSOLE" not in done.stderr

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+#: Seconds after which a program is taken to hang, however slow and busy the machine: no other outcome is of the clock.
+PATIENCE = 1800.0
+PORTS = range(20_000, 30_000)  # below those that systems give to outgoing connections
+_held: list[IO[str]] = []
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port without a listener, and this process's own until it ends: other tests find its file locked."""
+    for port in PORTS:
+        held = (Path(tempfile.gettempdir()) / f"metapulse-test-port-{port}").open("a")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+        else:
+            _held.append(held)
+            return port
+    raise AssertionError("no port is free")
 
 
 class Program:
@@ -52,7 +69,7 @@ class Program:
                 os.killpg(group, sign)
             except ProcessLookupError:
                 break
-            deadline = time.monotonic() + 10.0
+            deadline = time.monotonic() + 10.0  # then the next signal, which cannot be ignored
             while time.monotonic() < deadline and _alive(group):
                 self._process.poll()
                 time.sleep(0.05)
@@ -63,7 +80,7 @@ class Program:
         """Everything it has said."""
         return self._log.read_text(errors="replace")
 
-    def listens(self, port: int, seconds: float = 60.0) -> None:
+    def listens(self, port: int, seconds: float = PATIENCE) -> None:
         """Wait until it takes connections on a port.
 
         Raises:
@@ -87,7 +104,7 @@ def _alive(group: int) -> bool:
     return True
 
 
-def flwr(*arguments: str, home: Path, seconds: float = 120.0) -> str:
+def flwr(*arguments: str, home: Path, seconds: float = PATIENCE) -> str:
     """What ``flwr …`` says, both streams."""
     done = subprocess.run(
         ["flwr", *arguments],

@@ -15,6 +15,7 @@ from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from strategies.aggregators.registry import AGGREGATORS
 from strategies.outer import DIRECTIONS
 from strategies.registry import STRATEGIES
+from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
@@ -80,7 +81,7 @@ def test_the_site_builds_strictly_and_asks_nothing_of_the_network(tmp_path: Path
     """Strictly: a page that is not in the navigation, or a link or an anchor to nowhere, is an error."""
     pytest.importorskip("mkdocs", reason="the site's builder is not installed: it is the extra docs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > len(list(ROOT.glob("docs/**/*.md")))  # and the page for what is not found

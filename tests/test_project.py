@@ -20,6 +20,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.processes import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("client", "strategies", "server", "sim")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -64,7 +66,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def program(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a program of this environment; its output is in the failure message."""
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -178,13 +180,15 @@ def test_imports_point_down_only() -> None:
     program(str(Path(sys.executable).parent / "lint-imports"), "--no-cache", cwd=ROOT)
 
 
-@pytest.mark.parametrize("name", [m for m in modules() if not m.endswith("__main__.py")])
-def test_modules_export_what_they_say_and_are_type_checked(name: str) -> None:
-    module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
-    stated = getattr(module, "__all__", [])
-    assert len(set(stated)) == len(stated)
-    assert [n for n in stated if not hasattr(module, n)] == []
-    assert type(module.__loader__).__module__.startswith("jaxtyping"), "not under jaxtyping's hook"
+def test_modules_export_what_they_say_and_are_type_checked() -> None:
+    for name in modules():
+        if name.endswith("__main__.py"):
+            continue
+        module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+        stated = getattr(module, "__all__", [])
+        assert len(set(stated)) == len(stated), name
+        assert [n for n in stated if not hasattr(module, n)] == [], name
+        assert type(module.__loader__).__module__.startswith("jaxtyping"), f"{name}: not under jaxtyping's hook"
 
 
 def test_type_checks_are_on() -> None:

@@ -10,8 +10,8 @@ from client.episodes import Batch, Episode
 from client.learners.base import Adding, shares
 from client.models.base import Model
 from client.trees import pick, stack, weighted_sum
-from sim.conformance.learners import THREE, Subject, Watched, require
-from sim.conformance.worlds import keys, padded, same, some
+from sim.conformance.learners import THREE, RefusalError, Subject, Watched, require
+from sim.conformance.worlds import keys, near, padded, same, some
 
 
 def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model) -> None:
@@ -42,8 +42,8 @@ def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None
     first = learner.update(model, start, {}, ep, keys(THREE))
     begun = stack(learner.initial_state(model, start), 3) if first.state else {}
     again = learner.update(model, start, begun, ep, keys(THREE))
-    same(again.update, first.update, rtol=0, atol=0)
-    same(again.state, first.state, rtol=0, atol=0)
+    near(again.update, first.update)
+    near(again.state, first.state)
     kept = {key: p.clone() for key, p in first.state.items()}
     watched = Watched(kept)
     second = learner.update(model, start, kept, ep, keys(THREE, round=2))
@@ -63,7 +63,7 @@ def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
     learner, start, ep = subject.world(model)
     kept = learner.update(model, start, {}, ep, keys(THREE)).state
     if not kept:
-        return
+        raise RefusalError(f"{subject.name}: its devices keep nothing")
     before, after = (
         (
             learner.update(model, start, state, ep, keys(THREE)).update,
@@ -82,10 +82,10 @@ def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
     for weighting in ("samples", "uniform"):
         summed = learner.update_sum(model, start, {}, ep, keys(THREE), Adding(weighting))
         if summed is None:
-            return
+            raise RefusalError(f"{subject.name}: it offers no sum")
         report, total = summed
         stacked = learner.update(model, start, {}, ep, keys(THREE))
         require(not report.update, "a report beside a sum holds no updates")
         require(torch.equal(report.weight, stacked.weight), "the weights are those of the updates")
-        same(report.metrics, stacked.metrics, rtol=0, atol=0)
+        near(report.metrics, stacked.metrics)
         same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)

@@ -40,7 +40,7 @@ class Verdict:
         check: its name, in words.
         model: the model it ran on.
         problem: what is wrong, in one line; "" where nothing is.
-        refused: the learner is not for this model, and says so.
+        refused: the learner is not for this model, and says so, or the law is not about such a learner.
     """
 
     check: str
@@ -61,7 +61,7 @@ def run(check: Check, subject: Subject, model: str) -> None:
 
     Raises:
         AssertionError: the law does not hold.
-        RefusalError: the learner is not for this model.
+        RefusalError: the learner is not for this model, or the law not about it.
     """
     check(subject, MODELS[model] if model else subject.home)
 

@@ -1,6 +1,7 @@
 """A program that kills runs with SIGKILL and resumes them: ``python -m tests.e2e.killing METHOD HOW FOLDER``.
 
 It has one thread and loads everything once; every life of a run is a fork of it, so a life costs what the run costs.
+Moments are counted in calls of functions, not in seconds: a faster or busier machine kills at the same places.
 Prints one JSON line: how many kills landed, and what differed from the run that was left alone.
 """
 
@@ -11,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.runs import make
 #: Learner and strategy: moments of ours, numbers of a stock strategy, and what devices keep.
 METHODS = {"adam": ("maml", "fedmaml"), "stock": ("maml", "stock-adam"), "devices": ("ditto", "fedavg")}
 TOLD_APART = ("events.jsonl", "state.json", "environment.json")  # clocks, and the state of the working tree
+ONCE = 12  # runs killed at one moment each
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
@@ -77,11 +78,50 @@ def wait(pid: int) -> bool:
     return True
 
 
-def kill_after(pid: int, seconds: float) -> bool:
-    """Kill a life after so many seconds; whether it was still alive."""
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGKILL)  # a child that has ended waits for us under its id
-    return not wait(pid)
+class Calls:
+    """Counts the calls of functions, Python's and C's, of the process that installs it.
+
+    Args:
+        last: the call before which the process is killed; 0: it lives.
+    """
+
+    def __init__(self, last: int = 0) -> None:
+        self._left, self.seen = last, 0
+
+    def install(self) -> None:
+        """From here on."""
+        sys.setprofile(self._count)
+
+    def _count(self, frame: Any, event: str, argument: Any) -> None:
+        if event in ("call", "c_call"):
+            self.seen += 1
+            if self.seen == self._left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def calls_of(life: Callable[[], object], into: Path) -> int:
+    """How many calls a life makes that comes to its end."""
+    calls = Calls()
+
+    def counted() -> None:
+        calls.install()
+        life()
+        sys.setprofile(None)
+        into.write_text(str(calls.seen))
+
+    if not wait(fork(counted)):
+        raise RuntimeError("killed by somebody else")
+    return int(into.read_text())
+
+
+def kill_before(life: Callable[[], object], call: int) -> bool:
+    """Kill a life immediately before its ``call``-th call; whether it made as many."""
+
+    def counted() -> None:
+        Calls(max(call, 1)).install()
+        life()
+
+    return not wait(fork(counted))
 
 
 def kill_at(job: Config, path: Path, call: int) -> bool:
@@ -146,21 +186,23 @@ def finish(job: Config, path: Path) -> None:
         raise RuntimeError("killed by somebody else")
 
 
-def at_moments(job: Config, folder: Path, alone: dict[str, Any], whole: float) -> tuple[int, list[str]]:
-    """Runs killed once, each at another moment of their life, until twenty have been; and one killed all the time."""
-    draw = random.Random(7)
+def at_moments(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, list[str]]:
+    """Runs killed once, each in another twelfth of their life; and one killed up to fifteen times."""
+
+    def life(path: Path) -> None:
+        experiment.run(job, path, resume=(path / "config.json").exists())
+
+    draw, whole = random.Random(7), calls_of(lambda: life(folder / "counted"), folder / "calls.txt")
     kills, wrong = 0, []
-    for i in range(100):
+    for i in range(ONCE):
         path = folder / f"once-{i}"
-        killed = kill_after(live(job, path), whole * (i % 20 + draw.random()) / 20)
-        kills += killed
+        # Two lives differ by some calls, of caches and clocks: the last twentieth is left out.
+        kills += kill_before(lambda at=path: life(at), int(0.95 * whole * (i + draw.random()) / ONCE))
         finish(job, path)
         wrong += differences(path, alone)
-        if kills >= 20:
-            break
     path = folder / "often"
     for _ in range(15):
-        if not kill_after(live(job, path), whole * draw.random() * 0.25):
+        if not kill_before(lambda: life(path), int(whole * draw.random() * 0.25)):
             break
         kills += 1
     finish(job, path)
@@ -197,13 +239,10 @@ def in_events(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, li
 def main(method: str, how: str, folder: Path) -> None:
     """Run it alone, then kill it in one of the ways."""
     job = config(method, 12 if how == "moments" else 5)
-    finish(job, folder / "warm-up")
-    began = time.perf_counter()
     finish(job, folder / "alone")
-    whole = time.perf_counter() - began
     alone = facts(folder / "alone")
     if how == "moments":
-        kills, wrong = at_moments(job, folder, alone, whole)
+        kills, wrong = at_moments(job, folder, alone)
     elif how == "calls":
         kills, wrong = at_calls(job, folder, alone, int(os.environ.get("STRIDE", 2 if method == "adam" else 5)))
     else:

