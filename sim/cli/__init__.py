@@ -6,6 +6,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import click
 import typer
@@ -17,10 +19,11 @@ from sim.cli.audit import audit
 from sim.cli.compare import compare
 from sim.cli.conformance import conformance
 from sim.crash import failed, one_line
+from sim.stopping import exit_code, stoppable
 
 __all__ = ["app", "main"]
 
-USER_ERROR, CRASH, INTERRUPTED = 2, 1, 130
+USER_ERROR, CRASH = 2, 1
 
 app = typer.Typer(
     name="metapulse",
@@ -39,16 +42,18 @@ app.add_typer(data_commands.app, name="data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0, 1 for an error nobody foresaw, 2 for one that names its cause, 130 for Ctrl-C.
+    """Run one command; the exit code: 0, 1 for an error nobody foresaw, 2 for one that names its cause, 128 + a signal.
 
     Args:
         argv: arguments without the program's name; None: this process's.
     """
     _settle()
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):  # text is UTF-8, whatever the locale
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    code = _command(argv)
+    with stoppable():
+        code = _command(argv)
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -67,10 +72,12 @@ def _command(argv: Sequence[str] | None) -> int:
         return _say(f"{error.format_message()} (see: {command} --help)", USER_ERROR)
     except click.exceptions.Exit as asked:
         return asked.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", INTERRUPTED)
-    except SystemExit:  # how typer and rich leave when nobody reads on (``metapulse methods | head``)
-        return 0
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _say("interrupted", exit_code(error))
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # how typer and rich leave (``metapulse methods | head``)
+            return 0
+        return _say(f"ended before it was done, by code that called exit({left.code!r})", CRASH)
     except (MetapulseError, OSError) as error:
         return _say(one_line(error), USER_ERROR)
     except Exception as error:
@@ -83,8 +90,19 @@ def _unwritten(error: OSError) -> int:
     return 0 if isinstance(error, BrokenPipeError) else _say(f"output: {error.strerror or error}", USER_ERROR)
 
 
+def _open_streams() -> None:
+    """Python's streams are there, also where the caller has closed them (``>&-``): what goes there is wanted by nobody.
+
+    Otherwise the next file that is opened would take the descriptor, and be written into.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def _say(message: str, code: int) -> int:
-    print("metapulse: " + " ".join(message.split()), file=sys.stderr)
+    with suppress(OSError):  # there is no other place to say it
+        print("metapulse: " + " ".join(message.split()), file=sys.stderr)
     return code
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.cli.runs import Trackers
+from sim.stopping import exit_code
 
 if TYPE_CHECKING:
     from sim.lab.conduct import Conductor
@@ -49,12 +50,12 @@ def compare(
         return
     try:
         said, failures = lab.conduct(only or ())
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(
             f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or (), track or ())}",
             file=sys.stderr,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(error)) from None
     if said is not None:
         print("\n".join([*said.words, f"report: {folder / 'report.html'}"]))
     if failures:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from sim.stopping import exit_code
+
 if TYPE_CHECKING:
     from sim.suite import Job, Outcome
 
@@ -124,11 +126,11 @@ def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
             if outcome.error:
                 where = f"{outcome.job.name}: " if len(todo) > 1 else ""
                 print(f"metapulse: {where}{outcome.error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         begun = any((path / name).exists() for path in (folder,) for name in ("config.json", "suite.json"))
         again = f"; continue with: metapulse resume {folder}" if begun else ""
         print(f"metapulse: interrupted{again}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(error)) from None
     done = [outcome for outcome in outcomes if outcome.summary is not None]
     if done:
         _show(done, folder)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from client.errors import EngineError
+from sim.stopping import SIGNALS, Stopped
 
 LOOPBACK = "127.0.0.1"
 DIRECT = 2**20  # bytes of an argument or a result that travel in the call: the object store costs milliseconds
@@ -55,8 +59,11 @@ def start_ray(cores: int, address: str = "") -> bool:
                 with _loopback():
                     ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address=LOOPBACK, **shared)
     except KeyboardInterrupt:
-        ray.shutdown()
+        stop_ray()
         raise
+    except SystemExit:  # how Ray, while it starts, answers SIGTERM
+        stop_ray()
+        raise Stopped(signal.SIGTERM) from None
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         raise EngineError(f"no Ray cluster at {address or 'this machine'}: {first(str(error))}") from None
     return True
@@ -64,7 +71,9 @@ def start_ray(cores: int, address: str = "") -> bool:
 
 @contextmanager
 def interrupt_sets(stopped: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets ``stopped`` and is raised when the block has ended in good order; a second one is raised at once.
+    """A signal (Ctrl-C, SIGTERM, SIGHUP) sets ``stopped`` and is raised when the block has ended in good order.
+
+    A second one is raised at once.
 
     Raised while Ray starts, it would crash the process at its end; raised while Flower's runtime works, it would leave
     threads waiting for ever for a Ray that is gone.
@@ -72,19 +81,59 @@ def interrupt_sets(stopped: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    asked: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        asked.append(signum)
         if stopped.is_set():
-            raise KeyboardInterrupt
+            raise Stopped(signum)
         stopped.set()
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = {s: handler for s in SIGNALS if (handler := signal.getsignal(s)) is not signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if stopped.is_set():
-        raise KeyboardInterrupt
+        for one, handler in before.items():  # Ray has put its own in the place of some
+            signal.signal(one, handler)
+    if asked:
+        raise Stopped(asked[0])
+
+
+def ray_session() -> Path | None:
+    """The folder of a Ray that this process has started; None where it has started none."""
+    import ray
+
+    node: Any = ray._private.worker._global_node
+    return Path(node.get_session_dir_path()) if node is not None and node.is_head() else None
+
+
+def stop_ray() -> None:
+    """End the Ray of this process, and what it would leave behind."""
+    import ray
+
+    session = ray_session()
+    ray.shutdown()
+    if session is not None:
+        sweep(session)
+
+
+def sweep(session: Path) -> None:
+    """End the agents that outlive a Ray, and remove its folder of logs and sockets."""
+    import ray  # noqa: F401 (it brings psutil)
+
+    psutil: Any = importlib.import_module("psutil")
+    running = psutil.process_iter(["cmdline"])
+    left = [p for p in running if any(session.name in part for part in p.info["cmdline"] or ())]
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=10.0)
+    shutil.rmtree(session, ignore_errors=True)
+    latest = session.with_name("session_latest")
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink(missing_ok=True)
 
 
 def _knock(address: str) -> str:

@@ -28,7 +28,7 @@ from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
 from server.fingerprint import known_inputs
 from server.progress import Progress
-from sim.engines.cluster import interrupt_sets, start_ray
+from sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
@@ -106,6 +106,7 @@ def simulate(
             failures.append(error)
 
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
+    session = ray_session()
     try:
         with _quiet(), interrupt_sets(stopped):
             app = client_app if folder is None else Simulated(folder)
@@ -115,6 +116,8 @@ def simulate(
             raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None
     finally:
         stopped.set()
+        if session is not None:
+            sweep(session)
     if failures:
         raise failures[0]
     return results[0]

@@ -16,7 +16,7 @@ from client.privacy import Guard, protect
 from client.trees import Params
 from client.work import Trial, Work, work_from_json
 from server.stages import add_up
-from sim.engines.cluster import DIRECT, start_ray
+from sim.engines.cluster import DIRECT, start_ray, stop_ray
 from sim.engines.parcels import pack, unpack
 from strategies.aggregate import Handover, condense
 
@@ -186,7 +186,7 @@ class RayPool:
             self._ray.kill(actor)
         self._actors = []
         if self._mine:
-            self._ray.shutdown()
+            stop_ray()
 
     def _hire(self) -> Any:
         return self._remote.options(num_cpus=1, num_gpus=self._gpus).remote(self._device)

@@ -21,7 +21,7 @@ from server.folder import RunFolder
 from server.progress import Silence
 from sim import suite
 from sim.crash import one_line
-from sim.engines.cluster import start_ray
+from sim.engines.cluster import start_ray, stop_ray
 from sim.lab.cells import LENGTH, Cell
 from sim.progress import Quiet, Watch
 from sim.tracking import chosen, tracked
@@ -108,7 +108,7 @@ def _on_ray(
     import ray
 
     if start_ray(workers):
-        started.callback(ray.shutdown)
+        started.callback(stop_ray)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(finish)
     waiting, running = deque(cells), dict[Any, Cell]()
     while waiting or running:

@@ -2,8 +2,11 @@
 
 import os
 import resource
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +134,48 @@ def test_a_file_that_may_not_grow_is_one_line_and_nothing_is_half_written(here):
     assert not list((here / "out").glob(".*"))
     assert (here / "out" / "summary.json").exists()  # the run itself is finished; its page can be had again
     assert call(here, "report", "out").returncode == 0
+
+
+LONG = "run.rounds=100000"
+
+
+def started(here, *argv):
+    """A command that runs, until its run has begun."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    job = subprocess.Popen([*PROGRAM, *argv], cwd=here, env=environment(), **pipes)
+    while not (here / "out" / "checkpoints" / "000000").exists():
+        assert job.poll() is None
+        time.sleep(0.05)
+    return job
+
+
+@pytest.mark.parametrize(("sign", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_ends_a_run_with_its_code_and_the_way_to_go_on(here, sign, code):
+    job = started(here, "run", "tiny.toml", "--out", "out", "--set", LONG)
+    job.send_signal(getattr(signal, sign))
+    _, err = job.communicate()
+    assert job.returncode == code
+    assert err.splitlines()[-1] == "metapulse: interrupted; continue with: metapulse resume out"
+    assert not list((here / "out").glob(".*"))
+
+
+@pytest.mark.ray
+def test_sigterm_with_workers_is_no_success_and_leaves_nothing_of_ray(here):
+    """Ray puts a handler of its own in place, which would end the program with 0."""
+    job = started(here, "run", "tiny.toml", "--out", "out", "--workers", "2", "--set", LONG)
+    job.send_signal(signal.SIGTERM)
+    _, err = job.communicate()
+    assert (job.returncode, err.splitlines()[-1][:23]) == (143, "metapulse: interrupted;"), err
+    assert not list(Path("/tmp/ray").glob(f"session_*_{job.pid}"))
+    told = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not [line for line in told if f"_{job.pid}/".encode() in line and b"session_" in line]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(here, closed):
+    """The exit code tells how the run ended, the second time that its folder is taken."""
+    command = ["sh", "-c", f"{shlex.join(PROGRAM)} run tiny.toml --out out {closed}"]
+    for code in (0, 2):
+        done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert (here / "out" / "report.html").exists()
