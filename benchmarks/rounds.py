@@ -160,7 +160,7 @@ def workload(clients: int, cohort: int, rounds: int, model: str = "mlp", **engin
             "order": "sequential",
         },
         "strategy": {"name": "fedavg", "weighting": "uniform", "cohort": cohort},
-        "evaluation": {"scenarios": ["known_user"], "clients": 1, "episodes": 1, "steps": [0], "split": "samples"},
+        "evaluation": {"scenarios": []},
         "checkpoint": {"every": rounds},
         "engine": engine,
     }

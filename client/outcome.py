@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from client.errors import ClientError, MetapulseError
 from client.learners.base import Report
 from client.trees import Params, Stacked, to_device
 
@@ -42,3 +45,17 @@ class Scores:
     clients: list[int]
     metrics: dict[str, Float[Tensor, "clients episodes steps"]]
     failures: dict[int, str]
+
+
+def each(
+    clients: Iterable[int], build_one: Callable[[int], Any], round: int, stage: str
+) -> tuple[dict[int, Any], dict[int, str]]:
+    """Run ``build_one`` per client; a client whose data cannot be used is named, the others go on."""
+    built: dict[int, Any] = {}
+    failures: dict[int, str] = {}
+    for client in clients:
+        try:
+            built[client] = build_one(client)
+        except MetapulseError as error:
+            failures[client] = str(ClientError(round, client, stage, str(error)))
+    return built, failures

@@ -131,6 +131,7 @@ TRANSFORMS = Registry(
     {
         "none": "client.transforms:Identity",
         "standardise": "client.transforms:Standardise",
+        "fixed": "client.transforms:Fixed",
         "motion": "client.motion:Motion",
     },
 )

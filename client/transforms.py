@@ -1,19 +1,21 @@
 """What a device does to its windows before they reach the model: normalise, and while training, augment.
 
-A transform is fitted on the unlabelled pool of the episode's support side only: nothing of the query, nothing of any
-other client.
+A transform is fitted on the unlabelled pool of the episode's support side, or on its shots, only: nothing of the query,
+nothing of any other client.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from client.data import Task
+from client.errors import ConfigError
+from client.settings import setting
 
 
 class Transform(ABC):
@@ -23,6 +25,8 @@ class Transform(ABC):
     random: ClassVar[bool] = False
     #: True: nothing is done at all.
     idle: ClassVar[bool] = False
+    #: Whether statistics are fitted on the whole support side, or on the shots alone.
+    on: Literal["pool", "support"] = "pool"
 
     def task(self, task: Task) -> Task:
         """The task as the model sees it: by default with inputs of the same shape."""
@@ -60,9 +64,22 @@ class Identity(Transform):
         return x
 
 
+#: Least sd of a channel, as a share of its mean: a still sensor's rounding noise is no scale.
+LEAST = 1e-3
+
+
 @dataclass(frozen=True)
 class Standardise(Transform):
-    """(x − mean) / sd per channel, over the pool's windows and time (per feature where there is no time axis)."""
+    """(x − mean) / sd per channel, over the pool's windows and time (per feature where there is no time axis).
+
+    The sd is at least a thousandth of the mean, and no value is more than ``limit`` sds from it. A person's level goes
+    with the mean; where the level tells the target, as in most regressions, ``fixed`` keeps it.
+    """
+
+    on: Literal["pool", "support"] = setting(
+        "pool", "what mean and sd are of: all windows of the support side, or the shots", choices=("pool", "support")
+    )
+    limit: float = setting(50.0, "values further from the mean than so many standard deviations are cut to that", gt=0)
 
     def apply(
         self,
@@ -74,5 +91,40 @@ class Standardise(Transform):
         axes = (0, 2) if pool.ndim == 3 else (0,)
         mean = pool.mean(axes, keepdims=True, dtype=np.float64)
         sd = pool.std(axes, keepdims=True, dtype=np.float64)
-        scaled: np.ndarray = ((x - mean) / np.where(sd > 1e-6, sd, 1.0)).astype(np.float32)
+        sd = np.where(sd > 1e-6, np.maximum(sd, LEAST * np.abs(mean)), 1.0)
+        scaled: np.ndarray = np.clip((x - mean) / sd, -self.limit, self.limit).astype(np.float32)
+        return scaled
+
+
+@dataclass(frozen=True)
+class Fixed(Transform):
+    """(x − centre) / scale with numbers that are known beforehand, the same for everybody.
+
+    It keeps a person's level, and tells nothing of anybody's samples, whatever the privacy asked.
+    """
+
+    centre: tuple[float, ...] = setting((0.0,), "taken off: one number, or one per channel (feature)")
+    scale: tuple[float, ...] = setting((1.0,), "divides: one number, or one per channel (feature)")
+
+    def __post_init__(self) -> None:
+        if bad := [s for s in self.scale if not 0 < s < np.inf]:
+            raise ConfigError("transform.scale", bad[0], "must be > 0 and finite")
+
+    def task(self, task: Task) -> Task:
+        """The same; there must be one number, or one per channel."""
+        for key, numbers in (("centre", self.centre), ("scale", self.scale)):
+            if len(numbers) not in (1, task.features[0]):
+                many = f"1 or {task.features[0]} numbers"
+                raise ConfigError(f"transform.{key}", list(numbers), f"must hold {many} for samples of {task.features}")
+        return task
+
+    def apply(
+        self,
+        x: Float32[np.ndarray, "n *features"],
+        pool: Float32[np.ndarray, "p *features"],
+        rng: np.random.Generator | None,
+    ) -> Float32[np.ndarray, "n *inputs"]:
+        """Scaled windows."""
+        centre, scale = (np.reshape(numbers, (-1, *(1,) * (x.ndim - 2))) for numbers in (self.centre, self.scale))
+        scaled: np.ndarray = ((x - centre) / scale).astype(np.float32)
         return scaled

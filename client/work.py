@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -20,15 +20,16 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from client.data import Bulk, Samples, Source, Task, check_block, check_samples
-from client.episodes import NOTHING, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
-from client.errors import ClientError, MetapulseError
+from client.episodes import NOTHING, SPLITS, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
+from client.errors import MetapulseError
 from client.faults import Faults
 from client.history import apart
 from client.learners.base import Adding, Learner
 from client.losses import offered_facts, offered_part, support_classes, task_metrics
 from client.models.base import Model
-from client.outcome import Outcome, Scores
+from client.outcome import Outcome, Scores, each
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from client.reserve import reserved
 from client.rng import Keys, generator, uniforms
 from client.settings import build, plain, setting
 from client.shelf import Shelf
@@ -52,6 +53,10 @@ class WorkSpec:
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
     attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
     faults: Faults = setting(Faults(), "what goes wrong with devices")
+    reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
+        "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
+    )
+    reserve_seed: int = setting(0, "seed of what is kept", ge=0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ class Work:
 
     def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
-        cuts, failures = _each(clients, lambda c: self._training(round, c), round, "episode")
+        cuts, failures = each(clients, lambda c: self._training(round, c), round, "episode")
         sides = (stack_batches([cut[side] for cut in cuts.values()]) if cuts else NOTHING for side in (0, 1))
         return list(cuts), Episode(*sides), failures
 
@@ -149,7 +154,7 @@ class Work:
         if self.transform.random or not (self.learner.local or self.transform.idle):
             return None
         try:
-            if self._bulk and self.transform.idle:
+            if self._bulk and self.transform.idle and not self.spec.reserve:
                 batch = full_batch(*check_block(*self._bulk.block(clients), self.source.task))
             else:
                 batch = self._shelf.gather(clients, self._everything)
@@ -165,8 +170,21 @@ class Work:
 
     def _everything(self, client: int) -> Part:
         """All samples a client may train on, as the model reads them: what does not change between rounds."""
-        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        samples = self._own(client)
         return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
+
+    def _samples(self, client: int) -> Samples:
+        """Everything a client recorded; where samples are kept from training, they are its held-out ones."""
+        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        if not self.spec.reserve:
+            return samples
+        user = self.source.client(client).user
+        return replace(samples, held_out=reserved(samples, self.spec.reserve, self.spec.reserve_seed, user))
+
+    def _own(self, client: int) -> Samples:
+        """What a client may train on."""
+        samples = self._samples(client)
+        return samples.take(np.flatnonzero(~samples.held_out)) if self.spec.reserve else samples
 
     def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
@@ -191,7 +209,7 @@ class Work:
             states: what each device kept, by partition id; people who never trained kept nothing.
         """
         learner = self.adapted(trial)
-        cuts, failures = _each(clients, lambda c: self._asked(c, trial), round, "evaluate")
+        cuts, failures = each(clients, lambda c: self._asked(c, trial), round, "evaluate")
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
@@ -238,7 +256,7 @@ class Work:
         return task_metrics(self.task, answers, query.y, query.mask, classes)
 
     def _training(self, round: int, client: int) -> tuple[Part, Part]:
-        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        samples = self._own(client)
         rng = generator(self.spec.seed, "episode", round, client)
         plan = self.spec.episodes
         cut = plan.everything(samples) if self.learner.local else plan.training(samples, self.source.task, rng)
@@ -254,8 +272,7 @@ class Work:
         return [self._transformed(samples, cut, None) for cut in cuts]
 
     def _cuts(self, client: int, trial: Trial) -> tuple[Samples, list[Cut]]:
-        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
-        cuts = []
+        samples, cuts = self._samples(client), []
         for episode in range(trial.episodes):
             for attempt in range(REDRAWS):
                 address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)
@@ -279,7 +296,7 @@ class Work:
         """For each episode all that the person recorded with the old devices, but nothing from the query's moments."""
         worn = self.source.clients_of(self.source.client(client).user)
         others = [c for c in worn if c != client and self.source.client(c).device in trial.history]
-        old = [check_samples(self.source.samples(c), self.source.task, f"client {c}") for c in others]
+        old = [self._samples(c) for c in others]
         histories = []
         for cut in cuts:
             sides = [self._empty()]
@@ -300,23 +317,10 @@ class Work:
 
     def _transformed(self, samples: Samples, cut: Cut, rng: np.random.Generator | None) -> tuple[Part, Part]:
         rows = np.concatenate([cut.support, cut.query])
-        inputs = self.transform.apply(samples.x[rows], samples.x[cut.pool], rng)
+        fitted = cut.pool if self.transform.on == "pool" else cut.support
+        inputs = self.transform.apply(samples.x[rows], samples.x[fitted], rng)
         n = len(cut.support)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
-
-
-def _each(
-    clients: Iterable[int], build_one: Callable[[int], Any], round: int, stage: str
-) -> tuple[dict[int, Any], dict[int, str]]:
-    """Run ``build_one`` per client; a client whose data cannot be used is named, the others go on."""
-    built: dict[int, Any] = {}
-    failures: dict[int, str] = {}
-    for client in clients:
-        try:
-            built[client] = build_one(client)
-        except MetapulseError as error:
-            failures[client] = str(ClientError(round, client, stage, str(error)))
-    return built, failures
 
 
 def to_json(spec: WorkSpec | Trial) -> str:

@@ -82,8 +82,10 @@ class EvaluationSettings:
     )
     scenarios: tuple[str, ...] = setting(
         ("new_user",),
-        "known_user: own held-out samples; new_user: held-out people; new_device: held-out people on a device model"
-        " of evaluation.devices; new_device_history: the same after adapting on their old devices",
+        "known_user: people of the training on samples of theirs that are in no round (the publisher's test part where"
+        " episodes.split is held_out, else half of what they have, cut as evaluation.split says); new_user: held-out"
+        " people; new_device: held-out people on a device model of evaluation.devices; new_device_history: the same"
+        " after adapting on their old devices",
         choices=SCENARIOS,
     )
     devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")
@@ -199,7 +201,15 @@ class Config:
             self.episodes,
             self.attack,
             self.faults,
+            self._reserve,
+            self.evaluation.seed,
         )
+
+    @property
+    def _reserve(self) -> Literal["", "groups", "samples", "forward", "held_out"]:
+        """What devices keep from training: where known people are tested, what they are tested on."""
+        kept = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
+        return self.evaluation.split if kept else ""
 
     def digest(self) -> str:
         """A name for what decides the numbers: every setting with its value, without engine and checkpoints."""

@@ -5,7 +5,7 @@ config.json           every setting with its value, the digests of data and code
 environment.json      versions, platform, git commit
 privacy.jsonl         where there is a privacy budget: what each round that has begun releases, a line each
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
-metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, value
+metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, apart, value
 summary.json          spread over clients of every meta-test, and the digest of θ
 checkpoints/000010/   theta.safetensors, outer.safetensors, best.safetensors, state.json, devices/: whole or not there
 report.html           learning and adaptation curves, written by ``metapulse report``

@@ -28,6 +28,10 @@ from strategies.replies import Dropped, first_line
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]
+#: Metrics that say what was asked, not how well it was answered.
+FACTS = frozenset({"offered", "not_offered", "history"})
+#: Why a client's scores say nothing about the method, and so are in no mean.
+ONE_CLASS, NOT_OFFERED = "one class offered", "no sample of a class offered"
 #: The headline is the first of these that was measured.
 HEADLINES = ("balanced_accuracy", "accuracy", "mse")
 
@@ -98,7 +102,7 @@ class MetaTest:
         e = self.config.evaluation
         return Trial(
             name=scenario.removesuffix("_history"),  # the same episodes with and without history
-            plan=EpisodePlan(e.split, shots, e.query),
+            plan=EpisodePlan("held_out" if scenario == "known_user" else e.split, shots, e.query),
             steps=tuple(sorted(set(e.steps))),
             episodes=e.episodes,
             seed=e.seed,
@@ -120,7 +124,10 @@ class MetaTest:
         trial: Trial,
     ) -> Iterator[Row]:
         who = self.roster.directory.client(client)
+        telling, apart = told(answer, trial)
         for metric, values in answer.items():
+            if telling.any() and metric not in FACTS:
+                values = values[telling]
             for step, value in zip(trial.steps, values.mean(0), strict=True):
                 yield {
                     "round": round,
@@ -132,8 +139,34 @@ class MetaTest:
                     "shots": shots,
                     "step": step,
                     "metric": metric,
+                    "apart": apart,
                     "value": float(value),
                 }
+
+
+def told(answer: Mapping[str, np.ndarray], trial: Trial) -> tuple[np.ndarray, str]:
+    """Which episodes of a client say something about the method, and why none does ("": some do).
+
+    Where answers are restricted to the classes offered, one class alone leaves no choice: the answer is right or wrong
+    whatever was learnt. Where the rest is left out, a query without a class that was offered has no score.
+    """
+    if not trial.restrict or not {"offered", "not_offered"} <= answer.keys():
+        return np.ones(trial.episodes, dtype=np.bool_), ""
+    choice = answer["offered"][:, 0] > 1
+    asked = np.ones_like(choice) if trial.not_offered == "wrong" else answer["not_offered"][:, 0] < 1
+    telling = choice & asked
+    return telling, "" if telling.any() else NOT_OFFERED if choice.any() else ONE_CLASS
+
+
+def counted(rows: Iterable[Row]) -> list[Row]:
+    """The rows that are in means."""
+    return [row for row in rows if not row.get("apart") or row["metric"] in FACTS]
+
+
+def left_out(rows: Iterable[Row]) -> dict[str, int]:
+    """How many clients are in no mean, by reason; each once, in however many scenarios and shots."""
+    found = {(row["apart"], row["client"]) for row in rows if row.get("apart")}
+    return {reason: sum(why == reason for why, _ in found) for reason in sorted({why for why, _ in found})}
 
 
 def _answers(
@@ -186,10 +219,19 @@ def _sound(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """One entry per (round, scenario, shots, step, metric): the spread over clients."""
+    """One entry per (round, scenario, shots, step, metric): the spread over clients, and how many are ``apart``.
+
+    Where all are apart there is no entry for what they would have scored.
+    """
+    rows = list(rows)
+    question = ("round", "phase", "scenario", "shots", "step")
     groups: dict[tuple[Any, ...], list[tuple[float, str]]] = {}
+    apart: dict[tuple[Any, ...], set[int]] = {}
     for row in rows:
-        key = tuple(row[k] for k in ("round", "phase", "scenario", "shots", "step", "metric"))
+        if row.get("apart"):
+            apart.setdefault(tuple(row[k] for k in question), set()).add(row["client"])
+    for row in counted(rows):
+        key = tuple(row[k] for k in (*question, "metric"))
         groups.setdefault(key, []).append((row["value"], row["user"]))
     out = []
     for (round_, phase, scenario, shots, step, metric), members in sorted(
@@ -199,6 +241,8 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
         values = np.array([value for value, _ in members])
         users = np.array([names[user] for _, user in members], dtype=np.int64)
         numbers = asdict(spread(values, users, metric in HIGHER_IS_BETTER))
+        if metric not in FACTS:
+            numbers["apart"] = len(apart.get((round_, phase, scenario, shots, step), ()))
         out.append(
             {"round": round_, "phase": phase, "scenario": scenario, "shots": shots, "step": step, "metric": metric}
             | numbers
@@ -208,7 +252,7 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def headline_metric(scores: Iterable[Mapping[str, Any]]) -> str:
     """The metric that decides, and that a comparison is read for: of rows, or of a summary's scores."""
-    names = {str(score["metric"]) for score in scores}
+    names = {str(score["metric"]) for score in scores} - FACTS
     return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
@@ -217,6 +261,7 @@ def merit(rows: Sequence[Row]) -> float | None:
 
     The headline metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
     """
+    rows = counted(rows)
     if not rows:
         return None
     metric = headline_metric(rows)
@@ -232,6 +277,7 @@ def merit(rows: Sequence[Row]) -> float | None:
 
 def headline(rows: list[Row]) -> float | None:
     """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
+    rows = counted(rows)
     if not rows:
         return None
     first = rows[0]

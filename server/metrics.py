@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("shots", pa.int64()),
         ("step", pa.int64()),
         ("metric", pa.string()),
+        ("apart", pa.string()),
         ("value", pa.float64()),
     ]
 )

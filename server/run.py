@@ -26,7 +26,7 @@ from server.config import Config, resolved
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.lock import alone, only_copy
-from server.metatest import MetaTest, Row, headline, merit, summarise
+from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
 from server.remarks import remark
@@ -275,7 +275,9 @@ class Run:
             self._drop(round, dropped)
         self.rows += rows
         value = headline(rows)
-        self.folder.event(round, "meta-test", phase=phase, rows=len(rows), headline=value, seconds=seconds)
+        self.folder.event(
+            round, "meta-test", phase=phase, rows=len(rows), headline=value, apart=left_out(rows), seconds=seconds
+        )
         self.progress.score(round, value)
         return rows
 

@@ -79,6 +79,7 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
     steps = sorted({step for _, _, step in shown if step})
     after = f" after {steps[-1]} steps" if steps else ""
     table = Table(title=f"{metric}{after}: mean over clients [95 % interval over people]", title_justify="left")
+    table.caption, table.caption_justify = apart_note(everything) or None, "left"
     table.add_column("scenario")
     table.add_column("method")
     for title, _, _ in shown:
@@ -91,6 +92,15 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
             cells = [Text(interval(s, between), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
             table.add_row(Text("" if j else scenario), Text(name), *cells)
     return table
+
+
+def apart_note(scores: Iterable[Score]) -> str:
+    """How many people are in no mean because the question left them no choice; "" where there are none."""
+    most: dict[str, int] = {}
+    for score in scores:
+        most[score["scenario"]] = max(most.get(score["scenario"], 0), int(score.get("apart", 0)))
+    found = ", ".join(f"{n} in {scenario}" for scenario, n in most.items() if n)
+    return f"left out, because their support or query left no choice: {found}" if found else ""
 
 
 def interval(score: Score | None, between: str = " ") -> str:

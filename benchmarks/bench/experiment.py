@@ -46,7 +46,7 @@ def experiment(load: Load, options: Sequence[str] = (), rounds: int = 1) -> Conf
             "order": "sequential",
         },
         "strategy": {"name": "fedavg", "weighting": "uniform"},
-        "evaluation": {"scenarios": ["known_user"], "clients": 1, "episodes": 1, "steps": [0], "split": cut},
+        "evaluation": {"scenarios": []},
         "checkpoint": {"every": rounds},
     }
     if workload.second_order:

@@ -18,7 +18,9 @@ KEYS = (*QUESTION, "method")
 
 
 def main_rows(results: pl.DataFrame) -> pl.DataFrame:
-    """The rows of every data set's main metric (``server.metatest.headline_metric``)."""
+    """The rows of every data set's main metric (``server.metatest.headline_metric``); clients apart are left out."""
+    if "apart" in results.columns:
+        results = results.filter(pl.col("apart").fill_null("") == "")
     measured = results.select("dataset", "metric").unique().sort("dataset", "metric")
     chosen = {
         dataset: headline_metric([{"metric": name} for name in group["metric"]])

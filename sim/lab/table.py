@@ -32,6 +32,7 @@ SCHEMA = pl.Schema(
         "user": pl.String(),
         "device": pl.String(),
         "metric": pl.String(),
+        "apart": pl.String(),
         "value": pl.Float64(),
     }
 )

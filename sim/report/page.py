@@ -10,6 +10,7 @@ from sim.report.document import Page, document
 from sim.report.privacy import privacy
 from sim.report.runs import Panel, RunData, metric_of, panels
 from sim.report.style import HIDING
+from sim.scores import apart_note
 
 
 def render(runs: Sequence[RunData]) -> str:
@@ -35,10 +36,12 @@ def render(runs: Sequence[RunData]) -> str:
 
 def _results(page: Page, runs: Sequence[RunData], shown: Sequence[Panel], metric: str) -> None:
     title = figures.metric_title(metric)
+    apart = apart_note(score for run in runs for score in run.final)
     page.add(
         "Final scores",
         f"Last meta-test, {title}: mean over held-out clients, its 95 % bootstrap interval with people resampled, and"
-        " the mean of the worst tenth of clients. The best mean of a column is bold.",
+        " the mean of the worst tenth of clients. The best mean of a column is bold."
+        + (f" Clients {apart}." if apart else ""),
         tables.scores(runs, metric),
     )
     page.add(

@@ -13,7 +13,7 @@ import numpy as np
 from client.errors import RunError
 from server.files import read_sealed
 from server.folder import RunFolder
-from server.metatest import Row, headline_metric, last_scores, summarise
+from server.metatest import Row, counted, headline_metric, last_scores, summarise
 from server.stages import STAGES, add_up
 from sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
 
@@ -146,7 +146,7 @@ def read_run(path: Path) -> RunData:
             raise TypeError
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: config.json or summary.json lacks what a report needs") from None
-    return RunData(label, path, config, environment, events, rows, scores, summary is not None, parameters)
+    return RunData(label, path, config, environment, events, counted(rows), scores, summary is not None, parameters)
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunData]:

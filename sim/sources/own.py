@@ -39,15 +39,19 @@ class Own(HeldSource, Description):
     horizon: float = setting(30.0, "forecasting: how far ahead", gt=0)
     max_gap: float = setting(20.0, "forecasting: a longer silence breaks a series", gt=0)
     day: float = setting(DAY_MIN, "length of one group where time says which; no window crosses its end", gt=0)
-    centre: float = setting(0.0, "forecasting: taken off every input")
-    scale: float = setting(1.0, "forecasting: inputs and the change to be forecast are divided by it", gt=0)
+    centre: float = setting(0.0, "forecasting: taken off every input; regression: off the target")
+    scale: float = setting(
+        1.0, "forecasting: inputs and the change to be forecast are divided by it; regression: the target", gt=0
+    )
     max_windows: int = setting(1000, "forecasting: windows per client, evenly spaced over all", ge=2)
 
     def __post_init__(self) -> None:
-        unused = ("x", "group", "held_out", "shape") if self.kind == "forecasting" else ()
+        unused: tuple[str, ...] = ("x", "group", "held_out", "shape") if self.kind == "forecasting" else ()
+        unused += ("centre", "scale") if self.kind == "classification" else ()
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for key in unused:
-            if getattr(self, key):
-                raise ConfigError(f"source.{key}", getattr(self, key), "has no meaning for kind = 'forecasting'")
+            if getattr(self, key) != defaults[key]:
+                raise ConfigError(f"source.{key}", getattr(self, key), f"has no meaning for kind = {self.kind!r}")
         if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
             raise ConfigError("source.classes", list(self.classes), "must be at least two, each once")
         if self.classes and self.kind != "classification":
@@ -122,8 +126,9 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     held_out = rows["held_out"] != 0 if rows.role["held_out"] else None
     time = rows["time"].astype(np.float64) if rows.role["time"] else None
     if own.kind == "regression":
-        y = rows.columns[own.y].reshape(len(user), -1).astype(np.float32)
-        task = Task("regression", x.shape[1:], y.shape[1], unit=own.unit, names=rows.features)
+        target = rows.columns[own.y].reshape(len(user), -1)
+        y = ((target - own.centre) / own.scale).astype(np.float32)
+        task = Task("regression", x.shape[1:], y.shape[1], unit=_unit(own), names=rows.features)
     else:
         names, y = _labels(own, rows.columns[own.y])
         task = Task("classification", x.shape[1:], len(names), tuple(names), names=rows.features)
@@ -150,6 +155,11 @@ def _inputs(own: Own, rows: Rows) -> np.ndarray:
             raise ConfigError("source.shape", list(own.shape), f"must have {math.prod(x.shape[1:])} values in all")
         x = x.reshape(-1, *own.shape)
     return x.astype(np.float32)
+
+
+def _unit(own: Own) -> str:
+    """The unit of a scaled target."""
+    return own.unit if own.scale == 1 else f"{own.scale:g} {own.unit}".strip()
 
 
 def _labels(own: Own, texts: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -202,9 +212,7 @@ def _series(
         owners.append(np.full(len(t), number))
         pairs.append(divmod(int(k), len(devices)))
     table = SeriesTable.of(
-        Task(
-            "regression", (1, own.history), 1, unit=own.unit if own.scale == 1 else f"{own.scale:g} {own.unit}".strip()
-        ),
+        Task("regression", (1, own.history), 1, unit=_unit(own)),
         np.concatenate(stamps),
         np.concatenate(values),
         np.concatenate(owners),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from client.episodes import EpisodePlan
+from client.errors import ConfigError
 from client.registry import TRANSFORMS
 from client.rng import generator
 from client.transforms import Identity, Standardise
+from client.work import Trial, Work, WorkSpec
 from tests.cases import classification
 
 
@@ -57,3 +60,37 @@ def test_identity_and_the_task_they_leave_alone() -> None:
         before = x.copy()
         transform.apply(x, x[:2], generator(0, "augment"))
         assert np.array_equal(x, before)
+
+
+def test_a_channel_that_hardly_moves_is_no_scale() -> None:
+    """A pool at rest with rounding noise: what moves later is not thousands of standard deviations away."""
+    pool = np.full((40, 2), 9.81, np.float32) + 1e-5 * windows(0, 40, 2)
+    out = Standardise().apply(np.array([[12.0, 9.82]], np.float32), pool, None)
+    np.testing.assert_allclose(out[0, 1], 1.0, atol=0.05)  # a thousandth of the mean is one standard deviation
+    assert out[0, 0] == 50.0
+    still = np.concatenate([np.full((40, 1), 1e-5), np.ones((40, 1))], 1).astype(np.float32)
+    still[0] *= 2
+    assert np.abs(Standardise(limit=10.0).apply(np.array([[5.0, 5.0]], np.float32), still, None)).max() == 10.0
+
+
+def test_fixed_numbers_keep_the_level() -> None:
+    x = windows(0, 4, 2, 8)
+    out = TRANSFORMS.make({"name": "fixed", "centre": [10.0, 20.0], "scale": [2.0]}).apply(x, x[:1], None)
+    np.testing.assert_allclose(out, (x - np.array([10.0, 20.0])[:, None]) / 2.0, rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"transform.scale = \[1.0, 2.0, 3.0\]: must hold 1 or 2 numbers"):
+        TRANSFORMS.make({"name": "fixed", "scale": [1.0, 2.0, 3.0]}).task(classification(2, 8))
+    with pytest.raises(ConfigError, match=r"transform.scale = 0.0: must be > 0"):
+        TRANSFORMS.make({"name": "fixed", "scale": [0.0]})
+
+
+def test_shots_alone_may_say_the_scale() -> None:
+    """``on = "support"``: other windows of the support side decide nothing."""
+    source = {"name": "wearables", "users": 4}
+    trial = Trial("new_user", EpisodePlan("groups", 1))
+    found = {}
+    for on in ("pool", "support"):
+        spec = WorkSpec(1, source, {"name": "standardise", "on": on}, {"name": "mlp"}, {"name": "fedavg"})
+        ((support, _),) = Work(spec).episodes(0, trial)
+        found[on] = support[0].mean((0, 2), dtype=np.float64)
+    np.testing.assert_allclose(found["support"], 0.0, atol=1e-4)
+    assert np.abs(found["pool"]).max() > 0.01

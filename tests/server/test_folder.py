@@ -18,7 +18,7 @@ THETA = {"b": torch.arange(6.0).view(2, 3), "a": torch.full((1,), -2.5)}
 
 
 def row(round=1, value=0.5):
-    names = {"phase": "test", "scenario": "new_user", "user": "p1", "device": "watch", "metric": "loss"}
+    names = {"phase": "test", "scenario": "new_user", "user": "p1", "device": "watch", "metric": "loss", "apart": ""}
     return {**names, "round": round, "client": 3, "shots": 5, "step": 0, "value": value}
 
 

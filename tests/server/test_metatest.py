@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.wire import METRICS, encode
-from client.work import Work
-from server.metatest import MetaTest, headline, summarise
+from client.work import Trial, Work
+from server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
 from server.roster import Roster
 from sim.engines.cohort import CohortGrid, SourceDirectory
+from sim.scores import apart_note
 from tests.runs import make
 
 SCENARIOS = {
@@ -202,3 +203,46 @@ def test_headline_is_the_first_scenario_at_the_last_step():
     assert headline(rows) == pytest.approx(0.7)
     assert headline([]) is None
     assert headline([row("new_user", 1, 5, "mse", 2.5)]) == 2.5
+
+
+def answered(offered, not_offered, scores):
+    """What a client with as many episodes says after one step."""
+    facts = {"offered": offered, "not_offered": not_offered, "accuracy": scores}
+    return {name: np.array(values, dtype=np.float64)[:, None] for name, values in facts.items()}
+
+
+@pytest.mark.parametrize(
+    ("offered", "not_offered", "telling", "apart"),
+    [
+        ([3, 1], [0.0, 0.0], [True, False], ""),  # an episode with one class on offer leaves no choice
+        ([1, 1], [0.5, 0.0], [False, False], ONE_CLASS),
+        ([3, 2], [1.0, 0.2], [False, True], ""),  # nothing of what was offered was asked about
+        ([3, 1], [1.0, 0.0], [False, False], NOT_OFFERED),
+    ],
+)
+def test_an_episode_without_a_choice_tells_nothing_of_the_method(offered, not_offered, telling, apart):
+    answer = answered(offered, not_offered, [1.0, 1.0])
+    found, reason = told(answer, Trial(episodes=2))
+    assert (found.tolist(), reason) == (telling, apart)
+    assert told(answer, Trial(episodes=2, restrict=False))[1] == ""  # every class could have been the answer
+    assert told({"mse": np.ones((2, 1))}, Trial(episodes=2))[1] == ""  # regression
+
+
+def test_people_without_a_choice_are_in_no_mean_and_are_counted():
+    """Two people at .6 and .4, and one who cannot be wrong: the mean is .5, over two."""
+
+    def row(client, value, apart="", metric="balanced_accuracy"):
+        keys = {"round": 1, "phase": "test", "scenario": "new_user", "shots": 5, "step": 0}
+        who = {"client": client, "user": f"p{client}", "device": "phone"}
+        return {**keys, **who, "metric": metric, "apart": apart, "value": value}
+
+    rows = [row(0, 0.6), row(1, 0.4), row(2, 1.0, ONE_CLASS)]
+    rows += [row(2, 1.0, ONE_CLASS, "offered"), row(0, 3.0, metric="offered")]
+    scores = {score["metric"]: score for score in summarise(rows)}
+    assert scores["balanced_accuracy"]["mean"] == pytest.approx(0.5)
+    assert (scores["balanced_accuracy"]["clients"], scores["balanced_accuracy"]["apart"]) == (2, 1)
+    assert scores["offered"]["mean"] == 2.0  # what was asked is told of everybody
+    assert headline(rows) == merit(rows) == pytest.approx(0.5)
+    assert left_out(rows) == {ONE_CLASS: 1}
+    assert merit([row(2, 1.0, ONE_CLASS)]) is None
+    assert apart_note(scores.values()).endswith("1 in new_user")

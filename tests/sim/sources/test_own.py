@@ -97,6 +97,15 @@ def test_regression_with_one_device_and_days(tmp_path, fmt):
     assert (samples.group - samples.group[0]).tolist() == [0] * 8 + [1] * 4  # eight samples a day
 
 
+def test_centre_and_scale_are_of_a_regressions_target(tmp_path):
+    table = {"a": [float(i) for i in range(N)], "y": [60.0 + i for i in range(N)], "user": [i // 12 for i in range(N)]}
+    source = own(write(tmp_path, "npz", table), kind="regression", unit="bpm", centre=70.0, scale=10.0)
+    assert source.samples(0).y[:, 0].tolist() == pytest.approx([(60.0 + i - 70.0) / 10.0 for i in range(12)])
+    assert source.task.unit == "10 bpm"
+    with pytest.raises(ConfigError, match=r"source\.scale = 10\.0: has no meaning for kind = 'classification'"):
+        own(tmp_path / "any.npz", scale=10.0)
+
+
 def test_windows_stored_as_arrays_and_reshaped_columns(tmp_path):
     x = np.random.default_rng(0).normal(size=(10, 3, 4)).astype(np.float32)
     y, user = np.arange(10) % 2, np.repeat([1, 2], 5)

@@ -1,0 +1,86 @@
+"""Known people are tested on samples that were in no round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from client.data import Samples
+from client.episodes import SPLITS, EpisodePlan
+from client.errors import DataError
+from client.reserve import reserved
+from client.work import Trial, Work, WorkSpec
+from server.config import build_config
+from server.metatest import MetaTest
+from server.roster import Roster
+from sim.engines.cohort import CohortGrid, SourceDirectory
+
+COINS = {"name": "tests.client.test_history:Coins"}
+PEOPLE = list(range(0, 12, 2))
+
+
+def seen(work: Work, client: int) -> set[tuple[float, ...]]:
+    """The samples of a client that are in any of twenty rounds."""
+    found = set()
+    for round in range(1, 21):
+        _, episode, failures = work._episodes(round, [client])
+        assert not failures
+        both = episode.pooled
+        found |= {tuple(x) for x in both.x[0][both.mask[0] > 0].tolist()}
+    return found
+
+
+@pytest.mark.parametrize("learner", ["fedavg", "fomaml"])  # one trains on everything at once, one on episodes
+@pytest.mark.parametrize("split", ["groups", "samples", "forward"])
+def test_no_round_has_seen_what_known_people_are_asked(split: str, learner: str) -> None:
+    job = build_config(
+        {
+            "source": COINS,
+            "transform": {"name": "none"},
+            "model": {"name": "mlp", "hidden": [4]},
+            "learner": {"name": learner},
+            "episodes": {"split": split, "shots": 3},
+            "evaluation": {"scenarios": ["known_user"], "split": split},
+        }
+    )
+    work = Work(job.work())
+    trial = MetaTest(job, Roster(SourceDirectory(work.source), job), CohortGrid(len(work.source))).trial(
+        "known_user", 3
+    )
+    for client in PEOPLE:
+        asked = {tuple(x) for _, (query, _) in work.episodes(client, trial) for x in query.tolist()}
+        trained = seen(work, client)
+        assert len(asked) > 10
+        assert len(trained) > 10
+        assert not asked & trained
+
+
+def test_nothing_is_kept_where_it_is_not_needed() -> None:
+    """Without known people, and where the publisher's test part is in no round anyway."""
+    held = {"episodes": {"split": "held_out"}, "evaluation": {"scenarios": ["known_user"], "split": "held_out"}}
+    for table, reserve in (({}, ""), (held, ""), ({"evaluation": {"scenarios": ["known_user"]}}, "groups")):
+        assert build_config(table).work().reserve == reserve
+
+
+def samples(n: int = 24) -> Samples:
+    return Samples(np.zeros((n, 1), np.float32), np.arange(n) % 2, np.arange(n) // 4, np.arange(n) % 5 == 0)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_half_is_kept_and_always_the_same(split: str) -> None:
+    kept = reserved(samples(), split, 3, 7)
+    assert kept.tolist() == reserved(samples(), split, 3, 7).tolist()
+    assert kept.sum() == (5 if split == "held_out" else 12)
+    if split == "groups":
+        assert all(len(set(kept[samples().group == g])) == 1 for g in range(6))
+        assert len({tuple(reserved(samples(), split, seed, 7)) for seed in range(20)}) > 5
+        with pytest.raises(DataError, match="one group of samples only"):
+            reserved(samples(4), split, 3, 7)
+
+
+def test_two_devices_keep_the_same_moments() -> None:
+    work = Work(WorkSpec(1, COINS, model={"name": "mlp"}, learner={"name": "fedavg"}, reserve="groups"))
+    phone, watch = (work._samples(c) for c in (4, 5))
+    assert phone.held_out.tolist() == watch.held_out.tolist()
+    plan = EpisodePlan("held_out", 2)
+    assert len(work.episodes(4, Trial("known_user", plan))) == 1
