@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from client.data import Remarking
 from server.folder import RunFolder
 from server.progress import Progress
@@ -21,3 +23,13 @@ def remark(directory: Directory, folder: RunFolder, progress: Progress, log: boo
         progress.note(line)
         if log:
             folder.event(0, "data", remark=line)
+
+
+def noting(folder: RunFolder, progress: Progress) -> Callable[[str], None]:
+    """What a strategy tells people: on the terminal and in the log."""
+
+    def note(text: str) -> None:
+        progress.note(text)
+        folder.event(0, "note", text=text)
+
+    return note

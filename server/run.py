@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,18 +17,18 @@ from flwr.serverapp.strategy import Strategy
 
 from client.errors import ConfigError, EngineError, RunError
 from client.registry import ATTACKS
-from client.rng import generator
 from client.trees import Params
 from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
+from server.global_generators import AddressedGlobals
 from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
-from server.remarks import remark
+from server.remarks import noting, remark
 from server.roster import Directory, Roster, View, over_selected
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
@@ -86,7 +85,9 @@ class Run:
         plan = make_plan(config, self.roster)
         self.budget = None if plan is None else Budget(plan, self.roster, path, data_digest(self.inputs))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
-        self.strategy: Strategy = make_strategy(section, config.run.rounds, config.run.seed, self._drop, private)
+        self.strategy: Strategy = make_strategy(
+            section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
+        )
         self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
         self.rows: list[Row] = []
         self.dropped = 0
@@ -327,22 +328,6 @@ class Run:
         if self.budget is not None:
             summary["privacy"] = self.budget.spent()
         return self.folder.finish(summary, self.rows)
-
-
-class AddressedGlobals:
-    """Python's and NumPy's global generators, seeded by (seed, round) while a stock strategy draws from them."""
-
-    def __init__(self, seed: int, round: int) -> None:
-        self._seed = int(generator(seed, "stock", round).integers(2**32))
-
-    def __enter__(self) -> None:
-        self._kept = random.getstate(), np.random.get_state()  # noqa: NPY002
-        random.seed(self._seed)
-        np.random.seed(self._seed)  # noqa: NPY002
-
-    def __exit__(self, *exc: object) -> None:
-        random.setstate(self._kept[0])
-        np.random.set_state(self._kept[1])  # noqa: NPY002
 
 
 def _ordered(theta: Params, names: Iterable[str]) -> Params:

@@ -35,6 +35,7 @@ def make_strategy(
     seed: int,
     on_drop: Callable[[int, list[Dropped]], None] | None = None,
     privacy: tuple[Plan, int] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Strategy:
     """The Flower strategy of a configuration's ``[strategy]`` section.
 
@@ -43,12 +44,13 @@ def make_strategy(
         rounds: how many rounds there will be, for schedules.
         seed: of the run.
         on_drop: told (round, dropped clients) when replies are refused.
+        note: told what people have to know, once.
         privacy: the plan, and the secret that addresses its noise; the settings are such that it may be combined.
     """
     settings = STRATEGIES.make(section)
     if privacy is not None:
         return PrivateStrategy(settings, rounds, seed, on_drop, *privacy)
     if isinstance(settings, Stock):
-        return StockStrategy(settings, on_drop)
+        return StockStrategy(settings, on_drop, note)
     kind = NormalisedAverage if isinstance(settings, FedNova) else OuterStrategy
     return kind(settings, rounds, seed, on_drop)

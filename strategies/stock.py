@@ -25,8 +25,22 @@ from client.learners.base import Paper
 from client.registry import resolve
 from client.settings import setting
 from client.trees import Params
-from client.wire import REPLY, decode
+from client.wire import REPLY, ROUND, decode
 from strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
+from strategies.stock_state import arrays_of, pack, unpack
+
+#: Options of Flower's strategies that decide nothing here, and what does.
+ELSEWHERE = {
+    "fraction_train": "the cohort is drawn by strategy.cohort",
+    "min_train_nodes": "the cohort is drawn by strategy.cohort",
+    "min_available_nodes": "the cohort is drawn by strategy.cohort",
+    "fraction_evaluate": "the meta-test asks whom evaluation.clients says",
+    "min_evaluate_nodes": "the meta-test asks whom evaluation.clients says",
+    "evaluate_metrics_aggr_fn": "the meta-test keeps every person's score",
+    "eta_l": "Flower keeps it and never uses it; the devices' rate is learner.inner_lr",
+    "proximal_mu": "no device reads it; use learner.name = 'fedprox' with learner.mu",
+}
+FIXED = {"arrayrecord_key": "arrays", "configrecord_key": "config"}
 
 
 @dataclass(frozen=True)
@@ -53,20 +67,19 @@ class StockStrategy(Strategy):
     Args:
         settings: which one.
         on_drop: told (round, dropped clients) when replies are refused.
+        note: told what people have to know, once.
     """
 
-    def __init__(self, settings: Stock, on_drop: Callable[[int, list[Dropped]], None] | None = None) -> None:
-        made = resolve(settings.reference, "strategy.reference")
-        # The grid it is shown is the cohort already, and the meta-test is the server's.
-        own = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
-        try:
-            with _hushed():
-                self.inner: Strategy = made(**own, **settings.options)
-        except TypeError as error:
-            raise ConfigError("strategy.options", dict(settings.options), str(error)) from None
-        if not isinstance(self.inner, Strategy):
-            raise ConfigError("strategy.reference", settings.reference, "is no Flower strategy")
+    def __init__(
+        self,
+        settings: Stock,
+        on_drop: Callable[[int, list[Dropped]], None] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> None:
+        self._reference, self.inner = settings.reference, _made(settings)
         self._on_drop = on_drop or (lambda round, dropped: None)
+        self._note = note or (lambda text: None)
+        self._unread: set[str] = set()
         self._asked: dict[int, int] = {}
         self._arrays = ArrayRecord()
         self._sent: dict[int, Message] = {}
@@ -78,8 +91,10 @@ class StockStrategy(Strategy):
         config[REPLY] = "weights"
         client_of = getattr(grid, "client_of", lambda node: node)
         self._arrays = arrays
+        ours = set(config)
         with _hushed():
             messages = list(self.inner.configure_train(server_round, arrays, config, grid))
+        self._tell_unread(messages, ours)
         nodes = [message.metadata.dst_node_id for message in messages]
         self._asked = {node: client_of(node) for node in nodes}
         self._sent = {self._asked[message.metadata.dst_node_id]: message for message in messages}
@@ -98,11 +113,13 @@ class StockStrategy(Strategy):
         kept = copy.deepcopy(vars(self.inner))
         try:
             # overflow is looked for in what comes out
-            with _hushed(), _no_collector(), np.errstate(over="ignore", invalid="ignore"):
+            with _hushed() as said, _no_collector(), np.errstate(over="ignore", invalid="ignore"):
                 arrays, metrics = self.inner.aggregate_train(server_round, self._alike(checked.stack))
             moved = None if arrays is None else _like(arrays, theta)
-            if not all(np.isfinite(value).all() for value in self.state().values()):
+            if not all(np.isfinite(array).all() for array in arrays_of(vars(self.inner))):
                 raise ArithmeticError("its state leaves the range of numbers")
+            if moved is None:
+                raise ValueError("; ".join(said) or "it returned nothing")
         except (AggregationError, InconsistentMessageReplies, ArithmeticError, ValueError) as error:
             # Krum with too few replies, an overflow, and the like: the round changes nothing, and says so.
             vars(self.inner).update(kept)
@@ -134,18 +151,60 @@ class StockStrategy(Strategy):
         """What the inner strategy says."""
         self.inner.summary()
 
+    def _tell_unread(self, messages: Iterable[Message], ours: set[str]) -> None:
+        """Say, once, which instructions no client reads."""
+        told = {key for m in messages for record in m.content.config_records.values() for key in record}
+        if new := sorted(told - ours - self._unread - {ROUND}):
+            self._unread.update(new)
+            self._note(f"{self._reference} tells clients {', '.join(new)}, which no client reads")
+
     def state(self) -> dict[str, np.ndarray]:
-        """What the inner strategy carries from round to round: its numbers and arrays, by attribute, kind and key."""
-        return dict(_walk(vars(self.inner)))
+        """What the inner strategy carries from round to round: its attributes, or what its ``state_dict`` says.
+
+        Raises:
+            ConfigError: names an attribute that no checkpoint can hold.
+        """
+        own = getattr(self.inner, "state_dict", None)
+        return pack(own() if callable(own) else vars(self.inner), self._reference)
 
     def load_state(self, saved: Mapping[str, np.ndarray]) -> None:
         """Put back what ``state`` gave."""
-        found: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        for path, value in saved.items():
-            name, kind, key = path.split("/", 2)
-            found.setdefault((name, kind), {})[key] = value
-        for (name, kind), parts in found.items():
-            setattr(self.inner, name, KINDS[kind](parts))
+        own = getattr(self.inner, "load_state_dict", None)
+        if callable(own):
+            own(unpack(saved))
+        else:
+            vars(self.inner).update(unpack(saved))
+
+
+def _made(settings: Stock) -> Strategy:
+    """The inner strategy.
+
+    Raises:
+        ConfigError: an option that has no effect here, or that its constructor refuses; no strategy at all.
+    """
+    options = dict(settings.options)
+    for name, value in options.items():
+        if name in ELSEWHERE and not (name == "proximal_mu" and value == 0):
+            raise ConfigError(f"strategy.options.{name}", value, f"has no effect: {ELSEWHERE[name]}")
+        if name in FIXED and value != FIXED[name]:
+            raise ConfigError(f"strategy.options.{name}", value, f"must be {FIXED[name]!r}, as our clients send it")
+        if isinstance(value, str) and ":" in value:
+            options[name] = resolve(value, f"strategy.options.{name}")
+        elif name.endswith("_fn") and not callable(value):
+            raise ConfigError(f"strategy.options.{name}", value, "must be a dotted reference to a function")
+    made = resolve(settings.reference, "strategy.reference")
+    # The grid it is shown is the cohort already, and the meta-test is the server's.
+    own = {"fraction_train": 1.0, "fraction_evaluate": 0.0, "min_train_nodes": 1, "min_available_nodes": 1}
+    try:
+        with _hushed():
+            inner = made(**own, **options)
+    except Exception as error:  # of somebody else's constructor
+        given = ", ".join(f"{name} = {value!r}" for name, value in settings.options.items()) or "none"
+        reason = f"{settings.reference} refuses them ({type(error).__name__}: {error})"
+        raise ConfigError("strategy.options", given, reason) from None
+    if not isinstance(inner, Strategy):
+        raise ConfigError("strategy.reference", settings.reference, "is no Flower strategy")
+    return inner
 
 
 def _like(arrays: ArrayRecord, theta: Params) -> ArrayRecord:
@@ -179,43 +238,14 @@ def _no_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Flower's strategies log every step; what is worth knowing stands in the run folder."""
-    logger = logging.getLogger("flwr")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _hushed() -> Iterator[list[str]]:
+    """Flower's strategies log every step; their warnings are kept, and the rest stands in the run folder anyway."""
+    logger, said = logging.getLogger("flwr"), list[str]()
+    keeper = logging.Handler(logging.WARNING)
+    keeper.emit = lambda record: said.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    kept = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [keeper], False
     try:
-        yield
+        yield said
     finally:
-        logger.setLevel(level)
-
-
-ARRAY = (np.ndarray, np.generic)  # arithmetic turns an array without axes into a scalar
-
-
-def _walk(attributes: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """State by path: attribute/kind/position/key; a checkpoint does not keep the order, and some strategies need it."""
-    for name, value in attributes.items():
-        if isinstance(value, (bool, int, float)):
-            yield f"{name}/number/", np.asarray(value)
-        elif isinstance(value, ARRAY):
-            yield f"{name}/array/", np.asarray(value)
-        elif isinstance(value, ArrayRecord):
-            yield from ((f"{name}/record/{i:06d}/{k}", a.numpy()) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, dict) and all(isinstance(v, ARRAY) for v in value.values()):
-            yield from ((f"{name}/dict/{i:06d}/{k}", np.asarray(a)) for i, (k, a) in enumerate(value.items()))
-        elif isinstance(value, list) and all(isinstance(v, ARRAY) for v in value):
-            yield from ((f"{name}/list/{i:06d}", np.asarray(array)) for i, array in enumerate(value))
-
-
-def _in_order(parts: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    return ((path.split("/", 1)[1], parts[path].copy()) for path in sorted(parts))
-
-
-KINDS: Mapping[str, Callable[[dict[str, np.ndarray]], Any]] = {
-    "array": lambda parts: parts[""].copy(),
-    "number": lambda parts: parts[""].item(),
-    "record": lambda parts: ArrayRecord({key: Array(value) for key, value in _in_order(parts)}),
-    "dict": lambda parts: dict(_in_order(parts)),
-    "list": lambda parts: [parts[key].copy() for key in sorted(parts)],
-}
+        logger.handlers, logger.propagate = kept
