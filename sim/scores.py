@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import expm1, isfinite
 from typing import Any
 
 from rich.table import Table
@@ -114,6 +114,11 @@ def interval(score: Score | None, between: str = " ") -> str:
 def number(value: float, metric: str, sign: str = "") -> str:
     """A share with three decimals, anything else with four digits; ``sign`` "+" shows the sign of differences."""
     return f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}"
+
+
+def gain(value: float, metric: str, sign: str = "") -> str:
+    """A difference of a comparison: of shares as it is, of errors the log ratio as the share of error taken away."""
+    return number(value, metric, sign) if metric in HIGHER_IS_BETTER else f"{100.0 * -expm1(-value):{sign}.1f} %"
 
 
 def measured(scores: Iterable[Score]) -> list[Score]:

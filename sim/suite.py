@@ -68,8 +68,8 @@ class Outcome:
     Args:
         job: which one.
         summary: as in summary.json; None if it failed.
-        error: one line; "" if it did not fail.
-        code: exit code: 0, 2 for an error that names what to change, 1 for one that nobody foresaw.
+        error: one line; "" if it did not fail. A run that came to its end and diverged has a summary and an error.
+        code: exit code: 0, 2 for an error that names what to change, 1 for one that nobody foresaw, and for divergence.
     """
 
     job: Job
@@ -189,7 +189,9 @@ def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = Fal
     """
     for job in todo:
         try:
-            yield Outcome(job, _finished(job) or _do(job, todo, watch, wait))
+            summary = _finished(job) or _do(job, todo, watch, wait)
+            diverged = str(summary.get("diverged", ""))
+            yield Outcome(job, summary, diverged, 1 if diverged else 0)
         except (MetapulseError, OSError) as error:
             yield Outcome(job, None, one_line(error), 2)
         except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from client.errors import ConfigError
 from server.config import CHOOSING, Config, resolved
+from server.files import read_json
 from server.fingerprint import address, known_inputs
 from sim.lab.spec import Spec
 
@@ -70,6 +71,11 @@ class Cell:
     def path(self, folder: Path) -> Path:
         """Where the run is, in the comparison's folder."""
         return folder / "cells" / self.key
+
+    def diverged(self, folder: Path) -> str:
+        """Why a finished run is a failure all the same: one line, "" where it is none."""
+        summary = read_json(self.path(folder) / "summary.json") if self.finished(folder) else {}
+        return str(summary.get("diverged", ""))
 
     def finished(self, folder: Path) -> bool:
         """Whether it need not be done any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -14,7 +14,7 @@ from sim.lab.panel import Panel, paired, panel
 from sim.lab.ranking import over_datasets, within
 from sim.lab.select import KEYS, judged, main_rows
 from sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
-from sim.lab.statistics.crossed import Values, half_width, p_value
+from sim.lab.statistics.crossed import Values, detectable, p_value
 from sim.lab.statistics.fairness import gini
 from sim.lab.statistics.families import nested
 from sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
@@ -34,6 +34,7 @@ def compare(
     methods: Sequence[str],
     datasets: Sequence[str],
     seeds: Sequence[int],
+    failed: Collection[tuple[str, str]] = (),
 ) -> Comparison:
     """Judge methods on the same seeds, clients and episodes.
 
@@ -44,6 +45,7 @@ def compare(
         methods: in the order in which they are shown.
         datasets: likewise.
         seeds: of training that were asked for; what is missing of them is said.
+        failed: data set and method of what diverged after a seed at least: without a mean, and last in rank.
     """
     rows = main_rows(results)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
@@ -52,7 +54,9 @@ def compare(
     keys = [key for key in product(questions, methods) if key in last]
     scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
     pairs = _pairs(keys, last, metrics, reference)
-    rankings = tuple(within(dataset, scores) for dataset in datasets if dataset in metrics)
+    rankings = tuple(
+        within(dataset, scores, [m for d, m in failed if d == dataset]) for dataset in datasets if dataset in metrics
+    )
     ranking = over_datasets(rankings)
     return Comparison(
         name=name,
@@ -64,8 +68,15 @@ def compare(
         pairs=pairs,
         ranking=ranking,
         rankings=rankings,
-        words=verdict_words(reference, methods, seeds, scores, pairs, ranking),
+        words=(*_failed(methods, failed), *verdict_words(reference, methods, seeds, scores, pairs, ranking)),
     )
+
+
+def _failed(methods: Sequence[str], failed: Collection[tuple[str, str]]) -> Iterator[str]:
+    for method in methods:
+        if where := sorted(dataset for dataset, name in failed if name == method):
+            told = f"{method} failed on {', '.join(where)}"
+            yield f"{told}: its training diverged, so it has no mean there and ranks last."
 
 
 def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:
@@ -119,8 +130,8 @@ def _pairs(
         if method != reference and (question, reference) in panels:
             a, b = paired(panels[question, method], panels[question, reference])
             if a.seeds and a.clients:
-                sign = 1.0 if metrics[question[0]] in HIGHER_IS_BETTER else -1.0
-                differences[question, method] = sign * (a.people - b.people)
+                errors = metrics[question[0]] not in HIGHER_IS_BETTER
+                differences[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
     if not differences:
         return ()
     p = np.array([p_value(values) for values in differences.values()])
@@ -139,12 +150,37 @@ def _pairs(
             p=one,
             p_holm=holm,
             verdict=_verdict(values, holm),
-            detectable=half_width(values, 1.0 - ALPHA / asked.count(question)),
+            detectable=detectable(values, ALPHA / _most(question, asked, [m for _, m in differences])),
             users=values.shape[1],
             seeds=values.shape[0],
         )
         for ((question, method), values), one, holm in facts
     )
+
+
+def _most(question: Question, asked: Sequence[Question], methods: Sequence[str]) -> int:
+    """Methods of the largest family that a test of the question is in: Holm's first step divides by as many."""
+    families = (
+        {m for q, m in zip(asked, methods, strict=True) if q == question},
+        {m for q, m in zip(asked, methods, strict=True) if q[0] == question[0]},
+        set(methods),
+    )
+    return max(map(len, families))
+
+
+def log_ratios(reference: Values, method: Values) -> Values:
+    """log(reference / method) of errors, person by person: halving everybody's error counts the same for everybody.
+
+    On the scale of the errors themselves one person with large ones would own the mean. An error of zero counts as
+    float32's rounding of the median one.
+
+    Args:
+        reference: errors ≥ 0, one per seed and person.
+        method: likewise.
+    """
+    floor = float(np.finfo(np.float32).eps) * float(np.median(reference)) or float(np.finfo(np.float32).tiny)
+    ratios: Values = np.log(np.maximum(reference, floor) / np.maximum(method, floor))
+    return ratios
 
 
 def _verdict(differences: Values, p: float) -> Verdict:

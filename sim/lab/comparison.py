@@ -74,12 +74,14 @@ class Pair:
         shots: support samples.
         method: name of the method.
         reference: name of the method it is held against.
-        difference: mean over people; positive where the method is better, whatever the metric.
+        difference: mean over people; positive where the method is better, whatever the metric. Of shares their
+            difference; of errors log(reference / method), so that 0.69 stands for half the error.
         improvement: probability that the method is better for a person and a seed; ties count half.
         p: two-sided, of no difference.
         p_holm: corrected for the methods held against the reference, on this question, its data set, and all data sets.
         verdict: "better" or "worse" where ``p_holm`` ≤ 0.05 and there are people and seeds enough to say so.
-        detectable: the difference from which on these people and seeds would have shown it, correcting for the methods.
+        detectable: a true difference of this size is found with probability 0.8 by these people and seeds, at the level
+            of Holm's first step in the largest family of methods.
         users: people that both were judged on.
         seeds: training runs that both have.
     """

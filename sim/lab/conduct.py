@@ -88,6 +88,12 @@ class Conductor:
             cells = [cell for cell in everything if (cell.dataset, cell.method) not in untuned]
             self._write_spec(cells, [])
             run("", select(cells, only))
+        known = {failure.cell.key for failure in failures}
+        failures += [
+            Failure(cell, why, 1)
+            for cell in cells
+            if cell.key not in known and (why := cell.diverged(self.folder))  # finished before, and not done again
+        ]
         self._write_spec(cells, failures)
         return self._conclude(cells), failures
 
@@ -116,12 +122,14 @@ class Conductor:
 
     def _conclude(self, cells: Sequence[Cell]) -> Comparison | None:
         """Tables, verdict and report."""
-        table, spec = results(cells, self.folder), self.spec
+        failed = {(cell.dataset, cell.method) for cell in cells if cell.diverged(self.folder)}
+        sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
+        table, spec = results(sound, self.folder), self.spec
         write_table(self.folder / "results.parquet", table)
         write_table(self.folder / "costs.parquet", costs(cells, self.folder))
         if table.is_empty():
             return None
-        said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds)
+        said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed)
         said = replace(said, words=(*said.words, *_versions(cells, self.folder)))
         write_json(self.folder / "comparison.json", asdict(said))
         write_report(self.folder)

@@ -14,18 +14,21 @@ from sim.lab.comparison import Ranking, Score
 from sim.lab.statistics.ranks import Scores, cliques, critical_difference, friedman, mean_ranks
 
 
-def within(dataset: str, scores: Iterable[Score]) -> Ranking:
+def within(dataset: str, scores: Iterable[Score], failed: Sequence[str] = ()) -> Ranking:
     """Mean ranks over the questions of a data set, of the methods that answered all of them.
 
     Args:
         dataset: its name.
         scores: of all data sets.
+        failed: methods that diverged, which share the last rank on every question.
     """
     questions: dict[tuple[str, int], dict[str, float]] = {}
     for score in scores:
         if score.dataset == dataset:
             merit = score.last.value if score.higher else -score.last.value
             questions.setdefault((score.scenario, score.shots), {})[score.method] = merit
+    for merits in questions.values():
+        merits.update(dict.fromkeys(failed, -np.inf))
     names, blocks = _blocks(list(questions.values()))
     names, ranks = _ordered(names, mean_ranks(blocks).tolist())
     return Ranking(dataset, names, ranks, None, (), None, len(blocks))

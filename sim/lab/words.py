@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from sim.lab.comparison import Pair, Ranking, Score
-from sim.scores import number, scenario_title, shots_name
+from sim.scores import gain, scenario_title, shots_name
 
 #: With fewer nothing is called different: what three people agree on says little about a fourth.
 MIN_PEOPLE, MIN_SEEDS = 5, 3
@@ -73,7 +73,9 @@ def _scenario(scenario: str, pairs: Sequence[Pair], metric: str) -> str:
         if len(numbers) > 1 and all(numbers)
         else _list(list(map(shots_name, numbers)))
     )
-    sizes = list(dict.fromkeys(number(x, metric) for x in sorted(abs(pair.difference.value) for pair in pairs)))
+    sizes = list(
+        dict.fromkeys(gain(x, metric).removeprefix("-") for x in sorted((p.difference.value for p in pairs), key=abs))
+    )
     by = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"{scenario_title(scenario).lower()} at {shots}, by {by}"
 
@@ -101,8 +103,8 @@ def _sizes(pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:
         if max(p.users for p in mine) < MIN_PEOPLE or max(p.seeds for p in mine) < MIN_SEEDS:
             yield f"{rests}: too few to show anything (at least {MIN_PEOPLE} people and {MIN_SEEDS} seeds)."
         else:
-            least = number(median(p.detectable for p in mine), metric)
-            yield f"{rests}; a difference in {metric} below {least} (median) would not have been shown."
+            least = gain(median(p.detectable for p in mine), metric)
+            yield f"{rests}; a true difference in {metric} of {least} (median) is found with probability 0.8."
 
 
 def _gaps(methods: Sequence[str], seeds: Sequence[int], scores: Sequence[Score]) -> Iterator[str]:

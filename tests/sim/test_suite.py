@@ -139,11 +139,11 @@ def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypat
 def _breaking(chosen):
     from sim.experiment import run
 
-    def broken(config, path, progress):
+    def broken(config, path, progress, resume=False):
         if config is chosen:
             (path / "begun").touch()
             raise ZeroDivisionError("two\nlines")
-        return run(config, path, progress)
+        return run(config, path, progress, resume=resume)
 
     return broken
 

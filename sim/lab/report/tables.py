@@ -14,7 +14,7 @@ from sim.lab.report.ablation import Ablation, ablations, effect
 from sim.lab.report.budgets import BUDGETS, at_equal_cost
 from sim.lab.report.export import Cell, Table, best
 from sim.lab.report.view import View, mean, p_words
-from sim.scores import number, scenario_title, shots_name
+from sim.scores import gain, number, scenario_title, shots_name
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -84,17 +84,17 @@ def verdicts(view: View, dataset: str) -> Table:
     metric = view.measure(dataset)[0]
     rows = []
     for pair in found:
-        gain, chance = pair.difference, pair.improvement
-        between = f"[{number(gain.low, metric, '+')}, {number(gain.high, metric, '+')}]"
+        won, chance = pair.difference, pair.improvement
+        between = f"[{gain(won.low, metric, '+')}, {gain(won.high, metric, '+')}]"
         rows.append(
             (
                 f"{scenario_title(pair.scenario)}, {shots_name(pair.shots)}",
                 _name(view, pair.method),
-                Cell(number(gain.value, metric, "+"), between),
+                Cell(gain(won.value, metric, "+"), between),
                 Cell(f"{chance.value:.2f}", f"[{chance.low:.2f}, {chance.high:.2f}]"),
                 p_words(pair.p_holm),
                 Cell(pair.verdict, strong=pair.verdict != "no difference shown"),
-                number(pair.detectable, metric),
+                gain(pair.detectable, metric) if pair.seeds > 1 and pair.users > 1 else "–",
             )
         )
     head = (
@@ -104,7 +104,7 @@ def verdicts(view: View, dataset: str) -> Table:
         ">probability of improvement",
         ">corrected",
         "verdict",
-        ">would show from",
+        ">found with probability .8 from",
     )
     return Table(_file("verdicts", dataset), dataset, head, tuple(rows), _frame(found))
 
@@ -176,8 +176,8 @@ def _effect(view: View, dataset: str, numbers: Mapping[str, float] | None, first
     if numbers is None:
         return "–"
     metric = view.measure(dataset)[0]
-    gain, low, high = (number(numbers[key], metric, "+") for key in ("gain", "gain_low", "gain_high"))
-    return Cell(number(numbers["value"], metric), "" if first else f"{gain} [{low}, {high}]")
+    won, low, high = (number(numbers[key], metric, "+") for key in ("gain", "gain_low", "gain_high"))
+    return Cell(number(numbers["value"], metric), "" if first else f"{won} [{low}, {high}]")
 
 
 def costs(view: View, dataset: str) -> Table:

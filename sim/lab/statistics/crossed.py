@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 Values = Float64[np.ndarray, "seeds people"]
 
@@ -64,6 +64,28 @@ def p_value(values: Values) -> float:
     if mean == 0.0 or len(found) < 3:
         return 1.0
     return max(2.0 * float(stdtr(df, -mean / se)) if se else 0.0 for se, df in found)
+
+
+def detectable(values: Values, alpha: float, power: float = 0.8) -> float:
+    """The true difference that a test at level alpha finds with the given probability, with the variation seen.
+
+    max over the three errors of se · nc, where a t of noncentrality nc exceeds its critical value with that
+    probability.
+
+    Args:
+        values: differences, one per seed and person.
+        alpha: two-sided level, after whatever correction, in (0, 1).
+        power: in (0.5, 1).
+
+    Returns:
+        0 where nothing varies; infinity where one seed or one person can show nothing.
+
+    Source: Cohen 1988, "Statistical power analysis for the behavioral sciences", Chapter 2.
+    """
+    found = errors(values)
+    if len(found) < 3:
+        return float("inf")
+    return max(se * float(nctdtrinc(df, 1.0 - power, stdtrit(df, 1.0 - alpha / 2.0))) for se, df in found)
 
 
 def half_width(values: Values, level: float = 0.95) -> float:
