@@ -21,7 +21,7 @@ from client.trees import Params
 from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
 from client.work import Work, to_json
 from server.config import Config, resolved
-from server.divergence import divergence
+from server.divergence import facts
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.global_generators import AddressedGlobals
@@ -328,8 +328,7 @@ class Run:
         }
         if self.budget is not None:
             summary["privacy"] = self.budget.spent()
-        if why := divergence(self.folder.events(), self.rows, resolved(self.config)):
-            summary["diverged"] = why
+        summary |= facts(self.folder.events(), self.rows, resolved(self.config))
         return self.folder.finish(summary, self.rows)
 
 
