@@ -20,11 +20,12 @@ export RAY_USAGE_STATS_ENABLED := 0
 # Flower starts its own programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run test check docs bench env clean
+.PHONY: help run test test-fast check docs bench env clean
 
 help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
 	@echo "make test    the tests, two processes (ARGS='-k reptile'; METAPULSE_DATA=DIR adds those on real data)"
+	@echo "make test-fast  those of them without clusters, whole programs, real data and long laws"
 	@echo "make check   format, lint, types, import layers"
 	@echo "make docs    the documentation as a site, in site/"
 	@echo "make bench   speed beside other systems, which it installs apart (ARGS='--only ours jax mlp-1000', --list)"
@@ -34,7 +35,10 @@ run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: $(STAMP)
+	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not ray and not e2e and not long' $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

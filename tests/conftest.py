@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -34,6 +35,30 @@ slow = [HealthCheck.too_slow]
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=slow)
 settings.load_profile("ci")
 torch.set_num_threads(1)
+
+
+HERE = Path(__file__).parent
+#: Hundreds of cases that share nothing, which xdist hands out one by one; the cases of other files stay together.
+LAWS = ("laws", "conformance")
+#: Folders that ``make test-fast`` leaves out.
+LONG = (*LAWS, "parity", "benchmarks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their tests in
+    an order drawn from the number; files stay whole, because some share a cluster among their tests.
+    """
+    for item in items:
+        file = item.path.relative_to(HERE)
+        if file.parts[0] not in LAWS:
+            item.add_marker(pytest.mark.xdist_group(file.as_posix()))
+        if file.parts[0] in LONG:
+            item.add_marker(pytest.mark.long)
+    if seed := os.environ.get("SHUFFLE"):
+        draw = random.Random(seed)
+        at = {path: draw.random() for path in sorted({item.path for item in items})}
+        draw.shuffle(items)
+        items.sort(key=lambda item: at[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +31,7 @@ from strategies.aggregate import Handover
 from strategies.replies import Replies
 from tests.cases import STILL
 from tests.listening import descendants, listening, sockets
+from tests.processes import PATIENCE, ROOT
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYONE = list(range(CLIENTS))
@@ -164,9 +166,10 @@ def test_a_million_nodes_cost_nothing() -> None:
 
 @pytest.mark.ray
 def test_no_cluster_at_the_address() -> None:
-    """Stands before the tests that start a cluster: a process has one."""
-    with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
-        RayPool(1, "127.0.0.1:1")
+    """In a process of its own: the others here have a cluster, and a process has one."""
+    code = "from sim.engines.workers import RayPool; RayPool(1, '127.0.0.1:1')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert "EngineError: no Ray cluster at 127.0.0.1:1" in done.stderr
 
 
 @pytest.fixture(scope="module")
