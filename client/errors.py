@@ -5,6 +5,7 @@
     ├── DataError         a data set, an export file, or one client's samples
     ├── ClientError       work that failed on one client; carries round, client, stage
     ├── ReplyError        a reply that failed its checks; carries the reason
+    ├── InstructionError  an instruction that a device refuses; carries the reason
     ├── EngineError       an engine that could not run (workers lost, no nodes)
     └── RunError          a run folder: missing, damaged, or of another configuration
 
@@ -18,6 +19,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EngineError",
+    "InstructionError",
     "MetapulseError",
     "ReplyError",
     "RunError",
@@ -69,6 +71,10 @@ class ClientError(MetapulseError):
 
 class ReplyError(MetapulseError):
     """A client's reply failed its checks and is dropped."""
+
+
+class InstructionError(MetapulseError):
+    """A device refuses an instruction, or could not follow it; the reason is one line."""
 
 
 class EngineError(MetapulseError):

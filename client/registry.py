@@ -1,28 +1,57 @@
 """Names for learners, models, sources and strategies; adding one is one file plus one line here or at its table.
 
 An entry is a dotted reference ("package.module:Name"), imported when it is asked for, so a low layer can name what a
-higher one holds without importing it. Anything not registered can be given by its dotted reference.
+higher one holds without importing it. Anything not registered can be given by its dotted reference, where the one who
+gives it may: in a process of one's own always, on a device only what the device itself allows (``only``).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import is_dataclass
 from typing import Any
 
 from client.errors import ConfigError
 from client.settings import build
 
+_ALLOWED: ContextVar[Collection[str] | None] = ContextVar("allowed", default=None)
+
+
+@contextmanager
+def only(names: Collection[str] | None) -> Iterator[None]:
+    """Inside, no other dotted references are imported than these (None: any); what is registered always is."""
+    token = _ALLOWED.set(names)
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def restricted() -> bool:
+    """Whether somebody else's instruction is being followed, so that names and sizes are limited."""
+    return _ALLOWED.get() is not None
+
 
 def resolve(reference: str, where: str) -> Any:
-    """Import "package.module:Name".
+    """Import "package.module:Name", where that is allowed.
 
     Raises:
-        ConfigError: malformed reference, no such module, or no such name in it.
+        ConfigError: a malformed reference, one that is not allowed, no such module, or no such name in it.
     """
     module, _, name = reference.partition(":")
     if not module or not name:
         raise ConfigError(where, reference, "expected a dotted reference like package.module:Name")
+    allowed = _ALLOWED.get()
+    if allowed is not None and reference not in allowed:
+        raise ConfigError(where, reference[:200], "this device's own configuration does not allow it (key allow)")
+    return _load(reference, where)
+
+
+def _load(reference: str, where: str) -> Any:
+    module, _, name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -43,7 +72,7 @@ class Registry(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name in self._entries:
-            return resolve(self._entries[name], self.kind)
+            return _load(self._entries[name], self.kind)
         if ":" in name:
             return resolve(name, self.kind)
         raise ConfigError(f"{self.kind}.name", name, f"must be one of {', '.join(self)}, or package.module:Name")
@@ -64,7 +93,10 @@ class Registry(Mapping[str, Any]):
         name = settings.pop("name", None)
         if not isinstance(name, str):
             raise ConfigError(f"{where}.name", name, f"must be one of {', '.join(self)}")
-        return build(self[name], settings, where, **given)
+        found = self[name]
+        if not (isinstance(found, type) and is_dataclass(found)):  # looked at before it is called
+            raise ConfigError(f"{where}.name", name, f"is no dataclass of settings, as a {self.kind} must be")
+        return build(found, settings, where, **given)
 
 
 LEARNERS = Registry(

@@ -6,9 +6,11 @@
                                    run and checkpoint: which state a device goes on from, how far back it may be sent
                                    clip: the norm that updates of such a sum are clipped to; guard (JSON): how a
                                    device clips its update and adds noise to it before it leaves
+                                   wire: version of all this; attempt: how often the run was begun or continued
     train reply   arrays: update   metrics: num-examples, and the learner's numbers
     test reply    metrics: one list per metric, (episodes × steps) flattened; num-examples
     query reply   config: partition-id, user, device, label, and task (JSON)
+    every reply   config: wire, and run and server-round as the instruction had them
 
 Stock Flower strategies average weights, so they ask for "weights": the reply then carries θ − update.
 """
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 from torch import Tensor
 
@@ -37,6 +39,8 @@ ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"
 SUM, RUN, CHECKPOINT = "sum", "run", "checkpoint"
 CLIP, GUARD = "clip", "guard"
+WIRE, ATTEMPT = "wire", "attempt"
+VERSION = 1  # of the wire; another one's instructions and replies are refused
 TASK = "task"
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 
@@ -99,6 +103,30 @@ def decode(record: ArrayRecord) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array.numpy().copy()) for name, array in record.items()}
 
 
+def stamp(config: ConfigRecord) -> dict[str, Any]:
+    """What a reply must repeat of its instruction: version, run and round; {} where it names no version."""
+    return {key: config[key] for key in (WIRE, RUN, ROUND) if key in config} if WIRE in config else {}
+
+
+def check_stamp(reply: RecordDict, expected: Mapping[str, Any]) -> None:
+    """Refuse the reply of another version, run or round.
+
+    Args:
+        reply: a reply's content.
+        expected: the ``stamp`` of its instruction.
+
+    Raises:
+        ReplyError: what differs, in one line.
+    """
+    if not expected:
+        return
+    told = reply.config_records.get(CONFIG, ConfigRecord())
+    for key, value in expected.items():
+        found = told.get(key)
+        if type(found) is not type(value) or found != value:
+            raise ReplyError(f"{key} = {repr(found)[:60]}; this was asked with {key} = {value!r}")
+
+
 def decode_like(record: ArrayRecord, like: Params) -> dict[str, Tensor]:
     """A tree out of a stranger's record: same names, shapes and dtypes as ``like``, and finite.
 
@@ -109,7 +137,8 @@ def decode_like(record: ArrayRecord, like: Params) -> dict[str, Tensor]:
     """
     missing, extra = sorted(set(like) - set(record)), sorted(set(record) - set(like))
     if missing or extra:
-        raise ReplyError(f"array names differ: missing {missing[:3]}, not asked for {extra[:3]}")
+        wrong = [name[:60] for name in extra[:3]]
+        raise ReplyError(f"array names differ: missing {missing[:3]}, not asked for {wrong}")
     return {name: _decode_array(name, record[name], p) for name, p in like.items()}
 
 

@@ -103,6 +103,11 @@ class Work:
         return self.learner.init(self.model, generator(self.spec.seed, "init"))
 
     @cached_property
+    def fresh(self) -> Mapping[str, Tensor]:
+        """θ at round 0, to hold others against: its names, shapes and types."""
+        return self.init()
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of θ, in order."""
         return tuple(self.init())
@@ -328,22 +333,36 @@ def to_json(spec: WorkSpec | Trial) -> str:
     return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
 
 
-@lru_cache(maxsize=8)
-def work_from_json(text: str) -> Work:
-    """The work of a specification; built once per process and specification.
+def make_work(table: Mapping[str, Any]) -> Work:
+    """The work of a specification as it was read from JSON.
 
     Raises:
-        ConfigError: the specification is malformed or names something unknown.
+        ConfigError: it is malformed or names something unknown.
     """
-    spec = build(WorkSpec, json.loads(text), "work")
-    if spec.attack["name"] == "none" and not spec.faults.on_devices:
+    spec = build(WorkSpec, table, "work")
+    if spec.attack.get("name") == "none" and not spec.faults.on_devices:
         return Work(spec)
     from client.traits import Troubled  # which is built on this file
 
     return Troubled(spec)
 
 
+def make_trial(table: Mapping[str, Any]) -> Trial:
+    """The trial of a specification as it was read from JSON.
+
+    Raises:
+        ConfigError: it is malformed.
+    """
+    return build(Trial, table, "trial")
+
+
+@lru_cache(maxsize=8)
+def work_from_json(text: str) -> Work:
+    """The work of a specification of this process's own; built once per process and specification."""
+    return make_work(json.loads(text))
+
+
 @lru_cache(maxsize=64)
 def trial_from_json(text: str) -> Trial:
-    """The trial of a specification."""
-    return build(Trial, json.loads(text), "trial")
+    """The trial of a specification of this process's own."""
+    return make_trial(json.loads(text))

@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from client.data import Client, Task
 from client.errors import EngineError, ReplyError
-from client.wire import CONFIG, WORK, read_task
+from client.wire import CONFIG, VERSION, WIRE, WORK, check_stamp, read_task
 from server.grid import Prompt
 from strategies.replies import first_line
 
@@ -96,7 +96,7 @@ def handshake(grid: Prompt, work: str, least: int, wait_s: float) -> QueriedDire
     Raises:
         EngineError: fewer than ``least`` usable nodes; names those refused.
     """
-    content = RecordDict({CONFIG: ConfigRecord({WORK: work})})
+    content = RecordDict({CONFIG: ConfigRecord({WIRE: VERSION, WORK: work})})
     deadline = time.monotonic() + wait_s
     answers: dict[int, tuple[Client, Task] | str] = {}
     asked: set[int] = set()
@@ -182,6 +182,7 @@ def _read(reply: Message) -> tuple[Client, Task] | str:
         if list(reply.content.config_records) != [CONFIG]:
             raise ReplyError("an answer has one configuration record 'config'")
         record = reply.content.config_records[CONFIG]
+        check_stamp(reply.content, {WIRE: VERSION})
         client = Client(
             _number(record, "partition-id"), _number(record, "user"), _name(record, "device"), _name(record, "label")
         )

@@ -18,7 +18,20 @@ from flwr.serverapp import Grid
 
 from client.episodes import EpisodePlan
 from client.errors import ReplyError
-from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, ROUND, RUN, TRIAL, WORK
+from client.wire import (
+    ARRAYS,
+    CONFIG,
+    EXAMPLES,
+    METRICS,
+    ROUND,
+    RUN,
+    TRIAL,
+    VERSION,
+    WIRE,
+    WORK,
+    check_stamp,
+    stamp,
+)
 from client.work import Trial, to_json
 from server.config import Config
 from server.roster import Roster, View
@@ -87,11 +100,11 @@ class MetaTest:
             for shots in self.config.evaluation.shots:
                 trial = self.trial(scenario, shots)
                 work = to_json(self.config.work())
-                config = ConfigRecord({ROUND: round, WORK: work, TRIAL: to_json(trial), RUN: run})
+                config = ConfigRecord({WIRE: VERSION, ROUND: round, WORK: work, TRIAL: to_json(trial), RUN: run})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-                answers, refused = _answers(replies, view, set(clients), trial)
+                answers, refused = _answers(replies, view, set(clients), trial, stamp(config))
                 dropped += refused
                 for client in sorted(answers):
                     rows += self._rows(round, phase, scenario, shots, client, answers[client], trial)
@@ -170,7 +183,7 @@ def left_out(rows: Iterable[Row]) -> dict[str, int]:
 
 
 def _answers(
-    replies: Iterable[Message], view: View, asked: set[int], trial: Trial
+    replies: Iterable[Message], view: View, asked: set[int], trial: Trial, told: Mapping[str, Any]
 ) -> tuple[dict[int, dict[str, np.ndarray]], list[Dropped]]:
     """Scores (episodes, steps) per metric and client, and who gave none that could be used."""
     answers: dict[int, dict[str, np.ndarray]] = {}
@@ -182,7 +195,7 @@ def _answers(
         try:
             if client < 0 or client in answers:
                 raise ReplyError(f"node {node} was not asked, or answers a second time")
-            answers[client] = _read_scores(reply, trial)
+            answers[client] = _read_scores(reply, trial, told)
         except ReplyError as error:
             dropped.append(Dropped(client, str(error)))
     known = set(answers) | {d.client for d in dropped}
@@ -190,9 +203,10 @@ def _answers(
     return answers, sorted(dropped, key=lambda one: one.client)  # replies come in any order
 
 
-def _read_scores(reply: Message, trial: Trial) -> dict[str, np.ndarray]:
+def _read_scores(reply: Message, trial: Trial, told: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if reply.has_error():
         raise ReplyError(first_line(reply.error.reason))
+    check_stamp(reply.content, told)
     records = reply.content.metric_records
     if list(records) != [METRICS]:
         raise ReplyError("a meta-test reply has one metric record 'metrics'")

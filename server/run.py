@@ -18,8 +18,9 @@ from flwr.serverapp.strategy import Strategy
 from client.errors import ConfigError, EngineError, RunError
 from client.registry import ATTACKS
 from client.trees import Params
-from client.wire import CHECKPOINT, RUN, SUM, WORK, decode, encode
+from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
 from client.work import Work, to_json
+from server.attempts import count_attempt
 from server.config import Config, resolved
 from server.divergence import facts
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
@@ -94,6 +95,7 @@ class Run:
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
         self.saved = 0  # round of the last checkpoint
+        self.attempt = 0  # how often the run was begun or continued, where its devices are real
         self.best: Best | None = None  # θ of the best validation round, up to now
         self._work = to_json(config.work())
 
@@ -172,6 +174,7 @@ class Run:
                 self.roster.targets(scenario, "validation")
 
     def _loop(self, done: int, theta: Params) -> dict[str, Any]:
+        self.attempt = 0 if isinstance(self.grid, Keeper) else count_attempt(self.folder.path)
         rounds = self.config.run.rounds
         arrays = encode(theta)
         if done == 0 and rounds == 0 and not self.rows:
@@ -241,7 +244,8 @@ class Run:
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
-        record = ConfigRecord({WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
+        record = ConfigRecord({WIRE: VERSION, WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
+        record[ATTEMPT] = self.attempt
         if isinstance(self.strategy, OuterStrategy) and self.strategy.linear and not self.config.faults.duplicate:
             record[SUM] = self.strategy.settings.weighting
         return record

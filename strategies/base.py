@@ -21,7 +21,7 @@ from client.learners.base import Paper
 from client.rng import generator
 from client.settings import setting
 from client.trees import Params, finite, norm
-from client.wire import ARRAYS, CONFIG, ROUND, decode, encode
+from client.wire import ARRAYS, CONFIG, ROUND, decode, encode, stamp
 from strategies.aggregate import mean
 from strategies.aggregators.base import Aggregator, matrix, tree
 from strategies.aggregators.registry import AGGREGATORS, complete
@@ -99,6 +99,7 @@ class OuterStrategy(Strategy):
         self.state: State = {}
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
+        self._told: dict[str, Any] = {}
         self._theta: dict[str, Tensor] = {}
 
     @property
@@ -116,6 +117,7 @@ class OuterStrategy(Strategy):
         self._asked = {node: client_of(node) for node in nodes}
         self._theta = decode(arrays)
         config[ROUND] = server_round
+        self._told = stamp(config)
         content = RecordDict({ARRAYS: arrays, CONFIG: config})
         return Instructions(content, nodes, MessageType.TRAIN)
 
@@ -131,7 +133,7 @@ class OuterStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check, average, take the outer step."""
-        checked = check(replies, self._theta, self._asked)
+        checked = check(replies, self._theta, self._asked, self._told)
         if checked.dropped:
             self._on_drop(server_round, checked.dropped)
         if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import torch
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from client.errors import ReplyError
 from client.trees import Params, Stacked
-from client.wire import ARRAYS, EXAMPLES, METRICS, array_record, decode_like, metric_record
+from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, array_record, check_stamp, decode_like, metric_record
 
 T = TypeVar("T")
 CLIENT_FAILED = 0  # flwr's code for an unknown error
@@ -58,15 +58,21 @@ class Stack:
     metrics: Mapping[str, Float[Tensor, " clients"]]
 
 
-def contents(stack: Stack) -> Callable[[int], RecordDict]:
-    """What the message of one position of a stack carries, made of views when it is asked for."""
+def contents(stack: Stack, told: Mapping[str, Any] | None = None) -> Callable[[int], RecordDict]:
+    """What the message of one position of a stack carries, made of views when it is asked for.
+
+    Args:
+        stack: the updates.
+        told: what each repeats of its instruction (``client.wire.stamp``).
+    """
+    repeat = {CONFIG: ConfigRecord(dict(told))} if told else {}
     arrays = {name: u.detach().cpu().numpy() for name, u in stack.update.items()}
     weight, metrics = stack.weight.tolist(), {name: m.tolist() for name, m in stack.metrics.items()}
 
     def content(index: int) -> RecordDict:
         numbers = metric_record(weight[index], {name: values[index] for name, values in metrics.items()})
         row = {name: u[index, ...] for name, u in arrays.items()}  # the dots keep a scalar an array
-        return RecordDict({ARRAYS: array_record(row), METRICS: numbers})
+        return RecordDict({ARRAYS: array_record(row), METRICS: numbers, **repeat})
 
     return content
 
@@ -160,13 +166,16 @@ class Checked:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -> Checked:
+def check(
+    replies: Iterable[Message], theta: Params, asked: Mapping[int, int], told: Mapping[str, Any] | None = None
+) -> Checked:
     """Separate the replies that may count from those that may not.
 
     Args:
         replies: as an engine returned them.
         theta: θ; every update must have its names, shapes and dtypes.
         asked: node id → partition id of those who were asked.
+        told: the instruction's ``client.wire.stamp``, which each reply must repeat.
 
     Returns:
         The accepted updates in order of partition id, and who was dropped and why; a node that was asked and is not
@@ -174,7 +183,7 @@ def check(replies: Iterable[Message], theta: Params, asked: Mapping[int, int]) -
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta))
+    accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta, told or {}))
     if not accepted:
         return Checked(None, dropped)
     parts = list(accepted.values())
@@ -234,13 +243,14 @@ def sift(
     return {client: accepted[client] for client in sorted(accepted)}, dropped
 
 
-def read_reply(reply: Message, theta: Params) -> Reply:
-    """Update, weight and metrics of one message that is no error.
+def read_reply(reply: Message, theta: Params, told: Mapping[str, Any]) -> Reply:
+    """Update, weight and metrics of one message that is no error, and of the version, run and round it was asked in.
 
     Raises:
         ReplyError: what is wrong with it, in one line.
     """
     records = reply.content
+    check_stamp(records, told)
     if list(records.array_records) != [ARRAYS] or list(records.metric_records) != [METRICS]:
         raise ReplyError("a reply has one array record 'arrays' and one metric record 'metrics'")
     numbers = records.metric_records[METRICS]

@@ -25,7 +25,7 @@ from client.learners.base import Paper
 from client.registry import resolve
 from client.settings import setting
 from client.trees import Params
-from client.wire import REPLY, ROUND, decode
+from client.wire import REPLY, ROUND, decode, stamp
 from strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
 from strategies.stock_state import arrays_of, pack, unpack
 
@@ -81,6 +81,7 @@ class StockStrategy(Strategy):
         self._note = note or (lambda text: None)
         self._unread: set[str] = set()
         self._asked: dict[int, int] = {}
+        self._told: dict[str, Any] = {}
         self._arrays = ArrayRecord()
         self._sent: dict[int, Message] = {}
 
@@ -95,6 +96,7 @@ class StockStrategy(Strategy):
         with _hushed():
             messages = list(self.inner.configure_train(server_round, arrays, config, grid))
         self._tell_unread(messages, ours)
+        self._told = stamp(config)
         nodes = [message.metadata.dst_node_id for message in messages]
         self._asked = {node: client_of(node) for node in nodes}
         self._sent = {self._asked[message.metadata.dst_node_id]: message for message in messages}
@@ -105,7 +107,7 @@ class StockStrategy(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The inner strategy's aggregate over the replies that pass, in order of partition id."""
         theta = decode(self._arrays)
-        checked = check(replies, theta, self._asked)
+        checked = check(replies, theta, self._asked, self._told)
         if checked.dropped:
             self._on_drop(server_round, checked.dropped)
         if not isinstance(checked.stack, Stack):

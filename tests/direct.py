@@ -13,6 +13,8 @@ from flwr.supercore.run import Run
 from client.app import app as client_app
 from sim.engines.cohort import CohortGrid
 
+ALLOW = {"allow": "tests.runs:Faulty"}  # what these nodes' own configuration adds to the registered names
+
 
 class Polled(Grid):
     """A grid of which only pushing and pulling are used."""
@@ -43,7 +45,7 @@ class Direct(Polled):
 
     def __init__(self, nodes: dict[int, dict[str, Any]], lives: int = 10**9) -> None:
         CohortGrid(1)  # gives this process the identity that messages need
-        self._contexts = {n: Context(1, n, config, RecordDict(), {}) for n, config in nodes.items()}
+        self._contexts = {n: Context(1, n, ALLOW | config, RecordDict(), {}) for n, config in nodes.items()}
         self._replies: dict[str, Message] = {}
         self._lives = lives
 

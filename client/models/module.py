@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from client.episodes import Batch
 from client.errors import ConfigError
 from client.models.base import Model
 from client.models.kernels.losses import loss_of
-from client.registry import resolve
+from client.registry import resolve, restricted
 from client.settings import setting
 from client.trees import Flat, Stacked, flat_stack, pick
+
+LARGEST = 2**26  # parameters that a device makes a module of at somebody else's word
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,26 @@ class TorchModule(Model):
     options: Mapping[str, Any] = setting({}, "keyword arguments for the factory")
     head_names: tuple[str, ...] = setting((), "parameters of the last layer (empty: the last module that has any)")
 
+    def _factory(self) -> Callable[..., Any]:
+        """What makes the module, looked at before it is called.
+
+        Raises:
+            ConfigError: it is neither a class of modules nor a function written in Python; or a device does not allow
+                it, or what it makes has more parameters than a device may be asked for.
+        """
+        found = resolve(self.factory, "model.factory")
+        sound = issubclass(found, nn.Module) if isinstance(found, type) else isinstance(found, FunctionType)
+        if not sound:
+            raise ConfigError("model.factory", self.factory, "must be a torch.nn.Module, or a function that makes one")
+        made: Callable[..., Any] = found
+        if restricted():
+            with torch.device("meta"):  # shapes without memory
+                tried = made(**self.options)
+            count = sum(p.numel() for p in tried.parameters()) if isinstance(tried, nn.Module) else 0
+            if count > LARGEST:
+                raise ConfigError("model.options", dict(self.options), f"{count} parameters; at most {LARGEST}")
+        return made
+
     def _make(self) -> nn.Module:
         """A fresh module, or the reason why it cannot serve.
 
@@ -41,7 +64,7 @@ class TorchModule(Model):
                 the samples of a batch.
         """
         try:
-            made = resolve(self.factory, "model.factory")(**self.options)
+            made = self._factory()(**self.options)
         except (TypeError, ValueError) as error:
             raise ConfigError("model.options", dict(self.options), f"{self.factory} refuses them ({error})") from None
         if not isinstance(made, nn.Module):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from flwr.app import Error, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -37,6 +38,7 @@ from client.wire import (
     decode,
     metric_record,
     read_text,
+    stamp,
 )
 from client.work import trial_from_json, work_from_json
 from server.stages import add_up
@@ -187,13 +189,14 @@ class CohortGrid(Grid):
         if colluders:
             outcome = colluders.forged(outcome, int(str(config[ROUND])))
         meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
-        return _replies(asked, outcome, meta)
+        return _replies(asked, outcome, meta, stamp(config))
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
         work, meta, round, chunks = self._job(content, clients)
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
         scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
-        return [_score_message(asked, s, i) for s in scores for i in range(len(s.clients) + len(s.failures))]
+        told = {CONFIG: ConfigRecord(stamp(content.config_records[CONFIG]))}
+        return [_score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
 
     def _train(self, content: RecordDict, clients: list[int], handover: Handover) -> list[Outcome]:
         work, meta, round, chunks = self._job(content, clients)
@@ -292,7 +295,9 @@ def _failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
     return Message(Error(CLIENT_FAILED, failed.reason), reply_to=asked(failed.client))
 
 
-def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | None) -> Replies:
+def _replies(
+    asked: Callable[[int], Message], outcome: Outcome, meta: Params | None, told: Mapping[str, Any]
+) -> Replies:
     """The stack, and how any one of its messages is made; with ``meta``, they carry weights θ − update."""
     failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
     report = outcome.report
@@ -300,7 +305,7 @@ def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | N
         return Replies(None, failures, lambda i: _failure(asked, failures[i]))
     sent = report.update if meta is None else sub(meta, report.update)
     stack = Stack(outcome.clients, sent, report.weight, report.metrics)
-    content = contents(stack)
+    content = contents(stack, told)
 
     def message(index: int) -> Message:
         if index >= len(stack.clients):
@@ -310,13 +315,15 @@ def _replies(asked: Callable[[int], Message], outcome: Outcome, meta: Params | N
     return Replies(stack, failures, message)
 
 
-def _score_message(asked: Callable[[int], Message], scores: Scores, index: int) -> Message:
+def _score_message(
+    asked: Callable[[int], Message], scores: Scores, index: int, told: Mapping[str, ConfigRecord]
+) -> Message:
     if index >= len(scores.clients):
         client, reason = sorted(scores.failures.items())[index - len(scores.clients)]
         return _failure(asked, Dropped(client, reason))
     numbers: dict[str, float | list[float]] = {n: m[index].flatten().tolist() for n, m in scores.metrics.items()}
     episodes = next(iter(scores.metrics.values())).shape[1]
-    content = RecordDict({METRICS: metric_record(float(episodes), numbers)})
+    content = RecordDict({METRICS: metric_record(float(episodes), numbers), **told})
     return Message(content, reply_to=asked(scores.clients[index]))
 
 

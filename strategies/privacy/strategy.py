@@ -102,7 +102,7 @@ class PrivateStrategy(OuterStrategy):
         if isinstance(replies, Replies) and replies.given_up:
             self._on_drop(server_round, [Dropped(-1, replies.given_up)])
             return None, MetricRecord({"clients": 0, "clip": self.clip, "update-norm": 0.0})
-        stack = check(replies, self._theta, self._asked).stack
+        stack = check(replies, self._theta, self._asked, self._told).stack
         total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
         rng = generator(self._secret, "privacy/sum", server_round)
         aggregate = noised_mean(total, self._deviation(len(norms)), self.plan.release.cohort, rng)

@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from client.app import app
 from client.data import Client
 from client.device import Device
-from client.errors import ConfigError, DataError
+from client.errors import ConfigError, DataError, InstructionError
 from client.memory import InContext, InFolder
 from client.registry import LEARNERS
 from client.trees import pick, sub
@@ -28,6 +28,8 @@ from client.wire import (
     ROUND,
     RUN,
     TRIAL,
+    VERSION,
+    WIRE,
     WORK,
     decode,
     encode,
@@ -46,7 +48,7 @@ def ask(
     """What a device with this configuration answers; ``state`` is what Flower keeps for it."""
     CohortGrid(1)  # gives this process the identity that messages need
     spec = config.work()
-    record = ConfigRecord({ROUND: round, WORK: to_json(spec), **extra})
+    record = ConfigRecord({WIRE: VERSION, ROUND: round, WORK: to_json(spec), **extra})
     content = RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: record})
     context = Context(
         run_id=1, node_id=NODE, node_config=node, state=RecordDict() if state is None else state, run_config={}
@@ -92,7 +94,8 @@ def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where:
         outcome = work.train(work.init(), round, [3], states)
         states = {3: pick(outcome.state, 0)}
         found = ask(config, MessageType.TRAIN, node, round, flower, **{RUN: "a1", CHECKPOINT: 1})
-        assert list(found) == [ARRAYS, METRICS]
+        assert list(found) == [ARRAYS, METRICS, CONFIG]
+        assert dict(found.config_records[CONFIG]) == {WIRE: VERSION, RUN: "a1", ROUND: round}
         assert list(found.array_records[ARRAYS]) == list(work.init())
     memory = InFolder(tmp_path, "a1") if where == "folder" else InContext(flower)
     assert memory.rounds() == [1, 5]
@@ -101,7 +104,7 @@ def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where:
     expected = work.evaluate(work.init(), 5, [3], trial, states).metrics
     asked = {TRIAL: to_json(trial), RUN: "a1"}
     answer = ask(config, MessageType.EVALUATE, node, 5, flower, **asked)
-    assert list(answer) == [METRICS]
+    assert list(answer) == [METRICS, CONFIG]
     stranger = ask(config, MessageType.EVALUATE, {"partition-id": 3}, 5, **asked).metric_records[METRICS]
     for name, values in expected.items():
         assert answer.metric_records[METRICS][name] == values[0].flatten().tolist()
@@ -137,10 +140,11 @@ def test_a_device_without_a_partition_id_says_so() -> None:
 
 def test_a_client_that_cannot_train_says_why() -> None:
     config = make("maml", "fedmaml", "sine", source={"name": "tests.runs:Faulty"})
-    with pytest.raises(RuntimeError, match="round 2, client 1, episode: client 1 has no samples"):
-        ask(config, MessageType.TRAIN, {"partition-id": 1})
-    with pytest.raises(RuntimeError, match="round 2, client 1, evaluate: client 1 has no samples"):
-        ask(config, MessageType.EVALUATE, {"partition-id": 1}, **{TRIAL: to_json(Trial())})
+    node = {"partition-id": 1, "allow": "tests.runs:Faulty"}
+    with pytest.raises(InstructionError, match="round 2, client 1, episode: client 1 has no samples"):
+        ask(config, MessageType.TRAIN, node)
+    with pytest.raises(InstructionError, match="round 2, client 1, evaluate: client 1 has no samples"):
+        ask(config, MessageType.EVALUATE, node, **{TRIAL: to_json(Trial())})
 
 
 @pytest.fixture
@@ -173,7 +177,7 @@ def test_a_device_serves_its_own_data_under_its_partition_id(own: dict[str, Any]
     )
     report = work.train(work.init(), 2, [41]).report
     CohortGrid(1)
-    record = ConfigRecord({ROUND: 2, WORK: to_json(spec)})
+    record = ConfigRecord({WIRE: VERSION, ROUND: 2, WORK: to_json(spec)})
     content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
     context = Context(run_id=1, node_id=NODE, node_config=node, state=RecordDict(), run_config={})
     found = decode(app(Message(content, NODE, MessageType.TRAIN), context).content.array_records[ARRAYS])

@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
 
 from client.data import Client, Task
 from client.errors import EngineError
-from client.wire import CONFIG, TASK, WORK, write_task
+from client.wire import CONFIG, TASK, VERSION, WIRE, WORK, write_task
 from server import grid as waiting
 from server.config import build_config
 from server.directory import LARGEST_ID, QueriedDirectory, handshake
@@ -28,7 +28,14 @@ Answer = RecordDict | Error | None
 
 def answer(index: Any, about: Task = THING, **changes: Any) -> RecordDict:
     """What an honest node says; ``None`` leaves a key out."""
-    said = {"partition-id": index, "user": index, "device": "watch", "label": f"p{index}", TASK: write_task(about)}
+    said = {
+        WIRE: VERSION,
+        "partition-id": index,
+        "user": index,
+        "device": "watch",
+        "label": f"p{index}",
+        TASK: write_task(about),
+    }
     return RecordDict({CONFIG: ConfigRecord({k: v for k, v in (said | changes).items() if v is not None})})
 
 
@@ -118,6 +125,7 @@ def test_a_silent_node_costs_the_wait_and_nothing_else() -> None:
 LIES: dict[str, tuple[Answer, str]] = {
     "an error": (Error(2, "Traceback\nDataError: sine has no client 9"), "DataError: sine has no client 9"),
     "nothing": (RecordDict(), "one configuration record"),
+    "another version": (answer(7, **{WIRE: VERSION + 1}), "wire = 2"),
     "another record": (RecordDict({"c": ConfigRecord()}), "one configuration record"),
     "no partition id": (answer(1, **{"partition-id": None}), "partition-id = 'None'"),
     "a name for a partition id": (answer("one"), "partition-id = 'one'"),

@@ -6,7 +6,7 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.wire import METRICS, encode
+from client.wire import CONFIG, METRICS, encode, stamp
 from client.work import Trial, Work
 from server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
 from server.roster import Roster
@@ -112,7 +112,14 @@ class Forged(CohortGrid):
 
 
 def metrics(message, **values):
-    return [Message(RecordDict({METRICS: MetricRecord(values)}), reply_to=message)]
+    return [said(message, {METRICS: MetricRecord(values)})]
+
+
+def said(message, records, **changes):
+    """A reply that repeats version, run and round of its instruction, but for changes (None: left out)."""
+    told = stamp(message.content.config_records[CONFIG]) | {k.replace("_", "-"): v for k, v in changes.items()}
+    told = ConfigRecord({k: v for k, v in told.items() if v is not None})
+    return Message(RecordDict({**records, CONFIG: told}), reply_to=message)
 
 
 GOOD = [0.5] * 6  # two episodes, judged after 0, 1 and 3 steps
@@ -120,11 +127,14 @@ FORGERIES = {
     "an error": lambda m, r: [Message(Error(0, "battery\nempty"), reply_to=m)],
     "nothing": lambda m, r: [],
     "twice": lambda m, r: [r, r],
-    "no metrics": lambda m, r: [Message(RecordDict({}), reply_to=m)],
-    "a second record": lambda m, r: [
-        Message(RecordDict({METRICS: MetricRecord({"loss": GOOD}), "more": ConfigRecord({})}), reply_to=m)
-    ],
-    "another name": lambda m, r: [Message(RecordDict({"other": MetricRecord({"loss": GOOD})}), reply_to=m)],
+    "no metrics": lambda m, r: [said(m, {})],
+    "a second record": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD}), "more": ConfigRecord({})})],
+    "another name": lambda m, r: [said(m, {"other": MetricRecord({"loss": GOOD})})],
+    "of the round before": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, server_round=-1)],
+    "of another run": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, run="b2")],
+    "of another version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=2)],
+    "true for a version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=True)],
+    "of nobody knows what": lambda m, r: [Message(RecordDict({METRICS: MetricRecord({"loss": GOOD})}), reply_to=m)],
     "one number": lambda m, r: metrics(m, loss=0.5),
     "too short": lambda m, r: metrics(m, loss=GOOD[1:]),
     "too many": lambda m, r: metrics(m, **{f"m{i}": GOOD for i in range(17)}),
@@ -158,7 +168,7 @@ def test_an_answer_from_somebody_who_was_not_asked_is_refused():
     size = len(Work(config.work()).source)
 
     def stranger(message, reply):
-        other = Message(RecordDict({}), size + 50, MessageType.EVALUATE)
+        other = Message(message.content, size + 50, MessageType.EVALUATE)
         return [reply, *metrics(other, loss=GOOD)]
 
     rows, dropped = asked(config, Forged(size, 0, stranger))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from client.errors import ReplyError
-from client.wire import ARRAYS, METRICS, decode, decode_like, encode
+from client.wire import ARRAYS, CONFIG, METRICS, ROUND, RUN, VERSION, WIRE, decode, decode_like, encode
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from strategies.registry import make_strategy
 from strategies.replies import MAX_WEIGHT, Dropped
@@ -303,3 +303,33 @@ def test_any_header_is_an_array_or_a_reply_error(text: str) -> None:
         size = len(words).to_bytes(2 if version[0] == 1 else 4, "little")
         with pytest.raises(ReplyError, match=r"not in NumPy's format|expected"):
             decode_like(arrays(w=raw(b"\x93NUMPY" + version + size + words)), THETA)
+
+
+#: What a reply repeats of its instruction, and the words with which another is dropped.
+STALE: dict[str, tuple[dict[str, Any], str]] = {
+    "of the round before": ({ROUND: 1}, "server-round = 1; this was asked with server-round = 2"),
+    "of another run": ({RUN: "b2"}, "run = 'b2'; this was asked with run = 'a1'"),
+    "of another version": ({WIRE: 2}, "wire = 2; this was asked with wire = 1"),
+    "true for a version": ({WIRE: True}, "wire = True; "),
+    "a long run": ({RUN: "b" * 10_000}, "run = 'bbbb"),
+    "without a round": ({ROUND: None}, "server-round = None; "),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_reply_of_another_version_run_or_round_is_dropped(name: str) -> None:
+    """Where the instruction says of which it is, as those of a run do."""
+    told = {WIRE: VERSION, RUN: "a1"}
+    for offence, (change, words) in STALE.items():
+        attacked = Round(name)
+        nodes = CohortGrid(len(NODES))
+        sent = attacked.strategy.configure_train(2, encode(THETA), ConfigRecord(told), nodes)
+        asked = {message.metadata.dst_node_id: message for message in sent}
+        replies = answers(asked, name)
+        for one in replies:
+            own = told | {ROUND: 2} | (change if one.metadata.src_node_id == BAD else {})
+            one.content[CONFIG] = ConfigRecord({k: v for k, v in own.items() if v is not None})
+        assert attacked.end(replies, 2) is not None
+        assert [one.client for one in attacked.told] == [OFFENDER], offence
+        assert words in attacked.told[0].reason
+        assert len(attacked.told[0].reason) < 200

@@ -1,0 +1,29 @@
+"""How often a run was begun or continued: real devices answer one round of one attempt once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.errors import RunError
+from server.files import read_json, write_json
+
+ATTEMPTS = "attempts.json"
+MOST = 2**31
+
+
+def count_attempt(folder: Path) -> int:
+    """One more than before; it is on disk before any device hears of it.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: the count is damaged.
+    """
+    path = folder / ATTEMPTS
+    told = read_json(path) if path.exists() else {"attempts": 0}
+    count = told.get("attempts") if isinstance(told, dict) else None
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < MOST:
+        raise RunError(f"{path} does not say how often the run was begun or continued")
+    write_json(path, {"attempts": count + 1})
+    return count + 1
