@@ -2,9 +2,9 @@
 
     python benchmarks/audit_bugs.py [--canaries 1000] [--seed 0]
 
-Printed for every mistake: what the canaries show beside what is claimed and what they could show at most, what the
-direct assertions measure, and who refutes the claim. A mistake is planted by putting another function in the place of
-one of the mechanism's.
+Printed for every mistake: what the canaries show and could show at most, what the direct assertions measure, what
+another person shows at worst, what is claimed, and who refutes it. A mistake is planted by putting another function in
+the place of one of the mechanism's.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.serverapp import Grid
 from torch import Tensor
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from client.privacy import normal, shrinkage  # noqa: E402
+from client.rng import generator  # noqa: E402
 from client.trees import Params, add, scale  # noqa: E402
 from client.wire import decode, encode  # noqa: E402
 from server.config import Config, build_config  # noqa: E402
+from server.grid import Through  # noqa: E402
+from server.roster import Roster  # noqa: E402
+from sim.audit.audit import DRAWS  # noqa: E402
 from sim.audit.canary_run import CanaryAudit, canary_audit  # noqa: E402
+from sim.audit.presence import Presence, presence  # noqa: E402
 from sim.audit.probe import Probe, probe  # noqa: E402
 from sim.audit.subject import Subject, read_subject  # noqa: E402
 from sim.experiment import run  # noqa: E402
@@ -50,7 +56,7 @@ def private(**privacy: Any) -> Config:
             "episodes": {"split": "samples"},
             "strategy": {"name": "fedreptile", "cohort": 21, "lr": 5.0},
             "evaluation": {"split": "samples", "steps": [0, 2]},
-            "privacy": {"mechanism": "central", "noise_multiplier": 4.5, "delta": 1e-5, "noise_seed": 1, **privacy},
+            "privacy": {"mechanism": "central", "noise_multiplier": 4.5, "delta": 1e-5, **privacy},
         }
     )
 
@@ -96,6 +102,56 @@ def half_the_noise() -> dict[str, Any]:
     return {name: lambda self, replied: whole(self, replied) / 2.0}
 
 
+class Fewer(Through):
+    """A grid that shows some of its nodes."""
+
+    def __init__(self, grid: Grid, nodes: list[int]) -> None:
+        super().__init__(grid)
+        self._nodes = nodes
+        self.client_of = grid.client_of  # type: ignore[attr-defined]
+
+    def get_node_ids(self) -> list[int]:
+        """Those."""
+        return self._nodes
+
+
+def cut_to_cohort() -> dict[str, Any]:
+    """Of those drawn the strategy asks a cohort, chosen by the public seed of the run: an arrival pushes others out."""
+    whole = PrivateStrategy.configure_train
+
+    def configure(
+        self: PrivateStrategy, round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        nodes, size = sorted(grid.get_node_ids()), self.settings.cohort
+        if 0 < size < len(nodes):
+            chosen = generator(self.seed, "cohort", round).choice(len(nodes), size, replace=False)
+            nodes = sorted(nodes[i] for i in chosen.tolist())
+        return whole(self, round, arrays, config, Fewer(grid, nodes))
+
+    return {"strategies.privacy.strategy.PrivateStrategy.configure_train": configure}
+
+
+def other_draws(change: Callable[[Roster, list[int], int], list[int]]) -> dict[str, Any]:
+    """The roster draws as it does, and changes something about it."""
+    whole = Roster.persons
+
+    def persons(self: Roster, seed: int, round: int, size: int, sampling: str, *people: int) -> list[int]:
+        drawn = whole(self, seed, round, size, sampling, *people)
+        return change(self, drawn, size) if sampling == "poisson" else drawn
+
+    return {"server.roster.Roster.persons": persons}
+
+
+def cut_where_drawn(roster: Roster, drawn: list[int], size: int) -> list[int]:
+    """The roster never draws more than a cohort."""
+    return drawn[:size]
+
+
+def first_always(roster: Roster, drawn: list[int], size: int) -> list[int]:
+    """One person is in every round."""
+    return sorted({int(roster.persons(0, 0, roster.people, "fixed")[0]), *drawn})
+
+
 BUGS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "none": dict,
     "clipping left out": lambda: clipping(lambda norms, clip: torch.ones_like(norms)),
@@ -104,6 +160,9 @@ BUGS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "one client unclipped": lambda: clipping(unclipped_first),
     "σ halved": half_the_noise,
     "weights by example count": lambda: {"strategies.aggregate.shares": lambda weight, weighting: weight},
+    "rounds cut to a cohort": cut_to_cohort,
+    "rounds cut where drawn": lambda: other_draws(cut_where_drawn),
+    "one client in every round": lambda: other_draws(first_always),
 }
 
 
@@ -116,16 +175,27 @@ def planted(bug: str) -> Iterator[None]:
         yield
 
 
-def attack(subject: Subject, bug: str, canaries: int, seed: int) -> tuple[CanaryAudit, Probe]:
-    """Canaries and assertions against a mechanism with a mistake in it."""
-    assert subject.plan is not None
+def attack(subject: Subject, bug: str, canaries: int, seed: int) -> tuple[CanaryAudit, Probe, Presence]:
+    """Canaries, assertions and another person against a mechanism with a mistake in it."""
     with planted(bug):
-        return canary_audit(subject, canaries, 40, seed), probe(subject, subject.plan, seed)
+        return canary_audit(subject, canaries, 40, seed), *added(subject, seed)
 
 
-def caught(found: CanaryAudit, measured: Probe) -> list[str]:
+def added(subject: Subject, seed: int) -> tuple[Probe, Presence]:
+    """Assertions and another person."""
+    assert subject.plan is not None
+    measured = probe(subject, subject.plan, seed)
+    found = presence(subject, subject.plan, measured, DRAWS, seed)
+    assert found is not None
+    return measured, found
+
+
+def caught(found: CanaryAudit, measured: Probe, shown: Presence) -> list[str]:
     """Who refutes the claim."""
-    said = {"canaries": found.refuted, "norm": bool(measured.unclipped), "noise": measured.quiet}
+    said = {
+        **{"canaries": found.refuted, "norm": bool(measured.unclipped), "noise": measured.quiet},
+        **{"adding": shown.refuted, "draws": bool(shown.doubt)},
+    }
     return [name for name, speaks in said.items() if speaks]
 
 
@@ -136,17 +206,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("| mistake | canaries: ε ≥ | claimed: ε ≤ | ceiling | most counts, of C | noise, of σ | caught by |")
-    print("|---|---|---|---|---|---|---|")
+    head = "canaries: ε ≥ | ceiling | most counts, of C | noise, of σ | adding a person: ε ≥ | claimed: ε ≤ | caught by"
+    print(f"| mistake | {head} |")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         run(private(), Path(folder) / "run")
         subject = read_subject(Path(folder) / "run")
         for bug in BUGS:
-            found, p = attack(subject, bug, args.canaries, args.seed)
+            found, p, more = attack(subject, bug, args.canaries, args.seed)
             shown, most, noise = found.bound, max(p.shares) / p.clip, p.noise / p.sigma
             ceiling = max(bound.ceiling for bound in found.bounds)
-            numbers = f"{shown.epsilon:.2f} | {found.epsilon:.2f} | {ceiling:.2f} | {most:.4g} | {noise:.3f}"
-            print(f"| {bug} | {numbers} | {', '.join(caught(found, p)) or '–'} |", flush=True)
+            numbers = f"{shown.epsilon:.2f} | {ceiling:.2f} | {most:.4g} | {noise:.3f} | {more.epsilon:.4g}"
+            said = ", ".join(caught(found, p, more)) or "–"
+            print(f"| {bug} | {numbers} | {found.epsilon:.4g} | {said} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.folder import RunFolder
 from sim.audit.canary_run import CanaryAudit, canary_audit
 from sim.audit.inversion import Inversion, invert
 from sim.audit.membership import Membership, of_personal_models, of_theta
+from sim.audit.presence import Presence, presence
 from sim.audit.probe import Probe, probe
 from sim.audit.subject import read_subject
 
 VICTIMS = 6  # people whose updates are inverted
+DRAWS = 500  # rounds that are drawn again
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Audit:
         spent: ε and δ that the run states, and rounds; {} without privacy.
         canaries: the one-run audit.
         probe: direct assertions; None without privacy.
+        presence: adding a person; None without privacy, and under local privacy.
         membership: attacks on θ and on personal models.
         inversion: attacks on updates.
     """
@@ -39,6 +41,7 @@ class Audit:
     spent: dict[str, Any]
     canaries: CanaryAudit
     probe: Probe | None
+    presence: Presence | None
     membership: list[Membership]
     inversion: list[Inversion]
 
@@ -48,7 +51,12 @@ class Audit:
         found = []
         if self.canaries.refuted:
             bound = self.canaries.bound
-            found.append(f"canaries: ε ≥ {bound.epsilon:.3g}, claimed ≤ {self.canaries.epsilon:.3g}")
+            found.append(f"canaries: ε ≥ {bound.epsilon:.4g}, claimed ≤ {self.canaries.epsilon:.4g}")
+        if self.presence is not None and self.presence.refuted:
+            shown = f"ε ≥ {self.presence.epsilon:.4g} by worst-case data"
+            found.append(f"adding a person: {shown}, claimed ≤ {self.presence.claimed:.4g}")
+        if self.presence is not None and self.presence.claimed is not None and self.presence.doubt:
+            found.append(f"draws: {self.presence.doubt}")
         if self.probe is not None and self.probe.unclipped:
             most, count = max(self.probe.shares), len(self.probe.unclipped)
             found.append(f"assertion: {count} of {len(self.probe.shares)} count more than C, up to {most:.4g}")
@@ -57,14 +65,15 @@ class Audit:
         return found
 
 
-def audit_run(path: Path, canaries: int, people: int, seed: int) -> Audit:
-    """Attack the finished run in a folder, which is only read.
+def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DRAWS) -> Audit:
+    """Attack the finished run in a folder, and change nothing in it.
 
     Args:
         path: the folder.
         canaries: how many, ≥ 2.
         people: at most so many train beside the canaries, and are on either side of membership inference.
         seed: of all that the attacks draw.
+        draws: rounds that are drawn again, ≥ 2.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -72,14 +81,16 @@ def audit_run(path: Path, canaries: int, people: int, seed: int) -> Audit:
     subject = read_subject(path)
     plan = subject.plan
     people_attack = of_theta(subject, people, seed)
+    measured = None if plan is None else probe(subject, plan, seed)
     return Audit(
         subject.config.run.name,
         sum(p.numel() for p in subject.theta.values()),
         subject.config.privacy.mechanism,
         "" if plan is None else plan.release.relation,
-        RunFolder(path).summary().get("privacy", {}),
+        dict(subject.spent),
         canary_audit(subject, canaries, people, seed),
-        None if plan is None else probe(subject, plan, seed),
+        measured,
+        None if plan is None or measured is None else presence(subject, plan, measured, draws, seed),
         [*([people_attack] if people_attack else []), *of_personal_models(subject, people, seed)],
         invert(subject, VICTIMS, seed),
     )
@@ -87,8 +98,7 @@ def audit_run(path: Path, canaries: int, people: int, seed: int) -> Audit:
 
 def lines(audit: Audit) -> list[str]:
     """What was found, a line each."""
-    bound, claimed = audit.canaries.bound, audit.canaries.epsilon
-    upper = "nothing claimed" if claimed is None else f"claimed ≤ {claimed:.4g} at δ = {audit.canaries.delta:g}"
+    bound, upper = audit.canaries.bound, _upper(audit.canaries.epsilon, audit.canaries.delta)
     shown = [
         f"canaries: ε ≥ {bound.epsilon:.4g} (95 %), {upper}; {bound.correct} of {bound.guesses} guesses correct,"
         f" no more than {bound.ceiling:.4g} can be shown with so many"
@@ -97,6 +107,12 @@ def lines(audit: Audit) -> list[str]:
         p = audit.probe
         shown.append(f"assertions: nobody may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
         shown.append(f"assertions: noise {p.noise:.4g} ± {p.error:.2g} C, claimed {p.sigma:.4g} C")
+    if audit.presence is not None:
+        a = audit.presence
+        shown.append(
+            f"adding a person: ε ≥ {a.epsilon:.4g} by worst-case data, {_upper(a.claimed, a.delta)};"
+            f" {a.drawn:.4g} of {a.people} people drawn in a round, fewer counted in {a.fewer} of {a.replays}"
+        )
     for m in audit.membership:
         between = f"[{m.low:.3f}, {m.high:.3f}]"
         shown.append(f"membership, {m.name}: AUC {m.auc:.3f} {between}, control {m.control:.3f}")
@@ -106,3 +122,7 @@ def lines(audit: Audit) -> list[str]:
             f"inversion, {i.name}{kind}: {i.recovered:.0%} of samples recovered, control {i.control_recovered:.0%}"
         )
     return [*shown, *(f"REFUTED by {one}" for one in audit.refuted)]
+
+
+def _upper(claimed: float | None, delta: float) -> str:
+    return "nothing claimed" if claimed is None else f"claimed ≤ {claimed:.4g} at δ = {delta:g}"

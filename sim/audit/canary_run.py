@@ -24,7 +24,8 @@ class CanaryAudit:
         rounds: that were trained.
         delta: δ of both bounds.
         bounds: for every number of guesses; all hold together.
-        epsilon: what the accountant claims of the run with canaries; None: nothing.
+        epsilon: what the run states; None: nothing.
+        again: what its accountant says of the run with canaries, whose rate is no larger where that can be; 0: nothing.
         scores: of every canary.
         present: its coin.
     """
@@ -36,6 +37,7 @@ class CanaryAudit:
     delta: float
     bounds: list[Bound]
     epsilon: float | None
+    again: float
     scores: list[float]
     present: list[bool]
 
@@ -47,11 +49,11 @@ class CanaryAudit:
     @property
     def refuted(self) -> bool:
         """Whether the claim cannot be true."""
-        return self.epsilon is not None and self.bound.epsilon > self.epsilon
+        return self.epsilon is not None and self.bound.epsilon > max(self.epsilon, self.again)
 
 
 def canary_audit(subject: Subject, canaries: int, most: int, seed: int) -> CanaryAudit:
-    """Do the run again with canaries; people are in a round as likely as in the run.
+    """Do the run again with canaries; people are in a round as likely as in the run, or a little less.
 
     Args:
         subject: the run.
@@ -66,16 +68,14 @@ def canary_audit(subject: Subject, canaries: int, most: int, seed: int) -> Canar
     planted = subject.canaries([1 if coin else out for coin in present], seed)
     people = subject.people(seed, most + 1)
     there = len(people) - 1 + canaries
-    cohort = max(1, round(there * subject.cohort / subject.roster.people))
+    cohort = max(1, there * subject.cohort // subject.roster.people)
     with tempfile.TemporaryDirectory() as folder:
         moved, summary = subject.again(planted, people, cohort, Path(folder) / "run", {})
-        claimed = None
+        again = 0.0
         if plan is not None:  # of the ledger, whether or not the noise has a seed
-            claimed = spent(
-                tuple(released(Path(folder) / "run").items()), plan.settings.delta, plan.settings.accountant
-            )
+            again = spent(tuple(released(Path(folder) / "run").items()), plan.settings.delta, plan.settings.accountant)
     scores, delta = planted.scores(moved), 0.0 if plan is None else plan.settings.delta
     bounds = audit(scores, present, delta)
     rounds = summary["privacy"]["rounds"] if plan is not None else summary["rounds"]
     shown = (scores.tolist(), present.tolist())
-    return CanaryAudit(canaries, len(people) - 1, cohort, rounds, delta, bounds, claimed, *shown)
+    return CanaryAudit(canaries, len(people) - 1, cohort, rounds, delta, bounds, subject.claimed, again, *shown)

@@ -40,6 +40,7 @@ def render(audit: Audit) -> str:
     page.add("Verdict", "What speaks against the claim, if anything does, and what does not.", _verdict(audit))
     _canaries(page, audit)
     _assertions(page, audit)
+    _presence(page, audit)
     page.add(
         "Membership inference",
         "AUC: probability that somebody who was in it looks more like it than somebody who was not; 0.5 is guessing."
@@ -159,6 +160,28 @@ def _assertions(page: Page, audit: Audit) -> None:
         " what each counted, half the sum is the noise, both read off θ after an outer step whose rate is 5, so that"
         f" noise after the step would be found too small. Noise fails {DOUBT:g} standard errors below the claim.",
         table(["", ">measured", ">claimed", ""], rows),
+    )
+
+
+def _presence(page: Page, audit: Audit) -> None:
+    a = audit.presence
+    if a is None:
+        return
+    claimed = "nothing" if a.claimed is None else f"{a.claimed:.4g}"
+    doubt = escape(a.doubt) or "as accounted for"
+    rows = [
+        ["ε", *_numbers([f"≥ {a.epsilon:.4g}", f"≤ {claimed}"]), _passed(not a.refuted)],
+        ["people drawn in a round", *_numbers([f"{a.drawn:.4g}", f"{a.rate * a.people:.4g}"]), doubt],
+        ["rounds in which fewer counted", *_numbers([f"{a.fewer} of {a.replays}", "0"]), ""],
+        ["noise over what a person counts for", *_numbers([f"{a.sigma:.4g}", ""]), "by the assertions"],
+    ]
+    page.add(
+        "Adding a person",
+        f"{a.replays} rounds were drawn again with fresh secrets, and the strategy was shown every number of people"
+        f" that can be drawn. ε is that of {a.rounds} rounds at δ = {a.delta:g}, by data chosen for it: the person who"
+        " may be there counts as +C, all others as −C or as nothing. It is computed, not sampled; draws are doubted"
+        " six standard errors away from independent coins.",
+        table(["", ">shown", ">claimed", ""], rows),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,20 @@ class Subject:
         config: of the run.
         round: the last finished one.
         theta: θ after it.
+        spent: ε, δ and rounds as its summary states them; {} without privacy.
     """
 
     path: Path
     config: Config
     round: int
     theta: Params
+    spent: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def claimed(self) -> float | None:
+        """ε that the run states; None: nothing, as without privacy, or with noise that others can draw again."""
+        epsilon = self.spent.get("epsilon")
+        return float(epsilon) if isinstance(epsilon, (int, float)) and math.isfinite(epsilon) else None
 
     @cached_property
     def work(self) -> Work:
@@ -93,6 +102,7 @@ class Subject:
     ) -> tuple[Params, dict[str, Any]]:
         """The run once more, some people and canaries instead of its own people: θ_0 − θ_T, and its summary.
 
+        Noise and draws have the canaries' seed as their address, so that the same audit finds the same.
         The first of the people sits in judgement instead of training, because a run must have somebody who does.
 
         Args:
@@ -104,7 +114,8 @@ class Subject:
         """
         table = merge(resolved(self.config), _quiet(people[0], cohort))
         if self.plan is not None:
-            merge(table, {"privacy": {"noise_multiplier": self.plan.release.sigma, "epsilon": 0.0}})
+            again = {"noise_multiplier": self.plan.release.sigma, "epsilon": 0.0, "noise_seed": canaries.seed}
+            merge(table, {"privacy": again})
         config = build_config(merge(table, change))
         crowd = Crowd(self.roster.directory, people, len(canaries))
         grid = CohortGrid(canaries.first + len(canaries), Planted(canaries), config.engine.chunk, folder)
@@ -125,7 +136,8 @@ def read_subject(path: Path) -> Subject:
     if not (path / "summary.json").exists():
         raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")
     round, theta = _last(path)
-    return Subject(path, config, round, {name: theta[name] for name in Work(config.work()).names})
+    ordered = {name: theta[name] for name in Work(config.work()).names}
+    return Subject(path, config, round, ordered, RunFolder(path).summary().get("privacy", {}))
 
 
 def _last(path: Path) -> tuple[int, Params]:

@@ -10,25 +10,38 @@ import typer
 
 
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run; it is only read.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run; nothing in it changes.")],
     canaries: Annotated[int, typer.Option(min=2, help="Made-up people, each in the run or not by a coin.")] = 1000,
     people: Annotated[int, typer.Option(min=4, help="Real people beside them, and under attack, at most.")] = 100,
+    draws: Annotated[int, typer.Option(min=2, help="Rounds whose people are drawn again.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what the attacks draw.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Page; left out: audit.html in RUN.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Page (HTML; its numbers go to the same name with .json); left out: audit.html and audit.json in RUN.",
+        ),
+    ] = None,
 ) -> None:
-    """Attack a run: do it again with canaries, test its mechanism, infer membership, invert updates."""
+    """Attack a run: do it again with canaries, add a person, test its mechanism, infer membership, invert updates.
+
+    Two files are written, a page and its numbers; the exit code is 2 where the run's claim of privacy is refuted.
+    """
     import torch
 
+    from client.errors import ConfigError
     from sim.audit.audit import audit_run, lines
     from sim.audit.page import write_audit
 
-    torch.set_num_threads(1)
-    found = audit_run(folder, canaries, people, seed)
     page = out or folder / "audit.html"
+    if page.suffix == ".json":
+        raise ConfigError("--out", str(page), "must not end in .json: the numbers are written beside the page")
+    torch.set_num_threads(1)
+    found = audit_run(folder, canaries, people, seed, draws)
     write_audit(found, page)
     for line in lines(found):
         print(line)
-    print(f"page: {page}")
+    print(f"page: {page}, numbers: {page.with_suffix('.json')}")
     if found.refuted:
         print("metapulse: the run's claim of privacy is refuted: " + "; ".join(found.refuted), file=sys.stderr)
         raise typer.Exit(2)

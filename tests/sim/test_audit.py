@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from client.models.mlp import MLP
 from client.rng import generator
 from client.trees import norm, pick, scale, stack
 from server.config import build_config, merge, resolved
+from server.files import read_json
 from sim.audit.audit import Audit, audit_run, lines
 from sim.audit.canaries import Canaries
 from sim.audit.canary_run import canary_audit
@@ -66,12 +68,12 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     ("bug", "by"),
     [
         ("none", []),
-        ("clipping left out", ["canaries", "norm"]),
-        ("clipping × 5", ["canaries", "norm"]),
-        ("noise after the optimiser", ["noise"]),
-        ("one client unclipped", ["norm"]),
-        ("σ halved", ["noise"]),
-        ("weights by example count", ["canaries", "norm"]),
+        ("clipping left out", ["canaries", "norm", "adding"]),
+        ("clipping × 5", ["canaries", "norm", "adding"]),
+        ("noise after the optimiser", ["noise", "adding"]),
+        ("one client unclipped", ["norm", "adding"]),
+        ("σ halved", ["noise", "adding"]),
+        ("weights by example count", ["canaries", "norm", "adding"]),
     ],
 )
 def test_every_planted_mistake_is_noticed(subject: Subject, bug: str, by: list[str]) -> None:
@@ -241,11 +243,17 @@ def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
     page = tmp_path / "page.html"
     arguments = ["audit", str(subject.path), "--canaries", "20", "--people", "8", "--out", str(page)]
     assert main(arguments) == 0
-    assert f"page: {page}" in capsys.readouterr().out
+    stated = read_json(subject.path / "summary.json")["privacy"]["epsilon"]
+    said = capsys.readouterr().out
+    assert f"page: {page}, numbers: {page.with_suffix('.json')}" in said
+    claims = re.findall(r"claimed ≤ ([\d.]+)", said)
+    assert claims == [f"{stated:.4g}"] * 2  # canaries, and adding a person: of 27 in the crowd, and of the run's own
     assert page.exists()
+    assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["spent"]["epsilon"] == stated
+    assert main([*arguments[:-1], str(tmp_path / "page.json")]) == 2
     monkeypatch.setattr("strategies.aggregate.shrinkage", lambda norms, clip: torch.ones_like(norms))
     assert main(arguments) == 2
-    assert "claim of privacy is refuted: assertion: 32 of 32 count more than C" in capsys.readouterr().err
+    assert re.search("claim of privacy is refuted: adding .*; assertion: 32 of 32 count", capsys.readouterr().err)
     assert '<span class="warn">refuted</span>' in page.read_text(encoding="utf-8")
 
 
