@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from flwr.app import RecordDict
+from flwr.app import ConfigRecord, RecordDict
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -21,7 +22,8 @@ from client.files import write_atomic
 from client.trees import Params
 from client.wire import decode, encode
 
-STATE = "state/"
+STATE, FIRST = "state/", "first state"
+DIGEST = "metapulse.digest"  # of the tensors, in the file's own metadata
 RUNS = 8  # runs whose states a device's folder holds; the longest unused are forgotten
 
 
@@ -31,6 +33,9 @@ class Memory(Protocol):
 
     def rounds(self) -> list[int]:
         """Rounds after which a state was kept, ascending."""
+
+    def first(self) -> int:
+        """The first round after which a state was kept; there has been one."""
 
     def read(self, round: int) -> dict[str, Tensor]:
         """The state of a round."""
@@ -43,8 +48,17 @@ class Memory(Protocol):
 
 
 def recall(memory: Memory, round: int) -> dict[str, Tensor]:
-    """The newest state of ``round`` or before; {} if there is none."""
-    return next((memory.read(kept) for kept in reversed(memory.rounds()) if kept <= round), {})
+    """The newest state of ``round`` or before; {} if there has been none.
+
+    Raises:
+        RunError: there has been one, and it is kept no longer: the coordinator went back behind its last checkpoint.
+    """
+    kept = memory.rounds()
+    if found := [k for k in kept if k <= round]:
+        return memory.read(found[-1])
+    if kept and memory.first() <= round:
+        raise RunError(f"round {round + 1}: the device has kept no state of so early a round, only of {kept}")
+    return {}
 
 
 def remember(memory: Memory, round: int, checkpoint: int, state: Params) -> None:
@@ -77,6 +91,10 @@ class InContext:
         """Rounds after which a state was kept, ascending."""
         return sorted(int(key.removeprefix(STATE)) for key in self._records if key.startswith(STATE))
 
+    def first(self) -> int:
+        """The first round after which a state was kept."""
+        return int(str(self._records.config_records[FIRST]["round"]))
+
     def read(self, round: int) -> dict[str, Tensor]:
         """The state of a round."""
         return decode(self._records.array_records[f"{STATE}{round}"])
@@ -84,6 +102,7 @@ class InContext:
     def write(self, round: int, state: Params) -> None:
         """Keep a state."""
         self._records[f"{STATE}{round}"] = encode(state)
+        self._records.config_records.setdefault(FIRST, ConfigRecord({"round": self.rounds()[0]}))
 
     def forget(self, round: int) -> None:
         """Keep it no longer."""
@@ -110,6 +129,13 @@ class InFolder:
         """Rounds after which a state was kept, ascending."""
         return sorted(int(path.stem) for path in self._folder.glob("*.safetensors") if path.stem.isdigit())
 
+    def first(self) -> int:
+        """The first round after which a state was kept."""
+        try:
+            return int((self._folder / "first").read_text())
+        except (OSError, ValueError):  # a crash between the first state and the note of it
+            return self.rounds()[0]
+
     def read(self, round: int) -> dict[str, Tensor]:
         """The state of a round.
 
@@ -117,9 +143,12 @@ class InFolder:
             RunError: the file is damaged.
         """
         try:
-            found: Mapping[str, Tensor] = load(self._path(round).read_bytes())
+            content = self._path(round).read_bytes()
+            found: Mapping[str, Tensor] = load(content)
         except (OSError, SafetensorError) as error:
             raise RunError(f"{self._path(round)} cannot be read: {error}") from None
+        if content != _sealed(found):
+            raise RunError(f"{self._path(round)} is damaged: its checksum does not fit")
         return dict(found)
 
     def write(self, round: int, state: Params) -> None:
@@ -135,7 +164,9 @@ class InFolder:
                 shutil.rmtree(old)
         except OSError as error:
             raise RunError(f"cannot keep a state in {self._folder}: {error.strerror or error}") from None
-        write_atomic(self._path(round), save({name: p.contiguous() for name, p in state.items()}))
+        write_atomic(self._path(round), _sealed(state))
+        if not (self._folder / "first").exists():
+            write_atomic(self._folder / "first", f"{self.rounds()[0]}\n".encode())
 
     def forget(self, round: int) -> None:
         """Keep it no longer."""
@@ -143,3 +174,9 @@ class InFolder:
 
     def _path(self, round: int) -> Path:
         return self._folder / f"{round:06d}.safetensors"
+
+
+def _sealed(state: Mapping[str, Tensor]) -> bytes:
+    """A file's content: the tensors, with their digest."""
+    owned = {name: p.contiguous() for name, p in state.items()}
+    return save(owned, {DIGEST: blake2b(save(owned), digest_size=16).hexdigest()})

@@ -11,7 +11,7 @@ from typing import Any
 from client.errors import RunError
 from client.files import write_atomic
 
-SEAL = "checksum"  # key of a sealed file: BLAKE2 of everything else in it
+SEAL = "checksum"  # key of a sealed file: BLAKE2 of its name and everything else in it
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -37,7 +37,7 @@ def read_json(path: Path) -> Any:
 def write_sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` as ``write_json`` writes it, with its checksum; what ``read_sealed`` will give."""
     sealed: dict[str, Any] = json.loads(json.dumps(finite(dict(value)), allow_nan=False))
-    sealed[SEAL] = _seal(sealed)
+    sealed[SEAL] = _seal(path, sealed)
     write_json(path, sealed)
     return sealed
 
@@ -49,14 +49,15 @@ def read_sealed(path: Path) -> dict[str, Any]:
         RunError: it is missing or damaged, or says anything else than it did.
     """
     value = read_json(path)
-    if not isinstance(value, dict) or value.get(SEAL) != _seal(value):
+    if not isinstance(value, dict) or value.get(SEAL) != _seal(path, value):
         raise RunError(f"{path} is damaged, or was changed by hand: its checksum does not fit")
     return value
 
 
-def _seal(value: Mapping[str, Any]) -> str:
+def _seal(path: Path, value: Mapping[str, Any]) -> str:
+    """The file's name is in it, so that no sealed file can take another's place."""
     rest = {k: v for k, v in value.items() if k != SEAL}
-    return blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps([path.name, rest], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def finite(value: Any) -> Any:

@@ -103,3 +103,22 @@ def test_a_damaged_file_and_a_full_disk_are_named(tmp_path: Path, monkeypatch: p
     with pytest.raises(RunError, match=r"cannot write .*000002.*: No space left"):
         remember(memory, 2, 0, state(2.0))
     assert memory.rounds() == [1]
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_a_round_whose_state_is_forgotten_is_refused_and_one_before_the_first_is_fresh(kind, tmp_path):
+    memory = MEMORIES[kind](tmp_path)
+    for round in range(3, 8):
+        remember(memory, round, round - 1, state(float(round)))
+    assert recall(memory, 2) == {}
+    with pytest.raises(RunError, match=r"round 5: the device has kept no state of so early a round, only of \[6, 7\]"):
+        recall(memory, 4)
+
+
+def test_a_flipped_byte_of_a_state_is_refused(tmp_path):
+    remember(InFolder(tmp_path, "a1"), 3, 0, state(1.0))
+    (path,) = (tmp_path / "a1").glob("*.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(RunError, match="its checksum does not fit"):
+        recall(InFolder(tmp_path, "a1"), 3)

@@ -1,0 +1,143 @@
+"""Several processes at once on one run, killed at named points: ``python -m tests.e2e.killing_many KILLS FOLDER``.
+
+A third argument and more: the kinds of runs, of plain, private and workers.
+
+Two or five processes are let go at the same moment, on one folder or on copies of it, to run or to resume it. One of
+them may be killed before an operation on a file of its own choosing. Whoever is refused says so in one line; rounds
+stand in the log once each, and where there is a privacy budget, its ledger has every round that has begun.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from client.errors import MetapulseError
+from server.config import Config
+from server.folder import RunFolder
+from server.privacy import LEDGER, Budget
+from sim.cli import main as command
+from sim.experiment import run
+from tests.e2e.killing import FILE_EVENTS
+from tests.runs import make
+
+DONE, REFUSED, WRONG = 0, 2, 1
+KINDS = ("plain", "private")  # and "workers": a Ray for each life takes seconds
+
+
+def config(kind: str) -> Config:
+    """Twelve rounds with a checkpoint every third."""
+    private = {"mechanism": "central", "clip": 1.0, "noise_multiplier": 2.0, "delta": 1e-5}
+    sections: dict[str, dict[str, Any]] = {"checkpoint": {"every": 3, "keep": 2}}
+    sections |= {"privacy": private} if kind == "private" else {}
+    sections |= {"engine": {"workers": 2}} if kind == "workers" else {}
+    return make("maml", "fedmaml", "sine", 12, **sections)
+
+
+def life(job: Config, path: Path, begun: Path, call: int, gate: int) -> None:
+    """What a process does: wait for the gate, go on with the run; every round that begins is told to a file."""
+    left, whole = call, Budget.begin
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal left
+        if left and event in FILE_EVENTS and str(path) in str(args[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def begin(self: Budget, *args: Any) -> list[int]:
+        with begun.open("ab", buffering=0) as told:
+            people = whole(self, *args)
+            told.write(b"x")
+        return people
+
+    Budget.begin = begin  # type: ignore[method-assign]
+    sys.addaudithook(hook)
+    os.read(gate, 1)  # ends when the parent closes it
+    try:
+        if (path / "config.json").exists():
+            os._exit(command(["resume", str(path)]))
+        run(job, path)
+    except MetapulseError as error:
+        print(f"metapulse: {error}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(REFUSED if "\n" not in str(error) else WRONG)
+    except BaseException:
+        os._exit(WRONG)
+    os._exit(DONE)
+
+
+def together(lives: list[Callable[[int], None]]) -> list[int]:
+    """Forks let go at once; their exit codes, −9 for one that was killed."""
+    gate, opened = os.pipe()
+    pids = []
+    for one in lives:
+        if not (pid := os.fork()):
+            os.close(opened)
+            one(gate)
+        pids.append(pid)
+    os.close(opened)
+    os.close(gate)
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def trial(kind: str, path: Path, draw: random.Random) -> tuple[Counter[int], list[str]]:
+    """One run from its beginning to its end, several processes at a time, one of them to be killed."""
+    job, begun, codes, wrong = config(kind), path.with_suffix(".begun"), Counter[int](), []
+    for _ in range(50):
+        count, copied = draw.choice((2, 5)), draw.random() < 0.3 and (path / "config.json").exists()
+        places = [path] * count
+        if copied:
+            places[-1] = path.with_suffix(".copy")
+            shutil.copytree(path, places[-1])
+        calls = [draw.randrange(1, 90), *[0] * (count - 1)]
+        where = zip(places, calls, strict=True)
+        came = together([lambda gate, p=p, c=c: life(job, p, begun, c, gate) for p, c in where])
+        codes.update(came)
+        if copied:
+            went = RunFolder(places[-1]).events() != RunFolder(path).events()
+            shutil.rmtree(places[-1])
+            if kind == "private" and went:  # it has a ledger of its own: a new run of its own from here
+                return codes, wrong
+        wrong += [f"{path.name}: exit {code}" for code in came if code not in (DONE, REFUSED, -9)]
+        if (path / "summary.json").exists():
+            break
+    folder = RunFolder(path)
+    rounds = [event["round"] for event in folder.events() if event["kind"] == "round"]
+    if rounds != list(range(1, 13)):
+        wrong.append(f"{path.name}: rounds {rounds}")
+    if kind == "private":
+        counted = len((path / LEDGER).read_bytes().splitlines())
+        if not len(begun.read_bytes()) <= counted <= len(begun.read_bytes()) + codes[-9]:
+            wrong.append(f"{path.name}: {len(begun.read_bytes())} rounds began, {counted} are accounted for")
+    folder.final()
+    return codes, wrong
+
+
+def main(kills: int, folder: Path, kinds: Sequence[str]) -> None:
+    """Trials until so many processes have been killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.dup2(os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    said, codes, wrong = os.dup(1), Counter[int](), []
+    os.dup2(2, 1)
+    for i in range(10_000):
+        kind = kinds[i % len(kinds)]
+        more, failed = trial(kind, folder / f"{kind}-{i}", random.Random(i))
+        codes, wrong = codes + more, wrong + failed
+        if codes[-9] >= kills:
+            break
+    traces = (folder / "out").read_text().count("Traceback")
+    told = {"killed": codes[-9], "finished": codes[DONE], "refused": codes[REFUSED], "wrong": wrong, "traces": traces}
+    os.write(said, json.dumps(told).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or KINDS)
