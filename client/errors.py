@@ -7,6 +7,7 @@
     ├── ReplyError        a reply that failed its checks; carries the reason
     ├── InstructionError  an instruction that a device refuses; carries the reason
     ├── EngineError       an engine that could not run (workers lost, no nodes)
+    │   └── NoResultError a run whose rounds came to nothing
     └── RunError          a run folder: missing, damaged, or of another configuration
 
 A message is one line. It names what was wrong, the offending value, and what is allowed.
@@ -21,6 +22,7 @@ __all__ = [
     "EngineError",
     "InstructionError",
     "MetapulseError",
+    "NoResultError",
     "ReplyError",
     "RunError",
 ]
@@ -79,6 +81,10 @@ class InstructionError(MetapulseError):
 
 class EngineError(MetapulseError):
     """An engine could not run the messages it was given."""
+
+
+class NoResultError(EngineError):
+    """A run whose rounds came to nothing: no usable reply, or every one given up."""
 
 
 class RunError(MetapulseError):

@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from client.errors import ConfigError, EngineError, RunError
+from client.errors import ConfigError, RunError
 from client.registry import ATTACKS
 from client.trees import Params
 from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
@@ -34,6 +34,7 @@ from server.remarks import noting, remark
 from server.roster import Directory, Roster, View, over_selected
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
+from server.verdict import changed, no_reply, refuse_fruitless, warnings
 from strategies.base import OuterStrategy
 from strategies.instructions import Instructions
 from strategies.privacy.strategy import PrivateStrategy
@@ -162,11 +163,11 @@ class Run:
 
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
-        Work(self.config.work(), self.roster.directory.task).names  # noqa: B018 (builds the model)
+        theta = Work(self.config.work(), self.roster.directory.task).init()
         ATTACKS.make(self.config.attack).check(self.roster.directory.task)
         asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
         if self.secure is not None:
-            self.secure.check(len(asked))
+            self.secure.check(len(asked), None if self.budget else theta)
         for scenario in self.config.evaluation.scenarios:
             self.roster.targets(scenario)
         if self.config.evaluation.validation_every:
@@ -208,7 +209,7 @@ class Run:
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
             replies = self._send(round, messages, clients)
             answered = time.perf_counter()
-            moved, metrics = self.strategy.aggregate_train(round, replies)
+            after, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
         inside = getattr(self.grid, "spent", {})  # an engine that knows what its workers did says so
         spent = round_stages(drawn - began, answered - drawn, ended - answered, inside)
@@ -217,14 +218,13 @@ class Run:
             shown = numbers["asked"] = len(clients)
         else:  # how many take part is private
             shown = self.budget.plan.release.cohort
-        self.folder.event(round, "round", moved=moved is not None, seconds=ended - began, spent=spent, **numbers)
+        what = {"moved": changed(arrays, after), "step": after is not None}
+        self.folder.event(round, "round", **what, seconds=ended - began, spent=spent, **numbers)
         self.progress.round(round, self.config.run.rounds, shown, spent)
         self.idle = 0 if numbers.get("clients", 1) else self.idle + 1
         if self.idle >= PATIENCE:
-            raise EngineError(
-                f"round {round}: no usable reply in {PATIENCE} rounds; see {self.folder.path / 'events.jsonl'}"
-            )
-        return arrays if moved is None else moved
+            raise no_reply(round, PATIENCE, self.folder.events(), self.folder.path / "events.jsonl")
+        return arrays if after is None else after
 
     @property
     def clip(self) -> float:
@@ -320,6 +320,8 @@ class Run:
             self.strategy.load_state({k: v.numpy() for k, v in outer.items()})
 
     def _finish(self, theta: Params) -> dict[str, Any]:
+        events = self.folder.events()
+        refuse_fruitless(events)
         summary: dict[str, Any] = {
             "name": self.config.run.name,
             "seed": self.config.run.seed,
@@ -332,7 +334,11 @@ class Run:
         }
         if self.budget is not None:
             summary["privacy"] = self.budget.spent()
-        summary |= facts(self.folder.events(), self.rows, resolved(self.config))
+        summary |= facts(events, self.rows, resolved(self.config))
+        if said := warnings(events, self.config.secure_aggregation):
+            summary["warnings"] = said
+            for line in said:
+                self.progress.note(f"warning: {line}")
         return self.folder.finish(summary, self.rows)
 
 

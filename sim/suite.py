@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from client.errors import ConfigError, MetapulseError, RunError
+from client.errors import ConfigError, MetapulseError, NoResultError, RunError
 from server.config import Config, anchored, build_config, load, merge, parse, resolved
 from server.files import read_json, read_sealed, write_sealed
 from server.fingerprint import known_inputs
@@ -69,7 +69,8 @@ class Outcome:
         job: which one.
         summary: as in summary.json; None if it failed.
         error: one line; "" if it did not fail. A run that came to its end and diverged has a summary and an error.
-        code: exit code: 0, 2 for an error that names what to change, 1 for one that nobody foresaw, and for divergence.
+        code: exit code: 0; 2 for an error that names what to change; 1 for a run that came to nothing, for divergence,
+            and for an error nobody foresaw.
     """
 
     job: Job
@@ -192,6 +193,8 @@ def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = Fal
             summary = _finished(job) or _do(job, todo, watch, wait)
             diverged = str(summary.get("diverged", ""))
             yield Outcome(job, summary, diverged, 1 if diverged else 0)
+        except NoResultError as error:
+            yield Outcome(job, None, one_line(error), 1)
         except (MetapulseError, OSError) as error:
             yield Outcome(job, None, one_line(error), 2)
         except Exception as error:

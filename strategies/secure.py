@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 
 from client.attacks.base import Attack
 from client.errors import ConfigError
@@ -15,6 +16,7 @@ from client.faults import Faults
 from client.learners.base import Paper
 from client.secure.quantise import STAGES, levels
 from client.settings import setting
+from client.trees import Params
 from strategies.base import OuterSettings
 from strategies.fednova import FedNova
 from strategies.ring import SMALL, Ring, Risk
@@ -146,6 +148,30 @@ def check_size(settings: SecureSettings, clients: int) -> None:
     if (t := _threshold(settings, risk, k)) < safe:
         why = f"{t} of {width} open; must be ≥ {safe / width:.3g} (or 0, which chooses) for {what}"
         raise ConfigError(f"{SECTION}.threshold", settings.threshold, why)
+
+
+def check_step(settings: SecureSettings, clients: int, theta: Params, rate: float) -> None:
+    """Refuse whole numbers so coarse that rounding alone moves θ by more than its own size in one round.
+
+    With weights as large as they may be, rounding adds R/(2 L √n) to each number of the mean (standard deviation).
+
+    Args:
+        settings: of secure aggregation.
+        clients: n, of a round.
+        theta: θ_0; one that is zero tells nothing.
+        rate: by which the mean is multiplied before it is taken off θ.
+
+    Raises:
+        ConfigError: names the range, and both sizes.
+    """
+    numbers = torch.cat([p.reshape(-1).double() for p in theta.values()])
+    size = float(numbers.square().mean().sqrt())
+    error = rate * settings.range / (2 * levels(clients, settings.bits) * math.sqrt(clients))
+    if error > size > 0:
+        what = f"with {settings.bits} bits and {clients} clients rounding alone moves each number of θ by {error:.2g}"
+        raise ConfigError(
+            f"{SECTION}.range", settings.range, f"must be smaller: {what} in a round, and it is {size:.2g}"
+        )
 
 
 def _neighbours(settings: SecureSettings, risk: Risk) -> int:

@@ -1,8 +1,9 @@
 """From an update to whole numbers that add up without overflow, and back from their sum.
 
-A client's entries are [n_i, c_i, q_i]: its weight in steps of W/L, whether R was too small for its update, and
-n_i u_i/R rounded at random, R being the range of a number of an update, W the largest weight and L the number of
-levels. Their sum says Σ w_i u_i = (R W/L) Σ q_i, Σ w_i = (W/L) Σ n_i, and how many were clipped.
+A client's entries are [n_i, c_i, n_i a_i, n_i z_i, q_i]: its weight in steps of W/L, whether R was too small for its
+update, the shares of its numbers that were clipped (a_i) and rounded to zero (z_i), and n_i u_i/R rounded at random, R
+being the range of a number of an update, W the largest weight and L the number of levels. Their sum says
+Σ w_i u_i = (R W/L) Σ q_i, Σ w_i = (W/L) Σ n_i, how many were clipped, and the mean of a and z by weight.
 
 Source: Bonawitz, Salehi, Konečný, McMahan and Gruteser 2019, "Federated Learning with Autotuned
 Communication-Efficient Secure Aggregation", arXiv:1912.00131, Section II (a sum of integers of bounded range).
@@ -33,7 +34,8 @@ from client.trees import Params, Stacked
 
 STAGES = SET_UP, SHARE_KEYS, MASKED_VECTORS, UNMASK = "set-up", "share keys", "masked vectors", "unmask"
 ENTRIES = "entries"
-HEAD = 2  # entries before those of the update
+HEAD = 4  # entries before those of the update
+CLIPPED, ZEROED = "clipped-numbers", "zeroed-numbers"  # of a round: shares of all numbers of the updates
 COARSEST = 4.0  # noise of one device, in steps, below which a sum of discrete Gaussians is not yet one
 TAIL = 10.0  # standard deviations of noise that a sum has room for
 
@@ -120,10 +122,15 @@ def quantise(
         u = u * shrinkage(torch.linalg.vector_norm(u, dim=1), room(guard, terms, u.shape[1]))[:, None]
     v = uniforms(terms.seed, session_purpose("secure/rounding", terms.attempt), terms.round, clients, u.shape[1])
     q = torch.floor((u / terms.range).clamp(-1, 1) * steps[:, None] + torch.from_numpy(v))
-    clipped = (u.abs() > terms.range).any(1) & (guard is None)  # under a guard that is private
-    entries: Int64[np.ndarray, "clients entries"] = (
-        torch.cat([steps[:, None], clipped[:, None], q], 1).numpy().astype(np.int64)
-    )
+    told = guard is None  # under a guard that is private
+    clipped, zeroed = (u.abs() > terms.range) & told, (q == 0) & (u != 0) & told
+    head = [
+        steps,
+        clipped.any(1).double(),
+        (clipped.double().mean(1) * steps).round(),
+        (zeroed.double().mean(1) * steps).round(),
+    ]
+    entries: Int64[np.ndarray, "clients entries"] = torch.cat([torch.stack(head, 1), q], 1).numpy().astype(np.int64)
     if guard:
         entries[:, HEAD:] += np.stack([_noise(guard, terms, client, u.shape[1]) for client in clients])
     return entries

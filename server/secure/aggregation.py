@@ -20,16 +20,19 @@ from client.errors import ReplyError
 from client.privacy import read_guard
 from client.rng import generator
 from client.secure.quantise import (
+    CLIPPED,
     MASKED_VECTORS,
     SET_UP,
     SHARE_KEYS,
     UNMASK,
+    ZEROED,
     Terms,
     levels,
     room,
     session_purpose,
     weighted_total,
 )
+from client.trees import Params
 from client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
 from server.config import Config
 from server.secure.masked import Masked
@@ -38,7 +41,7 @@ from server.secure.sessions import Sessions
 from server.secure.unmasked import Adder, Unmasked
 from strategies.registry import STRATEGIES
 from strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
-from strategies.secure import SecureSettings, check_size, make_ring
+from strategies.secure import SecureSettings, check_size, check_step, make_ring
 
 
 class SecureAggregation:
@@ -51,6 +54,7 @@ class SecureAggregation:
         grid: where the clients are.
         timeout: longest wait for each round trip, seconds.
         sessions: counts those of a round.
+        rate: of an outer step that is proportional to the mean update.
     """
 
     def __init__(
@@ -61,17 +65,24 @@ class SecureAggregation:
         grid: Grid,
         timeout: float,
         sessions: Sessions | None = None,
+        rate: float = 1.0,
     ) -> None:
-        self.settings, self.weighting, self.seed = settings, weighting, seed
+        self.settings, self.weighting, self.seed, self.rate = settings, weighting, seed, rate
         self._grid, self._timeout, self.sessions = grid, timeout, sessions or Sessions(None)
 
-    def check(self, clients: int) -> None:
-        """Refuse settings that do not give rounds of so many clients the security that is asked for.
+    def check(self, clients: int, theta: Params | None = None) -> None:
+        """Refuse settings that do not give rounds of so many clients the security that is asked for, or drown θ.
+
+        Args:
+            clients: n, of a round.
+            theta: θ_0; None: noise is added that is larger than any rounding.
 
         Raises:
             ConfigError: names the setting and the bound.
         """
         check_size(self.settings, clients)
+        if theta is not None:
+            check_step(self.settings, clients, theta, self.rate)
 
     def collect(self, content: RecordDict, nodes: Mapping[int, int]) -> Replies:
         """The weighted sum of a round's updates; where the round was given up, failures only, the last of nobody (−1).
@@ -124,11 +135,11 @@ class SecureAggregation:
 
 def make_secure(config: Config, grid: Grid, folder: Path) -> SecureAggregation:
     """The protocol of a configuration that has it on, for a run in a folder."""
-    weighting = STRATEGIES.make(config.strategy).weighting
+    strategy = STRATEGIES.make(config.strategy)
+    rate = strategy.lr if strategy.outer in ("sgd", "momentum") else 1.0
     sessions = Sessions(None if getattr(grid, "simulated", False) else folder)
-    return SecureAggregation(
-        config.secure_aggregation, weighting, config.run.seed, grid, config.engine.timeout_s, sessions
-    )
+    asked, timeout = config.secure_aggregation, config.engine.timeout_s
+    return SecureAggregation(asked, strategy.weighting, config.run.seed, grid, timeout, sessions, rate)
 
 
 def run_stages(parties: Parties, session: Session) -> Total:
@@ -166,7 +177,12 @@ def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: S
         raise ReplyError(f"{UNMASK}: the sum is none of such vectors as were agreed on")
     total, shares = weighted_total(entries, terms, decode(session.content.array_records[ARRAYS]))
     nobodys = torch.ones(len(senders), dtype=torch.float64)  # of no client alone
-    metrics = {} if noisy else {"clipped": nobodys * (int(entries[1]) / len(senders))}
+    shares_of = {
+        "clipped": entries[1] / len(senders),
+        CLIPPED: entries[2] / entries[0],
+        ZEROED: entries[3] / entries[0],
+    }
+    metrics = {} if noisy else {name: nobodys * float(share) for name, share in shares_of.items()}
     return Total(senders, total, shares, nobodys * math.nan, metrics)
 
 

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
-from client.errors import ConfigError, EngineError
+from client.errors import ConfigError, EngineError, NoResultError
 from client.secure.quantise import STAGES
 from client.trees import norm, sub
 from client.work import to_json
@@ -127,8 +127,10 @@ def test_a_private_round_that_is_given_up_moves_nothing(tmp_path: Path) -> None:
         privacy={**PRIVATE, "noise_seed": 4},
         strategy={**SGD, "cohort": CLIENTS, "weighting": "uniform"},
     )
-    found = run(made, tmp_path / "run")
-    assert len(set(found.digests)) == 1
+    with pytest.raises(NoResultError, match="no round of 3 had a usable outcome; most often: round given up"):
+        run(made, tmp_path / "run")
+    events = [e for e in RunFolder(tmp_path / "run").events() if e["kind"] == "round"]
+    assert [(e["moved"], e["update-norm"]) for e in events] == 3 * [(False, 0.0)]
     assert {client for _, client, *_ in dropped(tmp_path / "run")} == {-1}
 
 

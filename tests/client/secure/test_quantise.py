@@ -91,6 +91,19 @@ def test_no_entry_is_larger_than_its_weight(scale: float, seed: int) -> None:
     assert (entries[:, 0] <= terms().levels).all()
 
 
+def test_what_was_clipped_and_what_was_rounded_away_is_counted() -> None:
+    """By weight, in whole steps; a number that was zero before has lost nothing."""
+    held, t = report(), terms(levels=1000)
+    held.update["w"][:, 0, 0], held.update["w"][:, 0, 1] = 5.0, 0.0
+    held.update["b"][:] = 1e-9  # two of fifteen numbers, below any step
+    entries = quantise(held, t, range(N))
+    u, q = flat(held.update), entries[:, HEAD:]
+    np.testing.assert_array_equal(entries[:, 1], (u.abs() > 2.0).any(1))
+    for place, share in ((2, (u.abs() > 2.0).numpy().mean(1)), (3, ((q == 0) & (u.numpy() != 0)).mean(1))):
+        np.testing.assert_array_equal(entries[:, place], np.round(share * entries[:, 0]))
+        assert (entries[:, place] > 0).all()
+
+
 def test_a_stack_is_its_clients_one_by_one() -> None:
     held, clients = report(), [9, 2, 31, 4, 5]
     whole = quantise(held, terms(), clients)
@@ -123,7 +136,7 @@ def test_under_a_guard_rounding_makes_no_update_longer_than_c(scale: float) -> N
         held, now = report(scale=scale, seed=round), replace(t, round=round)
         entries = quantise(held, now, range(N), GUARD)
         assert (entries[:, 0] == t.levels).all()
-        assert not entries[:, 1].any()  # who would have been clipped is private
+        assert not entries[:, 1:HEAD].any()  # who would have been clipped is private
         for client in range(N):
             address = int(generator(GUARD.seed, "privacy/device", round, client).integers(2**63))
             size = Fraction(math.ceil(GUARD.noise / t.step)) ** 2

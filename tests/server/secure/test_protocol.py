@@ -68,7 +68,15 @@ def test_how_many_were_clipped_is_told_and_nothing_else() -> None:
     largest = torch.cat([u.reshape(CLIENTS, -1) for u in plain(EVERYONE).update.values()], 1).abs().amax(1)
     settings = SecureSettings(on=True, max_weight=20.0, range=float(largest.sort().values[2:4].mean()))
     replies, _ = masked(settings)
-    assert {name: m.tolist() for name, m in replies.total.metrics.items()} == {"clipped": [0.5] * CLIENTS}
+    told = {name: m.tolist() for name, m in replies.total.metrics.items()}
+    assert told.pop("clipped") == [0.5] * CLIENTS
+    flat = torch.cat([u.reshape(CLIENTS, -1) for u in plain(EVERYONE).update.values()], 1)
+    weight = plain(EVERYONE).weight
+    share = (flat.abs() > settings.range).double().mean(1)
+    expected = float((weight * share).sum() / weight.sum())
+    assert told.pop("clipped-numbers") == pytest.approx([expected] * CLIENTS, abs=1e-6)
+    assert max(told.pop("zeroed-numbers")) < 0.01
+    assert told == {}
     assert replies.total.weight.isnan().all()
 
 
@@ -162,8 +170,11 @@ MALFORMED = {
     "a huge key": (says("set-up", 1, keys=lambda v: [b"a" * 9999, v[1]]), "set-up: 'keys' holds something else"),
     "too few parcels": (says("share keys", 1, sealed=lambda v: v[1:]), "share keys: 'sealed' is no list of 5"),
     "no prints": (says("share keys", 1, prints=lambda v: 7), "share keys: 'prints' is no list of 12"),
-    "a short vector": (vector(lambda v: v[:-1]), "masked vectors: array 'entries' is uint32[98]; expected uint32[99]"),
-    "a vector of floats": (vector(lambda v: v.astype(np.float32)), "masked vectors: array 'entries' is float32[99]"),
+    "a short vector": (
+        vector(lambda v: v[:-1]),
+        "masked vectors: array 'entries' is uint32[100]; expected uint32[101]",
+    ),
+    "a vector of floats": (vector(lambda v: v.astype(np.float32)), "masked vectors: array 'entries' is float32[101]"),
     "another's share": (says("unmask", 1, owners=lambda v: [9, *v[1:]]), "unmask: shares of others"),
     "owners as text": (says("unmask", 1, owners=lambda v: "all"), "unmask: shares of others"),
     "a forged share": (says("unmask", 1, shares=flipped), "unmask: its share of client 0 is not the one"),
@@ -199,7 +210,7 @@ def test_parcels_that_nobody_can_open_cost_their_sender_no_more_than_the_round()
 
 def test_a_vector_that_is_none_of_the_agreed_ones_is_no_sum() -> None:
     """Masked garbage cannot be told from a vector; what is left when the masks are gone can, unless it is small."""
-    junk = np.random.default_rng(0).integers(2**32, size=99, dtype=np.uint32)
+    junk = np.random.default_rng(0).integers(2**32, size=101, dtype=np.uint32)
     replies, _ = masked(ON, vector(lambda v: v + junk))
     assert replies.given_up.endswith("unmask: the sum is none of such vectors as were agreed on")
 

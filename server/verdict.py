@@ -1,0 +1,88 @@
+"""What became of a run's rounds: whether θ moved, what secure aggregation made of updates, whether anything came."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import ArrayRecord
+
+from client.errors import NoResultError
+from client.secure.quantise import CLIPPED, ZEROED
+from strategies.secure import SecureSettings
+
+MOST_ZEROED, MOST_CLIPPED = 0.5, 0.01  # of all numbers of the updates, in the mean over the rounds
+
+Events = Sequence[Mapping[str, Any]]
+
+
+def changed(before: ArrayRecord, after: ArrayRecord | None) -> bool:
+    """Whether θ is another one after a round; None: no step was taken."""
+    return after is not None and any(not np.array_equal(before[name].numpy(), after[name].numpy()) for name in before)
+
+
+def refuse_fruitless(events: Events) -> None:
+    """A run none of whose rounds came to an outer step is no success.
+
+    Args:
+        events: of the run.
+
+    Raises:
+        NoResultError: with the commonest reason.
+    """
+    rounds = [event for event in events if event["kind"] == "round"]
+    if not rounds or any(event.get("step", event["moved"]) for event in rounds):
+        return
+    told = [event for event in events if event["kind"] == "dropped"]
+    reasons = [str(e["reason"]) for e in told if e["client"] < 0] or [str(e["reason"]) for e in told]
+    raise NoResultError(f"no round of {len(rounds)} had a usable outcome; most often: {commonest(reasons)}")
+
+
+def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultError:
+    """Why a run is given up after so many rounds without a usable reply.
+
+    Args:
+        round: the last one.
+        patience: how many.
+        events: of the run.
+        log: where they are.
+    """
+    told = [e for e in events if e["kind"] == "dropped" and e["round"] > round - patience]
+    reasons = [str(e["reason"]) for e in told if e["client"] < 0] or [str(e["reason"]) for e in told]
+    return NoResultError(
+        f"round {round}: no usable reply in {patience} rounds; see {log}; most often: {commonest(reasons)}"
+    )
+
+
+def commonest(reasons: Sequence[str]) -> str:
+    """The reason given most often; those that differ in numbers alone count as one, the first one stands for them."""
+    if not reasons:
+        return "nobody was asked"
+    alike = Counter(re.sub(r"\d+", "#", reason) for reason in reasons)
+    kind = alike.most_common(1)[0][0]
+    return next(reason for reason in reasons if re.sub(r"\d+", "#", reason) == kind)
+
+
+def warnings(events: Events, settings: SecureSettings) -> list[str]:
+    """What a table of scores does not show: θ that stood still, numbers rounded or clipped away.
+
+    Args:
+        events: of the run.
+        settings: of secure aggregation.
+    """
+    rounds = {event["round"]: event for event in events if event["kind"] == "round"}  # of a repeated round the last
+    still = sum(not event["moved"] for event in rounds.values())
+    # without secure aggregation it may be meant to stand still: each client can have a model of its own
+    said = [f"θ did not move in {still} of {len(rounds)} rounds"] if still and settings.on else []
+    zeroed, clipped = ([e[key] for e in rounds.values() if key in e] for key in (ZEROED, CLIPPED))
+    if zeroed and (share := float(np.mean(zeroed))) > MOST_ZEROED:
+        what = f"range = {settings.range:g} is too large for {settings.bits} bits, or max_weight for these weights"
+        said.append(f"secure aggregation rounded {share:.0%} of the numbers of the updates to zero: {what}")
+    if clipped and (share := float(np.mean(clipped))) > MOST_CLIPPED:
+        what = f"range = {settings.range:g} is too small"
+        said.append(f"secure aggregation clipped {share:.0%} of the numbers of the updates: {what}")
+    return said
