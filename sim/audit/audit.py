@@ -11,6 +11,7 @@ from sim.audit.inversion import Inversion, invert
 from sim.audit.membership import Membership, of_personal_models, of_theta
 from sim.audit.presence import Presence, presence
 from sim.audit.probe import Probe, probe
+from sim.audit.shadow import Shadows, shadow_audit
 from sim.audit.subject import read_subject
 
 VICTIMS = 6  # people whose updates are inverted
@@ -32,6 +33,7 @@ class Audit:
         presence: adding a person; None without privacy, and under local privacy.
         membership: attacks on θ and on personal models.
         inversion: attacks on updates.
+        shadows: likelihood ratios of people; None where there are no shadow runs, or too few people.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Audit:
     presence: Presence | None
     membership: list[Membership]
     inversion: list[Inversion]
+    shadows: Shadows | None = None
 
     @property
     def refuted(self) -> list[str]:
@@ -57,6 +60,9 @@ class Audit:
             found.append(f"adding a person: {shown}, claimed ≤ {self.presence.claimed:.4g}")
         if self.presence is not None and self.presence.claimed is not None and self.presence.doubt:
             found.append(f"draws: {self.presence.doubt}")
+        claimed, s = self.canaries.epsilon, self.shadows
+        if s is not None and claimed is not None and s.bound.epsilon > max(claimed, self.canaries.again):
+            found.append(f"shadow runs: ε ≥ {s.bound.epsilon:.4g}, claimed ≤ {claimed:.4g}")
         if self.probe is not None and self.probe.unclipped:
             most, count = max(self.probe.shares), len(self.probe.unclipped)
             found.append(f"assertion: {count} of {len(self.probe.shares)} count more than C, up to {most:.4g}")
@@ -65,7 +71,7 @@ class Audit:
         return found
 
 
-def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DRAWS) -> Audit:
+def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DRAWS, shadows: int = 0) -> Audit:
     """Attack the finished run in a folder, and change nothing in it.
 
     Args:
@@ -74,6 +80,7 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
         people: at most so many train beside the canaries, and are on either side of membership inference.
         seed: of all that the attacks draw.
         draws: rounds that are drawn again, ≥ 2.
+        shadows: runs that are trained for likelihood ratios, beside one that is attacked; 0: none.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -93,6 +100,7 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
         None if plan is None or measured is None else presence(subject, plan, measured, draws, seed),
         [*([people_attack] if people_attack else []), *of_personal_models(subject, people, seed)],
         invert(subject, VICTIMS, seed),
+        shadow_audit(subject, shadows, people, seed) if shadows else None,
     )
 
 
@@ -116,6 +124,13 @@ def lines(audit: Audit) -> list[str]:
     for m in audit.membership:
         between = f"[{m.low:.3f}, {m.high:.3f}]"
         shown.append(f"membership, {m.name}: AUC {m.auc:.3f} {between}, control {m.control:.3f}")
+    if audit.shadows is not None:
+        r = audit.shadows
+        shown.append(
+            f"shadow runs: AUC {r.auc:.3f} [{r.low:.3f}, {r.high:.3f}], control {r.control:.3f}; {r.hits:.0%} of"
+            f" members found at 5 % false alarms; ε ≥ {r.bound.epsilon:.4g} (95 %), no more than"
+            f" {r.bound.ceiling:.4g} can be shown with {r.people} people"
+        )
     for i in audit.inversion:
         kind = ", clipped and noised" if i.private else ""
         shown.append(

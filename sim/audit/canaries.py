@@ -38,6 +38,7 @@ class Canaries:
         length: ρ > 0.
         weights: samples that each claims to have.
         seed: address of the directions.
+        absent: people of whom nothing comes either.
     """
 
     first: int
@@ -45,6 +46,7 @@ class Canaries:
     length: float
     weights: Float64[np.ndarray, " canaries"]
     seed: int
+    absent: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.signs)
@@ -116,7 +118,7 @@ class CanaryWork(Work):
     ) -> Outcome:
         """One round; updates one by one, whatever ``adding`` says, because canaries' are to be among them."""
         first = self._canaries.first
-        people = [c for c in clients if c < first]
+        people = [c for c in clients if c < first and c not in self._canaries.absent]
         heard = [c for c in clients if c >= first and self._canaries.signs[c - first]]
         outcome = super().train(meta, round, people, states) if people else Outcome([], None, {})
         reports = [replace(outcome.report, metrics={})] if outcome.report is not None else []  # nobody asks for them

@@ -49,6 +49,7 @@ def render(audit: Audit) -> str:
         " members are the samples that one was adapted on; θ's privacy says nothing about them.",
         _membership(audit),
     )
+    _shadows(page, audit)
     page.add(
         "Gradient inversion",
         "Inputs rebuilt from updates, alone or added up: error of the nearest reconstruction over the variance of"
@@ -182,6 +183,21 @@ def _presence(page: Page, audit: Audit) -> None:
         " may be there counts as +C, all others as −C or as nothing. It is computed, not sampled; draws are doubted"
         " six standard errors away from independent coins.",
         table(["", ">shown", ">claimed", ""], rows),
+    )
+
+
+def _shadows(page: Page, audit: Audit) -> None:
+    r = audit.shadows
+    if r is None:
+        return
+    areas = [f"{r.auc:.3f} [{r.low:.3f}, {r.high:.3f}]", f"{r.control:.3f} [{r.control_low:.3f}, {r.control_high:.3f}]"]
+    rows = [_numbers([*areas, f"{r.hits:.0%}", f"≥ {r.bound.epsilon:.4g}", f"{r.bound.ceiling:.4g}"])]
+    page.add(
+        "Shadow models",
+        f"{r.runs} runs with the same settings, each of {r.people} people in it by a fair coin. Of a run under attack"
+        " the others say how small a person's loss is with him and without him; guesses are by likelihood ratio. The"
+        " control guesses coins that no run was made with. ε is a lower bound (95 %) from the first run alone.",
+        table([">AUC", ">control", ">members found at 5 % false alarms", ">ε", ">ceiling"], rows),
     )
 
 

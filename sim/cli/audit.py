@@ -14,6 +14,7 @@ def audit(
     canaries: Annotated[int, typer.Option(min=2, help="Made-up people, each in the run or not by a coin.")] = 1000,
     people: Annotated[int, typer.Option(min=4, help="Real people beside them, and under attack, at most.")] = 100,
     draws: Annotated[int, typer.Option(min=2, help="Rounds whose people are drawn again.")] = 500,
+    shadows: Annotated[int, typer.Option(min=0, help="Shadow runs for likelihood ratios, beside one attacked.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what the attacks draw.")] = 0,
     out: Annotated[
         Path | None,
@@ -37,7 +38,7 @@ def audit(
     if page.suffix == ".json":
         raise ConfigError("--out", str(page), "must not end in .json: the numbers are written beside the page")
     torch.set_num_threads(1)
-    found = audit_run(folder, canaries, people, seed, draws)
+    found = audit_run(folder, canaries, people, seed, draws, shadows)
     write_audit(found, page)
     for line in lines(found):
         print(line)
