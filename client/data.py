@@ -6,7 +6,8 @@ by a registry entry or a dotted reference, so that this layer never imports it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -193,3 +194,21 @@ def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> tuple[np.ndarray, n
     if not sane or not (y.min() >= 0 and y.max() < task.outputs if labels else np.isfinite(y).all()):
         raise DataError("samples of one of the clients are unusable")
     return x, y
+
+
+def look_alike(labels: Iterable[str], case: bool = False) -> tuple[str, str] | None:
+    """Two ids of people that differ in blanks or in how Unicode spells them alone, and so are one person; None: none.
+
+    Args:
+        labels: ids.
+        case: whether upper and lower case are one as well.
+    """
+    seen: dict[str, str] = {}
+    for label in dict.fromkeys(labels):
+        plain = "".join(unicodedata.normalize("NFKC", label).split())
+        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")  # zero-width characters
+        plain = unicodedata.normalize("NFKC", plain.casefold()) if case else plain
+        if plain in seen:
+            return seen[plain], label
+        seen[plain] = label
+    return None

@@ -1,5 +1,18 @@
 """What differential privacy does to one person's update: clip the whole of it, add noise to all of it.
 
+Sums and noise are whole multiples of a step g, a power of two. Let u be an update, V the whole numbers nearest to
+u min(1, C'/‖u‖) / g, Z the whole numbers nearest to normal ones of deviation s/g. Then
+
+- ‖g V‖ ≤ C' + g √d / 2 ≤ C for the C' of ``shrunk``, errors of float64 included: one person moves Σ V by C/g, exactly;
+- Σ V, Z and their sum are whole numbers below 2⁵³, which float64 adds without error, in any order;
+- Σ V + Z is Σ V + N(0, (s/g)² I), rounded to whole numbers: rounding commutes with adding a whole number. So what is
+  released is the continuous Gaussian mechanism, post-processed, and costs what that costs;
+- which numbers can come out, and how finely, depends on nobody's data, so low bits tell nothing (Mironov 2012, "On
+  Significance of the Least Significant Bits for Differential Privacy"; Haney et al. 2022, arXiv:2207.13793).
+
+What is assumed: a normal number in float64 falls into a cell of width g as often as a real one does. Cells hold 2²⁴ or
+more of the numbers that the generator can give, up to some deviations.
+
 Pure functions over stacks. Under distributed noise and local privacy a device applies them to its own update before it
 leaves (``protect``); under central privacy the server clips with the same function and adds the noise to the sum.
 
@@ -10,6 +23,7 @@ arXiv:1710.06963, Algorithm 1.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +39,9 @@ from client.rng import generator
 from client.settings import build, setting
 from client.trees import Params, Stacked, per_client
 from client.wire import GUARD, read_text
+
+CELLS = 24  # C is about 2²⁴ steps
+DIGITS = 24  # of float32, in which updates travel
 
 
 @dataclass(frozen=True)
@@ -47,20 +64,15 @@ def read_guard(config: ConfigRecord) -> Guard | None:
 
 
 def lengths(update: Stacked) -> Float64[Tensor, " clients"]:
-    """Euclidean norm of every client's whole update, tensor by tensor in the update's own precision.
+    """Euclidean norm of every client's whole update, in float64.
 
-    Where that overflows, everything is done in float64, in which no finite float32 does.
+    No finite float32 overflows there. In float32 the norm of 4 · 10⁷ equal numbers comes out 0.29 % too small.
 
     Args:
         update: (clients, *shape) per name of θ.
     """
-    rows = [u.reshape(len(u), -1) for u in update.values()]
-    total: Tensor = torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(r, dim=1) for r in rows]).double(), dim=0
-    )
-    if not bool(torch.isfinite(total).all()):
-        wide = [torch.linalg.vector_norm(r, dim=1, dtype=torch.float64) for r in rows]
-        total = torch.linalg.vector_norm(torch.stack(wide), dim=0)
+    wide = [torch.linalg.vector_norm(u.reshape(len(u), -1), dim=1, dtype=torch.float64) for u in update.values()]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(wide), dim=0)
     return total
 
 
@@ -77,25 +89,85 @@ def shrinkage(norms: Float64[Tensor, " clients"], clip: float) -> Float64[Tensor
     return clip / norms.clamp_min(clip)
 
 
+def step_of(clip: float, noise: float = 0.0, digits: int = 53) -> float:
+    """g, a power of two: C/g is from 2²³ to 2²⁴, and less where (C + 12 s)/g would not be a number of so many digits.
+
+    Args:
+        clip: C > 0.
+        noise: s ≥ 0, of what is added to it.
+        digits: binary digits of what carries the sum.
+    """
+    return 2.0 ** max(math.frexp(clip)[1] - CELLS, math.frexp(clip + 12.0 * noise)[1] - digits)
+
+
+def shrunk(clip: float, parameters: int, step: float) -> float:
+    """C' = (C − g √d / 2) (1 − (d + 16) 2⁻⁵²): updates of this length are no longer than C once rounded to steps.
+
+    Half a step is the most that a coordinate moves by; a sum of d squares in float64 errs by less than (d + 8) 2⁻⁵² of
+    it, and scaling by a few 2⁻⁵³.
+
+    Args:
+        clip: C > 0.
+        parameters: d, numbers of an update.
+        step: g > 0.
+    """
+    return max(clip - 0.5 * step * math.sqrt(parameters), 0.0) * (1.0 - (parameters + 16) * 2.0**-52)
+
+
+def rounded(
+    update: Stacked, norms: Float64[Tensor, " clients"], clip: float, step: float
+) -> dict[str, Float64[Tensor, "clients ..."]]:
+    """g V: every update made no longer than C, as whole multiples of g.
+
+    Args:
+        update: (clients, *shape) per name of θ.
+        norms: their lengths.
+        clip: C > 0.
+        step: g > 0.
+    """
+    reach = shrunk(clip, sum(u[0].numel() for u in update.values()), step)
+    shares = reach / norms.clamp_min(reach) if reach else torch.zeros_like(norms)
+    return {name: u.div_(step).round_().mul_(step) for name, u in per_client(_wide(update), shares).items()}
+
+
+def clipped_sum(update: Stacked, norms: Float64[Tensor, " clients"], clip: float) -> dict[str, Tensor]:
+    """g Σ_i V_i, without error and whatever the order.
+
+    Args:
+        update: (clients, *shape) per name of θ.
+        norms: their lengths.
+        clip: C > 0.
+    """
+    return {name: u.sum(0) for name, u in rounded(update, norms, clip, step_of(clip)).items()}
+
+
+def _wide(update: Stacked) -> dict[str, Tensor]:
+    return {name: u.double() for name, u in update.items()}
+
+
 def secret() -> int:
     """256 bits of the operating system's randomness, to address noise that nobody can draw again."""
     return secrets.randbits(256)
 
 
-def normal(like: Params, deviation: float, rng: np.random.Generator) -> dict[str, Tensor]:
-    """N(0, s² I) in the shape of θ, float64, drawn in the tree's order.
+def normal(like: Params, deviation: float, rng: np.random.Generator, step: float) -> dict[str, Tensor]:
+    """g Z: N(0, s² I) in the shape of θ, rounded to multiples of g, float64, drawn in the tree's order.
 
     Args:
         like: θ.
         deviation: s ≥ 0.
         rng: of the noise.
+        step: g > 0.
     """
     draws = {name: torch.from_numpy(rng.standard_normal(p.numel())) for name, p in like.items()}
-    return {name: deviation * draws[name].view(p.shape) for name, p in like.items()}
+    return {name: (draws[name].view(p.shape) * (deviation / step)).round_() * step for name, p in like.items()}
 
 
 def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Sequence[int]) -> Report:
-    """u_i min(1, C/‖u_i‖) + N(0, s² I) for each client of a stack; weights become 1, and no metric leaves.
+    """g (V_i + Z_i) for each client of a stack; weights become 1, and no metric leaves.
+
+    g is such that float32 carries it without error. An update that is no number counts as zero: whether somebody's is
+    must not show.
 
     Args:
         report: of the stack.
@@ -104,11 +176,19 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
         round: federated round, part of the address.
         clients: partition ids.
     """
-    clipped = per_client(report.update, shrinkage(lengths(report.update), guard.clip))
+    step = step_of(guard.clip, guard.noise, DIGITS)
+    norms = lengths(report.update)
+    sound = torch.isfinite(norms)
+    update = {name: torch.where(_column(sound, u), u, torch.zeros_like(u)) for name, u in report.update.items()}
+    clipped = rounded(update, norms.where(sound, torch.zeros_like(norms)), guard.clip, step)
     seeds = [secret() if guard.seed < 0 else guard.seed for _ in clients]
     draws = [generator(seed, "privacy/device", round, c) for seed, c in zip(seeds, clients, strict=True)]
-    noise = [normal(theta, guard.noise, rng) for rng in draws]
+    noise = [normal(theta, guard.noise, rng, step) for rng in draws]
     update = {
         name: (clipped[name] + torch.stack([one[name] for one in noise])).to(p.dtype) for name, p in theta.items()
     }
     return Report(update, torch.ones_like(report.weight), report.state, {})
+
+
+def _column(of: Tensor, like: Tensor) -> Tensor:
+    return of.view(-1, *[1] * (like.ndim - 1))

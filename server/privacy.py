@@ -9,7 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from client.errors import RunError
+from client.data import look_alike
+from client.errors import ConfigError, RunError
 from client.privacy import secret
 from server.config import Config
 from server.files import read_json
@@ -29,6 +30,8 @@ def make_plan(config: Config, roster: Roster) -> Plan | None:
     """
     if not config.privacy.on:
         return None
+    if pair := look_alike(roster.labels, case=True):
+        raise ConfigError("source", list(pair), "two people, or one twice? Privacy is a person's: give each one id")
     cohort = STRATEGIES.make(over_selected(config)).cohort
     return settle(config.privacy, cohort, config.privacy.people or roster.people, config.run.rounds)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from client.learners.base import NORM, Adding, Report, shares
 from client.outcome import Outcome
-from client.privacy import Guard, lengths, read_guard, shrinkage
+from client.privacy import Guard, clipped_sum, lengths, read_guard
 from client.secure.quantise import ENTRIES, Terms, quantise
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
@@ -38,7 +38,7 @@ class Handover:
     @property
     def adding(self) -> Adding | None:
         """How a learner may add its updates up by itself; None: it may not, they are looked at one by one."""
-        return None if self.guard or self.terms or not self.weighting else Adding(self.weighting, self.clip)
+        return None if self.guard or self.terms or self.clip or not self.weighting else Adding(self.weighting)
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> Handover:
@@ -120,8 +120,8 @@ def _sum(
     counts = shares(weight, handover.weighting)
     if not handover.clip:
         return weighted_sum(update, counts.to(dtype)), {}
-    norms = lengths(update)
-    return weighted_sum(update, (counts * shrinkage(norms, handover.clip)).to(dtype)), {NORM: norms}
+    norms = lengths(update)  # one weight for all, as a claim of privacy has it
+    return clipped_sum(update, norms, handover.clip), {NORM: norms}
 
 
 def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:

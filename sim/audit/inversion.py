@@ -20,7 +20,7 @@ from torch import Tensor
 
 from client.episodes import Batch
 from client.models.base import Model
-from client.privacy import lengths, normal, shrinkage
+from client.privacy import lengths, normal, shrinkage, step_of
 from client.rng import generator
 from client.trees import Params, Stacked, add, per_client, pick
 from sim.audit.subject import Subject
@@ -134,7 +134,7 @@ def _guess(
         updates = per_client(updates, shrinkage(lengths(updates), plan.settings.clip))
     total: Params = {name: u.sum(0) for name, u in updates.items()}
     if plan is not None:
-        total = add(total, normal(total, plan.multiplier * plan.settings.clip, rng))
+        total = add(total, normal(total, plan.multiplier * plan.settings.clip, rng, step_of(plan.settings.clip)))
     total = {name: p.to(subject.theta[name].dtype) for name, p in total.items()}
     closed = first_layer(total, math.prod(batch.x.shape[2:]))
     if closed is not None:

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 
-from client.data import Client, Samples, Task, check_samples
+from client.data import Client, Samples, Task, check_samples, look_alike
 from client.errors import DataError
 
 
@@ -40,8 +40,13 @@ class Roster:
             pairs: sorted, without repeats; codes index ``labels`` and ``devices``.
             labels: the publisher's id of each user code.
             devices: name of each device code.
+
+        Raises:
+            DataError: two ids differ in blanks, or in how Unicode spells them, alone.
         """
         present = sorted({user for user, _ in pairs})
+        if pair := look_alike(labels[user] for user in present):
+            raise DataError(f"people {pair[0]!r} and {pair[1]!r} differ in blanks alone: give one person one id")
         dense = {code: number for number, code in enumerate(present)}
         clients = tuple(
             Client(index, dense[user], devices[device], labels[user]) for index, (user, device) in enumerate(pairs)

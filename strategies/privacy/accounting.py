@@ -27,7 +27,7 @@ STEPS = 2**21  # at most so many steps of a grid: 16 MiB a distribution, seconds
 MANY = 10**7  # rounds; for more of them a grid's own error is larger than what it finds
 WIDEST = 1.0  # of a step: where losses are larger than such grids hold, amplification is bounded in closed form
 TAIL = 1e-20  # probability of losses that no grid has to reach
-SMALLEST, LARGEST = 1e-4, 1e9  # noise multipliers that are looked at
+SMALLEST, LARGEST = 1e-4, 1e7  # noise multipliers that are looked at
 
 
 @dataclass(frozen=True)

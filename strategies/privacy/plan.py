@@ -151,6 +151,8 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> 
     if not release.sigma:
         sigma = accounting.noise_multiplier(release, max(rounds, 1), *given)
         release = Release(sigma, release.cohort, people, sampling)
+    if release.sigma > accounting.LARGEST:
+        raise ConfigError("privacy.noise_multiplier", release.sigma, f"must be ≤ {accounting.LARGEST:g}")
     plan = Plan(settings, release, rounds)
     plan.multiplier  # noqa: B018 (refuses a count that costs more than everything)
     if plan.allowed is not None and plan.allowed < rounds:

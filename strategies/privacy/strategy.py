@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from client.learners.base import NORM
-from client.privacy import Guard, lengths, normal, shrinkage
+from client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, step_of
 from client.rng import generator
 from client.settings import plain
 from client.trees import Params, norm
@@ -29,6 +29,7 @@ from strategies.privacy.plan import Plan
 from strategies.replies import Dropped, Replies, Stack, Total, check
 
 CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
+STEPS = 2**20  # to one, of the noise on a count: see client.privacy on noise in steps
 DOUBT = 6.0  # a Gaussian's length is this far from √d with probability 1e-7 at most
 
 
@@ -105,7 +106,7 @@ class PrivateStrategy(OuterStrategy):
         stack = check(replies, self._theta, self._asked, self._told).stack
         total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
         rng = generator(self._secret, "privacy/sum", server_round)
-        aggregate = noised_mean(total, self._deviation(len(norms)), self.plan.release.cohort, rng)
+        aggregate = noised_mean(total, self._deviation(len(norms)), self.plan.release.cohort, rng, self._step_size)
         aggregate = {name: p.to(self._theta[name].dtype) for name, p in aggregate.items()}
         clip = self.clip
         arrays = self._step(server_round, aggregate)
@@ -119,12 +120,17 @@ class PrivateStrategy(OuterStrategy):
             return stack.total, stack.metrics.get(NORM, torch.ones_like(stack.weight)).double()
         norms = lengths(stack.update)
         if self.guard is None:
-            shares = shrinkage(norms, self.clip)
-        else:
-            shares = plausible(norms, self.guard, sum(p.numel() for p in self._theta.values())).double()
+            return clipped_sum(stack.update, norms, self.clip), norms
+        shares = plausible(norms, self.guard, sum(p.numel() for p in self._theta.values())).double()
         wide = {name: u.double().reshape(len(u), -1) for name, u in stack.update.items()}
         total = {name: (shares @ wide[name]).view(p.shape) for name, p in self._theta.items()}
         return total, norms[shares > 0]
+
+    @property
+    def _step_size(self) -> float:
+        """g of the sum: of the server's own clipping, or of the devices'."""
+        guard = self.guard
+        return step_of(self.clip) if guard is None else step_of(guard.clip, guard.noise, DIGITS)
 
     def _deviation(self, replied: int) -> float:
         """What the server adds to the sum: all the noise, or under distributed noise what devices that are lost owe."""
@@ -134,23 +140,27 @@ class PrivateStrategy(OuterStrategy):
 
     def _next_clip(self, clip: float, norms: Float64[Tensor, " clients"], rng: np.random.Generator) -> float:
         s = self.plan.settings
-        within = float((norms <= clip).double().sub(0.5).sum()) + self.plan.count_noise * float(rng.standard_normal())
+        noise = round(self.plan.count_noise * float(rng.standard_normal()) * STEPS) / STEPS
+        within = float((norms <= clip).double().sub(0.5).sum()) + noise
         return next_clip(clip, within, self.plan.release.cohort, s.quantile, s.clip_rate)
 
 
-def noised_mean(total: Params, deviation: float, cohort: float, rng: np.random.Generator) -> dict[str, Tensor]:
-    """(Σ_i u_i + N(0, s² I)) / n, in float64.
+def noised_mean(
+    total: Params, deviation: float, cohort: float, rng: np.random.Generator, step: float
+) -> dict[str, Tensor]:
+    """(Σ_i u_i + N(0, s² I)) / n, in float64, sum and noise in whole steps (``client.privacy``).
 
     Args:
-        total: Σ_i u_i over those who replied, each no longer than C; zero where nobody did.
+        total: Σ_i u_i over those who replied, each no longer than C, in whole steps; zero where nobody did.
         deviation: s, σC of the central mechanism.
         cohort: n > 0, fixed beforehand: how many replied is private.
         rng: of the noise.
+        step: g > 0.
 
     Source:
         McMahan, Ramage, Talwar and Zhang 2018, arXiv:1710.06963, Algorithm 1, estimator f̃_f.
     """
-    noise = normal(total, deviation, rng)
+    noise = normal(total, deviation, rng, step)
     return {name: (p.double() + noise[name]) / cohort for name, p in total.items()}
 
 

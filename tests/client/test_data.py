@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.data import Samples, check_samples
+from client.data import Samples, check_samples, look_alike
 from client.errors import ClientError, DataError, MetapulseError
 from tests.cases import classification, regression
 
@@ -64,3 +64,18 @@ def test_a_client_error_says_where() -> None:
     error = ClientError(3, 12, "train", "ran out of battery")
     assert isinstance(error, MetapulseError)
     assert str(error) == "round 3, client 12, train: ran out of battery"
+
+
+@pytest.mark.parametrize(
+    ("labels", "case", "found"),
+    [
+        (["u1", " u1"], False, ("u1", " u1")),
+        (["u1", "u\u200b1"], False, ("u1", "u\u200b1")),
+        (["é", "e\u0301"], False, ("é", "e\u0301")),
+        (["u1", "U1"], False, None),
+        (["u1", "U1"], True, ("u1", "U1")),
+        (["u1", "u1", "u2"], True, None),
+    ],
+)
+def test_ids_that_are_one_person_are_found(labels: list[str], case: bool, found: tuple[str, str] | None) -> None:
+    assert look_alike(labels, case) == found

@@ -279,3 +279,9 @@ def test_real_recordings_as_own_data(data_dir):
         a, b = ours.samples(index), theirs.samples(index)
         assert np.array_equal(a.x, b.x)
         assert np.array_equal(a.y, b.y)
+
+
+def test_ids_that_differ_in_blanks_are_one_person_or_an_error(tmp_path):
+    people = [("u1", " u1")[i // 12] for i in range(N)]
+    path = write(tmp_path, "npz", {**TABLE, "person": people})
+    refused(DataError, lambda: own(path, **ROLES).users, "'u1'", "' u1'", "give one person one id")
