@@ -88,7 +88,16 @@ class Roster:
         validations = self._by_label("split.validation_users", settings.validation_users)
         if both := tests & validations:
             raise ConfigError("split.test_users", list(settings.test_users), f"{len(both)} are validation users too")
-        return Split(self.directory.users, settings.validation, settings.test, settings.seed, validations, tests)
+        return Split(
+            self.directory.users,
+            settings.validation,
+            settings.test,
+            settings.seed,
+            validations,
+            tests,
+            settings.folds,
+            settings.fold,
+        )
 
     def cohort(self, round: int, size: int) -> list[int]:
         """Partition ids of one round's clients, ascending (``size`` 0: every one)."""

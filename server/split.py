@@ -96,6 +96,8 @@ class Split:
         seed: of the permutation.
         validation_users: people fixed for meta-validation; then ``validation`` is not used.
         test_users: people fixed for the meta-test; then ``test`` is not used.
+        folds: parts of equal size (± 1) into which the permutation falls; 0: ``test`` says how many are tested.
+        fold: the part that is the meta-test's; meta-validation's come next, around the end.
     """
 
     users: int
@@ -104,11 +106,20 @@ class Split:
     seed: int
     validation_users: Collection[int] = field(default=frozenset())
     test_users: Collection[int] = field(default=frozenset())
+    folds: int = 0
+    fold: int = 0
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        """First rank of the fold, and the first after it: over all folds everybody is tested once."""
+        return self.fold * self.users // self.folds, (self.fold + 1) * self.users // self.folds
 
     @property
     def shares(self) -> tuple[int, int]:
         """How many ranks are the meta-test's, and how many meta-validation's."""
         tests = 0 if self.test_users else round(self.test * self.users)
+        if self.folds:
+            tests = self._bounds[1] - self._bounds[0]
         return tests, 0 if self.validation_users else round(self.validation * self.users)
 
     @property
@@ -124,6 +135,8 @@ class Split:
         """
         tests, validations = self.shares
         rank = self._ranks(people) if tests or validations else np.full(len(people), self.users)
+        if self.folds:
+            rank = (rank - self._bounds[0]) % self.users
         named = [np.isin(people, list(users)) for users in (self.test_users, self.validation_users)]
         return np.select(
             [*named, rank < tests, rank < tests + validations], ["test", "validation"] * 2, default="train"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Cell:
         config: what to do.
         trial: number of the settings where it is a trial of tuning.
         inputs: the fingerprint of its data and code.
+        fold: whose people are tested, where there are folds.
     """
 
     dataset: str
@@ -57,11 +59,14 @@ class Cell:
     config: Config
     trial: int | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    fold: int = 0
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.dataset}/{self.method}/" + (str(self.seed) if self.trial is None else f"trial {self.trial}")
+        fold = f"/{self.fold}" if self.config.split.folds else ""
+        last = str(self.seed) if self.trial is None else f"trial {self.trial}"
+        return f"{self.dataset}/{self.method}/{last}{fold}"
 
     @cached_property
     def key(self) -> str:
@@ -94,9 +99,9 @@ def expand(
     """
     known, cells = inputs or Inputs(), []
     for dataset, method in spec.pairs:
-        for seed in spec.seeds:
-            config = spec.config(dataset, method, seed, (chosen or {}).get((dataset, method)))
-            cells.append(Cell(dataset, method, seed, config, inputs=known(config)))
+        for seed, fold in product(spec.seeds, range(spec.folds or 1)):
+            config = spec.config(dataset, method, seed, (chosen or {}).get((dataset, method)), fold)
+            cells.append(Cell(dataset, method, seed, config, inputs=known(config), fold=fold))
     return cells
 
 

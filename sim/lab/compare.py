@@ -86,7 +86,7 @@ def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:
         found = panel(group)
         if found.clients:
             key = ((dataset, scenario, shots), method)
-            panels[key], steps[key] = found, group["step"][0]
+            panels[key], steps[key] = found, min(group["step"].mode().to_list())  # folds may differ
     return panels, steps
 
 

@@ -12,9 +12,15 @@ from client.errors import RunError
 from server.metatest import headline_metric
 from server.statistics import HIGHER_IS_BETTER
 
-CELL = ("dataset", "method", "seed")
+CELL = ("dataset", "method", "seed", "fold")
 QUESTION = ("dataset", "scenario", "shots")
 KEYS = (*QUESTION, "method")
+PARTS = (*KEYS, "fold")
+
+
+def folded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the fold whose people were tested; without folds there is one."""
+    return rows if "fold" in rows.columns else rows.with_columns(fold=pl.lit(0, pl.Int64))
 
 
 def main_rows(results: pl.DataFrame) -> pl.DataFrame:
@@ -40,20 +46,21 @@ def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
         rows: of the main metric, of all phases.
 
     Returns:
-        ``KEYS`` and step.
+        ``PARTS`` and step: a fold's is chosen without the people that it tests.
     """
+    rows = folded(rows)
     last = rows.filter(pl.col("round") == pl.col("round").max().over(CELL))
     merit = pl.when(pl.col("metric").is_in(list(HIGHER_IS_BETTER))).then("value").otherwise(-pl.col("value"))
     curves = (
         last.filter(pl.col("phase") == "validation")
-        .group_by(*KEYS, "step")
+        .group_by(*PARTS, "step")
         .agg(merit=merit.mean().round(12))  # a method that does not adapt is equally good at every step
         .sort("merit", "step", descending=[True, False])
     )
-    chosen = curves.group_by(KEYS, maintain_order=True).agg(chosen=pl.col("step").first())
-    largest = last.filter(pl.col("phase") == "test").group_by(KEYS).agg(pl.col("step").max())
-    steps = largest.join(chosen, on=KEYS, how="left", nulls_equal=True)
-    return steps.select(*KEYS, step=pl.coalesce("chosen", "step"))
+    chosen = curves.group_by(PARTS, maintain_order=True).agg(chosen=pl.col("step").first())
+    largest = last.filter(pl.col("phase") == "test").group_by(PARTS).agg(pl.col("step").max())
+    steps = largest.join(chosen, on=PARTS, how="left", nulls_equal=True)
+    return steps.select(*PARTS, step=pl.coalesce("chosen", "step"))
 
 
 def judged(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -68,10 +75,11 @@ def judged(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         RunError: a run asked its test people after more than two rounds (``evaluation.every``): one could be picked.
     """
+    rows = folded(rows)
     asked = rows.filter(pl.col("phase") == "test")
     for cell in asked.group_by(CELL).agg(pl.col("round").unique().sort()).filter(pl.col("round").list.len() > 2).rows():
         raise RunError(f"{cell}: test people were asked after these rounds; it must be the last and the best one only")
-    test = asked.join(judged_steps(rows), on=[*KEYS, "step"], how="semi")
+    test = asked.join(judged_steps(rows), on=[*PARTS, "step"], how="semi")
     validated = rows.filter(pl.col("phase") == "validation").select(KEYS).unique()
     last = test.filter(pl.col("round") == pl.col("round").max().over(CELL))
     best = test.filter(pl.col("round") == pl.col("round").min().over(*CELL, "scenario", "shots"))

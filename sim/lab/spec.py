@@ -22,6 +22,7 @@ class CompareSettings:
 
     name: str = setting("comparison", "its name, used for its folder and in the report")
     seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), "training seeds, each for every method and data set", ge=0)
+    folds: int = setting(0, "every person is tested once, in one of so many runs; pooled (0: split.test)", ge=0)
     reference: str = setting("", "the method that verdicts are against ('': the first)")
 
 
@@ -54,6 +55,7 @@ class Spec:
         datasets: name → change laid over the base.
         methods: name → what it changes.
         tuning: how methods with a space are tuned.
+        folds: parts of the people, each tested by runs of its own; 0: one part, as ``split`` says.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Spec:
     datasets: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Method]
     tuning: TuningSettings
+    folds: int = 0
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -71,7 +74,9 @@ class Spec:
             (dataset, name) for dataset in self.datasets for name, m in self.methods.items() if dataset not in m.without
         ]
 
-    def config(self, dataset: str, method: str, seed: int, change: Mapping[str, Any] | None = None) -> Config:
+    def config(
+        self, dataset: str, method: str, seed: int, change: Mapping[str, Any] | None = None, fold: int = 0
+    ) -> Config:
         """The configuration of one run.
 
         Args:
@@ -79,12 +84,14 @@ class Spec:
             method: name of a method.
             seed: of training.
             change: laid over all the rest, as tuning chose it.
+            fold: whose people are tested, where there are folds.
 
         Raises:
             ConfigError: names the key with its place in the file, the value and what is allowed.
         """
         layers = self._layers(dataset, method)
         layers |= {"compare.seeds": {"run": {"seed": seed}}, "tuning": change or {}}
+        layers |= {"compare.folds": {"split": {"folds": self.folds, "fold": fold}}} if self.folds else {}
         try:
             return build_config(_laid(layers))
         except ConfigError as error:
@@ -147,6 +154,7 @@ def read_spec(path: Path) -> Spec:
         datasets=datasets,
         methods={name: _method(name, change, datasets) for name, change in methods.items()},
         tuning=file.tuning,
+        folds=file.compare.folds,
     )
     _check(spec)
     return spec
@@ -183,6 +191,10 @@ def _check(spec: Spec) -> None:
         raise ConfigError("compare.name", spec.name, "names a folder: letters, digits, '_', '.', '-'")
     if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds):
         raise ConfigError("compare.seeds", list(spec.seeds), "expected one or more, each once")
+    if spec.folds and spec.tuning.trials:
+        raise ConfigError(
+            "tuning.trials", spec.tuning.trials, "must be 0 with compare.folds: its people are tested too"
+        )
     if spec.reference not in spec.methods:
         raise ConfigError("compare.reference", spec.reference, f"must be among {', '.join(spec.methods)}")
     layers = {"base": spec.base} | {f"datasets.{name}": change for name, change in spec.datasets.items()}
@@ -197,6 +209,8 @@ def _check(spec: Spec) -> None:
     for dataset, name in spec.pairs:
         config = spec.config(dataset, name, spec.seeds[0])
         spec.space(dataset, name)
+        if spec.folds and "known_user" in config.evaluation.scenarios:
+            raise ConfigError("evaluation.scenarios", "known_user", "compare.folds tests held-out people only")
         if config.evaluation.every:
             raise ConfigError(
                 "evaluation.every",

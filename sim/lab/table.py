@@ -23,6 +23,7 @@ SCHEMA = pl.Schema(
         "dataset": pl.String(),
         "method": pl.String(),
         "seed": pl.Int64(),
+        "fold": pl.Int64(),
         "phase": pl.String(),
         "scenario": pl.String(),
         "shots": pl.Int64(),
@@ -53,10 +54,10 @@ def results(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
 
 
 def _rows(cell: Cell, run: RunFolder) -> pl.DataFrame:
-    names = {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed}
+    names = {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, "fold": cell.fold}
     rows = pl.DataFrame(run.table())
     constants = [pl.lit(value, SCHEMA[name]).alias(name) for name, value in names.items()]
-    return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[3:-1])
+    return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[4:-1])
 
 
 #: Columns of costs.parquet: a run's training in all, all clients together (``sim.lab.costs``).
@@ -93,7 +94,9 @@ def _cost(path: Path) -> dict[str, Any]:
 
 def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:
     """In the order of the table."""
-    return sorted((c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed))
+    return sorted(
+        (c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed, cell.fold)
+    )
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:

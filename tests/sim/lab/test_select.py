@@ -66,7 +66,7 @@ def test_validation_chooses_after_the_last_round_only():
 
 def test_test_people_who_were_asked_again_and_again_are_refused():
     rows = main_rows(results(better_later, ["a"], seeds=[0], rounds=(20, 40, 100)))
-    with pytest.raises(RunError, match=r"'data', 'a', 0, \[20, 40, 100\]"):
+    with pytest.raises(RunError, match=r"'data', 'a', 0, 0, \[20, 40, 100\]"):
         judged(rows)
 
 
