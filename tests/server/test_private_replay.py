@@ -16,6 +16,7 @@ from flwr.app import Message
 from client.data import Samples
 from client.errors import DataError
 from client.trees import norm, sub
+from client.wire import CONFIG, SUM
 from server.config import Config
 from server.roster import Roster
 from server.run import Run
@@ -37,7 +38,10 @@ class Alone(CohortGrid):
     """Message by message, as an engine without stacks answers."""
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Sequence[Message]:
-        return list(super().send_and_receive(list(messages), timeout=timeout))
+        asked = list(messages)
+        for message in asked:  # which share their content
+            message.content.config_records[CONFIG].pop(SUM, None)
+        return list(super().send_and_receive(asked, timeout=timeout))
 
 
 def config(strategy: str, privacy: dict[str, Any], seed: int, people: int) -> Config:
@@ -73,8 +77,9 @@ def after(made: Config, people: int, way: str, path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize(
+    ("mechanism", "strategy"), [*(("central", one) for one in STRATEGIES), ("adaptive", "fedreptile")]
+)
 def test_one_person_more_moves_the_release_by_c_over_the_cohort(
     mechanism: str, strategy: str, way: str, tmp_path: Path
 ) -> None:
