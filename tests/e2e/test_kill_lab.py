@@ -60,7 +60,8 @@ def test_killed_with_its_workers_at_work(tmp_path: Path) -> None:
     """The whole program is killed, not its workers, which may go on for a moment: the next life waits for them."""
     (tmp_path / "spec.toml").write_text(SPEC.replace("rounds = 4", "rounds = 40"))
     alone = program("sim.cli", "compare", "spec.toml", "--out", "alone", cwd=tmp_path)
-    assert alone.communicate(timeout=PATIENCE)
+    _, err = alone.communicate(timeout=PATIENCE)
+    assert alone.returncode == 0, err
     job = program(DIES, "compare", "spec.toml", "--out", "killed", "--workers", "2", cwd=tmp_path, how="-c")
     _, err = job.communicate(timeout=PATIENCE)
     assert job.returncode == -signal.SIGKILL, err

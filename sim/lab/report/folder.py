@@ -81,7 +81,8 @@ def read_lab(folder: Path) -> Lab:
 
 
 def _state(folder: Path, entry: dict[str, Any]) -> CellState:
-    return CellState(**entry, finished=(folder / "cells" / entry["key"] / "summary.json").exists())
+    told = {key: value for key, value in entry.items() if key != "inputs"}  # part of the key already
+    return CellState(**told, finished=(folder / "cells" / entry["key"] / "summary.json").exists())
 
 
 def read_comparison(path: Path) -> Comparison:
