@@ -21,7 +21,8 @@ import numpy as np
 from shared import finished, last_rows
 
 from client.rng import generator
-from client.work import Trial, Work
+from client.spec import Trial
+from client.work import Work
 from server.config import Config
 from server.metatest import MetaTest
 from server.roster import Roster

@@ -50,7 +50,8 @@ def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
 
 def by_process(seconds: float) -> None:
     """Print what each program grows by, idle and busy."""
-    from client.work import to_json, work_from_json
+    from client.spec import to_json
+    from client.work import work_from_json
     from server.config import build_config
     from sim.engines.workers import RayPool
     from strategies.aggregate import Handover

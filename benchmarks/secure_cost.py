@@ -19,9 +19,10 @@ from flwr.app import ConfigRecord, RecordDict
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
+from client.spec import WorkSpec, to_json  # noqa: E402
 from client.trees import norm, sub  # noqa: E402
 from client.wire import ARRAYS, CONFIG, ROUND, RUN, SUM, WORK, decode, encode  # noqa: E402
-from client.work import Work, WorkSpec, to_json  # noqa: E402
+from client.work import Work  # noqa: E402
 from server.secure.aggregation import SecureAggregation  # noqa: E402
 from sim.engines.cohort import FIRST_NODE, CohortGrid  # noqa: E402
 from strategies.instructions import Instructions  # noqa: E402

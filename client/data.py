@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from client.errors import DataError
+from client.errors import DataError, MetapulseError
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,25 @@ def check_samples(samples: Samples, task: Task, who: str) -> Samples:
     elif not np.isfinite(samples.y).all():
         raise DataError(f"{who}: targets hold NaN or infinity; targets must be finite")
     return samples
+
+
+def read_samples(source: Source, client: int) -> Samples:
+    """A client's samples, checked; whatever its source does wrong is this client's own failure.
+
+    Raises:
+        DataError: the samples cannot be used, or the source raises or returns something else.
+    """
+    who = f"client {client}"
+    try:
+        samples = source.samples(client)
+    except MetapulseError:
+        raise
+    except Exception as error:  # of somebody else's source
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{who}: its source raises {type(error).__name__}: {reason}") from error
+    if not isinstance(samples, Samples):
+        raise DataError(f"{who}: its source returns {type(samples).__name__}; must be client.data.Samples")
+    return check_samples(samples, source.task, who)
 
 
 def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:

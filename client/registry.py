@@ -8,6 +8,7 @@ gives it may: in a process of one's own always, on a device only what the device
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,8 +55,23 @@ def _load(reference: str, where: str) -> Any:
     module, _, name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(where, reference, f"cannot be imported ({error})") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever somebody's file raises, sys.exit() included
+        raise ConfigError(where, reference, f"cannot be imported ({_reason(error, module)})") from None
+
+
+def _reason(error: BaseException, module: str) -> str:
+    """What went wrong while a module was imported, and in which line of which file."""
+    said = " ".join(str(error).split())[:300]
+    if isinstance(error, ModuleNotFoundError) and error.name and (module + ".").startswith(error.name + "."):
+        return f"{said}; it is looked for in the current folder, in PYTHONPATH and among installed packages"
+    if isinstance(error, SyntaxError):
+        return f"{error.msg}, file {error.filename}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    if len(frames) < 2 or frames[-1].filename == importlib.__file__:  # only this file and the import machinery
+        return said or type(error).__name__
+    return f"{type(error).__name__}: {said}, file {frames[-1].filename}, line {frames[-1].lineno}"
 
 
 class Registry(Mapping[str, Any]):

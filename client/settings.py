@@ -167,6 +167,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(where, value, "expected a table")
         return dict(value)
+    if hint is str and where.endswith("]") and type(value) is int:
+        return str(value)  # in a list of names, people write numbers as they stand in their file
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

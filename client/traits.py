@@ -19,8 +19,9 @@ from client.learners.base import Adding, Learner, Report
 from client.outcome import Outcome
 from client.registry import ATTACKS
 from client.rng import Keys
+from client.spec import WorkSpec
 from client.trees import Params, Stacked
-from client.work import Work, WorkSpec
+from client.work import Work
 
 
 class Troubled(Work):

@@ -21,8 +21,9 @@ from client.errors import ConfigError, InstructionError
 from client.limits import Limits, check_trial, check_work, read_json
 from client.registry import only
 from client.settings import build
+from client.spec import Trial, make_trial
 from client.wire import ATTEMPT, CHECKPOINT, GUARD, REPLY, ROUND, RUN, TRIAL, VERSION, WIRE, WORK, read_text
-from client.work import Trial, Work, make_trial, make_work
+from client.work import Work, make_work
 
 #: Sources that an instruction may name: what they hold is drawn from a seed, and nobody's.
 GENERATED = ("gaussian_means", "leaf", "low_rank", "mixture", "sine", "synthetic", "wearables")

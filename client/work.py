@@ -9,74 +9,37 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from client.data import Bulk, Samples, Source, Task, check_block, check_samples
-from client.episodes import NOTHING, SPLITS, Batch, Cut, Episode, EpisodePlan, Part, full_batch, stack_batches
+from client.data import Bulk, Samples, Source, Task, check_block, read_samples
+from client.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
 from client.errors import MetapulseError
-from client.faults import Faults
 from client.history import apart
 from client.learners.base import Adding, Learner
 from client.losses import offered_facts, offered_part, support_classes, task_metrics
 from client.models.base import Model
+from client.models.draws import drawing
 from client.outcome import Outcome, Scores, each
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.reserve import reserved
 from client.rng import Keys, generator, uniforms
-from client.settings import build, plain, setting
+from client.settings import build, plain
 from client.shelf import Shelf
+from client.spec import Trial, WorkSpec
 from client.transforms import Transform
 from client.trees import Params, Stacked, to_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
-
-
-@dataclass(frozen=True)
-class WorkSpec:
-    """All a client must know to do its part; travels as JSON in every instruction."""
-
-    seed: int = setting(0, "seed of everything drawn during training", ge=0)
-    source: Mapping[str, Any] = setting({}, "the data source")
-    transform: Mapping[str, Any] = setting({"name": "none"}, "what a device does to its windows")
-    model: Mapping[str, Any] = setting({}, "the model")
-    learner: Mapping[str, Any] = setting({}, "the learner")
-    episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
-    attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
-    faults: Faults = setting(Faults(), "what goes wrong with devices")
-    reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
-        "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
-    )
-    reserve_seed: int = setting(0, "seed of what is kept", ge=0)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One question of the meta-test, asked of many clients; travels as JSON."""
-
-    name: str = setting("new_user", "scenario, part of the address of its episodes")
-    plan: EpisodePlan = setting(EpisodePlan(), "how test episodes are cut")
-    steps: tuple[int, ...] = setting((0, 1, 5), "adaptation steps after which the client is judged", ge=0)
-    episodes: int = setting(1, "episodes per client", ge=1)
-    seed: int = setting(0, "seed of the test episodes, the same for every method and training seed", ge=0)
-    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
-    restrict: bool = setting(True, "answers are restricted to the classes that have support")
-    not_offered: Literal["apart", "wrong"] = setting(
-        "apart",
-        "with restrict, query samples of a class without support: left out of the scores, or wrong",
-        choices=("apart", "wrong"),
-    )
-    history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
-    history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
 
 
 class Work:
@@ -137,7 +100,8 @@ class Work:
         state = to_device(self._states(meta, kept, states or {}), self.device)
         meta = to_device(meta, self.device)
         keys = Keys(self.spec.seed, round, kept)
-        report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, adding)
+        with drawing(keys):
+            report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, adding)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
 
@@ -162,7 +126,7 @@ class Work:
             if self._bulk and self.transform.idle and not self.spec.reserve:
                 batch = full_batch(*check_block(*self._bulk.block(clients), self.source.task))
             else:
-                batch = self._shelf.gather(clients, self._everything)
+                batch = self._shelf.gather(clients, self.everything)
         except MetapulseError:
             return None
         if self.learner.local:
@@ -173,14 +137,14 @@ class Work:
         cut = plan.together(batch, self.source.task, u)
         return None if cut is None else (list(clients), Episode(*cut), {})
 
-    def _everything(self, client: int) -> Part:
+    def everything(self, client: int) -> Part:
         """All samples a client may train on, as the model reads them: what does not change between rounds."""
         samples = self._own(client)
         return self._transformed(samples, self.spec.episodes.everything(samples), None)[0]
 
     def _samples(self, client: int) -> Samples:
         """Everything a client recorded; where samples are kept from training, they are its held-out ones."""
-        samples = check_samples(self.source.samples(client), self.source.task, f"client {client}")
+        samples = read_samples(self.source, client)
         if not self.spec.reserve:
             return samples
         user = self.source.client(client).user
@@ -228,7 +192,8 @@ class Work:
         start, facts, classes = None, {}, None
         if trial.history:
             old = stack_batches([part for c in kept for part in cuts[c][1]]).to(self.device)
-            start = learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
+            with drawing(keys):
+                start = learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
             facts = {"history": old.counts}
         if self.task.kind == "classification":
             classes = support_classes(support, self.task.outputs)
@@ -237,7 +202,8 @@ class Work:
             query = offered_part(classes, query)
         path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
         allowed = classes if trial.restrict else None
-        judged = [self._judge(learner, phi, query, allowed) for k, phi in enumerate(path) if k in trial.steps]
+        with drawing(keys):
+            judged = [self._judge(learner, phi, query, allowed) for k, phi in enumerate(path) if k in trial.steps]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         metrics |= {name: m.view(*shape, 1).expand(-1, -1, len(judged)).cpu() for name, m in facts.items()}
@@ -328,11 +294,6 @@ class Work:
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
 
 
-def to_json(spec: WorkSpec | Trial) -> str:
-    """A specification as it travels."""
-    return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
-
-
 def make_work(table: Mapping[str, Any]) -> Work:
     """The work of a specification as it was read from JSON.
 
@@ -347,22 +308,7 @@ def make_work(table: Mapping[str, Any]) -> Work:
     return Troubled(spec)
 
 
-def make_trial(table: Mapping[str, Any]) -> Trial:
-    """The trial of a specification as it was read from JSON.
-
-    Raises:
-        ConfigError: it is malformed.
-    """
-    return build(Trial, table, "trial")
-
-
 @lru_cache(maxsize=8)
 def work_from_json(text: str) -> Work:
     """The work of a specification of this process's own; built once per process and specification."""
     return make_work(json.loads(text))
-
-
-@lru_cache(maxsize=64)
-def trial_from_json(text: str) -> Trial:
-    """The trial of a specification of this process's own."""
-    return make_trial(json.loads(text))

@@ -24,7 +24,7 @@ from flwr.serverapp import Grid, ServerApp
 from client.errors import ConfigError
 from client.registry import ATTACKS
 from client.settings import build, setting
-from client.work import to_json
+from client.spec import to_json
 from server.config import Config, build_config, load, merge, parse
 from server.directory import handshake
 from server.grid import Prompt

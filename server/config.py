@@ -20,7 +20,7 @@ from client.errors import ConfigError
 from client.faults import Faults
 from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
-from client.work import WorkSpec
+from client.spec import WorkSpec
 from strategies import secure
 from strategies.privacy.settings import PrivacySettings, check_combination
 from strategies.registry import STRATEGIES
@@ -339,6 +339,8 @@ def _override(text: str) -> dict[str, Any]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a bare word is a string
+    if parts[-1] == "name" and not isinstance(parsed, (str, dict)):
+        parsed = value.strip()  # and so is a name, if TOML has another meaning for the word: nan, true, 2024
     for part in reversed(parts):
         parsed = {part: parsed}
     return dict(parsed)

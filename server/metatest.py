@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 
 from client.episodes import EpisodePlan
 from client.errors import ReplyError
+from client.spec import Trial, to_json
 from client.wire import (
     ARRAYS,
     CONFIG,
@@ -32,7 +33,6 @@ from client.wire import (
     check_stamp,
     stamp,
 )
-from client.work import Trial, to_json
 from server.config import Config
 from server.roster import Roster, View
 from server.statistics import HIGHER_IS_BETTER, spread

@@ -17,9 +17,10 @@ from flwr.serverapp.strategy import Strategy
 
 from client.errors import ConfigError, RunError
 from client.registry import ATTACKS
+from client.spec import to_json
 from client.trees import Params
 from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
-from client.work import Work, to_json
+from client.work import Work
 from server.attempts import count_attempt
 from server.config import Config, resolved
 from server.divergence import facts

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from client.errors import ConfigError
+from client.probe import probe
 from client.work import Work, work_from_json
 from server.config import Config, EngineSettings, build_config
 from server.fingerprint import known_inputs
@@ -45,7 +46,9 @@ def _run(config: Config, path: Path, progress: Progress | None, resume: bool) ->
         return run_flower(config, path, progress, resume)
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
     inputs = known_inputs(config, path if resume else None)
-    source = Work(config.work()).source
+    work = Work(config.work())
+    source = work.source
+    probe(work, range(len(source)))
     grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path, config.engine.masks)
     try:
         job = Run(config, grid, SourceDirectory(source), path, progress, inputs)

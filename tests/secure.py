@@ -10,8 +10,9 @@ import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from client.secure.device import SECURE, STAGE
+from client.spec import to_json
 from client.wire import ARRAYS, CONFIG, ROUND, RUN, WORK, encode
-from client.work import Work, to_json
+from client.work import Work
 from server.grid import Through
 from server.secure.aggregation import SecureAggregation
 from sim.engines.cohort import FIRST_NODE, CohortGrid

@@ -20,8 +20,9 @@ from client.learners.base import Adding, Report
 from client.outcome import Outcome
 from client.rng import generator
 from client.settings import build
+from client.spec import WorkSpec
 from client.trees import Params
-from client.work import Work, WorkSpec
+from client.work import Work
 from server.roster import Directory
 from sim.engines.cohort import FIRST_NODE
 from sim.engines.workers import Local

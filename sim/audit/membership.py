@@ -22,8 +22,9 @@ from client.errors import DataError
 from client.learners.base import Learner
 from client.losses import task_loss
 from client.rng import Keys, generator
+from client.spec import Trial
 from client.trees import Stacked, stack
-from client.work import Trial, Work
+from client.work import Work
 from server.statistics import bootstrap
 from sim.audit.subject import Subject
 

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from client.rng import generator
+from client.spec import Trial
 from client.trees import Params, sub
-from client.work import Trial
 from server.statistics import bootstrap
 from sim.audit.bound import Bound, audit, best
 from sim.audit.canaries import Canaries

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None: this process's.
     """
     _settle()
+    sys.path.append(str(Path.cwd()))  # files of one's own, after everything that is installed
     _open_streams()
     for stream in (sys.stdout, sys.stderr):  # text is UTF-8, whatever the locale
         if isinstance(stream, io.TextIOWrapper):

@@ -25,6 +25,7 @@ from client.outcome import Outcome, Scores
 from client.privacy import read_guard
 from client.secure.device import SECURE
 from client.secure.quantise import Terms
+from client.spec import trial_from_json
 from client.traits import Troubled
 from client.trees import Params, sub
 from client.wire import (
@@ -40,7 +41,7 @@ from client.wire import (
     read_text,
     stamp,
 )
-from client.work import trial_from_json, work_from_json
+from client.work import work_from_json
 from server.stages import add_up
 from sim.engines.chunks import comfortable
 from sim.engines.devices import Devices

@@ -23,6 +23,7 @@ from flwr.supercore import telemetry
 
 from client.app import app as client_app
 from client.errors import ConfigError, EngineError
+from client.probe import probe
 from client.work import Work
 from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
@@ -50,7 +51,9 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
     """
     refuse_colluders(config)
     inputs = known_inputs(config, path if resume else None)
-    size = len(Work(config.work()).source)
+    work = Work(config.work())
+    size = len(work.source)
+    probe(work, range(size))
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
         return execute(grid, config, path, size, START_S, resume, progress, stopped, inputs)

@@ -13,8 +13,9 @@ import torch
 from client.errors import EngineError
 from client.outcome import Outcome, Scores
 from client.privacy import Guard, protect
+from client.spec import Trial
 from client.trees import Params
-from client.work import Trial, Work, work_from_json
+from client.work import Work, work_from_json
 from server.stages import add_up
 from sim.engines.cluster import DIRECT, start_ray, stop_ray
 from sim.engines.parcels import pack, unpack

@@ -17,6 +17,7 @@ from client.device import Device
 from client.errors import ConfigError, DataError, InstructionError
 from client.memory import InContext, InFolder
 from client.registry import LEARNERS
+from client.spec import Trial, to_json
 from client.trees import pick, sub
 from client.wire import (
     ARRAYS,
@@ -35,7 +36,7 @@ from client.wire import (
     encode,
     read_task,
 )
-from client.work import Trial, Work, to_json
+from client.work import Work
 from sim.engines.cohort import CohortGrid
 from tests.runs import distance, make
 

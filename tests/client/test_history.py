@@ -14,7 +14,8 @@ from client.episodes import EpisodePlan
 from client.history import apart
 from client.registry import SOURCES
 from client.rng import generator
-from client.work import Trial, Work, WorkSpec
+from client.spec import Trial, WorkSpec
+from client.work import Work
 
 PEOPLE, GROUPS, WINDOWS = 24, 8, 6
 

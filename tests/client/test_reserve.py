@@ -9,7 +9,8 @@ from client.data import Samples
 from client.episodes import SPLITS, EpisodePlan
 from client.errors import DataError
 from client.reserve import reserved
-from client.work import Trial, Work, WorkSpec
+from client.spec import Trial, WorkSpec
+from client.work import Work
 from server.config import build_config
 from server.metatest import MetaTest
 from server.roster import Roster

@@ -9,8 +9,9 @@ from client.episodes import EpisodePlan
 from client.errors import ConfigError
 from client.registry import TRANSFORMS
 from client.rng import generator
+from client.spec import Trial, WorkSpec
 from client.transforms import Identity, Standardise
-from client.work import Trial, Work, WorkSpec
+from client.work import Work
 from tests.cases import classification
 
 

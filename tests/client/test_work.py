@@ -14,8 +14,9 @@ from client.episodes import EpisodePlan
 from client.errors import ConfigError, DataError
 from client.registry import LEARNERS
 from client.rng import generator
+from client.spec import Trial, WorkSpec, to_json, trial_from_json
 from client.trees import pick
-from client.work import Trial, Work, WorkSpec, to_json, trial_from_json, work_from_json
+from client.work import Work, work_from_json
 from tests.cases import same
 
 

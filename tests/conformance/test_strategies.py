@@ -15,8 +15,9 @@ from flwr.serverapp.strategy import Result, Strategy
 from safetensors.torch import load, save
 
 from client.errors import ConfigError
+from client.spec import to_json
 from client.wire import ARRAYS, EXAMPLES, METRICS, REPLY, WORK, decode, encode
-from client.work import Work, to_json
+from client.work import Work
 from server.roster import View
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from strategies.base import OuterStrategy

@@ -13,7 +13,8 @@ from client.data import Client, Samples, Task
 from client.episodes import EpisodePlan
 from client.registry import LEARNERS
 from client.rng import generator
-from client.work import Trial, Work, WorkSpec
+from client.spec import Trial, WorkSpec
+from client.work import Work
 
 CLASSES = 4
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from flwr.serverapp import Grid
 
+from client.spec import to_json
 from client.trees import norm, sub
-from client.work import to_json
 from server.config import Config, EngineSettings
 from server.directory import QueriedDirectory, handshake
 from server.grid import Prompt

@@ -14,8 +14,8 @@ from flwr.serverapp import Grid
 
 from client.errors import ConfigError, EngineError, NoResultError
 from client.secure.quantise import STAGES
+from client.spec import to_json
 from client.trees import norm, sub
-from client.work import to_json
 from server.app import app
 from server.config import Config, EngineSettings, resolved
 from server.config_text import to_toml

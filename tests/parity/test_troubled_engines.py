@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flwr.serverapp import Grid
 
+from client.spec import to_json
 from client.trees import norm, sub
-from client.work import to_json
 from server.config import Config, EngineSettings
 from server.directory import handshake
 from server.folder import RunFolder

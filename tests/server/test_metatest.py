@@ -6,8 +6,9 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.spec import Trial
 from client.wire import CONFIG, METRICS, encode, stamp
-from client.work import Trial, Work
+from client.work import Work
 from server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
 from server.roster import Roster
 from sim.engines.cohort import CohortGrid, SourceDirectory

@@ -18,9 +18,10 @@ from client.errors import ConfigError
 from client.learners.base import Learner, Report
 from client.models.base import Model
 from client.privacy import Guard, lengths, protect
+from client.spec import to_json
 from client.trees import Params, norm, sub
 from client.wire import CLIP, GUARD, decode, encode
-from client.work import Work, to_json
+from client.work import Work
 from server.config import build_config
 from sim.engines.cohort import FIRST_NODE, CohortGrid
 from sim.engines.workers import Local

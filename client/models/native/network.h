@@ -40,12 +40,6 @@ static int64_t answers(const net *n) { return n->width[n->layers]; }
 /* Columns in front of the predictions. */
 static int64_t hidden(const net *n) { return outputs(n) - padded(answers(n)); }
 
-static int64_t widest(const net *n) {
-    int64_t most = 0;
-    for (int64_t l = 0; l <= n->layers; l++) most = n->width[l] > most ? n->width[l] : most;
-    return padded(most);
-}
-
 static void load(const net *n, tree from, int64_t client, float *to) {
     for (int64_t l = 0; l < n->layers; l++) {
         const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out);
@@ -170,8 +164,12 @@ static float judged(const net *n, place p, const batch *b, int64_t client, float
     return judge(n->loss, answers(n), b, client, 0, p.rows, p.h + end, p.g + end, scratch);
 }
 
-/* Numbers that a turned weight, or a softmax, may take. */
-static int64_t scratch(const net *n) { return widest(n) * larger_of(widest(n), LANES); }
+/* Numbers that a turned weight, which the first layer never is, or a softmax may take. */
+static int64_t scratch(const net *n) {
+    int64_t most = padded(n->width[n->layers]) * LANES;
+    for (int64_t l = 1; l < n->layers; l++) most = larger_of(most, padded(n->width[l]) * padded(n->width[l + 1]));
+    return most;
+}
 
 static int64_t most_samples(int64_t steps, const batch *b) {
     int64_t most = 0;

@@ -12,9 +12,10 @@ from client.learners.fedavg_finetune import FedAvgFineTune
 from client.learners.fednova import FedNova
 from client.learners.ifca import IFCA, OTHER
 from client.learners.qffl import QFFL
+from client.spec import to_json
 from client.trees import prefixed, scale, stack, sub, under, without
 from client.wire import WORK, decode, encode
-from client.work import Work, to_json
+from client.work import Work
 from sim.engines.cohort import CohortGrid
 from strategies.registry import make_strategy
 from strategies.replies import Stack

@@ -34,7 +34,6 @@ def convolutional() -> nn.Module:
         nn.GroupNorm(2, 4),
         nn.GELU(),
         nn.MaxPool1d(2),
-        nn.Dropout(0.5),
         nn.Flatten(),
         nn.Linear(20, 3),
     )
@@ -144,12 +143,6 @@ def test_making_a_module_leaves_torchs_own_generator_alone() -> None:
     twins()[0].init(generator(0, "init"))
     twins()[0].module
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_dropout_is_off() -> None:
-    model = OWN["convolutional"]
-    params, x = personal(model, 2), batch(model.task, (3, 3)).x
-    assert torch.equal(model.predict(params, x), model.predict(params, x))
 
 
 @pytest.mark.parametrize(

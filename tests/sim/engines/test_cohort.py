@@ -19,8 +19,9 @@ from flwr.serverapp.strategy import FedAvg
 
 from client.errors import ConfigError, EngineError
 from client.registry import LEARNERS
+from client.spec import Trial, to_json
 from client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode
-from client.work import Trial, Work, to_json
+from client.work import Work
 from server.config import Config
 from sim import experiment
 from sim.engines import workers

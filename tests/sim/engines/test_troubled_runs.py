@@ -16,9 +16,10 @@ from client.learners.base import Report
 from client.outcome import Outcome
 from client.registry import ATTACKS
 from client.rng import uniforms
+from client.spec import to_json
 from client.traits import Troubled, without
 from client.trees import Params
-from client.work import Work, to_json, work_from_json
+from client.work import Work, work_from_json
 from server.config import Config, build_config, resolved
 from server.folder import RunFolder
 from sim import experiment

@@ -1,0 +1,71 @@
+"""What clients are told to do, as it travels: the work of a run, and the questions of the meta-test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from client.episodes import SPLITS, EpisodePlan
+from client.faults import Faults
+from client.settings import build, plain, setting
+
+
+@dataclass(frozen=True)
+class WorkSpec:
+    """All a client must know to do its part; travels as JSON in every instruction."""
+
+    seed: int = setting(0, "seed of everything drawn during training", ge=0)
+    source: Mapping[str, Any] = setting({}, "the data source")
+    transform: Mapping[str, Any] = setting({"name": "none"}, "what a device does to its windows")
+    model: Mapping[str, Any] = setting({}, "the model")
+    learner: Mapping[str, Any] = setting({}, "the learner")
+    episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
+    attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
+    faults: Faults = setting(Faults(), "what goes wrong with devices")
+    reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
+        "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
+    )
+    reserve_seed: int = setting(0, "seed of what is kept", ge=0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question of the meta-test, asked of many clients; travels as JSON."""
+
+    name: str = setting("new_user", "scenario, part of the address of its episodes")
+    plan: EpisodePlan = setting(EpisodePlan(), "how test episodes are cut")
+    steps: tuple[int, ...] = setting((0, 1, 5), "adaptation steps after which the client is judged", ge=0)
+    episodes: int = setting(1, "episodes per client", ge=1)
+    seed: int = setting(0, "seed of the test episodes, the same for every method and training seed", ge=0)
+    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
+    restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    not_offered: Literal["apart", "wrong"] = setting(
+        "apart",
+        "with restrict, query samples of a class without support: left out of the scores, or wrong",
+        choices=("apart", "wrong"),
+    )
+    history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
+    history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
+
+
+def to_json(spec: WorkSpec | Trial) -> str:
+    """A specification as it travels."""
+    return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
+
+
+def make_trial(table: Mapping[str, Any]) -> Trial:
+    """The trial of a specification as it was read from JSON.
+
+    Raises:
+        ConfigError: it is malformed.
+    """
+    return build(Trial, table, "trial")
+
+
+@lru_cache(maxsize=64)
+def trial_from_json(text: str) -> Trial:
+    """The trial of a specification of this process's own."""
+    return make_trial(json.loads(text))
