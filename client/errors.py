@@ -84,7 +84,7 @@ class EngineError(MetapulseError):
 
 
 class NoResultError(EngineError):
-    """A run whose rounds came to nothing: no usable reply, or every one given up."""
+    """A run that came to nothing: no usable reply, every round given up, or nobody could be judged."""
 
 
 class RunError(MetapulseError):

@@ -21,7 +21,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from client.errors import ConfigError
+from client.errors import ConfigError, NoResultError
 from client.registry import ATTACKS
 from client.settings import build, setting
 from client.spec import to_json
@@ -30,6 +30,7 @@ from server.directory import handshake
 from server.grid import Prompt
 from server.lock import alone
 from server.progress import Progress
+from server.result import failure
 from server.run import Run
 from strategies.privacy.plan import sentence
 
@@ -51,7 +52,11 @@ class AppSettings:
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Find out who is there, then run to the end."""
+    """Find out who is there, then run to the end.
+
+    Raises:
+        NoResultError: the run ended without one.
+    """
     settings = build(AppSettings, {k.replace("-", "_"): v for k, v in context.run_config.items()}, "run configuration")
     config = read_config(settings)
     refuse_colluders(config)
@@ -64,6 +69,8 @@ def main(grid: Grid, context: Context) -> None:
     logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
     if "privacy" in summary:
         logger.info("metapulse: %s", sentence(summary["privacy"]))
+    if why := failure(summary):
+        raise NoResultError(why)  # for Flower the run has failed then
 
 
 def execute(

@@ -42,14 +42,6 @@ def divergence(
     return ""
 
 
-def facts(
-    events: Iterable[Mapping[str, Any]], rows: Sequence[Row], settings: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
-    """What a summary says of it: why training diverged, and nothing where it did not."""
-    why = divergence(events, rows, settings)
-    return {"diverged": why} if why else {}
-
-
 def _means(rows: Sequence[Row]) -> list[float]:
     """The mean over clients for every question and step."""
     found: dict[tuple[Any, ...], list[float]] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flwr.app import Message
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -85,14 +86,26 @@ class Prompt(Through):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """The replies that come within ``timeout`` seconds (None: all of them)."""
         asked = list(messages)
-        waiting = {i for i in self.push_messages(asked) if i} if asked else set()
+        sent = dict(zip(self.push_messages(asked), asked, strict=False)) if asked else {}
+        waiting = {i for i in sent if i}
         deadline = None if timeout is None else time.monotonic() + timeout
         replies: list[Message] = []
         while waiting:
             come = list(self.pull_messages(waiting))
-            replies += come
+            replies += [_from_its_node(reply, sent) for reply in come]
             waiting -= {reply.metadata.reply_to_message_id for reply in come}
             if not waiting or (deadline is not None and time.monotonic() >= deadline):
                 break
             self.pause()
         return replies
+
+
+def _from_its_node(reply: Message, sent: Mapping[str, Message]) -> Message:
+    """An error that the SuperLink makes in the name of a node that is gone, as that node's own.
+
+    Otherwise two would be missing where one is: a stranger who answers, and a client that does not.
+    """
+    to = sent.get(reply.metadata.reply_to_message_id)
+    if to is None or not reply.has_error() or reply.metadata.src_node_id != SUPERLINK_NODE_ID:
+        return reply
+    return Message(reply.error, reply_to=to)

@@ -13,40 +13,44 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from client.episodes import EpisodePlan
-from client.errors import ReplyError
 from client.spec import Trial, to_json
 from client.wire import (
     ARRAYS,
     CONFIG,
-    EXAMPLES,
-    METRICS,
     ROUND,
     RUN,
     TRIAL,
     VERSION,
     WIRE,
     WORK,
-    check_stamp,
     stamp,
 )
+from server.answers import FACTS, Answer, People, people, read_answers
 from server.config import Config
 from server.roster import Roster, View
 from server.statistics import HIGHER_IS_BETTER, spread
 from strategies.instructions import Instructions
-from strategies.replies import Dropped, first_line
+from strategies.replies import Dropped
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]
-#: Metrics that say what was asked, not how well it was answered.
-FACTS = frozenset({"offered", "not_offered", "history"})
 #: Why a client's scores say nothing about the method, and so are in no mean.
 ONE_CLASS, NOT_OFFERED = "one class offered", "no sample of a class offered"
 #: The headline is the first of these that was measured.
 HEADLINES = ("balanced_accuracy", "accuracy", "mse")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a meta-test: rows in a fixed order, who gave no usable answer, and the count of every question."""
+
+    rows: list[Row]
+    dropped: list[Dropped]
+    people: list[People]
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,8 @@ class MetaTest:
     def _falls(self, every: int, round: int) -> bool:
         return every > 0 and (round == self.config.run.rounds or round % every == 0)
 
-    def ask(
-        self, round: int, arrays: ArrayRecord, run: str, phase: str, scenarios: Sequence[str]
-    ) -> tuple[list[Row], list[Dropped]]:
-        """Rows of scenarios and shots, in a fixed order, and who could not answer.
+    def ask(self, round: int, arrays: ArrayRecord, run: str, phase: str, scenarios: Sequence[str]) -> Found:
+        """What people answer in some scenarios, at every number of shots.
 
         Args:
             round: the round θ is of.
@@ -92,23 +94,24 @@ class MetaTest:
             phase: whose people where it is about held-out ones, "validation" or "test".
             scenarios: which.
         """
-        rows: list[Row] = []
-        dropped: list[Dropped] = []
+        found = Found([], [], [])
         for scenario in scenarios:
             clients = self.roster.targets(scenario, phase)
             view = View(self.grid, clients, self.roster.directory)
-            for shots in self.config.evaluation.shots:
+            for shots in dict.fromkeys(self.config.evaluation.shots):
                 trial = self.trial(scenario, shots)
                 work = to_json(self.config.work())
                 config = ConfigRecord({WIRE: VERSION, ROUND: round, WORK: work, TRIAL: to_json(trial), RUN: run})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-                answers, refused = _answers(replies, view, set(clients), trial, stamp(config))
-                dropped += refused
+                answers, refused = read_answers(replies, view, set(clients), trial, stamp(config))
+                found.dropped.extend(refused)
                 for client in sorted(answers):
-                    rows += self._rows(round, phase, scenario, shots, client, answers[client], trial)
-        return rows, dropped
+                    found.rows.extend(self._rows(round, phase, scenario, shots, client, answers[client], trial))
+                apart = (why for answer in answers.values() if (why := told(answer.values, trial)[1]))
+                found.people.append(people(scenario, shots, len(clients), answers, apart, refused))
+        return found
 
     def trial(self, scenario: str, shots: int) -> Trial:
         """The question put to each target of a scenario."""
@@ -133,15 +136,17 @@ class MetaTest:
         scenario: str,
         shots: int,
         client: int,
-        answer: dict[str, np.ndarray],
+        answer: Answer,
         trial: Trial,
     ) -> Iterator[Row]:
         who = self.roster.directory.client(client)
-        telling, apart = told(answer, trial)
-        for metric, values in answer.items():
+        telling, apart = told(answer.values, trial)
+        for metric, values in answer.values.items():
             if telling.any() and metric not in FACTS:
                 values = values[telling]
             for step, value in zip(trial.steps, values.mean(0), strict=True):
+                if not math.isfinite(value):  # an error that overflowed; there is no worst one to put in its place
+                    continue
                 yield {
                     "round": round,
                     "phase": phase,
@@ -180,56 +185,6 @@ def left_out(rows: Iterable[Row]) -> dict[str, int]:
     """How many clients are in no mean, by reason; each once, in however many scenarios and shots."""
     found = {(row["apart"], row["client"]) for row in rows if row.get("apart")}
     return {reason: sum(why == reason for why, _ in found) for reason in sorted({why for why, _ in found})}
-
-
-def _answers(
-    replies: Iterable[Message], view: View, asked: set[int], trial: Trial, told: Mapping[str, Any]
-) -> tuple[dict[int, dict[str, np.ndarray]], list[Dropped]]:
-    """Scores (episodes, steps) per metric and client, and who gave none that could be used."""
-    answers: dict[int, dict[str, np.ndarray]] = {}
-    dropped: list[Dropped] = []
-    nodes = set(view.get_node_ids())
-    for reply in replies:
-        node = reply.metadata.src_node_id
-        client = view.client_of(node) if node in nodes else -1
-        try:
-            if client < 0 or client in answers:
-                raise ReplyError(f"node {node} was not asked, or answers a second time")
-            answers[client] = _read_scores(reply, trial, told)
-        except ReplyError as error:
-            dropped.append(Dropped(client, str(error)))
-    known = set(answers) | {d.client for d in dropped}
-    dropped += [Dropped(client, "no reply") for client in asked - known]
-    return answers, sorted(dropped, key=lambda one: one.client)  # replies come in any order
-
-
-def _read_scores(reply: Message, trial: Trial, told: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    if reply.has_error():
-        raise ReplyError(first_line(reply.error.reason))
-    check_stamp(reply.content, told)
-    records = reply.content.metric_records
-    if list(records) != [METRICS]:
-        raise ReplyError("a meta-test reply has one metric record 'metrics'")
-    size = trial.episodes * len(trial.steps)
-    scores = {}
-    for name, values in records[METRICS].items():
-        if name == EXAMPLES:
-            continue
-        if not isinstance(values, list) or len(values) != size or len(name) > 64:
-            raise ReplyError(f"metric {name[:64]!r} must be a list of {size} numbers")
-        scores[name] = _sound(name, np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps)))
-    if not scores or len(scores) > 16:
-        raise ReplyError(f"{len(scores)} metrics; 1 to 16 are allowed")
-    return scores
-
-
-def _sound(name: str, values: np.ndarray) -> np.ndarray:
-    """One wild number would own every mean it is in: all must be finite, and a share must be a share."""
-    if not np.isfinite(values).all():
-        raise ReplyError(f"metric {name!r} is not finite")
-    if name in HIGHER_IS_BETTER and not ((values >= 0) & (values <= 1)).all():
-        raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
-    return values
 
 
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:

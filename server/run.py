@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -23,7 +23,6 @@ from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, deco
 from client.work import Work
 from server.attempts import count_attempt
 from server.config import Config, resolved
-from server.divergence import facts
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.global_generators import AddressedGlobals
@@ -32,6 +31,7 @@ from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
 from server.privacy import Budget, make_plan
 from server.progress import Progress, Silence
 from server.remarks import noting, remark
+from server.result import facts
 from server.roster import Directory, Roster, View, over_selected
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
@@ -276,17 +276,16 @@ class Run:
     def _ask(self, round: int, arrays: ArrayRecord, phase: str, scenarios: Sequence[str]) -> list[Row]:
         """The rows of θ of a round, which are kept, logged and shown."""
         began = time.perf_counter()
-        rows, dropped = self.metatest.ask(round, arrays, self.folder.identity, phase, scenarios)
-        seconds = time.perf_counter() - began
-        if dropped:
-            self._drop(round, dropped)
-        self.rows += rows
-        value = headline(rows)
-        self.folder.event(
-            round, "meta-test", phase=phase, rows=len(rows), headline=value, apart=left_out(rows), seconds=seconds
-        )
+        found = self.metatest.ask(round, arrays, self.folder.identity, phase, scenarios)
+        seconds, asked = time.perf_counter() - began, [asdict(one) for one in found.people]
+        told = {"apart": left_out(found.rows), "people": asked, "seconds": seconds}
+        if found.dropped:
+            self._drop(round, found.dropped)
+        self.rows += found.rows
+        value = headline(found.rows)
+        self.folder.event(round, "meta-test", phase=phase, rows=len(found.rows), headline=value, **told)
         self.progress.score(round, value)
-        return rows
+        return found.rows
 
     def _drop(self, round: int, dropped: list[Dropped]) -> None:
         self.dropped += len(dropped)
@@ -330,7 +329,6 @@ class Run:
             "config": self.address,
             "theta": digest(theta),
             "parameters": sum(p.numel() for p in theta.values()),
-            "dropped": self.dropped,
             "scores": summarise(self.rows),
         }
         if self.budget is not None:

@@ -123,8 +123,8 @@ def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any
     console = Console(stderr=True, quiet=quiet)
     outcomes = list(perform(todo, tracked(lambda name: watch(name, console), todo, kinds)))
     done = {o.job.name: o for o in outcomes if o.summary is not None}
-    failed = {o.job.name: o.error for o in outcomes if o.summary is None}
-    if failed and not done:
+    failed = {o.job.name: o.error for o in outcomes if o.error}
+    if len(failed) == len(outcomes):
         raise MetapulseError("; ".join(f"{name}: {error}" for name, error in failed.items()))
     summaries = {name: o.summary or {} for name, o in done.items()}
     return Result(folder, summaries, {name: o.job.path for name, o in done.items()}, failed)

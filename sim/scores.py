@@ -11,6 +11,8 @@ from rich.text import Text
 
 from server.config import SCENARIOS
 from server.metatest import headline_metric, last_scores
+from server.reasons import listed
+from server.result import last_people
 from server.statistics import HIGHER_IS_BETTER
 
 NUMBERS = ("mean", "low", "high", "worst_decile")
@@ -78,8 +80,8 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
     metric, shown, between = headline_metric(everything), columns(everything), " " if width >= 100 else "\n"
     steps = sorted({step for _, _, step in shown if step})
     after = f" after {steps[-1]} steps" if steps else ""
-    table = Table(title=f"{metric}{after}: mean over clients [95 % interval over people]", title_justify="left")
-    table.caption, table.caption_justify = apart_note(everything) or None, "left"
+    title = f"{metric}{after}: mean over clients [95 % interval over people] (number of clients)"
+    table = Table(title=title, title_justify="left")
     table.add_column("scenario")
     table.add_column("method")
     for title, _, _ in shown:
@@ -89,18 +91,44 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
         rows = [[find(finals[name], scenario, k, step, metric) for _, k, step in shown] for name in finals]
         winners = [best([row[i] for row in rows], metric) for i in range(len(shown))]
         for j, (name, row) in enumerate(zip(finals, rows, strict=True)):
-            cells = [Text(interval(s, between), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
+            cells = [Text(interval(s, between) + size(s), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
             table.add_row(Text("" if j else scenario), Text(name), *cells)
     return table
 
 
-def apart_note(scores: Iterable[Score]) -> str:
-    """How many people are in no mean because the question left them no choice; "" where there are none."""
-    most: dict[str, int] = {}
-    for score in scores:
-        most[score["scenario"]] = max(most.get(score["scenario"], 0), int(score.get("apart", 0)))
-    found = ", ".join(f"{n} in {scenario}" for scenario, n in most.items() if n)
-    return f"left out, because their support or query left no choice: {found}" if found else ""
+def size(score: Score | None) -> str:
+    """How many clients a mean is over, as it stands behind it."""
+    return "" if score is None else f" ({score['clients']})"
+
+
+def missing(people: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for every question of the last meta-test that not everybody answered, with the reasons.
+
+    Args:
+        people: how many were asked and answered, and why the others did not, as in summary.json.
+    """
+    lines: dict[str, list[str]] = {}
+    for one in last_people(people):
+        told = f"{one['answered']} of {one['asked']} clients"
+        if one["reasons"]:
+            told += f"; missing: {listed(one['reasons'])}"
+        if one["diverged"]:
+            told += f"; {one['diverged']} diverged (shares count as 0, errors are in no mean)"
+        if one["reasons"] or one["diverged"]:
+            lines.setdefault(f"{one['scenario']}\n{told}", []).append(shots_name(int(one["shots"])))
+    return ["{0}, {2}: {1}".format(*key.split("\n"), " and ".join(shots)) for key, shots in lines.items()]
+
+
+def lost_replies(summary: Mapping[str, Any]) -> str:
+    """How many replies of a run did not count, how many rounds were given up, and why; "" where there are none."""
+    counts = {"replies dropped": summary.get("dropped", 0), "rounds given up": summary.get("given_up", 0)}
+    told = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    return f"{told}: {listed(summary.get('reasons', {}))}" if told else ""
+
+
+def beside(summary: Mapping[str, Any]) -> list[str]:
+    """What stands beside a table of scores: who is in no mean, and which replies did not count."""
+    return [*missing(summary.get("people", ())), *filter(None, [lost_replies(summary)])]
 
 
 def interval(score: Score | None, between: str = " ") -> str:

@@ -22,6 +22,7 @@ from server.files import read_json, read_sealed, write_sealed
 from server.fingerprint import known_inputs
 from server.folder import RunFolder
 from server.lock import alone
+from server.result import failure
 from sim.crash import failed, one_line
 from sim.experiment import run
 from sim.progress import Watch
@@ -68,7 +69,7 @@ class Outcome:
     Args:
         job: which one.
         summary: as in summary.json; None if it failed.
-        error: one line; "" if it did not fail. A run that came to its end and diverged has a summary and an error.
+        error: one line; "" if it did not fail. A run that came to its end without a result has a summary and an error.
         code: exit code: 0; 2 for an error that names what to change; 1 for a run that came to nothing, for divergence,
             and for an error nobody foresaw.
     """
@@ -191,8 +192,8 @@ def perform(todo: Sequence[Job], watch: Callable[[str], Watch], wait: bool = Fal
     for job in todo:
         try:
             summary = _finished(job) or _do(job, todo, watch, wait)
-            diverged = str(summary.get("diverged", ""))
-            yield Outcome(job, summary, diverged, 1 if diverged else 0)
+            why = failure(summary)
+            yield Outcome(job, summary, why, 1 if why else 0)
         except NoResultError as error:
             yield Outcome(job, None, one_line(error), 1)
         except (MetapulseError, OSError) as error:

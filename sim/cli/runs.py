@@ -140,7 +140,7 @@ def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
 
 def _show(done: Sequence[Outcome], folder: Path) -> None:
     from sim.report import write_report
-    from sim.scores import score_table
+    from sim.scores import beside, score_table
     from strategies.privacy.plan import sentence
 
     console = Console()
@@ -148,6 +148,8 @@ def _show(done: Sequence[Outcome], folder: Path) -> None:
         console = Console(width=WIDTH)
     console.print(score_table({outcome.job.name: outcome.summary or {} for outcome in done}, console.width))
     for outcome in done:
+        for line in beside(outcome.summary or {}):
+            print(f"{outcome.job.name}: {line}" if len(done) > 1 else line)
         if spent := (outcome.summary or {}).get("privacy"):
             print(f"{outcome.job.name}: {sentence(spent)}" if len(done) > 1 else sentence(spent))
     write_report([outcome.job.path for outcome in done], folder / "report.html")

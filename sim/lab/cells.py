@@ -15,6 +15,7 @@ from client.errors import ConfigError
 from server.config import CHOOSING, Config, resolved
 from server.files import read_json
 from server.fingerprint import address, known_inputs
+from server.result import failure
 from sim.lab.spec import Spec
 
 LENGTH = 16  # hexadecimal digits of a key
@@ -77,10 +78,10 @@ class Cell:
         """Where the run is, in the comparison's folder."""
         return folder / "cells" / self.key
 
-    def diverged(self, folder: Path) -> str:
+    def failed(self, folder: Path) -> str:
         """Why a finished run is a failure all the same: one line, "" where it is none."""
         summary = read_json(self.path(folder) / "summary.json") if self.finished(folder) else {}
-        return str(summary.get("diverged", ""))
+        return failure(summary)
 
     def finished(self, folder: Path) -> bool:
         """Whether it need not be done any more."""

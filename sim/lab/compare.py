@@ -45,7 +45,7 @@ def compare(
         methods: in the order in which they are shown.
         datasets: likewise.
         seeds: of training that were asked for; what is missing of them is said.
-        failed: data set and method of what diverged after a seed at least: without a mean, and last in rank.
+        failed: data set and method of what had no result after a seed at least: without a mean, and last in rank.
     """
     rows = main_rows(results)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
@@ -76,7 +76,7 @@ def _failed(methods: Sequence[str], failed: Collection[tuple[str, str]]) -> Iter
     for method in methods:
         if where := sorted(dataset for dataset, name in failed if name == method):
             told = f"{method} failed on {', '.join(where)}"
-            yield f"{told}: its training diverged, so it has no mean there and ranks last."
+            yield f"{told}: its training diverged or had no result, so it has no mean there and ranks last."
 
 
 def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:

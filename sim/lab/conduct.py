@@ -92,7 +92,7 @@ class Conductor:
         failures += [
             Failure(cell, why, 1)
             for cell in cells
-            if cell.key not in known and (why := cell.diverged(self.folder))  # finished before, and not done again
+            if cell.key not in known and (why := cell.failed(self.folder))  # finished before, and not done again
         ]
         self._write_spec(cells, failures)
         return self._conclude(cells), failures
@@ -122,7 +122,7 @@ class Conductor:
 
     def _conclude(self, cells: Sequence[Cell]) -> Comparison | None:
         """Tables, verdict and report."""
-        failed = {(cell.dataset, cell.method) for cell in cells if cell.diverged(self.folder)}
+        failed = {(cell.dataset, cell.method) for cell in cells if cell.failed(self.folder)}
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
         table, spec = results(sound, self.folder), self.spec
         write_table(self.folder / "results.parquet", table)

@@ -10,7 +10,7 @@ from sim.report.document import Page, document
 from sim.report.privacy import privacy
 from sim.report.runs import Panel, RunData, metric_of, panels
 from sim.report.style import HIDING
-from sim.scores import apart_note
+from sim.scores import beside
 
 
 def render(runs: Sequence[RunData]) -> str:
@@ -36,13 +36,12 @@ def render(runs: Sequence[RunData]) -> str:
 
 def _results(page: Page, runs: Sequence[RunData], shown: Sequence[Panel], metric: str) -> None:
     title = figures.metric_title(metric)
-    apart = apart_note(score for run in runs for score in run.final)
     page.add(
         "Final scores",
         f"Last meta-test, {title}: mean over held-out clients, its 95 % bootstrap interval with people resampled, and"
-        " the mean of the worst tenth of clients. The best mean of a column is bold."
-        + (f" Clients {apart}." if apart else ""),
+        " the mean of the worst tenth of clients, with the number of clients. The best mean of a column is bold.",
         tables.scores(runs, metric),
+        _beside(runs),
     )
     page.add(
         "Adaptation",
@@ -63,6 +62,13 @@ def _results(page: Page, runs: Sequence[RunData], shown: Sequence[Panel], metric
             f"{title.capitalize()} after the last adaptation step, meta-test by meta-test; bands are 95 % intervals.",
             page.grid(shown, lambda panel: figures.learning(panel, metric)),
         )
+
+
+def _beside(runs: Sequence[RunData]) -> str:
+    """Who is in no mean and why, and which replies did not count, run by run."""
+    lines = [(place, run.label, line) for place, run in enumerate(runs) for line in beside(run.told)]
+    items = "".join(f"<li>{tables.swatch(place)}{escape(f'{name}: {line}')}</li>" for place, name, line in lines)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _comparison(page: Page, shown: Sequence[Panel], metric: str) -> None:

@@ -14,6 +14,8 @@ from client.errors import RunError
 from server.files import read_sealed
 from server.folder import RunFolder
 from server.metatest import Row, counted, headline_metric, last_scores, summarise
+from server.reasons import lost
+from server.result import people
 from server.stages import STAGES, add_up
 from sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
 
@@ -70,6 +72,11 @@ class RunData:
         parts += [{beside[e["kind"]]: e.get("seconds")} for e in self.events if e.get("kind") in beside]
         total = add_up({k: float(v) for k, v in part.items() if isinstance(v, (int, float))} for part in parts)
         return {stage: total[stage] for stage in STAGES if stage in total}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a summary says of lost replies and of who answered, of an unfinished run too."""
+        return {**lost(self.events), "people": people(self.events)}
 
     @property
     def dropped(self) -> list[dict[str, Any]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from server.reasons import bare
+from server.reasons import kind as kind_of
 from server.stages import STAGES
 from sim.report.figures import colour
 from sim.report.paired import Difference, difference
 from sim.report.runs import Panel, RunData
-from sim.scores import NUMBERS, Score, best, columns, find, number, scenario_title, scenarios
+from sim.scores import NUMBERS, Score, best, columns, find, number, scenario_title, scenarios, size
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -69,7 +70,7 @@ def _score(score: Score | None, bold: bool) -> str:
         return '<td class="number">–</td>'
     mean, low, high, worst = (number(score[key], score["metric"]) for key in NUMBERS)
     mean = f"<b>{mean}</b>" if bold else mean
-    return f'<td class="number">{mean} <span>[{low}, {high}]</span><small>worst tenth {worst}</small></td>'
+    return f'<td class="number">{mean} <span>[{low}, {high}]</span><small>worst tenth {worst}{size(score)}</small></td>'
 
 
 def _clients(row: Sequence[Score | None]) -> str:
@@ -107,7 +108,7 @@ def dropped(runs: Sequence[RunData]) -> str:
     for place, run in enumerate(runs):
         groups: dict[str, list[Mapping[str, Any]]] = {}
         for event in run.dropped:
-            groups.setdefault(_kind(str(event.get("reason", ""))), []).append(event)
+            groups.setdefault(kind_of(str(event.get("reason", ""))), []).append(event)
         for events in sorted(groups.values(), key=len, reverse=True):
             clients = sorted({int(e.get("client", -1)) for e in events})
             rounds = sorted({int(e.get("round", 0)) for e in events})
@@ -117,22 +118,13 @@ def dropped(runs: Sequence[RunData]) -> str:
                     f'<td class="number">{len(events)}</td>',
                     f'<td class="number">{len(clients)}</td>',
                     escape(f"{rounds[0]}–{rounds[-1]}" if len(rounds) > 1 else str(rounds[0])),
-                    f'<td class="wide">{escape(_bare(str(events[0].get("reason", ""))))}'
+                    f'<td class="wide">{escape(bare(str(events[0].get("reason", ""))))}'
                     f"<small>client {escape(_some(clients))}</small></td>",
                 ]
             )
     if not rows:
         return "<p>Nobody: every reply of every round passed its checks.</p>"
     return table(["run", ">replies", ">clients", "rounds", "why (an example)"], rows)
-
-
-def _kind(reason: str) -> str:
-    """A reason without its numbers: what is counted together."""
-    return re.sub(r"[-+]?\d+(\.\d+)?", "#", _bare(reason))
-
-
-def _bare(reason: str) -> str:
-    return re.sub(r"^round \d+, client \d+, ", "", reason)
 
 
 def _some(clients: Sequence[int]) -> str:

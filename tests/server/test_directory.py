@@ -20,6 +20,7 @@ from server.directory import LARGEST_ID, QueriedDirectory, handshake
 from server.grid import Prompt
 from server.roster import Roster, View
 from sim.engines.cohort import CohortGrid
+from strategies.replies import Dropped, sift
 from tests.direct import Polled
 
 THING = Task("classification", (6, 8), 3, ("a", "b", "c"))
@@ -256,3 +257,22 @@ def test_an_engine_that_stops_is_an_error_not_a_wait() -> None:
     grid, messages = prompt(delay=3, stopped=stopped)
     with pytest.raises(EngineError, match="the engine stopped before all replies had come"):
         grid.send_and_receive(messages)
+
+
+class Bereaved(Instant):
+    """A grid of which node 4 is gone: the SuperLink answers in its name, as node 1."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        replies = list(super().pull_messages(message_ids))
+        for reply in replies:
+            if reply.metadata.src_node_id == 4:
+                reply.metadata.__dict__["_src_node_id"] = 1
+        return replies
+
+
+def test_a_dead_node_is_missed_once_and_by_its_own_name() -> None:
+    grid = Prompt(Bereaved({2: answer(0), 3: answer(1), 4: Error(3, "node unavailable")}))
+    messages = [Message(RecordDict(), node, "train") for node in (2, 3, 4)]
+    accepted, dropped = sift(grid.send_and_receive(messages), {2: 0, 3: 1, 4: 2}, lambda client, reply: client)
+    assert list(accepted) == [0, 1]
+    assert dropped == [Dropped(2, "node unavailable")]

@@ -12,7 +12,6 @@ from client.work import Work
 from server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
 from server.roster import Roster
 from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.scores import apart_note
 from tests.runs import make
 
 SCENARIOS = {
@@ -28,7 +27,8 @@ def asked(config, grid=None):
     work = Work(config.work())
     grid = grid or CohortGrid(len(work.source))
     test = MetaTest(config, Roster(SourceDirectory(work.source), config), grid)
-    return test.ask(0, encode(work.init()), "run1", config.evaluation.phase, config.evaluation.scenarios)
+    found = test.ask(0, encode(work.init()), "run1", config.evaluation.phase, config.evaluation.scenarios)
+    return found.rows, found.dropped
 
 
 def chosen(rows, **wanted):
@@ -141,8 +141,7 @@ FORGERIES = {
     "too many": lambda m, r: metrics(m, **{f"m{i}": GOOD for i in range(17)}),
     "a long name": lambda m, r: metrics(m, **{"m" * 65: GOOD}),
     "no metric": lambda m, r: metrics(m, **{"num-examples": 3.0}),
-    "NaN": lambda m, r: metrics(m, loss=[float("nan"), *GOOD[1:]]),
-    "infinity": lambda m, r: metrics(m, loss=[float("inf"), *GOOD[1:]]),
+    "NaN for a fact": lambda m, r: metrics(m, offered=[float("nan"), *GOOD[1:]]),
     "more than all right": lambda m, r: metrics(m, accuracy=[1.5, *GOOD[1:]]),
     "less than none right": lambda m, r: metrics(m, balanced_accuracy=[-0.1, *GOOD[1:]]),
 }
@@ -162,6 +161,26 @@ def test_an_unusable_answer_is_dropped_named_and_counted(name):
     assert [d.client for d in dropped] == ([] if name == "a second record" else [who])
     assert all("\n" not in d.reason for d in dropped)
     assert any(row["client"] == who for row in rows) == (name in TAKEN)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_loss_that_overflowed_is_the_worst_score_and_no_error(number):
+    """Two episodes after 0, 1 and 3 steps, of which the last of the second ran away: shares count as 0 there."""
+    config = make("reptile", "fedreptile")
+    size = len(Work(config.work()).source)
+    loss, accuracy = [0.5, 0.5, 0.5, 0.5, 0.5, number], [0.8] * 6
+    grid = Forged(size, 0, lambda m, r: metrics(m, loss=loss, accuracy=accuracy))
+    rows, dropped = asked(config, grid)
+    who = min(row["client"] for row in rows)
+    values = {(row["metric"], row["step"]): row["value"] for row in chosen(rows, client=who)}
+    shares = {("accuracy", 0): 0.8, ("accuracy", 1): 0.8, ("accuracy", 3): 0.4}
+    assert values == {("loss", 0): 0.5, ("loss", 1): 0.5} | shares
+    assert dropped == []
+    work = Work(config.work())
+    found = MetaTest(config, Roster(SourceDirectory(work.source), config), grid).ask(
+        0, encode(work.init()), "run1", "test", ["new_user"]
+    )
+    assert [(one.asked, one.answered, one.diverged) for one in found.people] == [(2, 2, 1)]
 
 
 def test_an_answer_from_somebody_who_was_not_asked_is_refused():
@@ -256,4 +275,3 @@ def test_people_without_a_choice_are_in_no_mean_and_are_counted():
     assert headline(rows) == merit(rows) == pytest.approx(0.5)
     assert left_out(rows) == {ONE_CLASS: 1}
     assert merit([row(2, 1.0, ONE_CLASS)]) is None
-    assert apart_note(scores.values()).endswith("1 in new_user")

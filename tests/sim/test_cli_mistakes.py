@@ -118,10 +118,12 @@ def test_a_single_class_is_refused(refused, here):
     assert "class" in refused("run", own(here, people(label=lambda u, i: "a")))
 
 
-def test_people_with_one_class_are_still_judged(call, here):
-    """Up-to-K needs no second class: such a person has one right answer, and the rest is as for anybody."""
-    code, _, _ = call("run", own(here, people(label=lambda u, i: "ab"[u % 2])), "--out", "out")
-    assert code == 0
+def test_where_everybody_has_one_class_nobody_could_be_judged(call, here):
+    """Such a person has one right answer: it trains as anybody does, and its score says nothing."""
+    code, _, said = call("run", own(here, people(label=lambda u, i: "ab"[u % 2])), "--out", "out")
+    assert code == 1
+    assert "nobody could be judged" in said
+    assert "one class offered" in said
     accuracy = [r["value"] for r in RunFolder(here / "out").metrics() if r["metric"] == "balanced_accuracy"]
     assert set(accuracy) == {1.0}
 

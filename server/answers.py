@@ -1,0 +1,130 @@
+"""What people of a meta-test answer: checked reply by reply, and who gave no answer that could be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import Message
+from jaxtyping import Bool, Float64
+
+from client.errors import ReplyError
+from client.spec import Trial
+from client.wire import EXAMPLES, METRICS, check_stamp
+from server.reasons import grouped
+from server.roster import View
+from server.statistics import HIGHER_IS_BETTER
+from strategies.replies import Dropped, first_line
+
+#: Metrics that say what was asked, not how well it was answered.
+FACTS = frozenset({"offered", "not_offered", "history"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One client's scores.
+
+    Args:
+        values: (episodes, steps) per metric, all finite; a share is 0 where the client's numbers overflowed.
+        overflowed: where they did: then an error has no value.
+    """
+
+    values: Mapping[str, Float64[np.ndarray, "episodes steps"]]
+    overflowed: Bool[np.ndarray, "episodes steps"]
+
+
+@dataclass(frozen=True)
+class People:
+    """How many a question was put to, and what became of them.
+
+    Args:
+        scenario: which question.
+        shots: at so many.
+        asked: clients.
+        answered: those who are in means.
+        diverged: those of them whose loss overflowed: shares count as 0, errors are in no mean.
+        reasons: why the others are missing → how many.
+    """
+
+    scenario: str
+    shots: int
+    asked: int
+    answered: int
+    diverged: int
+    reasons: Mapping[str, int]
+
+
+def people(
+    scenario: str, shots: int, asked: int, answers: Mapping[int, Answer], apart: Iterable[str], dropped: list[Dropped]
+) -> People:
+    """The count of one question.
+
+    Args:
+        scenario: which.
+        shots: at so many.
+        asked: clients.
+        answers: by client.
+        apart: why some of these are in no mean.
+        dropped: who gave no usable answer.
+    """
+    aside = list(apart)
+    missing = {one.client: one.reason for one in reversed(dropped) if one.client >= 0 and one.client not in answers}
+    diverged = sum(bool(answer.overflowed.any()) for answer in answers.values())
+    reasons = grouped([missing[client] for client in sorted(missing)] + aside)
+    return People(scenario, shots, asked, len(answers) - len(aside), diverged, reasons)
+
+
+def read_answers(
+    replies: Iterable[Message], view: View, asked: set[int], trial: Trial, told: Mapping[str, Any]
+) -> tuple[dict[int, Answer], list[Dropped]]:
+    """Scores per client, and who gave none that could be used."""
+    answers: dict[int, Answer] = {}
+    dropped: list[Dropped] = []
+    nodes = set(view.get_node_ids())
+    for reply in replies:
+        node = reply.metadata.src_node_id
+        client = view.client_of(node) if node in nodes else -1
+        try:
+            if client < 0 or client in answers:
+                raise ReplyError(f"node {node} was not asked, or answers a second time")
+            answers[client] = _read(reply, trial, told)
+        except ReplyError as error:
+            dropped.append(Dropped(client, str(error)))
+    known = set(answers) | {d.client for d in dropped}
+    dropped += [Dropped(client, "no reply") for client in asked - known]
+    return answers, sorted(dropped, key=lambda one: one.client)  # replies come in any order
+
+
+def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> Answer:
+    if reply.has_error():
+        raise ReplyError(first_line(reply.error.reason))
+    check_stamp(reply.content, told)
+    records = reply.content.metric_records
+    if list(records) != [METRICS]:
+        raise ReplyError("a meta-test reply has one metric record 'metrics'")
+    size = trial.episodes * len(trial.steps)
+    scores = {}
+    for name, values in records[METRICS].items():
+        if name == EXAMPLES:
+            continue
+        if not isinstance(values, list) or len(values) != size or len(name) > 64:
+            raise ReplyError(f"metric {name[:64]!r} must be a list of {size} numbers")
+        scores[name] = np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps))
+    if not scores or len(scores) > 16:
+        raise ReplyError(f"{len(scores)} metrics; 1 to 16 are allowed")
+    return _sound(scores)
+
+
+def _sound(scores: Mapping[str, np.ndarray]) -> Answer:
+    """A share must be a share. A number that is none says that training ran away: the worst that can be answered."""
+    for name, values in scores.items():
+        finite = np.isfinite(values)
+        if name in FACTS and not finite.all():
+            raise ReplyError(f"metric {name!r} is not finite")
+        if name in HIGHER_IS_BETTER and not ((values[finite] >= 0) & (values[finite] <= 1)).all():
+            raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
+    overflowed = np.asarray(~np.stack([np.isfinite(values) for values in scores.values()]).all(0))
+    worst = {name: np.where(overflowed, 0.0, v) if name in HIGHER_IS_BETTER else v for name, v in scores.items()}
+    return Answer(worst, overflowed)

@@ -1,0 +1,87 @@
+"""Whether a finished run has a result; where it has none, the run is a failure and says why.
+
+A run has none whose training diverged, of whose people nobody could be judged, or whose numbers are absurd. What
+became of its rounds stands in ``server.verdict``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from server.answers import FACTS
+from server.divergence import divergence
+from server.metatest import Row, counted
+from server.reasons import commonest, lost
+
+ABSURD = 1e15  # no mean of scores is larger, where nothing says how large a loss was at the start
+SHARED = ("scenario", "shots", "asked", "answered", "diverged", "reasons")
+
+Event = Mapping[str, Any]
+
+
+def failure(summary: Mapping[str, Any]) -> str:
+    """Why a run that came to its end is no success all the same; "" where it is one."""
+    return str(summary.get("diverged") or summary.get("no_result") or "")
+
+
+def facts(events: Sequence[Event], rows: Sequence[Row], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a summary says of lost replies, of who was asked and who answered, and of a run without a result.
+
+    Args:
+        events: of the run.
+        rows: of the meta-tests.
+        settings: the resolved configuration.
+    """
+    found = {**lost(events), "people": people(events)}
+    if why := divergence(events, rows, settings):
+        return found | {"diverged": why}
+    if why := no_result(events, rows):
+        return found | {"no_result": why}
+    return found
+
+
+def people(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """How many were asked every question, how many answered, and why the others did not, meta-test by meta-test."""
+    return [
+        {"round": event["round"], "phase": event["phase"], **{key: one[key] for key in SHARED}}
+        for event in events
+        if event.get("kind") == "meta-test"
+        for one in event.get("people", ())
+    ]
+
+
+def last_people(people: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the last meta-test: test people where they were asked, else validation people."""
+    found = list(people)
+    last = max((one["round"] for one in found), default=0)
+    there = [one for one in found if one["round"] == last]
+    return [one for one in there if one["phase"] == "test"] or there
+
+
+def no_result(events: Sequence[Event], rows: Sequence[Row]) -> str:
+    """Why there is nothing to be read from a run; "" where there is."""
+    return _unjudged(last_people(people(events)), rows) or _absurd(events, rows)
+
+
+def _unjudged(asked: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:
+    if not asked or any(one["answered"] > one["diverged"] for one in asked):
+        return ""
+    if any(one["answered"] for one in asked):
+        return f"nobody could be judged: the loss of all {max(one['answered'] for one in asked)} overflowed"
+    reasons: dict[str, int] = {}
+    for one in asked:
+        for reason, count in one["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return f"nobody could be judged of {max(one['asked'] for one in asked)} who were asked{commonest(reasons)}"
+
+
+def _absurd(events: Sequence[Event], rows: Sequence[Row]) -> str:
+    """Of runs whose clients do not say what their loss was; with it, ``divergence`` has said all."""
+    if any(event.get("kind") == "round" and event.get("loss") for event in events):
+        return ""
+    last = max((row["round"] for row in rows), default=0)
+    for row in counted(rows):
+        if row["round"] == last and row["metric"] not in FACTS and abs(row["value"]) > ABSURD:
+            return f"absurd numbers: {row['metric']} of client {row['client']} is {row['value']:.3g}"
+    return ""
