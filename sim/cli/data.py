@@ -32,6 +32,20 @@ def list_() -> None:
     console.print(table)
 
 
+@app.command()
+def show(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A configuration; its data are looked at.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for 'run'.")] = None,
+) -> None:
+    """People, devices, classes, samples, gaps, what is left out, and what a test episode holds; nothing is run."""
+    from sim.data_facts import data_facts, lines
+    from sim.suite import plan
+
+    asked = plan(config, sets or ())
+    for name, text in lines(data_facts(next(iter(asked.configs.values())))):
+        print(f"{name}: {text}")
+
+
 @app.command(name="import")
 def import_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Data set, as in 'metapulse data list'.")],

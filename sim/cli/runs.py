@@ -139,6 +139,7 @@ def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
 
 
 def _show(done: Sequence[Outcome], folder: Path) -> None:
+    from sim.data_facts import keep
     from sim.report import write_report
     from sim.scores import beside, score_table
     from strategies.privacy.plan import sentence
@@ -152,6 +153,8 @@ def _show(done: Sequence[Outcome], folder: Path) -> None:
             print(f"{outcome.job.name}: {line}" if len(done) > 1 else line)
         if spent := (outcome.summary or {}).get("privacy"):
             print(f"{outcome.job.name}: {sentence(spent)}" if len(done) > 1 else sentence(spent))
+    for outcome in done:
+        keep(outcome.job.config, outcome.job.path)
     write_report([outcome.job.path for outcome in done], folder / "report.html")
     print(f"report: {folder / 'report.html'}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sim.report import figures, tables
+from sim.report.data import data
 from sim.report.document import Page, document
 from sim.report.privacy import privacy
 from sim.report.runs import Panel, RunData, metric_of, panels
@@ -18,6 +19,8 @@ def render(runs: Sequence[RunData]) -> str:
     page, metric, shown = Page(), metric_of(runs), panels(runs)
     about = "Learner and strategy of every run, its model and its data."
     page.add("What was run", about, tables.provenance(runs))
+    if facts := data(runs):
+        page.add("Data", "Who the data are of, what a sample is, and what was left out.", facts)
     if metric:
         _results(page, runs, shown, metric)
     else:
