@@ -42,11 +42,18 @@ class ConfigError(MetapulseError):
     """
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"{key} = {value!r}: {allowed}")
+        super().__init__(f"{key} = {_shown(value)}: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
         return type(self), (self.key, self.value, self.allowed)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no whole number of over 4300 digits
+        return "a number of too many digits"
 
 
 class DataError(MetapulseError):

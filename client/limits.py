@@ -30,7 +30,7 @@ class Limits:
     width: int = setting(8192, "any one size of a model, a learner or a transform", ge=1)
     samples: int = setting(2**26, "product of the sizes of generated data", ge=1)
     loop: int = setting(1000, "any one count of steps, epochs or episodes", ge=1)
-    steps: int = setting(100_000, "gradient steps of one instruction, all loops together", ge=1)
+    steps: int = setting(100_000, "gradient steps of one instruction, all loops together", ge=1, le=2**53)
     private_answers: int = setting(10_000, "answers under this device's own noise, all runs together", ge=1)
 
 

@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from client.errors import ConfigError
 
 T = TypeVar("T")
+MOST, LOOPS = 2**53, 100_000  # of whole numbers without a bound of their own: any, and counts of steps and epochs
+SIZE = 2**20  # of widths, and of what is held for one client
 
 
 def setting(
@@ -66,6 +68,7 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
             raise ConfigError(_join(where, str(key)), value, f"unknown key{hint} (allowed: {allowed})")
     hints = get_type_hints(cls)
     values = {k: _convert(hints[k], v, _join(where, k)) for k, v in mapping.items()}
+    _check_unread(cls, fields, values, where)
     _check_switch(getattr(cls, "switch", ""), fields, values, where)
     for name, field in fields.items():
         if name in values:
@@ -83,6 +86,17 @@ def _check_switch(
     idle = [_join(where, name) for name, value in values.items() if switch and value != fields[name].default]
     if idle and switch not in values:
         raise ConfigError(_join(where, switch), fields[switch].default, f"must be given with {', '.join(idle)}")
+
+
+def _check_unread(
+    cls: type[Any], fields: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any], where: str
+) -> None:
+    """Refuse settings that this class inherits and never reads; at their defaults they may stand there."""
+    for name in sorted(getattr(cls, "unread", frozenset()) & values.keys()):
+        if values[name] != fields[name].default:
+            raise ConfigError(
+                _join(where, name), values[name], f"has no effect on {cls.__name__}, which does not read it"
+            )
 
 
 def is_setting(field: dataclasses.Field[Any]) -> bool:
@@ -109,6 +123,8 @@ def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         "le": ("≤", operator.le),
         "lt": ("<", operator.lt),
     }
+    if isinstance(value, int) and metadata.get("le") is None and metadata.get("lt") is None:
+        metadata = {**metadata, "le": LOOPS if "steps" in where or "epochs" in where else MOST}
     bounds = [(sign, metadata[k], test) for k, (sign, test) in tests.items() if metadata.get(k) is not None]
     if bounds and not all(test(value, bound) for _, bound, test in bounds):
         raise ConfigError(where, value, "must be " + " and ".join(f"{s} {b}" for s, b, _ in bounds))
@@ -170,7 +186,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is str and where.endswith("]") and type(value) is int:
         return str(value)  # in a list of names, people write numbers as they stand in their file
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(where, value, "is beyond the range of numbers") from None
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}

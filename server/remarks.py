@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from client.data import Remarking
 from server.folder import RunFolder
@@ -10,16 +10,17 @@ from server.progress import Progress
 from server.roster import Directory
 
 
-def remark(directory: Directory, folder: RunFolder, progress: Progress, log: bool) -> None:
+def remark(directory: Directory, folder: RunFolder, progress: Progress, log: bool, more: Sequence[str] = ()) -> None:
     """Say on the terminal what was used of the data, what was left out, and who is refused.
 
     Args:
         directory: of the clients.
         folder: of the run.
         progress: told every line.
+        more: further lines.
         log: whether the lines go into the event log as well; a resumed run has them there.
     """
-    for line in directory.remarks() if isinstance(directory, Remarking) else ():
+    for line in (*(directory.remarks() if isinstance(directory, Remarking) else ()), *more):
         progress.note(line)
         if log:
             folder.event(0, "data", remark=line)

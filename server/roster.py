@@ -100,7 +100,7 @@ class Roster:
         )
 
     def cohort(self, round: int, size: int) -> list[int]:
-        """Partition ids of one round's clients, ascending (``size`` 0: every one)."""
+        """Partition ids of one round's clients, ascending (``size`` 0, or more than there are: every one)."""
         rng = generator(self.config.run.seed, "cohort", round)
         eligible = self._train
         if eligible is None:
@@ -108,11 +108,17 @@ class Roster:
                 raise ConfigError("strategy.cohort", 0, f"must be given for {len(self.directory)} clients")
             fits = self._fits("train", self.train_devices)
             return self._reject(rng, size, self.directory.everyone(), fits, "strategy.cohort")
-        if size > len(eligible):
-            raise ConfigError("strategy.cohort", size, f"must be ≤ {len(eligible)}, the clients in meta-training")
         if len(eligible) == 0:
             raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
-        return _sorted(eligible if size == 0 else rng.choice(eligible, size, replace=False))
+        everyone = size == 0 or size >= len(eligible)
+        return _sorted(eligible if everyone else rng.choice(eligible, size, replace=False))
+
+    def clamped(self, size: int) -> list[str]:
+        """What to say of a cohort that is larger than the population; [] where it is not."""
+        there = None if self._train is None else len(self._train)
+        if there is None or size <= there:
+            return []
+        return [f"strategy.cohort = {size}, and {there} clients are in meta-training: each round asks all of them"]
 
     @cached_property
     def people(self) -> int:

@@ -88,6 +88,7 @@ class Run:
         self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.roster)
         self.budget = None if plan is None else Budget(plan, self.roster, path, data_digest(self.inputs))
+        self._said = [] if self.budget else self.roster.clamped(self.cohort)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
@@ -124,7 +125,7 @@ class Run:
                 return self._again()
 
     def _fresh(self) -> dict[str, Any]:
-        remark(self.roster.directory, self.folder, self.progress, log=True)
+        remark(self.roster.directory, self.folder, self.progress, True, self._said)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
@@ -136,7 +137,7 @@ class Run:
             self.budget.resume(int(last.privacy.get("rounds", last.round)) if last else 0)
         if last is None:
             return self._fresh()
-        remark(self.roster.directory, self.folder, self.progress, log=False)
+        remark(self.roster.directory, self.folder, self.progress, False, self._said)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self._load_outer(last.outer)
@@ -167,6 +168,8 @@ class Run:
         theta = Work(self.config.work(), self.roster.directory.task).init()
         ATTACKS.make(self.config.attack).check(self.roster.directory.task)
         asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
+        if isinstance(self.strategy, OuterStrategy) and (why := self.strategy.aggregator.shortfall(len(asked))):
+            raise ConfigError("strategy.aggregator", self.strategy.settings.aggregator["name"], why)
         if self.secure is not None:
             self.secure.check(len(asked), None if self.budget else theta)
         for scenario in self.config.evaluation.scenarios:

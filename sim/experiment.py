@@ -16,6 +16,7 @@ from server.folder import RunFolder
 from server.lock import alone
 from server.progress import Progress
 from server.run import Run
+from sim.engines.cluster import check_workers
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local, Pool, RayPool
 
@@ -33,8 +34,11 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
         The summary, as in summary.json.
 
     Raises:
+        ConfigError: more workers than this machine can carry.
         RunError: another process works in the folder, or it holds a run already.
     """
+    if not config.engine.address:
+        check_workers(config.engine.workers)
     with alone(path):  # before anything is started
         return _run(config, path, progress, resume)
 

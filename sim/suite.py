@@ -12,11 +12,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from client.errors import ConfigError, MetapulseError, NoResultError, RunError
+from server.common import unreached
 from server.config import Config, anchored, build_config, load, merge, parse, resolved
 from server.files import read_json, read_sealed, write_sealed
 from server.fingerprint import known_inputs
@@ -39,12 +40,14 @@ class Plan:
         seed: of the base configuration.
         configs: configuration of each method; one entry, named like the plan, where there are no methods.
         suite: whether there are ``[methods.NAME]`` tables.
+        notes: method → what people have to know of its configuration.
     """
 
     name: str
     seed: int
     configs: dict[str, Config]
     suite: bool
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,13 @@ class Job:
         name: of the method.
         config: what to do.
         path: the run's folder.
+        notes: what people have to know of its configuration.
     """
 
     name: str
     config: Config
     path: Path
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,10 @@ def plan(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mapping[str
         laid = copy.deepcopy(table)
         for one in (change, over, *later, options or {}):
             merge(laid, copy.deepcopy(dict(one)))
-        return build_config(laid)
+        made = build_config(laid)
+        if not made.evaluation.scenarios:
+            raise ConfigError("evaluation.scenarios", [], "must name one at least: nobody would be judged")
+        return made
 
     base = config({})
     if not methods:
@@ -111,7 +119,8 @@ def plan(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mapping[str
         if not NAME.fullmatch(name):
             raise ConfigError("methods", name, "a method's name is a folder's: letters, digits, '_', '.', '-'")
     configs = {name: _named(name, config, change, only.get(name, {})) for name, change in methods.items()}
-    return Plan(base.run.name, base.run.seed, configs, suite=True)
+    notes = {name: unreached(table, change, configs[name]) for name, change in methods.items()}
+    return Plan(base.run.name, base.run.seed, configs, suite=True, notes=notes)
 
 
 def _changes(sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -148,7 +157,7 @@ def jobs(asked: Plan, path: Path) -> list[Job]:
         raise RunError(f"cannot make {path}: {error.strerror or error}") from None
     tables = {name: resolved(config) for name, config in asked.configs.items()}
     write_sealed(path / "suite.json", {"name": asked.name, "order": list(tables), "methods": tables})
-    return [Job(name, config, path / name) for name, config in asked.configs.items()]
+    return [Job(name, config, path / name, asked.notes.get(name, ())) for name, config in asked.configs.items()]
 
 
 def held(path: Path, change: Mapping[str, Any] | None = None) -> list[Job]:
@@ -216,6 +225,8 @@ def _do(job: Job, beside: Sequence[Job], watch: Callable[[str], Watch], wait: bo
             if (other.path / "summary.json").exists() and (other.path / "config.json").exists():
                 known_inputs(other.config, other.path)
         progress = watch(job.name)
+        for line in job.notes:
+            progress.note(line)
         try:
             return run(job.config, job.path, progress, resume=(job.path / "config.json").exists())
         finally:

@@ -15,7 +15,7 @@ from client.episodes import Batch
 from client.errors import ConfigError
 from client.learners.base import Paper
 from client.rng import Keys
-from client.settings import setting
+from client.settings import SIZE, setting
 from client.trees import Stacked
 
 SUCCESS = "attack_success_rate"
@@ -58,7 +58,7 @@ class Backdoor(Attacker):
 
     target: int = setting(0, "class that the trigger shall stand for", ge=0)
     share: float = setting(0.5, "share of an attacker's samples that bear the trigger", gt=0, le=1)
-    width: int = setting(8, "places that the trigger takes", ge=1)
+    width: int = setting(8, "places that the trigger takes", ge=1, le=SIZE)
     value: float = setting(3.0, "what stands there (of standardised inputs: in standard deviations)")
 
     def check(self, task: Task) -> None:

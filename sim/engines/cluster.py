@@ -16,12 +16,31 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from client.errors import EngineError
+from client.errors import ConfigError, EngineError
 from sim.stopping import SIGNALS, Stopped
 
 LOOPBACK = "127.0.0.1"
+PER_CORE, WORKER_BYTES = 4, 300 * 10**6  # processes on one core at most, and the memory that each has to have
 DIRECT = 2**20  # bytes of an argument or a result that travel in the call: the object store costs milliseconds
 _ENV = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray takes the loopback address for this machine's
+
+
+def check_workers(workers: int, key: str = "engine.workers") -> None:
+    """Refuse more processes than this machine can carry, before the first of them is started.
+
+    Args:
+        workers: that are asked for, on this machine.
+        key: the setting that asks for them.
+
+    Raises:
+        ConfigError: names the bound.
+    """
+    cores, pages = os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    held = max(1, pages // WORKER_BYTES)
+    bounds = [(PER_CORE * cores, f"{PER_CORE} for each of {cores} cores"), (held, f"{WORKER_BYTES // 10**6} MB each")]
+    most, why = min(bounds)
+    if workers > most:
+        raise ConfigError(key, workers, f"must be ≤ {most} on this machine ({why})")
 
 
 def start_ray(cores: int, address: str = "") -> bool:

@@ -24,6 +24,7 @@ from server.config import resolved
 from server.files import read_json, write_json
 from server.folder import version_of
 from server.lock import alone
+from sim.engines.cluster import check_workers
 from sim.lab.cells import Cell, Inputs, apart, expand, select
 from sim.lab.compare import compare
 from sim.lab.comparison import Comparison
@@ -69,6 +70,7 @@ class Conductor:
             ConfigError: a pattern that fits nothing.
             RunError: the folder cannot be written, holds something else, or another process works in it.
         """
+        check_workers(self.workers, "--workers")
         self._prepare()
         with alone(self.folder):
             return self._conduct(only)

@@ -17,7 +17,7 @@ import numpy as np
 
 from client.data import Samples, Task
 from client.rng import generator
-from client.settings import setting
+from client.settings import SIZE, setting
 from sim.sources.lone import Lone
 
 
@@ -31,10 +31,10 @@ class GaussianMeans(Lone):
     device: ClassVar[str] = "gaussian_means"
 
     clients: int = setting(8, "number of clients K", ge=1)
-    points: int = setting(30, "samples n of each client", ge=1)
+    points: int = setting(30, "samples n of each client", ge=1, le=SIZE)
     tau: float = setting(0.1, "how far the clients' means lie apart (standard deviation τ)", ge=0)
     sigma: float = setting(0.8, "how far a client's samples lie from its mean (standard deviation σ)", ge=0)
-    coordinates: int = setting(1000, "independent repetitions of the problem", ge=1)
+    coordinates: int = setting(1000, "independent repetitions of the problem", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
 
     @property

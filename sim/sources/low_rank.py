@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from client.data import Samples, Task
 from client.rng import generator
-from client.settings import setting
+from client.settings import SIZE, setting
 from sim.sources.lone import Lone
 
 
@@ -33,9 +33,9 @@ class LowRank(Lone):
     device: ClassVar[str] = "low_rank"
 
     clients: int = setting(100, "number of clients, at least the rank", ge=1, le=100_000)
-    points: int = setting(10, "training samples m of each client", ge=1)
-    dimension: int = setting(20, "inputs", ge=1)
-    rank: int = setting(2, "dimensions of the shared subspace", ge=1)
+    points: int = setting(10, "training samples m of each client", ge=1, le=SIZE)
+    dimension: int = setting(20, "inputs", ge=1, le=SIZE)
+    rank: int = setting(2, "dimensions of the shared subspace", ge=1, le=SIZE)
     noise: float = setting(0.001, "standard deviation of the targets' noise", ge=0)
     seed: int = setting(0, "seed of the population", ge=0)
 

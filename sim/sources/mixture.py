@@ -21,7 +21,7 @@ from jaxtyping import Float64, Int64
 
 from client.data import Samples, Task
 from client.rng import generator
-from client.settings import setting
+from client.settings import SIZE, setting
 from sim.sources.lone import Lone
 
 DIMENSION, CONCENTRATION, NOISE, MOST = 150, 0.4, 0.1, 1000
@@ -53,7 +53,7 @@ class Mixture(Lone):
     device: ClassVar[str] = "mixture"
 
     clients: int = setting(300, "number of clients", ge=1, le=1_000_000)
-    components: int = setting(3, "linear classifiers that are mixed", ge=1)
+    components: int = setting(3, "linear classifiers that are mixed", ge=1, le=SIZE)
     test: int = setting(5000, "held-out samples of each client", ge=0)
     seed: int = setting(12345, "seed of the population; 12345 was published", ge=0, lt=2**32)
 

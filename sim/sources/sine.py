@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64
 
 from client.data import Samples, Task
 from client.rng import generator, uniforms
-from client.settings import setting
+from client.settings import SIZE, setting
 from sim.sources.lone import Lone
 
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
@@ -44,7 +44,7 @@ class Sine(Lone):
 
     variant: str = setting("finn", "whose sine tasks", choices=tuple(_VARIANTS))
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1)
-    points: int = setting(10, "points per client; reptile always has its 50", ge=1)
+    points: int = setting(10, "points per client; reptile always has its 50", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
 
     @property

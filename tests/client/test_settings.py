@@ -97,7 +97,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"only": "z"}, "only", "must be one of p, q"),
     ({"pair": [1.0]}, "pair", "list of 2"),
     ({"pair": "ab"}, "pair", "a list"),
-    ({"pair": [1.0, 2]}, "pair[1]", "a string"),
+    ({"pair": [1.0, 2.5]}, "pair[1]", "a string"),
     ({"pair": [float("nan"), "a"]}, "pair", "finite"),
     ({"either": 1.5}, "either", "an integer or expected a string or nothing"),
     ({"inner": 3}, "inner", "a table"),

@@ -48,7 +48,7 @@ def test_a_device_whose_vector_has_left_declines_the_repeated_round(tmp_path: Pa
         goes_on = CLIENTS - given >= 4  # a majority opens
         assert one["moved"] == {"1": True, "2": goes_on, "3": True}
         assert (one["dropped"][-1:] and one["dropped"][-1][1] == -1) == (not goes_on if given else [])
-        assert one["summary"]["dropped"] == given + (not goes_on)
+        assert (one["summary"]["dropped"], one["summary"]["given_up"]) == (given, int(not goes_on))
 
 
 @pytest.mark.e2e

@@ -24,7 +24,7 @@ def config(learner: str, engine: str, **engine_settings: object) -> Config:
         "fedavg",
         "sine",
         ROUNDS,
-        engine={"name": engine, "cpus_per_client": 1.0, **engine_settings},
+        engine={"name": engine, **({"cpus_per_client": 1.0} if engine == "flower" else {}), **engine_settings},
         strategy={"cohort": 2},
         checkpoint={"every": 2, "keep": 1000},
         evaluation={"every": 2, "steps": [0, 1], "scenarios": ["known_user", "new_user"]},

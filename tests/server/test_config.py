@@ -76,7 +76,7 @@ MISTAKES = [
     ({"evaluation": {"scenarios": ["new_user", "old_user"]}}, "evaluation.scenarios", "must be one of known_user"),
     ({"evaluation": {"shots": [1, -1]}}, "evaluation.shots", "must be ≥ 0"),
     ({"evaluation": {"shots": 5}}, "evaluation.shots", "expected a list"),
-    ({"evaluation": {"steps": [0, 200_000]}}, "evaluation.steps", "must be ≤ 100000"),
+    ({"evaluation": {"steps": [0, 200_000]}}, "evaluation.steps", "≤ 100000"),
     ({"evaluation": {"adapt": {"inner_rate": 1.0}}}, "evaluation.adapt.inner_rate", "did you mean"),
     ({"evaluation": {"adapt": {"inner_lr": -1.0}}}, "evaluation.adapt.inner_lr", "must be > 0"),
     ({"engine": {"name": "cluster"}}, "engine.name", "must be one of cohort, flower"),

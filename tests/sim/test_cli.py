@@ -69,10 +69,10 @@ def test_resume_finishes_what_is_missing_and_repeats_nothing(call, here):
 
 
 def test_a_method_that_fails_does_not_stop_the_others(call, here):
-    (here / "three.toml").write_text(PAIR + "[methods.crowd]\nstrategy = { cohort = 99 }\n[methods.last]\n")
+    (here / "three.toml").write_text(PAIR + '[methods.crowd]\nsplit = { train_devices = ["moon"] }\n[methods.last]\n')
     code, out, err = call("run", "three.toml", "--out", "three")
     assert code == 2
-    assert "metapulse: crowd: strategy.cohort = 99: must be ≤ 7, the clients in meta-training\n" in err
+    assert "metapulse: crowd: split.train_devices = ['moon']: must be among" in err
     assert all(name in out for name in ("slow", "fast", "last"))
     assert "crowd" not in out
 

@@ -27,7 +27,20 @@ WRONG = [
     ("model.name=cnn", "model.name = 'cnn': must be one of cnn1d"),
     ("model.name=cnn1d", "model.name = 'cnn1d': needs samples of channels × time"),
     ("model.hiden=[3]", "model.hiden = [3]: unknown key; did you mean 'hidden'?"),
-    ("strategy.cohort=8", "strategy.cohort = 8: must be ≤ 7, the clients in meta-training"),
+    ("evaluation.scenarios=[]", "evaluation.scenarios = []: must name one at least"),
+    ("evaluation.scenarios=['new_user', 'new_user']", "evaluation.scenarios = ['new_user', 'new_user']: each"),
+    ("evaluation.shots=[]", "evaluation.shots = []: must name one at least"),
+    ("evaluation.shots=[1, 1]", "evaluation.shots = [1, 1]: each may be named once"),
+    ("evaluation.steps=[]", "evaluation.steps = []: must name one at least"),
+    ("evaluation.steps=[0, 3, 3]", "evaluation.steps = [0, 3, 3]: each may be named once"),
+    ("learner.inner_steps=4294967296", "learner.inner_steps = 4294967296: must be ≥ 0 and ≤ 100000"),
+    ("run.rounds=36893488147419103232", "run.rounds = 36893488147419103232: must be ≥ 0 and ≤ 9007199254740992"),
+    ("model.hidden=[2147483648]", "model.hidden = 2147483648: must be ≥ 1 and ≤ 1048576"),
+    ("learner.inner_lr=1" + "0" * 400, "learner.inner_lr = 1000"),
+    ("learner.inner_lr=0x1" + "0" * 5000, "learner.inner_lr = a number of too many digits: is beyond the range"),
+    ("engine.workers=100000", "engine.workers = 100000: must be ≤ "),
+    ("engine.address='127.0.0.1:1'", "engine.address = '127.0.0.1:1': has no effect without engine.workers"),
+    ("engine.cpus_per_client=1.0", "engine.cpus_per_client = 1.0: has no effect with engine.name = 'cohort'"),
     ("split.test=1.0", "split.test = 1.0: must be ≥ 0 and < 1"),
     ("evaluation.scenarios=[\"new_device\"]", "evaluation.scenarios = 'new_device': nobody fits: phase test"),
     ("split.train_devices=[\"watch\"]", "split.train_devices = ['watch']: must be among"),
@@ -35,6 +48,21 @@ WRONG = [
     ("strategy.name=no.such:Thing", "strategy = 'no.such:Thing': cannot be imported"),
     ("engine.workers=-1", "engine.workers = -1: must be ≥ 0"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["device='cuda'", "chunk=3", "masks=true"])
+def test_what_flowers_engine_does_not_read_is_refused(refused, here, key):
+    said = refused("run", "tiny.toml", "--engine", "flower", "--set", f"engine.{key}")
+    assert "has no effect with engine.name = 'flower'" in said
+
+
+def test_a_cohort_larger_than_the_study_is_all_of_it_and_said(call, here):
+    code, _, said = call("run", "tiny.toml", "--set", "strategy.cohort=8", "--out", "out")
+    told = "strategy.cohort = 8, and 7 clients are in meta-training: each round asks all of them"
+    assert (code, told in said) == (0, True)
+    events = RunFolder(here / "out").events()
+    assert [e["remark"] for e in events if e["kind"] == "data" and "cohort" in e["remark"]] == [told]
+    assert {e["asked"] for e in events if e["kind"] == "round"} == {7}
 
 
 @pytest.mark.parametrize(("setting", "message"), WRONG, ids=[s for s, _ in WRONG])

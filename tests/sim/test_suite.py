@@ -125,13 +125,31 @@ def test_finished_runs_are_not_done_again_and_the_rest_are(toml, tmp_path):
     assert after[2] > stamps[2]
 
 
+class Heard(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
+
+
+def test_common_settings_that_another_learner_starts_without_are_told(toml, tmp_path):
+    asked, ears = plan(toml()), {name: Heard() for name in ("plain", "faster", "maml")}
+    said = "learner.inner_lr = 0.02 (here 0.01) of the common [learner] does not apply to 'maml'"
+    assert asked.notes == {"plain": [], "faster": [], "maml": [said]}
+    assert [o.code for o in perform(jobs(asked, tmp_path / "out"), ears.__getitem__)] == [0, 0, 0]
+    assert {name: ear.said for name, ear in ears.items()} == asked.notes
+
+
 def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):
-    text = BASE + METHODS + "[methods.crowd]\nstrategy = { cohort = 1000 }\n[methods.last]\n"
+    text = BASE + METHODS + '[methods.crowd]\nsplit = { train_devices = ["moon"] }\n[methods.last]\n'
     todo = jobs(plan(toml(text)), tmp_path / "out")
     monkeypatch.setattr("sim.suite.run", _breaking(todo[0].config))
     outcomes = {o.job.name: o for o in done(todo)}
     assert {name: o.code for name, o in outcomes.items()} == {"plain": 1, "faster": 0, "maml": 0, "crowd": 2, "last": 0}
-    assert outcomes["crowd"].error == "strategy.cohort = 1000: must be ≤ 7, the clients in meta-training"
+    assert outcomes["crowd"].error.startswith("split.train_devices = ['moon']: must be among")
     assert outcomes["plain"].error.startswith("unexpected ZeroDivisionError: two lines (traceback in ")
     assert "raise ZeroDivisionError" in (tmp_path / "out" / "plain" / "crash.log").read_text()
 

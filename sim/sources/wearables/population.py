@@ -10,7 +10,7 @@ import numpy as np
 
 from client.data import Client, Samples, Task
 from client.errors import ConfigError, DataError
-from client.settings import setting
+from client.settings import SIZE, setting
 from sim.sources.wearables.activities import NAMES, column
 from sim.sources.wearables.device import (
     HOP,
@@ -46,8 +46,8 @@ class Wearables:
     devices: tuple[str, ...] = setting(
         ("phone", "watch", "band", "ring"), "device models that everybody wears", choices=tuple(MODELS)
     )
-    executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2)
-    windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1)
+    executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2, le=SIZE)
+    windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1, le=SIZE)
     missing: float = setting(0.1, "probability that a person never does an activity", ge=0.0, lt=1.0)
     person_spread: float = setting(1.0, "how much bodies differ; 0: all average, habits aside", ge=0.0, le=3.0)
     device_spread: float = setting(1.0, "how much units and their wearing differ; 0: not at all", ge=0.0, le=3.0)

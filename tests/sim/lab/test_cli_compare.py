@@ -39,12 +39,19 @@ def test_a_comparison_from_specification_to_report(call, written):
 
 
 def test_failures_are_lines_and_an_exit_code(call, written):
-    (written / "spec.toml").write_text(SPEC.replace('name = "fedmaml", cohort = 3', 'name = "fedmaml", cohort = 8'))
+    (written / "spec.toml").write_text(
+        SPEC.replace(
+            'name = "fedmaml", cohort = 3',
+            'name = "fedmaml", cohort = 8, aggregator = { name = "krum", attackers = 2 }',
+        )
+    )
     code, out, err = call("compare", "spec.toml", "--only", "few/maml/*")
     lines = err.splitlines()
     assert (code, out) == (2, "")
-    assert lines[0].startswith("few/maml/0: strategy.cohort = 8: must be ≤ 5, the clients in meta-training; 0 of 2")
-    assert lines[-1].startswith("metapulse: runs that failed: 2; few/maml/0: strategy.cohort = 8")
+    assert lines[0].startswith(
+        "few/maml/0: strategy.aggregator = 'krum': 5 replies are too few against 2 attackers: 2 f + 3 = 7 are needed"
+    )
+    assert lines[-1].startswith("metapulse: runs that failed: 2; few/maml/0: strategy.aggregator = 'krum'")
 
 
 def test_interrupted_it_says_how_to_go_on(call, written, monkeypatch):

@@ -133,17 +133,20 @@ def test_equal_cells_are_run_once_and_counted_for_both(tmp_path):
 
 FAILING = """
 [methods.crowd]
-strategy = { name = "fedavg", cohort = 8 }
+strategy = { name = "krum", cohort = 8, aggregator = { attackers = 2 } }
 [methods.last]
 learner = { name = "reptile" }
 """
 
 
 def check_failing(asked, out, workers):
-    """A cohort of eight is too large where five people train, which shows only when the data are there."""
+    """Krum against two attackers needs seven replies; that five people train shows only when the data are there."""
     ear, failures = conducted(asked, out, workers, only=["*/crowd/0", "*/last/0"])
     assert [(failure.cell.name, failure.code) for failure in failures] == [("few/crowd/0", 2)]
-    assert failures[0].error == "strategy.cohort = 8: must be ≤ 5, the clients in meta-training"
+    assert (
+        failures[0].error
+        == "strategy.aggregator = 'krum': 5 replies are too few against 2 attackers: 2 f + 3 = 7 are needed"
+    )
     assert sorted(name for name, error in ear.ended if not error) == ["few/last/0", "many/crowd/0", "many/last/0"]
     told = [c for c in read_json(out / "spec.json")["cells"] if c["failure"]]
     assert [(c["dataset"], c["method"], c["failure"]) for c in told] == [("few", "crowd", failures[0].error)]

@@ -1,0 +1,32 @@
+"""What of the common sections of a suite does not reach a method that names another entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.config import CHOOSING, Config, resolved
+
+
+def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Config) -> list[str]:
+    """A line for each section whose common settings do not apply although the method's own entry has such.
+
+    Where a method names another learner (strategy, model, …), its section starts from the defaults of that one.
+
+    Args:
+        table: the common part, as read.
+        change: the method's table.
+        config: what came of both, and of all that was laid over them.
+    """
+    lines, values = [], resolved(config)
+    for section in CHOOSING:
+        common, own = table.get(section), change.get(section)
+        if not isinstance(common, Mapping) or not isinstance(own, Mapping) or "name" not in own:
+            continue
+        if own["name"] == common.get("name"):
+            continue
+        lost = [k for k in common if k in values[section] and k != "name" and values[section][k] != common[k]]
+        said = [f"{section}.{k} = {common[k]!r} (here {values[section][k]!r})" for k in lost if k not in own]
+        if said:
+            lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {own['name']!r}")
+    return lines
