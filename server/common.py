@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.config import CHOOSING, Config, resolved
+from client.registry import MODELS
+from server.config import CHOOSING, REGISTRIES, Config, resolved
+
+ENTRIES = {**REGISTRIES, "model": MODELS}
 
 
 def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Config) -> list[str]:
@@ -25,8 +28,9 @@ def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Confi
             continue
         if own["name"] == common.get("name"):
             continue
-        lost = [k for k in common if k in values[section] and k != "name" and values[section][k] != common[k]]
-        said = [f"{section}.{k} = {common[k]!r} (here {values[section][k]!r})" for k in lost if k not in own]
+        there, unread = values[section], getattr(ENTRIES[section][own["name"]], "unread", ())
+        lost = [k for k in common if k in there and there[k] != common[k] and k not in ("name", *own, *unread)]
+        said = [f"{section}.{k} = {common[k]!r} (here {there[k]!r})" for k in lost]
         if said:
             lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {own['name']!r}")
     return lines

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
@@ -42,15 +43,21 @@ class Result:
     failed: Mapping[str, str]
 
     def metrics(self, method: str | None = None) -> Any:
-        """A run's metrics.parquet as an Arrow table; ``to_pandas()`` makes a data frame of it.
+        """A run's metrics.parquet as an Arrow table; ``polars.from_arrow`` makes a data frame of it.
+
+        Args:
+            method: which; None: all of them, with a column ``method`` where there are several.
 
         Raises:
-            RunError: no such method, or there are several and none was named.
+            RunError: no such method.
         """
-        name = next(iter(self.paths)) if method is None and len(self.paths) == 1 else str(method)
-        if name not in self.paths:
-            raise RunError(f"no run {name!r}; there are: {', '.join(self.paths)}")
-        return pq.read_table(self.paths[name] / "metrics.parquet")
+        if method is not None and method not in self.paths:
+            raise RunError(f"no run {method!r}; there are: {', '.join(self.paths)}")
+        read = {name: pq.read_table(path / "metrics.parquet") for name, path in self.paths.items()}
+        if method is not None or len(read) == 1:
+            return read[method or next(iter(read))]
+        named = [t.add_column(0, "method", pa.array([name] * len(t), pa.string())) for name, t in read.items()]
+        return pa.concat_tables([table.replace_schema_metadata(None) for table in named])
 
     def report(self) -> Path:
         """Write the page that compares the runs; where it is."""

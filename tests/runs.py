@@ -79,8 +79,10 @@ def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sec
     """A configuration of a world ("": people, or curves where the learner is for them alone) under ``sections``."""
     world = world or ("sine" if learner in CURVES else "wearables")
     settings: dict[str, Any] = {"inner_steps": 2}
-    if issubclass(LEARNERS[learner], Learner) and LEARNERS[learner].local:
-        settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
+    if issubclass(LEARNERS[learner], Learner):
+        if LEARNERS[learner].local:
+            settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
+        settings = {key: value for key, value in settings.items() if key not in LEARNERS[learner].unread}
     table: dict[str, Any] = {
         **WORLDS[world],
         "run": {"rounds": rounds, "seed": 5},

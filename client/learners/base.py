@@ -26,6 +26,8 @@ from client.rng import Keys
 from client.settings import setting
 from client.trees import Params, Stacked, finite, stack, to_device
 
+#: Settings of the inner loop, of which learners without one read none.
+INNER = frozenset({"inner_lr", "inner_steps", "batch_size", "order", "optimizer"})
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
 
@@ -115,6 +117,8 @@ class Learner(ABC):
     paper: ClassVar[Paper]
     #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
     local: ClassVar[bool] = False
+    #: Settings that it has and never reads: other values than the defaults are refused.
+    unread: ClassVar[frozenset[str]] = frozenset()
 
     inner_lr: float = setting(0.01, "inner learning rate α", gt=0)
     inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)

@@ -21,6 +21,8 @@ from client.trees import Params, Stacked, zeros_like
 class LocalOnly(Learner):
     """θ stays at its initialisation; adaptation is all there is."""
 
+    unread: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
+
     paper: ClassVar[Paper] = Paper("local", "baseline", 0, "Local training without federation", "", "no equation")
     local: ClassVar[bool] = True
 

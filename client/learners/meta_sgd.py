@@ -29,6 +29,8 @@ RATE = "rate/"
 class MetaSGD(Learner):
     """φ_{k+1} = φ_k − α ⊙ ∇L_support(φ_k); reports the gradients of the query loss in θ and in α."""
 
+    unread: ClassVar[frozenset[str]] = frozenset({"inner_lr"})
+
     paper: ClassVar[Paper] = Paper(
         "li2017metasgd",
         "Li, Zhou, Chen and Li",

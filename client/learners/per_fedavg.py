@@ -26,6 +26,8 @@ from client.trees import Params, Stacked, add, flat_stack, norms, per_client, su
 class PerFedAvg(Learner):
     """τ local steps w ← w − β ∇F(w), each on fresh minibatches; reports θ − w_τ."""
 
+    unread: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
+
     paper: ClassVar[Paper] = Paper(
         "fallah2020perfedavg",
         "Fallah, Mokhtari and Ozdaglar",

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.episodes import Batch, Episode
-from client.learners.base import Learner, Paper, Report
+from client.learners.base import INNER, Learner, Paper, Report
 from client.losses import task_loss
 from client.models.base import Model
 from client.models.layers import linear
@@ -40,6 +40,8 @@ class R2D2(Learner):
     query loss weighs classes alike and leaves out those without support. A client without support keeps the head it
     came with. There is no gradient descent inside: ``inner_lr``, ``batch_size`` and ``optimizer`` have no effect.
     """
+
+    unread: ClassVar[frozenset[str]] = INNER
 
     paper: ClassVar[Paper] = Paper(
         "bertinetto2019r2d2",

@@ -21,7 +21,7 @@ from torch import Tensor
 from client.data import Task
 from client.episodes import Batch, Episode
 from client.errors import ConfigError
-from client.learners.base import Learner, Report
+from client.learners.base import INNER, Learner, Report
 from client.losses import task_loss
 from client.models import autograd
 from client.models.base import Model
@@ -41,6 +41,8 @@ class Reader(Learner):
     There is no gradient descent inside: ``inner_lr``, ``batch_size``, ``order`` and ``optimizer`` have no effect. A
     client that has read nothing yet answers as one whose support is empty.
     """
+
+    unread: ClassVar[frozenset[str]] = INNER
 
     #: Kinds of task that it can learn.
     kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")

@@ -37,7 +37,7 @@ def dense(samples: int, widths: tuple[int, ...]) -> int:
 PASSES: dict[str, tuple[dict[str, Any], int]] = {
     "fedavg": ({"inner_steps": K}, K),
     "fedprox": ({"inner_steps": K}, K),
-    "local_only": ({"inner_steps": K}, 0),
+    "local_only": ({}, 0),
     "fomaml": ({"inner_steps": K}, K + 1),
     "maml": ({"inner_steps": K}, 2 * K + 1),
     "meta_sgd": ({"inner_steps": K}, 2 * K + 1),
