@@ -48,6 +48,7 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 ELSEWHERE = {
     "class_mean": {"reads"},  # of samples with an axis of time
     "fednova": {"epochs", "inner_steps"},  # a share of one pass is one step, and 100 are a bound
+    "local_norm": {"layers"},  # of models that have such
     "mann": {"decay"},  # with more samples than slots
     "per_fedavg": {"delta"},  # of the variant without Hessians
     "snail": {"length"},  # with more samples than it reaches
