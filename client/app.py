@@ -152,15 +152,16 @@ def _report(message: Message, context: Context, policy: Policy) -> tuple[Report,
     work, partition, config = _open(message, context, policy)
     meta = _theta(message, work, policy)
     round, checkpoint, guard = int(str(config[ROUND])), int(str(config.get(CHECKPOINT, 0))), read_guard(config)
-    if policy.allow is not None:
-        private, session = guard is not None and guard.noise > 0, SECURE in message.content.config_records
-        run, attempt = str(config.get(RUN, "none")), int(str(config.get(ATTEMPT, 0)))
-        asked = Asked(run, attempt, round, checkpoint, private, session)
-        admit(context.state, _folder(context), asked, policy.limits.private_answers)
     memory = _memory(context, config)
-    outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
-    if outcome.keepers:
-        remember(memory, round, checkpoint, pick(outcome.state, 0))
+    with memory.alone():  # until the new state is written; who is refused here has not answered
+        if policy.allow is not None:
+            private, session = guard is not None and guard.noise > 0, SECURE in message.content.config_records
+            run, attempt = str(config.get(RUN, "none")), int(str(config.get(ATTEMPT, 0)))
+            asked = Asked(run, attempt, round, checkpoint, private, session)
+            admit(context.state, _folder(context), asked, policy.limits.private_answers)
+        outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
+        if outcome.keepers:
+            remember(memory, round, checkpoint, pick(outcome.state, 0))
     if outcome.report is None:
         raise InstructionError(outcome.failures[partition])  # Flower turns it into an error reply
     return outcome.report, meta, round, partition

@@ -52,6 +52,15 @@ else:
     os.register_at_fork(after_in_child=_leave)
 
 
+def try_lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False if another has locked it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    return _lock(handle, wait=False)
+
+
 @contextmanager
 def locked(path: Path, said: str, refusal: str, wait: bool = False) -> Iterator[None]:
     """Hold the lock on a file, which is made for it and removed with it.

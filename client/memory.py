@@ -6,8 +6,10 @@ keeps two states, each with its round: the newest, and the newest that is no lat
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from client.errors import RunError
 from client.files import write_atomic
+from client.lock import locked
 from client.trees import Params
 from client.wire import decode, encode
 
@@ -30,6 +33,9 @@ RUNS = 8  # runs whose states a device's folder holds; the longest unused are fo
 @runtime_checkable
 class Memory(Protocol):
     """States of one device in one run, by round."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the states from what is read to what is written; RunError where another process does."""
 
     def rounds(self) -> list[int]:
         """Rounds after which a state was kept, ascending."""
@@ -87,6 +93,10 @@ class InContext:
     def __init__(self, records: RecordDict) -> None:
         self._records = records
 
+    def alone(self) -> AbstractContextManager[None]:
+        """One process has it."""
+        return nullcontext()
+
     def rounds(self) -> list[int]:
         """Rounds after which a state was kept, ascending."""
         return sorted(int(key.removeprefix(STATE)) for key in self._records if key.startswith(STATE))
@@ -124,6 +134,27 @@ class InFolder:
         if not run.isalnum() or len(run) > 64:  # it comes from afar, and becomes a path
             raise RunError(f"run = {run[:64]!r}: the identity of a run is letters and digits, at most 64")
         self._folder = folder / run
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the states of this run.
+
+        Raises:
+            RunError: another process of the device works on a round of it, or the folder cannot be made or locked.
+        """
+        made = not self._folder.parent.exists()
+        refusal = f"{self._folder} is in use by {{}} on this device; one at a time works on a run's rounds"
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make {self._folder.parent}: {error.strerror or error}") from None
+        try:
+            with locked(self._folder.with_name(f".{self._folder.name}.lock"), f"process {os.getpid()}", refusal):
+                yield
+        finally:
+            if made:
+                with suppress(OSError):  # it holds something
+                    self._folder.parent.rmdir()
 
     def rounds(self) -> list[int]:
         """Rounds after which a state was kept, ascending."""

@@ -36,10 +36,20 @@ def read_json(path: Path) -> Any:
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` as ``write_json`` writes it, with its checksum; what ``read_sealed`` will give."""
-    sealed: dict[str, Any] = json.loads(json.dumps(finite(dict(value)), allow_nan=False))
-    sealed[SEAL] = _seal(path, sealed)
-    write_json(path, sealed)
-    return sealed
+    made = sealed(path, value)
+    write_json(path, made)
+    return made
+
+
+def sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value`` as JSON gives it back, with its checksum."""
+    made: dict[str, Any] = json.loads(json.dumps(finite(dict(value)), allow_nan=False))
+    return {**made, SEAL: _seal(path, made)}
+
+
+def is_sealed(path: Path, value: Any) -> bool:
+    """Whether it says what it said when it was sealed for this file."""
+    return isinstance(value, dict) and value.get(SEAL) == _seal(path, value)
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -49,9 +59,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
         RunError: it is missing or damaged, or says anything else than it did.
     """
     value = read_json(path)
-    if not isinstance(value, dict) or value.get(SEAL) != _seal(path, value):
+    if not is_sealed(path, value):
         raise RunError(f"{path} is damaged, or was changed by hand: its checksum does not fit")
-    return value
+    return dict(value)
 
 
 def _seal(path: Path, value: Mapping[str, Any]) -> str:

@@ -130,7 +130,7 @@ class RunFolder:
         events = self.log.events()
         if (state := self._state()) is not None:
             self.log.check(state)
-        rounds = [event["round"] for event in events if event["kind"] == "round"]
+        rounds = [event["round"] for event in events if event["kind"] == "round"]  # a log that was written anew
         if rounds != list(range(1, len(rounds) + 1)):
             raise RunError(f"{self.log.path} is damaged: its rounds are not 1, 2, 3 … each once")
         return events
@@ -183,6 +183,8 @@ class RunFolder:
             read_sealed(path)
         except RunError as error:
             raise RunError(f"{error}{again}") from None
+        if "privacy" in summary and (lines := _lines(self.path / LEFT[1])) != summary["privacy"]["rounds"]:
+            raise RunError(f"{self.path / LEFT[1]} has {lines} lines, {summary['privacy']['rounds']} rounds have begun")
         if summary["config"] != self.config()[1]:
             raise RunError(f"{path} is of another configuration than config.json{again}")
         return summary
@@ -323,6 +325,13 @@ class RunFolder:
         told = any(event["kind"] == "checkpoint" and event["round"] for event in self.log.events())
         if told or (self.path / "summary.json").exists():
             raise RunError(f"{self.path}: its checkpoints are gone; start a new run in another folder")
+
+
+def _lines(path: Path) -> int:
+    try:
+        return len(path.read_bytes().splitlines())
+    except OSError:
+        return 0
 
 
 def _upto(table: pa.Table, state: Mapping[str, Any], path: Path) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from client.data import look_alike
 from client.errors import ConfigError, RunError
 from client.privacy import secret
 from server.config import Config
-from server.files import read_json
+from server.files import is_sealed, read_json, sealed
 from server.roster import Roster, over_selected
 from strategies.privacy.accounting import Release
 from strategies.privacy.plan import Plan, settle
 from strategies.registry import STRATEGIES
 
 LEDGER = "privacy.jsonl"
+BEGUN = "privacy-begun"  # the event that says what the ledger's last line says: how many rounds have begun
 
 
 def make_plan(config: Config, roster: Roster) -> Plan | None:
@@ -48,13 +50,21 @@ class Budget:
         roster: draws people.
         folder: of the run.
         data: digest of the data; "" where none is known here.
+        note: writes an event, once the ledger has its line: a line that is lost later is missed.
     """
 
-    def __init__(self, plan: Plan, roster: Roster, folder: Path, data: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        roster: Roster,
+        folder: Path,
+        data: str = "",
+        note: Callable[..., object] = lambda *told, **facts: None,
+    ) -> None:
         self.plan, self._roster, self._ledger = plan, roster, folder / LEDGER
         seed = plan.settings.noise_seed
         self.secret = secret() if seed < 0 else seed
-        self.begun = 0
+        self.begun, self._note = 0, note
         self._whole = True  # the ledger ends with a whole line
         self._record = plan.record() | {"data": data, "who": population(roster)}
 
@@ -80,6 +90,8 @@ class Budget:
             if other := [key for key in self._record if told.get(key) != self._record[key]]:
                 said = ", ".join(f"{key} was {told.get(key)!r} and is {self._record[key]!r}" for key in other)
                 raise RunError(f"{self._ledger}: {len(lines)} rounds have begun under another plan: {said}")
+            if not is_sealed(self._ledger, told):
+                raise RunError(f"{self._ledger}: line {place} is damaged, or was changed: its checksum does not fit")
         if len(lines) < least:
             raise RunError(f"{self._ledger} knows of {len(lines)} rounds that have begun; at least {least} have")
         self.begun = len(lines)
@@ -113,12 +125,14 @@ class Budget:
         Raises:
             RunError: it cannot be counted.
         """
-        line = json.dumps({"round": round, "begun": self.begun + 1, **self._record, "clip": clip}, sort_keys=True)
+        told = {"round": round, "begun": self.begun + 1, **self._record, "clip": clip}
+        line = json.dumps(sealed(self._ledger, told), sort_keys=True)
         try:
             _append(self._ledger, ("" if self._whole else "\n") + line + "\n")
         except OSError as error:
             raise RunError(f"cannot write {self._ledger}: {error.strerror or error}; nothing was sent") from None
         self.begun, self._whole = self.begun + 1, True
+        self._note(round, BEGUN, begun=self.begun)
         release = self.plan.release
         return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
 

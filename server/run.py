@@ -28,7 +28,7 @@ from server.folder import Best, RunFolder, Snapshot, digest
 from server.global_generators import AddressedGlobals
 from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
-from server.privacy import Budget, make_plan
+from server.privacy import BEGUN, Budget, make_plan
 from server.progress import Progress, Silence
 from server.remarks import noting, remark
 from server.result import facts
@@ -87,7 +87,8 @@ class Run:
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.roster)
-        self.budget = None if plan is None else Budget(plan, self.roster, path, data_digest(self.inputs))
+        data, note = data_digest(self.inputs), self.folder.event
+        self.budget = None if plan is None else Budget(plan, self.roster, path, data, note)
         self._said = [] if self.budget else self.roster.clamped(self.cohort)
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(
@@ -132,9 +133,9 @@ class Run:
 
     def _again(self) -> dict[str, Any]:
         self._check()
-        last = self.folder.last()
+        begun, last = self.folder.log.largest(BEGUN, "begun"), self.folder.last()  # which cuts the log
         if self.budget is not None:
-            self.budget.resume(int(last.privacy.get("rounds", last.round)) if last else 0)
+            self.budget.resume(max(begun, int(last.privacy.get("rounds", last.round)) if last else 0))
         if last is None:
             return self._fresh()
         remark(self.roster.directory, self.folder, self.progress, False, self._said)

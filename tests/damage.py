@@ -12,19 +12,30 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from client.errors import MetapulseError
 from server.folder import RunFolder, digest
+from server.privacy import LEDGER
 from server.run import Run
 from sim.experiment import run
 from sim.progress import Quiet
 from sim.report.runs import read_run
-from sim.suite import held, perform
+from sim.suite import Plan, held, jobs, perform
 from tests.runs import make
 
-ROUNDS, STOP = 5, 4  # rounds in all; the round that an interrupted run does not begin
+ROUNDS, STOP = 4, 4  # rounds in all; the round that an interrupted run does not begin
+PRIVATE = {"mechanism": "central", "clip": 1.0, "noise_multiplier": 2.0, "delta": 1e-5, "noise_seed": 3}
+COUNTING = ("begun", "events", "summary")  # facts in which the number of private rounds stands
+#: Learner, strategy, seed, and what else there is.
+KINDS: dict[str, tuple[str, str, int, dict[str, Any]]] = {
+    "maml": ("maml", "fedmaml", 1, {}),
+    "ditto": ("ditto", "fedavg", 1, {}),
+    "private": ("maml", "fedmaml", 1, {"privacy": PRIVATE}),
+    "other": ("maml", "fedmaml", 2, {"privacy": PRIVATE}),
+}
 
 
 class Stop(Exception):
@@ -32,17 +43,26 @@ class Stop(Exception):
 
 
 def bases(folder: Path) -> dict[str, Path]:
-    """Runs: finished, interrupted between two checkpoints, the same with states of devices, and one of another seed."""
-    looks = {"evaluation": {"every": 2, "validation_every": 1}, "split": {"test": 0.34, "validation": 0.17}}
+    """Runs: finished, interrupted between two checkpoints, with states of devices, private, and of another seed.
+
+    And a suite whose first method is finished and whose second was interrupted.
+    """
+    looks = {"every": 2, "validation_every": 1, "scenarios": ["new_user"], "steps": [0, 1]}
     made = {}
-    for name, (learner, seed) in {"maml": ("maml", 1), "ditto": ("ditto", 1), "other": ("maml", 2)}.items():
-        strategy = "fedavg" if learner == "ditto" else "fedmaml"
+    for name, (learner, strategy, seed, more) in KINDS.items():
+        sections = {"evaluation": looks, "split": {"test": 0.34, "validation": 0.17}, "run": {"seed": seed}}
         saved = {"every": 2, "keep": 2}
-        config = make(learner, strategy, "sine", ROUNDS, run={"seed": seed}, checkpoint=saved, **looks)
+        config = make(learner, strategy, "sine", ROUNDS, checkpoint=saved, **sections, **more)
         made[f"{name}-done"] = folder / f"{name}-done"
         run(config, made[f"{name}-done"])
         made[name] = folder / name
         _interrupted(config, made[name])
+        if name == "maml":
+            methods = {"a": config, "b": replace(config, run=replace(config.run, name="b"))}
+            made["suite"] = folder / "suite"
+            first, second = jobs(Plan("suite", seed, methods, suite=True), made["suite"])
+            run(first.config, first.path)
+            _interrupted(second.config, second.path)
     return made
 
 
@@ -131,7 +151,8 @@ def damage(path: Path, other: Path, draw: random.Random) -> str:
         draw: what and where.
     """
     files, kind = _files(path), draw.randrange(16)
-    checkpoints = sorted((path / "checkpoints").iterdir())
+    run = draw.choice(runs) if (runs := [p.parent for p in path.glob("*/checkpoints")]) else path
+    checkpoints = sorted((run / "checkpoints").iterdir())
     if kind == 0:
         a, b = draw.sample(files, 2)
         a.rename(path / "swap")
@@ -139,17 +160,21 @@ def damage(path: Path, other: Path, draw: random.Random) -> str:
         (path / "swap").rename(b)
         return f"swap {a.name} {b.name}"
     if kind == 1:
-        name = draw.choice(files).relative_to(path)
+        name = draw.choice(_files(run)).relative_to(run)
         if (other / name).is_file():
-            shutil.copy(other / name, path / name)
+            shutil.copy(other / name, run / name)
         return f"foreign {name}"
     if kind == 2:
-        shutil.rmtree(chosen := draw.choice([*checkpoints, path / "checkpoints"]))
+        shutil.rmtree(chosen := draw.choice([*checkpoints, run / "checkpoints"]))
         return f"rmtree {chosen.name}"
     if kind == 3:
         name = draw.choice(["000009", "000004", "9", "000000", "x", "²"])
-        shutil.copytree(draw.choice([*checkpoints, *(other / "checkpoints").iterdir()]), path / "checkpoints" / name,
-                        dirs_exist_ok=True)  # fmt: skip
+        chosen, into = (
+            draw.choice([*checkpoints, *sorted((other / "checkpoints").iterdir())]),
+            run / "checkpoints" / name,
+        )
+        if chosen != into:
+            shutil.copytree(chosen, into, dirs_exist_ok=True)
         return f"copy to {name}"
     if kind == 4:
         chosen = draw.choice(files)
@@ -161,42 +186,57 @@ def damage(path: Path, other: Path, draw: random.Random) -> str:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What must be the same: θ, scores, rows and events, but for the clock."""
+    """What must be the same: θ, scores, rows and events, but for the clock; and how many rounds the ledger knows of."""
+    if (path / "suite.json").exists():
+        return {f"{job.name}: {key}": value for job in held(path) for key, value in facts(job.path).items()}
     folder = RunFolder(path)
     events = [{k: v for k, v in e.items() if k not in ("seconds", "spent", "time")} for e in folder.events()]
     theta = digest(folder.final()[1])
-    return {"summary": folder.summary(), "rows": folder.metrics(), "events": events, "theta": theta}
+    ledger = (path / LEDGER).read_bytes().count(b"\n") if (path / LEDGER).exists() else 0
+    return {"summary": folder.summary(), "rows": folder.metrics(), "events": events, "theta": theta, "begun": ledger}
 
 
-def shown(path: Path) -> Any:
-    """What a report shows."""
-    seen = read_run(path)
-    return seen.config, seen.scores, seen.rows, [e["round"] for e in seen.rounds], len(seen.dropped), seen.finished
+def shown(path: Path) -> list[Any]:
+    """What a report shows of every run; the last is whether it is finished."""
+    seen = [read_run(job.path) for job in held(path)]
+    return [[s.config, s.scores, s.rows, [e["round"] for e in s.rounds], len(s.dropped), s.finished] for s in seen]
 
 
-def outcome(path: Path, whole: dict[str, Any], report: Any) -> str:
+def differs(shows: list[Any], report: list[Any]) -> str:
+    """What a report shows otherwise and says nothing of; of a run that goes on, later rounds may not be there yet."""
+    for now, then in zip(shows, report, strict=True):
+        if now[-1] != then[-1]:
+            continue  # it says so
+        if not now[-1]:
+            now[3] += then[3][len(now[3]) :]
+        if wrong := [i for i, (a, b) in enumerate(zip(now, then, strict=True)) if a != b]:
+            return f"report shows another {wrong}"
+    return ""
+
+
+def outcome(path: Path, whole: dict[str, Any], report: list[Any]) -> str:
     """ "same", "refused", or what is wrong."""
     said = []
     try:
-        finished, shows = (path / "summary.json").exists(), shown(path)
-        wrong = [i for i, (a, b) in enumerate(zip(shows, report, strict=True)) if a != b]
-        if wrong and finished == report[-1]:
-            said.append(f"report shows another {wrong}")
+        if wrong := differs(shown(path), report):
+            said.append(wrong)
     except (MetapulseError, OSError):
         pass
     try:
         outcomes = list(perform(held(path), lambda name: Quiet()))
     except (MetapulseError, OSError) as error:
         return "; ".join(said) or ("refused" if "\n" not in str(error) else f"two lines: {error}")
-    if (code := outcomes[0].code) == 0:
+    if not (code := max(outcome.code for outcome in outcomes)):
         try:
             found = facts(path)
-            said += [f"another {name}" for name in whole if found[name] != whole[name]]
+            # a private run that goes on from an earlier checkpoint does rounds again, and counts them
+            counts = COUNTING if found.get("begun", 0) > whole.get("begun", 0) else ()
+            said += [f"another {name}" for name in whole if name not in counts and found[name] != whole[name]]
         except MetapulseError as error:
             # a finished run is not done again: what else is in its folder is refused when it is read
-            said += [] if outcomes[0].summary == whole["summary"] else [str(error)]
-    elif code != 2 or "\n" in outcomes[0].error:
-        said.append(outcomes[0].error)
+            summaries = [value for key, value in whole.items() if key.endswith("summary")]
+            said += [] if [outcome.summary for outcome in outcomes] == summaries else [str(error)]
+    said += [o.error for o in outcomes if o.code not in (0, 2) or "\n" in o.error]
     return "; ".join(said) or ("same" if code == 0 else "refused")
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from client.errors import ConfigError
 from server.config import CHOOSING, Config, resolved
-from server.files import read_json
 from server.fingerprint import address, known_inputs
+from server.folder import RunFolder
 from server.result import failure
 from sim.lab.spec import Spec
 
@@ -80,7 +80,7 @@ class Cell:
 
     def failed(self, folder: Path) -> str:
         """Why a finished run is a failure all the same: one line, "" where it is none."""
-        summary = read_json(self.path(folder) / "summary.json") if self.finished(folder) else {}
+        summary = RunFolder(self.path(folder)).summary() if self.finished(folder) else {}
         return failure(summary)
 
     def finished(self, folder: Path) -> bool:

@@ -8,20 +8,21 @@ costs.parquet      gradient steps, operations and bytes of every finished cell
 comparison.json    scores, differences, ranks and the verdict in words (``sim.lab.comparison``)
 report.html        the page, and tables/ with each of its tables as CSV and LaTeX
 
-Whatever is there already is not done again; the same folder with another specification runs what is new in it.
+The JSON files are sealed, and comparison.json holds the digests of both tables. Whatever is there already is not done
+again; the same folder with another specification runs what is new in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from client.errors import RunError
 from server.config import resolved
-from server.files import read_json, write_json
+from server.files import read_sealed, write_sealed
 from server.folder import version_of
 from server.lock import alone
 from sim.engines.cluster import check_workers
@@ -30,6 +31,7 @@ from sim.lab.compare import compare
 from sim.lab.comparison import Comparison
 from sim.lab.perform import Failure, View, perform
 from sim.lab.report import write_report
+from sim.lab.report.folder import write_comparison
 from sim.lab.spec import Spec
 from sim.lab.table import costs, results, write_table
 from sim.lab.tune import Pair, studies, tune
@@ -86,7 +88,7 @@ class Conductor:
                 failures.extend(failure for failure in self._run(batch, cells, started) if not failure.cell.trial)
 
             everything, untuned, tried = self._tuned(wanted, run)
-            write_json(self.folder / "tuning.json", tried)
+            write_sealed(self.folder / "tuning.json", {"studies": tried})
             cells = [cell for cell in everything if (cell.dataset, cell.method) not in untuned]
             self._write_spec(cells, [])
             run("", select(cells, only))
@@ -133,7 +135,7 @@ class Conductor:
             return None
         said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed)
         said = replace(said, words=(*said.words, *_versions(cells, self.folder)))
-        write_json(self.folder / "comparison.json", asdict(said))
+        write_comparison(self.folder, said)
         write_report(self.folder)
         return said
 
@@ -162,11 +164,11 @@ class Conductor:
         spec = self.spec
         names: dict[str, Any] = {"name": spec.name, "reference": spec.reference, "seeds": spec.seeds}
         names |= {"datasets": list(spec.datasets), "methods": list(spec.methods)}
-        write_json(self.folder / "spec.json", names | {"cells": entries})
+        write_sealed(self.folder / "spec.json", names | {"cells": entries})
 
 
 def _versions(cells: Sequence[Cell], folder: Path) -> list[str]:
     """A sentence where finished runs were made by different versions of this program."""
     made = [cell.path(folder) / "environment.json" for cell in cells if cell.finished(folder)]
-    versions = sorted({version_of(read_json(path)) for path in made if path.exists()})
+    versions = sorted({version_of(read_sealed(path)) for path in made if path.exists()})
     return [f"Runs were made by different versions: {', '.join(versions)}."] if len(versions) > 1 else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from client.app import app
 from client.data import Client
 from client.device import Device
-from client.errors import ConfigError, DataError, InstructionError
+from client.errors import ConfigError, DataError, InstructionError, RunError
 from client.memory import InContext, InFolder
 from client.registry import LEARNERS
 from client.spec import Trial, to_json
@@ -110,6 +112,29 @@ def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where:
     for name, values in expected.items():
         assert answer.metric_records[METRICS][name] == values[0].flatten().tolist()
     assert stranger["loss"] != answer.metric_records[METRICS]["loss"]
+
+
+def test_two_processes_on_one_folder_do_not_work_on_a_run_together(tmp_path: Path) -> None:
+    """The second is refused in one line, before anything is trained; another run of the same device goes on."""
+    config, node = make("ditto", "fedavg"), {"partition-id": 3, "state": str(tmp_path)}
+    told: list[str] = []
+
+    def other() -> None:
+        try:
+            ask(config, MessageType.TRAIN, node, 1, **{RUN: "a1"})
+        except RunError as error:
+            told.append(str(error))
+
+    with InFolder(tmp_path, "a1").alone():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        ask(config, MessageType.TRAIN, node, 1, **{RUN: "b2"})
+    where = f"{tmp_path / 'a1'} is in use by process {os.getpid()} on this device"
+    assert told == [f"{where}; one at a time works on a run's rounds"]
+    assert InFolder(tmp_path, "a1").rounds() == []
+    ask(config, MessageType.TRAIN, node, 1, **{RUN: "a1"})
+    assert [InFolder(tmp_path, run).rounds() for run in ("a1", "b2")] == [[1], [1]]
 
 
 def test_scores_are_those_of_the_stack() -> None:

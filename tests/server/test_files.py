@@ -4,12 +4,14 @@ import errno
 import json
 import math
 import os
+import signal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import RunError
+from client.files import replace_with
 from server.files import finite, read_json, write_atomic, write_json
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(2**53), 2**53)
@@ -78,3 +80,29 @@ def test_damaged_json_is_one_line_with_its_path(tmp_path, content):
 def test_missing_json_says_so(tmp_path):
     with pytest.raises(RunError, match="does not exist"):
         read_json(tmp_path / "none.json")
+
+
+def test_two_writers_at_once_each_write_a_whole_file(tmp_path):
+    path = tmp_path / "page.html"
+
+    def slow(stream):
+        stream.write(b"first ")
+        write_atomic(path, b"second")
+        assert path.read_bytes() == b"second"
+        stream.write(b"and last")
+
+    replace_with(path, slow)
+    assert path.read_bytes() == b"first and last"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "page.html"
+    for _ in range(3):
+        if not (child := os.fork()):
+            replace_with(path, lambda stream: os.kill(os.getpid(), signal.SIGKILL))
+        os.waitpid(child, 0)
+        assert len(list(tmp_path.iterdir())) == 1
+    write_atomic(path, b"whole")
+    assert list(tmp_path.iterdir()) == [path]

@@ -6,14 +6,17 @@ import dataclasses
 import math
 import types
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import polars as pl
 
 from client.errors import RunError
-from server.files import read_json
+from server.files import read_sealed, write_sealed
 from sim.lab.comparison import Comparison
+
+TABLES = ("results", "costs")
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ def read_lab(folder: Path) -> Lab:
         RunError: a file is missing or damaged.
     """
     comparison = read_comparison(folder / "comparison.json")
-    results, costs = (read_table(folder / f"{name}.parquet") for name in ("results", "costs"))
-    tuning = read_json(folder / "tuning.json") if (folder / "tuning.json").exists() else []
+    told = read_sealed(folder / "comparison.json").get("tables", {})
+    results, costs = (_known_table(folder / f"{name}.parquet", told.get(name, "")) for name in TABLES)
     try:
-        cells = tuple(_state(folder, entry) for entry in read_json(folder / "spec.json")["cells"])
+        tuning = read_sealed(folder / "tuning.json")["studies"] if (folder / "tuning.json").exists() else []
+        cells = tuple(_state(folder, entry) for entry in read_sealed(folder / "spec.json")["cells"])
     except (KeyError, TypeError):
         raise RunError(f"{folder / 'spec.json'} is damaged: it lacks what a report needs") from None
     return Lab(comparison, results, costs, cells, tuning)
@@ -85,18 +89,38 @@ def _state(folder: Path, entry: dict[str, Any]) -> CellState:
     return CellState(**told, finished=(folder / "cells" / entry["key"] / "summary.json").exists())
 
 
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """comparison.json, sealed, with the digests of the tables that it was made of and that lie beside it already."""
+    tables = {name: _digest(folder / f"{name}.parquet") for name in TABLES}
+    write_sealed(folder / "comparison.json", {**dataclasses.asdict(comparison), "tables": tables})
+
+
 def read_comparison(path: Path) -> Comparison:
     """The comparison that a JSON file holds.
 
     Raises:
         RunError: the file is missing or damaged.
     """
-    value = read_json(path)
+    value = read_sealed(path)
     try:
         comparison: Comparison = _typed(Comparison, value)
         return comparison
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: it lacks what a report needs") from None
+
+
+def _digest(path: Path) -> str:
+    try:
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _known_table(path: Path, told: str) -> pl.DataFrame:
+    table = read_table(path)
+    if _digest(path) != told:
+        raise RunError(f"{path} is not the table that comparison.json was made of; run the comparison again")
+    return table
 
 
 def read_table(path: Path) -> pl.DataFrame:

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from client.errors import RunError
-from server.files import write_json
+from server.files import write_sealed
 from sim.lab.report import write_report
-from sim.lab.report.folder import read_comparison, read_lab
+from sim.lab.report.folder import read_comparison, read_lab, write_comparison
 from sim.lab.report.page import render
 from sim.lab.report.tables import every
 from sim.lab.report.view import View
@@ -24,12 +24,12 @@ from tests.pages import Tags, drawn, in_browser, text_of
 def folder(made, tmp_path_factory):
     """The made-up comparison as the lab writes it."""
     root = tmp_path_factory.mktemp("compared")
-    write_json(root / "comparison.json", dataclasses.asdict(made.comparison))
-    write_json(root / "tuning.json", made.tuning)
+    write_sealed(root / "tuning.json", {"studies": made.tuning})
     entries = [{k: v for k, v in dataclasses.asdict(cell).items() if k != "finished"} for cell in made.cells]
-    write_json(root / "spec.json", {"cells": entries})
+    write_sealed(root / "spec.json", {"cells": entries})
     made.results.write_parquet(root / "results.parquet")
     made.costs.write_parquet(root / "costs.parquet")
+    write_comparison(root, made.comparison)
     for cell in made.cells:
         if cell.finished:
             (root / "cells" / cell.key).mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_a_comparison_comes_back_from_json_as_it_was(folder, made):
 def test_a_number_json_has_no_word_for_is_nan(folder, tmp_path):
     value = json.loads((folder / "comparison.json").read_text())
     value["scores"][0]["gini"] = None
-    (tmp_path / "comparison.json").write_text(json.dumps(value))
+    write_sealed(tmp_path / "comparison.json", value)
     assert np.isnan(read_comparison(tmp_path / "comparison.json").scores[0].gini)
 
 
@@ -144,6 +144,21 @@ def test_a_damaged_file_is_one_line_that_names_it(folder, tmp_path, name, conten
     with pytest.raises(RunError, match=re.escape(name)) as caught:
         write_report(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["comparison.json", "results.parquet", "costs.parquet", "spec.json", "tuning.json"])
+def test_one_changed_digit_or_row_is_refused(folder, tmp_path, name):
+    for path in folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    if name.endswith(".json"):
+        text = (tmp_path / name).read_text()
+        place = next(i for i in range(len(text) // 2, len(text)) if text[i] in "1234567")
+        (tmp_path / name).write_text(text[:place] + str(int(text[place]) + 1) + text[place + 1 :])
+    else:
+        pl.read_parquet(tmp_path / name)[:-1].write_parquet(tmp_path / name)
+    with pytest.raises(RunError, match=re.escape(name)):
+        write_report(tmp_path)
 
 
 # The browser

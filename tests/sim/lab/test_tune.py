@@ -4,7 +4,7 @@ import pytest
 
 from client.errors import ConfigError
 from client.work import Work
-from server.files import read_json
+from server.files import read_json, read_sealed
 from server.folder import RunFolder
 from server.roster import Roster
 from sim.engines.cohort import SourceDirectory
@@ -95,7 +95,7 @@ def test_trials_ask_validation_people_and_nobody_else(tuned):
 
 def test_the_best_of_the_last_rung_is_what_is_compared(tuned):
     folder, _, _ = tuned
-    records = read_json(folder / "out" / "tuning.json")
+    records = read_sealed(folder / "out" / "tuning.json")["studies"]
     assert [(r["dataset"], r["method"], r["rounds"], len(r["trials"])) for r in records] == [
         ("few", "maml", [2, 4], 4),
         ("many", "maml", [2, 4], 4),
@@ -129,7 +129,7 @@ def test_a_part_tunes_what_it_needs(tmp_path):
     ears, _ = conducted(tmp_path, only=["few/*/0"])
     assert {name.split("/")[0] for ear in ears.values() for name in ear.begun} == {"few"}
     assert ears[""].begun == ["few/fedavg_ft/0", "few/maml/0"]
-    assert [r["dataset"] for r in read_json(tmp_path / "out" / "tuning.json")] == ["few"]
+    assert [r["dataset"] for r in read_sealed(tmp_path / "out" / "tuning.json")["studies"]] == ["few"]
     assert {c["dataset"] for c in read_json(tmp_path / "out" / "spec.json")["cells"] if c["method"] == "maml"} == {
         "few"
     }
@@ -147,7 +147,7 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
     assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3
-    (record,) = read_json(tmp_path / "out" / "tuning.json")
+    (record,) = read_sealed(tmp_path / "out" / "tuning.json")["studies"]
     assert record["chosen"] == {}
     assert record["trials"][1]["scores"] in ([None], [None, None])
 
