@@ -2,9 +2,10 @@
 
 A third argument and more: the kinds of runs, of plain, private and workers.
 
-Two or five processes are let go at the same moment, on one folder or on copies of it, to run or to resume it. One of
-them may be killed before an operation on a file of its own choosing. Whoever is refused says so in one line; rounds
-stand in the log once each, and where there is a privacy budget, its ledger has every round that has begun.
+Two or five processes are let go at the same moment, on one folder or on copies of it, to run or to resume it. Most are
+to be killed before an operation on a file, each of its own; a process that is refused comes to none. Whoever is refused
+says so in one line; rounds stand in the log once each, and where there is a privacy budget, its ledger has every round
+that has begun. Every process is a fork of this one, which has loaded everything and has one thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -25,32 +27,37 @@ from server.config import Config
 from server.folder import RunFolder
 from server.privacy import LEDGER, Budget
 from sim.cli import main as command
-from sim.experiment import run
+from sim.experiment import resume, run
 from tests.e2e.killing import FILE_EVENTS
 from tests.runs import make
 
 DONE, REFUSED, WRONG = 0, 2, 1
+ROUNDS = 6
 KINDS = ("plain", "private")  # and "workers": a Ray for each life takes seconds
 
 
 def config(kind: str) -> Config:
-    """Twelve rounds with a checkpoint every third."""
+    """Six rounds with a checkpoint every second, and one look at one person."""
     private = {"mechanism": "central", "clip": 1.0, "noise_multiplier": 2.0, "delta": 1e-5}
-    sections: dict[str, dict[str, Any]] = {"checkpoint": {"every": 3, "keep": 2}}
+    sections: dict[str, dict[str, Any]] = {"checkpoint": {"every": 2, "keep": 2}}
+    sections |= {"evaluation": {"every": 6, "scenarios": ["new_user"], "steps": [0]}, "split": {"test": 0.17}}
     sections |= {"privacy": private} if kind == "private" else {}
     sections |= {"engine": {"workers": 2}} if kind == "workers" else {}
-    return make("maml", "fedmaml", "sine", 12, **sections)
+    return make("maml", "fedmaml", "sine", ROUNDS, **sections)
 
 
 def life(job: Config, path: Path, begun: Path, call: int, gate: int) -> None:
     """What a process does: wait for the gate, go on with the run; every round that begins is told to a file."""
     left, whole = call, Budget.begin
+    points = os.open(path.parent / "points", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         nonlocal left
         if left and event in FILE_EVENTS and str(path) in str(args[0]):
             left -= 1
             if left == 0:
+                name = str(args[0]).removeprefix(str(path))
+                os.write(points, f"{event} {re.sub('[0-9]+-[0-9a-f]{8}|[0-9]{6}', '*', name)}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def begin(self: Budget, *args: Any) -> list[int]:
@@ -64,8 +71,11 @@ def life(job: Config, path: Path, begun: Path, call: int, gate: int) -> None:
     os.read(gate, 1)  # ends when the parent closes it
     try:
         if (path / "config.json").exists():
-            os._exit(command(["resume", str(path)]))
-        run(job, path)
+            if call % 10 == 9:  # the command also writes a report
+                os._exit(command(["resume", str(path)]))
+            resume(path)
+        else:
+            run(job, path)
     except MetapulseError as error:
         print(f"metapulse: {error}", file=sys.stderr)
         sys.stderr.flush()
@@ -98,7 +108,7 @@ def trial(kind: str, path: Path, draw: random.Random) -> tuple[Counter[int], lis
         if copied:
             places[-1] = path.with_suffix(".copy")
             shutil.copytree(path, places[-1])
-        calls = [draw.randrange(1, 90), *[0] * (count - 1)]
+        calls = [draw.randrange(1, 60) if draw.random() < 0.7 else 0 for _ in places]
         where = zip(places, calls, strict=True)
         came = together([lambda gate, p=p, c=c: life(job, p, begun, c, gate) for p, c in where])
         codes.update(came)
@@ -112,7 +122,7 @@ def trial(kind: str, path: Path, draw: random.Random) -> tuple[Counter[int], lis
             break
     folder = RunFolder(path)
     rounds = [event["round"] for event in folder.events() if event["kind"] == "round"]
-    if rounds != list(range(1, 13)):
+    if rounds != list(range(1, ROUNDS + 1)):
         wrong.append(f"{path.name}: rounds {rounds}")
     if kind == "private":
         counted = len((path / LEDGER).read_bytes().splitlines())
@@ -136,6 +146,7 @@ def main(kills: int, folder: Path, kinds: Sequence[str]) -> None:
             break
     traces = (folder / "out").read_text().count("Traceback")
     told = {"killed": codes[-9], "finished": codes[DONE], "refused": codes[REFUSED], "wrong": wrong, "traces": traces}
+    told["points"] = Counter((folder / "points").read_text().splitlines())
     os.write(said, json.dumps(told).encode() + b"\n")
 
 

@@ -112,7 +112,7 @@ def test_nothing_is_written_that_tells_who_took_part_or_failed(tmp_path: Path) -
     assert any("episode" in reason for reason in stages[0])
     assert not any("episode" in reason for reason in stages[1])
     told = [set(event) - {"round", "kind", "time"} for event in events(tmp_path / "private", "round")]
-    assert told == [{"moved", "seconds", "spent", "clip", "update-norm"}] * 2
+    assert told == [{"moved", "step", "seconds", "spent", "clip", "update-norm"}] * 2
 
 
 def test_a_kill_does_not_turn_the_budget_back(tmp_path: Path) -> None:
