@@ -29,6 +29,7 @@ from sim.engines.cluster import check_workers
 from sim.lab.cells import Cell, Inputs, apart, expand, select
 from sim.lab.compare import compare
 from sim.lab.comparison import Comparison
+from sim.lab.levels import unlevelled
 from sim.lab.perform import Failure, View, perform
 from sim.lab.report import write_report
 from sim.lab.report.folder import write_comparison
@@ -134,7 +135,7 @@ class Conductor:
         if table.is_empty():
             return None
         said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed)
-        said = replace(said, words=(*said.words, *_versions(cells, self.folder)))
+        said = replace(said, words=(*said.words, *unlevelled(sound, self.folder), *_versions(cells, self.folder)))
         write_comparison(self.folder, said)
         write_report(self.folder)
         return said

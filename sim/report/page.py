@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from sim.levelling import levelling
 from sim.report import figures, tables
 from sim.report.data import data
 from sim.report.document import Page, document
@@ -67,6 +68,12 @@ def _results(page: Page, runs: Sequence[RunData], shown: Sequence[Panel], metric
         )
 
 
+def _levels(runs: Sequence[RunData]) -> str:
+    """Whether training had levelled off, run by run."""
+    lines = [f"{run.label} {levelling(run.events, run.scores)}" for run in runs if run.rounds]
+    return "".join(f"<p>{tables.swatch(place)}{escape(line)}</p>" for place, line in enumerate(lines))
+
+
 def _beside(runs: Sequence[RunData]) -> str:
     """Who is in no mean and why, and which replies did not count, run by run."""
     lines = [(place, run.label, line) for place, run in enumerate(runs) for line in beside(run.told)]
@@ -94,6 +101,7 @@ def _course(page: Page, runs: Sequence[RunData]) -> None:
         " Reptile report the loss of their own training, meta-learners that of the query after adaptation. Lines are"
         " means over a fortieth of the run, the rounds themselves are faint.",
         page.figure(figures.training_loss(runs)),
+        _levels(runs),
     )
     page.add(
         "Who was dropped", "Replies that were refused, and why; a round goes on without them.", tables.dropped(runs)

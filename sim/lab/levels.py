@@ -1,0 +1,30 @@
+"""Which methods of a comparison had not levelled off: what is said of them may change with more rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from server.folder import RunFolder
+from sim.lab.cells import Cell
+from sim.levelling import Trend, course
+
+
+def unlevelled(cells: Sequence[Cell], folder: Path) -> Iterator[str]:
+    """A sentence for each data set and method of which a run had not levelled off.
+
+    Args:
+        cells: of the comparison.
+        folder: the comparison's.
+    """
+    found: dict[tuple[str, str], list[Trend | None]] = {}
+    for cell in cells:
+        if cell.finished(folder):
+            run = RunFolder(cell.path(folder))
+            ended = course(run.events(), run.summary()["scores"])
+            found.setdefault((cell.dataset, cell.method), []).append(ended)
+    for (dataset, method), ends in found.items():
+        moving = [end for end in ends if end is not None and not end.level]
+        if moving:
+            runs = f"in {len(moving)} of {len(ends)} runs"
+            yield f"{method} on {dataset} {moving[0]}, {runs}: more rounds may change this."
