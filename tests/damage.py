@@ -56,17 +56,18 @@ def bases(folder: Path) -> dict[str, Path]:
         made[f"{name}-done"] = folder / f"{name}-done"
         run(config, made[f"{name}-done"])
         made[name] = folder / name
-        _interrupted(config, made[name])
+        interrupt(config, made[name])
         if name == "maml":
             methods = {"a": config, "b": replace(config, run=replace(config.run, name="b"))}
             made["suite"] = folder / "suite"
             first, second = jobs(Plan("suite", seed, methods, suite=True), made["suite"])
             run(first.config, first.path)
-            _interrupted(second.config, second.path)
+            interrupt(second.config, second.path)
     return made
 
 
-def _interrupted(config: Any, path: Path) -> None:
+def interrupt(config: Any, path: Path) -> None:
+    """Begin a run that ends before round STOP, as by a kill."""
     whole = Run._round
 
     def stopped(self: Run, round: int, arrays: Any) -> Any:
