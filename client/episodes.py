@@ -104,7 +104,9 @@ class EpisodePlan:
     )
     shots: int = setting(5, "support samples: up to this many per class, or in all for regression (0: every one)", ge=0)
     query: int = setting(0, "query samples per episode, drawn at random (0: every one)", ge=0)
-    vary: bool = setting(False, "draw the shots of each training episode uniformly from 1 to ``shots``")
+    vary: bool = setting(
+        False, "draw the shots of each training episode uniformly from 1 to ``shots``", used_if=("shots",)
+    )
 
     def everything(self, samples: Samples) -> Cut:
         """All samples a client may train on, as support; no query."""

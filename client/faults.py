@@ -30,21 +30,37 @@ class Faults:
 
     hours_per_round: float = setting(0.0, "availability: hours from one round to the next (0: always available)", ge=0)
     time_zones: float = setting(
-        1.0, "share of the day over which people's clocks are spread (0: all alike)", ge=0, le=1
+        1.0,
+        "share of the day over which people's clocks are spread (0: all alike)",
+        ge=0,
+        le=1,
+        used_if=("hours_per_round",),
     )
-    night_h: float = setting(8.0, "hours of a person's night", ge=0, le=24)
-    charging_night: float = setting(0.8, "probability that a device is on its charger at night", ge=0, le=1)
-    charging_day: float = setting(0.15, "the same by day", ge=0, le=1)
-    wifi_night: float = setting(0.95, "probability that a device is on Wi-Fi at night", ge=0, le=1)
-    wifi_day: float = setting(0.5, "the same by day", ge=0, le=1)
+    night_h: float = setting(8.0, "hours of a person's night", ge=0, le=24, used_if=("hours_per_round",))
+    charging_night: float = setting(
+        0.8, "probability that a device is on its charger at night", ge=0, le=1, used_if=("hours_per_round",)
+    )
+    charging_day: float = setting(0.15, "the same by day", ge=0, le=1, used_if=("hours_per_round",))
+    wifi_night: float = setting(
+        0.95, "probability that a device is on Wi-Fi at night", ge=0, le=1, used_if=("hours_per_round",)
+    )
+    wifi_day: float = setting(0.5, "the same by day", ge=0, le=1, used_if=("hours_per_round",))
     outage: float = setting(0.0, "probability that a device drops out in a round", ge=0, lt=1)
-    outage_rounds: int = setting(3, "rounds after which it is back", ge=1)
+    outage_rounds: int = setting(3, "rounds after which it is back", ge=1, used_if=("outage",))
     deadline_s: float = setting(0.0, "replies that take longer do not count, seconds (0: no deadline)", ge=0)
-    samples_per_s: float = setting(100.0, "samples that a device trains on in a second, all steps together", gt=0)
-    speed: Mapping[str, float] = setting({}, "device model → how many times faster it is than that")
-    jitter: float = setting(0.5, "standard deviation of the logarithm of the time a round takes", ge=0)
+    samples_per_s: float = setting(
+        100.0, "samples that a device trains on in a second, all steps together", gt=0, used_if=("deadline_s",)
+    )
+    speed: Mapping[str, float] = setting(
+        {}, "device model → how many times faster it is than that", used_if=("deadline_s",)
+    )
+    jitter: float = setting(
+        0.5, "standard deviation of the logarithm of the time a round takes", ge=0, used_if=("deadline_s",)
+    )
     partial: float = setting(0.0, "probability that a device uses only a share of its samples", ge=0, le=1)
-    partial_least: float = setting(0.2, "smallest such share; drawn uniformly up to 1", gt=0, le=1)
+    partial_least: float = setting(
+        0.2, "smallest such share; drawn uniformly up to 1", gt=0, le=1, used_if=("partial",)
+    )
     duplicate: float = setting(0.0, "probability that a reply comes twice", ge=0, le=1)
     over_selection: float = setting(0.0, "clients asked beyond the cohort, as a share of it", ge=0)
 

@@ -30,6 +30,7 @@ def setting(
     le: float | None = None,
     lt: float | None = None,
     choices: Sequence[Any] | None = None,
+    used_if: Sequence[Any] = (),
 ) -> Any:
     """A dataclass field with its documentation and its range; the range holds for each item of a tuple.
 
@@ -38,8 +39,10 @@ def setting(
         doc: one line, with the unit, printed by ``metapulse config``.
         ge, gt, le, lt: bounds (≥, >, ≤, <).
         choices: the only values allowed.
+        used_if: another key of the section and the values under which this one is read (none: any but zero and
+            empty); elsewhere a value other than the default is refused, since it would have no effect.
     """
-    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
+    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices, "used_if": tuple(used_if)}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -74,9 +77,26 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
         if name in values:
             check_range(values[name], field.metadata, _join(where, name))
     try:
-        return cls(**values, **given)
+        made = cls(**values, **given)
     except TypeError as error:  # a field without default
         raise ConfigError(where, dict(mapping), str(error).split(") ", 1)[-1]) from None
+    for name in values:
+        _check_used(made, fields[name], where)
+    return made
+
+
+def _check_used(made: object, field: dataclasses.Field[Any], where: str) -> None:
+    """Refuse a setting that is read only under another one, which is not so."""
+    key, *under = field.metadata.get("used_if") or ("",)
+    if not key or (value := getattr(made, field.name)) == default_of(field):
+        return
+    on = getattr(made, key)
+    if on in under if under else on:
+        return
+    there = " or ".join(map(repr, under)) if under else "given"
+    raise ConfigError(
+        _join(where, field.name), value, f"has no effect with {_join(where, key)} = {on!r}; it must be {there}"
+    )
 
 
 def _check_switch(
@@ -97,6 +117,12 @@ def _check_unread(
             raise ConfigError(
                 _join(where, name), values[name], f"has no effect on {cls.__name__}, which does not read it"
             )
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """What a setting is where its key is left out."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def is_setting(field: dataclasses.Field[Any]) -> bool:

@@ -16,13 +16,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from client.errors import ConfigError, RunError
-from client.registry import ATTACKS
 from client.spec import to_json
 from client.trees import Params
 from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
 from client.work import Work
 from server.attempts import count_attempt
 from server.config import Config, resolved
+from server.effect import check_task, notes
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.global_generators import AddressedGlobals
@@ -89,7 +89,7 @@ class Run:
         plan = make_plan(config, self.roster)
         data, note = data_digest(self.inputs), self.folder.event
         self.budget = None if plan is None else Budget(plan, self.roster, path, data, note)
-        self._said = [] if self.budget else self.roster.clamped(self.cohort)
+        self._said = notes(config) + ([] if self.budget else self.roster.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
@@ -167,7 +167,7 @@ class Run:
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
         theta = Work(self.config.work(), self.roster.directory.task).init()
-        ATTACKS.make(self.config.attack).check(self.roster.directory.task)
+        check_task(self.config, self.roster.directory.task)
         asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
         if isinstance(self.strategy, OuterStrategy) and (why := self.strategy.aggregator.shortfall(len(asked))):
             raise ConfigError("strategy.aggregator", self.strategy.settings.aggregator["name"], why)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from server.config import SCENARIOS
+from server.evaluation import SCENARIOS
 from server.metatest import headline_metric, last_scores
 from server.reasons import listed
 from server.result import last_people

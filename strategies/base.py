@@ -50,9 +50,11 @@ class OuterSettings:
     schedule: Literal["constant", "linear", "cosine"] = setting(
         "constant", "how the outer rate moves over the rounds", choices=("constant", "linear", "cosine")
     )
-    beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1)
-    beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1)
-    tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0)
+    beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1, used_if=("outer", "momentum", "adam", "yogi"))
+    beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1, used_if=("outer", "adam", "yogi"))
+    tau: float = setting(
+        1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0, used_if=("outer", "adam", "yogi", "adagrad")
+    )
     l2: float = setting(0.0, "λ of the regularised outer objective λ‖θ‖²", ge=0)
     min_replies: int = setting(1, "usable replies below which a round changes nothing", ge=1)
     aggregator: Mapping[str, Any] = setting({"name": "mean"}, "what makes one update of many: name and settings")
@@ -62,6 +64,10 @@ class OuterSettings:
         object.__setattr__(self, "aggregator", complete(given, "strategy.aggregator"))
         if self.cohort and (reason := self.make_aggregator().shortfall(self.cohort)):
             raise ConfigError("strategy.cohort", self.cohort, f"{self.aggregator['name']}: {reason}")
+        usual = next(field.default for field in fields(self) if field.name == "weighting")
+        if self.weighting != usual and not self.make_aggregator().linear:
+            why = f"has no effect: {self.aggregator['name']} weighs no update by its samples"
+            raise ConfigError("strategy.weighting", self.weighting, why)
 
     def make_aggregator(self) -> Aggregator:
         """What ``aggregator`` describes."""

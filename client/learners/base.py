@@ -124,7 +124,10 @@ class Learner(ABC):
     inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)
     batch_size: int = setting(0, "samples per inner step (0: all of them)", ge=0)
     order: Literal["shuffled", "sequential"] = setting(
-        "shuffled", "minibatches from fresh shuffles, or in the samples' own order", choices=("shuffled", "sequential")
+        "shuffled",
+        "minibatches from fresh shuffles, or in the samples' own order",
+        choices=("shuffled", "sequential"),
+        used_if=("batch_size",),
     )
     optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
 

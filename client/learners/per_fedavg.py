@@ -46,7 +46,9 @@ class PerFedAvg(Learner):
         "how the Hessian term is treated: dropped (FO) or by finite differences (HF)",
         choices=("first_order", "hessian_free"),
     )
-    delta: float = setting(0.001, "relative width δ of the finite difference (HF)", gt=0)
+    delta: float = setting(
+        0.001, "relative width δ of the finite difference (HF)", gt=0, used_if=("variant", "hessian_free")
+    )
 
     def __post_init__(self) -> None:
         if self.optimizer != "sgd":

@@ -34,9 +34,9 @@ class TuningSettings:
     """How every method that has a search space is tuned."""
 
     trials: int = setting(0, "settings tried of each method on each data set, its own included (0: no tuning)", ge=0)
-    eta: int = setting(3, "one in so many trials goes on to the next rung", ge=2)
-    seed: int = setting(0, "seed of the settings that are tried", ge=0)
-    fraction: float = setting(0.34, "share of the rounds that the first rung runs", gt=0, le=1)
+    eta: int = setting(3, "one in so many trials goes on to the next rung", ge=2, used_if=("trials",))
+    seed: int = setting(0, "seed of the settings that are tried", ge=0, used_if=("trials",))
+    fraction: float = setting(0.34, "share of the rounds that the first rung runs", gt=0, le=1, used_if=("trials",))
 
 
 @dataclass(frozen=True)

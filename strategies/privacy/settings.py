@@ -54,9 +54,15 @@ class PrivacySettings:
         0, "N that is published, which q = cohort / N is of (0: as many as there are; poisson only)", ge=0
     )
     adaptive: bool = setting(False, "C follows a quantile of the updates' norms (central only)")
-    quantile: float = setting(0.5, "γ, share of updates that adaptive clipping leaves as they are", ge=0, le=1)
-    clip_rate: float = setting(0.2, "η of adaptive clipping, log C moves by at most about this in a round", gt=0)
-    count_noise: float = setting(0.0, "σ_b, noise on the number of updates within C (0: cohort / 20)", ge=0)
+    quantile: float = setting(
+        0.5, "γ, share of updates that adaptive clipping leaves as they are", ge=0, le=1, used_if=("adaptive",)
+    )
+    clip_rate: float = setting(
+        0.2, "η of adaptive clipping, log C moves by at most about this in a round", gt=0, used_if=("adaptive",)
+    )
+    count_noise: float = setting(
+        0.0, "σ_b, noise on the number of updates within C (0: cohort / 20)", ge=0, used_if=("adaptive",)
+    )
     noise_seed: int = setting(
         -1, "address of noise and sampling, for tests: ε = ∞ (-1: the operating system's randomness)", ge=-1
     )

@@ -1,0 +1,77 @@
+"""The ``[evaluation]`` section: what the meta-test asks, of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from client.episodes import SPLITS
+from client.errors import ConfigError
+from client.settings import setting
+
+SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The meta-test: who is asked, with how many shots, and judged after how many steps."""
+
+    every: int = setting(0, "rounds between meta-tests (0: at the end only)", ge=0)
+    validation_every: int = setting(
+        0,
+        "rounds between looks at meta-validation people (0: none); the last round looks too, and test people are then"
+        " judged at the last round and at the best one that these looks found",
+        ge=0,
+    )
+    phase: Literal["validation", "test"] = setting(
+        "test", "which held-out people are asked", choices=("validation", "test")
+    )
+    scenarios: tuple[str, ...] = setting(
+        ("new_user",),
+        "known_user: people of the training on samples of theirs that are in no round (the publisher's test part where"
+        " episodes.split is held_out, else half of what they have, cut as evaluation.split says); new_user: held-out"
+        " people; new_device: held-out people on a device model of evaluation.devices; new_device_history: the same"
+        " after adapting on their old devices",
+        choices=SCENARIOS,
+    )
+    devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")
+    validation_devices: tuple[str, ...] = setting(
+        (), "device models on which validation people answer new_device (empty: split.train_devices)"
+    )
+    clients: int = setting(100, "held-out clients per scenario at most", ge=1)
+    episodes: int = setting(4, "episodes per client", ge=1)
+    shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
+    query: int = setting(0, "query samples per episode (0: all)", ge=0)
+    steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
+    split: Literal["groups", "samples", "forward", "held_out"] = setting(
+        "groups", "what keeps support and query apart, as in [episodes]", choices=SPLITS
+    )
+    restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    not_offered: Literal["apart", "wrong"] = setting(
+        "apart",
+        "with restrict, query samples of a class without support: left out of the scores and reported as a share of"
+        " their own, or wrong",
+        choices=("apart", "wrong"),
+        used_if=("restrict",),
+    )
+    history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
+    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
+    seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+
+    def __post_init__(self) -> None:
+        for key in ("scenarios", "shots", "steps"):
+            named = list(getattr(self, key))
+            if len(set(named)) < len(named):
+                raise ConfigError(f"evaluation.{key}", named, "each may be named once: people would count twice")
+            if not named and key != "scenarios":
+                raise ConfigError(f"evaluation.{key}", named, "must name one at least")
+        if self.validation_every and not self.held_out:
+            raise ConfigError(
+                "evaluation.validation_every", self.validation_every, "needs a scenario with held-out people"
+            )
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Scenarios whose people are not in meta-training; known people have no samples that are for choosing only."""
+        return tuple(scenario for scenario in self.scenarios if scenario != "known_user")

@@ -1,0 +1,79 @@
+"""Settings without effect are refused, with the reason; at their defaults they may stand anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.errors import ConfigError
+from server.config import build_config, resolved
+from server.effect import notes
+from sim.experiment import run
+from tests.runs import make
+
+HELD = {"episodes": {"split": "held_out"}, "evaluation": {"scenarios": ["known_user"], "split": "samples"}}
+IDLE: list[tuple[str, dict[str, Any]]] = [
+    ("strategy.beta1", {"strategy": {"name": "fedavg", "beta1": 0.5}}),
+    ("strategy.beta2", {"strategy": {"name": "fedavg", "outer": "momentum", "beta2": 0.5}}),
+    ("strategy.tau", {"strategy": {"name": "fedavg", "tau": 0.5}}),
+    ("strategy.weighting", {"strategy": {"name": "median", "weighting": "uniform"}}),
+    ("privacy.quantile", {"privacy": {"mechanism": "none", "quantile": 0.4}}),
+    ("faults.outage_rounds", {"faults": {"outage_rounds": 2}}),
+    ("faults.speed", {"faults": {"speed": {"watch": 2.0}}}),
+    ("faults.night_h", {"faults": {"night_h": 7.0}}),
+    ("faults.partial_least", {"faults": {"partial_least": 0.5}}),
+    ("faults.over_selection", {"strategy": {"name": "fedavg", "cohort": 0}, "faults": {"over_selection": 0.5}}),
+    ("episodes.vary", {"episodes": {"shots": 0, "vary": True}}),
+    ("evaluation.history_steps", {"evaluation": {"history_steps": 3}}),
+    ("evaluation.devices", {"evaluation": {"devices": ["ring"]}}),
+    ("evaluation.validation_devices", {"evaluation": {"scenarios": ["new_device"], "validation_devices": ["ring"]}}),
+    ("evaluation.not_offered", {"evaluation": {"restrict": False, "not_offered": "wrong"}}),
+    ("evaluation.split", HELD),
+    ("split.test", {"split": {"test": 0.3, "test_users": ["1"]}}),
+    ("split.test", {"split": {"test": 0.3, "folds": 3}}),
+    ("split.validation", {"split": {"validation": 0.3, "validation_users": ["1"]}}),
+    ("split.seed", {"split": {"seed": 1, "validation_users": ["1"], "test_users": ["2"]}}),
+    ("engine.masks", {"engine": {"masks": True}}),
+    ("learner.order", {"learner": {"name": "fedavg", "order": "sequential"}}),
+    ("learner.delta", {"learner": {"name": "per_fedavg", "delta": 0.1}}),
+    ("source.points", {"source": {"name": "sine", "variant": "reptile", "points": 30}}),
+    ("attack.first", {"attack": {"name": "sign_flip", "first": 60}}),
+    (
+        "secure_aggregation.max_weight",
+        {"strategy": {"name": "fedreptile"}, "secure_aggregation": {"on": True, "max_weight": 9.0}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "table"), IDLE, ids=[key for key, _ in IDLE])
+def test_setting_without_effect_is_refused(key: str, table: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} = .*has no effect"):
+        build_config(table)
+
+
+def test_with_what_it_belongs_to_it_is_taken() -> None:
+    build_config(
+        {
+            "strategy": {"name": "fedavg", "outer": "yogi", "beta1": 0.5, "beta2": 0.5, "tau": 0.5},
+            "faults": {"outage": 0.1, "outage_rounds": 2, "deadline_s": 1.0, "speed": {"watch": 2.0}},
+            "learner": {"name": "fedavg", "batch_size": 4, "order": "sequential"},
+        }
+    )
+
+
+def test_defaults_written_out_are_no_mistake() -> None:
+    config = make("fedavg", "fedavg")
+    assert build_config(resolved(config)).digest() == config.digest()
+
+
+def test_classes_say_nothing_about_regression(tmp_path: Path) -> None:
+    config = make("reptile", "fedavg", "sine", evaluation={"restrict": False})
+    with pytest.raises(ConfigError, match=r"^evaluation.restrict = False: has no effect"):
+        run(config, tmp_path / "run")
+
+
+def test_episodes_that_a_learner_does_not_draw_are_told_of() -> None:
+    assert notes(make("reptile", "fedavg")) != []  # trains on all samples, while shots = 2 is not the default
+    assert notes(make("fomaml", "fedmaml")) == []
