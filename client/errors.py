@@ -27,6 +27,8 @@ __all__ = [
     "RunError",
 ]
 
+SHOWN = 300  # characters of a value in a message
+
 
 class MetapulseError(Exception):
     """Base of every error that metapulse raises on purpose."""
@@ -51,9 +53,10 @@ class ConfigError(MetapulseError):
 
 def _shown(value: object) -> str:
     try:
-        return repr(value)
+        said = repr(value)
     except ValueError:  # Python writes no whole number of over 4300 digits
         return "a number of too many digits"
+    return said if len(said) <= SHOWN else f"{said[: SHOWN // 2]}… ({len(said)} characters)"
 
 
 class DataError(MetapulseError):

@@ -18,6 +18,7 @@ from client.errors import ConfigError
 
 T = TypeVar("T")
 MOST, LOOPS = 2**53, 100_000  # of whole numbers without a bound of their own: any, and counts of steps and epochs
+LAYERS = 64  # of a network
 SIZE = 2**20  # of widths, and of what is held for one client
 
 
@@ -31,6 +32,7 @@ def setting(
     lt: float | None = None,
     choices: Sequence[Any] | None = None,
     used_if: Sequence[Any] = (),
+    longest: int | None = None,
 ) -> Any:
     """A dataclass field with its documentation and its range; the range holds for each item of a tuple.
 
@@ -41,8 +43,10 @@ def setting(
         choices: the only values allowed.
         used_if: another key of the section and the values under which this one is read (none: any but zero and
             empty); elsewhere a value other than the default is refused, since it would have no effect.
+        longest: entries of a list at most.
     """
     metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices, "used_if": tuple(used_if)}
+    metadata["longest"] = longest
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -135,6 +139,8 @@ def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
     if value is None:
         return
     if isinstance(value, (tuple, list)):
+        if (longest := metadata.get("longest")) is not None and len(value) > longest:
+            raise ConfigError(where, list(value), f"must have at most {longest} entries")
         for item in value:
             check_range(item, metadata, where)
         return

@@ -12,7 +12,7 @@ from torch import Tensor
 from client.errors import ConfigError
 from client.models.base import Model
 from client.models.layers import conv2d, image_norm, uniform_init
-from client.settings import SIZE, setting
+from client.settings import LAYERS, SIZE, setting
 from client.trees import Stacked
 
 KERNEL, STRIDE, PADDING = 3, 2, 1
@@ -29,7 +29,9 @@ class CNN2d(Model):
     arXiv:1606.04080, §4.1.1.
     """
 
-    channels: tuple[int, ...] = setting((64, 64, 64, 64), "output channels of each block", ge=1, le=SIZE)
+    channels: tuple[int, ...] = setting(
+        (64, 64, 64, 64), "output channels of each block", ge=1, le=SIZE, longest=LAYERS
+    )
 
     def __post_init__(self) -> None:
         if len(self.task.features) != 3:

@@ -19,7 +19,6 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from client.data import Samples, Task
-from client.errors import ConfigError
 from client.rng import generator, uniforms
 from client.settings import SIZE, setting
 from sim.sources.lone import Lone
@@ -47,10 +46,6 @@ class Sine(Lone):
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1)
     points: int = setting(10, "points per client; reptile always has its 50", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
-
-    def __post_init__(self) -> None:
-        if self.variant == "reptile" and self.points not in (10, len(_REPTILE_X)):
-            raise ConfigError("source.points", self.points, "has no effect with source.variant = 'reptile': it has 50")
 
     @property
     def task(self) -> Task:

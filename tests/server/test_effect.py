@@ -27,23 +27,25 @@ IDLE: list[tuple[str, dict[str, Any]]] = [
     ("faults.over_selection", {"strategy": {"name": "fedavg", "cohort": 0}, "faults": {"over_selection": 0.5}}),
     ("episodes.vary", {"episodes": {"shots": 0, "vary": True}}),
     ("evaluation.history_steps", {"evaluation": {"history_steps": 3}}),
-    ("evaluation.devices", {"evaluation": {"devices": ["ring"]}}),
-    ("evaluation.validation_devices", {"evaluation": {"scenarios": ["new_device"], "validation_devices": ["ring"]}}),
     ("evaluation.not_offered", {"evaluation": {"restrict": False, "not_offered": "wrong"}}),
     ("evaluation.split", HELD),
     ("split.test", {"split": {"test": 0.3, "test_users": ["1"]}}),
-    ("split.test", {"split": {"test": 0.3, "folds": 3}}),
     ("split.validation", {"split": {"validation": 0.3, "validation_users": ["1"]}}),
     ("split.seed", {"split": {"seed": 1, "validation_users": ["1"], "test_users": ["2"]}}),
     ("engine.masks", {"engine": {"masks": True}}),
     ("learner.order", {"learner": {"name": "fedavg", "order": "sequential"}}),
     ("learner.delta", {"learner": {"name": "per_fedavg", "delta": 0.1}}),
+]
+
+
+#: Told of in a line, because methods, data sets or scenarios beside this one may read them.
+SHARED: list[tuple[str, dict[str, Any]]] = [
+    ("evaluation.devices", {"evaluation": {"devices": ["ring"]}}),
+    ("evaluation.validation_devices", {"evaluation": {"scenarios": ["new_device"], "validation_devices": ["ring"]}}),
+    ("split.test", {"split": {"test": 0.3, "folds": 3}}),
     ("source.points", {"source": {"name": "sine", "variant": "reptile", "points": 30}}),
-    ("attack.first", {"attack": {"name": "sign_flip", "first": 60}}),
-    (
-        "secure_aggregation.max_weight",
-        {"strategy": {"name": "fedreptile"}, "secure_aggregation": {"on": True, "max_weight": 9.0}},
-    ),
+    ("secure_aggregation.max_weight", {"secure_aggregation": {"on": True, "max_weight": 9.0}}),
+    ("episodes.shots", {"episodes": {"shots": 3}}),
 ]
 
 
@@ -74,6 +76,12 @@ def test_classes_say_nothing_about_regression(tmp_path: Path) -> None:
         run(config, tmp_path / "run")
 
 
-def test_episodes_that_a_learner_does_not_draw_are_told_of() -> None:
-    assert notes(make("reptile", "fedavg")) != []  # trains on all samples, while shots = 2 is not the default
+@pytest.mark.parametrize(("key", "table"), SHARED, ids=[key for key, _ in SHARED])
+def test_shared_setting_without_effect_is_told_of(key: str, table: dict[str, Any]) -> None:
+    (line,) = notes(build_config(table))  # of fedreptile and reptile, the default
+    assert line.startswith(f"{key} = ")
+    assert "has no effect: " in line
+
+
+def test_what_is_read_is_not_told_of() -> None:
     assert notes(make("fomaml", "fedmaml")) == []
