@@ -87,9 +87,11 @@ def test_cohort_zero_is_everybody_in_training():
 
 
 @pytest.mark.parametrize("size", [61, 10_000])
-def test_a_cohort_larger_than_the_population_names_the_limit(size):
-    with pytest.raises(ConfigError, match=rf"strategy\.cohort = {size}: must be ≤ 60"):
-        roster().cohort(1, size)
+def test_a_cohort_larger_than_the_population_is_everybody_and_said(size):
+    made = roster()
+    assert made.cohort(1, size) == made.cohort(1, 0)
+    (line,) = made.clamped(size)
+    assert line.startswith(f"strategy.cohort = {size}, and 60 clients")
 
 
 def test_nobody_left_to_train_on_is_said():
