@@ -50,7 +50,7 @@ def read_json(text: str, limits: Limits, where: str) -> dict[str, Any]:
         raise InstructionError(f"{where} = {text[:SHOWN]!r}: expected a JSON table")
     level: list[Any] = [found]
     for _ in range(DEEPEST):
-        if any(len(one) > LONGEST for one in level):
+        if any(len(one) > (limits.width if _numbers(one) else LONGEST) for one in level):
             raise InstructionError(f"{where} has a list or table of more than {LONGEST} entries")
         if any(isinstance(v, float) and not math.isfinite(v) for one in level for v in _values(one)):
             raise InstructionError(f"{where} holds a number that is not finite")
@@ -159,6 +159,11 @@ def _number(value: object) -> int:
     """A count, rounded up; what is no number is refused later, by its type."""
     sound = isinstance(value, (int, float)) and math.isfinite(value)
     return math.ceil(value) if sound else 0  # type: ignore[call-overload]
+
+
+def _numbers(one: dict[str, Any] | list[Any]) -> bool:
+    """A list of numbers with a point, one per channel, which nothing is built by."""
+    return isinstance(one, list) and all(type(value) is float for value in one)
 
 
 def _values(one: dict[str, Any] | list[Any]) -> Iterator[Any]:

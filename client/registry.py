@@ -180,6 +180,8 @@ TRANSFORMS = Registry(
         "none": "client.transforms:Identity",
         "standardise": "client.transforms:Standardise",
         "fixed": "client.transforms:Fixed",
+        "global": "client.transforms:Global",
+        "auto": "client.transforms:Auto",
         "motion": "client.motion:Motion",
     },
 )

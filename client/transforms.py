@@ -7,11 +7,12 @@ nothing of any other client.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from client.data import Task
 from client.errors import ConfigError
@@ -31,6 +32,17 @@ class Transform(ABC):
     def task(self, task: Task) -> Task:
         """The task as the model sees it: by default with inputs of the same shape."""
         return task
+
+    def check_protected(self, protected: Mapping[str, bool]) -> None:
+        """Refuse what does not go together with settings that protect answers: nothing, for most.
+
+        Args:
+            protected: which of them are on.
+
+        Raises:
+            ConfigError: names both settings.
+        """
+        return None
 
     @abstractmethod
     def apply(
@@ -113,9 +125,7 @@ class Fixed(Transform):
     def task(self, task: Task) -> Task:
         """The same; there must be one number, or one per channel."""
         for key, numbers in (("centre", self.centre), ("scale", self.scale)):
-            if len(numbers) not in (1, task.features[0]):
-                many = f"1 or {task.features[0]} numbers"
-                raise ConfigError(f"transform.{key}", list(numbers), f"must hold {many} for samples of {task.features}")
+            _one_or_all(key, numbers, task)
         return task
 
     def apply(
@@ -128,3 +138,85 @@ class Fixed(Transform):
         centre, scale = (np.reshape(numbers, (-1, *(1,) * (x.ndim - 2))) for numbers in (self.centre, self.scale))
         scaled: np.ndarray = ((x - centre) / scale).astype(np.float32)
         return scaled
+
+
+@dataclass(frozen=True)
+class Global(Transform):
+    """(x − m) / s per channel with m and s of the people in meta-training, asked before round 1; it keeps levels.
+
+    Each person counts once, by mean z̄_i and mean square q_i of z = (x − centre) / bound, cut to [−1, 1]:
+    m = centre + bound · z̄ and s² = bound² (q − z̄²) of their means over people. What has been learnt is told to clients
+    as ``fixed``. Before that, for a look at shapes and costs alone, the pool's own numbers stand in.
+    """
+
+    centre: tuple[float, ...] = setting((0.0,), "a guess of the mean: one number, or one per channel (feature)")
+    bound: tuple[float, ...] = setting(
+        (0.0,), "values further from it are cut (0: none is; must be given where answers are protected)", ge=0
+    )
+    people: int = setting(1000, "people asked at most, each on one device", ge=1, le=8192)
+
+    def __post_init__(self) -> None:
+        if 0 < sum(b > 0 for b in self.bound) < len(self.bound):
+            raise ConfigError("transform.bound", list(self.bound), "must be > 0 for all channels, or 0 for all")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether an answer is of known size."""
+        return bool(self.bound) and min(self.bound) > 0
+
+    def check_protected(self, protected: Mapping[str, bool]) -> None:
+        """Answers of unknown size can neither be noised nor masked."""
+        if not self.bounded and (found := [key for key, on in protected.items() if on]):
+            raise ConfigError("transform.bound", list(self.bound), f"must be > 0 with {found[0]}")
+
+    def task(self, task: Task) -> Task:
+        """The same; guesses and bounds are one number, or one per channel."""
+        for key, numbers in (("centre", self.centre), ("bound", self.bound)):
+            _one_or_all(key, numbers, task)
+        return task
+
+    def moments(
+        self, x: Float32[np.ndarray, "n *features"]
+    ) -> tuple[Float64[np.ndarray, " channels"], Float64[np.ndarray, " channels"]]:
+        """z̄ and q of one person; without a bound of x − centre.
+
+        Args:
+            x: all samples that may be trained on, n ≥ 1.
+        """
+        wide = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) - np.array(self.centre)
+        if self.bounded:
+            wide = np.clip(wide / np.array(self.bound), -1.0, 1.0)
+        return wide.mean(0), np.square(wide).mean(0)
+
+    def apply(
+        self,
+        x: Float32[np.ndarray, "n *features"],
+        pool: Float32[np.ndarray, "p *features"],
+        rng: np.random.Generator | None,
+    ) -> Float32[np.ndarray, "n *inputs"]:
+        """By the pool's own numbers."""
+        return Standardise().apply(x, pool, rng)
+
+
+@dataclass(frozen=True)
+class Auto(Transform):
+    """What suits the task: ``standardise`` for classes, ``global`` for a regression, whose target levels tell of.
+
+    Under privacy or secure aggregation, where ``global`` needs a bound that only people can state, it is
+    ``standardise`` for both, and the run says so. Before a run has chosen, the pool's own numbers stand in.
+    """
+
+    def apply(
+        self,
+        x: Float32[np.ndarray, "n *features"],
+        pool: Float32[np.ndarray, "p *features"],
+        rng: np.random.Generator | None,
+    ) -> Float32[np.ndarray, "n *inputs"]:
+        """By the pool's own numbers."""
+        return Standardise().apply(x, pool, rng)
+
+
+def _one_or_all(key: str, numbers: tuple[float, ...], task: Task) -> None:
+    if len(numbers) not in (1, task.features[0]):
+        many = f"1 or {task.features[0]} numbers"
+        raise ConfigError(f"transform.{key}", list(numbers), f"must hold {many} for samples of {task.features}")

@@ -301,6 +301,10 @@ def make_work(table: Mapping[str, Any]) -> Work:
         ConfigError: it is malformed or names something unknown.
     """
     spec = build(WorkSpec, table, "work")
+    if spec.transform.get("name") == "global":
+        from client.scaling import Scaling  # which is built on this file
+
+        return Scaling(spec)
     if spec.attack.get("name") == "none" and not spec.faults.on_devices:
         return Work(spec)
     from client.traits import Troubled  # which is built on this file

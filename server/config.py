@@ -114,7 +114,7 @@ class Config:
     run: RunSettings = setting(RunSettings(), "")
     source: Mapping[str, Any] = setting({"name": "wearables"}, "")
     split: SplitSettings = setting(SplitSettings(), "")
-    transform: Mapping[str, Any] = setting({"name": "standardise"}, "")
+    transform: Mapping[str, Any] = setting({"name": "auto"}, "")
     model: Mapping[str, Any] = setting({"name": "cnn1d"}, "")
     learner: Mapping[str, Any] = setting({"name": "reptile"}, "")
     episodes: EpisodePlan = setting(EpisodePlan(), "")
@@ -129,7 +129,8 @@ class Config:
 
     def __post_init__(self) -> None:
         SOURCES.make(self.source)
-        TRANSFORMS.make(self.transform)
+        protected = {"privacy.mechanism": self.privacy.on, "secure_aggregation.on": self.secure_aggregation.on}
+        TRANSFORMS.make(self.transform).check_protected(protected)
         attack = ATTACKS.make(self.attack)
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)

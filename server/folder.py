@@ -4,6 +4,7 @@ config.json           every setting with its value, the digests of data and code
                       together that decides the numbers
 environment.json      versions, platform, git commit
 privacy.jsonl         where there is a privacy budget: what each round that has begun releases, a line each
+transform.json        where a transform is learnt before round 1: its numbers
 events.jsonl          what happened, a line each: round, kind, and the wall clock (which decides nothing)
 metrics.parquet       tidy: round, phase, scenario, client, user, device, shots, step, metric, apart, value
 summary.json          spread over clients of every meta-test, and the digest of θ
@@ -46,7 +47,7 @@ from server.metrics import SCHEMA, read_table, table_digest, table_of, write_tab
 
 __all__ = ["SCHEMA", "Best", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
 
-LEFT = ("metrics.parquet", "privacy.jsonl", "privacy.json", "summary.json")  # of a run that had begun
+LEFT = ("metrics.parquet", "privacy.jsonl", "privacy.json", "summary.json", "transform.json")  # of a run that had begun
 
 
 class RunFolder:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from client.data import look_alike
 from client.errors import ConfigError, RunError
 from client.privacy import secret
+from client.registry import TRANSFORMS
+from client.transforms import Global
 from server.config import Config
 from server.files import is_sealed, read_json, sealed
 from server.roster import Roster, over_selected
@@ -34,8 +37,10 @@ def make_plan(config: Config, roster: Roster) -> Plan | None:
         return None
     if pair := look_alike(roster.labels, case=True):
         raise ConfigError("source", list(pair), "two people, or one twice? Privacy is a person's: give each one id")
-    cohort = STRATEGIES.make(over_selected(config)).cohort
-    return settle(config.privacy, cohort, config.privacy.people or roster.people, config.run.rounds)
+    cohort, people = STRATEGIES.make(over_selected(config)).cohort, config.privacy.people or roster.people
+    transform = TRANSFORMS.make(config.transform)
+    scaled = min(transform.people, people) if isinstance(transform, Global) else 0
+    return settle(config.privacy, cohort, people, config.run.rounds, scaled)
 
 
 class Budget:
@@ -65,8 +70,10 @@ class Budget:
         seed = plan.settings.noise_seed
         self.secret = secret() if seed < 0 else seed
         self.begun, self._note = 0, note
+        self.scales = 0  # how often people were asked for their scale
         self._whole = True  # the ledger ends with a whole line
-        self._record = plan.record() | {"data": data, "who": population(roster)}
+        about = {"data": data, "who": population(roster)}
+        self._record, self._scale = plan.record() | about, plan.scale_record() | about
 
     def resume(self, least: int) -> None:
         """Go on counting where the ledger stands.
@@ -87,14 +94,16 @@ class Budget:
                 raise RunError(
                     f"{self._ledger}: line {place} is number {told.get('begun')}; lines are missing or doubled"
                 )
-            if other := [key for key in self._record if told.get(key) != self._record[key]]:
-                said = ", ".join(f"{key} was {told.get(key)!r} and is {self._record[key]!r}" for key in other)
+            record = self._scale if told.get("round") == 0 else self._record
+            if other := [key for key in self._record if told.get(key) != record.get(key)]:
+                said = ", ".join(f"{key} was {told.get(key)!r} and is {record.get(key)!r}" for key in other)
                 raise RunError(f"{self._ledger}: {len(lines)} rounds have begun under another plan: {said}")
             if not is_sealed(self._ledger, told):
                 raise RunError(f"{self._ledger}: line {place} is damaged, or was changed: its checksum does not fit")
-        if len(lines) < least:
-            raise RunError(f"{self._ledger} knows of {len(lines)} rounds that have begun; at least {least} have")
-        self.begun = len(lines)
+        self.scales = sum(1 for told in map(_read, lines) if told is not None and told.get("round") == 0)
+        self.begun = len(lines) - self.scales
+        if self.begun < least:
+            raise RunError(f"{self._ledger} knows of {self.begun} rounds that have begun; at least {least} have")
 
     def _lines(self) -> list[bytes]:
         """What the ledger says, a line each, the last one perhaps cut short."""
@@ -113,7 +122,8 @@ class Budget:
     @property
     def exhausted(self) -> bool:
         """Whether one more round would spend more than the run may."""
-        return self.plan.allowed is not None and self.begun >= self.plan.allowed
+        allowed = self.plan.allowed if self.scales < 2 else self.plan.allows(self.scales)
+        return allowed is not None and self.begun >= allowed
 
     def begin(self, round: int, clip: float) -> list[int]:
         """Count a round, then draw its clients.
@@ -125,20 +135,45 @@ class Budget:
         Raises:
             RunError: it cannot be counted.
         """
-        told = {"round": round, "begun": self.begun + 1, **self._record, "clip": clip}
+        self._enter(round, clip, self._record)
+        self.begun += 1
+        self._note(round, BEGUN, begun=self.begun)
+        release = self.plan.release
+        return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
+
+    def begin_scale(self, clip: float) -> tuple[list[int], Plan, int]:
+        """Count the question for people's scale, then draw whom it goes to.
+
+        Args:
+            clip: length of an answer at most.
+
+        Returns:
+            Partition ids, the plan of this one release, and a secret of its own.
+
+        Raises:
+            RunError: it cannot be counted.
+        """
+        assert self.plan.first is not None
+        self._enter(0, clip, self._scale)
+        self.scales += 1
+        first, s = replace(self.plan.first, sigma=self.plan.release.sigma), self.plan.settings
+        own = secret() if s.noise_seed < 0 else s.noise_seed + 1
+        clients = self._roster.persons(own, 0, first.cohort, s.sampling, first.people)
+        return clients, Plan(replace(s, clip=clip, adaptive=False), first, 1), own
+
+    def _enter(self, round: int, clip: float, record: Mapping[str, Any]) -> None:
+        count = self.begun + self.scales + 1
+        told = {"round": round, "begun": count, **record, "clip": clip}
         line = json.dumps(sealed(self._ledger, told), sort_keys=True)
         try:
             _append(self._ledger, ("" if self._whole else "\n") + line + "\n")
         except OSError as error:
             raise RunError(f"cannot write {self._ledger}: {error.strerror or error}; nothing was sent") from None
-        self.begun, self._whole = self.begun + 1, True
-        self._note(round, BEGUN, begun=self.begun)
-        release = self.plan.release
-        return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
+        self._whole = True
 
     def spent(self) -> dict[str, Any]:
         """What has been spent so far, by what the ledger says was released."""
-        return self.plan.stated(self.begun)
+        return self.plan.stated(self.begun, self.scales)
 
 
 def population(roster: Roster) -> str:

@@ -9,8 +9,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-import numpy as np
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -33,15 +31,16 @@ from server.progress import Progress, Silence
 from server.remarks import noting, remark
 from server.result import facts
 from server.roster import Directory, Roster, View, over_selected
+from server.scaler import Setting, settle_transform
 from server.secure.aggregation import make_secure
 from server.stages import round_stages
 from server.verdict import changed, no_reply, refuse_fruitless, warnings
 from strategies.base import OuterStrategy
 from strategies.instructions import Instructions
+from strategies.kept import load_state, state_of
 from strategies.privacy.strategy import PrivateStrategy
 from strategies.registry import STRATEGIES, make_strategy
 from strategies.replies import Dropped, repeated
-from strategies.stock import StockStrategy
 
 PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
 
@@ -127,6 +126,7 @@ class Run:
 
     def _fresh(self) -> dict[str, Any]:
         remark(self.roster.directory, self.folder, self.progress, True, self._said)
+        self._settle_transform(begun=False)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
@@ -139,9 +139,10 @@ class Run:
         if last is None:
             return self._fresh()
         remark(self.roster.directory, self.folder, self.progress, False, self._said)
+        self._settle_transform(begun=True)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
-        self._load_outer(last.outer)
+        load_state(self.strategy, last.outer)
         if isinstance(self.grid, Keeper):
             self.grid.load_devices(self.folder.devices(last.round))
         fresh = Work(self.config.work(), self.roster.directory.task).init()
@@ -154,6 +155,14 @@ class Run:
         if last.best is not None:
             self.best = replace(last.best, theta=_ordered(last.best.theta, names))
         return self._loop(last.round, _ordered(last.theta, names))
+
+    def _settle_transform(self, begun: bool) -> None:
+        """From here on clients are told of a transform with all its numbers, where the configuration leaves some."""
+        parts = (self.config, self.grid, self.roster, self.folder, self.progress, self.budget, self.secure)
+        self.config, dropped = settle_transform(Setting(*parts, isinstance(self.grid, Keeper)), begun)
+        self._drop(0, dropped)
+        self.metatest = replace(self.metatest, config=self.config)
+        self._work = to_json(self.config.work())
 
     def _idle(self) -> int:
         rounds = [event for event in self.folder.events() if event["kind"] == "round"]
@@ -305,23 +314,10 @@ class Run:
         spent = self.budget.spent() if self.budget else {}
         if spent:
             self.folder.event(round, "privacy-spent", **spent)
-        snapshot = Snapshot(round, theta, self._outer(), self.rows, self.dropped, self.best, spent)
+        snapshot = Snapshot(round, theta, state_of(self.strategy), self.rows, self.dropped, self.best, spent)
         devices = self.grid.save_devices if isinstance(self.grid, Keeper) else None
         self.folder.save(snapshot, self.config.checkpoint.keep, devices)
         self.saved = round
-
-    def _outer(self) -> Params:
-        if isinstance(self.strategy, OuterStrategy):
-            return self.strategy.state
-        if isinstance(self.strategy, StockStrategy):
-            return {k: torch.from_numpy(np.array(v)) for k, v in self.strategy.state().items()}
-        raise ConfigError("strategy.name", type(self.strategy).__name__, "has no state that a checkpoint could hold")
-
-    def _load_outer(self, outer: Params) -> None:
-        if isinstance(self.strategy, OuterStrategy):
-            self.strategy.state = dict(outer)
-        elif isinstance(self.strategy, StockStrategy):
-            self.strategy.load_state({k: v.numpy() for k, v in outer.items()})
 
     def _finish(self, theta: Params) -> dict[str, Any]:
         events = self.folder.events()

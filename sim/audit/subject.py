@@ -20,6 +20,7 @@ from server.folder import RunFolder
 from server.privacy import make_plan
 from server.roster import Roster, over_selected
 from server.run import Run
+from server.scaler import learned
 from sim.audit.canaries import Canaries, Crowd, Planted
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from strategies.privacy.plan import Plan
@@ -136,6 +137,7 @@ def read_subject(path: Path) -> Subject:
     if not (path / "summary.json").exists():
         raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")
     round, theta = _last(path)
+    config = learned(config, path)
     ordered = {name: theta[name] for name in Work(config.work()).names}
     return Subject(path, config, round, ordered, RunFolder(path).summary().get("privacy", {}))
 

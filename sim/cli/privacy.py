@@ -74,6 +74,13 @@ def _number(epsilon: float) -> str:
     return "∞" if math.isinf(epsilon) else f"{epsilon:.4f}"
 
 
+def _scale(plan: Plan) -> list[str]:
+    if (first := plan.first) is None:
+        return []
+    told = f"people's scale, once before them: {first.cohort} of {first.people} people"
+    return [f"{told} ({first.sampling}), σ = {first.sigma:.6g}; every ε here includes it"]
+
+
 def describe(plan: Plan) -> list[str]:
     """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
     from strategies.privacy.accounting import analysis
@@ -87,6 +94,7 @@ def describe(plan: Plan) -> list[str]:
         f"people N = {release.people}, in a round qN = {release.cohort} ({s.sampling}), q = {release.rate:.6g}",
         f"noise multiplier σ = {release.sigma:.6g}, clip C = {s.clip:g}: {deviation:.4g} on every number of the mean",
         f"relation: {release.relation}; δ = {s.delta:g}; accountant {s.accountant}, {plan.facts()['library']}",
+        *_scale(plan),
         *(f"after {t} of {plan.rounds} rounds: ε = {pld} (pld), {rdp} (rdp)" for t, pld, rdp in costs),
         f"pld: {analysis(release, plan.rounds, 'pld')}",
         *(f"warning: {warning}" for warning in plan.warnings),

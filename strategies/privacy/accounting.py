@@ -90,6 +90,7 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
     return spent(((release, rounds),), delta, accountant, grid)
 
 
+@lru_cache(maxsize=256)
 def spent(releases: Spent, delta: float, accountant: Accountant = "pld", grid: float = FINE) -> float:
     """``epsilon`` of rounds that need not be alike, all with the same neighbours.
 
@@ -181,7 +182,9 @@ def _gaussian(sigma: float, delta: float) -> float:
     return float(package().get_epsilon_gaussian(sigma, delta))
 
 
-def noise_multiplier(release: Release, rounds: int, target: float, delta: float, accountant: Accountant) -> float:
+def noise_multiplier(
+    release: Release, rounds: int, target: float, delta: float, accountant: Accountant, first: Release | None = None
+) -> float:
     """The smallest σ (to 1e-4 of it) with which so many rounds are (ε, δ)-private.
 
     Args:
@@ -190,15 +193,16 @@ def noise_multiplier(release: Release, rounds: int, target: float, delta: float,
         target: ε > 0.
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
+        first: what is released once, before them, with the same σ.
 
     Raises:
         ConfigError: no σ up to LARGEST does.
     """
 
     def cost(sigma: float, grid: float = COARSE) -> float:
-        return spent(((replace(release, sigma=sigma), rounds),), delta, accountant, grid)
+        return spent(after(first, replace(release, sigma=sigma), rounds), delta, accountant, grid)
 
-    guess = _gaussian_noise(release, rounds, target, delta)
+    guess = _gaussian_noise(release, rounds + (first is not None), target, delta)
     if accountant == "pld" and release.relation == REPLACE:
         return guess
     sigma = _smallest(cost, target, guess)
@@ -241,8 +245,22 @@ def _smallest(cost: Callable[[float], float], target: float, enough: float) -> f
     return enough
 
 
-def most_rounds(release: Release, target: float, delta: float, accountant: Accountant, limit: int) -> int:
-    """The largest number of rounds up to ``limit`` that are (ε, δ)-private.
+def after(first: Release | None, release: Release, rounds: int, times: int = 1) -> Spent:
+    """So many rounds, and before them what is released with their σ, once or, after a kill, again."""
+    before = () if first is None else ((replace(first, sigma=release.sigma), times),)
+    return (*before, (release, rounds))
+
+
+def most_rounds(
+    release: Release,
+    target: float,
+    delta: float,
+    accountant: Accountant,
+    limit: int,
+    first: Release | None = None,
+    times: int = 1,
+) -> int:
+    """The largest number of rounds up to ``limit`` that are (ε, δ)-private; −1 where ``first`` alone is not.
 
     Args:
         release: one round.
@@ -250,11 +268,18 @@ def most_rounds(release: Release, target: float, delta: float, accountant: Accou
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
         limit: ≥ 0.
+        first: what is released before them.
+        times: how often.
     """
 
     def last(low: int, high: int, grid: float) -> int:
         more = range(low + 1, high + 1)
-        return low + bisect_right(more, target, key=lambda n: epsilon(release, n, delta, accountant, grid))
+        return low + bisect_right(
+            more, target, key=lambda n: spent(after(first, release, n, times), delta, accountant, grid)
+        )
+
+    if first is not None and spent(after(first, release, 0, times), delta, accountant) > target:
+        return -1
 
     rough = last(0, limit, COARSE)
     return rough if accountant == "rdp" else last(rough, min(limit, rough + rough // 50 + 1), FINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,11 +26,13 @@ class Plan:
         settings: of ``[privacy]``, on.
         release: one round; its cohort is n, the denominator of every mean.
         rounds: T, how many are planned.
+        first: what is released before them, people's scale (``server.scaler``); None: nothing.
     """
 
     settings: PrivacySettings
     release: Release
     rounds: int
+    first: Release | None = None
 
     @property
     def count_noise(self) -> float:
@@ -45,26 +47,39 @@ class Plan:
     @cached_property
     def allowed(self) -> int | None:
         """Rounds that the budget allows, also beyond those planned: a run that is resumed repeats some; None: any."""
-        s = self.settings
+        return self.allows(1)
+
+    def allows(self, times: int) -> int | None:
+        """``allowed``, where people have been asked for their scale so many times."""
+        s, most = self.settings, 2 * self.rounds
         if not s.epsilon:
             return None
-        return accounting.most_rounds(self.release, s.epsilon, s.delta, s.accountant, 2 * self.rounds)
+        return accounting.most_rounds(self.release, s.epsilon, s.delta, s.accountant, most, self.first, times)
 
     @property
     def seeded(self) -> bool:
         """Whether whoever knows the settings can draw the noise again: then nothing is private."""
         return self.settings.noise_seed >= 0
 
-    def epsilon(self, rounds: int, accountant: accounting.Accountant | None = None) -> float:
-        """ε of so many rounds; infinite, once there is one, where the noise has a seed."""
-        if self.seeded and rounds:
-            return math.inf
-        return accounting.epsilon(self.release, rounds, self.settings.delta, accountant or self.settings.accountant)
+    def epsilon(self, rounds: int, accountant: accounting.Accountant | None = None, times: int = 1) -> float:
+        """ε of so many rounds; infinite, once there is one, where the noise has a seed.
 
-    def stated(self, rounds: int) -> dict[str, Any]:
+        Args:
+            rounds: how many, ≥ 0.
+            accountant: "pld" or "rdp" (None: the settings').
+            times: how often people's scale was asked for before them, where it is.
+        """
+        releases = accounting.after(self.first, self.release, rounds, times)
+        if self.seeded and any(count for _, count in releases):
+            return math.inf
+        return accounting.spent(releases, self.settings.delta, accountant or self.settings.accountant)
+
+    def stated(self, rounds: int, times: int = 1) -> dict[str, Any]:
         """What so many rounds cost, as it is written into logs and checkpoints; "inf" is ε = ∞, with the reason."""
-        epsilon = self.epsilon(rounds)
+        epsilon = self.epsilon(rounds, times=times)
         told = {"rounds": rounds, "epsilon": epsilon, "delta": self.settings.delta, "relation": self.release.relation}
+        if self.first is not None:
+            told["scales"] = times
         if epsilon == math.inf:
             told |= {"epsilon": "inf", "reason": SEEDED}
         return told | ({"warnings": self.warnings} if self.warnings else {})
@@ -97,6 +112,14 @@ class Plan:
             "seeded": self.seeded,
         }
 
+    def scale_record(self) -> dict[str, Any]:
+        """``record`` of what is released before the first round; {} where nothing is."""
+        if (first := self.first) is None:
+            return {}
+        noise = {"noise_multiplier": self.release.sigma, "sum_multiplier": self.release.sigma, "adaptive": False}
+        drawn = {"sampling": first.sampling, "cohort": first.cohort, "people": first.people, "rate": first.rate}
+        return {**{k: v for k, v in self.record().items() if k != "start_clip"}, **noise, **drawn}
+
     def facts(self) -> dict[str, Any]:
         """All that a claim of privacy must say beside ε."""
         return {
@@ -107,6 +130,7 @@ class Plan:
             "rate": self.release.rate,
             "planned": self.rounds,
             "limit": self.settings.epsilon or None,
+            **({} if self.first is None else {"scale": self.scale_record()}),
             "relation": self.release.relation,
             "unit": "one person with all devices and samples",
             "library": accounting.package_version(),
@@ -124,12 +148,12 @@ def sentence(spent: Mapping[str, Any]) -> str:
     """
     epsilon = float(spent["epsilon"])
     told = "ε = ∞, not private" if epsilon == math.inf else f"ε = {epsilon:.4f}"
-    rounds = f"{spent['rounds']} rounds that have begun"
+    rounds = f"{spent['rounds']} rounds that have begun" + (", and people's scale" if spent.get("scales") else "")
     notes = "".join(f"; {warning}" for warning in spent.get("warnings", ()))
     return f"privacy: {told} at δ = {spent['delta']:g}, neighbours: {spent['relation']}, after {rounds}{notes}"
 
 
-def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> Plan:
+def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int, scaled: int = 0) -> Plan:
     """The plan of a run.
 
     Args:
@@ -137,6 +161,7 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> 
         cohort: people in a round, 0: everybody.
         people: who may be drawn.
         rounds: T ≥ 0.
+        scaled: people asked for their scale before the first round, ≤ people; 0: none.
 
     Raises:
         ConfigError: dp-accounting is not installed, the cohort is larger than the population, or the run would spend
@@ -148,15 +173,18 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int) -> 
     sampling = "none" if settings.mechanism == "local" else settings.sampling
     release = Release(settings.noise_multiplier, cohort or people, people, sampling)
     given = (settings.epsilon, settings.delta, settings.accountant)
+    whole = scaled == people and sampling != "poisson"  # everybody: a draw that hides nobody
+    first = Release(release.sigma, scaled, people, "none" if whole else sampling) if scaled else None
     if not release.sigma:
-        sigma = accounting.noise_multiplier(release, max(rounds, 1), *given)
+        sigma = accounting.noise_multiplier(release, max(rounds, 1), *given, first)
         release = Release(sigma, release.cohort, people, sampling)
+        first = None if first is None else replace(first, sigma=sigma)
     if release.sigma > accounting.LARGEST:
         raise ConfigError("privacy.noise_multiplier", release.sigma, f"must be ≤ {accounting.LARGEST:g}")
-    plan = Plan(settings, release, rounds)
+    plan = Plan(settings, release, rounds, first)
     plan.multiplier  # noqa: B018 (refuses a count that costs more than everything)
     if plan.allowed is not None and plan.allowed < rounds:
-        cost = accounting.epsilon(release, rounds, settings.delta, settings.accountant)
-        allowed = f"{rounds} rounds would spend {cost:.4g}; it allows {plan.allowed}"
+        cost = accounting.spent(accounting.after(first, release, rounds), settings.delta, settings.accountant)
+        allowed = f"{rounds} rounds would spend {cost:.4g}; it allows {max(plan.allowed, 0)}"
         raise ConfigError("privacy.epsilon", settings.epsilon, allowed)
     return plan

@@ -1,0 +1,72 @@
+"""What a device answers before round 1 where inputs are scaled alike for everybody: mean and mean square, per channel.
+
+The question is an ordinary training instruction whose θ is the answer's shape, so that clipping, noise, secure
+aggregation and the checks of replies are those of any round. A person counts once, with one device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.errors import InstructionError
+from client.learners.base import Adding, Report
+from client.outcome import Outcome, Scores, each
+from client.spec import Trial
+from client.transforms import Global
+from client.trees import Params
+from client.work import States, Work
+
+COUNT, MEAN, SQUARE = "count", "mean", "square"
+
+
+class Scaling(Work):
+    """Work of a run whose transform is not learnt yet."""
+
+    def init(self) -> dict[str, Tensor]:
+        """Zeros in the shape of an answer: one number for who is there, and two per channel."""
+        return blank(self.task.features[0])
+
+    def train(
+        self,
+        meta: Params,
+        round: int,
+        clients: Sequence[int],
+        states: States | None = None,
+        adding: Adding | None = None,
+    ) -> Outcome:
+        """Minus 1, mean and mean square of every client: an outer step of rate 1 from zero is their mean."""
+        began = time.perf_counter()
+        told, failures = each(clients, self._moments, round, "transform")
+        seconds = {"data": time.perf_counter() - began}
+        if not told:
+            return Outcome([], None, failures, seconds)
+        mean, square = (-torch.from_numpy(np.stack([one[i] for one in told.values()])) for i in (0, 1))
+        update = {COUNT: -torch.ones(len(told), 1, dtype=torch.float64), MEAN: mean, SQUARE: square}
+        return Outcome(list(told), Report(update, torch.ones(len(told)), {}, {}), failures, seconds)
+
+    def evaluate(
+        self, meta: Params, round: int, clients: Sequence[int], trial: Trial, states: States | None = None
+    ) -> Scores:
+        """Refused: there is nothing to judge yet."""
+        raise InstructionError("transform.name = 'global': a meta-test comes with the numbers that were learnt")
+
+    def _moments(self, client: int) -> tuple[np.ndarray, np.ndarray]:
+        samples = self._own(client)
+        transform = self.transform
+        assert isinstance(transform, Global)
+        return transform.moments(samples.x[self.spec.episodes.everything(samples).support])
+
+
+def blank(channels: int) -> dict[str, Tensor]:
+    """θ of the question: an answer of nobody.
+
+    Args:
+        channels: C ≥ 1, or features where samples have no time axis.
+    """
+    sizes = {COUNT: 1, MEAN: channels, SQUARE: channels}
+    return {name: torch.zeros(size, dtype=torch.float64) for name, size in sizes.items()}
