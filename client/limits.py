@@ -74,9 +74,9 @@ def check_work(spec: Mapping[str, Any], limits: Limits) -> None:
         for key, size in _sizes(spec.get(section), section):
             _at_most(key, size, limits.width)
     model, learner = spec.get("model"), spec.get("learner")
-    _at_most("sizes of the model, multiplied", _model_size(model), limits.parameters)
+    _at_most("sizes of the model, multiplied", model_size(model), limits.parameters)
     copies = [n for key, n in _sizes(learner, "learner") if key.endswith(("components", "clusters"))]
-    _at_most("sizes of the model times its copies", _model_size(model) * math.prod(copies), limits.parameters)
+    _at_most("sizes of the model times its copies", model_size(model) * math.prod(copies), limits.parameters)
     _at_most("sizes of the learner, multiplied", _product(learner, "learner"), limits.parameters)
     _at_most("sizes of the source, multiplied", _product(spec.get("source"), "source"), limits.samples)
     for section in ("episodes", "faults", "attack"):
@@ -130,7 +130,7 @@ def _sizes(section: object, where: str) -> Iterator[tuple[str, int]]:
                 yield from _sizes(inner if isinstance(inner, dict) else {key: inner}, where)
 
 
-def _model_size(model: object) -> int:
+def model_size(model: object) -> int:
     """An upper bound of the parameters: Σ w² over the widths, times the square of the widest kernel."""
     found = list(_sizes({k: v for k, v in model.items() if k != "options"}, "") if isinstance(model, dict) else ())
     kernel = max([size for key, size in found if "kernel" in key], default=1)

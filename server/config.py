@@ -18,6 +18,7 @@ from typing import Any, Literal, get_type_hints
 from client.episodes import EpisodePlan
 from client.errors import ConfigError
 from client.faults import Faults
+from client.limits import model_size
 from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from client.settings import build, is_setting, plain, setting
 from client.spec import WorkSpec
@@ -73,6 +74,8 @@ REGISTRIES = {
     "attack": ATTACKS,
 }
 CHOOSING = (*REGISTRIES, "model")
+
+PARAMETERS = 2**34  # 64 GiB of θ; before anything is built
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,10 @@ def model_settings(section: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("model.name", name, f"must be one of {', '.join(MODELS)}")
     hints = get_type_hints(MODELS[name])
     fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(MODELS[name]) if is_setting(f)]
-    return {"name": name, **plain(build(dataclasses.make_dataclass("Settings", fields), settings, "model"))}
+    made = {"name": name, **plain(build(dataclasses.make_dataclass("Settings", fields), settings, "model"))}
+    if model_size(made) > PARAMETERS:
+        raise ConfigError("model", settings, f"its widths multiply to more than {PARAMETERS} parameters")
+    return made
 
 
 def _override(text: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class GaussianMeans(Lone):
 
     device: ClassVar[str] = "gaussian_means"
 
-    clients: int = setting(8, "number of clients K", ge=1)
+    clients: int = setting(8, "number of clients K", ge=1, le=2**20)
     points: int = setting(30, "samples n of each client", ge=1, le=SIZE)
     tau: float = setting(0.1, "how far the clients' means lie apart (standard deviation τ)", ge=0)
     sigma: float = setting(0.8, "how far a client's samples lie from its mean (standard deviation σ)", ge=0)

@@ -43,7 +43,7 @@ class Sine(Lone):
     device: ClassVar[str] = "sine"
 
     variant: str = setting("finn", "whose sine tasks", choices=tuple(_VARIANTS))
-    clients: int = setting(1_000_000, "number of clients, one curve each", ge=1)
+    clients: int = setting(1_000_000, "number of clients, one curve each", ge=1, le=2**40)
     points: int = setting(10, "points per client; reptile always has its 50", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
 

@@ -55,7 +55,7 @@ class Synthetic(Lone):
     variant: str = setting("pfedme", "whose generator", choices=tuple(_PUBLISHED))
     alpha: float = setting(0.5, "how much the clients' models differ (standard deviation of u)", ge=0)
     beta: float = setting(0.5, "how much the clients' inputs differ (standard deviation of B)", ge=0)
-    clients: int = setting(0, "number of clients; 0: as published (100, 30), lazy: 1 000 000", ge=0)
+    clients: int = setting(0, "number of clients; 0: as published (100, 30), lazy: 1 000 000", ge=0, le=2**40)
     seed: int = setting(0, "seed of the population; pfedme published 0", ge=0, lt=2**32)
 
     @property

@@ -42,7 +42,7 @@ class Wearables:
     once, so group g of the watch and of the phone are the same walk.
     """
 
-    users: int = setting(200, "number of people", ge=1)
+    users: int = setting(200, "number of people", ge=1, le=2**40)
     devices: tuple[str, ...] = setting(
         ("phone", "watch", "band", "ring"), "device models that everybody wears", choices=tuple(MODELS)
     )
