@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def test_sigterm_with_workers_is_no_success_and_leaves_nothing_of_ray(here):
     job.send_signal(signal.SIGTERM)
     _, err = job.communicate()
     assert (job.returncode, err.splitlines()[-1][:23]) == (143, "metapulse: interrupted;"), err
-    assert not list(Path("/tmp/ray").glob(f"session_*_{job.pid}"))
+    assert not list((Path(tempfile.gettempdir()) / "ray").glob(f"session_*_{job.pid}"))
     told = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     assert not [line for line in told if f"_{job.pid}/".encode() in line and b"session_" in line]
 

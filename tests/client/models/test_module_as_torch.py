@@ -6,7 +6,6 @@ import copy
 import os
 import pickle
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,8 @@ from client.episodes import Batch
 from client.errors import ConfigError
 from client.models.draws import drawing
 from client.models.module import TorchModule
-from client.probe import probe
 from client.rng import Keys, generator
-from client.spec import WorkSpec
 from client.trees import pick, stack
-from client.work import Work
 from tests.cases import batch, classification, keys, personal
 
 HERE = "tests.client.models.test_module_as_torch"
@@ -279,124 +275,3 @@ def test_the_head_is_the_layer_that_is_called_last() -> None:
     assert model("Attention").head == {"head.weight", "head.bias"}
     with pytest.raises(ConfigError, match=r"model.head_names.*must name the last layer"):
         _ = model("Scaled").head
-
-
-# The probe
-
-
-def net(forward: Callable[[nn.Module, Tensor], Any], end: int = 3) -> type[nn.Module]:
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.head = nn.Linear(1, 8), nn.Linear(8, end)
-
-        def forward(self, x: Tensor) -> Any:
-            return forward(self, x)
-
-    return Net
-
-
-def logits(self: Any, x: Tensor) -> Tensor:
-    return self.head(torch.tanh(self.body(x)))
-
-
-def raising(self: Any, x: Tensor) -> Tensor:
-    raise KeyError("width")
-
-
-class Codes(nn.Module):
-    def __init__(self, cast: bool) -> None:
-        super().__init__()
-        self.table, self.head, self.cast = nn.Embedding(4, 6), nn.Linear(6, 2), cast
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.table(x.long() if self.cast else x).flatten(1))
-
-
-Fine = net(logits)
-Named = net(lambda self, x: {"logits": logits(self, x)})
-Pair = net(lambda self, x: (logits(self, x), x))
-Wide = net(logits, end=5)
-Flat = net(lambda self, x: logits(self, x).sum(-1))
-Probable = net(lambda self, x: logits(self, x) if self.training else logits(self, x).softmax(-1))
-Writing = net(lambda self, x: logits(self, x.mul_(2)))
-Mixing = net(lambda self, x: logits(self, x - x.mean(0)), end=1)
-Branching = net(lambda self, x: logits(self, x.clamp(-1, 1) if x.abs().max() > 1 else x))
-Raising = net(raising)
-Half = net(lambda self, x: logits(self, x.half()))
-
-
-def probed(factory: str, options: dict[str, Any] | None = None, **changes: Any) -> None:
-    section = {"name": "module", "factory": f"{HERE}:{factory}", "options": options or {}}
-    table = {"source": {"name": "synthetic"}, "model": section, "learner": {"name": "fedavg"}}
-    work = Work(WorkSpec(**(table | changes)))
-    probe(work, range(3))
-
-
-SINE = {"source": {"name": "sine"}}
-
-
-@pytest.mark.parametrize(
-    ("factory", "words"),
-    [
-        ("Named", "returns dict; needed is a tensor of shape (samples, 1)"),
-        ("Pair", "returns tuple; needed is a tensor of shape (samples, 1)"),
-        ("Wide", "returns shape (8, 5) for 8 samples; needed is a tensor of shape (samples, 1)"),
-        ("Flat", "returns shape (8,) for 8 samples"),
-        ("Writing", "writes to its input in place"),
-        ("Mixing", "must treat each sample by itself"),
-        ("Raising", "cannot be called on float32 inputs of shape (8, 1) (KeyError: 'width')"),
-        ("Half", "cannot be called on float32 inputs"),
-    ],
-)
-def test_the_probe_refuses_in_one_line(factory: str, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        probed(factory, **SINE)
-    assert str(caught.value).startswith(f"model.factory = '{HERE}:{factory}'")
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def one() -> nn.Module:
-    return nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
-
-
-BranchingOne = net(lambda self, x: logits(self, x.clamp(-1, 1) if x.abs().max() > 1 else x), end=1)
-
-
-@pytest.mark.parametrize("factory", ["one", "BranchingOne"])
-def test_the_probe_passes_what_serves(factory: str) -> None:
-    probed(factory, **SINE)
-
-
-def probable() -> nn.Module:
-    return nn.Sequential(nn.Linear(60, 10), nn.Softmax(-1))
-
-
-def test_probabilities_are_told_from_logits() -> None:
-    with pytest.raises(ConfigError, match="cross-entropy needs logits"):
-        probed("probable")
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])
-def test_parameters_of_other_types_are_named(dtype: torch.dtype) -> None:
-    with pytest.raises(ConfigError, match=rf"0.weight is {dtype}"):
-        _ = TorchModule(factory=f"{HERE}:typed", options={"dtype": str(dtype)[6:]}, task=TASK).module
-
-
-def typed(dtype: str) -> nn.Module:
-    return nn.Sequential(nn.Linear(6, 3, dtype=getattr(torch, dtype)))
-
-
-def lazy() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
-
-
-def quitting() -> nn.Module:
-    raise SystemExit("no data here")
-
-
-@pytest.mark.parametrize(("factory", "words"), [("lazy", "is lazy"), ("quitting", "raises SystemExit")])
-def test_a_factory_that_makes_nothing_of_use_is_refused(factory: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        model(factory).init(generator(0, "init"))
