@@ -25,9 +25,10 @@ from torch import Tensor
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-from client.privacy import normal, shrinkage  # noqa: E402
+from client.learners.base import NORM  # noqa: E402
+from client.privacy import lengths, normal, rows, shrinkage, step_of, tree, whole  # noqa: E402
 from client.rng import generator  # noqa: E402
-from client.trees import Params, add, scale  # noqa: E402
+from client.trees import Params, Stacked, add, scale  # noqa: E402
 from client.wire import decode, encode  # noqa: E402
 from server.config import Config, build_config  # noqa: E402
 from server.grid import Through  # noqa: E402
@@ -38,10 +39,11 @@ from sim.audit.presence import Presence, presence  # noqa: E402
 from sim.audit.probe import Probe, probe  # noqa: E402
 from sim.audit.subject import Subject, read_subject  # noqa: E402
 from sim.experiment import run  # noqa: E402
+from strategies.aggregate import Handover  # noqa: E402
 from strategies.base import OuterStrategy  # noqa: E402
 from strategies.privacy.strategy import PrivateStrategy  # noqa: E402
 
-CLIPPING = ("strategies.aggregate.shrinkage", "strategies.privacy.strategy.shrinkage", "client.privacy.shrinkage")
+CLIPPING = "client.privacy.shrinkage"
 
 
 def private(**privacy: Any) -> Config:
@@ -63,7 +65,7 @@ def private(**privacy: Any) -> Config:
 
 def clipping(factors: Callable[[Tensor, float], Tensor]) -> dict[str, Any]:
     """Wherever updates are clipped, other factors."""
-    return dict.fromkeys(CLIPPING, factors)
+    return {CLIPPING: factors}
 
 
 def unclipped_first(norms: Tensor, clip: float) -> Tensor:
@@ -73,12 +75,22 @@ def unclipped_first(norms: Tensor, clip: float) -> Tensor:
     return factors
 
 
+def by_examples(
+    update: Stacked, weight: Tensor, handover: Handover, dtype: torch.dtype
+) -> tuple[Params, dict[str, Tensor]]:
+    """A person counts as often as he has samples."""
+    norms = lengths(update)
+    step = step_of(handover.clip)
+    total = (weight.double() * step) @ whole(rows(update), norms, handover.clip, step)
+    return tree(total, {name: u.shape[1:] for name, u in update.items()}), {NORM: norms}
+
+
 def noise_after() -> dict[str, Any]:
     """The mean is bare, and what it should have had is added to θ after the outer step."""
     owed: list[Any] = []
 
-    def bare(total: Params, deviation: float, cohort: float, rng: Any) -> Params:
-        owed[:] = deviation / cohort, rng
+    def bare(total: Params, deviation: float, cohort: float, rng: Any, step: float) -> Params:
+        owed[:] = deviation / cohort, rng, step / cohort
         return scale(total, 1.0 / cohort)
 
     def step(self: PrivateStrategy, round: int, aggregate: Params) -> ArrayRecord | None:
@@ -159,7 +171,7 @@ BUGS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "noise after the optimiser": noise_after,
     "one client unclipped": lambda: clipping(unclipped_first),
     "σ halved": half_the_noise,
-    "weights by example count": lambda: {"strategies.aggregate.shares": lambda weight, weighting: weight},
+    "weights by example count": lambda: {"strategies.aggregate._sum": by_examples},
     "rounds cut to a cohort": cut_to_cohort,
     "rounds cut where drawn": lambda: other_draws(cut_where_drawn),
     "one client in every round": lambda: other_draws(first_always),

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,12 @@ from torch import Tensor
 from client.learners.base import Report
 from client.rng import generator
 from client.settings import build, setting
-from client.trees import Params, Stacked, per_client
+from client.trees import Params, Stacked
 from client.wire import GUARD, read_text
 
 CELLS = 24  # C is about 2²⁴ steps
 DIGITS = 24  # of float32, in which updates travel
+CACHED = 2**17  # numbers of 8 bytes: a megabyte
 
 
 @dataclass(frozen=True)
@@ -114,35 +115,64 @@ def shrunk(clip: float, parameters: int, step: float) -> float:
     return max(clip - 0.5 * step * math.sqrt(parameters), 0.0) * (1.0 - (parameters + 16) * 2.0**-52)
 
 
-def rounded(
-    update: Stacked, norms: Float64[Tensor, " clients"], clip: float, step: float
-) -> dict[str, Float64[Tensor, "clients ..."]]:
-    """g V: every update made no longer than C, as whole multiples of g.
+def rows(update: Stacked) -> Float64[Tensor, "clients numbers"]:
+    """Every update as one row, in float64; a copy.
 
     Args:
         update: (clients, *shape) per name of θ.
+    """
+    parts = [u.reshape(len(u), -1) for u in update.values()]
+    wide = torch.empty(len(parts[0]), sum(part.shape[1] for part in parts), dtype=torch.float64)
+    for place, part in zip(torch.split(wide, [part.shape[1] for part in parts], 1), parts, strict=True):
+        place.copy_(part)
+    return wide
+
+
+def tree(numbers: Float64[Tensor, "... numbers"], like: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Rows as stacks again, or one row as a tree.
+
+    Args:
+        numbers: of each client, or of all.
+        like: shape of every tensor, without client axis.
+    """
+    parts = torch.split(numbers, [shape.numel() for shape in like.values()], -1)
+    return {name: p.reshape((*p.shape[:-1], *like[name])) for name, p in zip(like, parts, strict=True)}
+
+
+def whole(
+    wide: Float64[Tensor, "clients numbers"], norms: Float64[Tensor, " clients"], clip: float, step: float
+) -> Float64[Tensor, "clients numbers"]:
+    """V: every row made no longer than C, in whole steps; in place.
+
+    Args:
+        wide: updates, see ``rows``.
         norms: their lengths.
         clip: C > 0.
         step: g > 0.
     """
-    reach = shrunk(clip, sum(u[0].numel() for u in update.values()), step)
-    shares = reach / norms.clamp_min(reach) if reach else torch.zeros_like(norms)
-    return {name: u.div_(step).round_().mul_(step) for name, u in per_client(_wide(update), shares).items()}
+    reach = shrunk(clip, wide.shape[1], step)
+    shares = shrinkage(norms, reach) / step if reach else torch.zeros_like(norms)
+    return wide.mul_(shares[:, None]).round_()
 
 
-def clipped_sum(update: Stacked, norms: Float64[Tensor, " clients"], clip: float) -> dict[str, Tensor]:
-    """g Σ_i V_i, without error and whatever the order.
+def clipped_sum(update: Stacked, clip: float) -> tuple[dict[str, Tensor], Float64[Tensor, " clients"]]:
+    """g Σ_i V_i, without error and whatever the order, and how long the updates were.
+
+    Some clients at a time, so that what is done to their numbers is done in the cache.
 
     Args:
         update: (clients, *shape) per name of θ.
-        norms: their lengths.
         clip: C > 0.
     """
-    return {name: u.sum(0) for name, u in rounded(update, norms, clip, step_of(clip)).items()}
-
-
-def _wide(update: Stacked) -> dict[str, Tensor]:
-    return {name: u.double() for name, u in update.items()}
+    shapes = {name: u.shape[1:] for name, u in update.items()}
+    clients, numbers = len(next(iter(update.values()))), sum(shape.numel() for shape in shapes.values())
+    step, some = step_of(clip), max(1, CACHED // numbers)
+    total, norms = torch.zeros(numbers, dtype=torch.float64), torch.empty(clients, dtype=torch.float64)
+    for at in range(0, clients, some):
+        wide = rows({name: u[at : at + some] for name, u in update.items()})
+        norms[at : at + some] = torch.linalg.vector_norm(wide, dim=1)
+        total += whole(wide, norms[at : at + some], clip, step).sum(0)
+    return tree(total * step, shapes), norms
 
 
 def secret() -> int:
@@ -176,11 +206,11 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
         round: federated round, part of the address.
         clients: partition ids.
     """
-    step = step_of(guard.clip, guard.noise, DIGITS)
-    norms = lengths(report.update)
-    sound = torch.isfinite(norms)
-    update = {name: torch.where(_column(sound, u), u, torch.zeros_like(u)) for name, u in report.update.items()}
-    clipped = rounded(update, norms.where(sound, torch.zeros_like(norms)), guard.clip, step)
+    step, wide = step_of(guard.clip, guard.noise, DIGITS), rows({name: report.update[name] for name in theta})
+    norms = torch.linalg.vector_norm(wide, dim=1)
+    lost = ~torch.isfinite(norms)
+    wide[lost], norms[lost] = 0.0, 0.0
+    clipped = tree(whole(wide, norms, guard.clip, step) * step, {name: p.shape for name, p in theta.items()})
     seeds = [secret() if guard.seed < 0 else guard.seed for _ in clients]
     draws = [generator(seed, "privacy/device", round, c) for seed, c in zip(seeds, clients, strict=True)]
     noise = [normal(theta, guard.noise, rng, step) for rng in draws]
@@ -188,7 +218,3 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
         name: (clipped[name] + torch.stack([one[name] for one in noise])).to(p.dtype) for name, p in theta.items()
     }
     return Report(update, torch.ones_like(report.weight), report.state, {})
-
-
-def _column(of: Tensor, like: Tensor) -> Tensor:
-    return of.view(-1, *[1] * (like.ndim - 1))

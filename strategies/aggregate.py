@@ -12,7 +12,7 @@ from torch import Tensor
 
 from client.learners.base import NORM, Adding, Report, shares
 from client.outcome import Outcome
-from client.privacy import Guard, clipped_sum, lengths, read_guard
+from client.privacy import Guard, clipped_sum, read_guard
 from client.secure.quantise import ENTRIES, Terms, quantise
 from client.trees import Params, Stacked, finite, weighted_sum
 from client.wire import CLIP, SUM
@@ -116,12 +116,11 @@ def _condense_entries(outcome: Outcome, report: Report, terms: Terms, guard: Gua
 def _sum(
     update: Stacked, weight: Float[Tensor, " clients"], handover: Handover, dtype: torch.dtype
 ) -> tuple[Params, dict[str, Tensor]]:
-    """Σ w_i u_i, of clipped updates where the handover asks for it, and then the norms they had."""
-    counts = shares(weight, handover.weighting)
+    """Σ w_i u_i; where updates are clipped Σ u_i, one weight for all as a claim of privacy has it, and their norms."""
     if not handover.clip:
-        return weighted_sum(update, counts.to(dtype)), {}
-    norms = lengths(update)  # one weight for all, as a claim of privacy has it
-    return clipped_sum(update, norms, handover.clip), {NORM: norms}
+        return weighted_sum(update, shares(weight, handover.weighting).to(dtype)), {}
+    total, norms = clipped_sum(update, handover.clip)
+    return total, {NORM: norms}
 
 
 def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:

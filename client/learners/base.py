@@ -99,15 +99,13 @@ def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, "
 
 @dataclass(frozen=True)
 class Adding:
-    """How updates are added up: Σ_i s_i min(1, C/‖u_i‖) u_i.
+    """How updates are added up: Σ_i s_i u_i.
 
     Args:
         weighting: what the shares s are, see ``shares``.
-        clip: C > 0; 0: they are not clipped.
     """
 
     weighting: str
-    clip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -218,8 +216,7 @@ class Learner(ABC):
         """
         if adding and (summed := self.update_sum(model, meta, state, episode, keys, adding)):
             report, total = summed
-            norms = {name: m for name, m in report.metrics.items() if name == NORM}
-            if bool((report.weight > 0).all()) and finite(total) and finite(norms):
+            if bool((report.weight > 0).all()) and finite(total):
                 return report, total
         return self.update(model, meta, state, episode, keys), None
 
@@ -249,7 +246,6 @@ class Learner(ABC):
             adding: how.
 
         Returns:
-            None, from most learners, where adding up what ``update`` reports is no slower. Where updates are clipped,
-            the report's metric ``NORM`` tells how long each of them was.
+            None, from most learners, where adding up what ``update`` reports is no slower.
         """
         return None

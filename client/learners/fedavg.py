@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import ClassVar
 
 from client.episodes import Batch, Episode
-from client.learners.base import NORM, Adding, Learner, Paper, Report, shares
+from client.learners.base import Adding, Learner, Paper, Report, shares
 from client.learners.inner import displacement, displacement_sum
 from client.models.base import Model
 from client.rng import Keys
@@ -39,12 +39,11 @@ class LocalSGD(Learner):
         theta = self.start(meta, len(keys.clients))
         batches, wanted = self.batches(samples, keys), shares(samples.counts, adding.weighting)
         sgd = self.inner_lr, self.optimizer, self.inner_steps
-        summed = displacement_sum(model, theta, batches, *sgd, wanted, adding.clip)
+        summed = displacement_sum(model, theta, batches, *sgd, wanted)
         if summed is None:
             return None
-        total, loss, norms = summed
-        metrics = {"loss": loss} | ({NORM: norms} if adding.clip else {})
-        return Report({}, samples.counts, state, metrics), total
+        total, loss = summed
+        return Report({}, samples.counts, state, {"loss": loss}), total
 
 
 @dataclass(frozen=True)

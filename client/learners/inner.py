@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from client.episodes import Batch
@@ -114,11 +114,8 @@ def displacement_sum(
     optimizer: str,
     steps: int,
     shares: Float[Tensor, " clients"],
-    clip: float = 0.0,
-) -> tuple[Params, Float[Tensor, " clients"], Float64[Tensor, " clients"]] | None:
-    """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, the mean loss on the way, and ‖u_i‖.
-
-    With a ``clip`` of C > 0 the sum is of u_i min(1, C/‖u_i‖), and without one nothing is known of the norms.
+) -> tuple[Params, Float[Tensor, " clients"]] | None:
+    """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, and the mean loss on the way.
 
     Returns:
         None where it would cost no less than to make the updates and to add them up.
@@ -126,8 +123,8 @@ def displacement_sum(
     code = _in_one_call(model, start, optimizer, steps)
     if code is None:
         return None
-    loss, total, norms = code.descend_sum(start, list(islice(batches, steps)), lr, shares, clip)
-    return total, loss / steps, norms
+    loss, total = code.descend_sum(start, list(islice(batches, steps)), lr, shares)
+    return total, loss / steps
 
 
 def _in_one_call(model: Model, start: Stacked, optimizer: str, steps: int) -> Compiled | None:

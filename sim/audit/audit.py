@@ -13,6 +13,7 @@ from sim.audit.presence import Presence, presence
 from sim.audit.probe import Probe, probe
 from sim.audit.shadow import Shadows, shadow_audit
 from sim.audit.subject import read_subject
+from strategies.privacy.plan import shown
 
 VICTIMS = 6  # people whose updates are inverted
 DRAWS = 500  # rounds that are drawn again
@@ -49,20 +50,24 @@ class Audit:
     shadows: Shadows | None = None
 
     @property
+    def claimed(self) -> str:
+        """ε that the run states, as it states it; "nothing" without privacy."""
+        return shown(self.spent["epsilon"]) if self.spent else "nothing"
+
+    @property
     def refuted(self) -> list[str]:
         """What of the claim cannot be true, and who says so; empty where nothing speaks against it."""
         found = []
         if self.canaries.refuted:
-            bound = self.canaries.bound
-            found.append(f"canaries: ε ≥ {bound.epsilon:.4g}, claimed ≤ {self.canaries.epsilon:.4g}")
+            found.append(f"canaries: ε ≥ {self.canaries.bound.epsilon:.4g}, claimed ≤ {self.claimed}")
         if self.presence is not None and self.presence.refuted:
-            shown = f"ε ≥ {self.presence.epsilon:.4g} by worst-case data"
-            found.append(f"adding a person: {shown}, claimed ≤ {self.presence.claimed:.4g}")
+            bound = f"ε ≥ {self.presence.epsilon:.4g} by worst-case data"
+            found.append(f"adding a person: {bound}, claimed ≤ {self.claimed}")
         if self.presence is not None and self.presence.claimed is not None and self.presence.doubt:
             found.append(f"draws: {self.presence.doubt}")
         claimed, s = self.canaries.epsilon, self.shadows
         if s is not None and claimed is not None and s.bound.epsilon > max(claimed, self.canaries.again):
-            found.append(f"shadow runs: ε ≥ {s.bound.epsilon:.4g}, claimed ≤ {claimed:.4g}")
+            found.append(f"shadow runs: ε ≥ {s.bound.epsilon:.4g}, claimed ≤ {self.claimed}")
         if self.probe is not None and self.probe.unclipped:
             most, count = max(self.probe.shares), len(self.probe.unclipped)
             found.append(f"assertion: {count} of {len(self.probe.shares)} count more than C, up to {most:.4g}")
@@ -106,38 +111,35 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
 
 def lines(audit: Audit) -> list[str]:
     """What was found, a line each."""
-    bound, upper = audit.canaries.bound, _upper(audit.canaries.epsilon, audit.canaries.delta)
-    shown = [
+    bound = audit.canaries.bound
+    upper = f"claimed ≤ {audit.claimed} at δ = {audit.canaries.delta:g}" if audit.spent else "nothing claimed"
+    found = [
         f"canaries: ε ≥ {bound.epsilon:.4g} (95 %), {upper}; {bound.correct} of {bound.guesses} guesses correct,"
         f" no more than {bound.ceiling:.4g} can be shown with so many"
     ]
     if audit.probe is not None:
         p = audit.probe
-        shown.append(f"assertions: nobody may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
-        shown.append(f"assertions: noise {p.noise:.4g} ± {p.error:.2g} C, claimed {p.sigma:.4g} C")
+        found.append(f"assertions: nobody may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
+        found.append(f"assertions: noise {p.noise:.4g} ± {p.error:.2g} C, claimed {p.sigma:.4g} C")
     if audit.presence is not None:
         a = audit.presence
-        shown.append(
-            f"adding a person: ε ≥ {a.epsilon:.4g} by worst-case data, {_upper(a.claimed, a.delta)};"
+        found.append(
+            f"adding a person: ε ≥ {a.epsilon:.4g} by worst-case data, {upper};"
             f" {a.drawn:.4g} of {a.people} people drawn in a round, fewer counted in {a.fewer} of {a.replays}"
         )
     for m in audit.membership:
         between = f"[{m.low:.3f}, {m.high:.3f}]"
-        shown.append(f"membership, {m.name}: AUC {m.auc:.3f} {between}, control {m.control:.3f}")
+        found.append(f"membership, {m.name}: AUC {m.auc:.3f} {between}, control {m.control:.3f}")
     if audit.shadows is not None:
         r = audit.shadows
-        shown.append(
+        found.append(
             f"shadow runs: AUC {r.auc:.3f} [{r.low:.3f}, {r.high:.3f}], control {r.control:.3f}; {r.hits:.0%} of"
             f" members found at 5 % false alarms; ε ≥ {r.bound.epsilon:.4g} (95 %), no more than"
             f" {r.bound.ceiling:.4g} can be shown with {r.people} people"
         )
     for i in audit.inversion:
         kind = ", clipped and noised" if i.private else ""
-        shown.append(
+        found.append(
             f"inversion, {i.name}{kind}: {i.recovered:.0%} of samples recovered, control {i.control_recovered:.0%}"
         )
-    return [*shown, *(f"REFUTED by {one}" for one in audit.refuted)]
-
-
-def _upper(claimed: float | None, delta: float) -> str:
-    return "nothing claimed" if claimed is None else f"claimed ≤ {claimed:.4g} at δ = {delta:g}"
+    return [*found, *(f"REFUTED by {one}" for one in audit.refuted)]

@@ -60,7 +60,7 @@ def render(audit: Audit) -> str:
     )
     facts = [("canaries", str(audit.canaries.canaries)), ("parameters", str(audit.parameters))]
     if audit.spent:
-        claim = f"({float(audit.spent['epsilon']):.4g}, {audit.spent['delta']:g})"
+        claim = f"({audit.claimed}, {audit.spent['delta']:g})"
         facts += [("claimed (ε, δ)", claim), ("mechanism", audit.mechanism), ("neighbours", audit.relation)]
     return document(page, "Attacks that a run makes on itself", audit.name, facts, "", DRAWING)
 
@@ -70,7 +70,8 @@ def _verdict(audit: Audit) -> str:
         rows = [[f'<span class="warn">refuted</span> {escape(one)}'] for one in audit.refuted]
         return table(["The claim of privacy is not true"], rows)
     if audit.canaries.epsilon is None:
-        return "<p>Nothing is claimed: the run has no privacy. What follows shows what that means.</p>"
+        why = "its noise has a seed, ε = ∞" if audit.spent else "the run has no privacy"
+        return f"<p>Nothing is claimed: {why}. What follows shows what that means.</p>"
     ceiling = max(bound.ceiling for bound in audit.canaries.bounds)
     blind = audit.canaries.epsilon > ceiling
     note = f" The canaries could not have refuted it: more than ε = {ceiling:.3g} they cannot show." if blind else ""
@@ -96,9 +97,8 @@ def _canaries(page: Page, audit: Audit) -> None:
 
 
 def _bound_table(audit: Audit) -> str:
-    claimed = "none" if audit.canaries.epsilon is None else f"{audit.canaries.epsilon:.4g}"
     rows = [
-        _numbers([str(b.guesses), str(b.correct), f"{b.epsilon:.4g}", f"{b.ceiling:.4g}", claimed])
+        _numbers([str(b.guesses), str(b.correct), f"{b.epsilon:.4g}", f"{b.ceiling:.4g}", audit.claimed])
         for b in audit.canaries.bounds
     ]
     head = [">guesses", ">correct", ">ε is at least", ">ceiling: ε ≥, were all correct", ">ε claimed, at most"]
@@ -122,7 +122,7 @@ def _bounds(audit: Audit) -> Figure:
         more["shapes"] = [
             {"type": "line", "x0": claimed, "x1": claimed, "yref": "paper", "y0": 0, "y1": 1, "line": line}
         ]
-        note = {"text": f"claimed {claimed:.3g}", "x": claimed, "yref": "paper", "y": 1, "yanchor": "bottom"}
+        note = {"text": f"claimed {audit.claimed}", "x": claimed, "yref": "paper", "y": 1, "yanchor": "bottom"}
         more["annotations"] = [{**note, "showarrow": False}]
         data.append({"type": "scatter", "mode": "markers", "x": [claimed], "y": [0], "opacity": 0, "hoverinfo": "skip"})
     names = name_axis([f"{b.guesses} guesses" for b in bounds])
@@ -168,10 +168,9 @@ def _presence(page: Page, audit: Audit) -> None:
     a = audit.presence
     if a is None:
         return
-    claimed = "nothing" if a.claimed is None else f"{a.claimed:.4g}"
     doubt = escape(a.doubt) or "as accounted for"
     rows = [
-        ["ε", *_numbers([f"≥ {a.epsilon:.4g}", f"≤ {claimed}"]), _passed(not a.refuted)],
+        ["ε", *_numbers([f"≥ {a.epsilon:.4g}", f"≤ {audit.claimed}"]), _passed(not a.refuted)],
         ["people drawn in a round", *_numbers([f"{a.drawn:.4g}", f"{a.rate * a.people:.4g}"]), doubt],
         ["rounds in which fewer counted", *_numbers([f"{a.fewer} of {a.replays}", "0"]), ""],
         ["noise over what a person counts for", *_numbers([f"{a.sigma:.4g}", ""]), "by the assertions"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,10 +69,6 @@ def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
     return plan
 
 
-def _number(epsilon: float) -> str:
-    return "∞" if math.isinf(epsilon) else f"{epsilon:.4f}"
-
-
 def _scale(plan: Plan) -> list[str]:
     if (first := plan.first) is None:
         return []
@@ -84,12 +79,13 @@ def _scale(plan: Plan) -> list[str]:
 def describe(plan: Plan) -> list[str]:
     """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
     from strategies.privacy.accounting import analysis
+    from strategies.privacy.plan import shown
 
     s, release = plan.settings, plan.release
     deviation = plan.multiplier * s.clip / release.cohort
     marks = sorted({max(1, round(plan.rounds * share)) for share in (0.0, 0.01, 0.1, 0.25, 0.5, 1.0)})
     kinds: tuple[Literal["pld", "rdp"], ...] = ("pld", "rdp")
-    costs = [(t, *(_number(plan.epsilon(t, one)) for one in kinds)) for t in marks]
+    costs = [(t, *(shown(plan.epsilon(t, one)) for one in kinds)) for t in marks]
     lines = [
         f"people N = {release.people}, in a round qN = {release.cohort} ({s.sampling}), q = {release.rate:.6g}",
         f"noise multiplier σ = {release.sigma:.6g}, clip C = {s.clip:g}: {deviation:.4g} on every number of the mean",

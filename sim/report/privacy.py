@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import inf
 from typing import Any
 
 from sim.report.runs import RunData
 from sim.report.tables import swatch, table
+from strategies.privacy.plan import shown
 
 HEAD = ["", ">ε", ">δ", ">σ", ">C", ">q", ">N", ">rounds", "mechanism", "neighbours", "accountant", ""]
 
@@ -33,9 +33,8 @@ def _last(run: RunData) -> list[Mapping[str, Any]]:
 def _claim(run: RunData, claim: Mapping[str, Any]) -> list[str]:
     last = [event for event in run.rounds if "clip" in event]
     clip = last[-1]["clip"] if claim["adaptive"] and last else claim["clip"]
-    epsilon = float(claim["epsilon"])
     numbers = (claim["delta"], claim["noise_multiplier"], clip, claim["rate"], claim["people"])
-    told = ["∞" if epsilon == inf else f"{epsilon:.4f}", *(f"{value:.4g}" for value in numbers)]
+    told = [shown(claim["epsilon"]), *(f"{value:.4g}" for value in numbers)]
     cells = [f'<td class="number">{value}</td>' for value in told]
     words = (
         f"{claim['mechanism']}, {claim['sampling']}",

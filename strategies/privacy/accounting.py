@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Literal
@@ -28,6 +28,7 @@ MANY = 10**7  # rounds; for more of them a grid's own error is larger than what 
 WIDEST = 1.0  # of a step: where losses are larger than such grids hold, amplification is bounded in closed form
 TAIL = 1e-20  # probability of losses that no grid has to reach
 SMALLEST, LARGEST = 1e-4, 1e7  # noise multipliers that are looked at
+AMPLIFIED = 0.5  # σ below which being drawn seldom helps little
 
 
 @dataclass(frozen=True)
@@ -199,13 +200,15 @@ def noise_multiplier(
         ConfigError: no σ up to LARGEST does.
     """
 
+    @cache
     def cost(sigma: float, grid: float = COARSE) -> float:
         return spent(after(first, replace(release, sigma=sigma), rounds), delta, accountant, grid)
 
     guess = _gaussian_noise(release, rounds + (first is not None), target, delta)
     if accountant == "pld" and release.relation == REPLACE:
         return guess
-    sigma = _smallest(cost, target, guess)
+    amplified = max(guess * release.rate, min(guess, AMPLIFIED))
+    sigma = _smallest(cost, target, amplified)
     while cost(sigma, FINE) > target:
         sigma *= 1.0 + 1e-4
     return sigma
@@ -282,7 +285,12 @@ def most_rounds(
         return -1
 
     rough = last(0, limit, COARSE)
-    return rough if accountant == "rdp" else last(rough, min(limit, rough + rough // 50 + 1), FINE)
+    if accountant == "rdp":
+        return rough
+    low, step = rough, 1  # a coarse grid states more: the answer is this or a few more
+    while low < limit and epsilon(release, high := min(low + step, limit), delta, accountant) <= target:
+        low, step = high, 2 * step
+    return last(low, min(low + step, limit) - 1, FINE) if low < limit else low
 
 
 @lru_cache(maxsize=8)

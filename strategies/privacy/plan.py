@@ -140,14 +140,20 @@ class Plan:
         }
 
 
+def shown(epsilon: float | str) -> str:
+    """ε that is stated, as people read it: the same wherever it stands."""
+    value = float(epsilon)
+    return "∞" if value == math.inf else f"{value:.4f}"
+
+
 def sentence(spent: Mapping[str, Any]) -> str:
     """What a run has spent, for a terminal.
 
     Args:
         spent: from ``Plan.stated``.
     """
-    epsilon = float(spent["epsilon"])
-    told = "ε = ∞, not private" if epsilon == math.inf else f"ε = {epsilon:.4f}"
+    told = f"ε = {shown(spent['epsilon'])}"
+    told += ", not private" if float(spent["epsilon"]) == math.inf else ""
     rounds = f"{spent['rounds']} rounds that have begun" + (", and people's scale" if spent.get("scales") else "")
     notes = "".join(f"; {warning}" for warning in spent.get("warnings", ()))
     return f"privacy: {told} at δ = {spent['delta']:g}, neighbours: {spent['relation']}, after {rounds}{notes}"

@@ -118,9 +118,9 @@ class PrivateStrategy(OuterStrategy):
         """Σ u_i, clipped by the server where no device has done it, and how long the updates were."""
         if isinstance(stack, Total):
             return stack.total, stack.metrics.get(NORM, torch.ones_like(stack.weight)).double()
-        norms = lengths(stack.update)
         if self.guard is None:
-            return clipped_sum(stack.update, norms, self.clip), norms
+            return clipped_sum(stack.update, self.clip)
+        norms = lengths(stack.update)
         shares = plausible(norms, self.guard, sum(p.numel() for p in self._theta.values())).double()
         wide = {name: u.double().reshape(len(u), -1) for name, u in stack.update.items()}
         total = {name: (shares @ wide[name]).view(p.shape) for name, p in self._theta.items()}

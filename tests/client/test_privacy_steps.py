@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from client.learners.base import Report
-from client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, protect, rounded, shrunk, step_of
+from client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, protect, rows, shrunk, step_of, whole
 from client.rng import generator
 
 CLIP = 0.7
@@ -30,7 +30,8 @@ def square(update: dict[str, torch.Tensor], row: int) -> Fraction:
 @pytest.mark.parametrize("size", [1, 40, 700])
 def test_no_update_counts_more_than_c_in_exact_arithmetic(size: int, scale: float) -> None:
     update = updates(5, size, size, scale)
-    counted = rounded(update, lengths(update), CLIP, step_of(CLIP))
+    step = step_of(CLIP)
+    counted = {"all": whole(rows(update), lengths(update), CLIP, step) * step}
     for row in range(5):
         assert square(counted, row) <= Fraction(CLIP) ** 2
 
@@ -38,14 +39,24 @@ def test_no_update_counts_more_than_c_in_exact_arithmetic(size: int, scale: floa
 def test_one_person_moves_the_sum_by_what_he_counts_and_nothing_else_in_any_order() -> None:
     """Float32 sums of forty updates err in the sixth digit; these do not err at all."""
     update = updates(40, 100, 3, 10.0)
-    norms, order = lengths(update), torch.randperm(40, generator=torch.Generator().manual_seed(1))
-    whole = clipped_sum(update, norms, CLIP)
-    shuffled = clipped_sum({n: u[order] for n, u in update.items()}, norms[order], CLIP)
-    fewer = clipped_sum({n: u[1:] for n, u in update.items()}, norms[1:], CLIP)
-    alone = rounded(update, norms, CLIP, step_of(CLIP))
-    for name in whole:
-        assert torch.equal(whole[name], shuffled[name])
-        assert torch.equal(whole[name] - fewer[name], alone[name][0])
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    of_all, norms = clipped_sum(update, CLIP)
+    shuffled, _ = clipped_sum({n: u[order] for n, u in update.items()}, CLIP)
+    fewer, _ = clipped_sum({n: u[1:] for n, u in update.items()}, CLIP)
+    alone, _ = clipped_sum({n: u[:1] for n, u in update.items()}, CLIP)
+    torch.testing.assert_close(norms, lengths(update), rtol=1e-14, atol=0)
+    for name in of_all:
+        assert torch.equal(of_all[name], shuffled[name])
+        assert torch.equal(of_all[name] - fewer[name], alone[name])
+
+
+def test_some_clients_at_a_time_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = updates(7, 100, 3, 10.0)
+    at_once, norms = clipped_sum(update, CLIP)
+    monkeypatch.setattr("client.privacy.CACHED", 250)
+    for name, p in clipped_sum(update, CLIP)[0].items():
+        assert torch.equal(p, at_once[name])
+    assert torch.equal(clipped_sum(update, CLIP)[1], norms)
 
 
 def test_norms_of_long_updates_are_right() -> None:

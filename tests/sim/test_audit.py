@@ -247,11 +247,11 @@ def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
     said = capsys.readouterr().out
     assert f"page: {page}, numbers: {page.with_suffix('.json')}" in said
     claims = re.findall(r"claimed ≤ ([\d.]+)", said)
-    assert claims == [f"{stated:.4g}"] * 2  # canaries, and adding a person: of 27 in the crowd, and of the run's own
+    assert claims == [f"{stated:.4f}"] * 2  # canaries, and adding a person: of 27 in the crowd, and of the run's own
     assert page.exists()
     assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["spent"]["epsilon"] == stated
     assert main([*arguments[:-1], str(tmp_path / "page.json")]) == 2
-    monkeypatch.setattr("strategies.aggregate.shrinkage", lambda norms, clip: torch.ones_like(norms))
+    monkeypatch.setattr("client.privacy.shrinkage", lambda norms, clip: torch.ones_like(norms))
     assert main(arguments) == 2
     assert re.search("claim of privacy is refuted: adding .*; assertion: 32 of 32 count", capsys.readouterr().err)
     assert '<span class="warn">refuted</span>' in page.read_text(encoding="utf-8")

@@ -175,7 +175,7 @@ static float gradient(const net *n, space *s, const batch *b, int64_t client) {
 
 /* As in dense.c. */
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
-            const adding *how, tree to, float *loss) {
+            const float *share, tree to, float *loss) {
     space s;
     if (n->blocks > MOST_BLOCKS) return 1;
     float *const memory = calloc(lay_out(n, &s, NULL), sizeof(float));
@@ -193,7 +193,7 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
             if (wanted != GRADIENT) combine(s.size, s.w, -lr, s.dw, s.w);
         }
         if (wanted >= DISPLACEMENT) combine(s.size, theta, -1, s.w, s.w);
-        if (wanted == SUM) add_update(how, c, s.size, s.w, total);
+        if (wanted == SUM) combine(s.size, total, share[c], s.w, total);
         else store(n, &s, wanted == GRADIENT ? s.dw : s.w, to, c);
     }
     if (wanted == SUM) store(n, &s, total, to, 0);

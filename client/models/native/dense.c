@@ -6,10 +6,10 @@
 #include "network.h"
 
 /* SGD with rate lr, a step on each batch: where it ends, or how far it went (the start minus the end), or the sum of
- * that over the clients, as ``how`` says; or the gradient of one batch. Adds to each client's loss that of the
+ * that over the clients, each times its share; or the gradient of one batch. Adds to each client's loss that of the
  * batches on the way. */
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
-            const adding *how, tree to, float *loss) {
+            const float *share, tree to, float *loss) {
     const int64_t size = parameters(n), rows = outputs(n) * most_samples(steps, batches);
     float *const memory = calloc(3 * size + 2 * rows + scratch(n), sizeof(float));
     if (!memory) return 1;
@@ -26,7 +26,7 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
             else backward(n, p, 1, -lr, w, turned);
         }
         if (wanted >= DISPLACEMENT) combine(size, theta, -1, w, w);
-        if (wanted == SUM) add_update(how, c, size, w, other);
+        if (wanted == SUM) combine(size, other, share[c], w, other);
         else store(n, wanted == GRADIENT ? other : w, to, c);
     }
     if (wanted == SUM) store(n, other, to, 0);

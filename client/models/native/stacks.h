@@ -22,23 +22,6 @@ typedef struct {
     int64_t weight_client;
 } batch;
 
-/* How updates are added up: each times its share, and first, with a clip > 0, made no longer than that; norms are then
- * noted. Mirrored in stacks.py. */
-typedef struct {
-    const float *share;
-    double clip, *norm;
-} adding;
-
-/* Adds a client's update to those before it. */
-static void add_update(const adding *how, int64_t client, int64_t size, const float *update, float *to) {
-    float share = how->share[client];
-    if (how->clip > 0) {
-        const double length = how->norm[client] = norm(size, update);
-        if (length > how->clip) share *= how->clip / length;
-    }
-    combine(size, to, share, update, to);
-}
-
 /* Some samples' predictions y: their share of the loss, and its gradient g. Samples lie along the vectors of t. */
 static float softmax(int64_t samples, int64_t classes, const float *y, float *g, int64_t ld, const int64_t *label,
                      const float *weight, float *t) {

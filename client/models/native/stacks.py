@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, Structure, byref, c_double, c_float, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from client.episodes import Batch
@@ -38,12 +38,6 @@ class BatchRecord(Structure):
         ("weight", c_void_p),
         ("weight_client", c_int64),
     )
-
-
-class AddingRecord(Structure):
-    """``adding`` in stacks.h."""
-
-    _fields_ = (("share", c_void_p), ("clip", c_double), ("norm", c_void_p))
 
 
 class TreeRecord(Structure):
@@ -96,24 +90,17 @@ class Compiled(ABC):
         batches: Sequence[Batch],
         lr: float,
         shares: Float[Tensor, " clients"],
-        clip: float = 0.0,
-    ) -> tuple[Float[Tensor, " clients"], Flat, Float64[Tensor, " clients"]]:
-        """Sum of the batch losses on the way of SGD, Σ_i s_i u_i of u = start − end, and ‖u_i‖.
-
-        No stack is made for the updates. With a ``clip`` of C > 0 they are multiplied by min(1, C/‖u_i‖) first; without
-        one, norms are not reckoned.
-        """
+    ) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Sum of the batch losses on the way of SGD, and Σ_i s_i u_i of u = start − end; no stack is made for them."""
         w = flat_stack(params)
         out = flat(pick(w, 0))  # for its shape
-        norms = torch.zeros(len(shares), dtype=torch.float64)
-        how = AddingRecord(shares.data_ptr(), clip, norms.data_ptr())
-        return self._descend(w, batches, lr, SUM, self.tensors(out), byref(how)), out, norms
+        return self._descend(w, batches, lr, SUM, self.tensors(out), c_void_p(shares.data_ptr())), out
 
     def _descend(
-        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: Tensors, how: object = None
+        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: Tensors, shares: object = None
     ) -> Float[Tensor, " clients"]:
         rows, steps = Rows(batches), c_int64(len(batches))
-        return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), how, to)
+        return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), shares, to)
 
     def call(self, name: str, w: Flat, *arguments: Any) -> Float[Tensor, " clients"]:
         """Call a function of the library on a stack; it adds up each client's loss.
