@@ -83,7 +83,7 @@ def settle_transform(at: Setting, begun: bool) -> tuple[Config, list[Dropped]]:
         RunError: transform.json is gone, damaged, or another run's.
     """
     section, reason = suited(at.config, at.roster.directory.task)
-    if not begun and at.config.transform["name"] == "auto":
+    if reason and not begun:
         at.folder.event(0, "transform", chosen=section["name"], reason=reason)
         if not reason.endswith("."):
             at.progress.note(reason)
@@ -128,7 +128,7 @@ def learned(config: Config, path: Path) -> Config:
 
 
 def suited(config: Config, task: Task) -> tuple[Mapping[str, Any], str]:
-    """The transform of a configuration that leaves it open, and why; one with a full stop need not be shown.
+    """The transform of a configuration that leaves it open, and why; a reason with a full stop is for the log alone.
 
     Args:
         config: of a run.
@@ -137,7 +137,7 @@ def suited(config: Config, task: Task) -> tuple[Mapping[str, Any], str]:
     if config.transform["name"] != "auto":
         return config.transform, ""
     if task.kind == "classification":
-        return {"name": "standardise"}, "classification: each device is scaled by its own windows."
+        return {"name": "standardise"}, ""
     if config.privacy.on or config.secure_aggregation.on:
         why = "transform: standardise, which takes each person's level away; to keep it under protection, state"
         return {"name": "standardise"}, f"{why} transform.name = global with transform.bound, or fixed"
