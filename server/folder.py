@@ -130,6 +130,8 @@ class RunFolder:
         """
         events = self.log.events()
         if (state := self._state()) is not None:
+            if (state["run"], state["config"]) != (self.identity, self.config()[1]):
+                raise RunError(f"{self.path}: its newest checkpoint is of another run than config.json")
             self.log.check(state)
         rounds = [event["round"] for event in events if event["kind"] == "round"]  # a log that was written anew
         if rounds != list(range(1, len(rounds) + 1)):
