@@ -69,14 +69,14 @@ def drawn(index: int) -> dict[str, dict[str, Any]]:
     secure = mechanism != "central" and cohort >= 8 and rng.random() < 0.4
     return {
         "run": {"rounds": int(rng.integers(1, 5)), "seed": index},
-        "source": {"name": "sine", "clients": people},
+        "source": {"name": "sine", "clients": people + 1},
         "transform": {"name": "none"},
         "model": {"name": "sine", "hidden": [4]},
         "episodes": {"split": "samples", "shots": 5},
-        "split": {"test": 0.0, "validation": 0.0},
+        "split": {"test": 0.0, "validation": 0.0, "test_users": ["sine-0"]},
         "learner": {"name": "reptile", "inner_steps": 1},
         "strategy": {"name": str(rng.choice(["fedreptile", "fedavg"])), "cohort": cohort, "weighting": "uniform"},
-        "evaluation": {"scenarios": []},
+        "evaluation": {"split": "samples", "scenarios": ["new_user"], "episodes": 1, "steps": [0], "shots": [2]},
         "faults": {"over_selection": more},
         "checkpoint": {"every": int(rng.integers(1, 4))},
         "privacy": privacy,
