@@ -152,7 +152,7 @@ class TorchModule(Model):
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """The module's own initialisation, under a seed drawn from ``rng``; what is frozen is no part of θ."""
         seed = int(rng.integers(2**63))
-        _ = self.module  # refuses what could not serve
+        _ = self._training  # refuses what could not serve, before anybody counts or times a call
         made = self._make(seed)
         return {name: p.detach().clone() for name, p in made.named_parameters() if p.requires_grad}
 

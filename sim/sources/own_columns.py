@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from client.data import look_alike
 from client.errors import ConfigError, DataError
 from client.settings import setting
 from sim.importers.stamps import FORMS, is_other_form
@@ -234,22 +234,15 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_spelling(own: Description, columns: Mapping[str, np.ndarray], role: Mapping[str, str]) -> None:
-    """Refuse names that differ by blanks or by how Unicode writes a letter; classes and devices also by case.
+    """Refuse names that look alike: by blanks or how Unicode writes a letter, for classes and devices also by case.
 
-    Ids of people may well differ by case; whether blanks make another person cannot be known.
+    Ids of people are checked where the clients are listed (``sim.sources.table``).
     """
-    checked = {f"source.{key}": (role[key], key == "device") for key in ("user", "device", "group") if role[key]}
+    checked = {f"source.{key}": (role[key], key == "device") for key in ("device", "group") if role[key]}
     if own.kind == "classification":
         checked["source.y"] = (own.y, True)
     for key, (name, case) in checked.items():
-        alike: dict[str, list[str]] = defaultdict(list)
-        for text in np.unique(columns[name]).tolist():
-            plain = "".join(unicodedata.normalize("NFKC", text).split())
-            alike[plain.casefold() if case else plain].append(text)
-        for spellings in alike.values():
-            if len(spellings) > 1:
-                shown = ", ".join(map(repr, spellings[:4]))
-                what = "upper and lower case or blanks" if case else "blanks"
-                raise DataError(
-                    f"{own.path}: {key}: column {name!r} has {shown}, which differ by {what}; make them one"
-                )
+        if pair := look_alike(np.unique(columns[name]).tolist(), case):
+            what = "upper and lower case or blanks" if case else "blanks"
+            shown = " and ".join(map(repr, pair))
+            raise DataError(f"{own.path}: {key}: {name!r} has {shown}, which differ by {what}; make them one")
