@@ -126,3 +126,32 @@ def test_one_person_more_changes_nobody_elses_coins() -> None:
         assert fewer <= more
         joined += more != fewer
     assert stats.binomtest(joined, 199, COHORT / PEOPLE).pvalue > 0.001
+
+
+def test_secure_rounds_of_nobody_and_of_one_are_given_up_and_counted(tmp_path: Path) -> None:
+    """Ten people, two expected: of 40 rounds (1 − q)^10 + 10 q (1 − q)^9 = 38 % have nobody or one, for q = .2."""
+    rounds = 40
+    made = make(
+        "reptile",
+        "fedreptile",
+        "sine",
+        rounds,
+        source={"clients": 10},
+        split={"test": 0.0, "validation": 0.0},
+        learner={"inner_steps": 1},
+        strategy={"cohort": 2, "weighting": "uniform"},
+        evaluation={"scenarios": []},
+        checkpoint={"every": rounds},
+        privacy={"noise_multiplier": 2.0, "delta": 1e-3, "noise_seed": 8, "mechanism": "local"},
+        secure_aggregation={"on": True},
+    )
+    source = Sine(clients=10)
+    Run(made, CohortGrid(10), SourceDirectory(source), tmp_path).start()
+    roster = Roster(SourceDirectory(source), made)
+    drawn = [len(roster.persons(8, t, 2, "poisson", 10)) for t in range(1, rounds + 1)]
+    folder = RunFolder(tmp_path)
+    stepped = {event["round"]: event["step"] for event in folder.events() if event["kind"] == "round"}
+    assert min(drawn) == 0
+    assert 1 in drawn
+    assert [stepped[t] for t in range(1, rounds + 1)] == [n > 1 for n in drawn]
+    assert len((tmp_path / "privacy.jsonl").read_text().splitlines()) == rounds
