@@ -18,6 +18,7 @@ from torch import Tensor
 
 from client.data import Client
 from client.episodes import Batch
+from client.errors import ConfigError
 from client.rng import Keys, generator, uniforms
 from client.settings import setting
 
@@ -55,7 +56,7 @@ class Faults:
         {}, "device model → how many times faster it is than that", used_if=("deadline_s",)
     )
     jitter: float = setting(
-        0.5, "standard deviation of the logarithm of the time a round takes", ge=0, used_if=("deadline_s",)
+        0.5, "standard deviation of the logarithm of the time a round takes", ge=0, le=50, used_if=("deadline_s",)
     )
     partial: float = setting(0.0, "probability that a device uses only a share of its samples", ge=0, le=1)
     partial_least: float = setting(
@@ -63,6 +64,11 @@ class Faults:
     )
     duplicate: float = setting(0.0, "probability that a reply comes twice", ge=0, le=1)
     over_selection: float = setting(0.0, "clients asked beyond the cohort, as a share of it", ge=0)
+
+    def __post_init__(self) -> None:
+        for device, speed in self.speed.items():
+            if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 1e-6 <= speed <= 1e6:
+                raise ConfigError(f"faults.speed.{device}", speed, "must be a number from 1e-06 to 1e+06")
 
     @property
     def on_devices(self) -> bool:

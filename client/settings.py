@@ -18,8 +18,10 @@ from client.errors import ConfigError
 
 T = TypeVar("T")
 MOST, LOOPS = 2**53, 100_000  # of whole numbers without a bound of their own: any, and counts of steps and epochs
+FLOATS = 1e38  # of 32-bit numbers, which go to 3.4e38
 LAYERS = 64  # of a network
-SIZE = 2**20  # of widths, and of what is held for one client
+WIDTH = 2**14  # of a layer
+SIZE = 2**20  # of what is held for one client
 
 
 def setting(
@@ -149,6 +151,8 @@ def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         raise ConfigError(where, value, f"must be one of {', '.join(map(str, choices))}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(where, value, "must be a finite number")
+    if isinstance(value, float) and (abs(value) > FLOATS or 0 < abs(value) < 1 / FLOATS):
+        raise ConfigError(where, value, f"is beyond the numbers that are computed with, {1 / FLOATS:g} to {FLOATS:g}")
     tests = {
         "ge": ("≥", operator.ge),
         "gt": (">", operator.gt),

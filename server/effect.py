@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from client.data import Task
@@ -21,6 +21,7 @@ from strategies.registry import STRATEGIES
 if TYPE_CHECKING:
     from server.config import Config
 
+REGISTERED = {"source": SOURCES, "learner": LEARNERS}
 #: "section.key", and why it is idle.
 Idle: TypeAlias = tuple[str, str]
 
@@ -36,13 +37,15 @@ def check_effect(config: Config) -> None:
             raise ConfigError(key, value, f"has no effect: {why}")
 
 
-def check_task(config: Config, task: Task) -> None:
-    """Refuse settings that say nothing about such a task, and attacks on what it does not have.
+def check_data(config: Config, task: Task, devices: Sequence[str]) -> None:
+    """Refuse settings that say nothing about such data, and attacks on what it does not have.
 
     Raises:
         ConfigError: names the setting and why.
     """
     ATTACKS.make(config.attack).check(task)
+    if unknown := sorted(set(config.faults.speed) - set(devices)):
+        raise ConfigError("faults.speed", unknown, f"must be among {', '.join(devices)}")
     for key in ("evaluation.restrict", "evaluation.not_offered"):
         if task.kind == "regression" and (value := _value(config, key)) is not None:
             raise ConfigError(key, value, "has no effect: regression has no classes that could be left out")
@@ -89,6 +92,8 @@ def _shared(config: Config) -> Iterator[Idle]:
     if LEARNERS[learner].local:
         for key in ("shots", "query", "vary"):
             yield f"episodes.{key}", f"learner.name = {learner!r} trains on all samples of a device"
+    if "known_user" not in e.scenarios:  # devices keep their α, and nobody who has one is judged
+        yield "learner.adaptive", "people who are new to the run start from learner.alpha"
     if config.split.folds:
         yield "split.test", "split.folds says how many are tested"
     if not any(scenario.startswith("new_device") for scenario in e.scenarios):
@@ -106,8 +111,8 @@ def _value(config: Config, key: str) -> Any:
     """A setting's value where it is not the default, else None."""
     name, _, setting = key.partition(".")
     section = getattr(config, name)
-    if name == "source":
-        section = SOURCES.make(section)
+    if name in REGISTERED:
+        section = REGISTERED[name].make(section)
     field = next((field for field in dataclasses.fields(section) if field.name == setting), None)
     value = None if field is None else getattr(section, setting)
     same = field is None or value == default_of(field)

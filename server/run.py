@@ -20,7 +20,7 @@ from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, deco
 from client.work import Work
 from server.attempts import count_attempt
 from server.config import Config, resolved
-from server.effect import check_task, notes
+from server.effect import check_data, notes
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
 from server.global_generators import AddressedGlobals
@@ -176,7 +176,7 @@ class Run:
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
         theta = Work(self.config.work(), self.roster.directory.task).init()
-        check_task(self.config, self.roster.directory.task)
+        check_data(self.config, self.roster.directory.task, self.roster.directory.devices)
         asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
         if isinstance(self.strategy, OuterStrategy) and (why := self.strategy.aggregator.shortfall(len(asked))):
             raise ConfigError("strategy.aggregator", self.strategy.settings.aggregator["name"], why)

@@ -29,11 +29,27 @@ SILENT = {
     "secure_aggregation.neighbours": "as security",
     "secure_aggregation.threshold": "as security",
     "learner.inner_steps": "of learners that are judged by evaluation.steps and trained otherwise",
+    "evaluation.every": "a period; one that is longer than the run ends with it",
+    "attack.everywhere": "a reply with one NaN is refused as one of nothing else",
+    "privacy.accountant": "whose ε is told; with a noise_seed ε is infinite",
+    "privacy.delta": "as accountant",
+    "attack.last": "a round; one after the run's last is that",
     "evaluation.clients": "at most; the worlds have few people",
     "strategy.min_replies": "at least; in the worlds all reply",
 }
+#: Settings that start processes, which a walk of thousands of runs leaves out; ``--engines`` has some.
+PROCESSES = ("engine.name", "engine.workers", "engine.address")
 #: Settings of which a large value honestly asks for much work.
-WORK = ("run.rounds", "evaluation.episodes", "source.clients", "source.users", "source.tasks", "evaluation.steps")
+WORK = (
+    "run.rounds",
+    "evaluation.episodes",
+    "source.clients",
+    "source.users",
+    "source.tasks",
+    "source.points",
+    "source.windows",
+    "evaluation.steps",
+)
 
 
 @dataclass(frozen=True)
@@ -104,13 +120,16 @@ AROUND: Table = {
 }
 
 
+NAMED: Table = {"test": 0.0, "validation": 0.0, "test_users": ["p01", "p02"], "validation_users": ["p03"]}
+
+
 def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
     """Name, change of the base, and what is walked, of every world."""
     yield "main", {}, (*POOL, "privacy", "secure_aggregation", "attack", "faults", "source")
     yield "all scenarios", AROUND, ("evaluation", "split")
     yield "known", {"evaluation": {"scenarios": ["known_user"]}}, ("evaluation", "episodes", "split")
     yield "folds", {"split": {"folds": 3}}, ("split",)
-    yield "named people", {"split": {"test_users": ["p01", "p02"], "validation_users": ["p03"]}}, ("split",)
+    yield "named people", {"split": NAMED}, ("split",)
     for name in LEARNERS:
         world = SINE if name == "cnp" else {}
         strategy = {"name": "fednova" if name == "fednova" else "fedavg", "cohort": 5}

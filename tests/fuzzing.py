@@ -34,7 +34,7 @@ from server.progress import Silence
 from server.result import failure
 from sim.experiment import run
 from strategies.aggregators.registry import AGGREGATORS
-from tests.fuzz_worlds import WORK, Table, World, reason, worlds
+from tests.fuzz_worlds import PROCESSES, WORK, Table, World, reason, worlds
 
 LIMIT_S, MEMORY = 20.0, 4 * 2**30
 HUGE = (2**31, 2**32, 2**53 + 1, 2**63, 2**64, 10**400, -1, -(2**63))
@@ -96,6 +96,8 @@ def attempt(table: Table) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         try:
             config = build_config(copy.deepcopy(table))
+            if not config.evaluation.scenarios:  # the command line refuses it; Python may train without a test
+                return Outcome("refused", "no scenario")
             if build_config(json.loads(json.dumps(resolved(config)))).digest() != config.digest():
                 return Outcome("find", "the resolved configuration is another one")
             summary = run(config, Path(folder) / "run", listener)
@@ -173,7 +175,7 @@ def fields_of(table: Table, walked: str) -> Iterator[tuple[str, Any, Any]]:
         cls = typing.get_type_hints(Config)[name]
     hints = typing.get_type_hints(cls)
     for one in dataclasses.fields(cls):
-        if is_setting(one):
+        if is_setting(one) and f"{walked}.{one.name}" not in PROCESSES:
             yield f"{walked}.{one.name}", hints[one.name], one
 
 
@@ -268,7 +270,7 @@ def walk(world: World, count: Count, most: int, rng: random.Random, until: float
                 accepted += 1
                 effect = effect or outcome.told != first.told or key in outcome.notes
             effect = effect or outcome.kind == "failed"
-        if accepted and not effect and most >= len(tried) and not reason(key):
+        if accepted >= min(3, most) - 2 * (len(tried) <= most) and accepted and not effect and not reason(key):
             said = f"{accepted} accepted values, none with an effect"
             count.add(f"[{world.name}] {key}", Outcome("find", said), 0.0)
 
@@ -279,26 +281,34 @@ def _large(value: Any) -> bool:
 
 
 def combine(all_worlds: list[World], count: Count, trials: int, rng: random.Random, until: float) -> None:
-    """Two or three settings at once, of any sections."""
-    main = all_worlds[0]
+    """Two or three settings at once, of any sections; most of them such as are taken one at a time."""
     everything = [(world, key, tried) for world in all_worlds for key, tried in singles(world)]
     for _ in range(trials):
         if time.monotonic() > until:
             return
         world = rng.choice(all_worlds)
-        table, names = world.table, []
+        table, names = copy.deepcopy(world.table), [world.name]
         for other, key, tried in rng.sample(everything, rng.choice((2, 3))):
-            value = rng.choice([v for v in tried if not _large(v)])
             section = key.split(".")[0]
-            if other is not main and rng.random() < 0.5:  # with the section that it belongs to
-                table = {**copy.deepcopy(table), section: copy.deepcopy(other.table.get(section, {}))}
-            try:
-                table = changed(table, key, value)
-            except (AttributeError, TypeError):
+            if section in other.table and section != "source":  # with what it belongs to
+                table[section] = copy.deepcopy(other.table[section])
+            elif section == "source" and other.table["source"]["name"] != table["source"]["name"]:
                 continue
+            value = _likely(other, key, tried, rng)
+            table = changed(table, key, value)
             names.append(f"{key} = {str(value)[:40]!r}")
         outcome, seconds = timed(table)
-        count.add(f"[{world.name}] {'; '.join(names)}", outcome, seconds)
+        count.add("; ".join(names), outcome, seconds)
+
+
+def _likely(world: World, key: str, tried: list[Any], rng: random.Random) -> Any:
+    """A value that the setting's own world allows, if six draws find one."""
+    value = None
+    for value in rng.choices([v for v in tried if not _large(v)], k=6):
+        with contextlib.suppress(Exception):
+            build_config(changed(world.table, key, value))
+            break
+    return value
 
 
 def main() -> int:
@@ -310,8 +320,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1", help="k/n: every n-th world, from the k-th")
     parser.add_argument("--only", default="", help="worlds whose name contains it")
+    parser.add_argument("--commands", type=int, default=400, help="suites and comparisons at most")
+    parser.add_argument("--engines", action="store_true", help="Flower's and Ray's processes too")
     given = parser.parse_args()
     import torch
+
+    from tests.fuzz_commands import walk_commands
 
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 2**33, resource.RLIM_INFINITY))
@@ -322,13 +336,20 @@ def main() -> int:
 
         there = worlds(write_people(Path(folder) / "people.csv"))
         mine = [world for world in there[k::n] if given.only in world.name]
-        for world in rng.sample(mine, len(mine)) if given.seconds < 3600 else mine:
+        for world in rng.sample(mine, len(mine)):
             if time.monotonic() < until:
                 walk(world, count, given.values, rng, until)
                 print(f"{world.name}: {count.trials} trials, {dict(count.kinds)}", file=sys.stderr, flush=True)
         single = count.trials
         combine(there, count, given.combinations, rng, until)
-    print(json.dumps({"single": single, "combined": count.trials - single, **count.kinds, "slowest": count.slowest}))
+        combined = count.trials - single
+        walk_commands(count, rng, given.commands, until, given.engines)
+    commands = count.trials - single - combined
+    print(
+        json.dumps(
+            {"single": single, "combined": combined, "commands": commands, **count.kinds, "slowest": count.slowest}
+        )
+    )
     return 1 if count.finds else 0
 
 

@@ -23,7 +23,7 @@ from client.losses import task_loss
 from client.models import autograd
 from client.models.base import Model
 from client.rng import Keys
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Params, Stacked, stack, without
 
 CONTEXT = "context"
@@ -46,7 +46,7 @@ class CAVIA(Learner):
     )
 
     inner_lr: float = setting(0.1, "inner learning rate α of the context", gt=0)
-    context: int = setting(5, "number of context parameters", ge=1, le=SIZE)
+    context: int = setting(5, "number of context parameters", ge=1, le=WIDTH)
 
     def __post_init__(self) -> None:
         if self.optimizer != "sgd":

@@ -18,7 +18,7 @@ from client.learners.base import Paper
 from client.learners.reading import Reader, net, targets
 from client.losses import masked_mean
 from client.models.base import Model
-from client.settings import LAYERS, SIZE, setting
+from client.settings import LAYERS, WIDTH, setting
 from client.trees import Stacked, prefixed, under
 
 ENCODER, DECODER = "encoder/", "decoder/"
@@ -37,9 +37,9 @@ class CNP(Reader):
     )
     kinds: ClassVar[tuple[str, ...]] = ("regression",)
 
-    code: int = setting(64, "width of the code r", ge=1, le=SIZE)
-    encoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of h", ge=1, le=SIZE, longest=LAYERS)
-    decoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of g", ge=1, le=SIZE, longest=LAYERS)
+    code: int = setting(64, "width of the code r", ge=1, le=WIDTH)
+    encoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of h", ge=1, le=WIDTH, longest=LAYERS)
+    decoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of g", ge=1, le=WIDTH, longest=LAYERS)
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """h and g."""

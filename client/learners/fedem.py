@@ -22,7 +22,7 @@ from client.learners.base import Learner, Paper, Report
 from client.losses import task_loss
 from client.models.base import Model
 from client.rng import Keys
-from client.settings import SIZE, setting
+from client.settings import setting
 from client.trees import Params, Stacked, per_client, stack, sub, without
 
 MIXTURE = "mixture"
@@ -46,7 +46,7 @@ class FedEM(Learner):
     )
     local: ClassVar[bool] = True
 
-    components: int = setting(3, "number M of component models", ge=1, le=SIZE)
+    components: int = setting(3, "number M of component models", ge=1, le=1000)
 
     def __post_init__(self) -> None:
         if self.optimizer != "sgd":

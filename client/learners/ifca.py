@@ -17,7 +17,7 @@ from client.learners.fedavg import LocalSGD
 from client.learners.inner import descend, settle
 from client.models.base import Model
 from client.rng import Keys
-from client.settings import SIZE, setting
+from client.settings import setting
 from client.trees import Params, Stacked, prefixed, stack, sub, under, without
 
 OTHER = "ifca/"
@@ -40,7 +40,7 @@ class IFCA(LocalSGD):
         "Algorithm 1, option I with local steps",
     )
 
-    clusters: int = setting(2, "number of global models", ge=1, le=SIZE)
+    clusters: int = setting(2, "number of global models", ge=1, le=1000)
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """As many draws of the model's parameters as there are clusters."""

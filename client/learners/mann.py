@@ -18,7 +18,7 @@ from client.data import Task
 from client.learners.base import Paper
 from client.learners.recurrent import LSTM, Recurrent
 from client.models.layers import linear, lstm_step, uniform_init
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Stacked, prefixed
 
 
@@ -41,8 +41,8 @@ class MANN(Recurrent):
         "Section 3.2",
     )
 
-    slots: int = setting(16, "slots of the memory", ge=1, le=SIZE)
-    width: int = setting(16, "width of a slot", ge=1, le=SIZE)
+    slots: int = setting(16, "slots of the memory", ge=1, le=4096)
+    width: int = setting(16, "width of a slot", ge=1, le=WIDTH)
     decay: float = setting(0.95, "decay γ of the usage of a slot", ge=0, le=1)
 
     @property

@@ -22,7 +22,7 @@ from client.learners.base import Learner, Paper, Report
 from client.models.base import Model
 from client.models.layers import linear, lstm_step, uniform_init
 from client.rng import Keys
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Params, Stacked, prefixed, stack, under, without
 
 OPTIMISER = "optimiser/"
@@ -59,7 +59,7 @@ class MetaLSTM(Learner):
 
     inner_lr: float = setting(0.01, "initial input gate: the rate that the optimiser begins with", gt=0, lt=1)
     keep: float = setting(0.9999, "initial forget gate: what a step leaves of a parameter", gt=0, lt=1)
-    hidden: int = setting(20, "width of the LSTM that reads gradient and loss", ge=1, le=SIZE)
+    hidden: int = setting(20, "width of the LSTM that reads gradient and loss", ge=1, le=WIDTH)
 
     def __post_init__(self) -> None:
         if self.optimizer != "sgd":

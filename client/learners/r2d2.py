@@ -106,7 +106,7 @@ class R2D2(Learner):
         a = inputs * root
         penalty = (self.ridge_factor * ridge["log_lambda"].exp()).view(-1, 1, 1)
         gram = a @ a.transpose(1, 2) + penalty * torch.eye(a.shape[1]).to(a)
-        w = a.transpose(1, 2) @ torch.linalg.solve(gram, targets * root)  # (c, d + 1, outputs)
+        w = a.transpose(1, 2) @ torch.linalg.solve_ex(gram, targets * root)[0]  # (c, d + 1, outputs)
         if model.task.kind == "classification":
             w = w * ridge["log_scale"].exp().view(-1, 1, 1)
         # Fold the scaling of the inputs into the head, so that the model's own ``predict`` applies it.

@@ -20,7 +20,7 @@ from client.learners.base import Paper
 from client.learners.reading import Reader, targets
 from client.models.base import Model
 from client.models.layers import linear, lstm_step, uniform_init
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Stacked, prefixed, under
 
 LSTM = "lstm/"
@@ -43,7 +43,7 @@ class Recurrent(Reader):
         "the LSTM as a learning algorithm",
     )
 
-    hidden: int = setting(32, "width of the hidden state", ge=1, le=SIZE)
+    hidden: int = setting(32, "width of the hidden state", ge=1, le=WIDTH)
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """The LSTM and what it answers with, U(±1/√hidden) as ``torch.nn.LSTM``."""

@@ -18,7 +18,7 @@ from client.learners.prototypical import ClassMeans
 from client.learners.reading import FLOOR, answerable, net
 from client.losses import masked_mean
 from client.models.base import Model
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Stacked, prefixed, under
 
 RELATION = "relation/"
@@ -41,7 +41,7 @@ class Relation(ClassMeans):
         "equations 1 and 2",
     )
 
-    hidden: int = setting(8, "width of the relation module's hidden layer", ge=1, le=SIZE)
+    hidden: int = setting(8, "width of the relation module's hidden layer", ge=1, le=WIDTH)
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """The relation module."""

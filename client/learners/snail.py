@@ -17,7 +17,7 @@ from client.learners.base import Paper
 from client.learners.reading import Reader, targets
 from client.models.base import Model
 from client.models.layers import linear, uniform_init
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Stacked, prefixed, under
 
 OWN = "snail/"
@@ -40,10 +40,10 @@ class SNAIL(Reader):
         "Section 3 and Figure 2",
     )
 
-    filters: int = setting(16, "filters of each dilated convolution", ge=1, le=SIZE)
-    key_width: int = setting(16, "width of the keys of attention", ge=1, le=SIZE)
-    value_width: int = setting(16, "width of the values of attention", ge=1, le=SIZE)
-    length: int = setting(16, "support samples that the convolutions reach; attention reaches all", ge=1, le=SIZE)
+    filters: int = setting(16, "filters of each dilated convolution", ge=1, le=WIDTH)
+    key_width: int = setting(16, "width of the keys of attention", ge=1, le=WIDTH)
+    value_width: int = setting(16, "width of the values of attention", ge=1, le=WIDTH)
+    length: int = setting(16, "support samples that the convolutions reach; attention reaches all", ge=1, le=WIDTH)
 
     @property
     def dilations(self) -> list[int]:

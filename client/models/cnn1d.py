@@ -18,7 +18,7 @@ from client.models.kernels.dense import Linear
 from client.models.kernels.losses import loss_of
 from client.models.kernels.pooling import Mean
 from client.models.layers import conv1d, max_pool, uniform_init
-from client.settings import LAYERS, SIZE, setting
+from client.settings import LAYERS, WIDTH, setting
 from client.trees import Stacked
 
 
@@ -29,8 +29,8 @@ class CNN1d(Model):
     No batch-norm: its running statistics would mix people.
     """
 
-    channels: tuple[int, ...] = setting((32, 64), "output channels of each convolution", ge=1, le=SIZE, longest=LAYERS)
-    kernel: int = setting(5, "width of every convolution, in samples", ge=1, le=SIZE)
+    channels: tuple[int, ...] = setting((32, 64), "output channels of each convolution", ge=1, le=WIDTH, longest=LAYERS)
+    kernel: int = setting(5, "width of every convolution, in samples", ge=1, le=WIDTH)
 
     def __post_init__(self) -> None:
         if len(self.task.features) != 2:

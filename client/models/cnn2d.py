@@ -12,7 +12,7 @@ from torch import Tensor
 from client.errors import ConfigError
 from client.models.base import Model
 from client.models.layers import conv2d, image_norm, uniform_init
-from client.settings import LAYERS, SIZE, setting
+from client.settings import LAYERS, WIDTH, setting
 from client.trees import Stacked
 
 KERNEL, STRIDE, PADDING = 3, 2, 1
@@ -30,7 +30,7 @@ class CNN2d(Model):
     """
 
     channels: tuple[int, ...] = setting(
-        (64, 64, 64, 64), "output channels of each block", ge=1, le=SIZE, longest=LAYERS
+        (64, 64, 64, 64), "output channels of each block", ge=1, le=WIDTH, longest=LAYERS
     )
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from client.models.kernels.losses import loss_of
 from client.models.kernels.norm import LayerNorm
 from client.models.kernels.pooling import MeanMax, Statistics
 from client.models.layers import conv1d, layer_norm, linear, max_pool, uniform_init
-from client.settings import LAYERS, SIZE, setting
+from client.settings import LAYERS, WIDTH, setting
 from client.trees import Stacked
 
 
@@ -33,10 +33,10 @@ class Encoder1d(Model):
     """Convolutions of same size with ReLU, max-pooling by two between; mean and maximum over time; embedding; head."""
 
     channels: tuple[int, ...] = setting(
-        (32, 64, 64), "output channels of each convolution", ge=1, le=SIZE, longest=LAYERS
+        (32, 64, 64), "output channels of each convolution", ge=1, le=WIDTH, longest=LAYERS
     )
-    kernels: tuple[int, ...] = setting((5, 5, 3), "width of each convolution, odd", ge=1, le=SIZE, longest=LAYERS)
-    embedding: int = setting(64, "width of the normalised embedding", ge=1, le=SIZE)
+    kernels: tuple[int, ...] = setting((5, 5, 3), "width of each convolution, odd", ge=1, le=WIDTH, longest=LAYERS)
+    embedding: int = setting(64, "width of the normalised embedding", ge=1, le=WIDTH)
 
     def __post_init__(self) -> None:
         if len(self.task.features) != 2:

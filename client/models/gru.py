@@ -19,7 +19,7 @@ from client.models.kernels.dense import Linear
 from client.models.kernels.losses import loss_of
 from client.models.kernels.recurrent import Gated
 from client.models.layers import gru, uniform_init
-from client.settings import SIZE, setting
+from client.settings import WIDTH, setting
 from client.trees import Flat, Stacked, flat_stack
 
 PATH_BYTES = 48 * 2**20  # of a stack's way through time: more of it costs page faults and misses the outer cache
@@ -29,7 +29,7 @@ PATH_BYTES = 48 * 2**20  # of a stack's way through time: more of it costs page 
 class GRU(Model):
     """One GRU layer and a linear head; windows of shape (channels, time), or (time,) for one channel."""
 
-    hidden: int = setting(32, "width of the hidden state", ge=1, le=SIZE)
+    hidden: int = setting(32, "width of the hidden state", ge=1, le=WIDTH)
 
     def __post_init__(self) -> None:
         if len(self.task.features) not in (1, 2):

@@ -13,6 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from client.errors import ConfigError
+
+LARGEST = 2**27  # numbers of one layer
+
 
 def linear(
     x: Float[Tensor, "clients n inputs"],
@@ -146,13 +150,21 @@ def lstm_step(
 
 
 def uniform_init(rng: np.random.Generator, fan_in: int, *shape: int) -> Tensor:
-    """U(−1/√fan_in, 1/√fan_in), what ``torch.nn`` layers start from."""
+    """U(−1/√fan_in, 1/√fan_in), what ``torch.nn`` layers start from.
+
+    Raises:
+        ConfigError: a layer of more than 2²⁷ numbers, which no cohort of clients could hold.
+    """
+    if math.prod(shape) > LARGEST:
+        raise ConfigError("model", list(shape), f"a layer of this shape has more than {LARGEST} numbers")
     bound = 1.0 / math.sqrt(fan_in)
     return torch.from_numpy(rng.uniform(-bound, bound, shape).astype(np.float32))
 
 
 def truncated_normal_init(rng: np.random.Generator, sd: float, *shape: int) -> Tensor:
     """N(0, sd²) with draws beyond two sd drawn again, what TensorFlow calls truncated normal."""
+    if math.prod(shape) > LARGEST:
+        raise ConfigError("model", list(shape), f"a layer of this shape has more than {LARGEST} numbers")
     values = rng.standard_normal(shape)
     while (far := np.abs(values) > 2.0).any():
         values[far] = rng.standard_normal(int(far.sum()))

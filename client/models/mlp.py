@@ -17,7 +17,7 @@ from client.models.kernels.base import Chain, Kernel
 from client.models.kernels.dense import Linear, ReLU, Tanh
 from client.models.kernels.losses import loss_of
 from client.models.layers import linear, truncated_normal_init, uniform_init
-from client.settings import LAYERS, SIZE, setting
+from client.settings import LAYERS, WIDTH, setting
 from client.trees import Stacked
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -28,7 +28,7 @@ class MLP(Model):
     """Fully connected layers; inputs of any shape are flattened. No hidden layer makes it (multinomial) linear."""
 
     hidden: tuple[int, ...] = setting(
-        (64, 32), "widths of the hidden layers (empty: a linear model)", ge=1, le=SIZE, longest=LAYERS
+        (64, 32), "widths of the hidden layers (empty: a linear model)", ge=1, le=WIDTH, longest=LAYERS
     )
     activation: Literal["relu", "tanh"] = setting("relu", "nonlinearity", choices=("relu", "tanh"))
     start: Literal["uniform", "truncated_normal", "zeros"] = setting(
@@ -84,7 +84,7 @@ class MLP(Model):
 class SineMLP(MLP):
     """1-40-40-1 with ReLU, started as in MAML's sine experiment (Finn et al. 2017, arXiv:1703.03400, §5.1)."""
 
-    hidden: tuple[int, ...] = setting((40, 40), "widths of the hidden layers", ge=1, le=SIZE, longest=LAYERS)
+    hidden: tuple[int, ...] = setting((40, 40), "widths of the hidden layers", ge=1, le=WIDTH, longest=LAYERS)
     start: Literal["uniform", "truncated_normal", "zeros"] = setting(
         "truncated_normal", "initial weights, see the mlp", choices=("uniform", "truncated_normal", "zeros")
     )

@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from client.data import Samples, Task
-from client.settings import SIZE, setting
+from client.settings import setting
 from sim.sources.lone import Lone
 
 DIMENSION, CLASSES, MOST, TRAINING = 60, 5, 1000, 0.6
@@ -40,7 +40,7 @@ class Leaf(Lone):
     device: ClassVar[str] = "leaf"
 
     clients: int = setting(1000, "number of clients", ge=1, le=100_000)
-    clusters: int = setting(1, "clusters k of classifiers; 1 was published", ge=1, le=SIZE)
+    clusters: int = setting(1, "clusters k of classifiers; 1 was published", ge=1, le=1000)
     seed: int = setting(931231, "seed of the population; 931231 was published", ge=0, lt=2**32)
 
     @property

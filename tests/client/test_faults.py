@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from client.data import Client
 from client.episodes import Batch
+from client.errors import ConfigError
 from client.faults import Faults, first_of
 from client.rng import Keys, generator
 
@@ -115,3 +116,9 @@ def test_replies_that_come_twice() -> None:
     again = Faults(duplicate=0.05).twice(7, 3, clients)
     assert within(len(again), 4000, 0.05)
     assert again == [c for c in clients if generator(7, "fault/duplicate", 3, c).random() < 0.05]
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, "fast", True, math.nan, 1e9])
+def test_speeds_that_are_none_are_refused(speed: object) -> None:
+    with pytest.raises(ConfigError, match=r"^faults.speed.watch = .*must be a number from 1e-06 to 1e\+06"):
+        Faults(deadline_s=1.0, speed={"watch": speed})  # type: ignore[dict-item]

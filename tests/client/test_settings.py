@@ -142,3 +142,38 @@ def test_a_mutable_default_is_everyones_own() -> None:
 def test_errors_cross_process_boundaries() -> None:
     error = pickle.loads(pickle.dumps(ConfigError("a.b", 3, "must be 4")))
     assert (error.key, error.value, error.allowed, str(error)) == ("a.b", 3, "must be 4", "a.b = 3: must be 4")
+
+
+@dataclass(frozen=True)
+class Conditional:
+    rule: Literal["sgd", "adam"] = setting("sgd", "a rule", choices=("sgd", "adam"))
+    decay: float = setting(0.9, "of the rule", ge=0, used_if=("rule", "adam"))
+    rate: float = setting(0.0, "of failures", ge=0)
+    speeds: Mapping[str, float] = setting({}, "where they fail", used_if=("rate",))
+    widths: tuple[int, ...] = setting((1,), "of layers", longest=3)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"decay": 0.5}, "s.decay = 0.5: has no effect with s.rule = 'sgd'; it must be 'adam'"),
+        ({"speeds": {"a": 1.0}}, "s.speeds = {'a': 1.0}: has no effect with s.rate = 0.0; it must be given"),
+        ({"widths": [1] * 4}, "s.widths = [1, 1, 1, 1]: must have at most 3 entries"),
+        ({"rate": 1e300}, "s.rate = 1e+300: is beyond the numbers that are computed with, 1e-38 to 1e+38"),
+        ({"rate": 5e-324}, "s.rate = 5e-324: is beyond the numbers that are computed with, 1e-38 to 1e+38"),
+    ],
+)
+def test_what_could_have_no_effect_is_refused(mapping: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(Conditional, mapping, "s")
+    assert str(caught.value) == words
+
+
+def test_with_its_condition_or_at_its_default_a_setting_is_taken() -> None:
+    assert build(Conditional, {"rule": "adam", "decay": 0.5}, "s").decay == 0.5
+    assert build(Conditional, plain(Conditional()), "s") == Conditional()
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    with pytest.raises(ConfigError, match=r"x… \(5002 characters\): expected a number"):
+        build(Conditional, {"rate": "x" * 5000}, "s")

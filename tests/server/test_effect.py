@@ -45,6 +45,7 @@ SHARED: list[tuple[str, dict[str, Any]]] = [
     ("split.test", {"split": {"test": 0.3, "folds": 3}}),
     ("source.points", {"source": {"name": "sine", "variant": "reptile", "points": 30}}),
     ("secure_aggregation.max_weight", {"secure_aggregation": {"on": True, "max_weight": 9.0}}),
+    ("learner.adaptive", {"learner": {"name": "apfl", "adaptive": True}}),
     ("episodes.shots", {"episodes": {"shots": 3}}),
 ]
 
@@ -85,3 +86,20 @@ def test_shared_setting_without_effect_is_told_of(key: str, table: dict[str, Any
 
 def test_what_is_read_is_not_told_of() -> None:
     assert notes(make("fomaml", "fedmaml")) == []
+
+
+def test_a_speed_of_a_device_that_nobody_wears_is_refused(tmp_path: Path) -> None:
+    config = make("reptile", "fedavg", faults={"deadline_s": 1.0, "speed": {"wach": 2.0}})
+    with pytest.raises(ConfigError, match=r"^faults.speed = \['wach'\]: must be among watch"):
+        run(config, tmp_path / "run")
+
+
+def test_a_layer_beyond_memory_is_refused_in_a_line(tmp_path: Path) -> None:
+    config = make("reptile", "fedavg", "sine", model={"hidden": [16384, 16384]})
+    with pytest.raises(ConfigError, match=r"^model = \[16384, 16384\]: a layer of this shape has more than"):
+        run(config, tmp_path / "run")
+
+
+def test_a_ridge_too_small_to_solve_is_no_crash(tmp_path: Path) -> None:
+    config = make("r2d2", "fedmaml", learner={"ridge": 1e-30})
+    assert "scores" in run(config, tmp_path / "run")
