@@ -67,7 +67,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for device, speed in self.speed.items():
-            if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 1e-6 <= speed <= 1e6:
+            if not 1e-6 <= speed <= 1e6:
                 raise ConfigError(f"faults.speed.{device}", speed, "must be a number from 1e-06 to 1e+06")
 
     @property

@@ -218,7 +218,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping) or hint in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(value, Mapping):
             raise ConfigError(where, value, "expected a table")
-        return dict(value)
+        inner = (get_args(hint) or (str, Any))[1]
+        return {name: _convert(inner, one, _join(where, str(name))) for name, one in value.items()}
     if hint is str and where.endswith("]") and type(value) is int:
         return str(value)  # in a list of names, people write numbers as they stand in their file
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -15,6 +15,7 @@ from client.episodes import Batch
 from client.errors import ConfigError
 from client.faults import Faults, first_of
 from client.rng import Keys, generator
+from client.settings import build
 
 PEOPLE = [Client(i, i // 2, ("phone", "watch")[i % 2], str(i // 2)) for i in range(4000)]
 
@@ -118,7 +119,12 @@ def test_replies_that_come_twice() -> None:
     assert again == [c for c in clients if generator(7, "fault/duplicate", 3, c).random() < 0.05]
 
 
-@pytest.mark.parametrize("speed", [0.0, -1.0, "fast", True, math.nan, 1e9])
-def test_speeds_that_are_none_are_refused(speed: object) -> None:
+@pytest.mark.parametrize("speed", [0.0, -1.0, math.nan, 1e9])
+def test_speeds_that_are_none_are_refused(speed: float) -> None:
     with pytest.raises(ConfigError, match=r"^faults.speed.watch = .*must be a number from 1e-06 to 1e\+06"):
-        Faults(deadline_s=1.0, speed={"watch": speed})  # type: ignore[dict-item]
+        Faults(deadline_s=1.0, speed={"watch": speed})
+
+
+def test_a_speed_is_a_number() -> None:
+    with pytest.raises(ConfigError, match=r"^faults.speed.watch = 'fast': expected a number"):
+        build(Faults, {"deadline_s": 1.0, "speed": {"watch": "fast"}}, "faults")

@@ -35,7 +35,7 @@ WRONG = [
     ("evaluation.steps=[0, 3, 3]", "evaluation.steps = [0, 3, 3]: each may be named once"),
     ("learner.inner_steps=4294967296", "learner.inner_steps = 4294967296: must be ≥ 0 and ≤ 100000"),
     ("run.rounds=36893488147419103232", "run.rounds = 36893488147419103232: must be ≥ 0 and ≤ 9007199254740992"),
-    ("model.hidden=[16384, 16384]", "model = {'hidden': [16384, 16384]}: its widths multiply to more than"),
+    ("model.hidden=[16384, 16384]", "model = [16384, 16384]: a layer of this shape has more than"),
     ("model.hidden=[2147483648]", "model.hidden = 2147483648: must be ≥ 1 and ≤ 16384"),
     ("learner.inner_lr=1" + "0" * 400, "learner.inner_lr = 1000"),
     ("learner.inner_lr=0x1" + "0" * 5000, "learner.inner_lr = a number of too many digits: is beyond the range"),
