@@ -328,7 +328,8 @@ def main() -> int:
     from tests.fuzz_commands import walk_commands
 
     torch.set_num_threads(1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 2**33, resource.RLIM_INFINITY))
+    if not given.engines:  # Ray maps more than it uses
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 2**33, resource.RLIM_INFINITY))
     rng, until, count = random.Random(given.seed), time.monotonic() + given.seconds, Count()
     k, n = map(int, given.part.split("/"))
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ class SNAIL(Reader):
     filters: int = setting(16, "filters of each dilated convolution", ge=1, le=WIDTH)
     key_width: int = setting(16, "width of the keys of attention", ge=1, le=WIDTH)
     value_width: int = setting(16, "width of the values of attention", ge=1, le=WIDTH)
-    length: int = setting(16, "support samples that the convolutions reach; attention reaches all", ge=1, le=WIDTH)
+    length: int = setting(16, "support samples that the convolutions reach; attention reaches all", ge=1, le=1024)
 
     @property
     def dilations(self) -> list[int]:

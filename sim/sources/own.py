@@ -123,8 +123,8 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     if own.kind == "forecasting":
         return _series(own, rows, (user, device), people, devices)
     x = _inputs(own, rows)
-    held_out = rows["held_out"] != 0 if rows.role["held_out"] else None
-    time = rows["time"].astype(np.float64) if rows.role["time"] else None
+    held_out = _numbers(rows, "held_out") != 0 if rows.role["held_out"] else None
+    time = _numbers(rows, "time") if rows.role["time"] else None
     if own.kind == "regression":
         target = rows.columns[own.y].reshape(len(user), -1)
         y = ((target - own.centre) / own.scale).astype(np.float32)
@@ -140,6 +140,16 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
 @lru_cache(maxsize=4)
 def _rows(own: Own, written: int) -> Rows:
     return read_rows(own)
+
+
+def _numbers(rows: Rows, role: str) -> np.ndarray:
+    """The column of a role that holds numbers; one that is the label's or a name's too may hold text."""
+    try:
+        return rows[role].astype(np.float64)
+    except ValueError:
+        raise ConfigError(
+            f"source.{role}", rows.role[role], "holds text: it is the column of another part too"
+        ) from None
 
 
 def _inputs(own: Own, rows: Rows) -> np.ndarray:
@@ -191,7 +201,7 @@ def _groups(own: Own, rows: Rows) -> np.ndarray:
     if rows.role["group"]:
         return coded(rows["group"])[1]
     if rows.role["time"]:
-        days: np.ndarray = (rows["time"] // own.day).astype(np.int64)
+        days: np.ndarray = (_numbers(rows, "time") // own.day).astype(np.int64)
         return days
     return np.arange(len(rows["user"]))
 
@@ -202,7 +212,7 @@ def _series(
     """Forecasting windows per (user, device) series; stamps that repeat are averaged."""
     user, device = codes
     key = user * len(devices) + device
-    time = rows["time"].astype(np.float64)
+    time = _numbers(rows, "time")
     stamps, values, owners, pairs = [], [], [], []
     for number, k in enumerate(np.unique(key)):
         own_rows = key == k

@@ -285,3 +285,10 @@ def test_ids_that_differ_in_blanks_are_one_person_or_an_error(tmp_path):
     people = [("u1", " u1")[i // 12] for i in range(N)]
     path = write(tmp_path, "npz", {**TABLE, "person": people})
     refused(DataError, lambda: own(path, **ROLES).users, "'u1'", "' u1'", "give one person one id")
+
+
+@pytest.mark.parametrize("role", ["time", "held_out"])
+def test_a_column_of_names_is_no_column_of_numbers(tmp_path, role):
+    path = tmp_path / "own.csv"
+    path.write_text("user,y,x\n" + "".join(f"u{i},{'ab'[i % 2]},{i}\n" for i in range(8)))
+    refused(ConfigError, lambda: own(path, **{role: "y"}).samples(0), f"source.{role} = 'y'", "holds text")
