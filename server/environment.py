@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from server.own_code import BEGAN_IN
+
 
 def environment() -> dict[str, Any]:
     """What the run ran on."""
@@ -27,6 +29,7 @@ def environment() -> dict[str, Any]:
         "versions": versions,
         "torch_threads": torch.get_num_threads(),
         "git": _git_commit(),
+        BEGAN_IN: str(Path.cwd()),
     }
 
 

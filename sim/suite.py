@@ -23,6 +23,7 @@ from server.files import read_json, read_sealed, write_sealed
 from server.fingerprint import known_inputs
 from server.folder import RunFolder
 from server.lock import alone
+from server.own_code import reach
 from server.result import failure
 from sim.crash import failed, one_line
 from sim.experiment import run
@@ -170,6 +171,7 @@ def held(path: Path, change: Mapping[str, Any] | None = None) -> list[Job]:
     Raises:
         RunError: it holds neither.
     """
+    reach(path)
     if (path / "suite.json").exists():
         saved = read_json(path / "suite.json")
         try:

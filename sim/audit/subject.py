@@ -17,6 +17,7 @@ from client.trees import Params, sub
 from client.work import Work
 from server.config import Config, build_config, merge, resolved
 from server.folder import RunFolder
+from server.own_code import reach
 from server.privacy import make_plan
 from server.roster import Roster, over_selected
 from server.run import Run
@@ -133,6 +134,7 @@ def read_subject(path: Path) -> Subject:
     Raises:
         RunError: there is none, or it is not finished.
     """
+    reach(path)
     config = build_config(RunFolder(path).config()[0])
     if not (path / "summary.json").exists():
         raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")

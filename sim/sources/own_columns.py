@@ -151,7 +151,7 @@ def _features(own: Description, table: Columns, role: Mapping[str, str]) -> tupl
         return [_known("x", name, columns) for name in own.x], []
     if "x" in columns:
         return ["x"], []
-    taken = {*role.values(), own.y}
+    taken = {name for name in role.values() if name} | {own.y}  # a column may have no name
     n = len(columns[role["user"]])  # an .npz may hold names and such besides
     rest = [name for name in columns if name not in taken and len(columns[name]) == n]
     reasons = {name: "row numbers" for name in rest if name in table.index}
@@ -218,15 +218,19 @@ def _what_was_dropped(own: Description, columns: Mapping[str, np.ndarray], user:
     """How many rows were left out, of which people and classes, and who is left out altogether."""
     people = columns[user]
     lost, left = Counter(people[wrong].tolist()), Counter(people[~wrong].tolist())
-    lines = [f"{int(wrong.sum())} of {len(wrong)} rows left out: missing or infinite values, of {len(lost)} people"]
+    lines = [f"{int(wrong.sum())} of {len(wrong)} rows left out: missing or infinite values, of {_people(len(lost))}"]
     if gone := [name for name in lost if not left[name] and name.strip()]:
-        lines.append(f"{len(gone)} people left out altogether: {_listed(sorted(gone))}")
+        lines.append(f"{_people(len(gone))} left out altogether: {_listed(sorted(gone))}")
     if own.kind == "classification":
         classes = Counter(columns[own.y][wrong].tolist())
         whole = Counter(columns[own.y].tolist())
         shares = [f"{name or 'none'} {n} of {whole[name]}" for name, n in sorted(classes.items())]
         lines.append(f"rows left out by class: {_listed(shares)}")
     return lines
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count} people"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -277,7 +277,9 @@ def test_row_numbers_and_dates_are_no_features_unless_named(tmp_path):
 @pytest.mark.parametrize("head", ["", "Unnamed: 0", "n"])
 def test_the_index_that_a_frame_leaves_in_a_csv(tmp_path, head):
     rows = [(i, *row, row[3] + 1) for i, row in enumerate(ROWS)]
-    assert own(csv(tmp_path / "a.csv", rows, (head, *HEAD, "sway"))).task.features == (2,)
+    source = own(csv(tmp_path / "a.csv", rows, (head, *HEAD, "sway")))
+    assert source.task.features == (2,)
+    assert any(f"column {head!r} is not used: row numbers" in line for line in source.remarks())
 
 
 def test_dropped_rows_are_counted_by_person_and_class(tmp_path):
@@ -287,7 +289,7 @@ def test_dropped_rows_are_counted_by_person_and_class(tmp_path):
     said = " | ".join(source.remarks())
     assert "9 of 32 rows left out" in said
     assert "of 2 people" in said
-    assert "1 people left out altogether: w3" in said
+    assert "1 person left out altogether: w3" in said
     assert "down 4 of 16, up 5 of 16" in said
 
 

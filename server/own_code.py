@@ -1,0 +1,25 @@
+"""Files of one's own that a configuration names: found again from wherever a run is gone on with."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from client.errors import RunError
+from server.files import read_sealed
+
+BEGAN_IN = "began_in"  # key of environment.json: the folder in which the run was begun
+
+
+def reach(path: Path) -> None:
+    """Make what lay in the folder in which a run was begun importable, after everything that is already.
+
+    Args:
+        path: folder of a run, or of a suite of runs.
+    """
+    for environment in (path / "environment.json", *sorted(path.glob("*/environment.json"))):
+        with suppress(RunError):
+            began = read_sealed(environment).get(BEGAN_IN)
+            if isinstance(began, str) and Path(began).is_dir() and began not in sys.path:
+                sys.path.append(began)
