@@ -22,7 +22,9 @@ class CompareSettings:
 
     name: str = setting("comparison", "its name, used for its folder and in the report")
     seeds: tuple[int, ...] = setting((0, 1, 2, 3, 4), "training seeds, each for every method and data set", ge=0)
-    folds: int = setting(0, "every person is tested once, in one of so many runs; pooled (0: split.test)", ge=0)
+    folds: int = setting(
+        0, "every person is tested once, in one of so many runs; pooled (0: split.test)", ge=0, le=1000
+    )
     reference: str = setting("", "the method that verdicts are against ('': the first)")
 
 
