@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from client.data import Samples
+from client.data import Samples, Source
 from client.errors import DataError
+from client.history import Rows, apart
+from client.outcome import each
 from client.rng import generator
+
+PEOPLE = 2**14  # people whose devices' rows a process keeps
 
 
 def reserved(samples: Samples, split: str, seed: int, user: int) -> Bool[np.ndarray, " n"]:
@@ -38,6 +44,76 @@ def reserved(samples: Samples, split: str, seed: int, user: int) -> Bool[np.ndar
     order = np.argsort(_scattered(names, seed, user), kind="stable")
     kept: Bool[np.ndarray, " n"] = np.isin(codes, names[order[: len(names) // 2]])
     return kept
+
+
+class Beside:
+    """What each of a person's devices may train on beside the others; the same in every round, so it is found once.
+
+    Args:
+        source: of the clients.
+        split: how samples are kept, for the message.
+        models: device models that train, and so keep samples; empty: all.
+        read: a client's samples; ``held_out`` are those that it keeps.
+    """
+
+    def __init__(self, source: Source, split: str, models: Sequence[str], read: Callable[[int], Samples]) -> None:
+        self._source, self._split, self._models, self._read = source, split, models, read
+        self._rows: dict[int, dict[int, Rows]] = {}
+
+    def rows(self, client: int) -> Rows | None:
+        """Rows that a client may train on; None: the person wears no other device that trains.
+
+        Raises:
+            DataError: the client is left out.
+        """
+        user = self._source.client(client).user
+        if user not in self._rows:
+            worn = [c for c in self._source.clients_of(user) if c == client or self._trains(c)]
+            if len(worn) < 2:
+                return None
+            if len(self._rows) >= PEOPLE:
+                self._rows.clear()
+            devices, _ = each(worn, self._read, 0, "reserve")  # who has no samples to keep is not asked about any
+            self._rows[user] = trainable(devices)
+        if client not in self._rows[user]:
+            raise DataError(
+                f"left out of training and of known_user (split {self._split}): nothing tells its samples from the"
+                " moments that the person's other devices keep; needs a time column, or group names that devices share"
+            )
+        return self._rows[user][client]
+
+    def _trains(self, client: int) -> bool:
+        return not self._models or self._source.client(client).device in self._models
+
+
+def trainable(devices: Mapping[int, Samples]) -> dict[int, Rows]:
+    """Which rows each of a person's devices may train on: what neither it keeps nor another one, at the same moment.
+
+    A device that would have nothing left, or leave nothing to one before it, is not among them: it neither trains nor
+    is asked.
+
+    Args:
+        devices: everything of each, by partition id in the order of the source; what a device keeps is ``held_out``.
+    """
+    kept: dict[int, Samples] = {}
+    found: dict[int, Rows] = {}
+    for client, samples in devices.items():
+        worn = {**kept, client: samples}
+        rows = {c: _free(own, [other for o, other in worn.items() if o != c]) for c, own in worn.items()}
+        if all(len(rows[c]) or own.held_out.all() for c, own in worn.items()):
+            kept, found = worn, rows
+    return found
+
+
+def _free(own: Samples, others: Sequence[Samples]) -> Rows:
+    free = ~own.held_out
+    for other in others:
+        clock = own.time is not None and other.time is not None
+        if not clock and not np.isin(own.moments, other.moments).any():
+            return np.zeros(0, np.int64)  # names of a device's own say nothing about another's moments
+        free &= np.isin(np.arange(len(own)), apart(own, other, np.flatnonzero(other.held_out)))
+    rows: Rows = np.flatnonzero(free)
+    return rows
 
 
 def _scattered(codes: Int64[np.ndarray, " k"], seed: int, user: int) -> np.ndarray:

@@ -29,6 +29,7 @@ class WorkSpec:
         "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
     )
     reserve_seed: int = setting(0, "seed of what is kept", ge=0)
+    reserve_devices: tuple[str, ...] = setting((), "device models that train, and so keep samples (empty: all)")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from client.models.base import Model
 from client.models.draws import drawing
 from client.outcome import Outcome, Scores, each
 from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
-from client.reserve import reserved
+from client.reserve import Beside, reserved
 from client.rng import Keys, generator, uniforms
 from client.settings import build, plain
 from client.shelf import Shelf
@@ -38,6 +38,7 @@ from client.transforms import Transform
 from client.trees import Params, Stacked, to_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
+KNOWN = "known_user"  # the scenario whose people trained
 EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
 
@@ -59,6 +60,7 @@ class Work:
         self.learner: Learner = LEARNERS.make(spec.learner)
         self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
         self._shelf = Shelf()
+        self._beside = Beside(self.source, spec.reserve, spec.reserve_devices, self._samples)
         self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
 
     def init(self) -> dict[str, Tensor]:
@@ -151,9 +153,16 @@ class Work:
         return replace(samples, held_out=reserved(samples, self.spec.reserve, self.spec.reserve_seed, user))
 
     def _own(self, client: int) -> Samples:
-        """What a client may train on."""
+        """What a client may train on.
+
+        Raises:
+            DataError: the person's other devices keep the same moments, as far as is known.
+        """
         samples = self._samples(client)
-        return samples.take(np.flatnonzero(~samples.held_out)) if self.spec.reserve else samples
+        if not self.spec.reserve:
+            return samples
+        rows = self._beside.rows(client)
+        return samples.take(np.flatnonzero(~samples.held_out) if rows is None else rows)
 
     def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
@@ -243,7 +252,9 @@ class Work:
         return [self._transformed(samples, cut, None) for cut in cuts]
 
     def _cuts(self, client: int, trial: Trial) -> tuple[Samples, list[Cut]]:
-        samples, cuts = self._samples(client), []
+        samples, cuts = self._samples(client), list[Cut]()
+        if self.spec.reserve and trial.name == KNOWN:
+            self._beside.rows(client)  # who is left out is not asked
         for episode in range(trial.episodes):
             for attempt in range(REDRAWS):
                 address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)

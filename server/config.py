@@ -166,6 +166,7 @@ class Config:
             self.faults,
             self._reserve,
             self.evaluation.seed,
+            self.split.train_devices if self._reserve else (),
         )
 
     @property

@@ -30,9 +30,10 @@ class EvaluationSettings:
     scenarios: tuple[str, ...] = setting(
         ("new_user",),
         "known_user: people of the training on samples of theirs that are in no round (the publisher's test part where"
-        " episodes.split is held_out, else half of what they have, cut as evaluation.split says); new_user: held-out"
-        " people; new_device: held-out people on a device model of evaluation.devices; new_device_history: the same"
-        " after adapting on their old devices",
+        " episodes.split is held_out, else half of what they have, cut as evaluation.split says; no device trains"
+        " on what another of the person keeps at the same moment); new_user: held-out people; new_device: held-out"
+        " people on a device model of evaluation.devices; new_device_history: the same after adapting on their old"
+        " devices",
         choices=SCENARIOS,
     )
     devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")

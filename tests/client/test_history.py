@@ -50,7 +50,9 @@ class Coins:
 
 
 def own(folder: Path, clock: str) -> dict[str, Any]:
-    """The same as a table: with a shared group column, with a clock alone, or with both and names of its own each."""
+    """The same as a table: with a shared group column, with a clock alone, with both and names of its own each, or
+    with such names alone.
+    """
     rows: dict[str, list[Any]] = {name: [] for name in ("user", "device", "x", "y", "group", "time")}
     for user in range(PEOPLE):
         x, y = coins(user)
@@ -61,12 +63,12 @@ def own(folder: Path, clock: str) -> dict[str, Any]:
             rows["device"] += [device] * len(y)
             rows["x"] += list(x)
             rows["y"] += list(y)
-            rows["group"] += [f"{device if clock == 'names' else ''} {g}" for g in group]
+            rows["group"] += [f"{device if clock in ('names', 'names alone') else ''} {g}" for g in group]
             # Executions of a minute, ten minutes apart; the watch's clock is half a second late.
             rows["time"] += list(at % WINDOWS / WINDOWS + 10.0 * group + (device == "watch") / 120)
-    kept = {"group": rows.keys() - {"time"}, "time": rows.keys() - {"group"}, "none": rows.keys() - {"group", "time"}}
+    without = {"group": {"time"}, "names alone": {"time"}, "time": {"group"}, "none": {"group", "time"}}
     path = folder / f"{clock}.npz"
-    np.savez(path, **{name: np.array(rows[name]) for name in kept.get(clock, rows.keys())})
+    np.savez(path, **{name: np.array(rows[name]) for name in rows.keys() - without.get(clock, set())})
     return {"name": "own", "path": str(path), **({"day": 10.0} if clock == "time" else {})}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,8 +18,11 @@ from server.config import build_config
 from server.metatest import MetaTest
 from server.roster import Roster
 from sim.engines.cohort import CohortGrid, SourceDirectory
+from tests.client.test_history import PEOPLE as PERSONS
+from tests.client.test_history import chance, own
 
 COINS = {"name": "tests.client.test_history:Coins"}
+MODEL: dict[str, Any] = {"model": {"name": "mlp"}, "learner": {"name": "fedavg"}}
 PEOPLE = list(range(0, 12, 2))
 
 
@@ -85,3 +91,61 @@ def test_two_devices_keep_the_same_moments() -> None:
     assert phone.held_out.tolist() == watch.held_out.tolist()
     plan = EpisodePlan("held_out", 2)
     assert len(work.episodes(4, Trial("known_user", plan))) == 1
+
+
+def foretold(source: dict[str, Any]) -> tuple[int, int, int]:
+    """Right answers to known people on coin flips, how many were asked, and how many devices were left out.
+
+    The answer is the label of the nearest sample that any of the person's devices trained on.
+    """
+    work = Work(WorkSpec(1, source, reserve="groups", **MODEL))
+    right = asked = left_out = 0
+    for user in range(work.source.users):
+        trained, questions = [], []
+        for client in work.source.clients_of(user):
+            try:
+                trained.append(work.everything(client))
+                questions.append(work.episodes(client, Trial("known_user", EpisodePlan("held_out", 1)))[0][1])
+            except DataError:
+                left_out += 1
+        x, y = (np.concatenate(side) for side in zip(*trained, strict=True))
+        for query, truth in questions:
+            nearest = ((query[:, None] - x) ** 2).sum(2).argmin(1)
+            right, asked = right + int((y[nearest] == truth).sum()), asked + len(truth)
+    return right, asked, left_out
+
+
+@pytest.mark.parametrize(
+    ("clock", "others"), [("group", 0), ("time", 0), ("names", None), ("none", PERSONS), ("names alone", PERSONS)]
+)
+def test_no_device_of_a_known_person_tells_what_another_is_asked(
+    clock: str, others: int | None, tmp_path: Path
+) -> None:
+    """Coin flips stay coin flips; where nothing tells when samples were recorded, one device of a person goes on."""
+    right, asked, left_out = foretold(own(tmp_path, clock))
+    assert asked > 500
+    assert chance(right / asked, asked // 2)  # two devices are asked about the same coins
+    assert left_out == others if others is not None else left_out <= 2
+
+
+def test_only_devices_that_train_keep_samples_from_each_other(tmp_path: Path) -> None:
+    """One device a person, or one that trains: half of everything is trained on, as far as moments are known or not."""
+    table = {**MODEL, "source": own(tmp_path, "none"), "evaluation": {"scenarios": ["known_user"]}}
+    spec = build_config({**table, "split": {"train_devices": ["watch"]}}).work()
+    work = Work(spec)
+    for client in range(1, 2 * PERSONS, 2):
+        assert work.source.client(client).device == "watch"
+        assert len(work.everything(client)[0]) == 24
+    alone = Work(WorkSpec(1, {"name": "sine", "clients": 3, "points": 10}, reserve="samples", **MODEL))
+    assert [len(alone.everything(c)[0]) for c in range(3)] == [5, 5, 5]
+
+
+def test_a_device_that_is_left_out_is_named_in_training_and_in_the_test(tmp_path: Path) -> None:
+    work = Work(WorkSpec(1, own(tmp_path, "none"), reserve="groups", **MODEL))
+    outcome = work.train(work.init(), 1, [0, 1])
+    assert outcome.clients == [0]
+    assert list(outcome.failures) == [1]
+    scores = work.evaluate(work.init(), 1, [0, 1], Trial("known_user", EpisodePlan("held_out", 1), (0,)))
+    assert list(scores.failures) == [1]
+    for told in (outcome.failures[1], scores.failures[1]):
+        assert "needs a time column, or group names that devices share" in told
