@@ -243,7 +243,12 @@ def build_config(table: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    return build(Config, table)
+    named = {}
+    for field in dataclasses.fields(Config):
+        section = table.get(field.name)
+        if field.name in CHOOSING and isinstance(section, Mapping) and "name" not in section:
+            named[field.name] = {**field.default_factory(), **section}  # type: ignore[operator]
+    return build(Config, {**table, **named})
 
 
 def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,8 +186,10 @@ class RunFolder:
             read_sealed(path)
         except RunError as error:
             raise RunError(f"{error}{again}") from None
-        if "privacy" in summary and (lines := _lines(self.path / LEFT[1])) != summary["privacy"]["rounds"]:
-            raise RunError(f"{self.path / LEFT[1]} has {lines} lines, {summary['privacy']['rounds']} rounds have begun")
+        if "privacy" in summary:
+            begun = summary["privacy"]["rounds"] + summary["privacy"].get("scales", 0)
+            if (lines := _lines(self.path / LEFT[1])) != begun:
+                raise RunError(f"{self.path / LEFT[1]} has {lines} lines, and {begun} releases have begun")
         if summary["config"] != self.config()[1]:
             raise RunError(f"{path} is of another configuration than config.json{again}")
         return summary

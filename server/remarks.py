@@ -10,20 +10,29 @@ from server.progress import Progress
 from server.roster import Directory
 
 
-def remark(directory: Directory, folder: RunFolder, progress: Progress, log: bool, more: Sequence[str] = ()) -> None:
+def remark(
+    directory: Directory,
+    folder: RunFolder,
+    progress: Progress,
+    log: bool,
+    more: Sequence[str] = (),
+    private: bool = False,
+) -> None:
     """Say on the terminal what was used of the data, what was left out, and who is refused.
 
     Args:
         directory: of the clients.
         folder: of the run.
         progress: told every line.
-        more: further lines.
         log: whether the lines go into the event log as well; a resumed run has them there.
+        more: further lines.
+        private: whether the run is: what is exact about its data, and names people, then stays off the log.
     """
-    for line in (*(directory.remarks() if isinstance(directory, Remarking) else ()), *more):
+    about = directory.remarks() if isinstance(directory, Remarking) else ()
+    for line in (*about, *more):
         progress.note(line)
-        if log:
-            folder.event(0, "data", remark=line)
+    for line in (*(() if private else about), *more) if log else ():
+        folder.event(0, "data", remark=line)
 
 
 def noting(folder: RunFolder, progress: Progress) -> Callable[[str], None]:

@@ -125,7 +125,7 @@ class Run:
                 return self._again()
 
     def _fresh(self) -> dict[str, Any]:
-        remark(self.roster.directory, self.folder, self.progress, True, self._said)
+        remark(self.roster.directory, self.folder, self.progress, True, self._said, self.budget is not None)
         self._settle_transform(begun=False)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)

@@ -16,7 +16,7 @@ from client.data import Remarking, Samples, read_samples
 from client.errors import MetapulseError
 from client.work import Work
 from server.config import Config
-from server.files import write_json
+from server.files import write_sealed
 from server.metatest import MetaTest
 from server.roster import Roster
 from sim.engines.cohort import CohortGrid, SourceDirectory
@@ -61,9 +61,14 @@ def data_facts(config: Config) -> dict[str, Any]:
 
 
 def keep(config: Config, path: Path) -> None:
-    """Write the facts into a run's folder, for its report; facts that cannot be had are none."""
+    """Write the facts into a run's folder, for its report; facts that cannot be had are none.
+
+    Of a private run nothing is written: exact counts of people tell what its noise hides.
+    """
+    if config.privacy.on:
+        return
     try:
-        write_json(path / FILE, data_facts(config))
+        write_sealed(path / FILE, data_facts(config))
     except MetapulseError:
         return
 

@@ -36,8 +36,8 @@ def is_other_form(text: str) -> bool:
     return _STAMP.fullmatch(text.strip()) is None and _OTHER.fullmatch(text.strip()) is not None
 
 
-def from_text(texts: Sequence[str | None], path: Path, name: str) -> np.ndarray:
-    """Minutes since 1970 of ISO 8601 stamps, NaN where there is none.
+def from_text(texts: Sequence[str | None], path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Minutes since 1970 of ISO 8601 stamps, NaN where there is none: by the clock, and, if all have offsets, in UTC.
 
     Args:
         texts: one stamp per row.
@@ -47,7 +47,7 @@ def from_text(texts: Sequence[str | None], path: Path, name: str) -> np.ndarray:
     Raises:
         DataError: a stamp has another form, does not exist, or is in UTC.
     """
-    stamps = []
+    stamps, offsets = [], []
     for row, text in enumerate(texts, 1):
         given = (text or "").strip()
         found = _STAMP.fullmatch(given) if given else None
@@ -56,15 +56,24 @@ def from_text(texts: Sequence[str | None], path: Path, name: str) -> np.ndarray:
         if found and found[2] in ("Z", "UTC"):
             raise DataError(f"{path}: sample {row}: {name} = {given[:40]!r} {UTC}")
         stamps.append(found[1].replace(" ", "T").replace(",", ".")[:23] if found else "NaT")
+        offsets.append(_offset(found[2]) if found else 0.0)
     try:
-        minutes: np.ndarray = _minutes(np.array(stamps, dtype="datetime64[ms]"))
-        return minutes
+        minutes = _minutes(np.array(stamps, dtype="datetime64[ms]"))
+        return minutes, None if np.isnan(offsets).any() else minutes - np.array(offsets)
     except ValueError as error:
         raise DataError(f"{path}: {name}: {error}") from None
 
 
-def from_arrow(column: Any, path: Path, name: str) -> np.ndarray:
-    """Minutes since 1970 of a column of dates or timestamps, by the wall clock of its zone.
+def _offset(text: str | None) -> float:
+    """Minutes that a clock is ahead of UTC; NaN where a stamp does not tell."""
+    if text is None:
+        return float("nan")
+    hours, minutes = int(text[1:3]), int(text[3:].strip(":") or 0)
+    return (60.0 * hours + minutes) * (-1.0 if text[0] == "-" else 1.0)
+
+
+def from_arrow(column: Any, path: Path, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Minutes since 1970 of a column of dates or timestamps: by the wall clock of its zone, and, if it has one, in UTC.
 
     Raises:
         DataError: the zone is UTC, or unknown.
@@ -72,9 +81,14 @@ def from_arrow(column: Any, path: Path, name: str) -> np.ndarray:
     zone = getattr(column.type, "tz", None)
     if zone in ("UTC", "Etc/UTC", "Z", "+00:00"):
         raise DataError(f"{path}: column {name!r} {UTC}")
-    if zone:
-        column = _local(column, zone, path, name)
-    milliseconds = column.cast(pa.timestamp("ms"), safe=False)
+    if zone is None:
+        return _of_arrow(column), None
+    return _of_arrow(_local(column, zone, path, name)), _of_arrow(column.cast(pa.timestamp("us", "UTC"), safe=False))
+
+
+def _of_arrow(column: Any) -> np.ndarray:
+    bare = column.type.tz if pa.types.is_timestamp(column.type) else None
+    milliseconds = column.cast(pa.timestamp("ms", bare), safe=False)
     return _minutes(milliseconds.to_numpy().astype("datetime64[ms]"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ class Columns:
         stored: type in the file, for messages.
         dates: columns that held dates or times.
         index: columns that hold row numbers.
+        instants: minutes in UTC of dates whose offset is told.
     """
 
     values: Mapping[str, np.ndarray]
     stored: Mapping[str, str]
     dates: frozenset[str]
     index: frozenset[str]
+    instants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_columns(path: Path, naming: Naming = lambda columns: ()) -> Columns:
@@ -97,6 +99,7 @@ def _from_arrow(path: Path, naming: Naming) -> Columns:
         raise DataError(f"{path}: column {sorted(twice)[0]!r} is there twice")
     names = set(naming(table.column_names))
     values, dates = {}, set()
+    instants: dict[str, np.ndarray] = {}
     for name in table.column_names:
         column = table.column(name)
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -104,15 +107,18 @@ def _from_arrow(path: Path, naming: Naming) -> Columns:
         if name in names:
             values[name] = _names(column, path, name)
         elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            values[name] = from_arrow(column, path, name)
+            values[name], instant = from_arrow(column, path, name)
             dates.add(name)
+            instants |= {} if instant is None else {name: instant}
         elif _is_text(kind) and path.suffix == ".csv" and looks_like_stamps(column):
-            values[name] = from_text(column.to_pylist(), path, name)
+            values[name], instant = from_text(column.to_pylist(), path, name)
             dates.add(name)
+            instants |= {} if instant is None else {name: instant}
         else:
             values[name] = _column(column, path, name)
     stored = {field.name: "text" if _is_text(field.type) else str(field.type) for field in table.schema}
-    return Columns(values, stored, frozenset(dates), frozenset(index & set(values)) | _row_numbers(values))
+    numbers = frozenset(index & set(values)) | _row_numbers(values)
+    return Columns(values, stored, frozenset(dates), numbers, instants)
 
 
 def _read_parquet(path: Path) -> tuple[Any, set[str]]:

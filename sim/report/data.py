@@ -6,22 +6,23 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from client.errors import RunError
-from server.files import read_json
+from server.files import read_sealed
 from sim.data_facts import FILE, lines
 from sim.report.runs import RunData
 from sim.report.tables import table
 
 
 def data(runs: Sequence[RunData]) -> str:
-    """One table for each kind of data; "" where no folder says anything."""
+    """One table for each kind of data; "" where no folder says anything.
+
+    Raises:
+        RunError: a file of facts is damaged.
+    """
     found: dict[str, list[str]] = {}
     for run in runs:
-        try:
-            facts = read_json(run.path / FILE)
-            rows = [[escape(name), escape(text)] for name, text in lines(facts)]
-        except (RunError, KeyError, TypeError, ValueError):
+        if not (run.path / FILE).exists():
             continue
+        rows = [[escape(name), escape(text)] for name, text in lines(read_sealed(run.path / FILE))]
         found.setdefault(json.dumps(rows), []).append(run.label)
     tables = []
     for said, labels in found.items():

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from server.privacy import LEDGER, released
 from sim.report.runs import RunData
 from sim.report.tables import swatch, table
+from strategies.privacy import accounting
 from strategies.privacy.plan import shown
 
 HEAD = ["", ">ε", ">δ", ">σ", ">C", ">q", ">N", ">rounds", "mechanism", "neighbours", "accountant", ""]
@@ -27,7 +29,16 @@ def _last(run: RunData) -> list[Mapping[str, Any]]:
     """What a run claims, and what it has spent at last: none or one."""
     plans = [event for event in run.events if event.get("kind") == "privacy"]
     spent = [event for event in run.events if event.get("kind") == "privacy-spent"]
-    return [{**plans[-1], **spent[-1]}] if plans and spent else []
+    if not (plans and spent):
+        return []
+    claim = {**plans[-1], **spent[-1]}
+    begun = tuple(released(run.path).items()) if (run.path / LEDGER).exists() else ()
+    lines = sum(count for _, count in begun)
+    if lines > claim["rounds"] + claim.get("scales", 0):  # since the last checkpoint
+        epsilon = accounting.spent(begun, claim["delta"], claim["accountant"])
+        claim |= {"rounds": lines - claim.get("scales", 0)}
+        claim |= {} if claim["seeded"] else {"epsilon": epsilon}
+    return [claim]
 
 
 def _claim(run: RunData, claim: Mapping[str, Any]) -> list[str]:

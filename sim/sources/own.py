@@ -25,6 +25,8 @@ from sim.sources.own_columns import Description, Rows, coded, read_rows
 from sim.sources.table import HeldSource, Holding, Table
 from sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable, merge_duplicates
 
+SERIES = ("kind", "forecasting")
+
 
 @dataclass(frozen=True)
 class Own(HeldSource, Description):
@@ -34,16 +36,18 @@ class Own(HeldSource, Description):
     become minutes; ``step``, ``horizon``, ``max_gap`` and ``day`` are in the same unit.
     """
 
-    history: int = setting(24, "forecasting: values seen, the last is the present one", ge=1, le=100_000)
-    step: float = setting(5.0, "forecasting: time between two of them", gt=0)
-    horizon: float = setting(30.0, "forecasting: how far ahead", gt=0)
-    max_gap: float = setting(20.0, "forecasting: a longer silence breaks a series", gt=0)
+    history: int = setting(
+        24, "forecasting: values seen, the last is the present one", ge=1, le=100_000, used_if=SERIES
+    )
+    step: float = setting(5.0, "forecasting: time between two of them", gt=0, used_if=SERIES)
+    horizon: float = setting(30.0, "forecasting: how far ahead", gt=0, used_if=SERIES)
+    max_gap: float = setting(20.0, "forecasting: a longer silence breaks a series", gt=0, used_if=SERIES)
     day: float = setting(DAY_MIN, "length of one group where time says which; no window crosses its end", gt=0)
     centre: float = setting(0.0, "forecasting: taken off every input; regression: off the target")
     scale: float = setting(
         1.0, "forecasting: inputs and the change to be forecast are divided by it; regression: the target", gt=0
     )
-    max_windows: int = setting(1000, "forecasting: windows per client, evenly spaced over all", ge=2)
+    max_windows: int = setting(1000, "forecasting: windows per client, evenly spaced over all", ge=2, used_if=SERIES)
 
     def __post_init__(self) -> None:
         unused: tuple[str, ...] = ("x", "group", "held_out", "shape") if self.kind == "forecasting" else ()
@@ -124,7 +128,8 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
         return _series(own, rows, (user, device), people, devices)
     x = _inputs(own, rows)
     held_out = _numbers(rows, "held_out") != 0 if rows.role["held_out"] else None
-    time = _numbers(rows, "time") if rows.role["time"] else None
+    if rows.role["time"]:
+        _numbers(rows, "time")
     if own.kind == "regression":
         target = rows.columns[own.y].reshape(len(user), -1)
         y = ((target - own.centre) / own.scale).astype(np.float32)
@@ -132,9 +137,10 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     else:
         names, y = _labels(own, rows.columns[own.y])
         task = Task("classification", x.shape[1:], len(names), tuple(names), names=rows.features)
-    # Where neither group nor time says when, two devices of a person may have recorded the same moments.
-    moment = None if rows.role["group"] or rows.role["time"] else np.zeros(len(user), np.int64)
-    return Table.of(task, x, y, user, device, _groups(own, rows), people, devices, held_out, time, moment)
+    groups = _groups(own, rows)
+    unknown = rows.instant is None and not _shared(groups, user, device)
+    moment = np.zeros(len(user), np.int64) if unknown else None
+    return Table.of(task, x, y, user, device, groups, people, devices, held_out, rows.instant, moment)
 
 
 @lru_cache(maxsize=4)
@@ -204,6 +210,19 @@ def _groups(own: Own, rows: Rows) -> np.ndarray:
         days: np.ndarray = (_numbers(rows, "time") // own.day).astype(np.int64)
         return days
     return np.arange(len(rows["user"]))
+
+
+def _shared(group: np.ndarray, user: np.ndarray, device: np.ndarray) -> bool:
+    """Whether groups tell which moments two devices of a person have in common.
+
+    They do where both name some alike; groups of other names, like samples without any, may be of the same moments.
+    """
+    for person in np.unique(user):
+        own = user == person
+        sets = [set(group[own & (device == one)].tolist()) for one in np.unique(device[own])]
+        if len(sets) > 1 and not set.intersection(*sets):
+            return False
+    return True
 
 
 def _series(

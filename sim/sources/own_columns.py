@@ -46,7 +46,7 @@ class Description:
         (), "classes in the order of their numbers, where not every device has them all (empty: those in the file)"
     )
     shape: tuple[int, ...] = setting((), "shape of one sample, for example [6, 64] (empty: as stored)", ge=1)
-    unit: str = setting("", "unit of a target")
+    unit: str = setting("", "unit of a target", used_if=("kind", "regression", "forecasting"))
     drop_nan: bool = setting(False, "drop rows with missing or infinite values and count them, instead of refusing")
 
 
@@ -60,6 +60,7 @@ class Rows:
         features: input columns, in order.
         dropped: rows left out for missing or infinite values.
         remarks: what was used and what was left out, a line each.
+        instant: time of each row on a clock that all devices share: UTC where offsets tell it, else the time column.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -67,6 +68,7 @@ class Rows:
     features: tuple[str, ...]
     dropped: int
     remarks: tuple[str, ...]
+    instant: np.ndarray | None = None
 
     def __getitem__(self, role: str) -> np.ndarray:
         """The column of a role."""
@@ -107,7 +109,10 @@ def read_rows(own: Description) -> Rows:
         remarks += _what_was_dropped(own, columns, role["user"], wrong)
     kept = {name: columns[name][~wrong] for name in used}
     _check_spelling(own, kept, role)
-    return Rows(kept, role, tuple(features), dropped, tuple(remarks))
+    time = role["time"]
+    timed = time and columns[time].dtype.kind != "U"
+    instant = table.instants.get(time, columns[time]).astype(np.float64)[~wrong] if timed else None
+    return Rows(kept, role, tuple(features), dropped, tuple(remarks), instant)
 
 
 def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:

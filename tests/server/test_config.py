@@ -88,7 +88,7 @@ MISTAKES = [
     ({"source": {"name": "wearables", "users": 0}}, "source.users", "must be ≥ 1"),
     ({"transform": {"name": "standardize"}}, "transform.name", "standardise"),
     ({"model": {"name": "cnn"}}, "model.name", "must be one of cnn1d"),
-    ({"model": {"channels": [4]}}, "model.name", "must be one of cnn1d"),
+    ({"model": {"channels": [0]}}, "model.channels", "must be ≥ 1"),
     ({"model": {"name": "mlp", "width": 3}}, "model.width", "unknown key"),
     ({"model": {"name": "mlp", "hidden": [0]}}, "model.hidden", "must be ≥ 1"),
     ({"checkpoint": {"keep": 0}}, "checkpoint.keep", "must be ≥ 1"),
@@ -172,3 +172,10 @@ def test_only_settings_reach_the_resolved_configuration():
     for section in dataclasses.fields(Config):
         assert is_setting(section)
     assert plain(Config())["run"] == {"name": "run", "seed": 0, "rounds": 50}
+
+
+def test_a_section_without_a_name_keeps_the_default_one() -> None:
+    config = build_config({"model": {"channels": [4]}, "source": {"users": 8}, "learner": {"inner_lr": 0.2}})
+    assert dict(config.model) == {"name": "cnn1d", "channels": [4]}
+    assert dict(config.source) == {"name": "wearables", "users": 8}
+    assert dict(config.learner) == {"name": "reptile", "inner_lr": 0.2}

@@ -74,3 +74,16 @@ def test_a_population_that_is_not_listed_is_looked_at_in_part():
     assert facts["people"] == 1_000_000
     assert facts["looked_at"] == 500
     assert "of the first 500" in dict(lines(facts))["people"]
+
+
+def test_of_a_private_run_no_facts_are_written_and_nothing_names_people(config, tmp_path):
+    from server.config_text import to_toml
+
+    private = {"mechanism": "central", "noise_multiplier": 5.0, "delta": 1e-3, "noise_seed": 1}
+    config |= {"privacy": private, "strategy": {"name": "fedavg", "cohort": 2, "weighting": "uniform"}}
+    (tmp_path / "c.toml").write_text(to_toml(config))
+    assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run/data.json").exists()
+    told = (tmp_path / "run/events.jsonl").read_text()
+    assert "p5" not in told
+    assert "left out" not in told + (tmp_path / "run/report.html").read_text()

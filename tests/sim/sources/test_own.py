@@ -156,7 +156,7 @@ def test_a_description_beside_the_file(tmp_path):
     assert by_file.task == by_folder.task
     assert by_file.task.features == (1,)
     assert np.array_equal(by_file.samples(2).x, own(tmp_path / "own.csv", x=["hr"], **ROLES).samples(2).x)
-    refused(ConfigError, lambda: own(tmp_path, unit="m").task, "source.unit", "data.toml")
+    refused(ConfigError, lambda: own(tmp_path, group="m").task, "source.group", "data.toml")
     (tmp_path / "data.toml").write_text("path = 'own.csv'\nusr = 'person'\n")
     refused(ConfigError, lambda: own(tmp_path).task, "data.toml.usr", "did you mean 'user'?")
     (tmp_path / "data.toml").write_text("path = 'data.toml'\n")
