@@ -25,12 +25,14 @@ from torch import Tensor
 from client.errors import ConfigError, InstructionError, MetapulseError
 from client.journal import Asked, admit
 from client.learners.base import Report
+from client.limits import check_testing, check_training
 from client.memory import InContext, InFolder, Memory, recall, remember
 from client.privacy import protect, read_guard
 from client.registry import only
 from client.secure.answered import ANSWERED, InRecord, OnDisk
 from client.secure.device import SECURE, answer
 from client.secure.quantise import Terms, quantise
+from client.spec import Trial
 from client.trees import finite, pick, sub
 from client.trust import Policy, check_head, read_policy, read_trial, read_work
 from client.wire import (
@@ -98,8 +100,8 @@ def _open(message: Message, context: Context, policy: Policy) -> tuple[Work, int
     return read_work(config, policy), _partition(context), config
 
 
-def _theta(message: Message, work: Work, policy: Policy) -> dict[str, Tensor]:
-    """θ; a stranger's is held against the model before any of it is decoded."""
+def _theta(message: Message, work: Work, policy: Policy, trial: Trial | None = None) -> dict[str, Tensor]:
+    """θ; a stranger's is held against the model, and its work against memory, before any of it is decoded."""
     if list(message.content.array_records) != [ARRAYS]:
         raise InstructionError(f"an instruction has one array record {ARRAYS!r}")
     record = message.content.array_records[ARRAYS]
@@ -110,6 +112,10 @@ def _theta(message: Message, work: Work, policy: Policy) -> dict[str, Tensor]:
     size = sum(p.numel() for p in work.fresh.values())
     if size > policy.limits.parameters:
         raise InstructionError(f"θ has {size} numbers; this device allows {policy.limits.parameters}")
+    if trial is None:
+        check_training(size, work.spec.learner, policy.limits)
+    else:
+        check_testing(size, work.spec.learner, trial.episodes, policy.limits)
     return decode_like(record, work.fresh)
 
 
@@ -206,7 +212,8 @@ def train(message: Message, context: Context, policy: Policy) -> Message:
 def evaluate(message: Message, context: Context, policy: Policy) -> Message:
     """One question of the meta-test: adapt on the device's own shots and report its scores."""
     work, partition, config = _open(message, context, policy)
-    trial, meta = read_trial(config, policy), _theta(message, work, policy)
+    trial = read_trial(config, policy)
+    meta = _theta(message, work, policy, trial)
     round = int(str(config[ROUND]))
     states = {partition: recall(_memory(context, config), round)}
     scores = work.evaluate(meta, round, [partition], trial, states)

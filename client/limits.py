@@ -1,7 +1,8 @@
 """How much an instruction may ask of a device: sizes are looked at before anything is decoded, built or allocated.
 
-A device counts in what it can know beforehand: characters of text, numbers of arrays, widths, and gradient steps. Each
-limit is the device's own (key ``limits`` of its node configuration); the defaults are far above what wearables need.
+A device counts in what it can know beforehand: characters of text, numbers of arrays, widths, gradient steps, and the
+memory that these need together (``client.footprint``). Each limit is the device's own (key ``limits`` of its node
+configuration); the defaults are far above what wearables need.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.errors import InstructionError
+from client.footprint import MB, data_bytes, training_bytes, trial_bytes
 from client.settings import setting
 
 LONGEST = 64  # entries of a list, and keys of a table
@@ -31,6 +33,7 @@ class Limits:
     samples: int = setting(2**26, "product of the sizes of generated data", ge=1)
     loop: int = setting(1000, "any one count of steps, epochs or episodes", ge=1)
     steps: int = setting(100_000, "gradient steps of one instruction, all loops together", ge=1, le=2**53)
+    memory_mb: int = setting(4096, "MB (2^20 bytes) that the work, a trial or generated data needs", ge=1)
     private_answers: int = setting(10_000, "answers under this device's own noise, all runs together", ge=1)
 
 
@@ -83,6 +86,48 @@ def check_work(spec: Mapping[str, Any], limits: Limits) -> None:
         for key, size in _sizes(spec.get(section), section):
             _at_most(key, size, limits.samples)
     _at_most("steps of the learner, multiplied", _loops(learner, "learner", limits), limits.steps)
+    check_training(model_size(model) * math.prod(copies), learner, limits)
+    named = ", ".join(f"{key} = {size}" for key, size in _sizes(spec.get("source"), "source"))[: 4 * SHOWN]
+    check_memory(named or "the source", data_bytes(spec.get("source")), limits)
+
+
+def check_training(parameters: int, learner: object, limits: Limits) -> None:
+    """Refuse a round that would need too much memory.
+
+    Args:
+        parameters: numbers in θ.
+        learner: its table.
+        limits: of the device.
+
+    Raises:
+        InstructionError: names the settings, the memory and the limit.
+    """
+    check_memory("parameters of the model × learner.inner_steps", training_bytes(parameters, learner), limits)
+
+
+def check_testing(parameters: int, learner: object, episodes: int, limits: Limits) -> None:
+    """Refuse a trial that would need too much memory.
+
+    Args:
+        parameters: numbers in θ.
+        learner: its table.
+        episodes: of the trial, which are adapted at once.
+        limits: of the device.
+
+    Raises:
+        InstructionError: names the settings, the memory and the limit.
+    """
+    check_memory("parameters of the model × trial.episodes", trial_bytes(parameters, learner, episodes), limits)
+
+
+def check_memory(what: str, bytes: int, limits: Limits) -> None:
+    """Refuse what needs more memory than this device gives.
+
+    Raises:
+        InstructionError: names what asks for it, the memory and the limit.
+    """
+    if bytes > limits.memory_mb * MB:
+        raise InstructionError(f"{what}: about {bytes // MB} MB; limits.memory_mb of this device is {limits.memory_mb}")
 
 
 def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limits) -> None:
@@ -108,6 +153,8 @@ def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limit
     episodes = _at_most("trial.episodes", _number(trial.get("episodes", 1)), limits.loop)
     inside = _loops({k: v for k, v in learner.items() if k != "inner_steps"}, "learner", limits)
     _at_most("steps of the trial, multiplied", episodes * (most + 1 + old) * inside, limits.steps)
+    copies = [n for key, n in _sizes(learner, "learner") if key.endswith(("components", "clusters"))]
+    check_testing(model_size(spec.get("model")) * math.prod(copies), learner, episodes, limits)
 
 
 def _at_most(key: str, size: int, limit: int) -> int:
