@@ -227,6 +227,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         except OverflowError:
             raise ConfigError(where, value, "is beyond the range of numbers") from None
+    if hint is str and isinstance(value, str) and "\0" in value:
+        raise ConfigError(where, value, "must hold no null character")
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from client.errors import ConfigError
 from client.settings import build, is_setting, plain, setting
+from server.config import RunSettings
 
 
 @dataclass(frozen=True)
@@ -177,3 +178,8 @@ def test_with_its_condition_or_at_its_default_a_setting_is_taken() -> None:
 def test_a_long_value_is_shown_in_part() -> None:
     with pytest.raises(ConfigError, match=r"x… \(5002 characters\): expected a number"):
         build(Conditional, {"rate": "x" * 5000}, "s")
+
+
+def test_text_holds_no_null_character() -> None:
+    with pytest.raises(ConfigError, match="null character"):
+        build(RunSettings, {"name": "a\0b"}, "run")

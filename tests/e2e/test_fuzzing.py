@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import fuzzing
 from tests.fuzz_commands import walk_commands
 from tests.fuzz_worlds import worlds, write_people
 from tests.fuzzing import Count, combine, walk
+from tests.processes import PATIENCE
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loaded machine is no find; by hand a trial has twenty seconds."""
+    monkeypatch.setattr(fuzzing, "LIMIT_S", float(PATIENCE))
 
 
 def test_single_settings_are_refused_or_have_an_effect(tmp_path: Path) -> None:
