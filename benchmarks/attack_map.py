@@ -80,8 +80,8 @@ def config(attack: str, aggregator: str, level: str, seed: int) -> Config:
         "strategy": {
             "name": "fedavg",
             "cohort": 0,
-            "weighting": "uniform",
             "aggregator": dict(AGGREGATORS[aggregator]),
+            **({"weighting": "uniform"} if AGGREGATORS[aggregator]["name"] == "mean" else {}),
         },
         "attack": {**ATTACKS[attack], "fraction": FRACTION},
         "evaluation": {"shots": [5], "steps": [0, 5], "episodes": 1},
