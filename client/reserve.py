@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -56,8 +57,9 @@ class Beside:
         read: a client's samples; ``held_out`` are those that it keeps.
     """
 
-    def __init__(self, source: Source, split: str, models: Sequence[str], read: Callable[[int], Samples]) -> None:
-        self._source, self._split, self._models, self._read = source, split, models, read
+    def __init__(self, source: Any, split: str, models: Sequence[str], read: Callable[[int], Samples]) -> None:
+        self._source: Source = source  # not looked at yet: a coordinator's has no data
+        self._split, self._models, self._read = split, models, read
         self._rows: dict[int, dict[int, Rows]] = {}
 
     def rows(self, client: int) -> Rows | None:

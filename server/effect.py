@@ -32,7 +32,7 @@ def check_effect(config: Config) -> None:
     Raises:
         ConfigError: names the setting and why it has no effect.
     """
-    for key, why in (*_named(config), *_scenarios(config), *_rounds(config)):
+    for key, why in (*_scenarios(config), *_rounds(config)):
         if (value := _value(config, key)) is not None:
             raise ConfigError(key, value, f"has no effect: {why}")
 
@@ -53,7 +53,11 @@ def check_data(config: Config, task: Task, devices: Sequence[str]) -> None:
 
 def notes(config: Config) -> list[str]:
     """A line for each setting that this run does not read, and that others may share with it."""
-    idle = [(key, value, why) for key, why in _shared(config) if (value := _value(config, key)) is not None]
+    idle = [
+        (key, value, why)
+        for key, why in (*_named(config), *_shared(config))
+        if (value := _value(config, key)) is not None
+    ]
     return [f"{key} = {value!r} has no effect: {why}" for key, value, why in idle]
 
 

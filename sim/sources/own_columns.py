@@ -46,7 +46,7 @@ class Description:
         (), "classes in the order of their numbers, where not every device has them all (empty: those in the file)"
     )
     shape: tuple[int, ...] = setting((), "shape of one sample, for example [6, 64] (empty: as stored)", ge=1)
-    unit: str = setting("", "unit of a target", used_if=("kind", "regression", "forecasting"))
+    unit: str = setting("", "unit of a target")
     drop_nan: bool = setting(False, "drop rows with missing or infinite values and count them, instead of refusing")
 
 

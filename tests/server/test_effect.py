@@ -29,9 +29,6 @@ IDLE: list[tuple[str, dict[str, Any]]] = [
     ("evaluation.history_steps", {"evaluation": {"history_steps": 3}}),
     ("evaluation.not_offered", {"evaluation": {"restrict": False, "not_offered": "wrong"}}),
     ("evaluation.split", HELD),
-    ("split.test", {"split": {"test": 0.3, "test_users": ["1"]}}),
-    ("split.validation", {"split": {"validation": 0.3, "validation_users": ["1"]}}),
-    ("split.seed", {"split": {"seed": 1, "validation_users": ["1"], "test_users": ["2"]}}),
     ("engine.masks", {"engine": {"masks": True}}),
     ("learner.order", {"learner": {"name": "fedavg", "order": "sequential"}}),
     ("learner.delta", {"learner": {"name": "per_fedavg", "delta": 0.1}}),
@@ -40,6 +37,9 @@ IDLE: list[tuple[str, dict[str, Any]]] = [
 
 #: Told of in a line, because methods, data sets or scenarios beside this one may read them.
 SHARED: list[tuple[str, dict[str, Any]]] = [
+    ("split.test", {"split": {"test": 0.3, "test_users": ["1"]}}),
+    ("split.validation", {"split": {"validation": 0.3, "validation_users": ["1"]}}),
+    ("split.seed", {"split": {"seed": 1, "validation_users": ["1"], "test_users": ["2"]}}),
     ("evaluation.devices", {"evaluation": {"devices": ["ring"]}}),
     ("evaluation.validation_devices", {"evaluation": {"scenarios": ["new_device"], "validation_devices": ["ring"]}}),
     ("split.test", {"split": {"test": 0.3, "folds": 3}}),

@@ -224,7 +224,7 @@ def test_a_changed_digit_of_the_ledger_is_refused(tmp_path: Path) -> None:
 def test_a_finished_run_whose_ledger_is_shorter_is_refused(tmp_path: Path) -> None:
     run(config(2), tmp_path / "run")
     (tmp_path / "run" / LEDGER).write_bytes(b"")
-    with pytest.raises(RunError, match=r"privacy\.jsonl has 0 lines, 2 rounds have begun"):
+    with pytest.raises(RunError, match=r"privacy\.jsonl has 0 lines, and 2 releases have begun"):
         RunFolder(tmp_path / "run").summary()
 
 

@@ -189,7 +189,7 @@ def test_a_bound_limits_what_one_person_moves(tmp_path: Path) -> None:
         config({"name": "global", "centre": [60.0, 0.0], "bound": [50.0, 50.0]}, source=source), tmp_path / "b"
     )
     assert abs(told(tmp_path / "b")["centre"][1] - (8 * 5.0 + 50.0) / 9) < 1e-9
-    robust = config({"name": "global"}, source=source, strategy={"name": "median", "cohort": 4})
+    robust = config({"name": "global"}, source=source, strategy={"name": "median", "weighting": "samples"})
     experiment.run(robust, tmp_path / "m")
     assert told(tmp_path / "m")["centre"][1] == 5.0
 

@@ -236,7 +236,7 @@ def test_the_clip_stands_still_where_the_quantile_is_met() -> None:
 REFUSED = {
     "stock": ({"strategy": {"name": "stock"}}, "strategy.name"),
     "fednova": ({"strategy": {"name": "fednova", "weighting": "uniform"}}, "strategy.name"),
-    "median": ({"strategy": {"name": "median", "weighting": "uniform"}}, "strategy.aggregator"),
+    "median": ({"strategy": {"name": "median"}}, "strategy.aggregator"),
     "krum behind": (
         {"strategy": {"name": "fedreptile", "aggregator": {"name": "nnm", "then": {"name": "krum"}}}},
         "strategy.aggregator",
