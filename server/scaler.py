@@ -178,8 +178,8 @@ def _asked(at: Setting, transform: Global, channels: int, dropped: list[Dropped]
     """Who is asked, the strategy that averages them, and the noise on each number of that average."""
     asked = STRATEGIES.make(at.config.strategy)
     robust = isinstance(asked, OuterSettings) and not asked.make_aggregator().linear
-    section = {"name": "fedavg", "cohort": 0, "weighting": "uniform"}
-    section |= {"aggregator": {"name": "median" if robust else "mean"}}
+    section: dict[str, Any] = {"name": "fedavg", "cohort": 0}
+    section |= {"aggregator": {"name": "median"}} if robust else {"weighting": "uniform"}
     clip = math.sqrt(2 * channels + 1)  # of a 1 and 2 C numbers from −1 to 1
     note = lambda _, told: dropped.extend(told)  # noqa: E731
     if at.budget is not None:
