@@ -41,10 +41,10 @@ def test_a_name_that_is_no_folder_name_stays_inside_runs(call, here):
 
 
 def test_options_and_settings_reach_the_run(call, here):
-    sets = ["--set", "run.rounds=2", "--set", "learner.inner_lr=0.5", "--set", "evaluation.steps=[0, 1]"]
+    sets = ["--set", "run.rounds=2", "--set", "learner.inner_lr=0.05", "--set", "evaluation.steps=[0, 1]"]
     assert call("run", "tiny.toml", *sets, "--workers", 0, "--engine", "cohort", "--out", "a")[0] == 0
     config = RunFolder(here / "a").config()[0]
-    assert (config["run"]["rounds"], config["learner"]["inner_lr"]) == (2, 0.5)
+    assert (config["run"]["rounds"], config["learner"]["inner_lr"]) == (2, 0.05)
     assert config["evaluation"]["steps"] == [0, 1]
 
 
