@@ -140,13 +140,26 @@ class Fixed(Transform):
         return scaled
 
 
+class Unsettled(Transform):
+    """Settled by a run before round 1; until then, for a look at shapes and costs, the pool's numbers stand in."""
+
+    def apply(
+        self,
+        x: Float32[np.ndarray, "n *features"],
+        pool: Float32[np.ndarray, "p *features"],
+        rng: np.random.Generator | None,
+    ) -> Float32[np.ndarray, "n *inputs"]:
+        """By the pool's own numbers."""
+        return Standardise().apply(x, pool, rng)
+
+
 @dataclass(frozen=True)
-class Global(Transform):
+class Global(Unsettled):
     """(x − m) / s per channel with m and s of the people in meta-training, asked before round 1; it keeps levels.
 
     Each person counts once, by mean z̄_i and mean square q_i of z = (x − centre) / bound, cut to [−1, 1]:
     m = centre + bound · z̄ and s² = bound² (q − z̄²) of their means over people. What has been learnt is told to clients
-    as ``fixed``. Before that, for a look at shapes and costs alone, the pool's own numbers stand in.
+    as ``fixed``.
     """
 
     centre: tuple[float, ...] = setting((0.0,), "a guess of the mean: one number, or one per channel (feature)")
@@ -188,32 +201,14 @@ class Global(Transform):
             wide = np.clip(wide / np.array(self.bound), -1.0, 1.0)
         return wide.mean(0), np.square(wide).mean(0)
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
-        """By the pool's own numbers."""
-        return Standardise().apply(x, pool, rng)
-
 
 @dataclass(frozen=True)
-class Auto(Transform):
+class Auto(Unsettled):
     """What suits the task: ``standardise`` for classes, ``global`` for a regression, whose target levels tell of.
 
     Under privacy or secure aggregation, where ``global`` needs a bound that only people can state, it is
-    ``standardise`` for both, and the run says so. Before a run has chosen, the pool's own numbers stand in.
+    ``standardise`` for both, and the run says so.
     """
-
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
-        """By the pool's own numbers."""
-        return Standardise().apply(x, pool, rng)
 
 
 def _one_or_all(key: str, numbers: tuple[float, ...], task: Task) -> None:

@@ -14,6 +14,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from client.errors import ConfigError, RunError
+from client.global_generators import seeded
+from client.rng import generator
 from client.spec import to_json
 from client.trees import Params
 from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
@@ -23,7 +25,6 @@ from server.config import Config, resolved
 from server.effect import check_data, notes
 from server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from server.folder import Best, RunFolder, Snapshot, digest
-from server.global_generators import AddressedGlobals
 from server.lock import alone, only_copy
 from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
 from server.privacy import BEGUN, Budget, make_plan
@@ -218,7 +219,7 @@ class Run:
         began = time.perf_counter()
         clients = self.budget.begin(round, self.clip) if self.budget else self.roster.cohort(round, self.cohort)
         view = View(self.grid, clients, self.roster.directory)
-        with AddressedGlobals(self.config.run.seed, round):
+        with seeded(int(generator(self.config.run.seed, "stock", round).integers(2**32))):
             drawn = time.perf_counter()
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
             replies = self._send(round, messages, clients)

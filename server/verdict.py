@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from flwr.app import ArrayRecord
 
 from client.errors import NoResultError
 from client.secure.quantise import CLIPPED, ZEROED
+from server.reasons import commonest, grouped
 from strategies.secure import SecureSettings
 
 MOST_ZEROED, MOST_CLIPPED = 0.5, 0.01  # of all numbers of the updates, in the mean over the rounds
@@ -37,9 +36,8 @@ def refuse_fruitless(events: Events) -> None:
     rounds = [event for event in events if event["kind"] == "round"]
     if not rounds or any(event.get("step", event["moved"]) for event in rounds):
         return
-    told = [event for event in events if event["kind"] == "dropped"]
-    reasons = [str(e["reason"]) for e in told if e["client"] < 0] or [str(e["reason"]) for e in told]
-    raise NoResultError(f"no round of {len(rounds)} had a usable outcome; most often: {commonest(reasons)}")
+    why = _most_often([event for event in events if event["kind"] == "dropped"])
+    raise NoResultError(f"no round of {len(rounds)} had a usable outcome{why}")
 
 
 def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultError:
@@ -51,20 +49,14 @@ def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultEr
         events: of the run.
         log: where they are.
     """
-    told = [e for e in events if e["kind"] == "dropped" and e["round"] > round - patience]
-    reasons = [str(e["reason"]) for e in told if e["client"] < 0] or [str(e["reason"]) for e in told]
-    return NoResultError(
-        f"round {round}: no usable reply in {patience} rounds; see {log}; most often: {commonest(reasons)}"
-    )
+    why = _most_often([e for e in events if e["kind"] == "dropped" and e["round"] > round - patience])
+    return NoResultError(f"round {round}: no usable reply in {patience} rounds; see {log}{why}")
 
 
-def commonest(reasons: Sequence[str]) -> str:
-    """The reason given most often; those that differ in numbers alone count as one, the first one stands for them."""
-    if not reasons:
-        return "nobody was asked"
-    alike = Counter(re.sub(r"\d+", "#", reason) for reason in reasons)
-    kind = alike.most_common(1)[0][0]
-    return next(reason for reason in reasons if re.sub(r"\d+", "#", reason) == kind)
+def _most_often(dropped: Events) -> str:
+    """The end of a sentence: why rounds were given up, or else why replies were refused."""
+    told = [e for e in dropped if e["client"] < 0] or dropped
+    return commonest(grouped(str(e["reason"]) for e in told)) or "; nobody was asked"
 
 
 def warnings(events: Events, settings: SecureSettings) -> list[str]:

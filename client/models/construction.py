@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from client.errors import ConfigError
+from client.global_generators import seeded
 
 KEY = "model.factory"
 
@@ -110,18 +108,3 @@ def _same(a: Tensor, b: Tensor | None) -> bool:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, all three global generators start from a seed; afterwards they are as they were."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
-import torch
 from jaxtyping import UInt64
 
 from client.rng import Keys
@@ -62,10 +61,3 @@ def seeds(clients: int) -> list[int]:
     """A seed for each client of a stack; outside ``drawing`` the same in every call."""
     current = _CURRENT.get()
     return (current or Draws(Keys(0, 0, range(clients)))).seeds(clients)
-
-
-@contextmanager
-def kept_generator() -> Iterator[None]:
-    """PyTorch's own generator is afterwards as it was."""
-    with torch.random.fork_rng(devices=[]):
-        yield

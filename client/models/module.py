@@ -17,11 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from client.episodes import Batch
 from client.errors import ConfigError
+from client.global_generators import seeded
 from client.losses import task_loss
 from client.models import autograd
 from client.models.base import Model
-from client.models.construction import aliases, check_constants, constructed, seeded
-from client.models.draws import kept_generator, seeds
+from client.models.construction import aliases, check_constants, constructed
+from client.models.draws import seeds
 from client.models.kernels.base import Expansion
 from client.models.kernels.losses import loss_of
 from client.registry import resolve, restricted
@@ -185,7 +186,7 @@ class TorchModule(Model):
         if train is None:
             return self.predict(params, batch.x)
         outputs = batch.x.new_zeros(*batch.mask.shape, self.task.outputs)
-        with kept_generator():
+        with torch.random.fork_rng(devices=[]):
             for i, seed in enumerate(seeds(len(batch.x))):
                 rows = batch.mask[i] > 0
                 if bool(rows.any()):

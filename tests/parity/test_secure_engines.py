@@ -127,7 +127,7 @@ def test_a_private_round_that_is_given_up_moves_nothing(tmp_path: Path) -> None:
         privacy={**PRIVATE, "noise_seed": 4},
         strategy={**SGD, "cohort": CLIENTS, "weighting": "uniform"},
     )
-    with pytest.raises(NoResultError, match="no round of 3 had a usable outcome; most often: round given up"):
+    with pytest.raises(NoResultError, match=r"no round of 3 had .*most often \(3 times\): round given up"):
         run(made, tmp_path / "run")
     events = [e for e in RunFolder(tmp_path / "run").events() if e["kind"] == "round"]
     assert [(e["moved"], e["update-norm"]) for e in events] == 3 * [(False, 0.0)]
