@@ -8,10 +8,7 @@ fresh noise, say more than one. So those answers are counted over all runs, and 
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from flwr.app import ConfigRecord, RecordDict
 
 from client.errors import InstructionError, RunError
 from client.files import write_atomic
+from client.lock import in_turn
 
 JOURNAL = "journal"
 RUNS = 1000  # runs remembered; the longest unused are forgotten
@@ -65,7 +63,7 @@ def admit(state: RecordDict, folder: Path | None, asked: Asked, most: int) -> No
         record[JOURNAL] = json.dumps(_entered(_read(str(record.get(JOURNAL, "{}")), JOURNAL), asked, most))
         return
     path = folder / f"{JOURNAL}.json"
-    with _locked(folder):
+    with in_turn(folder, JOURNAL):
         try:
             text = path.read_text() if path.exists() else "{}"
         except (OSError, UnicodeDecodeError) as error:
@@ -100,15 +98,3 @@ def _read(text: str, where: str) -> dict[str, Any]:
     if not sound:
         raise RunError(f"{where} is damaged: it does not say what this device has answered")
     return told
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two processes of one device write one after the other."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{JOURNAL}.lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise RunError(f"cannot write what was answered into {folder}: {error.strerror or error}") from None

@@ -99,6 +99,25 @@ def locked(path: Path, said: str, refusal: str, wait: bool = False) -> Iterator[
             os.close(handle)
 
 
+@contextmanager
+def in_turn(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of one record of a device, waiting for another process of the same device.
+
+    Args:
+        folder: of the device; made if need be.
+        name: of the record.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write into {folder}: {error.strerror or error}") from None
+    with locked(folder / f"{name}.lock", f"process {os.getpid()}", "{}", wait=True):
+        yield
+
+
 def _take(path: Path, wait: bool) -> int | None:
     """The descriptor of the locked file; None if it is another's."""
     while True:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from client.data import Task
 from client.errors import ConfigError
@@ -43,6 +43,10 @@ class Transform(ABC):
             ConfigError: names both settings.
         """
         return None
+
+    def floored(self, pool: Float32[np.ndarray, "p *features"]) -> Bool[np.ndarray, " channels"]:
+        """The channels that hardly move in a pool, so that a floor stands in for their scale: none, for most."""
+        return np.zeros(pool.shape[1], dtype=bool)
 
     @abstractmethod
     def apply(
@@ -78,6 +82,7 @@ class Identity(Transform):
 
 #: Least sd of a channel, as a share of its mean: a still sensor's rounding noise is no scale.
 LEAST = 1e-3
+STILL = 1e-6  # sd of a channel that does not move
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,16 @@ class Standardise(Transform):
         rng: np.random.Generator | None,
     ) -> Float32[np.ndarray, "n *inputs"]:
         """Standardised windows; a constant channel becomes zero."""
-        axes = (0, 2) if pool.ndim == 3 else (0,)
-        mean = pool.mean(axes, keepdims=True, dtype=np.float64)
-        sd = pool.std(axes, keepdims=True, dtype=np.float64)
-        sd = np.where(sd > 1e-6, np.maximum(sd, LEAST * np.abs(mean)), 1.0)
+        mean, sd = _moments(pool)
+        sd = np.where(sd > STILL, np.maximum(sd, LEAST * np.abs(mean)), 1.0)
         scaled: np.ndarray = np.clip((x - mean) / sd, -self.limit, self.limit).astype(np.float32)
         return scaled
+
+    def floored(self, pool: Float32[np.ndarray, "p *features"]) -> Bool[np.ndarray, " channels"]:
+        """Those whose sd is below the floor, constant ones among them."""
+        mean, sd = _moments(pool)
+        found: np.ndarray = (sd <= np.maximum(STILL, LEAST * np.abs(mean))).reshape(-1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -209,6 +218,14 @@ class Auto(Unsettled):
     Under privacy or secure aggregation, where ``global`` needs a bound that only people can state, it is
     ``standardise`` for both, and the run says so.
     """
+
+
+def _moments(pool: Float32[np.ndarray, "p *features"]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd per channel, over windows and time, with axes to go with the pool's."""
+    axes = (0, 2) if pool.ndim == 3 else (0,)
+    mean: np.ndarray = pool.mean(axes, keepdims=True, dtype=np.float64)
+    sd: np.ndarray = pool.std(axes, keepdims=True, dtype=np.float64)
+    return mean, sd
 
 
 def _one_or_all(key: str, numbers: tuple[float, ...], task: Task) -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ def execute(
     progress: Progress | None = None,
     stopped: threading.Event | None = None,
     inputs: Mapping[str, str] | None = None,
+    said: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Handshake, then the run; its summary.
 
@@ -96,9 +97,10 @@ def execute(
         progress: told how it goes.
         stopped: set by another thread when nobody will answer any more.
         inputs: the fingerprint of data and code, where the data is known here.
+        said: what is to be said of the data, likewise.
     """
     prompt = Prompt(grid, stopped)
-    directory = handshake(prompt, to_json(config.work()), min_nodes, wait_s)
+    directory = replace(handshake(prompt, to_json(config.work()), min_nodes, wait_s), said=said)
     job = Run(config, prompt, directory, path, progress, inputs)
     return job.resume() if resume else job.start()
 

@@ -30,12 +30,14 @@ class QueriedDirectory:
         nodes: partition id → node id.
         clients: partition id → who it is.
         refused: node id → why it does not take part.
+        said: what is to be said of the data before a run, where they are known here.
     """
 
     task: Task
     nodes: Mapping[int, int]
     clients: Mapping[int, Client]
     refused: Mapping[int, str] = field(default_factory=dict)
+    said: Sequence[str] = ()
 
     @property
     def users(self) -> int:
@@ -78,8 +80,8 @@ class QueriedDirectory:
         return self.nodes[index]
 
     def remarks(self) -> Sequence[str]:
-        """Which nodes do not take part, and why."""
-        return [f"node {node} refused: {reason}" for node, reason in sorted(self.refused.items())]
+        """What is said of the data, which nodes do not take part, and why."""
+        return [*self.said] + [f"node {node} refused: {reason}" for node, reason in sorted(self.refused.items())]
 
 
 def handshake(grid: Prompt, work: str, least: int, wait_s: float) -> QueriedDirectory:

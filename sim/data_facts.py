@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from client.data import Remarking, Samples, read_samples
+from client.data import Samples, read_samples
 from client.errors import MetapulseError
 from client.work import Work
 from server.config import Config
 from server.files import write_sealed
 from server.metatest import MetaTest
 from server.roster import Roster
+from sim.data_remarks import data_remarks
 from sim.engines.cohort import CohortGrid, SourceDirectory
 
 FILE = "data.json"  # in a run's folder
@@ -55,7 +56,7 @@ def data_facts(config: Config) -> dict[str, Any]:
         "gap": _spread([gap for one in samples.values() if (gap := _gap(one)) is not None]),
         "classes": _classes(work, samples),
         "episode": _episode(work, config),
-        "remarks": list(source.remarks()) if isinstance(source, Remarking) else [],
+        "remarks": data_remarks(work, config),
         "unusable": [{"client": who_is(work, client), "reason": reason} for client, reason in unusable.items()],
     }
 

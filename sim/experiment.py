@@ -16,6 +16,7 @@ from server.folder import RunFolder
 from server.lock import alone
 from server.progress import Progress
 from server.run import Run
+from sim.data_remarks import data_remarks
 from sim.engines.cluster import check_workers
 from sim.engines.cohort import CohortGrid, SourceDirectory
 from sim.engines.workers import Local, Pool, RayPool
@@ -55,7 +56,7 @@ def _run(config: Config, path: Path, progress: Progress | None, resume: bool) ->
     probe(work, range(len(source)))
     grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path, config.engine.masks)
     try:
-        job = Run(config, grid, SourceDirectory(source), path, progress, inputs)
+        job = Run(config, grid, SourceDirectory(source, data_remarks(work, config)), path, progress, inputs)
         return job.resume() if resume else job.start()
     finally:
         grid.close()

@@ -133,6 +133,10 @@ def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 class Faulty(Sine):
     """Sine curves of which client 1 has no samples and client 2 not a number among them."""
 
+    def remarks(self) -> tuple[str, ...]:
+        """What people have to know."""
+        return ("client 1 has no samples",)
+
     def samples(self, index: int) -> Samples:
         """What client ``index`` has."""
         held = super().samples(index)

@@ -8,10 +8,7 @@ does it answer a new session of the same round. No session is answered twice, an
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +17,7 @@ from flwr.app import ConfigRecord
 
 from client.errors import RunError
 from client.files import write_atomic
+from client.lock import in_turn
 
 ANSWERED = "answered"
 RUNS = 10_000  # runs a device remembers; it forgets none, so it takes part in no more
@@ -124,7 +122,7 @@ class OnDisk:
         Raises:
             RunError: the file is damaged, or cannot be written.
         """
-        with self._alone():
+        with in_turn(self._folder, ANSWERED):
             last = self._last()
             asked.refuse(last, lasting=True)
             write_atomic(self._path, json.dumps({**last, asked.run: [asked.round, asked.attempt]}).encode())
@@ -134,16 +132,6 @@ class OnDisk:
             return _parsed(self._path.read_text(), str(self._path)) if self._path.exists() else {}
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"{self._path} cannot be read: {error}") from None
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with (self._folder / f"{ANSWERED}.lock").open("wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise RunError(f"cannot write {self._path}: {error.strerror or error}") from None
 
 
 def _parsed(text: str, where: str) -> Last:

@@ -26,10 +26,9 @@ from flwr.common.secure_aggregation.secaggplus_utils import share_keys_plaintext
 from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 from jaxtyping import Int64
 
-from client.errors import ClientError
 from client.secure.answered import Answered, Asked
 from client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
-from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, Terms, lost, wrap
+from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, Terms, lost, refusal, wrap
 from client.settings import build
 from client.wire import ARRAYS, array_record, read_text
 
@@ -79,7 +78,7 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
             reply = RecordDict({SECURE: _unmask(memory, told, terms)})
     except ValueError as error:
         memory.clear()
-        raise ClientError(terms.round, client, "secure aggregation", str(error)) from None
+        raise refusal(terms, client, str(error)) from None
     if stage == STAGES[-1]:
         memory.clear()
     else:

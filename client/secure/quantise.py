@@ -25,7 +25,7 @@ from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from client.discrete import Below, discrete_gaussian
-from client.errors import ConfigError, ReplyError
+from client.errors import ClientError, ConfigError, ReplyError
 from client.learners.base import Report
 from client.privacy import Guard, shrinkage
 from client.rng import generator, uniforms
@@ -88,6 +88,11 @@ def lost(terms: Terms, clients: Sequence[int]) -> Int64[np.ndarray, " clients"]:
     """The stage at which each client is lost, by address; 4: at none."""
     drawn = uniforms(terms.seed, "secure/dropout", terms.round, clients, len(STAGES)) < np.array(terms.dropout)
     return np.where(drawn.any(1), drawn.argmax(1), len(STAGES))
+
+
+def refusal(terms: Terms, client: int, reason: str = "lost") -> ClientError:
+    """Why a client gives no answer, in the same words whether it masks or is simulated without masks."""
+    return ClientError(terms.round, client, "secure aggregation", reason)
 
 
 def quantise(

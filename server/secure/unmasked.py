@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import RecordDict
 from jaxtyping import Int64
 
-from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, UNMASK, Terms, lost
+from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, UNMASK, Terms, lost, refusal
 from server.secure.session import Session
 from strategies.replies import Dropped, Total
 
@@ -59,7 +59,8 @@ class Unmasked:
         return self._sum
 
     def _left(self, stage: str, clients: list[int]) -> list[int]:
-        stages = lost(self._session.terms, clients)
+        terms = self._session.terms
+        stages = lost(terms, clients)
         gone = {c for c, at in zip(clients, stages.tolist(), strict=True) if at == STAGES.index(stage)}
-        self._session.dropped.extend(Dropped(c, f"{stage}: lost") for c in sorted(gone))
+        self._session.dropped.extend(Dropped(c, f"{stage}: {refusal(terms, c)}") for c in sorted(gone))
         return [c for c in clients if c not in gone]

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.data import Client, Remarking, Source, Task
+from client.data import Client, Source, Task
 from client.errors import EngineError
 from client.learners.base import Report
 from client.outcome import Outcome, Scores
@@ -56,9 +56,15 @@ FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 
 @dataclass(frozen=True)
 class SourceDirectory:
-    """A data source as the directory of clients; a client's node is its index plus two."""
+    """A data source as the directory of clients; a client's node is its index plus two.
+
+    Args:
+        source: the data.
+        said: what is to be said of it before a run.
+    """
 
     source: Source
+    said: Sequence[str] = ()
 
     @property
     def task(self) -> Task:
@@ -95,8 +101,8 @@ class SourceDirectory:
         return index + FIRST_NODE
 
     def remarks(self) -> Sequence[str]:
-        """What the source says of its data."""
-        return self.source.remarks() if isinstance(self.source, Remarking) else ()
+        """What is to be said of its data before a run."""
+        return self.said
 
 
 class CohortGrid(Grid):

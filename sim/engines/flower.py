@@ -29,6 +29,7 @@ from server.app import execute, refuse_colluders
 from server.config import Config, EngineSettings
 from server.fingerprint import known_inputs
 from server.progress import Progress
+from sim.data_remarks import data_remarks
 from sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
 
 T = TypeVar("T")
@@ -54,9 +55,10 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
     work = Work(config.work())
     size = len(work.source)
     probe(work, range(size))
+    said = data_remarks(work, config)
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
-        return execute(grid, config, path, size, START_S, resume, progress, stopped, inputs)
+        return execute(grid, config, path, size, START_S, resume, progress, stopped, inputs, said)
 
     return simulate(job, size, config.engine, path / "devices")
 

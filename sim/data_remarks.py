@@ -1,0 +1,51 @@
+"""What people have to know of their data before round 1, where the data are here: on every simulating engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from client.data import Remarking, read_samples
+from client.errors import MetapulseError
+from client.registry import TRANSFORMS
+from client.transforms import Transform
+from client.work import Work
+from server.config import Config
+from server.scaler import suited
+
+LOOKED_AT = 50  # clients whose inputs are looked at
+SHOWN = 8  # inputs that are named
+
+
+def data_remarks(work: Work, config: Config) -> list[str]:
+    """What the source says of its data, and which inputs hardly move.
+
+    Args:
+        work: what clients would do.
+        config: of the run.
+    """
+    said = list(work.source.remarks()) if isinstance(work.source, Remarking) else []
+    return said + still_inputs(work, TRANSFORMS.make(suited(config, work.source.task)[0]))
+
+
+def still_inputs(work: Work, transform: Transform) -> list[str]:
+    """One line on inputs that spread so little that the transform uses a floor for it; [] if there are none."""
+    looked, still = 0, Counter[int]()
+    for client in range(min(len(work.source), LOOKED_AT)):
+        try:
+            floored = transform.floored(read_samples(work.source, client).x)
+        except MetapulseError:
+            continue  # its own line is told when it is asked
+        looked += 1
+        still.update(np.flatnonzero(floored).tolist())
+    if not still:
+        return []
+    names = work.source.task.names
+    first = [f"{names[i] if names else i} ({still[i]})" for i in sorted(still)[:SHOWN]]
+    more = " …" if len(still) > SHOWN else ""
+    counted = "" if names else ", counted from 0"
+    return [
+        f"transform: {len(still)} inputs hardly move, so that a floor is used for their spread; which{counted} "
+        f"(on how many of {looked} devices): {', '.join(first)}{more}"
+    ]

@@ -1,0 +1,69 @@
+"""What is said of the data before round 1, alike on every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.data import Samples
+from client.transforms import Fixed, Standardise
+from client.work import Work
+from server.config import Config, EngineSettings
+from server.folder import RunFolder
+from sim import experiment
+from sim.data_remarks import data_remarks, still_inputs
+from sim.sources.sine import Sine
+from tests.runs import make
+
+
+@dataclass(frozen=True)
+class Still(Sine):
+    """Sine curves whose inputs of odd clients move by less than a thousandth of their level."""
+
+    def samples(self, index: int) -> Samples:
+        """What client ``index`` has."""
+        held = super().samples(index)
+        return replace(held, x=held.x * np.float32(1e-5) + 7.0) if index % 2 else held
+
+
+def config(**sections: Any) -> Config:
+    return make("maml", "fedmaml", "sine", 1, **{"evaluation": {"scenarios": []}, **sections})
+
+
+def test_inputs_that_hardly_move_are_named_with_how_many_devices() -> None:
+    work = Work(config(source={"name": "tests.sim.test_data_remarks:Still", "clients": 6}).work())
+    (line,) = still_inputs(work, Standardise())
+    assert "1 inputs hardly move" in line
+    assert "on how many of 6 devices): 0 (3)" in line
+    assert still_inputs(work, Fixed()) == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "floored"),
+    [
+        (np.full((9, 2), 3.0), [True, True]),
+        (np.stack([np.arange(9.0), 1000 + 1e-2 * np.arange(9)], axis=1), [False, True]),
+        (np.zeros((4, 3, 5)), [True, True, True]),
+    ],
+    ids=["constant", "close to its level", "windows"],
+)
+def test_a_floor_acts_where_standardise_would_divide_by_less(pool: np.ndarray, floored: list[bool]) -> None:
+    pool = pool.astype(np.float32)
+    assert Standardise().floored(pool).tolist() == floored
+    moved = abs(Standardise().apply(pool, pool, None))
+    assert (moved.reshape(len(pool), len(floored), -1).std((0, 2))[floored] < 0.9).all()
+
+
+@pytest.mark.parametrize(
+    "engine", [EngineSettings(), pytest.param(EngineSettings(name="flower", workers=1), marks=pytest.mark.ray)]
+)
+def test_remarks_reach_terminal_and_log_on_every_engine(engine: EngineSettings, tmp_path: Path) -> None:
+    made = replace(config(source={"name": "tests.runs:Faulty", "clients": 6}), engine=engine)
+    experiment.run(made, tmp_path / "run")
+    told = [e["remark"] for e in RunFolder(tmp_path / "run").events() if e["kind"] == "data"]
+    assert told[: len(said := data_remarks(Work(made.work()), made))] == said
+    assert said[0] == "client 1 has no samples"
