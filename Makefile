@@ -69,4 +69,4 @@ $(STAMP): pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info *.fab
-	find client strategies server sim tests -name __pycache__ -type d -exec rm -rf {} +
+	find metapulse client strategies server sim tests -name __pycache__ -type d -exec rm -rf {} +

@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from client.attacks.poisoning import SUCCESS
-from client.files import write_atomic
-from client.registry import ATTACKS as REGISTRY
-from server.config import Config, build_config
-from server.folder import RunFolder
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from sim.experiment import run
-from sim.report.document import Page, document
-from sim.report.figures import Figure, layout
-from sim.sources.wearables.population import Wearables
+from metapulse.client.attacks.poisoning import SUCCESS
+from metapulse.files import write_atomic
+from metapulse.registry import ATTACKS as REGISTRY
+from metapulse.server.config import Config, build_config
+from metapulse.server.folder import RunFolder
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.experiment import run
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.figures import Figure, layout
+from metapulse.sim.sources.wearables.population import Wearables
 
 FRACTION, ASSUMED, ROUNDS = 0.15, 0.225, 20
 ACCURACY = "balanced_accuracy"

@@ -20,14 +20,14 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
-from client.attacks.base import Attacker
-from client.attacks.colluding import ALIE, IPM
-from client.attacks.forging import NotANumber, Scaling, SignFlip
-from client.rng import Keys, generator
-from client.wire import ARRAYS, METRICS, decode, encode
-from sim.engines.cohort import CohortGrid
-from strategies.registry import make_strategy
-from strategies.replies import Dropped
+from metapulse.client.attacks.base import Attacker
+from metapulse.client.attacks.colluding import ALIE, IPM
+from metapulse.client.attacks.forging import NotANumber, Scaling, SignFlip
+from metapulse.client.wire import ARRAYS, METRICS, decode, encode
+from metapulse.rng import Keys, generator
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import Dropped
 
 CLIENTS, HOSTILE, WIDTH, NOISE = 11, 2, 50, 0.3
 HONEST = CLIENTS - HOSTILE

@@ -25,25 +25,25 @@ from torch import Tensor
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-from client.learners.base import NORM  # noqa: E402
-from client.privacy import lengths, normal, rows, shrinkage, step_of, tree, whole  # noqa: E402
-from client.rng import generator  # noqa: E402
-from client.trees import Params, Stacked, add, scale  # noqa: E402
-from client.wire import decode, encode  # noqa: E402
-from server.config import Config, build_config  # noqa: E402
-from server.grid import Through  # noqa: E402
-from server.roster import Roster  # noqa: E402
-from sim.audit.audit import DRAWS  # noqa: E402
-from sim.audit.canary_run import CanaryAudit, canary_audit  # noqa: E402
-from sim.audit.presence import Presence, presence  # noqa: E402
-from sim.audit.probe import Probe, probe  # noqa: E402
-from sim.audit.subject import Subject, read_subject  # noqa: E402
-from sim.experiment import run  # noqa: E402
-from strategies.aggregate import Handover  # noqa: E402
-from strategies.base import OuterStrategy  # noqa: E402
-from strategies.privacy.strategy import PrivateStrategy  # noqa: E402
+from metapulse.client.privacy import lengths, normal, rows, shrinkage, step_of, tree, whole  # noqa: E402
+from metapulse.client.wire import decode, encode  # noqa: E402
+from metapulse.methods.base import NORM  # noqa: E402
+from metapulse.rng import generator  # noqa: E402
+from metapulse.server.config import Config, build_config  # noqa: E402
+from metapulse.server.grid import Through  # noqa: E402
+from metapulse.server.roster import Roster  # noqa: E402
+from metapulse.sim.audit.audit import DRAWS  # noqa: E402
+from metapulse.sim.audit.canary_run import CanaryAudit, canary_audit  # noqa: E402
+from metapulse.sim.audit.presence import Presence, presence  # noqa: E402
+from metapulse.sim.audit.probe import Probe, probe  # noqa: E402
+from metapulse.sim.audit.subject import Subject, read_subject  # noqa: E402
+from metapulse.sim.experiment import run  # noqa: E402
+from metapulse.strategies.aggregate import Handover  # noqa: E402
+from metapulse.strategies.base import OuterStrategy  # noqa: E402
+from metapulse.strategies.privacy.strategy import PrivateStrategy  # noqa: E402
+from metapulse.trees import Params, Stacked, add, scale  # noqa: E402
 
-CLIPPING = "client.privacy.shrinkage"
+CLIPPING = "metapulse.client.privacy.shrinkage"
 
 
 def private(**privacy: Any) -> Config:
@@ -102,15 +102,15 @@ def noise_after() -> dict[str, Any]:
         return encode({name: p.to(theta[name].dtype) for name, p in noisy.items()})
 
     return {
-        "strategies.privacy.strategy.noised_mean": bare,
-        "strategies.privacy.strategy.PrivateStrategy._step": step,
+        "metapulse.strategies.privacy.strategy.noised_mean": bare,
+        "metapulse.strategies.privacy.strategy.PrivateStrategy._step": step,
     }
 
 
 def half_the_noise() -> dict[str, Any]:
     """σ is half of what the accountant knows."""
     whole = PrivateStrategy._deviation
-    name = "strategies.privacy.strategy.PrivateStrategy._deviation"
+    name = "metapulse.strategies.privacy.strategy.PrivateStrategy._deviation"
     return {name: lambda self, replied: whole(self, replied) / 2.0}
 
 
@@ -140,7 +140,7 @@ def cut_to_cohort() -> dict[str, Any]:
             nodes = sorted(nodes[i] for i in chosen.tolist())
         return whole(self, round, arrays, config, Fewer(grid, nodes))
 
-    return {"strategies.privacy.strategy.PrivateStrategy.configure_train": configure}
+    return {"metapulse.strategies.privacy.strategy.PrivateStrategy.configure_train": configure}
 
 
 def other_draws(change: Callable[[Roster, list[int], int], list[int]]) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def other_draws(change: Callable[[Roster, list[int], int], list[int]]) -> dict[s
         drawn = whole(self, seed, round, size, sampling, *people)
         return change(self, drawn, size) if sampling == "poisson" else drawn
 
-    return {"server.roster.Roster.persons": persons}
+    return {"metapulse.server.roster.Roster.persons": persons}
 
 
 def cut_where_drawn(roster: Roster, drawn: list[int], size: int) -> list[int]:
@@ -171,7 +171,7 @@ BUGS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "noise after the optimiser": noise_after,
     "one client unclipped": lambda: clipping(unclipped_first),
     "σ halved": half_the_noise,
-    "weights by example count": lambda: {"strategies.aggregate._sum": by_examples},
+    "weights by example count": lambda: {"metapulse.strategies.aggregate._sum": by_examples},
     "rounds cut to a cohort": cut_to_cohort,
     "rounds cut where drawn": lambda: other_draws(cut_where_drawn),
     "one client in every round": lambda: other_draws(first_always),

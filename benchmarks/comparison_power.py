@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata, trim_mean, wilcoxon
 
-from client.rng import generator
-from sim.lab.comparison import Interval
-from sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean, means
-from sim.lab.statistics.crossed import p_value
-from sim.lab.statistics.families import holm, nested
-from sim.lab.statistics.ranks import friedman
+from metapulse.rng import generator
+from metapulse.sim.lab.comparison import Interval
+from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean, means
+from metapulse.sim.lab.statistics.crossed import p_value
+from metapulse.sim.lab.statistics.families import holm, nested
+from metapulse.sim.lab.statistics.ranks import friedman
 
 ALPHA = 0.05
 METHODS = 12  # beside the reference

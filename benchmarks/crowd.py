@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from client.data import Client, Samples, Task
-from client.errors import DataError
-from client.rng import generator, uniforms
-from client.settings import setting
+from metapulse.data import Client, Samples, Task
+from metapulse.errors import DataError
+from metapulse.rng import generator, uniforms
+from metapulse.settings import setting
 
 CLASSES, SAMPLES = 6, 64
 NOISES = 256  # clients this far apart share their noise, not their shift

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from shared import finished, last_rows
 
-from client.rng import generator
-from client.spec import Trial
-from client.work import Work
-from server.config import Config
-from server.metatest import MetaTest
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from sim.suite import plan
+from metapulse.client.spec import Trial
+from metapulse.client.work import Work
+from metapulse.rng import generator
+from metapulse.server.config import Config
+from metapulse.server.metatest import MetaTest
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.suite import plan
 
 Part = tuple[np.ndarray, np.ndarray]
 Baseline = Callable[[Part, Part], float]

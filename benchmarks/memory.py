@@ -50,11 +50,11 @@ def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
 
 def by_process(seconds: float) -> None:
     """Print what each program grows by, idle and busy."""
-    from client.spec import to_json
-    from client.work import work_from_json
-    from server.config import build_config
-    from sim.engines.workers import RayPool
-    from strategies.aggregate import Handover
+    from metapulse.client.spec import to_json
+    from metapulse.client.work import work_from_json
+    from metapulse.server.config import build_config
+    from metapulse.sim.engines.workers import RayPool
+    from metapulse.strategies.aggregate import Handover
 
     work = to_json(build_config(workload(1_000_000, 100, 10, workers=2)).work())
     theta, pool, chunks = work_from_json(work).init(), RayPool(2), [list(range(i, i + 50)) for i in (0, 50)]

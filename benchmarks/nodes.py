@@ -32,7 +32,7 @@ main()
 """
 COUNT = """
 import sys
-from sim.engines.cluster import start_ray
+from metapulse.sim.engines.cluster import start_ray
 start_ray(1, sys.argv[1])
 import ray
 print(sum(node["Alive"] for node in ray.nodes()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from client.data import Client, Samples
-from sim.sources.synthetic import Synthetic
+from metapulse.data import Client, Samples
+from metapulse.sim.sources.synthetic import Synthetic
 
 TRAINING, TESTING = "training", "testing"
 

@@ -18,9 +18,9 @@ import numpy as np
 from published import PUBLISHED
 from shared import finished, last_rows
 
-from client.registry import SOURCES
-from server.folder import RunFolder
-from sim.suite import plan
+from metapulse.registry import SOURCES
+from metapulse.server.folder import RunFolder
+from metapulse.sim.suite import plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
 #: Configurations whose seeds are also seeds of the data.

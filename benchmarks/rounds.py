@@ -95,9 +95,9 @@ def measure(table: Mapping[str, Any], memory: int = 10**9) -> Measured:
 
 def chunk_size(table: Mapping[str, Any]) -> int:
     """How many clients the engine stacks in a round of a configuration that leaves it open."""
-    from client.work import Work
-    from server.config import build_config
-    from sim.engines.chunks import comfortable
+    from metapulse.client.work import Work
+    from metapulse.server.config import build_config
+    from metapulse.sim.engines.chunks import comfortable
 
     work = Work(build_config(table).work())
     return comfortable(work.model, work.init(), table["strategy"]["cohort"])
@@ -168,8 +168,8 @@ def workload(clients: int, cohort: int, rounds: int, model: str = "mlp", **engin
 
 def main() -> None:
     """Read an order, run it, print what was found."""
-    from server.config import build_config
-    from sim.experiment import run
+    from metapulse.server.config import build_config
+    from metapulse.sim.experiment import run
 
     order = json.load(sys.stdin)
     watch = Watch(order["memory"])

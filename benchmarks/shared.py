@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from server.config import Config
-from sim.experiment import resume, run
+from metapulse.server.config import Config
+from metapulse.sim.experiment import resume, run
 
 
 def finished(config: Config, folder: Path) -> Path:

@@ -18,10 +18,10 @@ from typing import Any
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from benchmarks.audit_bugs import planted, private  # noqa: E402
-from server.config import build_config, merge, resolved  # noqa: E402
-from sim.audit.presence import Presence, presence  # noqa: E402
-from sim.audit.probe import Probe  # noqa: E402
-from sim.audit.subject import Subject  # noqa: E402
+from metapulse.server.config import build_config, merge, resolved  # noqa: E402
+from metapulse.sim.audit.presence import Presence, presence  # noqa: E402
+from metapulse.sim.audit.probe import Probe  # noqa: E402
+from metapulse.sim.audit.subject import Subject  # noqa: E402
 
 SETTINGS = (
     (60, 30, 4.5, 20, 1e-5),

@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from client.files import write_atomic
-from server.config import build_config
-from server.folder import RunFolder
-from server.metatest import last_scores
-from sim.experiment import run
-from sim.report.document import Page, document
-from sim.report.figures import Figure, colour, layout, mark
-from sim.sources.wearables import population
+from metapulse.files import write_atomic
+from metapulse.server.config import build_config
+from metapulse.server.folder import RunFolder
+from metapulse.server.metatest import last_scores
+from metapulse.sim.experiment import run
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.figures import Figure, colour, layout, mark
+from metapulse.sim.sources.wearables import population
 
 COHORT, ROUNDS, STEPS = 200, 100, 5
 TEST, HELD_OUT = 0.05, 100  # share of people in no round, and how many of them are asked

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sim.sources.wearables import Wearables
+from metapulse.sim.sources.wearables import Wearables
 
 REAL_HELD_OUT = (2, 7, 11, 15, 19, 22)
 

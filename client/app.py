@@ -1,12 +1,13 @@
-"""The ClientApp: one device's ears and mouth. It decodes, calls ``client.work``, encodes; no mathematics here.
+"""The ClientApp of a device: it decodes an instruction, has ``client/work.py`` follow it, and encodes the answer.
 
 A device serves its own data: where the node's configuration names a source (``source='{"name": "own", …}'``), that
 one is used whatever the instruction says, and ``client``, ``user``, ``device`` and ``label`` say which of its clients
-the device is and how it is called (``client.device``). An instruction is a stranger's: what it may name and how much it
-may ask for is the device's own to say (``client.trust``), and what is refused is refused in one line.
+the device is and how it is called (``metapulse.client.device``). An instruction is a stranger's: what it may name and
+how much it may ask for is the device's own to say (``metapulse.client.trust``), and what is refused is refused in one
+line.
 
-What a learner keeps between rounds stays here (``client.memory``): in the folder that the node's configuration names
-(``state='…'``), otherwise in Flower's context. No reply holds any of it.
+What a learner keeps between rounds stays here (``metapulse.client.memory``): in the folder that the node's
+configuration names (``state='…'``), otherwise in Flower's context. No reply holds any of it.
 """
 
 from __future__ import annotations
@@ -22,20 +23,16 @@ from flwr.clientapp import ClientApp
 from jaxtyping import Int64
 from torch import Tensor
 
-from client.errors import ConfigError, InstructionError, MetapulseError
-from client.journal import Asked, admit
-from client.learners.base import Report
-from client.limits import check_testing, check_training
-from client.memory import InContext, InFolder, Memory, recall, remember
-from client.privacy import protect, read_guard
-from client.registry import only
-from client.secure.answered import ANSWERED, InRecord, OnDisk
-from client.secure.device import SECURE, answer
-from client.secure.quantise import Terms, quantise
-from client.spec import Trial
-from client.trees import finite, pick, sub
-from client.trust import Policy, check_head, read_policy, read_trial, read_work
-from client.wire import (
+from metapulse.client.journal import Asked, admit
+from metapulse.client.limits import check_testing, check_training
+from metapulse.client.memory import InContext, InFolder, Memory, recall, remember
+from metapulse.client.privacy import protect, read_guard
+from metapulse.client.secure.answered import ANSWERED, InRecord, OnDisk
+from metapulse.client.secure.device import SECURE, answer
+from metapulse.client.secure.quantise import Terms, quantise
+from metapulse.client.spec import Trial
+from metapulse.client.trust import Policy, check_head, read_policy, read_trial, read_work
+from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
     CHECKPOINT,
@@ -55,7 +52,11 @@ from client.wire import (
     stamp,
     write_task,
 )
-from client.work import Work
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError, InstructionError, MetapulseError
+from metapulse.methods.base import Report
+from metapulse.registry import only
+from metapulse.trees import finite, pick, sub
 
 app = ClientApp()
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from client.data import Client, Samples, Source, Task
-from client.errors import DataError
-from client.registry import SOURCES
-from client.settings import setting
+from metapulse.data import Client, Samples, Source, Task
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.settings import setting
 
 
 @dataclass(frozen=True)

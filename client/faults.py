@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from client.data import Client
-from client.episodes import Batch
-from client.errors import ConfigError
-from client.rng import Keys, generator, uniforms
-from client.settings import setting
+from metapulse.data import Client
+from metapulse.episodes import Batch
+from metapulse.errors import ConfigError
+from metapulse.rng import Keys, generator, uniforms
+from metapulse.settings import setting
 
 DAY_H = 24.0
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 
-from client.errors import InstructionError, RunError
-from client.files import write_atomic
-from client.lock import in_turn
+from metapulse.errors import InstructionError, RunError
+from metapulse.files import write_atomic
+from metapulse.lock import in_turn
 
 JOURNAL = "journal"
 RUNS = 1000  # runs remembered; the longest unused are forgotten
@@ -34,7 +34,7 @@ class Asked:
         checkpoint: round of the coordinator's last checkpoint.
         private: whether the answer carries noise of this device's own.
         session: whether it is of secure aggregation, whose sessions have an order of their own
-            (``client.secure.answered``).
+            (``metapulse.client.secure.answered``).
     """
 
     run: str

@@ -1,8 +1,8 @@
 """How much an instruction may ask of a device: sizes are looked at before anything is decoded, built or allocated.
 
 A device counts in what it can know beforehand: characters of text, numbers of arrays, widths, gradient steps, and the
-memory that these need together (``client.footprint``). Each limit is the device's own (key ``limits`` of its node
-configuration); the defaults are far above what wearables need.
+memory that these need together (``metapulse.client.footprint``). Each limit is the device's own (key ``limits`` of its
+node configuration); the defaults are far above what wearables need.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from client.errors import InstructionError
-from client.footprint import MB, data_bytes, training_bytes, trial_bytes
-from client.settings import setting
+from metapulse.client.footprint import MB, data_bytes, training_bytes, trial_bytes
+from metapulse.errors import InstructionError
+from metapulse.settings import setting
 
 LONGEST = 64  # entries of a list, and keys of a table
 DEEPEST = 12  # tables and lists within each other

@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from client.errors import RunError
-from client.files import write_atomic
-from client.lock import locked
-from client.trees import Params
-from client.wire import decode, encode
+from metapulse.client.wire import decode, encode
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
+from metapulse.lock import locked
+from metapulse.trees import Params
 
 STATE, FIRST = "state/", "first state"
 DIGEST = "metapulse.digest"  # of the tensors, in the file's own metadata

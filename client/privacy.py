@@ -34,11 +34,11 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float64
 from torch import Tensor
 
-from client.learners.base import Report
-from client.rng import generator
-from client.settings import build, setting
-from client.trees import Params, Stacked
-from client.wire import GUARD, read_text
+from metapulse.client.wire import GUARD, read_text
+from metapulse.methods.base import Report
+from metapulse.rng import generator
+from metapulse.settings import build, setting
+from metapulse.trees import Params, Stacked
 
 CELLS = 24  # C is about 2²⁴ steps
 DIGITS = 24  # of float32, in which updates travel

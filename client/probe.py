@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from client.episodes import Batch, full_batch
-from client.errors import ConfigError, MetapulseError
-from client.models.module import TorchModule
-from client.rng import generator
-from client.trees import stack
-from client.work import Work
+from metapulse.client.work import Work
+from metapulse.episodes import Batch, full_batch
+from metapulse.errors import ConfigError, MetapulseError
+from metapulse.models.module import TorchModule
+from metapulse.rng import generator
+from metapulse.trees import stack
 
 TRIED = 50  # clients asked for samples before the probe is left out
 SAMPLES = 8

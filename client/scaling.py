@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.errors import InstructionError
-from client.learners.base import Adding, Report
-from client.outcome import Outcome, Scores, each
-from client.spec import Trial
-from client.transforms import Global
-from client.trees import Params
-from client.work import States, Work
+from metapulse.client.spec import Trial
+from metapulse.client.work import States, Work
+from metapulse.errors import InstructionError
+from metapulse.methods.base import Adding, Report
+from metapulse.outcome import Outcome, Scores, each
+from metapulse.transforms import Global
+from metapulse.trees import Params
 
 COUNT, MEAN, SQUARE = "count", "mean", "square"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from client.episodes import SPLITS, EpisodePlan
-from client.faults import Faults
-from client.settings import build, plain, setting
+from metapulse.client.faults import Faults
+from metapulse.episodes import SPLITS, EpisodePlan
+from metapulse.settings import build, plain, setting
 
 
 @dataclass(frozen=True)

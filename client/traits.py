@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from client.attacks.base import Attack
-from client.data import Task
-from client.episodes import Batch, Episode
-from client.errors import ClientError
-from client.learners.base import Adding, Learner, Report
-from client.outcome import Outcome
-from client.registry import ATTACKS
-from client.rng import Keys
-from client.spec import WorkSpec
-from client.trees import Params, Stacked
-from client.work import Work
+from metapulse.client.attacks.base import Attack
+from metapulse.client.spec import WorkSpec
+from metapulse.client.work import Work
+from metapulse.data import Task
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ClientError
+from metapulse.methods.base import Adding, Learner, Report
+from metapulse.outcome import Outcome
+from metapulse.registry import ATTACKS
+from metapulse.rng import Keys
+from metapulse.trees import Params, Stacked
 
 
 class Troubled(Work):

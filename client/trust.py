@@ -17,17 +17,17 @@ from typing import Any
 
 from flwr.app import ConfigRecord
 
-from client.errors import ConfigError, InstructionError
-from client.limits import Limits, check_trial, check_work, read_json
-from client.registry import only
-from client.settings import build
-from client.spec import Trial, make_trial
-from client.wire import ATTEMPT, CHECKPOINT, GUARD, REPLY, ROUND, RUN, TRIAL, VERSION, WIRE, WORK, read_text
-from client.work import Work, make_work
+from metapulse.client.limits import Limits, check_trial, check_work, read_json
+from metapulse.client.spec import Trial, make_trial
+from metapulse.client.wire import ATTEMPT, CHECKPOINT, GUARD, REPLY, ROUND, RUN, TRIAL, VERSION, WIRE, WORK, read_text
+from metapulse.client.work import Work, make_work
+from metapulse.errors import ConfigError, InstructionError
+from metapulse.registry import only
+from metapulse.settings import build
 
 #: Sources that an instruction may name: what they hold is drawn from a seed, and nobody's.
 GENERATED = ("gaussian_means", "leaf", "low_rank", "mixture", "sine", "synthetic", "wearables")
-OWN = "client.device:Device"
+OWN = "metapulse.client.device:Device"
 LARGEST = 2**31  # of a round, an attempt, a checkpoint
 LONGEST = 64  # characters of a run's identity; it becomes a path
 KEYS = 64  # settings of one instruction

@@ -31,9 +31,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.constant import SType
 from torch import Tensor
 
-from client.data import Task
-from client.errors import ReplyError
-from client.trees import Params
+from metapulse.data import Task
+from metapulse.errors import ReplyError
+from metapulse.trees import Params
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", "num-examples"

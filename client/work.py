@@ -19,23 +19,23 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from client.data import Bulk, Samples, Source, Task, check_block, read_samples
-from client.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
-from client.errors import MetapulseError
-from client.history import apart
-from client.learners.base import Adding, Learner
-from client.losses import offered_facts, offered_part, support_classes, task_metrics
-from client.models.base import Model
-from client.models.draws import drawing
-from client.outcome import Outcome, Scores, each
-from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
-from client.reserve import Beside, reserved
-from client.rng import Keys, generator, uniforms
-from client.settings import build, plain
-from client.shelf import Shelf
-from client.spec import Trial, WorkSpec
-from client.transforms import Transform
-from client.trees import Params, Stacked, to_device
+from metapulse.client.spec import Trial, WorkSpec
+from metapulse.data import Bulk, Samples, Source, Task, check_block, read_samples
+from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
+from metapulse.errors import MetapulseError
+from metapulse.history import apart
+from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
+from metapulse.methods.base import Adding, Learner
+from metapulse.models.base import Model
+from metapulse.models.draws import drawing
+from metapulse.outcome import Outcome, Scores, each
+from metapulse.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.reserve import Beside, reserved
+from metapulse.rng import Keys, generator, uniforms
+from metapulse.settings import build, plain
+from metapulse.shelf import Shelf
+from metapulse.transforms import Transform
+from metapulse.trees import Params, Stacked, to_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 KNOWN = "known_user"  # the scenario whose people trained
@@ -313,12 +313,12 @@ def make_work(table: Mapping[str, Any]) -> Work:
     """
     spec = build(WorkSpec, table, "work")
     if spec.transform.get("name") == "global":
-        from client.scaling import Scaling  # which is built on this file
+        from metapulse.client.scaling import Scaling  # which is built on this file
 
         return Scaling(spec)
     if spec.attack.get("name") == "none" and not spec.faults.on_devices:
         return Work(spec)
-    from client.traits import Troubled  # which is built on this file
+    from metapulse.client.traits import Troubled  # which is built on this file
 
     return Troubled(spec)
 

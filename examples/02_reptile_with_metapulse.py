@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from server.config import build_config, parse
-from server.metatest import last_scores
-from sim.experiment import run
+from metapulse.server.config import build_config, parse
+from metapulse.server.metatest import last_scores
+from metapulse.sim.experiment import run
 
 ROUNDS = 1000
 REPORTED = (0, 1, 5, 32)

@@ -17,9 +17,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from server.config import build_config
-from server.metatest import last_scores
-from sim.experiment import run
+from metapulse.server.config import build_config
+from metapulse.server.metatest import last_scores
+from metapulse.sim.experiment import run
 
 STRATEGIES = {
     "FedAvg": ("flwr.serverapp.strategy:FedAvg", {}),

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from client.work import Work
-from server.config import build_config
-from server.folder import RunFolder
-from server.metatest import last_scores
-from sim.experiment import run
+from metapulse.client.work import Work
+from metapulse.server.config import build_config
+from metapulse.server.folder import RunFolder
+from metapulse.server.metatest import last_scores
+from metapulse.sim.experiment import run
 
 
 class Windows(nn.Module):

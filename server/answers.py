@@ -10,13 +10,13 @@ import numpy as np
 from flwr.app import Message
 from jaxtyping import Bool, Float64
 
-from client.errors import ReplyError
-from client.spec import Trial
-from client.wire import EXAMPLES, METRICS, check_stamp
-from server.reasons import grouped
-from server.roster import View
-from server.statistics import HIGHER_IS_BETTER
-from strategies.replies import Dropped, first_line
+from metapulse.client.spec import Trial
+from metapulse.client.wire import EXAMPLES, METRICS, check_stamp
+from metapulse.errors import ReplyError
+from metapulse.server.reasons import grouped
+from metapulse.server.roster import View
+from metapulse.server.statistics import HIGHER_IS_BETTER
+from metapulse.strategies.replies import Dropped, first_line
 
 #: Metrics that say what was asked, not how well it was answered.
 FACTS = frozenset({"offered", "not_offered", "history"})

@@ -12,6 +12,7 @@ Settings come from ``[tool.flwr.app.config]`` and ``flwr run -c "key='value'"``:
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +22,18 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from client.errors import ConfigError, NoResultError
-from client.registry import ATTACKS
-from client.settings import build, setting
-from client.spec import to_json
-from server.config import Config, build_config, load, merge, parse
-from server.directory import handshake
-from server.grid import Prompt
-from server.lock import alone
-from server.progress import Progress
-from server.result import failure
-from server.run import Run
-from strategies.privacy.plan import sentence
-
-APP_FOLDER = Path(__file__).resolve().parent.parent
+from metapulse.client.spec import to_json
+from metapulse.errors import ConfigError, NoResultError
+from metapulse.registry import ATTACKS
+from metapulse.server.config import Config, build_config, load, merge, parse
+from metapulse.server.directory import handshake
+from metapulse.server.grid import Prompt
+from metapulse.server.lock import alone
+from metapulse.server.progress import Progress
+from metapulse.server.result import failure
+from metapulse.server.run import Run
+from metapulse.settings import build, setting
+from metapulse.strategies.privacy.plan import sentence
 
 app = ServerApp()
 
@@ -130,10 +129,19 @@ def read_config(settings: AppSettings) -> Config:
     return build_config(table)
 
 
+def app_folder() -> Path:
+    """Where Flower has unpacked the app: the first folder of ``sys.path`` with a pyproject.toml."""
+    for name in sys.path:
+        if (Path(name) / "pyproject.toml").is_file():
+            return Path(name).resolve()
+    return Path.cwd()
+
+
 def _read(text: str) -> tuple[dict[str, Any], Mapping[str, dict[str, Any]]]:
     if "\n" in text or "=" in text:
         return parse(text)
-    path = (APP_FOLDER / text).resolve()
-    if not path.is_relative_to(APP_FOLDER):
+    folder = app_folder()
+    path = (folder / text).resolve()
+    if not path.is_relative_to(folder):
         raise ConfigError("config", text, "must be a file inside the app's folder, or TOML text")
     return load(path, anchor=False)

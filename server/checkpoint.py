@@ -1,7 +1,7 @@
 """A checkpoint: a folder that is whole or not there, and whose every file is known by its checksum.
 
 state.json holds round, run and configuration, the length and digest of the event log and of the metrics up to there,
-and the checksum of every other file; it is sealed itself (``server.files``).
+and the checksum of every other file; it is sealed itself (``metapulse.server.files``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from client.errors import RunError
-from client.files import write_atomic
-from client.trees import Params
-from server.files import read_sealed
-from server.metatest import Row
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
+from metapulse.server.files import read_sealed
+from metapulse.server.metatest import Row
+from metapulse.trees import Params
 
 STATE, THETA, OUTER, BEST, DEVICES = (
     "state.json",

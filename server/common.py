@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from client.registry import MODELS
-from server.config import CHOOSING, REGISTRIES, Config, resolved
+from metapulse.registry import MODELS
+from metapulse.server.config import CHOOSING, REGISTRIES, Config, resolved
 
 ENTRIES = {**REGISTRIES, "model": MODELS}
 

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from client.episodes import EpisodePlan
-from client.errors import ConfigError
-from client.faults import Faults
-from client.limits import model_size
-from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-from client.settings import build, is_setting, plain, setting
-from client.spec import WorkSpec
-from server.effect import check_effect
-from server.evaluation import EvaluationSettings
-from strategies import secure
-from strategies.privacy.settings import PrivacySettings, check_combination
-from strategies.registry import STRATEGIES
+from metapulse.client.faults import Faults
+from metapulse.client.limits import model_size
+from metapulse.client.spec import WorkSpec
+from metapulse.episodes import EpisodePlan
+from metapulse.errors import ConfigError
+from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.server.effect import check_effect
+from metapulse.server.evaluation import EvaluationSettings
+from metapulse.settings import build, is_setting, plain, setting
+from metapulse.strategies import secure
+from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
+from metapulse.strategies.registry import STRATEGIES
 
 
 @dataclass(frozen=True)

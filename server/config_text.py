@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from client.registry import MODELS
-from client.settings import is_setting, plain
-from server.config import REGISTRIES, Config
+from metapulse.registry import MODELS
+from metapulse.server.config import REGISTRIES, Config
+from metapulse.settings import is_setting, plain
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
@@ -48,7 +48,7 @@ def commented_default() -> str:
             out.append(f'name = "{value["name"]}"  # one of {names}, or package.module:Name')
             value = REGISTRIES[section.name].make(value)
         elif section.name == "model":
-            from client.models.cnn1d import CNN1d
+            from metapulse.models.cnn1d import CNN1d
 
             out.append(f'name = "{value["name"]}"  # one of {", ".join(MODELS)}, or package.module:Name')
             value = CNN1d

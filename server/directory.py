@@ -11,11 +11,11 @@ from functools import cached_property
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
-from client.data import Client, Task
-from client.errors import EngineError, ReplyError
-from client.wire import CONFIG, VERSION, WIRE, WORK, check_stamp, read_task
-from server.grid import Prompt
-from strategies.replies import first_line
+from metapulse.client.wire import CONFIG, VERSION, WIRE, WORK, check_stamp, read_task
+from metapulse.data import Client, Task
+from metapulse.errors import EngineError, ReplyError
+from metapulse.server.grid import Prompt
+from metapulse.strategies.replies import first_line
 
 LARGEST_ID = 2**40  # populations stay below it: the bits above it address episodes
 LONGEST_NAME = 200

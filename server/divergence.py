@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from server.metatest import Row
+from metapulse.server.metatest import Row
 
 WORSE = 1000.0  # times the loss of the first round
 LOSSES = ("loss", "mse")

@@ -1,6 +1,6 @@
 """Settings that have no effect beside those of other sections: refused, or told of where others may share them.
 
-Within a section ``used_if`` says it where a setting is declared (``client.settings``), and ``unread`` where a class
+Within a section ``used_if`` says it where a setting is declared (``metapulse.settings``), and ``unread`` where a class
 inherits it; what depends on two sections, or on the task, is here. A setting at its default is never meant.
 """
 
@@ -11,15 +11,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from client.data import Task
-from client.errors import ConfigError
-from client.registry import ATTACKS, LEARNERS, SOURCES
-from client.settings import default_of
-from strategies.base import OuterSettings
-from strategies.registry import STRATEGIES
+from metapulse.data import Task
+from metapulse.errors import ConfigError
+from metapulse.registry import ATTACKS, LEARNERS, SOURCES
+from metapulse.settings import default_of
+from metapulse.strategies.base import OuterSettings
+from metapulse.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
-    from server.config import Config
+    from metapulse.server.config import Config
 
 REGISTERED = {"source": SOURCES, "learner": LEARNERS}
 #: "section.key", and why it is idle.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from server.own_code import BEGAN_IN
+from metapulse.server.own_code import BEGAN_IN
 
 
 def environment() -> dict[str, Any]:

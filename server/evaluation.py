@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from client.episodes import SPLITS
-from client.errors import ConfigError
-from client.settings import setting
+from metapulse.episodes import SPLITS
+from metapulse.errors import ConfigError
+from metapulse.settings import setting
 
 SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
 

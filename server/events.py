@@ -14,9 +14,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from client.errors import RunError
-from client.files import write_atomic
-from server.files import finite
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
+from metapulse.server.files import finite
 
 Event = dict[str, Any]
 CHAIN = b', "chain": "'  # before the digest that ends a line

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from client.errors import RunError
-from client.files import write_atomic
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
 
 SEAL = "checksum"  # key of a sealed file: BLAKE2 of its name and everything else in it
 

@@ -23,17 +23,20 @@ from typing import Any
 
 import numpy as np
 
-from client.data import Source, Stored
-from client.errors import ConfigError, DataError, RunError
-from client.registry import SOURCES, resolve
-from server.config import REGISTRIES, Config, resolved
-from server.folder import RunFolder
+from metapulse.data import Source, Stored
+from metapulse.errors import ConfigError, DataError, RunError
+from metapulse.registry import SOURCES, resolve
+from metapulse.server.config import REGISTRIES, Config, resolved
+from metapulse.server.folder import RunFolder
 
 DATA, CODE = "data ", "code "
 ABSENT = ""  # digest of a file that is not there
 PEOPLE = 1000  # clients of a source that names no files, evenly spaced, whose samples are looked at
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
-OURS = tuple(Path(__file__).resolve().parent.parent / name for name in ("client", "server", "strategies", "sim"))
+OURS = tuple(  # in a checkout the folders lie side by side; installed, all are in the first
+    Path(__import__("metapulse").__file__ or "").resolve().parent.parent / name
+    for name in ("metapulse", "client", "strategies", "server", "sim")
+)
 STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 INSTALLED = ("site-packages", "dist-packages")
 

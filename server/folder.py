@@ -1,6 +1,6 @@
 """A run is a folder that another program can read.
 
-config.json           every setting with its value, the digests of data and code (``server.fingerprint``), and of all
+config.json           every setting with its value, the digests of data and code (fingerprint.py), and of all
                       together that decides the numbers
 environment.json      versions, platform, git commit
 privacy.jsonl         where there is a privacy budget: what each round that has begun releases, a line each
@@ -24,8 +24,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from client.errors import RunError
-from server.checkpoint import (
+from metapulse.errors import RunError
+from metapulse.server.checkpoint import (
     BEST,
     DEVICES,
     OUTER,
@@ -39,11 +39,11 @@ from server.checkpoint import (
     read_state,
     write_arrays,
 )
-from server.environment import environment, version_of
-from server.events import Event, EventLog
-from server.files import read_json, read_sealed, write_sealed
-from server.metatest import Row
-from server.metrics import SCHEMA, read_table, table_digest, table_of, write_table
+from metapulse.server.environment import environment, version_of
+from metapulse.server.events import Event, EventLog
+from metapulse.server.files import read_json, read_sealed, write_sealed
+from metapulse.server.metatest import Row
+from metapulse.server.metrics import SCHEMA, read_table, table_digest, table_of, write_table
 
 __all__ = ["SCHEMA", "Best", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
 

@@ -12,7 +12,7 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from client.errors import EngineError
+from metapulse.errors import EngineError
 
 POLL_S = 0.1
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from client.errors import RunError
-from client.lock import locked
+from metapulse.errors import RunError
+from metapulse.lock import locked
 
 LOCK = ".lock"
 

@@ -16,9 +16,8 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from client.episodes import EpisodePlan
-from client.spec import Trial, to_json
-from client.wire import (
+from metapulse.client.spec import Trial, to_json
+from metapulse.client.wire import (
     ARRAYS,
     CONFIG,
     ROUND,
@@ -29,12 +28,13 @@ from client.wire import (
     WORK,
     stamp,
 )
-from server.answers import FACTS, Answer, People, people, read_answers
-from server.config import Config
-from server.roster import Roster, View
-from server.statistics import HIGHER_IS_BETTER, spread
-from strategies.instructions import Instructions
-from strategies.replies import Dropped
+from metapulse.episodes import EpisodePlan
+from metapulse.server.answers import FACTS, Answer, People, people, read_answers
+from metapulse.server.config import Config
+from metapulse.server.roster import Roster, View
+from metapulse.server.statistics import HIGHER_IS_BETTER, spread
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.replies import Dropped
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from client.errors import RunError
-from client.files import write_atomic
-from server.metatest import Row
-from strategies.replies import first_line
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
+from metapulse.server.metatest import Row
+from metapulse.strategies.replies import first_line
 
 DIGEST = b"metapulse.digest"  # in the file's own metadata
 SCHEMA = pa.schema(

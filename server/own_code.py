@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from client.errors import RunError
-from server.files import read_sealed
+from metapulse.errors import RunError
+from metapulse.server.files import read_sealed
 
 BEGAN_IN = "began_in"  # key of environment.json: the folder in which the run was begun
 

@@ -11,17 +11,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from client.data import look_alike
-from client.errors import ConfigError, RunError
-from client.privacy import secret
-from client.registry import TRANSFORMS
-from client.transforms import Global
-from server.config import Config
-from server.files import is_sealed, read_json, sealed
-from server.roster import Roster, over_selected
-from strategies.privacy.accounting import Release
-from strategies.privacy.plan import Plan, settle
-from strategies.registry import STRATEGIES
+from metapulse.client.privacy import secret
+from metapulse.data import look_alike
+from metapulse.errors import ConfigError, RunError
+from metapulse.registry import TRANSFORMS
+from metapulse.server.config import Config
+from metapulse.server.files import is_sealed, read_json, sealed
+from metapulse.server.roster import Roster, over_selected
+from metapulse.strategies.privacy.accounting import Release
+from metapulse.strategies.privacy.plan import Plan, settle
+from metapulse.strategies.registry import STRATEGIES
+from metapulse.transforms import Global
 
 LEDGER = "privacy.jsonl"
 BEGUN = "privacy-begun"  # the event that says what the ledger's last line says: how many rounds have begun

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from client.data import Remarking
-from server.folder import RunFolder
-from server.progress import Progress
-from server.roster import Directory
+from metapulse.data import Remarking
+from metapulse.server.folder import RunFolder
+from metapulse.server.progress import Progress
+from metapulse.server.roster import Directory
 
 
 def remark(

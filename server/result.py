@@ -1,7 +1,7 @@
 """Whether a finished run has a result; where it has none, the run is a failure and says why.
 
 A run has none whose training diverged, of whose people nobody could be judged, or whose numbers are absurd. What
-became of its rounds stands in ``server.verdict``.
+became of its rounds stands in ``metapulse.server.verdict``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from server.answers import FACTS
-from server.divergence import divergence
-from server.metatest import Row, counted
-from server.reasons import commonest, lost
+from metapulse.server.answers import FACTS
+from metapulse.server.divergence import divergence
+from metapulse.server.metatest import Row, counted
+from metapulse.server.reasons import commonest, lost
 
 ABSURD = 1e15  # no mean of scores is larger, where nothing says how large a loss was at the start
 SHARED = ("scenario", "shots", "asked", "answered", "diverged", "reasons")

@@ -17,13 +17,13 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from jaxtyping import Bool, Int64
 
-from client.data import Client, Task
-from client.errors import ConfigError
-from client.rng import generator, uniforms
-from server.config import Config
-from server.grid import Through
-from server.split import Split
-from strategies.registry import STRATEGIES
+from metapulse.data import Client, Task
+from metapulse.errors import ConfigError
+from metapulse.rng import generator, uniforms
+from metapulse.server.config import Config
+from metapulse.server.grid import Through
+from metapulse.server.split import Split
+from metapulse.strategies.registry import STRATEGIES
 
 LISTED = 20_000  # populations up to this size are listed; larger ones are drawn from by rejection
 BLOCK = 2**16  # people of a large population whose coins are thrown at once

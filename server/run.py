@@ -13,35 +13,35 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from client.errors import ConfigError, RunError
-from client.global_generators import seeded
-from client.rng import generator
-from client.spec import to_json
-from client.trees import Params
-from client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
-from client.work import Work
-from server.attempts import count_attempt
-from server.config import Config, resolved
-from server.effect import check_data, notes
-from server.fingerprint import address, data_digest, fingerprint, refuse_changed
-from server.folder import Best, RunFolder, Snapshot, digest
-from server.lock import alone, only_copy
-from server.metatest import MetaTest, Row, headline, left_out, merit, summarise
-from server.privacy import BEGUN, Budget, make_plan
-from server.progress import Progress, Silence
-from server.remarks import noting, remark
-from server.result import facts
-from server.roster import Directory, Roster, View, over_selected
-from server.scaler import Setting, settle_transform
-from server.secure.aggregation import make_secure
-from server.stages import round_stages
-from server.verdict import changed, no_reply, refuse_fruitless, warnings
-from strategies.base import OuterStrategy
-from strategies.instructions import Instructions
-from strategies.kept import load_state, state_of
-from strategies.privacy.strategy import PrivateStrategy
-from strategies.registry import STRATEGIES, make_strategy
-from strategies.replies import Dropped, repeated
+from metapulse.client.spec import to_json
+from metapulse.client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError, RunError
+from metapulse.global_generators import seeded
+from metapulse.rng import generator
+from metapulse.server.attempts import count_attempt
+from metapulse.server.config import Config, resolved
+from metapulse.server.effect import check_data, notes
+from metapulse.server.fingerprint import address, data_digest, fingerprint, refuse_changed
+from metapulse.server.folder import Best, RunFolder, Snapshot, digest
+from metapulse.server.lock import alone, only_copy
+from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
+from metapulse.server.privacy import BEGUN, Budget, make_plan
+from metapulse.server.progress import Progress, Silence
+from metapulse.server.remarks import noting, remark
+from metapulse.server.result import facts
+from metapulse.server.roster import Directory, Roster, View, over_selected
+from metapulse.server.scaler import Setting, settle_transform
+from metapulse.server.secure.aggregation import make_secure
+from metapulse.server.stages import round_stages
+from metapulse.server.verdict import changed, no_reply, refuse_fruitless, warnings
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.kept import load_state, state_of
+from metapulse.strategies.privacy.strategy import PrivateStrategy
+from metapulse.strategies.registry import STRATEGIES, make_strategy
+from metapulse.strategies.replies import Dropped, repeated
+from metapulse.trees import Params
 
 PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
 

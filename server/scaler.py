@@ -18,26 +18,26 @@ import numpy as np
 from flwr.app import ConfigRecord, Error, Message, MessageType
 from flwr.serverapp import Grid
 
-from client.data import Task
-from client.errors import ConfigError, NoResultError, ReplyError, RunError
-from client.registry import TRANSFORMS
-from client.scaling import COUNT, MEAN, SQUARE, blank
-from client.spec import to_json
-from client.transforms import LEAST, Global
-from client.trees import Params
-from client.wire import ARRAYS, ATTEMPT, CHECKPOINT, RUN, VERSION, WIRE, WORK, decode, decode_like, encode
-from server.attempts import count_attempt
-from server.config import Config
-from server.files import read_sealed, write_sealed
-from server.folder import RunFolder
-from server.privacy import Budget
-from server.progress import Progress
-from server.roster import Roster, View
-from server.secure.aggregation import SecureAggregation
-from strategies.base import OuterSettings
-from strategies.instructions import Instructions
-from strategies.registry import STRATEGIES, make_strategy
-from strategies.replies import CLIENT_FAILED, Dropped
+from metapulse.client.scaling import COUNT, MEAN, SQUARE, blank
+from metapulse.client.spec import to_json
+from metapulse.client.wire import ARRAYS, ATTEMPT, CHECKPOINT, RUN, VERSION, WIRE, WORK, decode, decode_like, encode
+from metapulse.data import Task
+from metapulse.errors import ConfigError, NoResultError, ReplyError, RunError
+from metapulse.registry import TRANSFORMS
+from metapulse.server.attempts import count_attempt
+from metapulse.server.config import Config
+from metapulse.server.files import read_sealed, write_sealed
+from metapulse.server.folder import RunFolder
+from metapulse.server.privacy import Budget
+from metapulse.server.progress import Progress
+from metapulse.server.roster import Roster, View
+from metapulse.server.secure.aggregation import SecureAggregation
+from metapulse.strategies.base import OuterSettings
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.registry import STRATEGIES, make_strategy
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped
+from metapulse.transforms import LEAST, Global
+from metapulse.trees import Params
 
 LEARNT = "transform.json"
 ROUND = 1  # of the question, which to devices is a run of its own

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from client.rng import generator
+from metapulse.rng import generator
 
 RESAMPLES = 2000
 

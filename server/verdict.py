@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord
 
-from client.errors import NoResultError
-from client.secure.quantise import CLIPPED, ZEROED
-from server.reasons import commonest, grouped
-from strategies.secure import SecureSettings
+from metapulse.client.secure.quantise import CLIPPED, ZEROED
+from metapulse.errors import NoResultError
+from metapulse.server.reasons import commonest, grouped
+from metapulse.strategies.secure import SecureSettings
 
 MOST_ZEROED, MOST_CLIPPED = 0.5, 0.01  # of all numbers of the updates, in the mean over the rounds
 

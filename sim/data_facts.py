@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from client.data import Samples, read_samples
-from client.errors import MetapulseError
-from client.work import Work
-from server.config import Config
-from server.files import write_sealed
-from server.metatest import MetaTest
-from server.roster import Roster
-from sim.data_remarks import data_remarks
-from sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.client.work import Work
+from metapulse.data import Samples, read_samples
+from metapulse.errors import MetapulseError
+from metapulse.server.config import Config
+from metapulse.server.files import write_sealed
+from metapulse.server.metatest import MetaTest
+from metapulse.server.roster import Roster
+from metapulse.sim.data_remarks import data_remarks
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 
 FILE = "data.json"  # in a run's folder
 MOST = 500  # clients looked at; of a larger population the first

@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 
-from client.data import Remarking, read_samples
-from client.errors import MetapulseError
-from client.registry import TRANSFORMS
-from client.transforms import Transform
-from client.work import Work
-from server.config import Config
-from server.scaler import suited
+from metapulse.client.work import Work
+from metapulse.data import Remarking, read_samples
+from metapulse.errors import MetapulseError
+from metapulse.registry import TRANSFORMS
+from metapulse.server.config import Config
+from metapulse.server.scaler import suited
+from metapulse.transforms import Transform
 
 LOOKED_AT = 50  # clients whose inputs are looked at
 SHOWN = 8  # inputs that are named

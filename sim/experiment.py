@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from client.errors import ConfigError
-from client.probe import probe
-from client.work import Work, work_from_json
-from server.config import Config, EngineSettings, build_config
-from server.fingerprint import known_inputs
-from server.folder import RunFolder
-from server.lock import alone
-from server.progress import Progress
-from server.run import Run
-from sim.data_remarks import data_remarks
-from sim.engines.cluster import check_workers
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.engines.workers import Local, Pool, RayPool
+from metapulse.client.probe import probe
+from metapulse.client.work import Work, work_from_json
+from metapulse.errors import ConfigError
+from metapulse.server.config import Config, EngineSettings, build_config
+from metapulse.server.fingerprint import known_inputs
+from metapulse.server.folder import RunFolder
+from metapulse.server.lock import alone
+from metapulse.server.progress import Progress
+from metapulse.server.run import Run
+from metapulse.sim.data_remarks import data_remarks
+from metapulse.sim.engines.cluster import check_workers
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.workers import Local, Pool, RayPool
 
 
 def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
 
 def _run(config: Config, path: Path, progress: Progress | None, resume: bool) -> dict[str, Any]:
     if config.engine.name == "flower":
-        from sim.engines.flower import run_flower
+        from metapulse.sim.engines.flower import run_flower
 
         return run_flower(config, path, progress, resume)
     work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from server.metatest import headline_metric
-from server.statistics import HIGHER_IS_BETTER
+from metapulse.server.metatest import headline_metric
+from metapulse.server.statistics import HIGHER_IS_BETTER
 
 POINTS = 4  # of the last third at least
 SHARE = 0.05  # of what was gained, that does not count

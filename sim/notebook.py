@@ -1,6 +1,6 @@
 """The command line's ``run`` and ``report`` for a notebook: the same folders, and results that show themselves.
 
->>> from sim.notebook import launch
+>>> from metapulse.sim.notebook import launch
 >>> result = launch("configs/main.toml", out="runs/mine", sets=["run.rounds=50"])
 >>> result  # the table of final scores
 >>> result.metrics("maml")  # one row per client, round, shots, step and metric
@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from client.errors import MetapulseError, RunError
-from server.lock import alone
-from sim.progress import watch
-from sim.scores import score_table
-from sim.suite import Job, held, jobs, perform, plan
-from sim.tracking import chosen, tracked
+from metapulse.errors import MetapulseError, RunError
+from metapulse.server.lock import alone
+from metapulse.sim.progress import watch
+from metapulse.sim.scores import score_table
+from metapulse.sim.suite import Job, held, jobs, perform, plan
+from metapulse.sim.tracking import chosen, tracked
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Result:
 
     def report(self) -> Path:
         """Write the page that compares the runs; where it is."""
-        from sim.report import write_report
+        from metapulse.sim.report import write_report
 
         write_report(list(self.paths.values()), self.path / "report.html")
         return self.path / "report.html"
@@ -76,8 +76,8 @@ class Result:
         return text.get()
 
     def _repr_html_(self) -> str:
-        from sim.report.runs import metric_of, read_runs
-        from sim.report.tables import scores
+        from metapulse.sim.report.runs import metric_of, read_runs
+        from metapulse.sim.report.tables import scores
 
         runs = read_runs(list(self.paths.values()))
         return scores(runs, metric_of(runs))

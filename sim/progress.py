@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from server.progress import Progress, Silence
-from server.stages import STAGES, add_up
+from metapulse.server.progress import Progress, Silence
+from metapulse.server.stages import STAGES, add_up
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal

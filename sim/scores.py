@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from server.evaluation import SCENARIOS
-from server.metatest import headline_metric, last_scores
-from server.reasons import listed
-from server.result import last_people
-from server.statistics import HIGHER_IS_BETTER
+from metapulse.server.evaluation import SCENARIOS
+from metapulse.server.metatest import headline_metric, last_scores
+from metapulse.server.reasons import listed
+from metapulse.server.result import last_people
+from metapulse.server.statistics import HIGHER_IS_BETTER
 
 NUMBERS = ("mean", "low", "high", "worst_decile")
 SCENARIO_TITLES = {

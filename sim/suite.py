@@ -1,7 +1,7 @@
 """One configuration, one run or several: each ``[methods.NAME]`` table is a change laid over it, with its own folder.
 
 runs/main-0/suite.json      the methods and their resolved configurations
-runs/main-0/fedavg/         one run's folder, as ``server.folder`` describes it
+runs/main-0/fedavg/         one run's folder, as ``metapulse.server.folder`` describes it
 runs/main-0/report.html     all of them compared
 
 A run with a summary is finished: continuing a suite runs what has none, from its last checkpoint or from the start.
@@ -16,18 +16,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from client.errors import ConfigError, MetapulseError, NoResultError, RunError
-from server.common import unreached
-from server.config import Config, anchored, build_config, load, merge, parse, resolved
-from server.files import read_json, read_sealed, write_sealed
-from server.fingerprint import known_inputs
-from server.folder import RunFolder
-from server.lock import alone
-from server.own_code import reach
-from server.result import failure
-from sim.crash import failed, one_line
-from sim.experiment import run
-from sim.progress import Watch
+from metapulse.errors import ConfigError, MetapulseError, NoResultError, RunError
+from metapulse.server.common import unreached
+from metapulse.server.config import Config, anchored, build_config, load, merge, parse, resolved
+from metapulse.server.files import read_json, read_sealed, write_sealed
+from metapulse.server.fingerprint import known_inputs
+from metapulse.server.folder import RunFolder
+from metapulse.server.lock import alone
+from metapulse.server.own_code import reach
+from metapulse.server.result import failure
+from metapulse.sim.crash import failed, one_line
+from metapulse.sim.experiment import run
+from metapulse.sim.progress import Watch
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

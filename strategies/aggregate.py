@@ -10,13 +10,13 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import NORM, Adding, Report, shares
-from client.outcome import Outcome
-from client.privacy import Guard, clipped_sum, read_guard
-from client.secure.quantise import ENTRIES, Terms, quantise
-from client.trees import Params, Stacked, finite, weighted_sum
-from client.wire import CLIP, SUM
-from strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
+from metapulse.client.privacy import Guard, clipped_sum, read_guard
+from metapulse.client.secure.quantise import ENTRIES, Terms, quantise
+from metapulse.client.wire import CLIP, SUM
+from metapulse.methods.base import NORM, Adding, Report, shares
+from metapulse.outcome import Outcome
+from metapulse.strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
+from metapulse.trees import Params, Stacked, finite, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Handover:
         weighting: "samples" or "uniform": as their weighted sum; "": one by one.
         clip: C, the norm that the updates of a sum are clipped to first; 0: they are not.
         guard: what each device does to its own update before; None: nothing.
-        terms: as a sum of whole numbers (``client.secure.quantise``), on which the guard has acted; None: as it is.
+        terms: as a sum of whole numbers (``metapulse.client.secure.quantise``), on which the guard has acted; None: as
+        it is.
     """
 
     weighting: str = ""

@@ -16,19 +16,19 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.rng import generator
-from client.settings import setting
-from client.trees import Params, finite, norm
-from client.wire import ARRAYS, CONFIG, ROUND, decode, encode, stamp
-from strategies.aggregate import mean
-from strategies.aggregators.base import Aggregator, matrix, tree
-from strategies.aggregators.registry import AGGREGATORS, complete
-from strategies.instructions import Instructions
-from strategies.outer import OuterUpdate, State
-from strategies.replies import Checked, Dropped, Stack, Total, check
-from strategies.schedules import outer_rate
+from metapulse.client.wire import ARRAYS, CONFIG, ROUND, decode, encode, stamp
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.outer import OuterUpdate, State
+from metapulse.rng import generator
+from metapulse.schedules import outer_rate
+from metapulse.settings import setting
+from metapulse.strategies.aggregate import mean
+from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
+from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.replies import Checked, Dropped, Stack, Total, check
+from metapulse.trees import Params, finite, norm
 
 LAST = "last/"  # before the names of the last aggregate, in the state of an aggregator that remembers it
 
@@ -186,7 +186,7 @@ class OuterStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Nothing: the meta-test on held-out people is the server's (``server.metatest``)."""
+        """Nothing: the meta-test on held-out people is the server's (``metapulse.server.metatest``)."""
         return []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from client.learners.base import Paper
-from client.learners.fedavg import FedAvg as FedAvgLearner
-from strategies.base import OuterSettings
+from metapulse.methods.base import Paper
+from metapulse.methods.fedavg import FedAvg as FedAvgLearner
+from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)

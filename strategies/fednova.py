@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.learners.fednova import FedNova as FedNovaLearner
-from client.trees import Params, scale
-from strategies.base import OuterSettings, OuterStrategy
-from strategies.replies import Stack, Total
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.methods.fednova import FedNova as FedNovaLearner
+from metapulse.strategies.base import OuterSettings, OuterStrategy
+from metapulse.strategies.replies import Stack, Total
+from metapulse.trees import Params, scale
 
 STEPS = "steps"
 MOST_STEPS = 1e6  # that a client may claim

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from client.learners.base import Paper
-from client.learners.reptile import Reptile
-from client.settings import setting
-from strategies.base import OuterSettings
+from metapulse.methods.base import Paper
+from metapulse.methods.reptile import Reptile
+from metapulse.settings import setting
+from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)

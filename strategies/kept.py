@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from flwr.serverapp.strategy import Strategy
 
-from client.errors import ConfigError
-from client.trees import Params
-from strategies.base import OuterStrategy
-from strategies.stock import StockStrategy
+from metapulse.errors import ConfigError
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.stock import StockStrategy
+from metapulse.trees import Params
 
 
 def state_of(strategy: Strategy) -> Params:

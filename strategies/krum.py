@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.aggregators.krum import Krum
-from strategies.base import OuterSettings
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.krum import Krum
+from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,24 @@ from typing import Any
 
 from flwr.serverapp.strategy import Strategy
 
-from client.registry import Registry
-from strategies.base import OuterStrategy
-from strategies.fednova import FedNova, NormalisedAverage
-from strategies.privacy.plan import Plan
-from strategies.privacy.strategy import PrivateStrategy
-from strategies.replies import Dropped
-from strategies.stock import Stock, StockStrategy
+from metapulse.registry import Registry
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.fednova import FedNova, NormalisedAverage
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.strategy import PrivateStrategy
+from metapulse.strategies.replies import Dropped
+from metapulse.strategies.stock import Stock, StockStrategy
 
 STRATEGIES = Registry(
     "strategy",
     {
-        "fedavg": "strategies.fedavg:FedAvg",
-        "fedreptile": "strategies.fedreptile:FedReptile",
-        "fedmaml": "strategies.fedmaml:FedMAML",
-        "median": "strategies.median:MedianOfUpdates",
-        "krum": "strategies.krum:KrumOfUpdates",
-        "fednova": "strategies.fednova:FedNova",
-        "stock": "strategies.stock:Stock",
+        "fedavg": "metapulse.strategies.fedavg:FedAvg",
+        "fedreptile": "metapulse.strategies.fedreptile:FedReptile",
+        "fedmaml": "metapulse.strategies.fedmaml:FedMAML",
+        "median": "metapulse.strategies.median:MedianOfUpdates",
+        "krum": "metapulse.strategies.krum:KrumOfUpdates",
+        "fednova": "metapulse.strategies.fednova:FedNova",
+        "stock": "metapulse.strategies.stock:Stock",
     },
 )
 

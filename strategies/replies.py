@@ -16,9 +16,18 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from client.errors import ReplyError
-from client.trees import Params, Stacked
-from client.wire import ARRAYS, CONFIG, EXAMPLES, METRICS, array_record, check_stamp, decode_like, metric_record
+from metapulse.client.wire import (
+    ARRAYS,
+    CONFIG,
+    EXAMPLES,
+    METRICS,
+    array_record,
+    check_stamp,
+    decode_like,
+    metric_record,
+)
+from metapulse.errors import ReplyError
+from metapulse.trees import Params, Stacked
 
 T = TypeVar("T")
 CLIENT_FAILED = 0  # flwr's code for an unknown error
@@ -63,7 +72,7 @@ def contents(stack: Stack, told: Mapping[str, Any] | None = None) -> Callable[[i
 
     Args:
         stack: the updates.
-        told: what each repeats of its instruction (``client.wire.stamp``).
+        told: what each repeats of its instruction (``metapulse.client.wire.stamp``).
     """
     repeat = {CONFIG: ConfigRecord(dict(told))} if told else {}
     arrays = {name: u.detach().cpu().numpy() for name, u in stack.update.items()}
@@ -175,7 +184,7 @@ def check(
         replies: as an engine returned them.
         theta: θ; every update must have its names, shapes and dtypes.
         asked: node id → partition id of those who were asked.
-        told: the instruction's ``client.wire.stamp``, which each reply must repeat.
+        told: the instruction's ``metapulse.client.wire.stamp``, which each reply must repeat.
 
     Returns:
         The accepted updates in order of partition id, and who was dropped and why; a node that was asked and is not

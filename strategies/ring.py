@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from client.errors import ReplyError
+from metapulse.errors import ReplyError
 
 CORRECTNESS = 20.0  # η: a round within the asked drop-out is refused with probability 2^−20 at most
 SMALL = 20  # clients that all share with all: it costs little

@@ -10,16 +10,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from client.attacks.base import Attack
-from client.errors import ConfigError
-from client.faults import Faults
-from client.learners.base import Paper
-from client.secure.quantise import STAGES, levels
-from client.settings import setting
-from client.trees import Params
-from strategies.base import OuterSettings
-from strategies.fednova import FedNova
-from strategies.ring import SMALL, Ring, Risk
+from metapulse.client.attacks.base import Attack
+from metapulse.client.faults import Faults
+from metapulse.client.secure.quantise import STAGES, levels
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.base import OuterSettings
+from metapulse.strategies.fednova import FedNova
+from metapulse.strategies.ring import SMALL, Ring, Risk
+from metapulse.trees import Params
 
 SECTION = "secure_aggregation"
 MOST_BAD = 0.9  # of a cohort, corrupt or lost, beyond which no circle is of use

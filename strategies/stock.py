@@ -20,14 +20,14 @@ from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
 from flwr.serverapp.strategy import Strategy
 
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.registry import resolve
-from client.settings import setting
-from client.trees import Params
-from client.wire import REPLY, ROUND, decode, stamp
-from strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
-from strategies.stock_state import arrays_of, pack, unpack
+from metapulse.client.wire import REPLY, ROUND, decode, stamp
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.registry import resolve
+from metapulse.settings import setting
+from metapulse.strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
+from metapulse.strategies.stock_state import arrays_of, pack, unpack
+from metapulse.trees import Params
 
 #: Options of Flower's strategies that decide nothing here, and what does.
 ELSEWHERE = {

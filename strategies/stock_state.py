@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 
-from client.errors import ConfigError
+from metapulse.errors import ConfigError
 
 FORM = "form"
 CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, logging.Logger)  # made again, not kept

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from client.rng import generator
-from server.config import build_config, merge, resolved
-from sim.lab.compare import compare
-from sim.lab.report.folder import CellState, Lab
+from metapulse.rng import generator
+from metapulse.server.config import build_config, merge, resolved
+from metapulse.sim.lab.compare import compare
+from metapulse.sim.lab.report.folder import CellState, Lab
 
 #: Learner and settings of methods; the first is the reference. Two pairs differ in one setting.
 METHODS: dict[str, dict[str, Any]] = {

@@ -25,10 +25,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
-# Every annotation of ours is executed, shapes included; as for mypy, an int is good where a float is expected. It is
-# not the plugin's --jaxtyping-packages, which cannot be given that configuration together with several packages.
+# Every annotation of ours is executed, shapes included; as for mypy, an int is good where a float is expected.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook(["client", "strategies", "server", "sim"], CHECKER)
+install_import_hook(["metapulse"], CHECKER)
 
 # No outcome is of the clock: neither a deadline, nor a warning that examples are slow to draw.
 slow = [HealthCheck.too_slow]

@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from client.errors import MetapulseError
-from server.folder import RunFolder, digest
-from server.privacy import LEDGER
-from server.run import Run
-from sim.experiment import run
-from sim.progress import Quiet
-from sim.report.runs import read_run
-from sim.suite import Plan, held, jobs, perform
+from metapulse.errors import MetapulseError
+from metapulse.server.folder import RunFolder, digest
+from metapulse.server.privacy import LEDGER
+from metapulse.server.run import Run
+from metapulse.sim.experiment import run
+from metapulse.sim.progress import Quiet
+from metapulse.sim.report.runs import read_run
+from metapulse.sim.suite import Plan, held, jobs, perform
 from tests.runs import make
 
 ROUNDS, STOP = 4, 4  # rounds in all; the round that an interrupted run does not begin

@@ -10,8 +10,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from client.app import app as client_app
-from sim.engines.cohort import CohortGrid
+from metapulse.client.app import app as client_app
+from metapulse.sim.engines.cohort import CohortGrid
 
 ALLOW = {"allow": "tests.runs:Faulty"}  # what these nodes' own configuration adds to the registered names
 

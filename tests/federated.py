@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from client.episodes import Episode
-from client.learners.base import Learner
-from client.models.base import Model
-from client.models.mlp import MLP
-from client.rng import generator
-from client.trees import pick
+from metapulse.episodes import Episode
+from metapulse.methods.base import Learner
+from metapulse.models.base import Model
+from metapulse.models.mlp import MLP
+from metapulse.rng import generator
+from metapulse.trees import pick
 from tests.cases import batch, classification, episode, keys, theta
 
 F64 = torch.float64

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from client.settings import is_setting
-from sim.cli import main
-from sim.lab.spec import CompareSettings
-from sim.lab.tuning import TuningSettings
+from metapulse.settings import is_setting
+from metapulse.sim.cli import main
+from metapulse.sim.lab.spec import CompareSettings
+from metapulse.sim.lab.tuning import TuningSettings
 from tests.commands import PAIR, TINY
 from tests.fuzzing import LIMIT_S, Count, Outcome, SlowError, limited, values
 from tests.lab import SPEC

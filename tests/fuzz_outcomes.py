@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from server.progress import Silence
+from metapulse.server.progress import Silence
 
 
 class SlowError(BaseException):

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from client.registry import ATTACKS, LEARNERS
-from server.config import merge
-from strategies.aggregators.registry import AGGREGATORS
+from metapulse.registry import ATTACKS, LEARNERS
+from metapulse.server.config import merge
+from metapulse.strategies.aggregators.registry import AGGREGATORS
 
 Table = dict[str, Any]
 

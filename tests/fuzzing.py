@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from client.errors import MetapulseError, NoResultError
-from client.registry import MODELS
-from client.settings import is_setting
-from server.config import REGISTRIES, Config, build_config, resolved
-from server.result import failure
-from sim.experiment import run
-from strategies.aggregators.registry import AGGREGATORS
+from metapulse.errors import MetapulseError, NoResultError
+from metapulse.registry import MODELS
+from metapulse.server.config import REGISTRIES, Config, build_config, resolved
+from metapulse.server.result import failure
+from metapulse.settings import is_setting
+from metapulse.sim.experiment import run
+from metapulse.strategies.aggregators.registry import AGGREGATORS
 from tests.fuzz_outcomes import Count, Listener, Outcome, SlowError
 from tests.fuzz_worlds import PROCESSES, WORK, Table, World, reason, worlds
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sim.lab.cells import Cell
-from sim.lab.costs import RunCost
-from sim.lab.spec import Spec, read_spec
+from metapulse.sim.lab.cells import Cell
+from metapulse.sim.lab.costs import RunCost
+from metapulse.sim.lab.spec import Spec, read_spec
 
 SPEC = """
 [compare]
@@ -48,8 +48,8 @@ def spec(folder: Path, text: str = SPEC) -> Spec:
 def tables_only() -> Iterator[None]:
     """Comparisons end with their table: costs are nothing, and no page is written."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sim.lab.table.run_cost", lambda path: RunCost(0.0, 0.0, 0.0, 0.0, 0, 0.0))
-        patch.setattr("sim.lab.conduct.write_report", lambda folder: folder / "report.html")
+        patch.setattr("metapulse.sim.lab.table.run_cost", lambda path: RunCost(0.0, 0.0, 0.0, 0.0, 0, 0.0))
+        patch.setattr("metapulse.sim.lab.conduct.write_report", lambda folder: folder / "report.html")
         yield
 
 

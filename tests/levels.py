@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from client.data import Samples, Task
-from client.rng import generator
-from client.settings import setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.rng import generator
+from metapulse.settings import setting
+from metapulse.sim.sources.lone import Lone
 
 SOURCE = {"name": "tests.levels:Levels"}
 

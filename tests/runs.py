@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from client.data import Samples
-from client.errors import DataError
-from client.learners.base import Learner
-from client.registry import LEARNERS
-from client.trees import norm, sub
-from server.config import Config, build_config
-from server.folder import RunFolder, digest
-from sim.sources.sine import Sine
+from metapulse.data import Samples
+from metapulse.errors import DataError
+from metapulse.methods.base import Learner
+from metapulse.registry import LEARNERS
+from metapulse.server.config import Config, build_config
+from metapulse.server.folder import RunFolder, digest
+from metapulse.sim.sources.sine import Sine
+from metapulse.trees import norm, sub
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "fedavg": {"name": "fedavg"},

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from client.secure.device import SECURE, STAGE
-from client.spec import to_json
-from client.wire import ARRAYS, CONFIG, ROUND, RUN, WORK, encode
-from client.work import Work
-from server.grid import Through
-from server.secure.aggregation import SecureAggregation
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from strategies.replies import Replies
-from strategies.secure import SecureSettings
+from metapulse.client.secure.device import SECURE, STAGE
+from metapulse.client.spec import to_json
+from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, WORK, encode
+from metapulse.client.work import Work
+from metapulse.server.grid import Through
+from metapulse.server.secure.aggregation import SecureAggregation
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.strategies.replies import Replies
+from metapulse.strategies.secure import SecureSettings
 from tests.runs import CLIENTS, make
 
 CONFIGURATION = make("maml", "fedmaml", "sine")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-from strategies.aggregators.registry import AGGREGATORS
-from strategies.outer import DIRECTIONS
-from strategies.registry import STRATEGIES
+from metapulse.outer import DIRECTIONS
+from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.strategies.aggregators.registry import AGGREGATORS
+from metapulse.strategies.registry import STRATEGIES
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,20 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() fo
 METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES, ATTACKS)}
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
-FOLDERS = ("client", "strategies", "server", "sim", "tests", "docs", "examples", "benchmarks", "configs")
+PACKAGES = ("client", "strategies", "server", "sim")
+FOLDERS = ("metapulse", *PACKAGES, "tests", "docs", "examples", "benchmarks", "configs")
+
+
+def path_of(module: str) -> str:
+    """Where a module's file is in the repository."""
+    path = module.replace(".", "/") + ".py"
+    return path.removeprefix("metapulse/") if path.split("/")[1] in PACKAGES else path
+
+
+def module_of(path: str) -> str:
+    """The import name of a file."""
+    name = path.removesuffix(".py").replace("/", ".")
+    return f"metapulse.{name}" if path.split("/")[0] in PACKAGES else name
 
 
 def row(name: str, section: str) -> str:
@@ -36,7 +49,7 @@ def row(name: str, section: str) -> str:
 @pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
 def test_every_registered_name_has_its_row_with_its_file_and_its_paper(kind: str, name: str) -> None:
     entry, text = REGISTRIES[kind][name], row(name, kind)
-    assert f"`{entry.__module__.replace('.', '/')}.py`" in text
+    assert f"`{path_of(entry.__module__)}`" in text
     paper = getattr(entry, "paper", None)
     if paper is not None and paper.year:
         for word in (paper.authors, str(paper.year), paper.arxiv):
@@ -63,7 +76,7 @@ def test_paths_and_symbols_that_a_document_names_exist(document: str) -> None:
     for path, symbol in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)(?:: ([\w.]+))?`", text):
         assert (ROOT / path).exists(), f"{document}: {path}"
         if symbol:
-            module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+            module = importlib.import_module(module_of(path))
             assert reduce(getattr, symbol.split("."), module) is not None
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if "://" not in target:

@@ -23,7 +23,8 @@ from packaging.utils import canonicalize_name
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("client", "strategies", "server", "sim")
+FOLDERS = ("client", "strategies", "server", "sim")  # beside each other here, and in the package when it is imported
+PACKAGES = ("metapulse", *FOLDERS)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TOOL = PROJECT["tool"]
 FAB_LIMIT = 10 * 2**20  # bytes; Flower refuses a larger bundle
@@ -37,20 +38,22 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
         names = {path.name, f"{path.name}/", f"*{path.suffix}", f"*{path.suffix}/", anchored, f"{anchored}/"}
         if path.name == ".git" or not names.isdisjoint(ignored):
             continue
+        if path.is_symlink():
+            continue
         if path.is_dir():
             yield from files(path)
         else:
             yield path
 
 
-def modules() -> list[str]:
-    """Paths of all modules of the four packages, ignored by git or not."""
-    return sources("*.py")
-
-
-def sources(pattern: str) -> list[str]:
-    """Paths of files in the four packages."""
-    return sorted(path.relative_to(ROOT).as_posix() for p in PACKAGES for path in (ROOT / p).rglob(pattern))
+def sources(*patterns: str) -> list[str]:
+    """Paths, as they are installed, of files of the package, ignored by git or not."""
+    found = []
+    for folder in PACKAGES:
+        paths = (path for pattern in patterns for path in (ROOT / folder).rglob(pattern))
+        inside = sorted(path.relative_to(ROOT).as_posix() for path in paths if not path.is_symlink())
+        found += [f"metapulse/{path}" if folder in FOLDERS else path for path in inside]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place = target / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, place)
+    for name in FOLDERS:
+        (target / "metapulse" / name).symlink_to(f"../{name}")
     return target
 
 
@@ -83,7 +88,8 @@ def named_paths() -> dict[str, list[str]]:
     return {
         "readme": [PROJECT["project"]["readme"]],
         "license-files": PROJECT["project"]["license-files"],
-        "wheel.packages": hatch["wheel"]["packages"],
+        "wheel.only-include": hatch["wheel"]["only-include"],
+        "wheel.sources": list(hatch["wheel"]["sources"]),
         "sdist.include": hatch["sdist"]["include"],
         "fab-include": TOOL["flwr"]["app"]["fab-include"],
         "flwr.app.config": [TOOL["flwr"]["app"]["config"]["config"]],
@@ -102,9 +108,9 @@ def test_every_path_in_pyproject_exists(key: str) -> None:
 
 def test_every_module_in_pyproject_exists() -> None:
     contracts = TOOL["importlinter"]["contracts"]
-    dotted = {m for c in contracts for m in [*c.get("layers", []), *c.get("source_modules", [])]}
-    dotted |= set(TOOL["importlinter"]["root_packages"])
-    for name in dotted:
+    layers = [name for c in contracts for layer in c.get("layers", []) for name in layer.split(" : ")]
+    dotted = {*layers, *(name for c in contracts for name in c.get("source_modules", []))}
+    for name in dotted - {""}:
         place = ROOT / name.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").is_file(), f"no module {name}"
 
@@ -167,13 +173,19 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert released[0][0] == stated
 
 
-def test_no_other_distribution_ships_our_package_names() -> None:
-    """The four names are common words; a second owner would be imported in our place, or we in its."""
-    owners = packages_distributions()
-    culprits = {p: sorted(set(owners.get(p, [])) - {"metapulse"}) for p in PACKAGES}
-    assert not any(culprits.values()), f"also shipped by: {culprits}"
-    for name in PACKAGES:
-        assert Path(importlib.import_module(name).__file__ or "").parent == ROOT / name
+def test_the_library_in_the_import_contracts_is_all_of_it() -> None:
+    layers, alone = TOOL["importlinter"]["contracts"]
+    inside = {path.stem for path in (ROOT / "metapulse").iterdir() if path.suffix == ".py" or path.is_dir()}
+    library = {f"metapulse.{name}" for name in inside - {*FOLDERS, "__init__", "__pycache__"}}
+    assert set(layers["layers"][-1].split(" : ")) == set(alone["source_modules"]) == library
+
+
+def test_the_folders_are_one_package_and_their_bare_names_are_none() -> None:
+    assert set(packages_distributions().get("metapulse", [])) <= {"metapulse"}
+    for name in FOLDERS:
+        assert Path(importlib.import_module(f"metapulse.{name}").__file__ or "").resolve().parent == ROOT / name
+        with pytest.raises(ImportError, match=f"{name} is now metapulse.{name}"):
+            importlib.import_module(name)
 
 
 def test_imports_point_down_only() -> None:
@@ -181,7 +193,7 @@ def test_imports_point_down_only() -> None:
 
 
 def test_modules_export_what_they_say_and_are_type_checked() -> None:
-    for name in modules():
+    for name in sources("*.py"):
         if name.endswith("__main__.py"):
             continue
         module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
@@ -192,7 +204,7 @@ def test_modules_export_what_they_say_and_are_type_checked() -> None:
 
 
 def test_type_checks_are_on() -> None:
-    from client.rng import generator
+    from metapulse.rng import generator
 
     with pytest.raises(jaxtyping.TypeCheckError):
         generator("seven", "purpose")
@@ -206,17 +218,12 @@ def test_the_flower_bundle_is_whole_and_holds_nothing_else(copy: Path, tmp_path:
     assert bundle.stat().st_size < FAB_LIMIT
     with zipfile.ZipFile(bundle) as archive:
         inside = set(archive.namelist())
-        archive.extractall(tmp_path)
     configs = {path.relative_to(copy).as_posix() for path in (copy / "configs").rglob("*.toml")}
-    assert {"client/app.py", "server/app.py", TOOL["flwr"]["app"]["config"]["config"]} <= inside
-    assert inside ^ {*modules(), *configs, "pyproject.toml", ".info/CONTENT"} == set(), "missing or too much"
-    own = "import client.app, server.app, sys; print(client.app.__file__, server.app.__file__, sep='\\n')"
-    loaded = program(sys.executable, "-c", own, cwd=tmp_path).stdout.splitlines()
-    assert loaded == [str(tmp_path / "client/app.py"), str(tmp_path / "server/app.py")]
+    assert inside ^ {*configs, "pyproject.toml", ".info/CONTENT"} == set(), "missing or too much"
 
 
 @pytest.mark.e2e
-def test_the_wheel_has_the_four_packages_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+def test_the_wheel_has_the_package_and_nothing_else(copy: Path, tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the build backend is not installed: run make env")
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
     program(sys.executable, "-m", "pip", "wheel", *flags, "-w", str(tmp_path), str(copy), cwd=tmp_path)
@@ -224,7 +231,7 @@ def test_the_wheel_has_the_four_packages_and_nothing_else(copy: Path, tmp_path: 
     assert wheel.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside ^ {*modules(), *sources("*.[ch]")} == set(), "missing or too much"
+    assert inside ^ {*sources("*.py", "*.[ch]", "py.typed")} == set(), "missing or too much"
 
 
 def test_no_python_file_is_longer_than_350_lines() -> None:

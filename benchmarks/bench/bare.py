@@ -13,9 +13,9 @@ import torch
 from benchmarks.bench.experiment import experiment
 from benchmarks.bench.harness import Job, main
 from benchmarks.bench.workload import OUTER_RATE
-from client.work import Work
-from sim.engines.chunks import comfortable
-from strategies.aggregate import Handover, condense
+from metapulse.client.work import Work
+from metapulse.sim.engines.chunks import comfortable
+from metapulse.strategies.aggregate import Handover, condense
 
 
 class Bare:

@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.bench.torch_models import MODELS, parameters
 from benchmarks.bench.workload import BATCH, FEATURES, OUTER_RATE, RATE, STEPS, Load, Workload
-from client.work import Work
-from server.config import Config, build_config, merge, parse
+from metapulse.client.work import Work
+from metapulse.server.config import Config, build_config, merge, parse
 
 SECTIONS: Mapping[str, dict[str, Any]] = {
     "mlp": {"name": "mlp", "hidden": [64, 32]},

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks.bench.experiment import experiment
 from benchmarks.bench.harness import Job, Meter, read_job
-from client.work import Work
-from server.folder import RunFolder
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from sim.experiment import run
+from metapulse.client.work import Work
+from metapulse.server.folder import RunFolder
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.experiment import run
 
 ENDLESS = 10**7
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bench.workload import CLASSES, CLIENTS, FEATURES, Load, Workload
-from client.data import Client, Samples, Task
-from client.settings import setting
+from metapulse.data import Client, Samples, Task
+from metapulse.settings import setting
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from client.data import Task
-from client.episodes import Batch
-from client.learners.base import Paper
-from client.rng import Keys, uniforms
-from client.settings import setting
-from client.trees import Stacked
+from metapulse.data import Task
+from metapulse.episodes import Batch
+from metapulse.methods.base import Paper
+from metapulse.rng import Keys, uniforms
+from metapulse.settings import setting
+from metapulse.trees import Stacked
 
 #: Who of a stack attacks.
 Attackers = Bool[Tensor, " clients"]

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from client.attacks.base import Attacker, Attackers, replaced
-from client.learners.base import Paper
-from client.rng import Keys
-from client.settings import setting
-from client.trees import Stacked
+from metapulse.client.attacks.base import Attacker, Attackers, replaced
+from metapulse.methods.base import Paper
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)

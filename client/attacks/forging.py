@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from client.attacks.base import Attacker, Attackers, replaced
-from client.learners.base import Paper
-from client.rng import Keys
-from client.settings import setting
-from client.trees import Stacked
+from metapulse.client.attacks.base import Attacker, Attackers, replaced
+from metapulse.methods.base import Paper
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)

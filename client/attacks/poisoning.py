@@ -9,14 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from client.attacks.base import Attacker, Attackers, replaced
-from client.data import Task
-from client.episodes import Batch
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.rng import Keys
-from client.settings import SIZE, setting
-from client.trees import Stacked
+from metapulse.client.attacks.base import Attacker, Attackers, replaced
+from metapulse.data import Task
+from metapulse.episodes import Batch
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.rng import Keys
+from metapulse.settings import SIZE, setting
+from metapulse.trees import Stacked
 
 SUCCESS = "attack_success_rate"
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord
 
-from client.errors import RunError
-from client.files import write_atomic
-from client.lock import in_turn
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
+from metapulse.lock import in_turn
 
 ANSWERED = "answered"
 RUNS = 10_000  # runs a device remembers; it forgets none, so it takes part in no more

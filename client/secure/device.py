@@ -26,11 +26,21 @@ from flwr.common.secure_aggregation.secaggplus_utils import share_keys_plaintext
 from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 from jaxtyping import Int64
 
-from client.secure.answered import Answered, Asked
-from client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
-from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, Terms, lost, refusal, wrap
-from client.settings import build
-from client.wire import ARRAYS, array_record, read_text
+from metapulse.client.secure.answered import Answered, Asked
+from metapulse.client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
+from metapulse.client.secure.quantise import (
+    ENTRIES,
+    MASKED_VECTORS,
+    SET_UP,
+    SHARE_KEYS,
+    STAGES,
+    Terms,
+    lost,
+    refusal,
+    wrap,
+)
+from metapulse.client.wire import ARRAYS, array_record, read_text
+from metapulse.settings import build
 
 SECURE, STAGE, TERMS, SESSION = "secure", "stage", "terms", "session"
 AROUND, KEYS, SEALED, PRINTS, SENDERS = "around", "keys", "sealed", "prints", "senders"

@@ -17,7 +17,7 @@ from flwr.common.secure_aggregation.crypto.symmetric_encryption import generate_
 from flwr.supercore.primitives.asymmetric import bytes_to_public_key
 from jaxtyping import Shaped
 
-from client.errors import ReplyError
+from metapulse.errors import ReplyError
 
 CURVE = ec.SECP384R1()  # of Flower's keys
 SCALAR = 48  # bytes of a private key; shares of Flower's PEM take ten times as long

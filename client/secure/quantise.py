@@ -24,13 +24,13 @@ import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
-from client.discrete import Below, discrete_gaussian
-from client.errors import ClientError, ConfigError, ReplyError
-from client.learners.base import Report
-from client.privacy import Guard, shrinkage
-from client.rng import generator, uniforms
-from client.settings import setting
-from client.trees import Params, Stacked
+from metapulse.client.privacy import Guard, shrinkage
+from metapulse.discrete import Below, discrete_gaussian
+from metapulse.errors import ClientError, ConfigError, ReplyError
+from metapulse.methods.base import Report
+from metapulse.rng import generator, uniforms
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked
 
 STAGES = SET_UP, SHARE_KEYS, MASKED_VECTORS, UNMASK = "set-up", "share keys", "masked vectors", "unmask"
 ENTRIES = "entries"

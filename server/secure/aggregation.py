@@ -16,10 +16,8 @@ from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from jaxtyping import Int64
 
-from client.errors import ReplyError
-from client.privacy import read_guard
-from client.rng import generator
-from client.secure.quantise import (
+from metapulse.client.privacy import read_guard
+from metapulse.client.secure.quantise import (
     CLIPPED,
     MASKED_VECTORS,
     SET_UP,
@@ -32,16 +30,18 @@ from client.secure.quantise import (
     session_purpose,
     weighted_total,
 )
-from client.trees import Params
-from client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
-from server.config import Config
-from server.secure.masked import Masked
-from server.secure.session import Parties, Session
-from server.secure.sessions import Sessions
-from server.secure.unmasked import Adder, Unmasked
-from strategies.registry import STRATEGIES
-from strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
-from strategies.secure import SecureSettings, check_size, check_step, make_ring
+from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
+from metapulse.errors import ReplyError
+from metapulse.rng import generator
+from metapulse.server.config import Config
+from metapulse.server.secure.masked import Masked
+from metapulse.server.secure.session import Parties, Session
+from metapulse.server.secure.sessions import Sessions
+from metapulse.server.secure.unmasked import Adder, Unmasked
+from metapulse.strategies.registry import STRATEGIES
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
+from metapulse.strategies.secure import SecureSettings, check_size, check_step, make_ring
+from metapulse.trees import Params
 
 
 class SecureAggregation:

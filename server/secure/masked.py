@@ -14,8 +14,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from jaxtyping import Int64
 
-from client.errors import ReplyError
-from client.secure.device import (
+from metapulse.client.secure.device import (
     ALIVE,
     AROUND,
     GONE,
@@ -31,12 +30,13 @@ from client.secure.device import (
     TERMS,
     fingerprint,
 )
-from client.secure.masks import SCALAR, SEED, Residues, expand, pairwise, private_key, public_key
-from client.secure.quantise import ENTRIES, HEAD, MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, unwrap, wrap
-from client.settings import plain
-from client.wire import ARRAYS, CONFIG, decode_like
-from server.secure.session import Session
-from strategies.replies import Dropped, sift
+from metapulse.client.secure.masks import SCALAR, SEED, Residues, expand, pairwise, private_key, public_key
+from metapulse.client.secure.quantise import ENTRIES, HEAD, MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, unwrap, wrap
+from metapulse.client.wire import ARRAYS, CONFIG, decode_like
+from metapulse.errors import ReplyError
+from metapulse.server.secure.session import Session
+from metapulse.settings import plain
+from metapulse.strategies.replies import Dropped, sift
 
 T = TypeVar("T")
 LONGEST = 1024  # bytes of a key, a share, or a sealed pair of shares

@@ -10,9 +10,9 @@ import numpy as np
 from flwr.app import RecordDict
 from jaxtyping import Int64
 
-from client.secure.quantise import Terms
-from strategies.replies import Dropped
-from strategies.ring import Ring
+from metapulse.client.secure.quantise import Terms
+from metapulse.strategies.replies import Dropped
+from metapulse.strategies.ring import Ring
 
 
 @dataclass(frozen=True)

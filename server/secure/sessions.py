@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.errors import RunError
-from server.files import read_json, write_json
+from metapulse.errors import RunError
+from metapulse.server.files import read_json, write_json
 
 SESSIONS = "sessions.json"
 

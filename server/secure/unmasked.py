@@ -8,9 +8,19 @@ import numpy as np
 from flwr.app import RecordDict
 from jaxtyping import Int64
 
-from client.secure.quantise import ENTRIES, MASKED_VECTORS, SET_UP, SHARE_KEYS, STAGES, UNMASK, Terms, lost, refusal
-from server.secure.session import Session
-from strategies.replies import Dropped, Total
+from metapulse.client.secure.quantise import (
+    ENTRIES,
+    MASKED_VECTORS,
+    SET_UP,
+    SHARE_KEYS,
+    STAGES,
+    UNMASK,
+    Terms,
+    lost,
+    refusal,
+)
+from metapulse.server.secure.session import Session
+from metapulse.strategies.replies import Dropped, Total
 
 
 @runtime_checkable

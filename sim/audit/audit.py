@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.audit.canary_run import CanaryAudit, canary_audit
-from sim.audit.inversion import Inversion, invert
-from sim.audit.membership import Membership, of_personal_models, of_theta
-from sim.audit.presence import Presence, presence
-from sim.audit.probe import Probe, probe
-from sim.audit.shadow import Shadows, shadow_audit
-from sim.audit.subject import read_subject
-from strategies.privacy.plan import shown
+from metapulse.sim.audit.canary_run import CanaryAudit, canary_audit
+from metapulse.sim.audit.inversion import Inversion, invert
+from metapulse.sim.audit.membership import Membership, of_personal_models, of_theta
+from metapulse.sim.audit.presence import Presence, presence
+from metapulse.sim.audit.probe import Probe, probe
+from metapulse.sim.audit.shadow import Shadows, shadow_audit
+from metapulse.sim.audit.subject import read_subject
+from metapulse.strategies.privacy.plan import shown
 
 VICTIMS = 6  # people whose updates are inverted
 DRAWS = 500  # rounds that are drawn again

@@ -15,18 +15,18 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from client.data import Client, Task
-from client.learners.base import Adding, Report
-from client.outcome import Outcome
-from client.rng import generator
-from client.settings import build
-from client.spec import WorkSpec
-from client.trees import Params
-from client.work import Work
-from server.roster import Directory
-from sim.engines.cohort import FIRST_NODE
-from sim.engines.workers import Local
-from strategies.aggregators.base import matrix, tree
+from metapulse.client.spec import WorkSpec
+from metapulse.client.work import Work
+from metapulse.data import Client, Task
+from metapulse.methods.base import Adding, Report
+from metapulse.outcome import Outcome
+from metapulse.rng import generator
+from metapulse.server.roster import Directory
+from metapulse.settings import build
+from metapulse.sim.engines.cohort import FIRST_NODE
+from metapulse.sim.engines.workers import Local
+from metapulse.strategies.aggregators.base import matrix, tree
+from metapulse.trees import Params
 
 
 @dataclass(frozen=True)

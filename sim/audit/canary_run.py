@@ -6,11 +6,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.rng import generator
-from server.privacy import released
-from sim.audit.bound import Bound, audit, best
-from sim.audit.subject import Subject
-from strategies.privacy.accounting import REPLACE, spent
+from metapulse.rng import generator
+from metapulse.server.privacy import released
+from metapulse.sim.audit.bound import Bound, audit, best
+from metapulse.sim.audit.subject import Subject
+from metapulse.strategies.privacy.accounting import REPLACE, spent
 
 
 @dataclass(frozen=True)

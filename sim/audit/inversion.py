@@ -18,13 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.episodes import Batch
-from client.models.base import Model
-from client.privacy import lengths, normal, shrinkage, step_of
-from client.rng import generator
-from client.trees import Params, Stacked, add, per_client, pick
-from sim.audit.subject import Subject
-from strategies.privacy.plan import Plan
+from metapulse.client.privacy import lengths, normal, shrinkage, step_of
+from metapulse.episodes import Batch
+from metapulse.models.base import Model
+from metapulse.rng import generator
+from metapulse.sim.audit.subject import Subject
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.trees import Params, Stacked, add, per_client, pick
 
 STEPS, SPEED = 300, 0.1  # of the search
 SUMMED = 8  # people whose updates are attacked as one sum

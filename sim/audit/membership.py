@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Float64
 from scipy.stats import mannwhitneyu  # type: ignore[attr-defined]
 
-from client.episodes import Batch, EpisodePlan, stack_batches
-from client.errors import DataError
-from client.learners.base import Learner
-from client.losses import task_loss
-from client.rng import Keys, generator
-from client.spec import Trial
-from client.trees import Stacked, stack
-from client.work import Work
-from server.statistics import bootstrap
-from sim.audit.subject import Subject
+from metapulse.client.spec import Trial
+from metapulse.client.work import Work
+from metapulse.episodes import Batch, EpisodePlan, stack_batches
+from metapulse.errors import DataError
+from metapulse.losses import task_loss
+from metapulse.methods.base import Learner
+from metapulse.rng import Keys, generator
+from metapulse.server.statistics import bootstrap
+from metapulse.sim.audit.subject import Subject
+from metapulse.trees import Stacked, stack
 
 Scores = Float64[np.ndarray, " _"]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from client.files import write_atomic
-from server.files import write_json
-from sim.audit.audit import Audit
-from sim.audit.inversion import FOUND
-from sim.audit.probe import DOUBT
-from sim.report.document import Page, document
-from sim.report.figures import INK, SHADE, Figure, clear, colour, layout, name_axis
-from sim.report.tables import table
+from metapulse.files import write_atomic
+from metapulse.server.files import write_json
+from metapulse.sim.audit.audit import Audit
+from metapulse.sim.audit.inversion import FOUND
+from metapulse.sim.audit.probe import DOUBT
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.figures import INK, SHADE, Figure, clear, colour, layout, name_axis
+from metapulse.sim.report.tables import table
 
 DRAWING = "for (const [id, figure] of Object.entries(figures)) show(id, figure);"
 LOWER, IN, OUT = 0, 1, 2  # places in the palette

@@ -19,19 +19,19 @@ from flwr.serverapp import Grid
 from jaxtyping import Float64, Int64
 from scipy.stats import binom  # type: ignore[attr-defined]
 
-from client.rng import generator
-from client.wire import decode, encode
-from server.roster import Directory, View, over_selected
-from sim.audit.probe import DOUBT, Probe
-from sim.audit.subject import Subject
-from sim.audit.worst_case import Law, epsilon_at_least
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from strategies.instructions import Instructions
-from strategies.privacy.accounting import REPLACE, Release
-from strategies.privacy.plan import Plan
-from strategies.privacy.strategy import PrivateStrategy
-from strategies.registry import make_strategy
-from strategies.replies import Replies, Stack
+from metapulse.client.wire import decode, encode
+from metapulse.rng import generator
+from metapulse.server.roster import Directory, View, over_selected
+from metapulse.sim.audit.probe import DOUBT, Probe
+from metapulse.sim.audit.subject import Subject
+from metapulse.sim.audit.worst_case import Law, epsilon_at_least
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.privacy.accounting import REPLACE, Release
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.strategy import PrivateStrategy
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import Replies, Stack
 
 SILENT = 1e-9  # σ of rounds in which it is to be seen who counts
 SURE = 6.0  # standard errors: sound draws are doubted once in 1e9

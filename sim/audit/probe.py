@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from client.trees import Params
-from sim.audit.subject import Subject
-from strategies.aggregators.base import matrix
-from strategies.privacy.plan import Plan
+from metapulse.sim.audit.subject import Subject
+from metapulse.strategies.aggregators.base import matrix
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.trees import Params
 
 PROBES, RATE = 32, 5.0
 TOLERANCE = 1e-3  # of C: θ is float32

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from client.rng import generator
-from client.spec import Trial
-from client.trees import Params, sub
-from server.statistics import bootstrap
-from sim.audit.bound import Bound, audit, best
-from sim.audit.canaries import Canaries
-from sim.audit.membership import Scores, auc
-from sim.audit.subject import Subject
+from metapulse.client.spec import Trial
+from metapulse.rng import generator
+from metapulse.server.statistics import bootstrap
+from metapulse.sim.audit.bound import Bound, audit, best
+from metapulse.sim.audit.canaries import Canaries
+from metapulse.sim.audit.membership import Scores, auc
+from metapulse.sim.audit.subject import Subject
+from metapulse.trees import Params, sub
 
 SMALLEST = 1e-12  # loss that is not told from none
 FALSE_ALARM = 0.05  # share of those who were not in it who are said to have been, for the rate that is shown

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import RunError
-from client.privacy import lengths
-from client.trees import Params, sub
-from client.work import Work
-from server.config import Config, build_config, merge, resolved
-from server.folder import RunFolder
-from server.own_code import reach
-from server.privacy import make_plan
-from server.roster import Roster, over_selected
-from server.run import Run
-from server.scaler import learned
-from sim.audit.canaries import Canaries, Crowd, Planted
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from strategies.privacy.plan import Plan
-from strategies.registry import STRATEGIES
+from metapulse.client.privacy import lengths
+from metapulse.client.work import Work
+from metapulse.errors import RunError
+from metapulse.server.config import Config, build_config, merge, resolved
+from metapulse.server.folder import RunFolder
+from metapulse.server.own_code import reach
+from metapulse.server.privacy import make_plan
+from metapulse.server.roster import Roster, over_selected
+from metapulse.server.run import Run
+from metapulse.server.scaler import learned
+from metapulse.sim.audit.canaries import Canaries, Crowd, Planted
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.registry import STRATEGIES
+from metapulse.trees import Params, sub
 
 LOUD = 10.0  # a canary's update over C: what clipping leaves of it is C, what it does not leave is seen
 CLAIMED = 1000.0  # samples that a canary claims to have where that must not count

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import ndtr
 
-from strategies.privacy import accounting
+from metapulse.strategies.privacy import accounting
 
 FINE, BINS = 50, 40_000  # bins in a standard deviation of the noise, and altogether at most
 REACH = 9.0  # standard deviations beyond the outermost place: outside are 1e-19

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 import typer
 
-from client.errors import MetapulseError
-from sim.cli import data as data_commands
-from sim.cli import describe, privacy, runs
-from sim.cli.audit import audit
-from sim.cli.compare import compare
-from sim.cli.conformance import conformance
-from sim.crash import failed, one_line
-from sim.stopping import exit_code, stoppable
+from metapulse.errors import MetapulseError
+from metapulse.sim.cli import data as data_commands
+from metapulse.sim.cli import describe, privacy, runs
+from metapulse.sim.cli.audit import audit
+from metapulse.sim.cli.compare import compare
+from metapulse.sim.cli.conformance import conformance
+from metapulse.sim.crash import failed, one_line
+from metapulse.sim.stopping import exit_code, stoppable
 
 __all__ = ["app", "main"]
 

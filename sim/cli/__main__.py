@@ -1,7 +1,7 @@
-"""``python -m sim.cli``: the same as ``metapulse``."""
+"""``python -m metapulse.sim.cli``: the same as ``metapulse``."""
 
 import sys
 
-from sim.cli import main
+from metapulse.sim.cli import main
 
 sys.exit(main())

@@ -30,9 +30,9 @@ def audit(
     """
     import torch
 
-    from client.errors import ConfigError
-    from sim.audit.audit import audit_run, lines
-    from sim.audit.page import write_audit
+    from metapulse.errors import ConfigError
+    from metapulse.sim.audit.audit import audit_run, lines
+    from metapulse.sim.audit.page import write_audit
 
     page = out or folder / "audit.html"
     if page.suffix == ".json":

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sim.cli.runs import Trackers
-from sim.stopping import exit_code
+from metapulse.sim.cli.runs import Trackers
+from metapulse.sim.stopping import exit_code
 
 if TYPE_CHECKING:
-    from sim.lab.conduct import Conductor
+    from metapulse.sim.lab.conduct import Conductor
 
 
 def compare(
@@ -35,10 +35,10 @@ def compare(
     import torch
 
     torch.set_num_threads(1)
-    from sim.lab.conduct import Conductor
-    from sim.lab.live import live
-    from sim.lab.spec import read_spec
-    from sim.tracking import chosen
+    from metapulse.sim.lab.conduct import Conductor
+    from metapulse.sim.lab.live import live
+    from metapulse.sim.lab.spec import read_spec
+    from metapulse.sim.tracking import chosen
 
     chosen(track or ())  # refused before anything runs
     console = Console(stderr=True)
@@ -65,7 +65,7 @@ def compare(
 
 def _list(lab: Conductor, only: Sequence[str]) -> None:
     """Every run with its address, and whether it is done."""
-    from sim.lab.cells import apart, select
+    from metapulse.sim.lab.cells import apart, select
 
     cells, untuned = lab.cells()
     table = Table(title_justify="left")

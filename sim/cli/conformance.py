@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sim.conformance.traits import TRAITS
+from metapulse.sim.conformance.traits import TRAITS
 
 KNOWN = "; ".join(f"{trait}: {meaning}" for trait, meaning in TRAITS.items())
 
@@ -19,18 +19,18 @@ def conformance(
     ] = None,
 ) -> None:
     """Check a learner against the contract; exits with 1 if it breaks it."""
-    from client.errors import ConfigError
-    from client.learners.base import Learner
-    from client.registry import LEARNERS
-    from sim.conformance.learners import Subject
-    from sim.conformance.suite import examine
+    from metapulse.errors import ConfigError
+    from metapulse.methods.base import Learner
+    from metapulse.registry import LEARNERS
+    from metapulse.sim.conformance.learners import Subject
+    from metapulse.sim.conformance.suite import examine
 
     for trait in traits or ():
         if trait not in TRAITS:
             raise ConfigError("--trait", trait, f"must be one of {', '.join(TRAITS)}")
     kind = LEARNERS[learner]
     if not (isinstance(kind, type) and issubclass(kind, Learner)):
-        raise ConfigError("learner", learner, "is not a subclass of client.learners.base.Learner")
+        raise ConfigError("learner", learner, "is not a subclass of metapulse.methods.base.Learner")
     verdicts = list(examine(Subject(learner, frozenset(traits or ()))))
     for verdict in verdicts:
         if verdict.problem:

@@ -18,7 +18,7 @@ app = typer.Typer(help="Data sets: what there is, and bringing one in.", no_args
 @app.command(name="list")
 def list_() -> None:
     """What there is, its licence and citation, where to get it, and whether it has been imported."""
-    from sim.sources.catalogue import catalogue
+    from metapulse.sim.sources.catalogue import catalogue
 
     console = Console() if sys.stdout.isatty() else Console(width=160)
     table = Table(title="Data sets", title_justify="left", show_lines=True)
@@ -38,8 +38,8 @@ def show(
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for 'run'.")] = None,
 ) -> None:
     """People, devices, classes, samples, gaps, what is left out, and what a test episode holds; nothing is run."""
-    from sim.data_facts import data_facts, lines
-    from sim.suite import plan
+    from metapulse.sim.data_facts import data_facts, lines
+    from metapulse.sim.suite import plan
 
     asked = plan(config, sets or ())
     for name, text in lines(data_facts(next(iter(asked.configs.values())))):
@@ -52,7 +52,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The publisher's zip, folder or file.")],
 ) -> None:
     """Read what the publisher ships, check it, and keep it compactly in the cache."""
-    from sim.importers.dataset import import_dataset
+    from metapulse.sim.importers.dataset import import_dataset
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"reading {path.name}", total=None)

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from client.learners.base import Paper
-    from server.config import Config
+    from metapulse.methods.base import Paper
+    from metapulse.server.config import Config
 
 SOFTWARE = {
     "flwr": (
@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 
 def config() -> None:
     """Print the default configuration as TOML, a comment for every key."""
-    from server.config_text import commented_default
+    from metapulse.server.config_text import commented_default
 
     sys.stdout.write(commented_default())
 
@@ -76,9 +76,9 @@ def methods() -> None:
 
 def entries() -> Iterator[tuple[str, str, type]]:
     """Everything registered, as (section of the configuration, name, class)."""
-    from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-    from strategies.aggregators.registry import AGGREGATORS
-    from strategies.registry import STRATEGIES
+    from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from metapulse.strategies.aggregators.registry import AGGREGATORS
+    from metapulse.strategies.registry import STRATEGIES
 
     sections = {
         "learner": LEARNERS,
@@ -98,7 +98,7 @@ def cite(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration.")],
 ) -> None:
     """Print BibTeX for exactly the methods, data and software that a configuration uses."""
-    from sim.suite import plan
+    from metapulse.sim.suite import plan
 
     seen: dict[str, str] = {}
     for one in plan(config).configs.values():
@@ -109,10 +109,10 @@ def cite(
 
 def citations(config: Config) -> Iterator[tuple[str, str]]:
     """(key, BibTeX) of a run's learner, strategy, model, data, and the software that carries it."""
-    from client.learners.base import Paper
-    from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-    from strategies.aggregators.registry import AGGREGATORS, named
-    from strategies.registry import STRATEGIES
+    from metapulse.methods.base import Paper
+    from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+    from metapulse.strategies.aggregators.registry import AGGREGATORS, named
+    from metapulse.strategies.registry import STRATEGIES
 
     chosen: Mapping[str, tuple[Mapping[str, Any], Any]] = {
         "learner": (config.learner, LEARNERS),
@@ -141,7 +141,7 @@ def bibtex_authors(names: str) -> str:
 
 def _data(name: str) -> Iterator[tuple[str, str]]:
     """The data set's own citation, as its publisher asks."""
-    from sim.sources.catalogue import catalogue
+    from metapulse.sim.sources.catalogue import catalogue
 
     for dataset in catalogue():
         if dataset.name == name and not dataset.citation.startswith("metapulse"):
@@ -152,7 +152,7 @@ def _data(name: str) -> Iterator[tuple[str, str]]:
 
 def paper_of(entry: type) -> Paper | None:
     """Where a registered class says it comes from."""
-    from client.learners.base import Paper
+    from metapulse.methods.base import Paper
 
     paper = getattr(entry, "paper", None)
     return paper if isinstance(paper, Paper) else None

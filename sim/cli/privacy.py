@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from strategies.privacy.plan import Plan
+    from metapulse.strategies.privacy.plan import Plan
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,9 +40,9 @@ def privacy(
 
 
 def _of_options(people: int | None, cohort: int | None, rounds: int | None, given: dict[str, Any]) -> Plan:
-    from client.settings import build
-    from strategies.privacy.plan import settle
-    from strategies.privacy.settings import PrivacySettings
+    from metapulse.settings import build
+    from metapulse.strategies.privacy.plan import settle
+    from metapulse.strategies.privacy.settings import PrivacySettings
 
     if people is None or cohort is None or rounds is None:
         raise typer.BadParameter("without a configuration, --people, --cohort and --rounds are needed")
@@ -51,12 +51,12 @@ def _of_options(people: int | None, cohort: int | None, rounds: int | None, give
 
 
 def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
-    from client.errors import ConfigError
-    from client.work import Work
-    from server.config import build_config, load, merge
-    from server.privacy import make_plan
-    from server.roster import Roster
-    from sim.engines.cohort import SourceDirectory
+    from metapulse.client.work import Work
+    from metapulse.errors import ConfigError
+    from metapulse.server.config import build_config, load, merge
+    from metapulse.server.privacy import make_plan
+    from metapulse.server.roster import Roster
+    from metapulse.sim.engines.cohort import SourceDirectory
 
     table, _ = load(path, sets)
     config = build_config(merge(table, {"privacy": given}))
@@ -78,8 +78,8 @@ def _scale(plan: Plan) -> list[str]:
 
 def describe(plan: Plan) -> list[str]:
     """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
-    from strategies.privacy.accounting import analysis
-    from strategies.privacy.plan import shown
+    from metapulse.strategies.privacy.accounting import analysis
+    from metapulse.strategies.privacy.plan import shown
 
     s, release = plan.settings, plan.release
     deviation = plan.multiplier * s.clip / release.cohort

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from sim.stopping import exit_code
+from metapulse.sim.stopping import exit_code
 
 if TYPE_CHECKING:
-    from sim.suite import Job, Outcome
+    from metapulse.sim.suite import Job, Outcome
 
 WIDTH = 120  # of a table that goes to a file
 
@@ -50,9 +50,9 @@ def run(
 ) -> None:
     """Run a configuration, or every method of it, into a new folder."""
     _one_thread()
-    from server.lock import alone
-    from sim.suite import jobs, plan
-    from sim.tracking import chosen
+    from metapulse.server.lock import alone
+    from metapulse.sim.suite import jobs, plan
+    from metapulse.sim.tracking import chosen
 
     kinds = chosen(track or ())
     asked = plan(config, sets or (), _options(engine, workers, seed))
@@ -71,9 +71,9 @@ def resume(
 ) -> None:
     """Finish what was interrupted, to the same numbers as if it had never stopped."""
     _one_thread()
-    from server.lock import alone
-    from sim.suite import held
-    from sim.tracking import chosen
+    from metapulse.server.lock import alone
+    from metapulse.sim.suite import held
+    from metapulse.sim.tracking import chosen
 
     moved = {} if data is None else {"source": {"path": str(data.expanduser().absolute())}}
     todo = held(folder, {**moved, **_options(None, workers, None)})
@@ -85,8 +85,8 @@ def resume(
 
 def other_versions(todo: Sequence[Job]) -> list[str]:
     """A line for every unfinished run that another version of this program began."""
-    from server.files import read_json
-    from server.folder import environment, version_of
+    from metapulse.server.files import read_json
+    from metapulse.server.folder import environment, version_of
 
     now, lines = version_of(environment()), []
     for job in todo:
@@ -103,8 +103,8 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained page about one or several runs."""
-    from sim.report import write_report
-    from sim.suite import held
+    from metapulse.sim.report import write_report
+    from metapulse.sim.suite import held
 
     paths = [job.path for folder in folders for job in held(folder)]
     page = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
@@ -114,9 +114,9 @@ def report(
 
 def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
     """Do the jobs, print their table, write their report; exits with the worst code."""
-    from sim.progress import watch
-    from sim.suite import perform
-    from sim.tracking import tracked
+    from metapulse.sim.progress import watch
+    from metapulse.sim.suite import perform
+    from metapulse.sim.tracking import tracked
 
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
@@ -139,10 +139,10 @@ def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
 
 
 def _show(done: Sequence[Outcome], folder: Path) -> None:
-    from sim.data_facts import keep
-    from sim.report import write_report
-    from sim.scores import beside, score_table
-    from strategies.privacy.plan import sentence
+    from metapulse.sim.data_facts import keep
+    from metapulse.sim.report import write_report
+    from metapulse.sim.scores import beside, score_table
+    from metapulse.strategies.privacy.plan import sentence
 
     console = Console()
     if not console.is_terminal:

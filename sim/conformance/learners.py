@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from client.episodes import Batch, Episode
-from client.errors import ConfigError
-from client.learners.base import Learner, Paper
-from client.learners.reading import Reader
-from client.losses import task_loss
-from client.models import autograd
-from client.models.base import Model
-from client.registry import LEARNERS
-from client.rng import generator
-from client.settings import is_setting, plain
-from client.trees import Stacked, stack
-from sim.conformance.worlds import MODELS, batch, episode, keys, meta, near, noisy, same, theta, with_steps
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ConfigError
+from metapulse.losses import task_loss
+from metapulse.methods.base import Learner, Paper
+from metapulse.methods.reading import Reader
+from metapulse.models import autograd
+from metapulse.models.base import Model
+from metapulse.registry import LEARNERS
+from metapulse.rng import generator
+from metapulse.settings import is_setting, plain
+from metapulse.sim.conformance.worlds import MODELS, batch, episode, keys, meta, near, noisy, same, theta, with_steps
+from metapulse.trees import Stacked, stack
 
 SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
 KINDS = ("classification", "regression")
@@ -271,7 +271,7 @@ def settings_and_paper_are_told(subject: Subject, model: Model) -> None:
     require(bool(learner.__doc__), "the class has a docstring")
     for field in dataclasses.fields(learner):
         told = is_setting(field) and bool(field.metadata["doc"])
-        require(told, f"{field.name} is a client.settings.setting with a line of documentation")
+        require(told, f"{field.name} is a metapulse.settings.setting with a line of documentation")
     again = subject.make(**plain(learner))
     require(again == learner and hash(again) == hash(learner), "it is a frozen dataclass that its settings make again")
     for key, value in {"inner_lr": 0.0, "inner_steps": -1, "batch_size": 2.5, "no_such_setting": 1}.items():

@@ -6,12 +6,12 @@ import dataclasses
 
 import torch
 
-from client.episodes import Batch, Episode
-from client.learners.base import Adding, shares
-from client.models.base import Model
-from client.trees import pick, stack, weighted_sum
-from sim.conformance.learners import THREE, RefusalError, Subject, Watched, require
-from sim.conformance.worlds import keys, near, padded, same, some
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.base import Adding, shares
+from metapulse.models.base import Model
+from metapulse.sim.conformance.learners import THREE, RefusalError, Subject, Watched, require
+from metapulse.sim.conformance.worlds import keys, near, padded, same, some
+from metapulse.trees import pick, stack, weighted_sum
 
 
 def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model) -> None:

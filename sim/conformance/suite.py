@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from client.models.base import Model
-from sim.conformance import learners, stacks
-from sim.conformance.learners import RefusalError, Subject
-from sim.conformance.worlds import MODELS
+from metapulse.models.base import Model
+from metapulse.sim.conformance import learners, stacks
+from metapulse.sim.conformance.learners import RefusalError, Subject
+from metapulse.sim.conformance.worlds import MODELS
 
 Check = Callable[[Subject, Model], None]
 HOME = ()  # only the subject's own kind of task

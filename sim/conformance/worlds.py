@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from client.data import Task
-from client.episodes import Batch, Episode
-from client.learners.base import Learner
-from client.models.base import Model
-from client.models.cnn1d import CNN1d
-from client.models.cnn2d import CNN2d
-from client.models.encoder1d import Encoder1d
-from client.models.gru import GRU
-from client.models.mlp import MLP, SineMLP
-from client.models.module import TorchModule
-from client.rng import Keys, generator
+from metapulse.data import Task
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.base import Learner
+from metapulse.models.base import Model
+from metapulse.models.cnn1d import CNN1d
+from metapulse.models.cnn2d import CNN2d
+from metapulse.models.encoder1d import Encoder1d
+from metapulse.models.gru import GRU
+from metapulse.models.mlp import MLP, SineMLP
+from metapulse.models.module import TorchModule
+from metapulse.rng import Keys, generator
 
 CLASSES = 3
 
@@ -54,7 +54,7 @@ MODELS: dict[str, Model] = {
     "gru": GRU(hidden=3, task=classification(2, 5)),
     "gru-one-channel": GRU(hidden=3, task=regression(5)),
     "module": TorchModule(
-        factory="sim.conformance.worlds:tanh_net",
+        factory="metapulse.sim.conformance.worlds:tanh_net",
         options={"inputs": 3, "width": 4, "outputs": 3},
         task=classification(3),
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from client.models.base import Model
-from client.trees import Params
+from metapulse.models.base import Model
+from metapulse.trees import Params
 
 STACK = 2**21  # numbers in one stack of parameters: 8 MiB
 KERNELS, COMPILED = (

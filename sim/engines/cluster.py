@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from client.errors import ConfigError, EngineError
-from sim.stopping import SIGNALS, Stopped
+from metapulse.errors import ConfigError, EngineError
+from metapulse.sim.stopping import SIGNALS, Stopped
 
 LOOPBACK = "127.0.0.1"
 PER_CORE, WORKER_BYTES = 4, 300 * 10**6  # processes on one core at most, and the memory that each has to have

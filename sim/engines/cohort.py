@@ -18,17 +18,12 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.data import Client, Source, Task
-from client.errors import EngineError
-from client.learners.base import Report
-from client.outcome import Outcome, Scores
-from client.privacy import read_guard
-from client.secure.device import SECURE
-from client.secure.quantise import Terms
-from client.spec import trial_from_json
-from client.traits import Troubled
-from client.trees import Params, sub
-from client.wire import (
+from metapulse.client.privacy import read_guard
+from metapulse.client.secure.device import SECURE
+from metapulse.client.secure.quantise import Terms
+from metapulse.client.spec import trial_from_json
+from metapulse.client.traits import Troubled
+from metapulse.client.wire import (
     ARRAYS,
     CONFIG,
     METRICS,
@@ -41,15 +36,20 @@ from client.wire import (
     read_text,
     stamp,
 )
-from client.work import work_from_json
-from server.stages import add_up
-from sim.engines.chunks import comfortable
-from sim.engines.devices import Devices
-from sim.engines.secure import SecureDevices
-from sim.engines.workers import Local, Pool
-from strategies.aggregate import Handover, join
-from strategies.instructions import Instructions
-from strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
+from metapulse.client.work import work_from_json
+from metapulse.data import Client, Source, Task
+from metapulse.errors import EngineError
+from metapulse.methods.base import Report
+from metapulse.outcome import Outcome, Scores
+from metapulse.server.stages import add_up
+from metapulse.sim.engines.chunks import comfortable
+from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.secure import SecureDevices
+from metapulse.sim.engines.workers import Local, Pool
+from metapulse.strategies.aggregate import Handover, join
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
+from metapulse.trees import Params, sub
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 
@@ -111,7 +111,7 @@ class CohortGrid(Grid):
     Args:
         size: number of clients of the population.
         pool: runs chunks: ``Local`` here, or Ray actors.
-        chunk: clients stacked at once; 0: see ``sim.engines.chunks``.
+        chunk: clients stacked at once; 0: see ``metapulse.sim.engines.chunks``.
         folder: where what devices keep is put down while the grid lives (None: the system's place for such).
         masks: whether secure aggregation masks here, as devices do, or leaves masks out.
     """

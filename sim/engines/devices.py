@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.errors import EngineError, RunError
-from client.files import replace_with
-from client.trees import Stacked
+from metapulse.errors import EngineError, RunError
+from metapulse.files import replace_with
+from metapulse.trees import Stacked
 
 INDEX, ARRAYS = "clients.npy", "arrays"
 BLOCK = 4096  # rows copied at once when a checkpoint is read

@@ -21,16 +21,16 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 from flwr.supercore import telemetry
 
-from client.app import app as client_app
-from client.errors import ConfigError, EngineError
-from client.probe import probe
-from client.work import Work
-from server.app import execute, refuse_colluders
-from server.config import Config, EngineSettings
-from server.fingerprint import known_inputs
-from server.progress import Progress
-from sim.data_remarks import data_remarks
-from sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
+from metapulse.client.app import app as client_app
+from metapulse.client.probe import probe
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError, EngineError
+from metapulse.server.app import execute, refuse_colluders
+from metapulse.server.config import Config, EngineSettings
+from metapulse.server.fingerprint import known_inputs
+from metapulse.server.progress import Progress
+from metapulse.sim.data_remarks import data_remarks
+from metapulse.sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from client.trees import Flat, from_buffer
+from metapulse.trees import Flat, from_buffer
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ import numpy as np
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from jaxtyping import Int64
 
-from client.errors import MetapulseError, ReplyError
-from client.outcome import Outcome
-from client.privacy import read_guard
-from client.secure.answered import InRecord
-from client.secure.device import SECURE, STAGE, answer, read_terms
-from client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
-from client.wire import CONFIG, read_text
-from strategies.aggregate import vetted
-from strategies.replies import CLIENT_FAILED
+from metapulse.client.privacy import read_guard
+from metapulse.client.secure.answered import InRecord
+from metapulse.client.secure.device import SECURE, STAGE, answer, read_terms
+from metapulse.client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
+from metapulse.client.wire import CONFIG, read_text
+from metapulse.errors import MetapulseError, ReplyError
+from metapulse.outcome import Outcome
+from metapulse.strategies.aggregate import vetted
+from metapulse.strategies.replies import CLIENT_FAILED
 
 #: Trains clients on what an instruction says.
 Train = Callable[[RecordDict, list[int]], Outcome]

@@ -10,16 +10,16 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from client.errors import EngineError
-from client.outcome import Outcome, Scores
-from client.privacy import Guard, protect
-from client.spec import Trial
-from client.trees import Params
-from client.work import Work, work_from_json
-from server.stages import add_up
-from sim.engines.cluster import DIRECT, start_ray, stop_ray
-from sim.engines.parcels import pack, unpack
-from strategies.aggregate import Handover, condense
+from metapulse.client.privacy import Guard, protect
+from metapulse.client.spec import Trial
+from metapulse.client.work import Work, work_from_json
+from metapulse.errors import EngineError
+from metapulse.outcome import Outcome, Scores
+from metapulse.server.stages import add_up
+from metapulse.sim.engines.cluster import DIRECT, start_ray, stop_ray
+from metapulse.sim.engines.parcels import pack, unpack
+from metapulse.strategies.aggregate import Handover, condense
+from metapulse.trees import Params
 
 T = TypeVar("T")
 LIVES = 5  # times a chunk is sent out before the engine gives up on it

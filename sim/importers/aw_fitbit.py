@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import DataError
-from sim.importers.files import codes, csv_columns, numbers
-from sim.importers.progress import Progress, silent
+from metapulse.errors import DataError
+from metapulse.sim.importers.files import codes, csv_columns, numbers
+from metapulse.sim.importers.progress import Progress, silent
 
 PERSON = ("age", "gender", "height", "weight")
 # Our names; the publisher misspells one.

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import DataError
-from sim.importers.files import Tree, csv_columns, numbers, open_tree
-from sim.importers.progress import Progress, silent
+from metapulse.errors import DataError
+from metapulse.sim.importers.files import Tree, csv_columns, numbers, open_tree
+from metapulse.sim.importers.progress import Progress, silent
 
 COLUMNS = {
     "dataset": ("dataset", "study"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 MAX_BYTES = 4 << 30  # of one compact file, unpacked: four times the largest one we know how to make
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from client.errors import DataError
-from client.registry import resolve
-from sim.importers.compact import cache_folder, write_npz
-from sim.importers.progress import Progress, silent
+from metapulse.errors import DataError
+from metapulse.registry import resolve
+from metapulse.sim.importers.compact import cache_folder, write_npz
+from metapulse.sim.importers.progress import Progress, silent
 
 IMPORTERS = {
-    "spsw_har": "sim.importers.spsw_har:read",
-    "aw_fitbit": "sim.importers.aw_fitbit:read",
-    "uci_har": "sim.importers.uci_har:read",
-    "omniglot": "sim.importers.omniglot:read",
-    "cgm_open": "sim.importers.cgm_open:read",
+    "spsw_har": "metapulse.sim.importers.spsw_har:read",
+    "aw_fitbit": "metapulse.sim.importers.aw_fitbit:read",
+    "uci_har": "metapulse.sim.importers.uci_har:read",
+    "omniglot": "metapulse.sim.importers.omniglot:read",
+    "cgm_open": "metapulse.sim.importers.cgm_open:read",
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float64
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 MAX_FILES = 200_000
 MAX_TOTAL = 2 << 30  # bytes unpacked, of one zip or folder

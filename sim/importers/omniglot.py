@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from client.errors import DataError
-from sim.importers.files import Tree, open_tree
-from sim.importers.png import read_grey
-from sim.importers.progress import Progress, silent
+from metapulse.errors import DataError
+from metapulse.sim.importers.files import Tree, open_tree
+from metapulse.sim.importers.png import read_grey
+from metapulse.sim.importers.progress import Progress, silent
 
 SIDE, SMALL = 105, 28
 DRAWERS = 20

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Predictor: TypeAlias = Callable[[int, int, int], int]  # (left, above, above left) → byte

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 BLOCK = 1 << 24
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"\x00": "UTF-16 or UTF-32"}

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import DataError
-from sim.importers.files import Tree, codes, csv_columns, numbers, open_tree
-from sim.importers.progress import Progress, silent
-from sim.sources.windows import motion_windows
+from metapulse.errors import DataError
+from metapulse.sim.importers.files import Tree, codes, csv_columns, numbers, open_tree
+from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.sources.windows import motion_windows
 
 CHANNELS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
 LABELS = ("SEATED", "STANDING_UP", "WALKING", "TURNING", "SITTING_DOWN")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 FORMS = "2024-03-01, 2024-03-01 08:00, 2024-03-01T08:00:00.000, each also with an offset such as +01:00, or numbers"
 _DATE = r"\d{4}-\d{2}-\d{2}"

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from client.errors import DataError
-from sim.importers.compact import MAX_BYTES, read_npz
-from sim.importers.separated import read_text_table
-from sim.importers.stamps import from_arrow, from_text, looks_like_stamps
+from metapulse.errors import DataError
+from metapulse.sim.importers.compact import MAX_BYTES, read_npz
+from metapulse.sim.importers.separated import read_text_table
+from metapulse.sim.importers.stamps import from_arrow, from_text, looks_like_stamps
 
 MAX_CELLS = 1 << 30
 EXACT = 2.0**53  # whole numbers beyond it cannot be told apart in float64

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from client.errors import DataError
-from sim.importers.files import Tree, codes, numbers, open_tree
-from sim.importers.progress import Progress, silent
+from metapulse.errors import DataError
+from metapulse.sim.importers.files import Tree, codes, numbers, open_tree
+from metapulse.sim.importers.progress import Progress, silent
 
 LABELS = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 MAX_FILE = 256 << 20

@@ -11,12 +11,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from client.errors import ConfigError
-from server.config import CHOOSING, Config, resolved
-from server.fingerprint import address, known_inputs
-from server.folder import RunFolder
-from server.result import failure
-from sim.lab.spec import Spec
+from metapulse.errors import ConfigError
+from metapulse.server.config import CHOOSING, Config, resolved
+from metapulse.server.fingerprint import address, known_inputs
+from metapulse.server.folder import RunFolder
+from metapulse.server.result import failure
+from metapulse.sim.lab.spec import Spec
 
 LENGTH = 16  # hexadecimal digits of a key
 

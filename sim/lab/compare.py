@@ -8,17 +8,17 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from server.statistics import HIGHER_IS_BETTER, sd, worst_decile
-from sim.lab.comparison import Comparison, Pair, Score, Verdict
-from sim.lab.panel import Panel, paired, panel
-from sim.lab.ranking import over_datasets, within
-from sim.lab.select import KEYS, judged, main_rows
-from sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
-from sim.lab.statistics.crossed import Values, detectable, p_value
-from sim.lab.statistics.fairness import gini
-from sim.lab.statistics.families import nested
-from sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
-from sim.scores import scenarios
+from metapulse.server.statistics import HIGHER_IS_BETTER, sd, worst_decile
+from metapulse.sim.lab.comparison import Comparison, Pair, Score, Verdict
+from metapulse.sim.lab.panel import Panel, paired, panel
+from metapulse.sim.lab.ranking import over_datasets, within
+from metapulse.sim.lab.select import KEYS, judged, main_rows
+from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
+from metapulse.sim.lab.statistics.crossed import Values, detectable, p_value
+from metapulse.sim.lab.statistics.fairness import gini
+from metapulse.sim.lab.statistics.families import nested
+from metapulse.sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
+from metapulse.sim.scores import scenarios
 
 ALPHA = 0.05
 

@@ -1,11 +1,11 @@
 """A comparison from its specification to its report, in one folder that another program can read.
 
 spec.json          names, seeds, reference; every cell with its address, its resolved configuration, and why it failed
-cells/KEY/         a training run's folder, as ``server.folder`` describes it; trials of tuning are cells too
-tuning.json        what tuning tried, how it scored and what was chosen (``sim.lab.tuning``)
-results.parquet    every number of every finished cell (``sim.lab.table``)
+cells/KEY/         a training run's folder, as ``metapulse.server.folder`` describes it; trials of tuning are cells too
+tuning.json        what tuning tried, how it scored and what was chosen (``metapulse.sim.lab.tuning``)
+results.parquet    every number of every finished cell (``metapulse.sim.lab.table``)
 costs.parquet      gradient steps, operations and bytes of every finished cell
-comparison.json    scores, differences, ranks and the verdict in words (``sim.lab.comparison``)
+comparison.json    scores, differences, ranks and the verdict in words (``metapulse.sim.lab.comparison``)
 report.html        the page, and tables/ with each of its tables as CSV and LaTeX
 
 The JSON files are sealed, and comparison.json holds the digests of both tables. Whatever is there already is not done
@@ -20,22 +20,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from client.errors import RunError
-from server.config import resolved
-from server.files import read_sealed, write_sealed
-from server.folder import version_of
-from server.lock import alone
-from sim.engines.cluster import check_workers
-from sim.lab.cells import Cell, Inputs, apart, expand, select
-from sim.lab.compare import compare
-from sim.lab.comparison import Comparison
-from sim.lab.levels import unlevelled
-from sim.lab.perform import Failure, View, perform
-from sim.lab.report import write_report
-from sim.lab.report.folder import write_comparison
-from sim.lab.spec import Spec
-from sim.lab.table import costs, results, write_table
-from sim.lab.tune import Pair, studies, tune
+from metapulse.errors import RunError
+from metapulse.server.config import resolved
+from metapulse.server.files import read_sealed, write_sealed
+from metapulse.server.folder import version_of
+from metapulse.server.lock import alone
+from metapulse.sim.engines.cluster import check_workers
+from metapulse.sim.lab.cells import Cell, Inputs, apart, expand, select
+from metapulse.sim.lab.compare import compare
+from metapulse.sim.lab.comparison import Comparison
+from metapulse.sim.lab.levels import unlevelled
+from metapulse.sim.lab.perform import Failure, View, perform
+from metapulse.sim.lab.report import write_report
+from metapulse.sim.lab.report.folder import write_comparison
+from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.table import costs, results, write_table
+from metapulse.sim.lab.tune import Pair, studies, tune
 
 #: Makes the display of a batch: its name, the cells to do, how many of it are finished, how many run at once.
 Display = Callable[[str, Sequence[Cell], int, int], View]

@@ -20,15 +20,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from client.episodes import Episode
-from client.rng import Keys
-from client.trees import Params
-from client.work import Work
-from server.config import Config, build_config, merge
-from server.folder import RunFolder
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from strategies.registry import STRATEGIES
+from metapulse.client.work import Work
+from metapulse.episodes import Episode
+from metapulse.rng import Keys
+from metapulse.server.config import Config, build_config, merge
+from metapulse.server.folder import RunFolder
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.strategies.registry import STRATEGIES
+from metapulse.trees import Params
 
 ROUNDS, CLIENTS = 6, 6  # updates of a run that are done again: of so many rounds, so many clients each
 METRIC = 8  # bytes of a reply's weight, and of each of its metrics

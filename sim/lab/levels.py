@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from server.folder import RunFolder
-from sim.lab.cells import Cell
-from sim.levelling import Trend, course
+from metapulse.server.folder import RunFolder
+from metapulse.sim.lab.cells import Cell
+from metapulse.sim.levelling import Trend, course
 
 
 def unlevelled(cells: Sequence[Cell], folder: Path) -> Iterator[str]:

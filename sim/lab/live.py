@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from sim.lab.cells import Cell
-from sim.lab.perform import View
-from sim.progress import Stream
+from metapulse.sim.lab.cells import Cell
+from metapulse.sim.lab.perform import View
+from metapulse.sim.progress import Stream
 
 
 class Estimate:

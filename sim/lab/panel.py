@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from sim.lab.statistics.crossed import Values
+from metapulse.sim.lab.statistics.crossed import Values
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from client.errors import MetapulseError
-from server.config import Config, build_config, resolved
-from server.fingerprint import address, known_inputs
-from server.folder import RunFolder
-from server.progress import Silence
-from sim import suite
-from sim.crash import one_line
-from sim.engines.cluster import start_ray, stop_ray
-from sim.lab.cells import LENGTH, Cell
-from sim.progress import Quiet, Watch
-from sim.tracking import chosen, tracked
+from metapulse.errors import MetapulseError
+from metapulse.server.config import Config, build_config, resolved
+from metapulse.server.fingerprint import address, known_inputs
+from metapulse.server.folder import RunFolder
+from metapulse.server.progress import Silence
+from metapulse.sim import suite
+from metapulse.sim.crash import one_line
+from metapulse.sim.engines.cluster import start_ray, stop_ray
+from metapulse.sim.lab.cells import LENGTH, Cell
+from metapulse.sim.progress import Quiet, Watch
+from metapulse.sim.tracking import chosen, tracked
 
 POLL_S = 1.0  # how often the progress of cells in other processes is looked at
 RETRIES = 2  # times that a cell whose process died (of memory, mostly) is taken up again
@@ -54,7 +54,7 @@ class Failure:
     Args:
         cell: which.
         error: one line.
-        code: as in ``sim.suite.Outcome``.
+        code: as in ``metapulse.sim.suite.Outcome``.
     """
 
     cell: Cell
@@ -81,7 +81,7 @@ def perform(
         workers: processes, each for one cell at a time; 0 and 1: this one.
         view: told how it goes.
         started: ends what is started here, so that one batch of cells after another has the same processes.
-        track: names of trackers that are told of every cell, as in ``sim.tracking``.
+        track: names of trackers that are told of every cell, as in ``metapulse.sim.tracking``.
     """
     failures = []
     on_ray = workers > 1 and len(cells) > 1
@@ -140,7 +140,7 @@ def finish(config: Mapping[str, Any], path: str, track: Sequence[str]) -> dict[s
         track: names of trackers.
 
     Returns:
-        error (one line, "" for none) and code, as in ``sim.suite.Outcome``.
+        error (one line, "" for none) and code, as in ``metapulse.sim.suite.Outcome``.
     """
     return _finish(build_config(config), Path(path), track, lambda name: Quiet())
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sim.lab.comparison import Ranking, Score
-from sim.lab.statistics.ranks import Scores, cliques, critical_difference, friedman, mean_ranks
+from metapulse.sim.lab.comparison import Ranking, Score
+from metapulse.sim.lab.statistics.ranks import Scores, cliques, critical_difference, friedman, mean_ranks
 
 
 def within(dataset: str, scores: Iterable[Score], failed: Sequence[str] = ()) -> Ranking:

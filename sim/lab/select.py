@@ -1,16 +1,16 @@
 """Which rows of the results a method is judged by; test people decide nothing here.
 
 The adaptation step is chosen on validation people after the last round. Test people judge θ of the last round, and of
-the best validation round where that was an earlier one (``server.run.Run``).
+the best validation round where that was an earlier one (``metapulse.server.run.Run``).
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from client.errors import RunError
-from server.metatest import headline_metric
-from server.statistics import HIGHER_IS_BETTER
+from metapulse.errors import RunError
+from metapulse.server.metatest import headline_metric
+from metapulse.server.statistics import HIGHER_IS_BETTER
 
 CELL = ("dataset", "method", "seed", "fold")
 QUESTION = ("dataset", "scenario", "shots")
@@ -24,7 +24,7 @@ def folded(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def main_rows(results: pl.DataFrame) -> pl.DataFrame:
-    """The rows of every data set's main metric (``server.metatest.headline_metric``); clients apart are left out."""
+    """The rows of every data set's main metric (``server/metatest.py``); clients apart are left out."""
     if "apart" in results.columns:
         results = results.filter(pl.col("apart").fill_null("") == "")
     measured = results.select("dataset", "metric").unique().sort("dataset", "metric")

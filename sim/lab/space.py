@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from client.errors import ConfigError, RunError
-from client.settings import build, setting
-from server.config import build_config, merge, resolved
+from metapulse.errors import ConfigError, RunError
+from metapulse.server.config import build_config, merge, resolved
+from metapulse.settings import build, setting
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -94,7 +94,7 @@ def read_space(raw: Mapping[str, Any], table: Mapping[str, Any], where: str = "s
 
     Args:
         raw: "section.key" → {low, high, log, step} or {choices}.
-        table: the method's raw configuration, as ``server.config.build_config`` takes it.
+        table: the method's raw configuration, as ``metapulse.server.config.build_config`` takes it.
         where: dotted name of the space, for error messages.
 
     Raises:
@@ -128,7 +128,7 @@ def _read(key: str, raw: object, table: Mapping[str, Any], held: Mapping[str, An
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a.b": v} as {"a": {"b": v}}: a change that ``server.config.merge`` lays over a configuration."""
+    """{"a.b": v} as {"a": {"b": v}}: a change that ``metapulse.server.config.merge`` lays over a configuration."""
     change: dict[str, Any] = {}
     for key, value in values.items():
         for part in reversed(key.split(".")):

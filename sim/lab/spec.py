@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.errors import ConfigError
-from client.settings import build, setting
-from server.config import Config, build_config, load, merge
-from sim.lab.space import Space, read_space
-from sim.lab.tuning import TuningSettings
-from sim.suite import NAME
+from metapulse.errors import ConfigError
+from metapulse.server.config import Config, build_config, load, merge
+from metapulse.settings import build, setting
+from metapulse.sim.lab.space import Space, read_space
+from metapulse.sim.lab.tuning import TuningSettings
+from metapulse.sim.suite import NAME
 
 
 @dataclass(frozen=True)

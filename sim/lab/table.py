@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from client.files import write_atomic
-from server.files import read_sealed, write_sealed
-from server.folder import RunFolder
-from sim.lab.cells import Cell
-from sim.lab.costs import run_cost
+from metapulse.files import write_atomic
+from metapulse.server.files import read_sealed, write_sealed
+from metapulse.server.folder import RunFolder
+from metapulse.sim.lab.cells import Cell
+from metapulse.sim.lab.costs import run_cost
 
 COST = "cost.json"
 #: Columns of results.parquet; all but the value are its key, by which it is sorted.
@@ -60,7 +60,7 @@ def _rows(cell: Cell, run: RunFolder) -> pl.DataFrame:
     return rows.with_columns(constants).select(SCHEMA.names()).sort(SCHEMA.names()[4:-1])
 
 
-#: Columns of costs.parquet: a run's training in all, all clients together (``sim.lab.costs``).
+#: Columns of costs.parquet: a run's training in all, all clients together (``metapulse.sim.lab.costs``).
 COSTS = pl.Schema(
     {
         "dataset": pl.String(),

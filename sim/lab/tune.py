@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from server.folder import RunFolder
-from server.metatest import Row
-from sim.lab.cells import Cell, Inputs
-from sim.lab.space import nested
-from sim.lab.spec import Spec
-from sim.lab.tuning import Scores, Study, judge
+from metapulse.server.folder import RunFolder
+from metapulse.server.metatest import Row
+from metapulse.sim.lab.cells import Cell, Inputs
+from metapulse.sim.lab.space import nested
+from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.tuning import Scores, Study, judge
 
 #: A data set and a method.
 Pair: TypeAlias = tuple[str, str]

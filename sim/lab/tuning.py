@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from client.rng import generator
-from client.settings import setting
-from server.config import merge
-from server.metatest import Row, merit
-from sim.lab.space import Space, draw, nested
+from metapulse.rng import generator
+from metapulse.server.config import merge
+from metapulse.server.metatest import Row, merit
+from metapulse.settings import setting
+from metapulse.sim.lab.space import Space, draw, nested
 
 #: Scores of a rung by number of the trial: the larger the better; None for a trial that failed.
 Scores: TypeAlias = Mapping[int, float | None]
@@ -145,7 +145,7 @@ def judge(rung: Mapping[int, Sequence[Row] | None]) -> dict[int, float | None]:
 
 
 def score(rows: Iterable[Row]) -> float | None:
-    """A trial's score: the merit of its last look at validation people (``server.metatest.merit``).
+    """A trial's score: the merit of its last look at validation people (``metapulse.server.metatest.merit``).
 
     Args:
         rows: as in metrics.parquet.

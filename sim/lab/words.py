@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from sim.lab.comparison import Pair, Ranking, Score
-from sim.scores import gain, scenario_title, shots_name
+from metapulse.sim.lab.comparison import Pair, Ranking, Score
+from metapulse.sim.scores import gain, scenario_title, shots_name
 
 #: With fewer nothing is called different: what three people agree on says little about a fourth.
 MIN_PEOPLE, MIN_SEEDS = 5, 3

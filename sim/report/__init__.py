@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from client.errors import RunError
-from client.files import write_atomic
+from metapulse.errors import RunError
+from metapulse.files import write_atomic
 
 
 def write_report(paths: Sequence[Path], page: Path) -> None:
@@ -19,8 +19,8 @@ def write_report(paths: Sequence[Path], page: Path) -> None:
     Raises:
         RunError: no folder, one of them holds no run, a file in it is damaged, or the page cannot be written.
     """
-    from sim.report.page import render
-    from sim.report.runs import read_runs
+    from metapulse.sim.report.page import render
+    from metapulse.sim.report.runs import read_runs
 
     if not paths:
         raise RunError("a report needs at least one run")

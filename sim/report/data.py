@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from server.files import read_sealed
-from sim.data_facts import FILE, lines
-from sim.report.runs import RunData
-from sim.report.tables import table
+from metapulse.server.files import read_sealed
+from metapulse.sim.data_facts import FILE, lines
+from metapulse.sim.report.runs import RunData
+from metapulse.sim.report.tables import table
 
 
 def data(runs: Sequence[RunData]) -> str:

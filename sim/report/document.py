@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
-from server.files import finite
-from sim.report.figures import FONT, NIGHT, Figure
-from sim.report.runs import Panel
-from sim.report.style import CSS, SCRIPT
+from metapulse.server.files import finite
+from metapulse.sim.report.figures import FONT, NIGHT, Figure
+from metapulse.sim.report.runs import Panel
+from metapulse.sim.report.style import CSS, SCRIPT
 
 
 class Page:

@@ -9,10 +9,10 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from server.stages import STAGES
-from server.statistics import HIGHER_IS_BETTER
-from sim.report.paired import Difference, difference, leader
-from sim.report.runs import Line, Panel, RunData, worst_decile
+from metapulse.server.stages import STAGES
+from metapulse.server.statistics import HIGHER_IS_BETTER
+from metapulse.sim.report.paired import Difference, difference, leader
+from metapulse.sim.report.runs import Line, Panel, RunData, worst_decile
 
 Figure: TypeAlias = dict[str, Any]
 

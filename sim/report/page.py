@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sim.levelling import levelling
-from sim.report import figures, tables
-from sim.report.data import data
-from sim.report.document import Page, document
-from sim.report.privacy import privacy
-from sim.report.runs import Panel, RunData, metric_of, panels
-from sim.report.style import HIDING
-from sim.scores import beside
+from metapulse.sim.levelling import levelling
+from metapulse.sim.report import figures, tables
+from metapulse.sim.report.data import data
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.privacy import privacy
+from metapulse.sim.report.runs import Panel, RunData, metric_of, panels
+from metapulse.sim.report.style import HIDING
+from metapulse.sim.scores import beside
 
 
 def render(runs: Sequence[RunData]) -> str:

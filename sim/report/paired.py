@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.statistics import HIGHER_IS_BETTER, bootstrap
-from sim.report.runs import Line
+from metapulse.server.statistics import HIGHER_IS_BETTER, bootstrap
+from metapulse.sim.report.runs import Line
 
 
 @dataclass(frozen=True)

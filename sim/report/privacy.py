@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from server.privacy import LEDGER, released
-from sim.report.runs import RunData
-from sim.report.tables import swatch, table
-from strategies.privacy import accounting
-from strategies.privacy.plan import shown
+from metapulse.server.privacy import LEDGER, released
+from metapulse.sim.report.runs import RunData
+from metapulse.sim.report.tables import swatch, table
+from metapulse.strategies.privacy import accounting
+from metapulse.strategies.privacy.plan import shown
 
 HEAD = ["", ">ε", ">δ", ">σ", ">C", ">q", ">N", ">rounds", "mechanism", "neighbours", "accountant", ""]
 

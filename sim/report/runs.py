@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from client.errors import RunError
-from server.files import read_sealed
-from server.folder import RunFolder
-from server.metatest import Row, counted, headline_metric, last_scores, summarise
-from server.reasons import lost
-from server.result import people
-from server.stages import STAGES, add_up
-from sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
+from metapulse.errors import RunError
+from metapulse.server.files import read_sealed
+from metapulse.server.folder import RunFolder
+from metapulse.server.metatest import Row, counted, headline_metric, last_scores, summarise
+from metapulse.server.reasons import lost
+from metapulse.server.result import people
+from metapulse.server.stages import STAGES, add_up
+from metapulse.sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")

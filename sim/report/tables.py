@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from server.reasons import bare
-from server.reasons import kind as kind_of
-from server.stages import STAGES
-from sim.report.figures import colour
-from sim.report.paired import Difference, difference
-from sim.report.runs import Panel, RunData
-from sim.scores import NUMBERS, Score, best, columns, find, number, scenario_title, scenarios, size
+from metapulse.server.reasons import bare
+from metapulse.server.reasons import kind as kind_of
+from metapulse.server.stages import STAGES
+from metapulse.sim.report.figures import colour
+from metapulse.sim.report.paired import Difference, difference
+from metapulse.sim.report.runs import Panel, RunData
+from metapulse.sim.scores import NUMBERS, Score, best, columns, find, number, scenario_title, scenarios, size
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -202,7 +202,7 @@ def _named(config: Mapping[str, Any], section: str, *keys: str) -> str:
 
 def settings(runs: Sequence[RunData]) -> str:
     """Every run's resolved configuration, folded."""
-    from server.config_text import to_toml
+    from metapulse.server.config_text import to_toml
 
     return "".join(
         f"<details><summary>{swatch(place)}{escape(run.label)}: configuration</summary>"

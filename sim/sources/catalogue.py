@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.errors import DataError
-from sim.importers.compact import candidates, find
+from metapulse.errors import DataError
+from metapulse.sim.importers.compact import candidates, find
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from client.data import Samples, Task
-from client.rng import generator
-from client.settings import SIZE, setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.rng import generator
+from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.lone import Lone
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from client.data import Samples, Task
-from client.settings import setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.settings import setting
+from metapulse.sim.sources.lone import Lone
 
 DIMENSION, CLASSES, MOST, TRAINING = 60, 5, 1000, 0.6
 _COVARIANCE = np.diag(np.arange(1, DIMENSION + 1) ** -1.2)

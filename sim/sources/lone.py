@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from client.data import Client
-from client.errors import DataError
+from metapulse.data import Client
+from metapulse.errors import DataError
 
 
 class Lone:

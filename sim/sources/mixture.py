@@ -19,10 +19,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from client.data import Samples, Task
-from client.rng import generator
-from client.settings import SIZE, setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.rng import generator
+from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.lone import Lone
 
 DIMENSION, CONCENTRATION, NOISE, MOST = 150, 0.4, 0.1, 1000
 _TASK = Task("classification", (DIMENSION,), 2)

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from client.data import Client, Samples, Task, check_samples
-from client.errors import ConfigError, DataError
-from client.rng import generator
-from client.settings import setting
-from sim.importers.compact import read_npz, stamp
-from sim.sources.catalogue import dataset
+from metapulse.data import Client, Samples, Task, check_samples
+from metapulse.errors import ConfigError, DataError
+from metapulse.rng import generator
+from metapulse.settings import setting
+from metapulse.sim.importers.compact import read_npz, stamp
+from metapulse.sim.sources.catalogue import dataset
 
 SUBSETS = ("background", "evaluation")
 RUNS = "runs"  # 20 of them, 20 characters each; run r is that of the users r, r + 20, …

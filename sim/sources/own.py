@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from client.data import Task
-from client.errors import ConfigError, DataError
-from client.settings import build, setting
-from sim.importers.compact import stamp
-from sim.importers.tabular import FORMATS
-from sim.sources.own_columns import Description, Rows, coded, read_rows
-from sim.sources.table import HeldSource, Holding, Table
-from sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable, merge_duplicates
+from metapulse.data import Task
+from metapulse.errors import ConfigError, DataError
+from metapulse.settings import build, setting
+from metapulse.sim.importers.compact import stamp
+from metapulse.sim.importers.tabular import FORMATS
+from metapulse.sim.sources.own_columns import Description, Rows, coded, read_rows
+from metapulse.sim.sources.table import HeldSource, Holding, Table
+from metapulse.sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable, merge_duplicates
 
 SERIES = ("kind", "forecasting")
 

@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from client.data import look_alike
-from client.errors import ConfigError, DataError
-from client.settings import setting
-from sim.importers.stamps import FORMS, is_other_form
-from sim.importers.tabular import Columns, describe, read_columns
+from metapulse.data import look_alike
+from metapulse.errors import ConfigError, DataError
+from metapulse.settings import setting
+from metapulse.sim.importers.stamps import FORMS, is_other_form
+from metapulse.sim.importers.tabular import Columns, describe, read_columns
 
 ROLES = ("user", "device", "group", "time", "held_out")
 NAMES = ("user", "device", "group")  # roles whose columns hold names
@@ -245,7 +245,7 @@ def _listed(names: Sequence[str]) -> str:
 def _check_spelling(own: Description, columns: Mapping[str, np.ndarray], role: Mapping[str, str]) -> None:
     """Refuse names that look alike: by blanks or how Unicode writes a letter, for classes and devices also by case.
 
-    Ids of people are checked where the clients are listed (``sim.sources.table``).
+    Ids of people are checked where the clients are listed (``metapulse.sim.sources.table``).
     """
     checked = {f"source.{key}": (role[key], key == "device") for key in ("device", "group") if role[key]}
     if own.kind == "classification":

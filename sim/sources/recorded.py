@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from client.data import Task
-from client.errors import ConfigError, DataError
-from client.settings import setting
-from sim.importers.compact import read_npz, stamp
-from sim.sources.catalogue import dataset
-from sim.sources.omniglot import Omniglot
-from sim.sources.sensors import sensor_models
-from sim.sources.table import HeldSource, Holding, Table, runs
-from sim.sources.windows import Horizon, Scaling, SeriesTable
+from metapulse.data import Task
+from metapulse.errors import ConfigError, DataError
+from metapulse.settings import setting
+from metapulse.sim.importers.compact import read_npz, stamp
+from metapulse.sim.sources.catalogue import dataset
+from metapulse.sim.sources.omniglot import Omniglot
+from metapulse.sim.sources.sensors import sensor_models
+from metapulse.sim.sources.table import HeldSource, Holding, Table, runs
+from metapulse.sim.sources.windows import Horizon, Scaling, SeriesTable
 
 __all__ = ["AwFitbit", "CgmOpen", "Omniglot", "SpswHar", "UciHar"]
 

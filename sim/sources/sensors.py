@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from client.errors import DataError
+from metapulse.errors import DataError
 
 # Two spellings of one sensor among the studies.
 _SAME = {"Freestyle Libre 2": "Abbott FreeStyle Libre 2"}

@@ -18,10 +18,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from client.data import Samples, Task
-from client.rng import generator, uniforms
-from client.settings import SIZE, setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.rng import generator, uniforms
+from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.lone import Lone
 
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
 _VARIANTS = {

@@ -30,10 +30,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from client.data import Samples, Task
-from client.rng import generator
-from client.settings import setting
-from sim.sources.lone import Lone
+from metapulse.data import Samples, Task
+from metapulse.rng import generator
+from metapulse.settings import setting
+from metapulse.sim.sources.lone import Lone
 
 DIMENSION, CLASSES = 60, 10
 _DEVIATION = np.arange(1, DIMENSION + 1) ** -0.6  # square root of diag(j^−1.2)

@@ -14,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 
-from client.data import Client, Samples, Task, check_samples, look_alike
-from client.errors import DataError
+from metapulse.data import Client, Samples, Task, check_samples, look_alike
+from metapulse.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Table:
 
         Args:
             task: what is predicted from what; gives the shape of one sample.
-            x, y, group, held_out, time, moment: as in ``client.data.Samples``.
+            x, y, group, held_out, time, moment: as in ``metapulse.data.Samples``.
             user: code of the person, an index into ``labels``.
             device: code of the device, an index into ``devices``.
             labels: the publisher's id of each person.

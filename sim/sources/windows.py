@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 
-from client.data import Samples, Task
-from sim.sources.table import Roster
+from metapulse.data import Samples, Task
+from metapulse.sim.sources.table import Roster
 
 DAY_MIN = 1440.0
 

@@ -1,5 +1,5 @@
 """A run's numbers, also sent to TensorBoard, Weights & Biases or MLflow: ``metapulse run … --track NAME``."""
 
-from sim.tracking.base import TRACKERS, Tracker, chosen, tracked
+from metapulse.sim.tracking.base import TRACKERS, Tracker, chosen, tracked
 
 __all__ = ["TRACKERS", "Tracker", "chosen", "tracked"]

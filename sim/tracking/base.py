@@ -13,20 +13,20 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from client.errors import ConfigError
-from client.registry import Registry
-from server.files import read_json
-from server.folder import RunFolder
-from sim.progress import Watch
-from sim.suite import Job
+from metapulse.errors import ConfigError
+from metapulse.registry import Registry
+from metapulse.server.files import read_json
+from metapulse.server.folder import RunFolder
+from metapulse.sim.progress import Watch
+from metapulse.sim.suite import Job
 
 #: An entry, the package it needs and the extra that brings it have one name.
 TRACKERS = Registry(
     "track",
     {
-        "tensorboard": "sim.tracking.tensorboard:TensorBoard",
-        "wandb": "sim.tracking.wandb:WandB",
-        "mlflow": "sim.tracking.mlflow:MLflow",
+        "tensorboard": "metapulse.sim.tracking.tensorboard:TensorBoard",
+        "wandb": "metapulse.sim.tracking.wandb:WandB",
+        "mlflow": "metapulse.sim.tracking.mlflow:MLflow",
     },
 )
 

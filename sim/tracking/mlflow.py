@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from server.folder import RunFolder
+from metapulse.server.folder import RunFolder
 
 EXPERIMENT = "metapulse"
 IDENTITY = "metapulse.run"  # the tag that finds a resumed run's run again

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from server.config_text import to_toml
-from server.folder import RunFolder
+from metapulse.server.config_text import to_toml
+from metapulse.server.folder import RunFolder
 
 
 class TensorBoard:

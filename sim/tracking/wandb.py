@@ -11,7 +11,7 @@ from typing import Any
 
 import wandb
 
-from server.folder import RunFolder
+from metapulse.server.folder import RunFolder
 
 
 class WandB:

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.settings import setting
-from client.trees import Params, Stacked
-from strategies.aggregators.registry import AGGREGATORS, complete
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
+from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.aggregators.base import Resilient
-from strategies.aggregators.geometry import ordered, squared_distances
-from strategies.aggregators.median import median
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.base import Resilient
+from metapulse.strategies.aggregators.geometry import ordered, squared_distances
+from metapulse.strategies.aggregators.median import median
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.aggregators.base import Aggregator
-from strategies.aggregators.geometry import combination, distances
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.base import Aggregator
+from metapulse.strategies.aggregators.geometry import combination, distances
 
 
 @dataclass(frozen=True)

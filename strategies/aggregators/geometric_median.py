@@ -8,11 +8,11 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.aggregators.base import Aggregator
-from strategies.aggregators.geometry import combination, distances
-from strategies.aggregators.median import median
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.base import Aggregator
+from metapulse.strategies.aggregators.geometry import combination, distances
+from metapulse.strategies.aggregators.median import median
 
 
 @dataclass(frozen=True)

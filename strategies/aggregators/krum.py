@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.aggregators.base import Resilient
-from strategies.aggregators.geometry import average, squared_distances
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.base import Resilient
+from metapulse.strategies.aggregators.geometry import average, squared_distances
 
 
 @dataclass(frozen=True)

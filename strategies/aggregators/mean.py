@@ -8,9 +8,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from strategies.aggregators.base import Aggregator
-from strategies.aggregators.geometry import average
+from metapulse.methods.base import Paper
+from metapulse.strategies.aggregators.base import Aggregator
+from metapulse.strategies.aggregators.geometry import average
 
 
 @dataclass(frozen=True)

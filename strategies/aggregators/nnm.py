@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from strategies.aggregators.base import PreAggregator
-from strategies.aggregators.geometry import squared_distances
+from metapulse.methods.base import Paper
+from metapulse.strategies.aggregators.base import PreAggregator
+from metapulse.strategies.aggregators.geometry import squared_distances
 
 
 @dataclass(frozen=True)

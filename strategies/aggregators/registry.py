@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from client.registry import Registry
-from client.settings import plain
+from metapulse.registry import Registry
+from metapulse.settings import plain
 
 AGGREGATORS = Registry(
     "strategy.aggregator",
     {
-        "mean": "strategies.aggregators.mean:Mean",
-        "median": "strategies.aggregators.median:Median",
-        "trimmed_mean": "strategies.aggregators.trimmed_mean:TrimmedMean",
-        "krum": "strategies.aggregators.krum:Krum",
-        "multi_krum": "strategies.aggregators.krum:MultiKrum",
-        "bulyan": "strategies.aggregators.bulyan:Bulyan",
-        "geometric_median": "strategies.aggregators.geometric_median:GeometricMedian",
-        "centred_clipping": "strategies.aggregators.centred_clipping:CentredClipping",
-        "norm_filter": "strategies.aggregators.norm_filter:NormFilter",
-        "nnm": "strategies.aggregators.nnm:NearestNeighbourMixing",
+        "mean": "metapulse.strategies.aggregators.mean:Mean",
+        "median": "metapulse.strategies.aggregators.median:Median",
+        "trimmed_mean": "metapulse.strategies.aggregators.trimmed_mean:TrimmedMean",
+        "krum": "metapulse.strategies.aggregators.krum:Krum",
+        "multi_krum": "metapulse.strategies.aggregators.krum:MultiKrum",
+        "bulyan": "metapulse.strategies.aggregators.bulyan:Bulyan",
+        "geometric_median": "metapulse.strategies.aggregators.geometric_median:GeometricMedian",
+        "centred_clipping": "metapulse.strategies.aggregators.centred_clipping:CentredClipping",
+        "norm_filter": "metapulse.strategies.aggregators.norm_filter:NormFilter",
+        "nnm": "metapulse.strategies.aggregators.nnm:NearestNeighbourMixing",
     },
 )
 

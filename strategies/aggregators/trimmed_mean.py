@@ -8,10 +8,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from client.learners.base import Paper
-from strategies.aggregators.base import Resilient
-from strategies.aggregators.geometry import average, ordered
-from strategies.aggregators.median import Median
+from metapulse.methods.base import Paper
+from metapulse.strategies.aggregators.base import Resilient
+from metapulse.strategies.aggregators.geometry import average, ordered
+from metapulse.strategies.aggregators.median import Median
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from client.errors import ConfigError
+from metapulse.errors import ConfigError
 
 Accountant = Literal["pld", "rdp"]
 ADD_OR_REMOVE, REPLACE = "add or remove one person", "replace one person"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from client.errors import ConfigError
+from metapulse.errors import ConfigError
 
 
 def next_clip(clip: float, within: float, cohort: float, quantile: float, rate: float) -> float:

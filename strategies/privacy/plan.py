@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from client.errors import ConfigError
-from client.settings import plain
-from strategies.privacy import accounting
-from strategies.privacy.accounting import Release
-from strategies.privacy.adaptive import sum_noise
-from strategies.privacy.settings import PrivacySettings
+from metapulse.errors import ConfigError
+from metapulse.settings import plain
+from metapulse.strategies.privacy import accounting
+from metapulse.strategies.privacy.accounting import Release
+from metapulse.strategies.privacy.adaptive import sum_noise
+from metapulse.strategies.privacy.settings import PrivacySettings
 
 SEEDED = "privacy.noise_seed: whoever knows it can take the noise away"
 
@@ -26,7 +26,7 @@ class Plan:
         settings: of ``[privacy]``, on.
         release: one round; its cohort is n, the denominator of every mean.
         rounds: T, how many are planned.
-        first: what is released before them, people's scale (``server.scaler``); None: nothing.
+        first: what is released before them, people's scale (``metapulse.server.scaler``); None: nothing.
     """
 
     settings: PrivacySettings

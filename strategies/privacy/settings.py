@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from client.attacks.base import Attack
-from client.errors import ConfigError
-from client.learners.base import Paper
-from client.settings import setting
-from strategies.base import OuterSettings
-from strategies.fednova import FedNova
+from metapulse.client.attacks.base import Attack
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper
+from metapulse.settings import setting
+from metapulse.strategies.base import OuterSettings
+from metapulse.strategies.fednova import FedNova
 
 MOST_DELTA = 0.1  # a person is exposed altogether with probability δ: from here on that is no privacy
 

@@ -17,19 +17,19 @@ from flwr.serverapp import Grid
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from client.learners.base import NORM
-from client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, step_of
-from client.rng import generator
-from client.settings import plain
-from client.trees import Params, norm
-from client.wire import CLIP, GUARD
-from strategies.base import OuterSettings, OuterStrategy
-from strategies.privacy.adaptive import next_clip
-from strategies.privacy.plan import Plan
-from strategies.replies import Dropped, Replies, Stack, Total, check
+from metapulse.client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, step_of
+from metapulse.client.wire import CLIP, GUARD
+from metapulse.methods.base import NORM
+from metapulse.rng import generator
+from metapulse.settings import plain
+from metapulse.strategies.base import OuterSettings, OuterStrategy
+from metapulse.strategies.privacy.adaptive import next_clip
+from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.replies import Dropped, Replies, Stack, Total, check
+from metapulse.trees import Params, norm
 
 CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
-STEPS = 2**20  # to one, of the noise on a count: see client.privacy on noise in steps
+STEPS = 2**20  # to one, of the noise on a count: see metapulse.client.privacy on noise in steps
 DOUBT = 6.0  # a Gaussian's length is this far from √d with probability 1e-7 at most
 
 
@@ -148,7 +148,7 @@ class PrivateStrategy(OuterStrategy):
 def noised_mean(
     total: Params, deviation: float, cohort: float, rng: np.random.Generator, step: float
 ) -> dict[str, Tensor]:
-    """(Σ_i u_i + N(0, s² I)) / n, in float64, sum and noise in whole steps (``client.privacy``).
+    """(Σ_i u_i + N(0, s² I)) / n, in float64, sum and noise in whole steps (``metapulse.client.privacy``).
 
     Args:
         total: Σ_i u_i over those who replied, each no longer than C, in whole steps; zero where nobody did.

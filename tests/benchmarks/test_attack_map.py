@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import attack_map
 from benchmarks.attack_map import AGGREGATORS, ATTACKS, LEVELS, cells, config, measure, page, table
-from client.registry import ATTACKS as REGISTERED
-from strategies.aggregators.registry import AGGREGATORS as AGGREGATING
+from metapulse.registry import ATTACKS as REGISTERED
+from metapulse.strategies.aggregators.registry import AGGREGATORS as AGGREGATING
 from tests.pages import drawn, in_browser, text_of
 
 

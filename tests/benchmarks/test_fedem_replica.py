@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.fedem_replica import population
-from sim.sources.mixture import Mixture
+from metapulse.sim.sources.mixture import Mixture
 
 
 def test_sizes_are_the_sources_and_labels_its_classifiers():

@@ -37,7 +37,7 @@ def test_nothing_travels_within_a_process():
 
 @given(clients=st.integers(1, 10_000), chunk=st.integers(1, 200), workers=st.integers(1, 64))
 def test_the_busiest_worker_has_what_the_engine_gives_it(clients, chunk, workers):
-    """Chunk i goes to worker ⌊i W / n⌋ (``sim.engines.workers``)."""
+    """Chunk i goes to worker ⌊i W / n⌋ (``metapulse.sim.engines.workers``)."""
     load = Load(clients, 1.0, 1, workers, chunk)
     runs = np.bincount([i * workers // load.chunks for i in range(load.chunks)], minlength=workers)
     assert load.busiest == runs.max()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.on_test_batches import OnTestBatches
-from client.data import Source
-from client.errors import DataError
-from sim.sources.synthetic import Synthetic
+from metapulse.data import Source
+from metapulse.errors import DataError
+from metapulse.sim.sources.synthetic import Synthetic
 
 
 def test_clients_train_as_published_and_are_tested_on_what_they_adapt_on():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.published import PUBLISHED, Cell
-from sim.suite import plan
+from metapulse.sim.suite import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "reproductions"

@@ -3,7 +3,7 @@
 from benchmarks import cost, memory, population, scaling
 from benchmarks.model import Machine, predict
 from benchmarks.rounds import over, workload
-from server.config import build_config
+from metapulse.server.config import build_config
 
 MACHINE = Machine((4e-7,), (1e-11, 5e-5, 3e-4), (1e-6, 2e-3, 1e-3, 2e-9), (4e-4, 1e-9, 5e-9))
 

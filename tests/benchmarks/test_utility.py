@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import utility
 from benchmarks.utility import EPSILONS, METHODS, markdown, one, page, same, save, spread
-from sim.sources.wearables import population
+from metapulse.sim.sources.wearables import population
 from tests.pages import drawn, in_browser
 
 

@@ -13,15 +13,11 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
-from client.app import app
-from client.data import Client
-from client.device import Device
-from client.errors import ConfigError, DataError, InstructionError, RunError
-from client.memory import InContext, InFolder
-from client.registry import LEARNERS
-from client.spec import Trial, to_json
-from client.trees import pick, sub
-from client.wire import (
+from metapulse.client.app import app
+from metapulse.client.device import Device
+from metapulse.client.memory import InContext, InFolder
+from metapulse.client.spec import Trial, to_json
+from metapulse.client.wire import (
     ARRAYS,
     CHECKPOINT,
     CONFIG,
@@ -38,8 +34,12 @@ from client.wire import (
     encode,
     read_task,
 )
-from client.work import Work
-from sim.engines.cohort import CohortGrid
+from metapulse.client.work import Work
+from metapulse.data import Client
+from metapulse.errors import ConfigError, DataError, InstructionError, RunError
+from metapulse.registry import LEARNERS
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.trees import pick, sub
 from tests.runs import distance, make
 
 NODE = 77
@@ -199,7 +199,12 @@ def test_a_device_serves_its_own_data_under_its_partition_id(own: dict[str, Any]
     assert (task.kind, task.features, task.labels) == ("classification", (2,), ("u", "v"))
     spec = config.work()
     work = Work(
-        type(spec)(**{**vars(spec), "source": {"name": "client.device:Device", "inner": own, "index": 41, "which": 1}})
+        type(spec)(
+            **{
+                **vars(spec),
+                "source": {"name": "metapulse.client.device:Device", "inner": own, "index": 41, "which": 1},
+            }
+        )
     )
     report = work.train(work.init(), 2, [41]).report
     CohortGrid(1)

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data import Client
-from client.episodes import Batch
-from client.errors import ConfigError
-from client.faults import Faults, first_of
-from client.rng import Keys, generator
-from client.settings import build
+from metapulse.client.faults import Faults, first_of
+from metapulse.data import Client
+from metapulse.episodes import Batch
+from metapulse.errors import ConfigError
+from metapulse.rng import Keys, generator
+from metapulse.settings import build
 
 PEOPLE = [Client(i, i // 2, ("phone", "watch")[i % 2], str(i // 2)) for i in range(4000)]
 

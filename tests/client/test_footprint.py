@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from client.errors import InstructionError
-from client.footprint import MB, PATH_KEPT, data_bytes, training_bytes, trial_bytes
-from client.learners.maml import MAML
-from client.limits import Limits, check_testing, check_training, check_trial, check_work
-from client.registry import LEARNERS, SOURCES
+from metapulse.client.footprint import MB, PATH_KEPT, data_bytes, training_bytes, trial_bytes
+from metapulse.client.limits import Limits, check_testing, check_training, check_trial, check_work
+from metapulse.errors import InstructionError
+from metapulse.methods.maml import MAML
+from metapulse.registry import LEARNERS, SOURCES
 
 WIDE = {"name": "mlp", "hidden": [3900, 3900]}  # 30 million parameters
 SMALL = {"name": "mlp", "hidden": [64, 64]}

@@ -14,9 +14,8 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
 from torch import nn
 
-from client.app import app
-from client.errors import InstructionError, MetapulseError
-from client.wire import (
+from metapulse.client.app import app
+from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
     CHECKPOINT,
@@ -30,8 +29,9 @@ from client.wire import (
     WORK,
     encode,
 )
-from client.work import make_work
-from sim.engines.cohort import CohortGrid
+from metapulse.client.work import make_work
+from metapulse.errors import InstructionError, MetapulseError
+from metapulse.sim.engines.cohort import CohortGrid
 
 HERE = "tests.client.test_hostile_instructions"
 RAN: list[str] = []  # what foreign code leaves behind
@@ -161,11 +161,14 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a model by dotted name": (model(name=f"{HERE}:foreign"), "does not allow it"),
     "a module that is imported": (model(name="antigravity:fly"), "does not allow it"),
     "a learner by dotted name": (learner(name=f"{HERE}:foreign"), "does not allow it"),
-    "a registered class by dotted name": (learner(name="client.learners.maml:MAML"), "does not allow it"),
+    "a registered class by dotted name": (learner(name="metapulse.methods.maml:MAML"), "does not allow it"),
     "a transform by dotted name": ({"work": changed(transform={"name": "this:s"})}, "does not allow it"),
     "an attack by dotted name": ({"work": changed(attack={"name": "this:s"})}, "does not allow it"),
     "a source by dotted name": (source(name="tests.runs:Faulty"), "names its data"),
-    "a device in the device": (source(name="client.device:Device", inner={"name": "this:s"}), "names its data"),
+    "a device in the device": (
+        source(name="metapulse.client.device:Device", inner={"name": "this:s"}),
+        "names its data",
+    ),
     "a file of the device": (source(name="own", path="/etc/passwd"), "names its data"),
     "a data set of the device": (source(name="uci_har"), "names its data"),
     "a name that is a list": (model(name=["mlp"]), "model.name"),

@@ -14,8 +14,8 @@ from flwr.app import RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import RunError
-from client.memory import RUNS, InContext, InFolder, Memory, recall, remember
+from metapulse.client.memory import RUNS, InContext, InFolder, Memory, recall, remember
+from metapulse.errors import RunError
 
 MEMORIES: dict[str, Callable[[Path], Memory]] = {
     "context": lambda folder: InContext(RecordDict()),

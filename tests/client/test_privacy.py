@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from client.errors import ConfigError
-from client.learners.base import Report
-from client.privacy import Guard, lengths, normal, protect, read_guard, secret, shrinkage
-from client.rng import generator
-from client.trees import per_client
+from metapulse.client.privacy import Guard, lengths, normal, protect, read_guard, secret, shrinkage
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Report
+from metapulse.rng import generator
+from metapulse.trees import per_client
 
 THETA = {"w": torch.zeros(2, 3), "rate": torch.tensor(0.0)}
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)

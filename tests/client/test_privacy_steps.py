@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy import stats
 
-from client.learners.base import Report
-from client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, protect, rows, shrunk, step_of, whole
-from client.rng import generator
+from metapulse.client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, protect, rows, shrunk, step_of, whole
+from metapulse.methods.base import Report
+from metapulse.rng import generator
 
 CLIP = 0.7
 
@@ -53,7 +53,7 @@ def test_one_person_moves_the_sum_by_what_he_counts_and_nothing_else_in_any_orde
 def test_some_clients_at_a_time_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     update = updates(7, 100, 3, 10.0)
     at_once, norms = clipped_sum(update, CLIP)
-    monkeypatch.setattr("client.privacy.CACHED", 250)
+    monkeypatch.setattr("metapulse.client.privacy.CACHED", 250)
     for name, p in clipped_sum(update, CLIP)[0].items():
         assert torch.equal(p, at_once[name])
     assert torch.equal(clipped_sum(update, CLIP)[1], norms)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from client.errors import ConfigError
-from client.models.module import TorchModule
-from client.probe import probe
-from client.rng import generator
-from client.spec import WorkSpec
-from client.work import Work
+from metapulse.client.probe import probe
+from metapulse.client.spec import WorkSpec
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.models.module import TorchModule
+from metapulse.rng import generator
 from tests.cases import classification
 
 HERE = "tests.client.test_probe"

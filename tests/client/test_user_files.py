@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from client.data import Samples, read_samples
-from client.errors import ConfigError, DataError
-from client.registry import LEARNERS, SOURCES, resolve
-from client.settings import build
-from server.config import SplitSettings, parse
+from metapulse.data import Samples, read_samples
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import LEARNERS, SOURCES, resolve
+from metapulse.server.config import SplitSettings, parse
+from metapulse.settings import build
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def fail(error):
         (fail(ValueError("recording 4 is cut short")), "its source raises ValueError: recording 4 is cut short"),
         (fail(KeyError("hr")), "its source raises KeyError: 'hr'"),
         (fail(FileNotFoundError(2, "No such file", "c4.csv")), "its source raises FileNotFoundError"),
-        (lambda: None, "its source returns NoneType; must be client.data.Samples"),
+        (lambda: None, "its source returns NoneType; must be metapulse.data.Samples"),
         (lambda: [1, 2], "its source returns list"),
     ],
 )

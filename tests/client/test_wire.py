@@ -12,9 +12,19 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data import Task
-from client.errors import ReplyError
-from client.wire import EXAMPLES, TASK, decode, decode_like, encode, metric_record, read_task, read_text, write_task
+from metapulse.client.wire import (
+    EXAMPLES,
+    TASK,
+    decode,
+    decode_like,
+    encode,
+    metric_record,
+    read_task,
+    read_text,
+    write_task,
+)
+from metapulse.data import Task
+from metapulse.errors import ReplyError
 
 SHAPES = st.lists(st.integers(1, 4), max_size=3)
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from client.data import Client, Samples, Task
-from client.episodes import EpisodePlan
-from client.errors import ConfigError, DataError
-from client.registry import LEARNERS
-from client.rng import generator
-from client.spec import Trial, WorkSpec, to_json, trial_from_json
-from client.trees import pick
-from client.work import Work, work_from_json
+from metapulse.client.spec import Trial, WorkSpec, to_json, trial_from_json
+from metapulse.client.work import Work, work_from_json
+from metapulse.data import Client, Samples, Task
+from metapulse.episodes import EpisodePlan
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import LEARNERS
+from metapulse.rng import generator
+from metapulse.trees import pick
 from tests.cases import same
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from client.learners.reading import Reader
-from client.registry import LEARNERS
-from sim.conformance.learners import RefusalError, Subject
-from sim.conformance.suite import Check, places, run
-from sim.conformance.traits import TRAITS
+from metapulse.methods.reading import Reader
+from metapulse.registry import LEARNERS
+from metapulse.sim.conformance.learners import RefusalError, Subject
+from metapulse.sim.conformance.suite import Check, places, run
+from metapulse.sim.conformance.traits import TRAITS
 from tests.cases import STILL
 
 READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}

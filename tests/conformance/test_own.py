@@ -10,18 +10,18 @@ from itertools import islice
 import pytest
 import torch
 
-from client.episodes import Batch, Episode
-from client.errors import ConfigError
-from client.learners.base import Adding, Report
-from client.learners.fomaml import FOMAML
-from client.learners.reptile import Reptile
-from client.models.base import Model
-from client.rng import Keys
-from client.trees import Params, Stacked, scale, weighted_sum
-from sim.cli import main
-from sim.conformance import learners, stacks
-from sim.conformance.learners import Subject
-from sim.conformance.suite import CHECKS, Check, run
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Adding, Report
+from metapulse.methods.fomaml import FOMAML
+from metapulse.methods.reptile import Reptile
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.sim.cli import main
+from metapulse.sim.conformance import learners, stacks
+from metapulse.sim.conformance.learners import Subject
+from metapulse.sim.conformance.suite import CHECKS, Check, run
+from metapulse.trees import Params, Stacked, scale, weighted_sum
 
 
 class Ascends(Reptile):
@@ -239,7 +239,7 @@ def test_what_it_says_of_itself_excuses_it(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["client.trees:Flat"], "is not a subclass of client.learners.base.Learner"),
+        (["metapulse.trees:Flat"], "is not a subclass of metapulse.methods.base.Learner"),
         (["no.such.module:Name"], "cannot be imported"),
         (["reptil"], "must be one of"),
         (["reptile", "--trait", "lazy"], "--trait = 'lazy': must be one of at_once, untrained"),

@@ -14,16 +14,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp.strategy import Result, Strategy
 from safetensors.torch import load, save
 
-from client.errors import ConfigError
-from client.spec import to_json
-from client.wire import ARRAYS, EXAMPLES, METRICS, REPLY, WORK, decode, encode
-from client.work import Work
-from server.roster import View
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from strategies.base import OuterStrategy
-from strategies.registry import STRATEGIES, make_strategy
-from strategies.replies import Dropped
-from strategies.stock import StockStrategy
+from metapulse.client.spec import to_json
+from metapulse.client.wire import ARRAYS, EXAMPLES, METRICS, REPLY, WORK, decode, encode
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.server.roster import View
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.registry import STRATEGIES, make_strategy
+from metapulse.strategies.replies import Dropped
+from metapulse.strategies.stock import StockStrategy
 from tests.runs import CLIENTS, ROBUST, make
 from tests.runs import STRATEGIES as CASES
 

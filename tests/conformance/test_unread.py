@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from client.errors import ConfigError
-from client.learners.base import Learner
-from client.models.mlp import MLP
-from client.registry import LEARNERS
-from client.rng import generator
-from client.settings import build
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Learner
+from metapulse.models.mlp import MLP
+from metapulse.registry import LEARNERS
+from metapulse.rng import generator
+from metapulse.settings import build
 from tests.cases import classification, episode, keys, regression
 from tests.runs import CURVES
 

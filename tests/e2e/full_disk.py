@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from client.errors import MetapulseError
-from server.config import resolved
-from server.config_text import to_toml
-from server.folder import RunFolder
-from sim.cli import main as command
+from metapulse.errors import MetapulseError
+from metapulse.server.config import resolved
+from metapulse.server.config_text import to_toml
+from metapulse.server.folder import RunFolder
+from metapulse.sim.cli import main as command
 from tests.damage import interrupt
 from tests.runs import make
 

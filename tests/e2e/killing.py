@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from server.config import Config
-from server.folder import RunFolder
-from sim import experiment
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.sim import experiment
 from tests.runs import make
 
 #: Learner and strategy: moments of ours, numbers of a stock strategy, and what devices keep.

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
 
-from sim.lab.conduct import Conductor
-from sim.lab.spec import Spec
+from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.spec import Spec
 from tests.e2e.killing import calls_of, fork, kill_before, wait
 from tests.lab import Ear, spec
 

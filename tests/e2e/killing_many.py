@@ -22,12 +22,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from client.errors import MetapulseError
-from server.config import Config
-from server.folder import RunFolder
-from server.privacy import LEDGER, Budget
-from sim.cli import main as command
-from sim.experiment import resume, run
+from metapulse.errors import MetapulseError
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.server.privacy import LEDGER, Budget
+from metapulse.sim.cli import main as command
+from metapulse.sim.experiment import resume, run
 from tests.e2e.killing import FILE_EVENTS
 from tests.runs import make
 

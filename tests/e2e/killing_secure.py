@@ -16,12 +16,12 @@ from typing import Any
 
 from flwr.app import Context, Message, RecordDict
 
-from client.secure.device import SECURE, SESSION, STAGE
-from client.secure.quantise import MASKED_VECTORS, SHARE_KEYS, UNMASK
-from server.app import app
-from server.config import Config, resolved
-from server.config_text import to_toml
-from server.folder import RunFolder
+from metapulse.client.secure.device import SECURE, SESSION, STAGE
+from metapulse.client.secure.quantise import MASKED_VECTORS, SHARE_KEYS, UNMASK
+from metapulse.server.app import app
+from metapulse.server.config import Config, resolved
+from metapulse.server.config_text import to_toml
+from metapulse.server.folder import RunFolder
 from tests.direct import Direct
 from tests.e2e.killing import fork, wait
 from tests.runs import CLIENTS, make

@@ -16,7 +16,7 @@ from tests.commands import PAIR, TINY
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-m", "sim.cli"]
+PROGRAM = [sys.executable, "-m", "metapulse.sim.cli"]
 
 pytestmark = pytest.mark.e2e
 
@@ -46,7 +46,7 @@ def call(here, *argv, **more):
 
 
 def test_help_loads_none_of_the_heavy_packages(here):
-    heavy = "import sys; from sim.cli import main; main(['run', '--help']); "
+    heavy = "import sys; from metapulse.sim.cli import main; main(['run', '--help']); "
     code = heavy + "print([m for m in ('torch', 'flwr', 'ray', 'plotly', 'pyarrow', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=here, env=environment(), capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -62,14 +62,14 @@ def test_a_whole_run_from_the_outside(here):
 #: ``metapulse`` whose second run is interrupted after the checkpoint of round 18, as by Ctrl-C in that moment.
 INTERRUPTED = """
 import os, signal, sys
-from server.folder import RunFolder
+from metapulse.server.folder import RunFolder
 whole = RunFolder.event
 def event(self, round, kind, **facts):
     whole(self, round, kind, **facts)
     if self.path.name == "fast" and (round, kind) == (18, "checkpoint"):
         os.kill(os.getpid(), signal.SIGINT)
 RunFolder.event = event
-from sim.cli import main
+from metapulse.sim.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

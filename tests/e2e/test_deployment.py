@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from server.config import build_config
-from server.config_text import to_toml
-from sim import experiment
+from metapulse.server.config import build_config
+from metapulse.server.config_text import to_toml
+from metapulse.sim import experiment
 from tests.processes import PATIENCE, Program, connection, flwr, free_port, status
 from tests.runs import Result, distance, read
 

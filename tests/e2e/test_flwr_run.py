@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.folder import RunFolder
+from metapulse.server.folder import RunFolder
 from tests.processes import ROOT, Program, connection, flwr, free_port, status
 
 

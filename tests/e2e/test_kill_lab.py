@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 #: ``metapulse`` that dies once a worker has done a round of any cell: told by its own poll, or by a cell's end.
 DIES = """
 import os, signal, sys
-from sim.lab import perform
+from metapulse.sim.lab import perform
 rounds = perform._rounds
 def told(path):
     if rounds(path):
@@ -28,7 +28,7 @@ def told(path):
     return 0
 perform._rounds = told
 perform._result = lambda ray, reference: os.kill(os.getpid(), signal.SIGKILL)
-from sim.cli import main
+from metapulse.sim.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -59,7 +59,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 def test_killed_with_its_workers_at_work(tmp_path: Path) -> None:
     """The whole program is killed, not its workers, which may go on for a moment: the next life waits for them."""
     (tmp_path / "spec.toml").write_text(SPEC.replace("rounds = 4", "rounds = 40"))
-    alone = program("sim.cli", "compare", "spec.toml", "--out", "alone", cwd=tmp_path)
+    alone = program("metapulse.sim.cli", "compare", "spec.toml", "--out", "alone", cwd=tmp_path)
     _, err = alone.communicate(timeout=PATIENCE)
     assert alone.returncode == 0, err
     job = program(DIES, "compare", "spec.toml", "--out", "killed", "--workers", "2", cwd=tmp_path, how="-c")
@@ -67,7 +67,7 @@ def test_killed_with_its_workers_at_work(tmp_path: Path) -> None:
     assert job.returncode == -signal.SIGKILL, err
     assert list(tmp_path.glob("killed/cells/*/events.jsonl"))
     assert len(list(tmp_path.glob("killed/cells/*/summary.json"))) < 8
-    last = program("sim.cli", "compare", "spec.toml", "--out", "killed", cwd=tmp_path)
+    last = program("metapulse.sim.cli", "compare", "spec.toml", "--out", "killed", cwd=tmp_path)
     _, err = last.communicate(timeout=PATIENCE)
     assert last.returncode == 0, err
     assert (tmp_path / "killed/results.parquet").read_bytes() == (tmp_path / "alone/results.parquet").read_bytes()

@@ -26,7 +26,7 @@ def script(page: Path) -> str:
         if title:
             parts.append(f"cat > {title} <<'TUTORIAL'\n{text}TUTORIAL")
         elif language == "console":
-            parts.append(text.replace("metapulse ", '"$PYTHON" -m sim.cli '))
+            parts.append(text.replace("metapulse ", '"$PYTHON" -m metapulse.sim.cli '))
         elif language == "python":
             parts.append(f"\"$PYTHON\" - <<'TUTORIAL'\n{text}TUTORIAL")
     return "\n".join(parts)
@@ -67,4 +67,4 @@ def test_own_learner(tmp_path: Path) -> None:
 def test_all_of_them_are_followed() -> None:
     """A new page needs its test, and a page without a block that runs would teach nothing."""
     assert [page.stem for page in TUTORIALS] == ["first_comparison", "own_data", "own_learner"]
-    assert all("-m sim.cli" in script(page) for page in TUTORIALS)
+    assert all("-m metapulse.sim.cli" in script(page) for page in TUTORIALS)

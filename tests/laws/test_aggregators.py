@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.aggregators.base import Aggregator
-from strategies.aggregators.median import median
-from strategies.aggregators.registry import AGGREGATORS
+from metapulse.strategies.aggregators.base import Aggregator
+from metapulse.strategies.aggregators.median import median
+from metapulse.strategies.aggregators.registry import AGGREGATORS
 
 CLIENTS, ATTACKERS = 11, 2
 SECTIONS: dict[str, dict[str, Any]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from client.learners.base import Learner, Report
-from client.learners.maml_pp import MAMLPlusPlus
-from client.models.base import Model
+from metapulse.methods.base import Learner, Report
+from metapulse.methods.maml_pp import MAMLPlusPlus
+from metapulse.models.base import Model
 from tests.cases import LEARNERS, MODELS, episode, keys, meta, some
 
 SUPPORT, QUERY, IDS = (5, 2, 3, 1), (2, 4, 1, 3), (11, 5, 900_000, 0)

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.episodes import Batch, Episode
-from client.learners.base import Learner
-from client.losses import task_metrics
-from client.models.base import Model
+from metapulse.episodes import Batch, Episode
+from metapulse.losses import task_metrics
+from metapulse.methods.base import Learner
+from metapulse.models.base import Model
 from tests.cases import LEARNERS, MODELS, batch, episode, keys, meta, padded, personal, same
 
 counts = st.lists(st.integers(1, 5), min_size=1, max_size=3)

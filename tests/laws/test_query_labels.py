@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from client.data import Client, Samples, Task
-from client.episodes import EpisodePlan
-from client.registry import LEARNERS
-from client.rng import generator
-from client.spec import Trial, WorkSpec
-from client.work import Work
+from metapulse.client.spec import Trial, WorkSpec
+from metapulse.client.work import Work
+from metapulse.data import Client, Samples, Task
+from metapulse.episodes import EpisodePlan
+from metapulse.registry import LEARNERS
+from metapulse.rng import generator
 
 CLASSES = 4
 

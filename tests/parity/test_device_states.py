@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server.config import Config
-from server.folder import RunFolder
-from server.progress import Silence
-from sim import experiment
-from sim.engines.devices import Devices
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.server.progress import Silence
+from metapulse.sim import experiment
+from metapulse.sim.engines.devices import Devices
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ROUNDS = 4

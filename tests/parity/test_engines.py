@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from flwr.serverapp import Grid
 
-from client.spec import to_json
-from client.trees import norm, sub
-from server.config import Config, EngineSettings
-from server.directory import QueriedDirectory, handshake
-from server.grid import Prompt
-from server.run import Run
-from sim import experiment
-from sim.engines.flower import simulate
+from metapulse.client.spec import to_json
+from metapulse.server.config import Config, EngineSettings
+from metapulse.server.directory import QueriedDirectory, handshake
+from metapulse.server.grid import Prompt
+from metapulse.server.run import Run
+from metapulse.sim import experiment
+from metapulse.sim.engines.flower import simulate
+from metapulse.trees import norm, sub
 from tests.cases import STILL
 from tests.processes import PATIENCE
 from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read

@@ -12,20 +12,20 @@ import pytest
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
-from client.errors import ConfigError, EngineError, NoResultError
-from client.secure.quantise import STAGES
-from client.spec import to_json
-from client.trees import norm, sub
-from server.app import app
-from server.config import Config, EngineSettings, resolved
-from server.config_text import to_toml
-from server.directory import handshake
-from server.folder import RunFolder
-from server.grid import Prompt
-from server.run import Run
-from sim import experiment
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.engines.flower import simulate
+from metapulse.client.secure.quantise import STAGES
+from metapulse.client.spec import to_json
+from metapulse.errors import ConfigError, EngineError, NoResultError
+from metapulse.server.app import app
+from metapulse.server.config import Config, EngineSettings, resolved
+from metapulse.server.config_text import to_toml
+from metapulse.server.directory import handshake
+from metapulse.server.folder import RunFolder
+from metapulse.server.grid import Prompt
+from metapulse.server.run import Run
+from metapulse.sim import experiment
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.flower import simulate
+from metapulse.trees import norm, sub
 from tests.direct import Direct
 from tests.runs import CLIENTS, Faulty, Result, distance, make, read
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from flwr.serverapp import Grid
 
-from client.spec import to_json
-from client.trees import norm, sub
-from server.config import Config, EngineSettings
-from server.directory import handshake
-from server.folder import RunFolder
-from server.grid import Prompt
-from server.run import Run
-from sim import experiment
-from sim.engines.flower import simulate
-from strategies.replies import SECOND
+from metapulse.client.spec import to_json
+from metapulse.server.config import Config, EngineSettings
+from metapulse.server.directory import handshake
+from metapulse.server.folder import RunFolder
+from metapulse.server.grid import Prompt
+from metapulse.server.run import Run
+from metapulse.sim import experiment
+from metapulse.sim.engines.flower import simulate
+from metapulse.strategies.replies import SECOND
+from metapulse.trees import norm, sub
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)

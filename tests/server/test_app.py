@@ -10,12 +10,12 @@ import pytest
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
-from client.errors import ConfigError, EngineError, RunError
-from server.app import APP_FOLDER, AppSettings, app, read_config
-from server.config import build_config, resolved
-from server.config_text import to_toml
-from server.folder import RunFolder
-from sim import experiment
+from metapulse.errors import ConfigError, EngineError, RunError
+from metapulse.server.app import AppSettings, app, app_folder, read_config
+from metapulse.server.config import build_config, resolved
+from metapulse.server.config_text import to_toml
+from metapulse.server.folder import RunFolder
+from metapulse.sim import experiment
 from tests.direct import Direct
 from tests.runs import distance, make, read
 
@@ -85,7 +85,7 @@ def test_without_out_the_folder_has_the_runs_name_and_number(tmp_path: Path, mon
 def test_files_inside_the_app_and_text() -> None:
     quick = read_config(AppSettings("configs/quick.toml"))
     assert quick.run.name == "quick"
-    assert read_config(AppSettings((APP_FOLDER / "configs" / "quick.toml").read_text())) == quick
+    assert read_config(AppSettings((app_folder() / "configs" / "quick.toml").read_text())) == quick
     assert read_config(AppSettings("run.rounds = 3")) == build_config({"run": {"rounds": 3}})
 
 

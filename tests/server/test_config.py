@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import ConfigError
-from client.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
-from client.settings import is_setting, plain
-from server.config import Config, build_config, load, merge, parse, resolved
-from server.config_text import commented_default, to_toml
-from strategies.registry import STRATEGIES
+from metapulse.errors import ConfigError
+from metapulse.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.server.config import Config, build_config, load, merge, parse, resolved
+from metapulse.server.config_text import commented_default, to_toml
+from metapulse.settings import is_setting, plain
+from metapulse.strategies.registry import STRATEGIES
 
 
 def test_the_commented_default_is_the_default():

@@ -5,9 +5,9 @@
 
 import pytest
 
-from client.errors import RunError
-from server.folder import RunFolder
-from sim.experiment import resume
+from metapulse.errors import RunError
+from metapulse.server.folder import RunFolder
+from metapulse.sim.experiment import resume
 from tests.damage import attempt, bases, facts
 
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
 
-from client.data import Client, Task
-from client.errors import EngineError
-from client.wire import CONFIG, TASK, VERSION, WIRE, WORK, write_task
-from server import grid as waiting
-from server.config import build_config
-from server.directory import LARGEST_ID, QueriedDirectory, handshake
-from server.grid import Prompt
-from server.roster import Roster, View
-from sim.engines.cohort import CohortGrid
-from strategies.replies import Dropped, sift
+from metapulse.client.wire import CONFIG, TASK, VERSION, WIRE, WORK, write_task
+from metapulse.data import Client, Task
+from metapulse.errors import EngineError
+from metapulse.server import grid as waiting
+from metapulse.server.config import build_config
+from metapulse.server.directory import LARGEST_ID, QueriedDirectory, handshake
+from metapulse.server.grid import Prompt
+from metapulse.server.roster import Roster, View
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.strategies.replies import Dropped, sift
 from tests.direct import Polled
 
 THING = Task("classification", (6, 8), 3, ("a", "b", "c"))
@@ -84,7 +84,7 @@ class Nodes(Polled):
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that only the polls move: a tenth of a second each."""
     now = [0.0]
-    monkeypatch.setattr("server.directory.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("metapulse.server.directory.time.monotonic", lambda: now[0])
 
     def wait(self: threading.Event, timeout: float | None = None) -> bool:
         now[0] += timeout or 0.0
@@ -226,7 +226,7 @@ def prompt(delay: int, stopped: threading.Event | None = None) -> tuple[Prompt, 
 
 def waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     now = [0.0]
-    monkeypatch.setattr("server.grid.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("metapulse.server.grid.time.monotonic", lambda: now[0])
 
     def wait(self: threading.Event, timeout: float | None = None) -> bool:
         now[0] += timeout or 0.0

@@ -2,11 +2,11 @@
 
 import pytest
 
-from server.divergence import divergence
-from sim import experiment
-from sim.lab.conduct import Conductor
-from sim.progress import Quiet
-from sim.suite import Job, perform
+from metapulse.server.divergence import divergence
+from metapulse.sim import experiment
+from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.progress import Quiet
+from metapulse.sim.suite import Job, perform
 from tests.lab import SPEC, Ear, spec, tables_only
 from tests.runs import make
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from client.errors import ConfigError
-from server.config import build_config, resolved
-from server.effect import notes
-from sim.experiment import run
+from metapulse.errors import ConfigError
+from metapulse.server.config import build_config, resolved
+from metapulse.server.effect import notes
+from metapulse.sim.experiment import run
 from tests.runs import make
 
 HELD = {"episodes": {"split": "held_out"}, "evaluation": {"scenarios": ["known_user"], "split": "samples"}}

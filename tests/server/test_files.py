@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import RunError
-from client.files import replace_with
-from server.files import finite, read_json, write_atomic, write_json
+from metapulse.errors import RunError
+from metapulse.files import replace_with
+from metapulse.server.files import finite, read_json, write_atomic, write_json
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(2**53), 2**53)
 values = st.recursive(

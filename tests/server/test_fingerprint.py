@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.errors import RunError
-from client.registry import SOURCES
-from server.config import build_config
-from server.fingerprint import address, data_digest, fingerprint, places, refuse_changed
-from sim.sources.own import Own
+from metapulse.errors import RunError
+from metapulse.registry import SOURCES
+from metapulse.server.config import build_config
+from metapulse.server.fingerprint import address, data_digest, fingerprint, places, refuse_changed
+from metapulse.sim.sources.own import Own
 
 ROWS = [f"p{p},{g},{x},{(p + g + x) % 2}" for p in range(3) for g in range(2) for x in range(4)]
 
@@ -92,7 +92,7 @@ def module(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-LEARNER = "from client.learners.reptile import Reptile\nfrom {} import RATE\nclass Mine(Reptile):\n    pass\n"
+LEARNER = "from metapulse.methods.reptile import Reptile\nfrom {} import RATE\nclass Mine(Reptile):\n    pass\n"
 
 
 def test_code_is_its_module_and_what_it_imports_from_beside_it(module):
@@ -126,7 +126,7 @@ def test_functions_named_in_a_stock_strategys_options_are_code(module):
 
 def test_our_own_code_and_texts_that_only_look_like_references_are_none():
     config = build_config(
-        {"learner": {"name": "client.learners.maml:MAML"}, "model": {"name": "mlp"}, "source": {"name": "sine"}}
+        {"learner": {"name": "metapulse.methods.maml:MAML"}, "model": {"name": "mlp"}, "source": {"name": "sine"}}
     )
     assert fingerprint(config) == {}
     assert fingerprint(own("x.csv", unit="mmol:l")) == {}
@@ -135,8 +135,8 @@ def test_our_own_code_and_texts_that_only_look_like_references_are_none():
 SOURCE = """
 from dataclasses import dataclass
 import numpy as np
-from client.data import Client, Samples, Task
-from client.settings import setting
+from metapulse.data import Client, Samples, Task
+from metapulse.settings import setting
 
 @dataclass(frozen=True)
 class Mine:

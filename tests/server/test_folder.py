@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from client.errors import RunError
-from server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
-from server.metatest import last_scores
-from sim.experiment import resume, run
+from metapulse.errors import RunError
+from metapulse.server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
+from metapulse.server.metatest import last_scores
+from metapulse.sim.experiment import resume, run
 from tests.runs import make
 
 THETA = {"b": torch.arange(6.0).view(2, 3), "a": torch.full((1,), -2.5)}

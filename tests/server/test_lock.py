@@ -9,14 +9,14 @@ import threading
 
 import pytest
 
-from client.errors import RunError
-from client.lock import locked
-from server.folder import RunFolder
-from server.lock import alone, only_copy
-from sim.experiment import resume, run
+from metapulse.errors import RunError
+from metapulse.lock import locked
+from metapulse.server.folder import RunFolder
+from metapulse.server.lock import alone, only_copy
+from metapulse.sim.experiment import resume, run
 from tests.runs import make
 
-HOLD = "import sys, pathlib; from server.lock import alone, only_copy\n"
+HOLD = "import sys, pathlib; from metapulse.server.lock import alone, only_copy\n"
 HOLD += "with {}: print('in', flush=True); sys.stdin.read()"
 
 

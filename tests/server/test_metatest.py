@@ -6,12 +6,12 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.spec import Trial
-from client.wire import CONFIG, METRICS, encode, stamp
-from client.work import Work
-from server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
-from server.roster import Roster
-from sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.client.spec import Trial
+from metapulse.client.wire import CONFIG, METRICS, encode, stamp
+from metapulse.client.work import Work
+from metapulse.server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from tests.runs import make
 
 SCENARIOS = {

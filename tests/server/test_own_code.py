@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from server.config_text import to_toml
-from sim.cli import main
+from metapulse.server.config_text import to_toml
+from metapulse.sim.cli import main
 
 
 def test_resume_and_audit_find_the_file_beside_which_the_run_was_begun(tmp_path, monkeypatch, capsys):

@@ -11,13 +11,13 @@ import pytest
 from flwr.app import Message
 from scipy import stats
 
-from server.config import Config
-from server.folder import RunFolder
-from server.roster import Roster
-from server.run import Run
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.sources.sine import Sine
-from strategies.instructions import Instructions
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.server.roster import Roster
+from metapulse.server.run import Run
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.sources.sine import Sine
+from metapulse.strategies.instructions import Instructions
 from tests.runs import make
 
 PEOPLE, COHORT, ROUNDS = 100, 20, 120

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from client.data import Samples
-from client.errors import DataError
-from client.trees import norm, sub
-from client.wire import CONFIG, SUM
-from server.config import Config
-from server.roster import Roster
-from server.run import Run
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.sources.sine import Sine
+from metapulse.client.wire import CONFIG, SUM
+from metapulse.data import Samples
+from metapulse.errors import DataError
+from metapulse.server.config import Config
+from metapulse.server.roster import Roster
+from metapulse.server.run import Run
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.sources.sine import Sine
+from metapulse.trees import norm, sub
 from tests.runs import make, read
 
 PEOPLE, COHORT, CLIP, RATE = 24, 8, 0.05, 0.5

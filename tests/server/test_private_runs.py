@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from client.errors import RunError
-from server.config import Config
-from server.folder import RunFolder
-from server.privacy import LEDGER, released
-from server.run import Run
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.engines.workers import Local
-from sim.sources.sine import Sine
-from strategies.privacy.accounting import Release, epsilon
-from strategies.privacy.plan import sentence
+from metapulse.errors import RunError
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.server.privacy import LEDGER, released
+from metapulse.server.run import Run
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.workers import Local
+from metapulse.sim.sources.sine import Sine
+from metapulse.strategies.privacy.accounting import Release, epsilon
+from metapulse.strategies.privacy.plan import sentence
 from tests.runs import Faulty, Result, distance, make, read
 
 PEOPLE, TRAINING = 30, 20  # a third is held out

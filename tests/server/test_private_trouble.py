@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from client.registry import ATTACKS
-from client.trees import norm, sub
-from server.config import Config
-from server.folder import RunFolder
-from sim.experiment import run
+from metapulse.registry import ATTACKS
+from metapulse.server.config import Config
+from metapulse.server.folder import RunFolder
+from metapulse.sim.experiment import run
+from metapulse.trees import norm, sub
 from tests.runs import Result, make, read
 
 PEOPLE, COHORT, CLIP, RATE = 40, 12, 0.02, 0.5

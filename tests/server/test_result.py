@@ -2,10 +2,10 @@
 
 import pytest
 
-from server.result import failure
-from sim import experiment
-from sim.progress import Quiet
-from sim.suite import Job, perform
+from metapulse.server.result import failure
+from metapulse.sim import experiment
+from metapulse.sim.progress import Quiet
+from metapulse.sim.suite import Job, perform
 from tests.runs import CLIENTS, make
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from client.data import Client, Task
-from client.errors import ConfigError
-from client.rng import generator
-from server.config import build_config
-from server.roster import LISTED, Roster
+from metapulse.data import Client, Task
+from metapulse.errors import ConfigError
+from metapulse.rng import generator
+from metapulse.server.config import build_config
+from metapulse.server.roster import LISTED, Roster
 
 
 @dataclass(frozen=True)

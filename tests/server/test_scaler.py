@@ -13,22 +13,22 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from client.errors import ConfigError, NoResultError, RunError
-from client.scaling import COUNT, MEAN, SQUARE
-from client.spec import to_json
-from client.transforms import Global
-from client.wire import array_record
-from server.config import Config, build_config
-from server.directory import handshake
-from server.folder import RunFolder
-from server.grid import Prompt
-from server.run import Run
-from server.scaler import LEARNT, implausible, learned, scale
-from sim import experiment
-from sim.audit.subject import read_subject
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from strategies.privacy import accounting
-from strategies.privacy.accounting import Release
+from metapulse.client.scaling import COUNT, MEAN, SQUARE
+from metapulse.client.spec import to_json
+from metapulse.client.wire import array_record
+from metapulse.errors import ConfigError, NoResultError, RunError
+from metapulse.server.config import Config, build_config
+from metapulse.server.directory import handshake
+from metapulse.server.folder import RunFolder
+from metapulse.server.grid import Prompt
+from metapulse.server.run import Run
+from metapulse.server.scaler import LEARNT, implausible, learned, scale
+from metapulse.sim import experiment
+from metapulse.sim.audit.subject import read_subject
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.strategies.privacy import accounting
+from metapulse.strategies.privacy.accounting import Release
+from metapulse.transforms import Global
 from tests.direct import Direct
 from tests.levels import SOURCE, Levels, moments
 

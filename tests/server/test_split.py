@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.split import Permutation, Split
+from metapulse.server.split import Permutation, Split
 
 
 def one_by_one(n, seed, value):

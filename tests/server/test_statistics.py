@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from server.statistics import bootstrap, spread
+from metapulse.server.statistics import bootstrap, spread
 
 samples = st.integers(1, 40).flatmap(
     lambda n: st.tuples(

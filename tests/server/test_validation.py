@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from client.errors import ConfigError
-from client.work import Work
-from server.folder import RunFolder
-from server.metatest import last_scores, merit
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from sim.engines.workers import Local
-from sim.experiment import run
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.server.folder import RunFolder
+from metapulse.server.metatest import last_scores, merit
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.engines.workers import Local
+from metapulse.sim.experiment import run
 from tests.runs import make
 
 ROUNDS = 6
@@ -80,7 +80,7 @@ def test_looking_changes_no_number_of_the_run(tmp_path, monkeypatch):
 
 def test_the_best_round_is_judged_as_it_was(tmp_path, monkeypatch):
     """θ of the best round is the θ that a run of so many rounds ends with."""
-    monkeypatch.setattr("server.run.merit", lambda rows: float(rows[0]["round"] == 4))
+    monkeypatch.setattr("metapulse.server.run.merit", lambda rows: float(rows[0]["round"] == 4))
     rows, _, _ = judged(config(), tmp_path / "run", monkeypatch)
     short, _, _ = judged(config(rounds=4), tmp_path / "short", monkeypatch)
     best = [row for row in rows if (row["phase"], row["round"]) == ("test", 4)]

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from client.errors import ConfigError, NoResultError
-from client.wire import encode
-from server.folder import RunFolder
-from server.progress import Silence
-from server.verdict import changed, warnings
-from sim import experiment
-from sim.progress import Quiet
-from sim.suite import Job, perform
-from strategies.secure import SecureSettings
+from metapulse.client.wire import encode
+from metapulse.errors import ConfigError, NoResultError
+from metapulse.server.folder import RunFolder
+from metapulse.server.progress import Silence
+from metapulse.server.verdict import changed, warnings
+from metapulse.sim import experiment
+from metapulse.sim.progress import Quiet
+from metapulse.sim.suite import Job, perform
+from metapulse.strategies.secure import SecureSettings
 from tests.runs import make
 
 

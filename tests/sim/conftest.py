@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.cli import main
+from metapulse.sim.cli import main
 from tests.commands import PAIR, TINY
 
 

@@ -13,24 +13,24 @@ import pytest
 import torch
 
 from benchmarks.audit_bugs import attack, caught, private
-from client.data import Task
-from client.episodes import Batch
-from client.errors import RunError
-from client.models.mlp import MLP
-from client.rng import generator
-from client.trees import norm, pick, scale, stack
-from server.config import build_config, merge, resolved
-from server.files import read_json
-from sim.audit.audit import Audit, audit_run, lines
-from sim.audit.canaries import Canaries
-from sim.audit.canary_run import canary_audit
-from sim.audit.inversion import first_layer, invert, match
-from sim.audit.membership import auc, interval, of_personal_models, of_theta
-from sim.audit.page import render, write_audit
-from sim.audit.probe import PROBES, probe
-from sim.audit.subject import Subject, read_subject
-from sim.cli import main
-from sim.experiment import run
+from metapulse.data import Task
+from metapulse.episodes import Batch
+from metapulse.errors import RunError
+from metapulse.models.mlp import MLP
+from metapulse.rng import generator
+from metapulse.server.config import build_config, merge, resolved
+from metapulse.server.files import read_json
+from metapulse.sim.audit.audit import Audit, audit_run, lines
+from metapulse.sim.audit.canaries import Canaries
+from metapulse.sim.audit.canary_run import canary_audit
+from metapulse.sim.audit.inversion import first_layer, invert, match
+from metapulse.sim.audit.membership import auc, interval, of_personal_models, of_theta
+from metapulse.sim.audit.page import render, write_audit
+from metapulse.sim.audit.probe import PROBES, probe
+from metapulse.sim.audit.subject import Subject, read_subject
+from metapulse.sim.cli import main
+from metapulse.sim.experiment import run
+from metapulse.trees import norm, pick, scale, stack
 from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
 
@@ -251,7 +251,7 @@ def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
     assert page.exists()
     assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["spent"]["epsilon"] == stated
     assert main([*arguments[:-1], str(tmp_path / "page.json")]) == 2
-    monkeypatch.setattr("client.privacy.shrinkage", lambda norms, clip: torch.ones_like(norms))
+    monkeypatch.setattr("metapulse.client.privacy.shrinkage", lambda norms, clip: torch.ones_like(norms))
     assert main(arguments) == 2
     assert re.search("claim of privacy is refuted: adding .*; assertion: 32 of 32 count", capsys.readouterr().err)
     assert '<span class="warn">refuted</span>' in page.read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from client.rng import generator
-from sim.audit.bound import audit, best, lower_bound, p_value
-from strategies.privacy.accounting import Release
-from strategies.privacy.accounting import epsilon as accounted
+from metapulse.rng import generator
+from metapulse.sim.audit.bound import audit, best, lower_bound, p_value
+from metapulse.strategies.privacy.accounting import Release
+from metapulse.strategies.privacy.accounting import epsilon as accounted
 
 
 @pytest.mark.parametrize(("guesses", "ceiling"), [(200, 4.19), (2000, 6.50), (1000, 5.81)])

@@ -10,10 +10,10 @@ from scipy.stats import beta
 
 from benchmarks.audit_bugs import planted
 from benchmarks.true_epsilon import shown, subject
-from client.rng import generator
-from sim.audit.presence import dispersion, doubt, drawn, laws
-from sim.audit.worst_case import Law, epsilon_at_least
-from strategies.privacy.accounting import Release, epsilon, package
+from metapulse.rng import generator
+from metapulse.sim.audit.presence import dispersion, doubt, drawn, laws
+from metapulse.sim.audit.worst_case import Law, epsilon_at_least
+from metapulse.strategies.privacy.accounting import Release, epsilon, package
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.rng import generator
-from sim.audit.shadow import over_runs, ratios
+from metapulse.rng import generator
+from metapulse.sim.audit.shadow import over_runs, ratios
 
 
 @pytest.mark.parametrize(("shift", "area"), [(2.0, 0.92), (0.0, 0.5)])

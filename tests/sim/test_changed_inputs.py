@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from server.folder import RunFolder
-from sim import experiment
-from sim.lab.cells import expand
-from sim.lab.conduct import Conductor
-from sim.progress import Quiet
-from sim.suite import held, jobs, perform, plan
+from metapulse.server.folder import RunFolder
+from metapulse.sim import experiment
+from metapulse.sim.lab.cells import expand
+from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.progress import Quiet
+from metapulse.sim.suite import held, jobs, perform, plan
 from tests.lab import Ear, spec, tables_only
 
 ROWS = [(f"p{p}", g, (7 * p + 3 * g + x) % 5, x % 2) for p in range(6) for g in range(2) for x in range(6)]

@@ -3,13 +3,13 @@
 import re
 import tomllib
 
-from client.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-from server.config import Config, build_config, resolved
-from server.folder import RunFolder
-from sim.importers.dataset import IMPORTERS
-from sim.sources.catalogue import catalogue
-from strategies.aggregators.registry import AGGREGATORS
-from strategies.registry import STRATEGIES
+from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.server.config import Config, build_config, resolved
+from metapulse.server.folder import RunFolder
+from metapulse.sim.importers.dataset import IMPORTERS
+from metapulse.sim.sources.catalogue import catalogue
+from metapulse.strategies.aggregators.registry import AGGREGATORS
+from metapulse.strategies.registry import STRATEGIES
 from tests.commands import PAIR, TINY
 
 

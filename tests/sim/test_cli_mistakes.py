@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server.folder import RunFolder
-from server.run import Run
+from metapulse.server.folder import RunFolder
+from metapulse.server.run import Run
 from tests.commands import TINY
 
 WRONG = [
@@ -197,14 +197,14 @@ def unforeseen(*_args, **_kwargs):
 
 
 def test_what_nobody_foresaw_is_one_line_with_the_log_in_the_folder(refused, here, monkeypatch):
-    monkeypatch.setattr("server.run.Run._round", unforeseen)
+    monkeypatch.setattr("metapulse.server.run.Run._round", unforeseen)
     said = refused("run", "tiny.toml", "--out", "out", code=1)
     assert said == "unexpected ZeroDivisionError: nobody foresaw this (traceback in out/crash.log)"
     assert "in unforeseen" in (here / "out" / "crash.log").read_text()
 
 
 def test_a_log_that_cannot_be_written_goes_elsewhere(refused, here, monkeypatch):
-    monkeypatch.setattr("server.run.Run._round", unforeseen)
+    monkeypatch.setattr("metapulse.server.run.Run._round", unforeseen)
     monkeypatch.setattr("pathlib.Path.write_text", full)
     monkeypatch.setattr("tempfile.tempdir", str(here))
     said = refused("run", "tiny.toml", "--out", "out", code=1)

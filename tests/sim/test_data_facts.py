@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from server.config import build_config
-from sim.cli import main
-from sim.data_facts import data_facts, lines
+from metapulse.server.config import build_config
+from metapulse.sim.cli import main
+from metapulse.sim.data_facts import data_facts, lines
 
 HEAD = "person,watch,time,pulse,sway,state,note"
 
@@ -55,7 +55,7 @@ def test_facts_are_counted_from_the_file(config):
 
 
 def test_the_command_the_folder_and_the_report_say_the_same(config, tmp_path, capsys):
-    from server.config_text import to_toml
+    from metapulse.server.config_text import to_toml
 
     (tmp_path / "c.toml").write_text(to_toml(config))
     assert main(["data", "show", str(tmp_path / "c.toml")]) == 0
@@ -77,7 +77,7 @@ def test_a_population_that_is_not_listed_is_looked_at_in_part():
 
 
 def test_of_a_private_run_no_facts_are_written_and_nothing_names_people(config, tmp_path):
-    from server.config_text import to_toml
+    from metapulse.server.config_text import to_toml
 
     private = {"mechanism": "central", "noise_multiplier": 5.0, "delta": 1e-3, "noise_seed": 1}
     config |= {"privacy": private, "strategy": {"name": "fedavg", "cohort": 2, "weighting": "uniform"}}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.data import Samples
-from client.transforms import Fixed, Standardise
-from client.work import Work
-from server.config import Config, EngineSettings
-from server.folder import RunFolder
-from sim import experiment
-from sim.data_remarks import data_remarks, still_inputs
-from sim.sources.sine import Sine
+from metapulse.client.work import Work
+from metapulse.data import Samples
+from metapulse.server.config import Config, EngineSettings
+from metapulse.server.folder import RunFolder
+from metapulse.sim import experiment
+from metapulse.sim.data_remarks import data_remarks, still_inputs
+from metapulse.sim.sources.sine import Sine
+from metapulse.transforms import Fixed, Standardise
 from tests.runs import make
 
 

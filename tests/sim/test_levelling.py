@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim.levelling import course, levelling, trend
+from metapulse.sim.levelling import course, levelling, trend
 
 
 def losses(values):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import ConfigError, MetapulseError, RunError
-from sim.cli import main
-from sim.notebook import launch, resume
+from metapulse.errors import ConfigError, MetapulseError, RunError
+from metapulse.sim.cli import main
+from metapulse.sim.notebook import launch, resume
 from tests.commands import PAIR, TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_what_the_readme_and_the_pages_show_runs_as_it_stands(pair):
     for page in (ROOT / "README.md", ROOT / "docs" / "cli.md"):
         (block,) = re.findall(r"^( *)from sim\.notebook import launch\n((?:\1.*\n|\n)*)", page.read_text(), re.M)
         lines = [line.removeprefix(block[0]) for line in block[1].split("```")[0].splitlines()]
-        text = "\n".join(["from sim.notebook import launch", *lines])
+        text = "\n".join(["from metapulse.sim.notebook import launch", *lines])
         for shown in ("configs/main.toml", "mine.toml"):
             text = text.replace(shown, str(pair / "pair.toml"))
         text = text.replace("runs/", f"{pair / page.stem}/").replace("maml", "slow").replace("rounds=50", "rounds=1")

@@ -18,12 +18,12 @@ import dp_accounting as dp
 import numpy as np
 import pytest
 
-from client.rng import generator
-from server.folder import RunFolder
-from server.privacy import LEDGER
-from sim.audit.subject import read_subject
-from sim.cli import main
-from sim.engines.workers import Local
+from metapulse.rng import generator
+from metapulse.server.folder import RunFolder
+from metapulse.server.privacy import LEDGER
+from metapulse.sim.audit.subject import read_subject
+from metapulse.sim.cli import main
+from metapulse.sim.engines.workers import Local
 
 RUNS = int(os.environ.get("METAPULSE_PRIVATE_RUNS", "12"))
 RELEASED = ("mechanism", "sampling", "noise_multiplier", "cohort", "people")
@@ -135,7 +135,7 @@ def test_one_number_everywhere(
     twice = False
     if lost:
         with monkeypatch.context() as patch:
-            patch.setattr("sim.experiment._pool", lambda engine: Dies(lost))
+            patch.setattr("metapulse.sim.experiment._pool", lambda engine: Dies(lost))
             assert told(capsys, *begin)[0] == 130
             code, terminal = told(capsys, *again)
             twice = code == 130  # or the budget has ended it before

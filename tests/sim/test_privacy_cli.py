@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.cli import main
-from sim.report import write_report
+from metapulse.sim.cli import main
+from metapulse.sim.report import write_report
 from tests.server.test_private_runs import config, run
 
 PLAN = ["privacy", "--people", "10000", "--cohort", "100", "--rounds", "1000"]

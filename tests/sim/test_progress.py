@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from sim.progress import Bar, Lines, Quiet, Speed, watch
+from metapulse.sim.progress import Bar, Lines, Quiet, Speed, watch
 
 
 def spent(seconds):

@@ -8,16 +8,16 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from client.errors import RunError
-from server.files import write_sealed
-from server.folder import RunFolder
-from server.statistics import bootstrap
-from sim.experiment import run
-from sim.report import write_report
-from sim.report.figures import adaptation, behind_the_best, distribution, learning, smooth, stages
-from sim.report.page import render
-from sim.report.paired import difference, leader
-from sim.report.runs import metric_of, panels, read_runs, worst_decile
+from metapulse.errors import RunError
+from metapulse.server.files import write_sealed
+from metapulse.server.folder import RunFolder
+from metapulse.server.statistics import bootstrap
+from metapulse.sim.experiment import run
+from metapulse.sim.report import write_report
+from metapulse.sim.report.figures import adaptation, behind_the_best, distribution, learning, smooth, stages
+from metapulse.sim.report.page import render
+from metapulse.sim.report.paired import difference, leader
+from metapulse.sim.report.runs import metric_of, panels, read_runs, worst_decile
 from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import ConfigError, RunError
-from sim.lab.spec import read_spec
-from sim.progress import Quiet
-from sim.suite import held, jobs, perform, plan
+from metapulse.errors import ConfigError, RunError
+from metapulse.sim.lab.spec import read_spec
+from metapulse.sim.progress import Quiet
+from metapulse.sim.suite import held, jobs, perform, plan
 
 BASE = """
 [run]
@@ -146,7 +146,7 @@ def test_common_settings_that_another_learner_starts_without_are_told(toml, tmp_
 def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):
     text = BASE + METHODS + '[methods.crowd]\nsplit = { train_devices = ["moon"] }\n[methods.last]\n'
     todo = jobs(plan(toml(text)), tmp_path / "out")
-    monkeypatch.setattr("sim.suite.run", _breaking(todo[0].config))
+    monkeypatch.setattr("metapulse.sim.suite.run", _breaking(todo[0].config))
     outcomes = {o.job.name: o for o in done(todo)}
     assert {name: o.code for name, o in outcomes.items()} == {"plain": 1, "faster": 0, "maml": 0, "crowd": 2, "last": 0}
     assert outcomes["crowd"].error.startswith("split.train_devices = ['moon']: must be among")
@@ -155,7 +155,7 @@ def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypat
 
 
 def _breaking(chosen):
-    from sim.experiment import run
+    from metapulse.sim.experiment import run
 
     def broken(config, path, progress, resume=False):
         if config is chosen:

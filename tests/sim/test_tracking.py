@@ -17,9 +17,9 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
-from server.folder import RunFolder
-from sim.notebook import launch
-from sim.tracking import TRACKERS, chosen
+from metapulse.server.folder import RunFolder
+from metapulse.sim.notebook import launch
+from metapulse.sim.tracking import TRACKERS, chosen
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,7 +176,7 @@ def test_a_run_that_was_given_up_goes_on_in_the_same_tracker_runs(call, here):
 @pytest.mark.e2e
 def test_a_killed_run_shows_every_round_once(here):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DYING": "kill"}
-    words = [sys.executable, "-m", "sim.cli"]
+    words = [sys.executable, "-m", "metapulse.sim.cli"]
     track = ["--track", "tensorboard", "--track", "mlflow"]
     first = [*words, "run", "tiny.toml", *track, "--track", "tests.sim.test_tracking:Dying", *SETS, "--out", "a"]
     assert subprocess.run(first, env=environment, capture_output=True, timeout=PATIENCE).returncode == 9
@@ -198,7 +198,7 @@ PAIR = {"plain": (), "told": ("tensorboard",)}
 def test_a_tracker_that_is_not_there_is_one_line(refused, monkeypatch):
     said = refused("run", "tiny.toml", "--track", "tensorbored")
     assert said == "track.name = 'tensorbored': must be one of mlflow, tensorboard, wandb, or package.module:Name"
-    monkeypatch.setattr("sim.tracking.base.find_spec", lambda name: None)
+    monkeypatch.setattr("metapulse.sim.tracking.base.find_spec", lambda name: None)
     for name in TRACKERS:
         expected = f"--track = '{name}': is not installed; it is an extra: pip install 'metapulse[{name}]'"
         assert refused("run", "tiny.toml", "--track", name) == expected

@@ -11,23 +11,23 @@ import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from safetensors.torch import load, save
 
-from client.errors import ConfigError
-from client.wire import ARRAYS, METRICS, decode, encode
-from server.config import build_config, resolved
-from sim.engines.cohort import CohortGrid
-from strategies.aggregators.bulyan import Bulyan, around_median, choose
-from strategies.aggregators.centred_clipping import centred_clipping
-from strategies.aggregators.geometric_median import geometric_median
-from strategies.aggregators.geometry import squared_distances
-from strategies.aggregators.krum import Krum, MultiKrum, scores
-from strategies.aggregators.median import median
-from strategies.aggregators.nnm import NearestNeighbourMixing, mixed
-from strategies.aggregators.norm_filter import NormFilter, shortest
-from strategies.aggregators.registry import AGGREGATORS
-from strategies.aggregators.trimmed_mean import trimmed_mean
-from strategies.base import OuterStrategy
-from strategies.registry import make_strategy
-from strategies.replies import Dropped
+from metapulse.client.wire import ARRAYS, METRICS, decode, encode
+from metapulse.errors import ConfigError
+from metapulse.server.config import build_config, resolved
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.strategies.aggregators.bulyan import Bulyan, around_median, choose
+from metapulse.strategies.aggregators.centred_clipping import centred_clipping
+from metapulse.strategies.aggregators.geometric_median import geometric_median
+from metapulse.strategies.aggregators.geometry import squared_distances
+from metapulse.strategies.aggregators.krum import Krum, MultiKrum, scores
+from metapulse.strategies.aggregators.median import median
+from metapulse.strategies.aggregators.nnm import NearestNeighbourMixing, mixed
+from metapulse.strategies.aggregators.norm_filter import NormFilter, shortest
+from metapulse.strategies.aggregators.registry import AGGREGATORS
+from metapulse.strategies.aggregators.trimmed_mean import trimmed_mean
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import Dropped
 
 SIZES = [(3, 0), (7, 1), (12, 2), (23, 5), (24, 4)]
 

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from benchmarks.attacks import AGGREGATORS, CLIENTS, HONEST, OFFENCES, one_round
-from strategies.aggregators.registry import AGGREGATORS as REGISTERED
-from strategies.replies import SECOND
+from metapulse.strategies.aggregators.registry import AGGREGATORS as REGISTERED
+from metapulse.strategies.replies import SECOND
 
 SEEDS = range(2)
 HOSTILE = set(range(HONEST, CLIENTS))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from strategies.aggregators.centred_clipping import centred_clipping
-from strategies.aggregators.geometric_median import geometric_median
-from strategies.aggregators.krum import Krum, MultiKrum
-from strategies.aggregators.median import median
-from strategies.aggregators.nnm import mixed
-from strategies.aggregators.trimmed_mean import trimmed_mean
+from metapulse.strategies.aggregators.centred_clipping import centred_clipping
+from metapulse.strategies.aggregators.geometric_median import geometric_median
+from metapulse.strategies.aggregators.krum import Krum, MultiKrum
+from metapulse.strategies.aggregators.median import median
+from metapulse.strategies.aggregators.nnm import mixed
+from metapulse.strategies.aggregators.trimmed_mean import trimmed_mean
 
 byzfl = pytest.importorskip("byzfl.aggregators", reason="byzfl is not installed")
 

@@ -22,10 +22,10 @@ from flwr.serverapp.strategy import (
 )
 from torch import Tensor
 
-from client.trees import norm, sub
-from client.wire import decode, encode
-from sim.engines.cohort import CohortGrid
-from strategies.outer import DIRECTIONS, OuterUpdate
+from metapulse.client.wire import decode, encode
+from metapulse.outer import DIRECTIONS, OuterUpdate
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.trees import norm, sub
 from tests.strategies.test_private_strategy import CLIP_NORM, COHORT, after, mean_of, replaced, strategy
 
 THETA = {"w": torch.linspace(-1.0, 1.0, 6).view(2, 3), "rate": torch.full((1,), 0.5)}

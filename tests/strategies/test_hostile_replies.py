@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from client.errors import ReplyError
-from client.wire import ARRAYS, CONFIG, METRICS, ROUND, RUN, VERSION, WIRE, decode, decode_like, encode
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from strategies.registry import make_strategy
-from strategies.replies import MAX_WEIGHT, Dropped
+from metapulse.client.wire import ARRAYS, CONFIG, METRICS, ROUND, RUN, VERSION, WIRE, decode, decode_like, encode
+from metapulse.errors import ReplyError
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import MAX_WEIGHT, Dropped
 from tests.runs import ROBUST, STRATEGIES
 
 NODES = [FIRST_NODE + i for i in range(5)]

@@ -8,10 +8,10 @@ import dp_accounting as dp
 import numpy as np
 import pytest
 
-from client.rng import generator
-from sim.cli.privacy import describe
-from strategies.privacy.plan import Plan, sentence, settle
-from strategies.privacy.settings import PrivacySettings
+from metapulse.rng import generator
+from metapulse.sim.cli.privacy import describe
+from metapulse.strategies.privacy.plan import Plan, sentence, settle
+from metapulse.strategies.privacy.settings import PrivacySettings
 
 
 def direct(plan: Plan) -> float:

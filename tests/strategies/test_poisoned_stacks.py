@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.data import Samples
-from client.errors import EngineError
-from client.work import Work
-from server.folder import RunFolder
-from server.run import Run
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.engines.workers import Local
-from sim.sources.sine import Sine
-from strategies.aggregate import Handover, condense
+from metapulse.client.work import Work
+from metapulse.data import Samples
+from metapulse.errors import EngineError
+from metapulse.server.folder import RunFolder
+from metapulse.server.run import Run
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.workers import Local
+from metapulse.sim.sources.sine import Sine
+from metapulse.strategies.aggregate import Handover, condense
 from tests.cases import same
 from tests.client.test_work import People, spec
 from tests.runs import ROBUST, STRATEGIES, make, read

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from scipy.stats import norm
 
-from client.errors import ConfigError
-from strategies.privacy import accounting
-from strategies.privacy.accounting import Release, epsilon, most_rounds, noise_multiplier
-from strategies.privacy.plan import settle
-from strategies.privacy.settings import PrivacySettings
+from metapulse.errors import ConfigError
+from metapulse.strategies.privacy import accounting
+from metapulse.strategies.privacy.accounting import Release, epsilon, most_rounds, noise_multiplier
+from metapulse.strategies.privacy.plan import settle
+from metapulse.strategies.privacy.settings import PrivacySettings
 
 DELTA = 1e-6
 POISSON = Release(1.0, 100, 10_000, "poisson")

@@ -7,13 +7,13 @@ import tracemalloc
 
 import pytest
 
-from client.errors import ConfigError
-from client.settings import build
-from server.config import build_config
-from strategies.privacy import accounting
-from strategies.privacy.accounting import Release, epsilon, noise_multiplier, spent
-from strategies.privacy.plan import sentence, settle
-from strategies.privacy.settings import PrivacySettings
+from metapulse.errors import ConfigError
+from metapulse.server.config import build_config
+from metapulse.settings import build
+from metapulse.strategies.privacy import accounting
+from metapulse.strategies.privacy.accounting import Release, epsilon, noise_multiplier, spent
+from metapulse.strategies.privacy.plan import sentence, settle
+from metapulse.strategies.privacy.settings import PrivacySettings
 
 DELTA = 1e-6
 

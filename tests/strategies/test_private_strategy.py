@@ -14,25 +14,25 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from scipy import stats
 from torch import Tensor
 
-from client.errors import ConfigError
-from client.learners.base import Learner, Report
-from client.models.base import Model
-from client.privacy import Guard, lengths, protect
-from client.spec import to_json
-from client.trees import Params, norm, sub
-from client.wire import CLIP, GUARD, decode, encode
-from client.work import Work
-from server.config import build_config
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from sim.engines.workers import Local
-from strategies.aggregate import Handover
-from strategies.outer import DIRECTIONS, OuterUpdate
-from strategies.privacy.adaptive import next_clip, sum_noise
-from strategies.privacy.plan import settle
-from strategies.privacy.settings import PrivacySettings
-from strategies.privacy.strategy import CLIP_STATE, PrivateStrategy, plausible
-from strategies.registry import make_strategy
-from strategies.replies import Replies, Stack
+from metapulse.client.privacy import Guard, lengths, protect
+from metapulse.client.spec import to_json
+from metapulse.client.wire import CLIP, GUARD, decode, encode
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Learner, Report
+from metapulse.models.base import Model
+from metapulse.outer import DIRECTIONS, OuterUpdate
+from metapulse.server.config import build_config
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.sim.engines.workers import Local
+from metapulse.strategies.aggregate import Handover
+from metapulse.strategies.privacy.adaptive import next_clip, sum_noise
+from metapulse.strategies.privacy.plan import settle
+from metapulse.strategies.privacy.settings import PrivacySettings
+from metapulse.strategies.privacy.strategy import CLIP_STATE, PrivateStrategy, plausible
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import Replies, Stack
+from metapulse.trees import Params, norm, sub
 from tests.cases import LEARNERS, MODELS, episode, keys, meta
 from tests.runs import make
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from server.config import build_config
-from server.folder import RunFolder
-from sim.experiment import run
-from strategies.outer import DIRECTIONS, OuterUpdate
+from metapulse.outer import DIRECTIONS, OuterUpdate
+from metapulse.server.config import build_config
+from metapulse.server.folder import RunFolder
+from metapulse.sim.experiment import run
 
 THETA = {"w": torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), "b": torch.tensor(3.0, dtype=torch.float64)}
 GOAL = {"w": torch.tensor([-1.0, 4.0, 0.0], dtype=torch.float64), "b": torch.tensor(2.0, dtype=torch.float64)}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import ReplyError
-from client.rng import generator
-from strategies.ring import CORRECTNESS, Ring, Risk, tail
+from metapulse.errors import ReplyError
+from metapulse.rng import generator
+from metapulse.strategies.ring import CORRECTNESS, Ring, Risk, tail
 
 RINGS = st.tuples(st.integers(1, 25), st.integers(0, 6), st.integers(0, 99))
 SETS = st.sets(st.integers(0, 24))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from client.errors import ConfigError
-from strategies.secure import SecureSettings
+from metapulse.errors import ConfigError
+from metapulse.strategies.secure import SecureSettings
 from tests.runs import ROBUST, STRATEGIES, make
 
 LOOKING = [name for name in STRATEGIES if name.startswith("stock") or name == "fednova"] + list(ROBUST)

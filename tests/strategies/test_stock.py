@@ -19,13 +19,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from flwr.serverapp.strategy import FedAvg
 from safetensors.torch import load, save
 
-from client.errors import ConfigError
-from client.wire import decode, encode
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from strategies.registry import make_strategy
-from strategies.replies import Dropped, Replies, Stack
-from strategies.stock import StockStrategy
-from strategies.stock_state import pack, unpack
+from metapulse.client.wire import decode, encode
+from metapulse.errors import ConfigError
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.strategies.registry import make_strategy
+from metapulse.strategies.replies import Dropped, Replies, Stack
+from metapulse.strategies.stock import StockStrategy
+from metapulse.strategies.stock_state import pack, unpack
 
 THETA = {"w": torch.zeros(2), "scalar": torch.zeros(())}
 

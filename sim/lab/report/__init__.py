@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.files import write_atomic
+from metapulse.files import write_atomic
 
 
 def write_report(folder: Path) -> Path:
@@ -19,10 +19,10 @@ def write_report(folder: Path) -> Path:
     Raises:
         RunError: one of the files is missing or damaged, or the folder cannot be written.
     """
-    from sim.lab.report.folder import read_lab
-    from sim.lab.report.page import render
-    from sim.lab.report.tables import every
-    from sim.lab.report.view import View
+    from metapulse.sim.lab.report.folder import read_lab
+    from metapulse.sim.lab.report.page import render
+    from metapulse.sim.lab.report.tables import every
+    from metapulse.sim.lab.report.view import View
 
     view = View(read_lab(folder))
     made = every(view)

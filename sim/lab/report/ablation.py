@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from server.config import CHOOSING
-from sim.lab.report.points import points
-from sim.lab.report.view import View
+from metapulse.server.config import CHOOSING
+from metapulse.sim.lab.report.points import points
+from metapulse.sim.lab.report.view import View
 
 #: Settings that say which run it is, not what it does; and those that make it another method altogether.
 ASIDE = frozenset({"run.name", "run.seed", *(f"{section}.name" for section in CHOOSING)})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from sim.lab.report.curves import cost_of_a_round
-from sim.lab.report.view import View, mean
+from metapulse.sim.lab.report.curves import cost_of_a_round
+from metapulse.sim.lab.report.view import View, mean
 
 #: Budgets that are held equal: column of a round's cost → in words.
 BUDGETS = {"flops": "equal compute", "bytes": "equal communication"}

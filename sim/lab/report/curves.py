@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from sim.lab.report.points import points
-from sim.lab.report.view import View, key
-from sim.report.figures import Figure, curve, layout
+from metapulse.sim.lab.report.points import points
+from metapulse.sim.lab.report.view import View, key
+from metapulse.sim.report.figures import Figure, curve, layout
 
 #: What a learning curve can be drawn against: column of the costs → title of the axis.
 COSTS = {

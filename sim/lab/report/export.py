@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from sim.report import tables
+from metapulse.sim.report import tables
 
 TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from sim.lab.comparison import Ranking, Score
-from sim.lab.report.view import View, key, p_words
-from sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, name_axis
-from sim.scores import number
+from metapulse.sim.lab.comparison import Ranking, Score
+from metapulse.sim.lab.report.view import View, key, p_words
+from metapulse.sim.report.figures import CARD, INK, SHADE, Figure, colour, layout, name_axis
+from metapulse.sim.scores import number
 
 ROW = 23  # pixels that a method's row is high
 LETTER = 7.2  # pixels that a letter of a label is wide, about

@@ -12,9 +12,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import polars as pl
 
-from client.errors import RunError
-from server.files import read_sealed, write_sealed
-from sim.lab.comparison import Comparison
+from metapulse.errors import RunError
+from metapulse.server.files import read_sealed, write_sealed
+from metapulse.sim.lab.comparison import Comparison
 
 TABLES = ("results", "costs")
 

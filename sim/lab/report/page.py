@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
-from client.registry import LEARNERS
-from server.config_text import to_toml
-from sim.lab.comparison import Ranking
-from sim.lab.report import curves, figures, style
-from sim.lab.report.export import Table
-from sim.lab.report.folder import Lab
-from sim.lab.report.view import View, p_words
-from sim.report.document import Page, document
-from sim.report.figures import Figure, colour
-from sim.report.tables import swatch
-from sim.scores import scenario_title, shots_name
+from metapulse.registry import LEARNERS
+from metapulse.server.config_text import to_toml
+from metapulse.sim.lab.comparison import Ranking
+from metapulse.sim.lab.report import curves, figures, style
+from metapulse.sim.lab.report.export import Table
+from metapulse.sim.lab.report.folder import Lab
+from metapulse.sim.lab.report.view import View, p_words
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.figures import Figure, colour
+from metapulse.sim.report.tables import swatch
+from metapulse.sim.scores import scenario_title, shots_name
 
 BOTH = "scenario shots"
 SENTENCES = 8  # more than that, and the verdict in words is folded under a table

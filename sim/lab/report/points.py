@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from sim.lab.comparison import Comparison
-from sim.lab.statistics.crossed import half_width
+from metapulse.sim.lab.comparison import Comparison
+from metapulse.sim.lab.statistics.crossed import half_width
 
 
 def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataFrame:

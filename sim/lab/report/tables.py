@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from sim.lab.comparison import Score
-from sim.lab.report.ablation import Ablation, ablations, effect
-from sim.lab.report.budgets import BUDGETS, at_equal_cost
-from sim.lab.report.export import Cell, Table, best
-from sim.lab.report.view import View, mean, p_words
-from sim.scores import gain, number, scenario_title, shots_name
+from metapulse.sim.lab.comparison import Score
+from metapulse.sim.lab.report.ablation import Ablation, ablations, effect
+from metapulse.sim.lab.report.budgets import BUDGETS, at_equal_cost
+from metapulse.sim.lab.report.export import Cell, Table, best
+from metapulse.sim.lab.report.view import View, mean, p_words
+from metapulse.sim.scores import gain, number, scenario_title, shots_name
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 

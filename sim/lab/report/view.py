@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from sim.lab.comparison import Pair, Score
-from sim.lab.report.folder import Lab
-from sim.lab.report.points import asked
-from sim.report.figures import metric_title
-from sim.scores import scenarios
+from metapulse.sim.lab.comparison import Pair, Score
+from metapulse.sim.lab.report.folder import Lab
+from metapulse.sim.lab.report.points import asked
+from metapulse.sim.report.figures import metric_title
+from metapulse.sim.scores import scenarios
 
 #: Methods whose curves are in colour before the reader chooses.
 SHOWN = 6

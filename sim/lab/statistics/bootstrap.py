@@ -14,9 +14,9 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float64
 
-from client.rng import generator
-from sim.lab.comparison import Interval
-from sim.lab.statistics.crossed import Values, half_width
+from metapulse.rng import generator
+from metapulse.sim.lab.comparison import Interval
+from metapulse.sim.lab.statistics.crossed import Values, half_width
 
 DRAWS = 2000
 LEVEL = 0.95

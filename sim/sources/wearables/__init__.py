@@ -1,5 +1,5 @@
 """The embedded default: a simulator of people, their activities, and the devices they wear (docs/wearables.md)."""
 
-from sim.sources.wearables.population import Wearables
+from metapulse.sim.sources.wearables.population import Wearables
 
 __all__ = ["Wearables"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from client.rng import generator
-from sim.sources.wearables.gait import Limb
+from metapulse.rng import generator
+from metapulse.sim.sources.wearables.gait import Limb
 
 RATE_HZ, LENGTH, HOP = 50, 64, 32
 _G = 9.81

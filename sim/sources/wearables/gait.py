@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Complex128, Float64
 
-from sim.sources.wearables.activities import HARMONICS, JOINTS, NAMES, TRUNK, column, harmonics, poses
-from sim.sources.wearables.motion import ANGLES, DISTAL, PROXIMAL, ROLL, SURGE, TWIST, Course
-from sim.sources.wearables.person import GESTURES, Executions, Person
+from metapulse.sim.sources.wearables.activities import HARMONICS, JOINTS, NAMES, TRUNK, column, harmonics, poses
+from metapulse.sim.sources.wearables.motion import ANGLES, DISTAL, PROXIMAL, ROLL, SURGE, TWIST, Course
+from metapulse.sim.sources.wearables.person import GESTURES, Executions, Person
 
 Limb = Literal["leg", "arm", "forearm"]
 UPPER_ARM, WRIST = 0.186, 0.14  # of body height: shoulder to elbow, elbow to wrist

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Complex64, Float64, Int64
 
-from client.rng import generator
-from sim.sources.wearables.activities import ACTIVITIES, HARMONICS, JOINTS, column
+from metapulse.rng import generator
+from metapulse.sim.sources.wearables.activities import ACTIVITIES, HARMONICS, JOINTS, column
 
 GESTURES = 4  # slow, middle, fine, tremor
 _LIMBS = 3  # leg, arm, trunk: each has its own timbre

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from client.data import Client, Samples, Task
-from client.errors import ConfigError, DataError
-from client.settings import SIZE, setting
-from sim.sources.wearables.activities import NAMES, column
-from sim.sources.wearables.device import (
+from metapulse.data import Client, Samples, Task
+from metapulse.errors import ConfigError, DataError
+from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.wearables.activities import NAMES, column
+from metapulse.sim.sources.wearables.device import (
     HOP,
     LENGTH,
     MODELS,
@@ -24,9 +24,9 @@ from sim.sources.wearables.device import (
     resample,
     sample_times,
 )
-from sim.sources.wearables.gait import course
-from sim.sources.wearables.motion import sense_ideal
-from sim.sources.wearables.person import draw_executions, draw_person
+from metapulse.sim.sources.wearables.gait import course
+from metapulse.sim.sources.wearables.motion import sense_ideal
+from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
 REMEMBERED = 512  # clients whose samples a process keeps, 0.15 MB each: a small population is simulated once
 _VIBRATION = column("vibration")

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
-from client.errors import ClientError, RunError
-from client.secure.answered import Asked, InRecord, OnDisk
-from client.secure.device import (
+from metapulse.client.secure.answered import Asked, InRecord, OnDisk
+from metapulse.client.secure.device import (
     ALIVE,
     AROUND,
     GONE,
@@ -28,8 +27,9 @@ from client.secure.device import (
     TERMS,
     answer,
 )
-from client.secure.quantise import STAGES, Terms
-from client.settings import plain
+from metapulse.client.secure.quantise import STAGES, Terms
+from metapulse.errors import ClientError, RunError
+from metapulse.settings import plain
 
 SHARED = Terms(levels=100, threshold=2)
 ENTRIES = np.arange(5, dtype=np.int64)

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 
-from client.errors import ReplyError
-from client.secure.masks import SCALAR, expand, pairwise, private_bytes, private_key, public_key
+from metapulse.client.secure.masks import SCALAR, expand, pairwise, private_bytes, private_key, public_key
+from metapulse.errors import ReplyError
 
 PAIRS = [generate_key_pairs() for _ in range(3)]
 

@@ -13,12 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.discrete import discrete_gaussian
-from client.errors import ConfigError
-from client.learners.base import Report
-from client.privacy import Guard
-from client.rng import generator
-from client.secure.quantise import HEAD, Terms, levels, lost, quantise, room, unwrap, weighted_total, wrap
+from metapulse.client.privacy import Guard
+from metapulse.client.secure.quantise import HEAD, Terms, levels, lost, quantise, room, unwrap, weighted_total, wrap
+from metapulse.discrete import discrete_gaussian
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Report
+from metapulse.rng import generator
 
 N, SHAPES = 5, {"w": (3, 4), "b": (2,), "s": ()}
 THETA = {name: torch.zeros(shape) for name, shape in SHAPES.items()}

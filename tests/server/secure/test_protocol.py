@@ -7,17 +7,17 @@ import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
-from client.rng import generator
-from client.secure.device import SECRETS, SECURE
-from client.secure.quantise import STAGES, levels
-from client.trees import norm, sub
-from client.wire import ARRAYS, array_record
-from server.secure.aggregation import SecureAggregation
-from sim.engines.cohort import CohortGrid
-from strategies.aggregate import mean
-from strategies.instructions import Instructions
-from strategies.replies import Replies, Stack, check
-from strategies.secure import SecureSettings, make_ring
+from metapulse.client.secure.device import SECRETS, SECURE
+from metapulse.client.secure.quantise import STAGES, levels
+from metapulse.client.wire import ARRAYS, array_record
+from metapulse.rng import generator
+from metapulse.server.secure.aggregation import SecureAggregation
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.strategies.aggregate import mean
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.replies import Replies, Stack, check
+from metapulse.strategies.secure import SecureSettings, make_ring
+from metapulse.trees import norm, sub
 from tests.runs import CLIENTS
 from tests.secure import EVERYONE, NODES, Recording, Tamper, collect, content, silent
 

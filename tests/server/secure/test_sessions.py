@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import RunError
-from server.secure.sessions import Sessions
+from metapulse.errors import RunError
+from metapulse.server.secure.sessions import Sessions
 
 
 def test_a_round_that_begins_again_is_another_session(tmp_path: Path) -> None:

@@ -14,14 +14,14 @@ from flwr.app import ConfigRecord, Message
 from flwr.supercore.primitives.asymmetric import bytes_to_public_key
 from scipy import stats
 
-from client.learners.base import Report
-from client.secure.device import ALIVE, GONE, OWNERS, SECURE, STAGE
-from client.secure.quantise import Terms, levels, quantise, wrap
-from client.wire import ARRAYS, CONFIG, EXAMPLES
-from sim.engines.cohort import CohortGrid
-from strategies.instructions import Instructions
-from strategies.replies import Stack
-from strategies.secure import SecureSettings
+from metapulse.client.secure.device import ALIVE, GONE, OWNERS, SECURE, STAGE
+from metapulse.client.secure.quantise import Terms, levels, quantise, wrap
+from metapulse.client.wire import ARRAYS, CONFIG, EXAMPLES
+from metapulse.methods.base import Report
+from metapulse.sim.engines.cohort import CohortGrid
+from metapulse.strategies.instructions import Instructions
+from metapulse.strategies.replies import Stack
+from metapulse.strategies.secure import SecureSettings
 from tests.runs import CLIENTS
 from tests.secure import EVERYONE, NODES, Recording, collect, content, silent
 

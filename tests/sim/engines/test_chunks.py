@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data import Task
-from client.models.gru import GRU
-from client.models.mlp import MLP
-from sim.engines.chunks import COMPILED, KERNELS, STACK, WORKERS, comfortable
+from metapulse.data import Task
+from metapulse.models.gru import GRU
+from metapulse.models.mlp import MLP
+from metapulse.sim.engines.chunks import COMPILED, KERNELS, STACK, WORKERS, comfortable
 
 MLP_ = MLP(task=Task("classification", (4,), 3))
 GRU_ = GRU(task=Task("classification", (2, 5), 3))

@@ -17,19 +17,19 @@ import torch
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from client.errors import ConfigError, EngineError
-from client.registry import LEARNERS
-from client.spec import Trial, to_json
-from client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode
-from client.work import Work
-from server.config import Config
-from sim import experiment
-from sim.engines import workers
-from sim.engines.cluster import start_ray
-from sim.engines.cohort import FIRST_NODE, CohortGrid
-from sim.engines.workers import Local, RayPool
-from strategies.aggregate import Handover
-from strategies.replies import Replies
+from metapulse.client.spec import Trial, to_json
+from metapulse.client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError, EngineError
+from metapulse.registry import LEARNERS
+from metapulse.server.config import Config
+from metapulse.sim import experiment
+from metapulse.sim.engines import workers
+from metapulse.sim.engines.cluster import start_ray
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.sim.engines.workers import Local, RayPool
+from metapulse.strategies.aggregate import Handover
+from metapulse.strategies.replies import Replies
 from tests.cases import STILL
 from tests.listening import descendants, listening, sockets
 from tests.processes import PATIENCE, ROOT
@@ -168,7 +168,7 @@ def test_a_million_nodes_cost_nothing() -> None:
 @pytest.mark.ray
 def test_no_cluster_at_the_address() -> None:
     """In a process of its own: the others here have a cluster, and a process has one."""
-    code = "from sim.engines.workers import RayPool; RayPool(1, '127.0.0.1:1')"
+    code = "from metapulse.sim.engines.workers import RayPool; RayPool(1, '127.0.0.1:1')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert "EngineError: no Ray cluster at 127.0.0.1:1" in done.stderr
 
@@ -279,7 +279,7 @@ def test_killed_workers_lose_nothing(dying) -> None:
 @pytest.mark.ray
 def test_a_theta_of_any_size_arrives(pool, monkeypatch) -> None:
     config = make("maml", "fedmaml")
-    monkeypatch.setattr("sim.engines.workers.DIRECT", 0)  # all are large: through the object store
+    monkeypatch.setattr("metapulse.sim.engines.workers.DIRECT", 0)  # all are large: through the object store
     same_bits(answer(config, 2, pool), answer(config, 2))
 
 

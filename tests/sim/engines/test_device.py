@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from client.errors import ConfigError
-from client.learners.fedavg import FedAvg
-from client.models.base import Model
-from client.rng import generator
-from client.trees import norms, stack, to_device
-from server.config import build_config
-from server.folder import RunFolder
-from sim.experiment import run
+from metapulse.errors import ConfigError
+from metapulse.methods.fedavg import FedAvg
+from metapulse.models.base import Model
+from metapulse.rng import generator
+from metapulse.server.config import build_config
+from metapulse.server.folder import RunFolder
+from metapulse.sim.experiment import run
+from metapulse.trees import norms, stack, to_device
 from tests.cases import MODELS, batch, keys
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")

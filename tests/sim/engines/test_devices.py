@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from client.errors import EngineError, RunError
-from sim.engines.devices import Devices
+from metapulse.errors import EngineError, RunError
+from metapulse.sim.engines.devices import Devices
 
 MILLION = 1_000_000
 

@@ -11,13 +11,13 @@ import pytest
 import ray
 from flwr.serverapp import Grid
 
-from client.errors import ConfigError, EngineError, RunError
-from server.config import EngineSettings
-from server.directory import handshake
-from server.folder import RunFolder
-from server.grid import Prompt
-from sim import experiment
-from sim.engines.flower import MOST_CLIENTS, simulate
+from metapulse.errors import ConfigError, EngineError, RunError
+from metapulse.server.config import EngineSettings
+from metapulse.server.directory import handshake
+from metapulse.server.folder import RunFolder
+from metapulse.server.grid import Prompt
+from metapulse.sim import experiment
+from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}

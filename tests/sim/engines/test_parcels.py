@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from client.learners.base import Report
-from client.outcome import Outcome, Scores
-from client.trees import flat, flat_stack
-from sim.engines.parcels import pack, unpack
+from metapulse.methods.base import Report
+from metapulse.outcome import Outcome, Scores
+from metapulse.sim.engines.parcels import pack, unpack
+from metapulse.trees import flat, flat_stack
 
 
 def report(**state):

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from client.errors import ConfigError
-from client.faults import Faults
-from client.learners.base import Report
-from client.outcome import Outcome
-from client.registry import ATTACKS
-from client.rng import uniforms
-from client.spec import to_json
-from client.traits import Troubled, without
-from client.trees import Params
-from client.work import Work, work_from_json
-from server.config import Config, build_config, resolved
-from server.folder import RunFolder
-from sim import experiment
-from sim.report import tables
-from sim.report.runs import read_runs
-from strategies.replies import SECOND
+from metapulse.client.faults import Faults
+from metapulse.client.spec import to_json
+from metapulse.client.traits import Troubled, without
+from metapulse.client.work import Work, work_from_json
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Report
+from metapulse.outcome import Outcome
+from metapulse.registry import ATTACKS
+from metapulse.rng import uniforms
+from metapulse.server.config import Config, build_config, resolved
+from metapulse.server.folder import RunFolder
+from metapulse.sim import experiment
+from metapulse.sim.report import tables
+from metapulse.sim.report.runs import read_runs
+from metapulse.strategies.replies import SECOND
+from metapulse.trees import Params
 from tests.runs import Result, make, read
 
 ALL: dict[str, Any] = {

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.importers.dataset import import_dataset
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.importers.dataset import import_dataset
 
 HEADER = (
     ",X1,age,gender,height,weight,steps,heart_rate,calories,distance,entropy_heart,entropy_setps,resting_heart,"

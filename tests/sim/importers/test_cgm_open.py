@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.importers.compact import read_npz
-from sim.importers.dataset import import_dataset
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.importers.compact import read_npz
+from metapulse.sim.importers.dataset import import_dataset
 
 EPOCH = datetime(1970, 1, 1)
 

@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from sim.importers import compact
-from sim.importers.compact import cache_folder, find, read_npz, write_npz
-from sim.importers.dataset import IMPORTERS, import_dataset
-from sim.sources.catalogue import catalogue, dataset
+from metapulse.errors import DataError
+from metapulse.sim.importers import compact
+from metapulse.sim.importers.compact import cache_folder, find, read_npz, write_npz
+from metapulse.sim.importers.dataset import IMPORTERS, import_dataset
+from metapulse.sim.sources.catalogue import catalogue, dataset
 
 
 def test_round_trip(tmp_path):
@@ -120,7 +120,7 @@ def test_the_catalogue_knows_what_can_be_imported(tmp_path, monkeypatch):
 
 
 def test_every_registered_source_is_in_the_catalogue():
-    from client.registry import SOURCES
+    from metapulse.registry import SOURCES
 
     assert {e.name for e in catalogue()} | {"own"} == set(SOURCES)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from sim.importers import files
-from sim.importers.files import codes, csv_columns, numbers, open_tree
+from metapulse.errors import DataError
+from metapulse.sim.importers import files
+from metapulse.sim.importers.files import codes, csv_columns, numbers, open_tree
 
 
 def zipped(path: Path, members: dict[str, bytes], compression=zipfile.ZIP_DEFLATED) -> Path:

@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.importers.dataset import import_dataset
-from sim.importers.omniglot import shrink
-from sim.importers.png import read_grey
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.importers.dataset import import_dataset
+from metapulse.sim.importers.omniglot import shrink
+from metapulse.sim.importers.png import read_grey
 
 
 def chunk(kind, body):

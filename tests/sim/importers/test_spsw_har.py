@@ -5,9 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.importers.dataset import import_dataset
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.importers.dataset import import_dataset
 
 HEADER = "x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label\n"
 

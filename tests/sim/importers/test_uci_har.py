@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.importers.dataset import import_dataset
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.importers.dataset import import_dataset
 
 FEATURES = ["tBodyAcc-mean()-X", "tBodyAcc-mean()-Y", "fBodyAcc-mean()-X", "angle(X,gravityMean)"]
 TRAIN = [(1, 5, [0.1, -0.2, 0.3, 1.0]), (1, 5, [0.2, 0.0, 0.0, -1.0]), (1, 4, [0.3, 0, 0, 0]), (3, 1, [0.4, 0, 0, 0])]

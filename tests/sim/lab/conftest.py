@@ -2,9 +2,9 @@
 
 import pytest
 
-from sim.lab.report.page import render
-from sim.lab.report.tables import every
-from sim.lab.report.view import View
+from metapulse.sim.lab.report.page import render
+from metapulse.sim.lab.report.tables import every
+from metapulse.sim.lab.report.view import View
 from tests.comparisons import Size, lab
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from client.losses import task_loss
-from client.trees import stack
-from client.work import Work
-from server.roster import Roster
-from server.run import Run
-from sim.engines.cohort import CohortGrid, SourceDirectory
-from sim.suite import plan
+from metapulse.client.work import Work
+from metapulse.losses import task_loss
+from metapulse.server.roster import Roster
+from metapulse.server.run import Run
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.suite import plan
+from metapulse.trees import stack
 from tests.cases import same
 
 ROOT = Path(__file__).resolve().parents[3]

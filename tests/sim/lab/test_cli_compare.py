@@ -5,7 +5,7 @@ import re
 import polars as pl
 import pytest
 
-from server.files import read_json
+from metapulse.server.files import read_json
 from tests.lab import SPEC
 
 
@@ -58,7 +58,7 @@ def test_interrupted_it_says_how_to_go_on(call, written, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sim.lab.conduct.perform", stop)
+    monkeypatch.setattr("metapulse.sim.lab.conduct.perform", stop)
     code, _, err = call("compare", "spec.toml", "--out", "mine", "--only", "few/*", "--workers", "2")
     again = "metapulse compare spec.toml --out mine --workers 2 --only 'few/*'"
     assert (code, err.splitlines()[-1]) == (130, f"metapulse: interrupted; continue with: {again}")

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from client.rng import generator
-from sim.lab.compare import compare, log_ratios
-from sim.lab.statistics.crossed import detectable, p_value
-from sim.lab.statistics.families import holm
+from metapulse.rng import generator
+from metapulse.sim.lab.compare import compare, log_ratios
+from metapulse.sim.lab.statistics.crossed import detectable, p_value
+from metapulse.sim.lab.statistics.families import holm
 from tests.sim.lab.results import Values, results
 
 METHODS = ("base", "same", "good")

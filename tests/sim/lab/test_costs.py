@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from client.work import Work
-from server.config import Config
-from sim.experiment import run
-from sim.lab.costs import METRIC, Cost, run_cost, update_cost
+from metapulse.client.work import Work
+from metapulse.server.config import Config
+from metapulse.sim.experiment import run
+from metapulse.sim.lab.costs import METRIC, Cost, run_cost, update_cost
 from tests.runs import make
 
 K, N, SHOTS = 3, 10, 4  # steps; samples of a client, of which so many are support

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
 
-from sim.lab.statistics.crossed import errors, half_width, p_value
+from metapulse.sim.lab.statistics.crossed import errors, half_width, p_value
 
 tables = st.tuples(st.integers(2, 6), st.integers(2, 8)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.integers(-20, 20).map(float))

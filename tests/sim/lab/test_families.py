@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.lab.statistics.families import holm, nested, simes
+from metapulse.sim.lab.statistics.families import holm, nested, simes
 
 ps = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).map(np.array)
 

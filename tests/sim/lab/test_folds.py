@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from client.errors import ConfigError
-from server.config import build_config
-from server.split import Split
-from sim.lab.cells import expand
-from sim.lab.conduct import Conductor
+from metapulse.errors import ConfigError
+from metapulse.server.config import build_config
+from metapulse.server.split import Split
+from metapulse.sim.lab.cells import expand
+from metapulse.sim.lab.conduct import Conductor
 from tests.lab import SPEC, Ear, spec, tables_only
 
 FOLDS = SPEC.replace("seeds = [0, 1]", "seeds = [0, 1]\nfolds = 3")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.cli import main
-from sim.lab.report.folder import read_comparison
+from metapulse.sim.cli import main
+from metapulse.sim.lab.report.folder import read_comparison
 
 SPEC = Path(__file__).resolve().parents[3] / "configs" / "known_answers.toml"
 #: Fewer seeds, rounds and local steps.

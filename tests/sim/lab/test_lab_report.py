@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from client.errors import RunError
-from server.files import write_sealed
-from sim.lab.report import write_report
-from sim.lab.report.folder import read_comparison, read_lab, write_comparison
-from sim.lab.report.page import render
-from sim.lab.report.tables import every
-from sim.lab.report.view import View
+from metapulse.errors import RunError
+from metapulse.server.files import write_sealed
+from metapulse.sim.lab.report import write_report
+from metapulse.sim.lab.report.folder import read_comparison, read_lab, write_comparison
+from metapulse.sim.lab.report.page import render
+from metapulse.sim.lab.report.tables import every
+from metapulse.sim.lab.report.view import View
 from tests.comparisons import Size, lab
 from tests.pages import Tags, drawn, in_browser, text_of
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sim.lab import live
-from sim.lab.cells import expand
+from metapulse.sim.lab import live
+from metapulse.sim.lab.cells import expand
 from tests.lab import spec
 
 

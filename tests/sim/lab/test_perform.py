@@ -7,15 +7,15 @@ from contextlib import ExitStack
 import polars as pl
 import pytest
 
-from client.errors import RunError
-from server.files import read_json
-from server.folder import RunFolder
-from server.lock import alone
-from sim import experiment
-from sim.lab.cells import expand
-from sim.lab.conduct import Conductor
-from sim.lab.perform import perform
-from sim.lab.table import SCHEMA, results
+from metapulse.errors import RunError
+from metapulse.server.files import read_json
+from metapulse.server.folder import RunFolder
+from metapulse.server.lock import alone
+from metapulse.sim import experiment
+from metapulse.sim.lab.cells import expand
+from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.perform import perform
+from metapulse.sim.lab.table import SCHEMA, results
 from tests.lab import SPEC, Ear, spec, tables_only
 
 
@@ -103,7 +103,7 @@ def test_every_cell_is_tracked_and_no_number_changes(whole, tmp_path, workers):
 def test_what_is_finished_is_not_done_again(whole, monkeypatch):
     asked, out, _ = whole
     before = (out / "results.parquet").read_bytes()
-    monkeypatch.setattr("sim.suite.run", None)
+    monkeypatch.setattr("metapulse.sim.suite.run", None)
     ear, failures = conducted(asked, out)
     assert (ear.begun, failures) == ([], [])
     assert (out / "results.parquet").read_bytes() == before
@@ -176,7 +176,7 @@ def test_an_error_that_nobody_foresaw_stops_one_cell_only(tmp_path, monkeypatch)
         return run(config, path, progress, resume)
 
     run = experiment.run
-    monkeypatch.setattr("sim.suite.run", broken)
+    monkeypatch.setattr("metapulse.sim.suite.run", broken)
     _, failures = conducted(spec(tmp_path), tmp_path / "out", only=["few/*"])
     assert [(f.cell.name, f.code) for f in failures] == [("few/fedavg_ft/0", 1), ("few/maml/0", 1)]
     assert failures[0].error.startswith("unexpected ZeroDivisionError: of θ (traceback in ")
@@ -193,7 +193,7 @@ def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, 
             time.sleep(0.01)
         experiment.run(cell.config, cell.path(tmp_path))
         assert ended == []
-        monkeypatch.setattr("sim.suite.run", None)
+        monkeypatch.setattr("metapulse.sim.suite.run", None)
     other.join()
     assert ended == [[]]
     assert ear.rounds == []

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from sim.lab.statistics.fairness import gini
-from sim.lab.statistics.ranks import cliques, critical_difference, friedman, mean_ranks
+from metapulse.sim.lab.statistics.fairness import gini
+from metapulse.sim.lab.statistics.ranks import cliques, critical_difference, friedman, mean_ranks
 
 #: Demšar 2006, table 6: AUC on 14 data sets of C4.5, with m, with cf, with both tuned.
 C45 = np.array(

@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sim.lab.comparison import Ranking
-from sim.lab.report.ablation import ablations, effect
-from sim.lab.report.budgets import at_equal_cost
-from sim.lab.report.curves import by_round, by_shots, by_step, clients
-from sim.lab.report.figures import fairness, forest, ranks, transfers
-from sim.lab.report.points import points
-from sim.lab.report.view import View
-from sim.lab.statistics.crossed import half_width
+from metapulse.sim.lab.comparison import Ranking
+from metapulse.sim.lab.report.ablation import ablations, effect
+from metapulse.sim.lab.report.budgets import at_equal_cost
+from metapulse.sim.lab.report.curves import by_round, by_shots, by_step, clients
+from metapulse.sim.lab.report.figures import fairness, forest, ranks, transfers
+from metapulse.sim.lab.report.points import points
+from metapulse.sim.lab.report.view import View
+from metapulse.sim.lab.statistics.crossed import half_width
 
 
 def test_points_are_means_over_people_with_the_interval_that_inverts_the_test():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.lab.report.export import Cell, Table, best, tex
-from sim.lab.report.tables import si
-from sim.lab.report.view import p_words
+from metapulse.sim.lab.report.export import Cell, Table, best, tex
+from metapulse.sim.lab.report.tables import si
+from metapulse.sim.lab.report.view import p_words
 
 
 def test_tables_hold_the_scores_of_the_comparison_unrounded(tables, made):

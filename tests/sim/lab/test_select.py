@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from client.errors import RunError
-from sim.lab.panel import paired, panel
-from sim.lab.select import judged, judged_steps, main_rows
+from metapulse.errors import RunError
+from metapulse.sim.lab.panel import paired, panel
+from metapulse.sim.lab.select import judged, judged_steps, main_rows
 from tests.sim.lab.results import results
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from client.errors import ConfigError
-from server.config import build_config, merge
-from sim.lab.space import Choices, Range, Space, draw, nested, read_space
+from metapulse.errors import ConfigError
+from metapulse.server.config import build_config, merge
+from metapulse.sim.lab.space import Choices, Range, Space, draw, nested, read_space
 
 TABLE: dict[str, Any] = {"learner": {"name": "fedprox"}, "strategy": {"name": "fedmaml"}, "model": {"name": "mlp"}}
 RAW: dict[str, Any] = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import ConfigError
-from sim.lab.cells import apart, expand, select
+from metapulse.errors import ConfigError
+from metapulse.sim.lab.cells import apart, expand, select
 from tests.lab import SPEC, spec
 
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from client.errors import ConfigError
-from client.work import Work
-from server.files import read_json, read_sealed
-from server.folder import RunFolder
-from server.roster import Roster
-from sim.engines.cohort import SourceDirectory
-from sim.engines.workers import Local
-from sim.lab.conduct import Conductor
-from sim.lab.tuning import score
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.server.files import read_json, read_sealed
+from metapulse.server.folder import RunFolder
+from metapulse.server.roster import Roster
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.engines.workers import Local
+from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.tuning import score
 from tests.lab import SPEC, Ear, spec, tables_only
 
 TUNED = (
@@ -120,7 +120,7 @@ def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeyp
     folder, _, _ = tuned
     names = ("spec.json", "tuning.json", "results.parquet", "comparison.json")
     before = [(folder / "out" / name).read_bytes() for name in names]
-    monkeypatch.setattr("sim.suite.run", None)
+    monkeypatch.setattr("metapulse.sim.suite.run", None)
     assert conducted(folder)[0] == {}
     assert [(folder / "out" / name).read_bytes() for name in names] == before
 
@@ -141,9 +141,9 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
             raise ZeroDivisionError
         return run(config, path, progress, resume)
 
-    from sim.experiment import run
+    from metapulse.sim.experiment import run
 
-    monkeypatch.setattr("sim.suite.run", broken)
+    monkeypatch.setattr("metapulse.sim.suite.run", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
     assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.config import build_config, merge, resolved
-from server.folder import RunFolder
-from sim.experiment import run
-from sim.lab.space import Range, read_space
-from sim.lab.tuning import Scores, Study, TuningSettings, judge, score
+from metapulse.server.config import build_config, merge, resolved
+from metapulse.server.folder import RunFolder
+from metapulse.sim.experiment import run
+from metapulse.sim.lab.space import Range, read_space
+from metapulse.sim.lab.tuning import Scores, Study, TuningSettings, judge, score
 from tests.runs import make
 
 SPACE = {"learner.inner_lr": Range(0.001, 1.0, log=True), "learner.inner_steps": Range(1, 9)}

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from client.data import Source, check_samples
-from client.errors import DataError
-from client.registry import SOURCES
-from sim.sources.gaussian_means import GaussianMeans
-from sim.sources.leaf import Leaf
-from sim.sources.low_rank import LowRank
-from sim.sources.mixture import Mixture
+from metapulse.data import Source, check_samples
+from metapulse.errors import DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.sources.gaussian_means import GaussianMeans
+from metapulse.sim.sources.leaf import Leaf
+from metapulse.sim.sources.low_rank import LowRank
+from metapulse.sim.sources.mixture import Mixture
 
 NAMES = ("mixture", "leaf", "gaussian_means", "low_rank")
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from client.data import Source, check_samples
-from client.errors import ConfigError, DataError
-from client.registry import SOURCES
+from metapulse.data import Source, check_samples
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import SOURCES
 
 N = 24
 TABLE = {

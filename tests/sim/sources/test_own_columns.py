@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from client.episodes import EpisodePlan
-from client.errors import ConfigError, DataError
-from client.registry import SOURCES
+from metapulse.episodes import EpisodePlan
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import SOURCES
 
 ROWS = [(f"w{i}", "ab"[i % 2], night, 60.0 + i + 10 * (k % 2), ("up", "down")[k % 2])
         for i in range(4) for night in range(2) for k in range(4)]  # fmt: skip
@@ -303,7 +303,7 @@ def test_series_without_a_window_are_counted(tmp_path):
 def test_files_are_utf_8_whatever_the_locale(tmp_path):
     csv(tmp_path / "a.csv", renamed(lambda i: ("w0", "José", "w2", "w3")[i]))
     settings = {"name": "own", "path": "a.csv", "user": "person", "x": ["pulse"], "y": "state"}
-    code = f"from client.registry import SOURCES; print(ascii(SOURCES.make({settings}).client(0).label))"
+    code = f"from metapulse.registry import SOURCES; print(ascii(SOURCES.make({settings}).client(0).label))"
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(Path.cwd())}
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True

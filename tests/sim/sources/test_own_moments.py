@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from client.history import apart
-from client.registry import SOURCES
+from metapulse.history import apart
+from metapulse.registry import SOURCES
 
 HEAD = ("user", "device", "group", "stamp", "x", "y")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.data import Source, check_samples
-from client.episodes import EpisodePlan
-from client.errors import ConfigError, DataError
-from client.registry import SOURCES
-from client.rng import generator
-from sim.importers.compact import read_npz
+from metapulse.data import Source, check_samples
+from metapulse.episodes import EpisodePlan
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import SOURCES
+from metapulse.rng import generator
+from metapulse.sim.importers.compact import read_npz
 
 RECORDED = {"spsw_har": (23, 46), "aw_fitbit": (49, 98), "uci_har": (30, 30), "cgm_open": (498, 498)}
 
@@ -125,7 +125,7 @@ def test_settings_are_checked():
 @real
 def test_small_omniglot_pools_share_no_character_and_task_t_is_drawn_alone():
     source = SOURCES.make({"name": "omniglot", "way": 5, "tasks": 1_000_000_000})
-    from sim.sources.omniglot import pools
+    from metapulse.sim.sources.omniglot import pools
 
     found = pools(Path(os.environ["METAPULSE_DATA"]) / "omniglot_small/omniglot_small.npz")
     background, evaluation = (set(found[k].names) for k in ("background", "evaluation"))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data import Source, check_samples
-from client.errors import ConfigError, DataError
-from client.registry import SOURCES
-from client.rng import generator
-from sim.sources.sine import Sine
+from metapulse.data import Source, check_samples
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import SOURCES
+from metapulse.rng import generator
+from metapulse.sim.sources.sine import Sine
 
 VARIANTS = ("finn", "meta_sgd", "reptile")
 

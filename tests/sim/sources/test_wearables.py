@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.data import Source, check_samples
-from client.errors import ConfigError, DataError
-from client.registry import SOURCES
-from sim.sources.wearables import Wearables
-from sim.sources.wearables.activities import NAMES
-from sim.sources.wearables.device import (
+from metapulse.data import Source, check_samples
+from metapulse.errors import ConfigError, DataError
+from metapulse.registry import SOURCES
+from metapulse.sim.sources.wearables import Wearables
+from metapulse.sim.sources.wearables.activities import NAMES
+from metapulse.sim.sources.wearables.device import (
     HOP,
     MODELS,
 )
-from sim.sources.wearables.person import draw_executions, draw_person
+from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
 DEVICES = tuple(MODELS)
 
@@ -67,7 +67,7 @@ def test_a_million_people_cost_nothing_until_asked(monkeypatch):
         drawn.append(user)
         return draw_person(seed, user, *rest)
 
-    monkeypatch.setattr("sim.sources.wearables.population.draw_person", counted)
+    monkeypatch.setattr("metapulse.sim.sources.wearables.population.draw_person", counted)
     source = Wearables(users=1_000_000)
     assert len(source) == 4_000_000
     assert source.client(3_999_999).user == 999_999

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.sources.wearables.activities import ACTIVITIES, NAMES
-from sim.sources.wearables.device import (
+from metapulse.sim.sources.wearables.activities import ACTIVITIES, NAMES
+from metapulse.sim.sources.wearables.device import (
     MODELS,
     cut,
     draw_wearing,
@@ -17,9 +17,9 @@ from sim.sources.wearables.device import (
     rotations,
     sample_times,
 )
-from sim.sources.wearables.gait import course
-from sim.sources.wearables.motion import GRAVITY, Course, sense_ideal
-from sim.sources.wearables.person import draw_executions, draw_person
+from metapulse.sim.sources.wearables.gait import course
+from metapulse.sim.sources.wearables.motion import GRAVITY, Course, sense_ideal
+from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
 DEVICES = tuple(MODELS)
 

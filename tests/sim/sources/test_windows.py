@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data import Task
-from sim.sources.table import Table, runs
-from sim.sources.windows import Horizon, Scaling, SeriesTable, merge_duplicates, motion_windows
+from metapulse.data import Task
+from metapulse.sim.sources.table import Table, runs
+from metapulse.sim.sources.windows import Horizon, Scaling, SeriesTable, merge_duplicates, motion_windows
 
 
 def test_readings_with_one_stamp_are_averaged():

@@ -1,0 +1,1 @@
+"""metapulse: federated meta-learning for wearables."""

@@ -1,0 +1,52 @@
+"""ANIL (Raghu et al. 2020): almost no inner loop; only the head adapts, the body is meta-learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from metapulse.episodes import Batch
+from metapulse.methods.base import Paper
+from metapulse.methods.inner import descend
+from metapulse.methods.maml import MAML
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.trees import Params, Stacked, full_like
+
+
+@dataclass(frozen=True)
+class ANIL(MAML):
+    """MAML whose inner rate is α for the head and zero for the rest."""
+
+    paper: ClassVar[Paper] = Paper(
+        "raghu2020anil",
+        "Raghu et al.",
+        2020,
+        "Rapid Learning or Feature Reuse? Towards Understanding the Effectiveness of MAML",
+        "1909.09157",
+        "Section 4",
+    )
+
+    def moving(self, model: Model, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names that the inner loop moves: the head's."""
+        return model.head
+
+    def rates(self, model: Model, meta: Params) -> Params:
+        """α for what moves, 0 elsewhere."""
+        moving = self.moving(model, meta)
+        return full_like(meta, {name: self.inner_lr if name in moving else 0.0 for name in meta})
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """Gradient steps on what moves alone."""
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        batches = self.batches(support, keys, "adapt")
+        return (p.params for p in descend(model, phi, batches, self.inner_lr, only=self.moving(model, phi)))

@@ -1,0 +1,251 @@
+"""What a learner is: a frozen dataclass of hyper-parameters with pure methods over a stack of clients.
+
+θ ("meta") has no client axis; everything a client owns has it first. A learner reports its update as a
+pseudo-gradient in the shape of θ: the server descends along it. What stays on the device travels in ``state``,
+which is empty for most.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.inner import descend
+from metapulse.minibatches import minibatches
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked, finite, stack, to_device
+
+#: Settings of the inner loop, of which learners without one read none.
+INNER = frozenset({"inner_lr", "inner_steps", "batch_size", "order", "optimizer"})
+NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from.
+
+    Args:
+        key: citation key.
+        authors: surnames, "et al." allowed.
+        year: of publication.
+        title: of the paper.
+        arxiv: arXiv identifier, "" if there is none.
+        where: equation or algorithm that the code follows.
+    """
+
+    key: str
+    authors: str
+    year: int
+    title: str
+    arxiv: str
+    where: str
+
+    @property
+    def bibtex(self) -> str:
+        """A BibTeX entry."""
+        eprint = f",\n  eprint = {{{self.arxiv}}},\n  archivePrefix = {{arXiv}}" if self.arxiv else ""
+        return (
+            f"@misc{{{self.key},\n  author = {{{self.authors}}},\n  title = {{{self.title}}},\n"
+            f"  year = {{{self.year}}}{eprint}\n}}"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stack of clients reports after a round.
+
+    Args:
+        update: pseudo-gradient, (clients, *shape) per name of θ.
+        weight: samples it rests on, (clients,).
+        state: what stays on each device, (clients, *shape) per name.
+        metrics: numbers worth logging, (clients,) each.
+    """
+
+    update: Stacked
+    weight: Float[Tensor, " clients"]
+    state: Stacked
+    metrics: dict[str, Float[Tensor, " clients"]]
+
+    def kept(self, clients: list[int]) -> tuple[list[int], Stacked]:
+        """Those of the stack's clients whose new state is finite, and these states; the others keep what they had."""
+        if not self.state:
+            return [], {}
+        good = torch.stack([torch.isfinite(p.reshape(len(p), -1)).all(1) for p in self.state.values()]).all(0)
+        return [c for c, ok in zip(clients, good.tolist(), strict=True) if ok], {
+            n: p[good] for n, p in self.state.items()
+        }
+
+    def to(self, device: torch.device) -> Report:
+        """The same report on another device."""
+        metrics = {name: m.to(device) for name, m in self.metrics.items()}
+        return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
+
+
+def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
+    """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
+    return weight if weighting == "samples" else torch.ones_like(weight)
+
+
+@dataclass(frozen=True)
+class Adding:
+    """How updates are added up: Σ_i s_i u_i.
+
+    Args:
+        weighting: what the shares s are, see ``shares``.
+    """
+
+    weighting: str
+
+
+@dataclass(frozen=True)
+class Learner(ABC):
+    """Inner-loop settings every learner has, and the contract."""
+
+    paper: ClassVar[Paper]
+    #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
+    local: ClassVar[bool] = False
+    #: Settings that it has and never reads: other values than the defaults are refused.
+    unread: ClassVar[frozenset[str]] = frozenset()
+
+    inner_lr: float = setting(0.01, "inner learning rate α", gt=0)
+    inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)
+    batch_size: int = setting(0, "samples per inner step (0: all of them)", ge=0)
+    order: Literal["shuffled", "sequential"] = setting(
+        "shuffled",
+        "minibatches from fresh shuffles, or in the samples' own order",
+        choices=("shuffled", "sequential"),
+        used_if=("batch_size",),
+    )
+    optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
+
+    @property
+    def steps(self) -> int:
+        """Minibatches that one round is expected to take."""
+        return self.inner_steps
+
+    def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Fresh θ: the model's parameters, and whatever else the learner learns."""
+        return model.init(rng)
+
+    def initial_state(self, model: Model, meta: Params) -> Params:
+        """What a device keeps before its first round, without client axis; {} for learners that keep nothing."""
+        return {}
+
+    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+        """Names of θ that a device must be sent: all, unless it has its own in their place, or never looks at them."""
+        return frozenset(meta)
+
+    def start(self, meta: Params, clients: int) -> Stacked:
+        """φ₀, where adaptation begins: θ for every client."""
+        return stack(meta, clients)
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ₀, φ₁, φ₂, …: personal parameters after every adaptation step, without end.
+
+        φ_{k+1} = φ_k − α ∇L_support(φ_k).
+
+        Args:
+            model: the oracle.
+            meta: θ.
+            state: what the devices kept; {}: nobody has kept anything yet.
+            support: samples to adapt on.
+            keys: addresses, for learners that draw minibatches.
+            start: where to begin instead of ``self.start`` (a person's old device, for example).
+        """
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        batches = self.batches(support, keys, "adapt")
+        return (point.params for point in descend(model, phi, batches, self.inner_lr, self.optimizer))
+
+    def batches(self, samples: Batch, keys: Keys, purpose: str = "minibatches") -> Iterator[Batch]:
+        """The minibatches of an inner loop."""
+        return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled", max(self.steps, 1))
+
+    def adapt(
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None
+    ) -> Stacked:
+        """Personal parameters after ``steps`` (default: ``inner_steps``) adaptation steps."""
+        count = self.inner_steps if steps is None else steps
+        return next(islice(self.path(model, meta, state, support, keys), count, None))
+
+    def predict(
+        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Logits or predicted targets under personal parameters: what the meta-test judges.
+
+        A learner that must look at its support again, or whose φ is more than the model's parameters, keeps what it
+        needs in φ and answers here; all others answer with the model.
+
+        Args:
+            model: the oracle.
+            phi: a point of ``path``.
+            x: inputs of each client.
+        """
+        return model.predict(phi, x)
+
+    def report(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding | None = None
+    ) -> tuple[Report, Params | None]:
+        """``update_sum`` where a sum is wanted, can be had, and is sound; else ``update``, which shows who spoilt it.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            adding: how they are added up; None: no sum is wanted.
+        """
+        if adding and (summed := self.update_sum(model, meta, state, episode, keys, adding)):
+            report, total = summed
+            if bool((report.weight > 0).all()) and finite(total):
+                return report, total
+        return self.update(model, meta, state, episode, keys), None
+
+    @abstractmethod
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """One round's work of a stack of clients.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round; {}: it is everybody's first.
+            episode: support and query; learners with ``local`` get all samples as support and an empty query.
+            keys: addresses, for learners that draw minibatches.
+        """
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
+    ) -> tuple[Report, Params] | None:
+        """``update`` for somebody who only adds the updates up: a report without them, and their sum.
+
+        Args:
+            model: the oracle.
+            meta: θ, not changed.
+            state: what the devices kept from their last round.
+            episode: as for ``update``.
+            keys: as for ``update``.
+            adding: how.
+
+        Returns:
+            None, from most learners, where adding up what ``update`` reports is no slower.
+        """
+        return None

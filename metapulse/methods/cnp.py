@@ -1,0 +1,89 @@
+"""Conditional neural process (Garnelo et al. 2018): the support as one code, an answer with its own uncertainty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from metapulse.data import Task
+from metapulse.episodes import Batch
+from metapulse.losses import masked_mean
+from metapulse.methods.base import Paper
+from metapulse.methods.reading import Reader, net, targets
+from metapulse.models.base import Model
+from metapulse.settings import LAYERS, WIDTH, setting
+from metapulse.trees import Stacked, prefixed, under
+
+ENCODER, DECODER = "encoder/", "decoder/"
+LEAST_SD = 0.1  # of an answer, as in the authors' code: a smaller one would let the loss fall without end
+
+
+@dataclass(frozen=True)
+class CNP(Reader):
+    """r = mean_i h([f(x_i), y_i]), (μ, s) = g([f(x), r]), σ = 0.1 + 0.9 softplus(s); reports ∇_θ −log N(y; μ, σ²).
+
+    f is the model below its head (the input itself, of a model without hidden layer). μ is the answer. Regression.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "garnelo2018cnp", "Garnelo et al.", 2018, "Conditional Neural Processes", "1807.01613", "Section 2.2"
+    )
+    kinds: ClassVar[tuple[str, ...]] = ("regression",)
+
+    code: int = setting(64, "width of the code r", ge=1, le=WIDTH)
+    encoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of h", ge=1, le=WIDTH, longest=LAYERS)
+    decoder: tuple[int, ...] = setting((64,), "widths of the hidden layers of g", ge=1, le=WIDTH, longest=LAYERS)
+
+    def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """h and g."""
+        h, g = (net(*sizes) for sizes in self._sizes(task, width))
+        return prefixed(h.init(rng), ENCODER) | prefixed(g.init(rng), DECODER)
+
+    def _sizes(self, task: Task, width: int) -> tuple[tuple[int, tuple[int, ...], int], ...]:
+        h = (width + task.outputs, self.encoder, self.code)
+        return h, (width + self.code, self.decoder, 2 * task.outputs)
+
+    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+        """The mean code; zero of an empty support."""
+        z = model.embed(phi, support.x)
+        h = net(*self._sizes(model.task, z.shape[2])[0])
+        codes = h.predict(under(phi, ENCODER), torch.cat([z, targets(model.task, support)], 2))
+        return {"code": (codes * support.weights.unsqueeze(2)).sum(1)}
+
+    def answer(
+        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """μ."""
+        return self.distribution(model, phi, memory, x)[0]
+
+    def distribution(
+        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> tuple[Float[Tensor, "clients samples outputs"], Float[Tensor, "clients samples outputs"]]:
+        """μ and σ of each sample.
+
+        Args:
+            model: the oracle.
+            phi: (clients, *shape) per name.
+            memory: from ``read``.
+            x: inputs of each client.
+        """
+        z = model.embed(phi, x)
+        g = net(*self._sizes(model.task, z.shape[2])[1])
+        code = memory["code"].unsqueeze(1).expand(-1, z.shape[1], -1)
+        mean, spread = g.predict(under(phi, DECODER), torch.cat([z, code], 2)).chunk(2, dim=2)
+        return mean, LEAST_SD + (1.0 - LEAST_SD) * functional.softplus(spread)
+
+    def loss(
+        self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch
+    ) -> Float[Tensor, " clients"]:
+        """−log N(y; μ, σ²), mean over samples and outputs, in nats."""
+        mean, sd = self.distribution(model, phi, memory, query.x)
+        nll = ((query.y - mean) / sd).square() / 2 + sd.log() + math.log(2 * math.pi) / 2
+        return masked_mean(nll.mean(2), query.mask)

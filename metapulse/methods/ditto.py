@@ -1,0 +1,66 @@
+"""Ditto (Li, Hu, Beirami, Smith 2021): a global model by FedAvg, and beside it a personal one that is drawn to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.inner import descend, settle
+from metapulse.methods.oracles import Tilted
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked
+
+
+@dataclass(frozen=True)
+class Ditto(LocalSGD):
+    """The device keeps v, which descends L(v) + (λ/2)‖v − θ‖² from where it was; θ is trained as by FedAvg.
+
+    v begins at the θ of the device's first round; who never trained begins at θ, and takes the same steps on support.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "li2021ditto",
+        "Li, Hu, Beirami and Smith",
+        2021,
+        "Ditto: Fair and Robust Federated Learning Through Personalization",
+        "2012.04221",
+        "Algorithm 1",
+    )
+
+    lam: float = setting(1.0, "pull λ of the global model on the personal one", ge=0)
+    personal_steps: int = setting(5, "gradient steps of the personal model in one round", ge=0)
+
+    def initial_state(self, model: Model, meta: Params) -> Params:
+        """v = θ."""
+        return meta
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """v ← v − α(∇L(v) + λ(v − θ)), from the device's own v or from θ."""
+        theta = self.start(meta, len(keys.clients))
+        phi = (state or theta) if start is None else start
+        oracle = Tilted(model, theta, self.lam, task=model.task)
+        batches = self.batches(support, keys, "adapt")
+        return (p.params for p in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """FedAvg's work, and the personal model's steps against the θ that arrived."""
+        theta = self.start(meta, len(keys.clients))
+        oracle = Tilted(model, theta, self.lam, task=model.task)
+        batches = self.batches(episode.pooled, keys, "personal")
+        v, loss = settle(oracle, state or theta, batches, self.inner_lr, self.optimizer, self.personal_steps)
+        report = super().update(model, meta, state, episode, keys)
+        return replace(report, state=v, metrics={**report.metrics, "personal_loss": loss})

@@ -1,0 +1,72 @@
+"""FedAvg (McMahan et al. 2017): local SGD; one global model for everybody, not adapted at test time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import ClassVar
+
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.base import Adding, Learner, Paper, Report, shares
+from metapulse.methods.inner import displacement, displacement_sum
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.trees import Params, Stacked
+
+
+@dataclass(frozen=True)
+class LocalSGD(Learner):
+    """Local training on all of a client's samples; reports θ − φ_K (Algorithm 1, ClientUpdate)."""
+
+    local: ClassVar[bool] = True
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """K = ``inner_steps`` minibatch steps from θ; the update is θ − φ_K, the weight the number of samples."""
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        batches = self.batches(samples, keys)
+        moved, loss = displacement(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
+        return Report(moved, samples.counts, state, {"loss": loss})
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
+    ) -> tuple[Report, Params] | None:
+        """The sum of (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
+        if type(self).update is not LocalSGD.update:
+            return None
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        batches, wanted = self.batches(samples, keys), shares(samples.counts, adding.weighting)
+        sgd = self.inner_lr, self.optimizer, self.inner_steps
+        summed = displacement_sum(model, theta, batches, *sgd, wanted)
+        if summed is None:
+            return None
+        total, loss = summed
+        return Report({}, samples.counts, state, {"loss": loss}), total
+
+
+@dataclass(frozen=True)
+class FedAvg(LocalSGD):
+    """One model for everybody."""
+
+    paper: ClassVar[Paper] = Paper(
+        "mcmahan2017fedavg",
+        "McMahan et al.",
+        2017,
+        "Communication-Efficient Learning of Deep Networks from Decentralized Data",
+        "1602.05629",
+        "Algorithm 1",
+    )
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ_k = φ₀ for every k: the global model does not adapt."""
+        return repeat(self.start(meta, len(keys.clients)) if start is None else start)

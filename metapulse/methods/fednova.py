@@ -1,0 +1,53 @@
+"""FedNova (Wang, Liu, Liang, Joshi, Poor 2020): clients that take more steps do not pull the model their way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from metapulse.episodes import Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.inner import settle_each
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked, per_client, sub
+
+
+@dataclass(frozen=True)
+class FedNova(LocalSGD):
+    """Local SGD over ``epochs`` of a client's own samples, τ steps; reports (θ − φ_τ)/τ and, among its numbers, τ.
+
+    τ = ⌈epochs · max(n/B, 1)⌉ in minibatches of B (⌈epochs⌉ on whole batches), at most ``inner_steps``. Its strategy is
+    ``fednova``, which multiplies the mean update by the mean τ; without local momentum, so that ‖a‖₁ = τ.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "wang2020fednova",
+        "Wang, Liu, Liang, Joshi and Poor",
+        2020,
+        "Tackling the Objective Inconsistency Problem in Heterogeneous Federated Optimization",
+        "2007.07481",
+        "equations 6 and 7",
+    )
+
+    inner_steps: int = setting(100, "gradient steps of one client in one round at most", ge=0)
+    epochs: float = setting(1.0, "passes over a client's samples in one round", gt=0)
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: its steps count alike")
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """τ steps of each client; the weight is the number of samples."""
+        samples = episode.pooled
+        share = samples.counts / self.batch_size if self.batch_size else torch.ones_like(samples.counts)
+        tau = (self.epochs * share.clamp(min=1.0)).ceil().clamp(max=self.inner_steps)
+        theta = self.start(meta, len(keys.clients))
+        phi, loss = settle_each(model, theta, self.batches(samples, keys), self.inner_lr, tau)
+        update = per_client(sub(theta, phi), 1.0 / tau.clamp(min=1.0))
+        return Report(update, samples.counts, state, {"loss": loss, "steps": tau})

@@ -1,0 +1,69 @@
+"""FedRep (Collins, Hassani, Mokhtari, Shakkottai 2021): a shared representation under personal heads, in turns.
+
+First the device fits its head to the representation that arrived, then it takes the representation a step towards it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch
+from metapulse.methods.base import Paper
+from metapulse.methods.inner import descend, settle
+from metapulse.methods.oracles import Partial
+from metapulse.methods.partly import PartlyPersonal
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked
+
+
+@dataclass(frozen=True)
+class FedRep(PartlyPersonal):
+    """Steps on the head alone, then on the body alone; the body is shared, the head stays. Test time moves the head."""
+
+    paper: ClassVar[Paper] = Paper(
+        "collins2021fedrep",
+        "Collins, Hassani, Mokhtari and Shakkottai",
+        2021,
+        "Exploiting Shared Representations for Personalized Federated Learning",
+        "2102.07078",
+        "Algorithm 1",
+    )
+
+    inner_steps: int = setting(1, "gradient steps on the body in one round", ge=0)
+    head_steps: int = setting(10, "gradient steps on the head before them", ge=0)
+
+    def personal(self, model: Model, meta: Params) -> frozenset[str]:
+        """The head."""
+        return model.head
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """Gradient steps on the head, from the device's own or from θ's."""
+        phi = self.together(meta, state, len(keys.clients)) if start is None else start
+        head = Partial(model, model.head, task=model.task)
+        batches = self.batches(support, keys, "adapt")
+        return (p.params for p in descend(head, phi, batches, self.inner_lr, self.optimizer))
+
+    def train(
+        self, model: Model, phi: Stacked, samples: Batch, keys: Keys
+    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+        """φ after both kinds of steps, and the mean loss of those on the body."""
+        head = Partial(model, model.head, task=model.task)
+        body = Partial(model, frozenset(phi) - model.head, task=model.task)
+        batches = self.batches(samples, keys, "head")
+        phi, _ = settle(head, phi, batches, self.inner_lr, self.optimizer, self.head_steps)
+        return settle(body, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)

@@ -1,0 +1,152 @@
+"""The inner loop: gradient descent of every client on its own samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch
+from metapulse.models.base import Model
+from metapulse.models.native.stacks import Compiled
+from metapulse.trees import Flat, Params, Stacked, flat_stack, full_like, per_client, sub
+
+#: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
+Rule = Callable[[Tensor], Tensor]
+
+AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point on the inner path: φ_k and the batch loss at φ_{k−1} that led there (zero at the start)."""
+
+    params: Stacked
+    loss: Float[Tensor, " clients"]
+
+
+def descend(
+    model: Model,
+    start: Stacked,
+    batches: Iterator[Batch],
+    lr: float,
+    optimizer: str = "sgd",
+    only: frozenset[str] | None = None,
+) -> Iterator[Point]:
+    """φ₀, φ₁, …: φ_{k+1} = φ_k − α g_k (SGD), or Adam's step from zero moments.
+
+    Args:
+        model: the oracle.
+        start: φ₀, (clients, *shape) per name.
+        batches: one batch per step.
+        lr: α > 0.
+        optimizer: "sgd" or "adam" (Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1).
+        only: names that move; the others stay (ANIL's body). None: all.
+    """
+    phi = flat_stack(start)
+    rule = _adam(phi.buffer, lr) if optimizer == "adam" else _sgd(phi, lr, only)
+    yield Point(phi, phi.buffer.new_zeros(phi.layout.clients))
+    for batch in batches:
+        loss, grads = model.value_and_grad(phi, batch)
+        phi = phi.like(phi.buffer - rule(flat_stack(grads).buffer))
+        yield Point(phi, loss)
+
+
+def settle(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
+) -> tuple[Flat, Float[Tensor, " clients"]]:
+    """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
+    phi = flat_stack(start)
+    if optimizer == "sgd" and model.compiled and model.compiled.takes(phi):
+        total, left = torch.zeros(phi.layout.clients), steps
+        while group := list(islice(batches, min(left, AT_ONCE))):
+            loss, phi = model.compiled.descend(phi, group, lr)
+            total, left = total + loss, left - len(group)
+        return phi, total / max(steps, 1)
+    gradient, rule = phi.blank(), _adam(phi.buffer, lr) if optimizer == "adam" else None
+    total = gradient.buffer.new_zeros(phi.layout.clients)
+    for k, batch in enumerate(islice(batches, steps)):
+        loss, grads = model.value_and_grad(phi, batch, gradient)
+        step, scale = (flat_stack(grads).buffer, lr) if rule is None else (rule(flat_stack(grads).buffer), 1.0)
+        if k == 0:  # φ₀ is not ours to change
+            phi = phi.like(torch.sub(phi.buffer, step, alpha=scale))
+        else:  # in place: two buffers stay in the cache where four would not
+            phi.buffer.sub_(step, alpha=scale)
+        total += loss
+    return phi, total / max(steps, 1)
+
+
+def settle_each(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: Float[Tensor, " clients"]
+) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
+    if bool((steps == steps[0]).all()):
+        return settle(model, start, batches, lr, "sgd", int(steps[0]))
+    phi, total = start, torch.zeros_like(steps)
+    for k, batch in enumerate(islice(batches, int(steps.max()))):
+        going = (k < steps).to(steps)
+        loss, grads = model.value_and_grad(phi, batch)
+        phi = sub(phi, per_client(grads, lr * going))
+        total = total + loss * going
+    return phi, total / steps.clamp(min=1.0)
+
+
+def displacement(
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
+) -> tuple[Flat, Float[Tensor, " clients"]]:
+    """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
+    if code := _in_one_call(model, start, optimizer, steps):
+        loss, moved = code.descend(start, list(islice(batches, steps)), lr, displacement=True)
+        return moved, loss / steps
+    phi, loss = settle(model, start, batches, lr, optimizer, steps)
+    return flat_stack(sub(start, phi)), loss
+
+
+def displacement_sum(
+    model: Model,
+    start: Stacked,
+    batches: Iterator[Batch],
+    lr: float,
+    optimizer: str,
+    steps: int,
+    shares: Float[Tensor, " clients"],
+) -> tuple[Params, Float[Tensor, " clients"]] | None:
+    """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, and the mean loss on the way.
+
+    Returns:
+        None where it would cost no less than to make the updates and to add them up.
+    """
+    code = _in_one_call(model, start, optimizer, steps)
+    if code is None:
+        return None
+    loss, total = code.descend_sum(start, list(islice(batches, steps)), lr, shares)
+    return total, loss / steps
+
+
+def _in_one_call(model: Model, start: Stacked, optimizer: str, steps: int) -> Compiled | None:
+    """The compiled code, where it can take all the steps at once."""
+    fits = optimizer == "sgd" and 0 < steps <= AT_ONCE
+    return model.compiled if fits and model.compiled and model.compiled.takes(start) else None
+
+
+def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:
+    if only is None:
+        return lambda g: g * lr
+    rates = flat_stack(full_like(phi, {name: lr if name in only else 0.0 for name in phi})).buffer
+    return lambda g: g * rates
+
+
+def _adam(like: Tensor, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Rule:
+    m, v, t = torch.zeros_like(like), torch.zeros_like(like), 0
+
+    def rule(g: Tensor) -> Tensor:
+        nonlocal m, v, t
+        t += 1
+        m, v = torch.lerp(m, g, 1 - beta1), torch.lerp(v, g * g, 1 - beta2)
+        return lr * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)).sqrt() + eps)
+
+    return rule

@@ -1,0 +1,43 @@
+"""MAML (Finn, Abbeel, Levine 2017): a start from which a few gradient steps on the support set do well on the query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from metapulse.episodes import Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.adjoint import outer_gradient
+from metapulse.methods.base import Learner, Paper, Report
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.trees import Params, Stacked, full_like
+
+
+@dataclass(frozen=True)
+class MAML(Learner):
+    """Reports ∇_θ L_query(φ_K(θ)), true second order."""
+
+    paper: ClassVar[Paper] = Paper(
+        "finn2017maml",
+        "Finn, Abbeel and Levine",
+        2017,
+        "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+        "1703.03400",
+        "Algorithm 1, equation 1",
+    )
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
+
+    def rates(self, model: Model, meta: Params) -> Params:
+        """Inner rate of every parameter: α everywhere."""
+        return full_like(meta, self.inner_lr)
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """The exact outer gradient of each client's query loss; the weight is its number of query samples."""
+        theta = self.start(meta, len(keys.clients))
+        batches = self.batches(episode.support, keys)
+        outer = outer_gradient(model, theta, self.rates(model, meta), episode, batches, self.inner_steps)
+        return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})

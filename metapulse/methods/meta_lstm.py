@@ -1,0 +1,156 @@
+"""Meta-LSTM (Ravi, Larochelle 2017): the optimiser is learned, as the cell of a long short-term memory.
+
+The parameters are the cell's state: a forget gate shrinks them, an input gate is their rate, and both see the gradient,
+the loss, the parameter and their own last value, coordinate by coordinate with the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Learner, Paper, Report
+from metapulse.models.base import Model
+from metapulse.models.layers import linear, lstm_step, uniform_init
+from metapulse.rng import Keys
+from metapulse.settings import WIDTH, setting
+from metapulse.trees import Params, Stacked, prefixed, stack, under, without
+
+OPTIMISER = "optimiser/"
+P = 10.0  # logarithms of numbers between e^−p and 1 are read; smaller ones as they are
+#: One number per coordinate of every client.
+Coordinates = Float[Tensor, "clients coordinates"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the optimiser carries from step to step: φ, both gates, and the state of the LSTM before them."""
+
+    phi: Coordinates
+    rate: Coordinates
+    keep: Coordinates
+    hidden: tuple[Float[Tensor, "clients coordinates hidden"], Float[Tensor, "clients coordinates hidden"]]
+
+
+@dataclass(frozen=True)
+class MetaLSTM(Learner):
+    """φ_{k+1} = f_k ⊙ φ_k − i_k ⊙ ∇L_support(φ_k), with i and f learned; reports ∇ L_query(φ_K) in θ and in both gates.
+
+    As in the paper the gradients that the optimiser reads are constants of the outer gradient (first order).
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "ravi2017metalstm",
+        "Ravi and Larochelle",
+        2017,
+        "Optimization as a Model for Few-Shot Learning",
+        "",
+        "Section 3, Algorithm 1",
+    )
+
+    inner_lr: float = setting(0.01, "initial input gate: the rate that the optimiser begins with", gt=0, lt=1)
+    keep: float = setting(0.9999, "initial forget gate: what a step leaves of a parameter", gt=0, lt=1)
+    hidden: int = setting(20, "width of the LSTM that reads gradient and loss", ge=1, le=WIDTH)
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the optimiser is what is learned")
+
+    def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The model's parameters, and under ``optimiser/`` an LSTM and its two gates."""
+        params, h = model.init(rng), self.hidden
+        own = {"weight": uniform_init(rng, h, 4 * h, 4 + h), "bias": uniform_init(rng, h, 4 * h)}
+        for name, start in (("rate", self.inner_lr), ("keep", self.keep)):
+            own[f"{name}.weight"] = 0.01 * uniform_init(rng, h, 1, h + 2)
+            own[f"{name}.bias"] = torch.full((1,), start).logit()
+        return params | prefixed(own, OPTIMISER)
+
+    def start(self, meta: Params, clients: int) -> Stacked:
+        """θ without the optimiser."""
+        return stack(without(meta, OPTIMISER), clients)
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """The learned optimiser's steps; it begins without memory wherever the parameters begin."""
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        yield phi
+        own = stack(under(meta, OPTIMISER), len(keys.clients))
+        at = self._begin(phi)
+        for batch in self.batches(support, keys, "adapt"):
+            with torch.no_grad():
+                at = self._step(model, own, phi, at, batch)
+            yield _tree(at.phi, phi)
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """The query gradient at φ_K, taken back through the gates; the weight is the number of query samples."""
+        clients = len(keys.clients)
+        leaves = {name: p.detach().clone().requires_grad_() for name, p in stack(meta, clients).items()}
+        batches = islice(self.batches(episode.support, keys), self.inner_steps)
+        with torch.enable_grad():
+            theta, own = without(leaves, OPTIMISER), under(leaves, OPTIMISER)
+            at = self._begin(theta)
+            for batch in batches:
+                at = self._step(model, own, theta, at, batch)
+        loss, gradient = model.value_and_grad(_tree(at.phi.detach(), theta), episode.query)
+        grads = torch.autograd.grad(
+            at.phi, list(leaves.values()), _coordinates(gradient), allow_unused=True, materialize_grads=True
+        )
+        return Report(dict(zip(leaves, grads, strict=True)), episode.query.counts, state, {"loss": loss})
+
+    def _begin(self, phi: Stacked) -> State:
+        flat = _coordinates(phi)
+        zeros = flat.new_zeros(*flat.shape, self.hidden)
+        return State(flat, torch.zeros_like(flat), torch.zeros_like(flat), (zeros, zeros))
+
+    def _step(self, model: Model, own: Stacked, like: Stacked, at: State, batch: Batch) -> State:
+        """One step of every client that has samples; the others stay."""
+        loss, gradient = model.value_and_grad(_tree(at.phi.detach(), like), batch)
+        g = _coordinates(gradient)
+        read = torch.cat([_readable(g), _readable(loss.unsqueeze(1)).expand(*g.shape, 2)], 2)
+        hidden = lstm_step(read, at.hidden, own["weight"], own["bias"])
+        rate, keep = (
+            torch.sigmoid(
+                linear(
+                    torch.cat([hidden[0], at.phi.unsqueeze(2), last.unsqueeze(2)], 2),
+                    own[f"{name}.weight"],
+                    own[f"{name}.bias"],
+                )
+            ).squeeze(2)
+            for name, last in (("rate", at.rate), ("keep", at.keep))
+        )
+        some = (batch.counts > 0).unsqueeze(1)
+        return State(torch.where(some, keep * at.phi - rate * g, at.phi), rate, keep, hidden)
+
+
+def _readable(x: Coordinates) -> Float[Tensor, "clients coordinates 2"]:
+    """(log|x|/p, sign x), or (−1, eᵖ x) where |x| < e^−p (Andrychowicz et al. 2016, arXiv:1606.04474, Appendix A)."""
+    large = x.abs() >= float(np.exp(-P))
+    magnitude = torch.where(large, x.abs(), 1.0).log() / P
+    return torch.stack([torch.where(large, magnitude, -1.0), torch.where(large, x.sign(), float(np.exp(P)) * x)], 2)
+
+
+def _coordinates(tree: Stacked) -> Coordinates:
+    """A stack as (clients, coordinates), names in the tree's order."""
+    return torch.cat([p.reshape(len(p), -1) for p in tree.values()], 1)
+
+
+def _tree(flat: Coordinates, like: Stacked) -> dict[str, Tensor]:
+    """Coordinates as a stack in the shape of another."""
+    parts = flat.split_with_sizes([p[0].numel() for p in like.values()], 1)
+    return {name: part.reshape(p.shape) for (name, p), part in zip(like.items(), parts, strict=True)}

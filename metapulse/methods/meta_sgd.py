@@ -1,0 +1,114 @@
+"""Meta-SGD (Li, Zhou, Chen, Li 2017): MAML that also learns an inner rate for every single parameter.
+
+θ carries the rates in the same record, under the prefix ``rate/`` (Flower wants one array record per message).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.adjoint import outer_gradient
+from metapulse.methods.base import Learner, Paper, Report
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked, flat, mul, prefixed, stack, sub, under, without
+
+RATE = "rate/"
+
+
+@dataclass(frozen=True)
+class MetaSGD(Learner):
+    """φ_{k+1} = φ_k − α ⊙ ∇L_support(φ_k); reports the gradients of the query loss in θ and in α."""
+
+    unread: ClassVar[frozenset[str]] = frozenset({"inner_lr"})
+
+    paper: ClassVar[Paper] = Paper(
+        "li2017metasgd",
+        "Li, Zhou, Chen and Li",
+        2017,
+        "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning",
+        "1707.09835",
+        "Algorithm 1, equation 4",
+    )
+
+    inner_lr: float = setting(0.01, "no effect: every parameter has a learned rate, from rate_low to rate_high", gt=0)
+    rate_low: float = setting(0.005, "least initial inner rate", gt=0)
+    rate_high: float = setting(0.1, "largest initial inner rate", gt=0)
+    inner_steps: int = setting(1, "gradient steps of one client in one round", ge=0)
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
+        if self.rate_low > self.rate_high:
+            raise ConfigError("learner.rate_low", self.rate_low, f"must be ≤ rate_high = {self.rate_high}")
+
+    def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The model's parameters, and under ``rate/`` one rate for each, U[rate_low, rate_high]."""
+        params = model.init(rng)
+        rates = {
+            name: torch.from_numpy(rng.uniform(self.rate_low, self.rate_high, tuple(p.shape)).astype(np.float32))
+            for name, p in params.items()
+        }
+        return params | prefixed(rates, RATE)
+
+    def start(self, meta: Params, clients: int) -> Stacked:
+        """θ without the rates."""
+        return stack(without(meta, RATE), clients)
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """Steps with the learned rates; beyond the trained number of steps only those that do not hurt.
+
+        The rates are fitted to ``inner_steps`` steps, and more of them can diverge: on sine tasks trained with one
+        step, the fifth is already NaN. So a client takes a further step only while its support loss does not rise.
+        """
+        rates = flat(under(meta, RATE))
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        yield phi
+        for k, batch in enumerate(self.batches(support, keys, "adapt")):
+            step = sub(phi, mul(model.grad(phi, batch), rates))
+            phi = unless_worse(model, phi, step, support) if k >= self.inner_steps else step
+            yield phi
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """Exact outer gradients in θ and α; the weight is the number of query samples."""
+        theta = self.start(meta, len(keys.clients))
+        batches = self.batches(episode.support, keys)
+        rates = flat(under(meta, RATE))
+        outer = outer_gradient(model, theta, rates, episode, batches, self.inner_steps, learned=True)
+        return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
+
+
+def unless_worse(model: Model, phi: Stacked, step: Stacked, support: Batch) -> dict[str, Tensor]:
+    """The step of every client whose loss on its whole support set does not rise; the others stay.
+
+    Args:
+        model: the oracle.
+        phi: where a client stands; (clients, *shape) per name.
+        step: where its step leads.
+        support: all of its support samples.
+    """
+    with torch.no_grad():
+        better = model.loss(step, support) <= model.loss(phi, support)  # False for NaN
+    return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
+
+
+def _align(flags: Tensor, like: Tensor) -> Tensor:
+    """(clients,) flags broadcastable against (clients, *shape)."""
+    return flags.view(-1, *(1,) * (like.dim() - 1))

@@ -1,0 +1,91 @@
+"""Per-FedAvg (Fallah, Mokhtari, Ozdaglar 2020): FedAvg on the loss after one adaptation step.
+
+Each local step descends F(w) = f(w − α ∇f(w)), whose gradient is (I − α ∇²f(w)) ∇f(w − α ∇f(w)). FO drops the
+Hessian; HF replaces its product by a difference of gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Literal
+
+import torch
+
+from metapulse.episodes import Batch, Episode
+from metapulse.errors import ConfigError
+from metapulse.methods.base import Learner, Paper, Report
+from metapulse.models.base import Model
+from metapulse.models.native.dense import Dense
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked, add, flat_stack, norms, per_client, sub
+
+
+@dataclass(frozen=True)
+class PerFedAvg(Learner):
+    """τ local steps w ← w − β ∇F(w), each on fresh minibatches; reports θ − w_τ."""
+
+    unread: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
+
+    paper: ClassVar[Paper] = Paper(
+        "fallah2020perfedavg",
+        "Fallah, Mokhtari and Ozdaglar",
+        2020,
+        "Personalized Federated Learning: A Meta-Learning Approach",
+        "2002.07948",
+        "Algorithm 1, equations 7, 11 and 12",
+    )
+    local: ClassVar[bool] = True
+
+    inner_steps: int = setting(1, "adaptation steps of the inner loop; training uses one, as in the paper", ge=0)
+    local_steps: int = setting(5, "local steps τ of one client in one round", ge=0)
+    local_lr: float = setting(0.001, "local learning rate β", gt=0)
+    variant: Literal["first_order", "hessian_free"] = setting(
+        "first_order",
+        "how the Hessian term is treated: dropped (FO) or by finite differences (HF)",
+        choices=("first_order", "hessian_free"),
+    )
+    delta: float = setting(
+        0.001, "relative width δ of the finite difference (HF)", gt=0, used_if=("variant", "hessian_free")
+    )
+
+    def __post_init__(self) -> None:
+        if self.optimizer != "sgd":
+            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the inner step is part of the loss")
+
+    @property
+    def steps(self) -> int:
+        """One minibatch of each stream per local step."""
+        return self.local_steps
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """τ steps on fresh minibatches D, D′ (and D″ for HF); the weight is the number of samples."""
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        inner, outer, curve = (self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve"))
+        if isinstance(model.compiled, Dense) and model.compiled.takes(theta):
+            sets = [list(islice(batches, self.local_steps)) for batches in (inner, outer, curve)]
+            delta = self.delta if self.variant == "hessian_free" else 0.0
+            total, moved = model.compiled.per_fedavg(theta, sets, self.inner_lr, self.local_lr, delta)
+            return Report(moved, samples.counts, state, {"loss": total / max(self.local_steps, 1)})
+        w = theta
+        total = torch.zeros_like(samples.counts)
+        for d, d1, d2 in islice(zip(inner, outer, curve, strict=False), self.local_steps):
+            phi = add(w, model.grad(w, d), -self.inner_lr)
+            loss, g = model.value_and_grad(phi, d1)
+            if self.variant == "hessian_free":
+                g = add(g, self._curvature(model, w, d2, g), -self.inner_lr)
+            w = add(w, g, -self.local_lr)
+            total = total + loss
+        return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})
+
+    def _curvature(self, model: Model, w: Stacked, batch: Batch, v: Stacked) -> Stacked:
+        """∇²f(w) v ≈ (∇f(w + δ̂ v) − ∇f(w − δ̂ v)) / 2δ̂, with δ̂ = δ / ‖v‖ per client (equation 12).
+
+        The paper's δ is absolute; scaling it by ‖v‖ keeps the difference above float32 rounding as v shrinks.
+        """
+        width = self.delta / norms(v).clamp(min=1e-12)
+        step = flat_stack(per_client(v, width))
+        difference = sub(model.grad(add(w, step), batch), model.grad(sub(w, step), batch))
+        return flat_stack(per_client(difference, 0.5 / width))

@@ -1,0 +1,80 @@
+"""pFedMe (T. Dinh, Tran, Nguyen 2020): the global model descends the Moreau envelopes of the clients' losses.
+
+The envelope F(w) = min_φ L(φ) + (λ/2)‖φ − w‖² has the gradient λ(w − φ̂(w)), φ̂ being the minimiser: the personal model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import ClassVar
+
+import torch
+
+from metapulse.episodes import Batch, Episode
+from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.inner import descend, settle
+from metapulse.methods.oracles import Tilted
+from metapulse.models.base import Model
+from metapulse.rng import Keys
+from metapulse.settings import setting
+from metapulse.trees import Params, Stacked, add, flat_stack, sub
+
+
+@dataclass(frozen=True)
+class PFedMe(Learner):
+    """R local steps w ← w − ηλ(w − φ̃), φ̃ after K inner steps on one minibatch; reports θ − w_R.
+
+    φ̃ goes on from where the last minibatch left it, as in the authors' program. The personal model is a function of θ
+    and the device's samples, so nothing is kept between rounds.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "dinh2020pfedme",
+        "T. Dinh, Tran and Nguyen",
+        2020,
+        "Personalized Federated Learning with Moreau Envelopes",
+        "2006.08848",
+        "Algorithm 1, equations 2 to 4",
+    )
+    local: ClassVar[bool] = True
+
+    inner_steps: int = setting(5, "gradient steps K on the personal problem of one minibatch", ge=0)
+    local_steps: int = setting(10, "local steps R of one client in one round", ge=0)
+    local_lr: float = setting(0.01, "local learning rate η", gt=0)
+    lam: float = setting(15.0, "λ of the Moreau envelope", ge=0)
+
+    @property
+    def steps(self) -> int:
+        """One minibatch per local step."""
+        return self.local_steps
+
+    def path(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ ← φ − α(∇L(φ) + λ(φ − θ)): towards φ̂(θ)."""
+        theta = self.start(meta, len(keys.clients))
+        oracle = Tilted(model, theta, self.lam, task=model.task)
+        batches = self.batches(support, keys, "adapt")
+        phi = theta if start is None else start
+        return (p.params for p in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        """R steps on the envelope; the weight is the number of samples."""
+        samples = episode.pooled
+        theta = self.start(meta, len(keys.clients))
+        w, phi = flat_stack(theta), flat_stack(theta)
+        total = torch.zeros_like(samples.counts)
+        for batch in islice(self.batches(samples, keys), self.local_steps):
+            oracle = Tilted(model, w, self.lam, task=model.task)
+            phi, loss = settle(oracle, phi, repeat(batch), self.inner_lr, self.optimizer, self.inner_steps)
+            w = flat_stack(add(w, sub(w, phi), -self.local_lr * self.lam))
+            total = total + loss
+        return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})

@@ -1,0 +1,166 @@
+"""A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
+
+A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. Where
+a model is a chain of kernels (``metapulse.models.kernels``), they give the derivatives, compiled to the machine where
+that can be (``metapulse.models.native``); otherwise autograd does, which is also what all others are tested against
+(``metapulse.models.autograd``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.data import Task
+from metapulse.episodes import Batch
+from metapulse.errors import ConfigError
+from metapulse.losses import task_loss
+from metapulse.models import autograd
+from metapulse.models.kernels.base import Chain, Expansion
+from metapulse.models.layers import linear
+from metapulse.models.native.conv import convolutional
+from metapulse.models.native.dense import dense
+from metapulse.models.native.stacks import Compiled
+from metapulse.settings import setting
+from metapulse.trees import Flat, Stacked
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """Architecture as settings; subclasses add theirs.
+
+    Args:
+        task: shape of inputs and outputs, and which loss.
+        precision: of the numbers that compiled code multiplies; what it adds up, and what it keeps, is float32 always.
+    """
+
+    _: KW_ONLY
+    task: Task
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32",
+        "of what compiled code (mlp, sine, cnn1d) multiplies; bfloat16: 8 bits instead of 24, faster where the"
+        " processor has AVX512_BF16; gradients of one client err by about 1 % (docs/speed.md)",
+        choices=("float32", "bfloat16"),
+    )
+
+    @abstractmethod
+    def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Fresh θ, without client axis, float32."""
+
+    def predict(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples outputs"]:
+        """Logits or targets of each client's samples under its own parameters: ``embed`` under the linear head."""
+        weight, bias = self.head_pair()
+        return linear(self.embed(params, x), params[weight], params[bias])
+
+    @property
+    @abstractmethod
+    def head(self) -> frozenset[str]:
+        """Names of the last layer's parameters, those ANIL adapts."""
+
+    def embed(
+        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
+    ) -> Float[Tensor, "clients samples width"]:
+        """What the linear head reads: ``predict`` is ``embed`` times the head's weight plus its bias.
+
+        Raises:
+            ConfigError: the model has no such split (a module of your own).
+        """
+        raise ConfigError("model.name", type(self).__name__, "has no embedding under a linear head")
+
+    def widened(self, channels: int) -> Model:
+        """The same architecture for inputs with ``channels`` more on the first axis of their features.
+
+        Raises:
+            ConfigError: its inputs are fixed (a module of your own), or constant ones would break it (encoder1d).
+        """
+        first, *rest = self.task.features
+        return replace(self, task=replace(self.task, features=(first + channels, *rest)))
+
+    def head_pair(self) -> tuple[str, str]:
+        """Names of the linear head's weight and bias.
+
+        Raises:
+            ConfigError: the head is not one weight and one bias (a module of your own).
+        """
+        if len(self.head) != 2:
+            raise ConfigError(
+                "model.name", type(self).__name__, f"has a head of {sorted(self.head)}, not weight and bias"
+            )
+        weight, bias = sorted(self.head, reverse=True)
+        return weight, bias
+
+    def loss(self, params: Stacked, batch: Batch) -> Float[Tensor, " clients"]:
+        """Mean loss of each client over its real samples."""
+        return task_loss(self.task, self.predict(params, batch.x), batch.y, batch.mask)
+
+    @property
+    def chain(self) -> Chain | None:
+        """The model as kernels with derivatives of their own; None: autograd."""
+        return None
+
+    @cached_property
+    def compiled(self) -> Compiled | None:
+        """The chain in C, where it is of a kind that is written in C and this machine can compile.
+
+        Raises:
+            ConfigError: it is not, and ``precision`` asks for what only compiled code does.
+        """
+        found: Compiled | None = None
+        if self.chain is not None:
+            time, precision = self.task.features[-1], self.precision
+            found = dense(self.chain, precision) or convolutional(self.chain, time, precision)
+        if found is None and self.precision != "float32":
+            raise ConfigError(
+                "model.precision",
+                self.precision,
+                "needs mlp, sine or cnn1d, a C compiler, and AVX512_BF16: use float32",
+            )
+        return found
+
+    def expand(self, params: Stacked, batch: Batch) -> Expansion:
+        """Loss, gradient and Hessian-vector products of each client's loss around its own parameters.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+        """
+        return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
+
+    def value_and_grad(
+        self, params: Stacked, batch: Batch, into: Flat | None = None
+    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+        """Loss (clients,) and ∇L per client, in the shape of ``params``.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+            into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
+        """
+        if self.compiled and self.compiled.takes(params):
+            return self.compiled.gradient(params, batch, into)
+        if self.chain:
+            at = self.chain.expand(params, batch, into)
+            return at.loss, at.grad
+        return autograd.value_and_grad(self.loss, params, batch)
+
+    def grad(self, params: Stacked, batch: Batch) -> Stacked:
+        """∇L per client, in the shape of ``params``."""
+        return self.value_and_grad(params, batch)[1]
+
+    def hvp(self, params: Stacked, batch: Batch, vector: Stacked) -> Stacked:
+        """∇²L v per client: Hessian of each client's loss at its own parameters, times its own vector.
+
+        Args:
+            params: where; (clients, *shape) per name.
+            batch: the samples of the loss.
+            vector: v, in the shape of ``params``.
+        """
+        return self.expand(params, batch).hvp(vector)

@@ -1,0 +1,69 @@
+"""Convolutional networks in C (``conv.c``)."""
+
+from __future__ import annotations
+
+from ctypes import POINTER, Structure, c_int64
+from dataclasses import dataclass
+from pathlib import Path
+
+from metapulse.compiler import compiled
+from metapulse.models.kernels.base import Chain
+from metapulse.models.kernels.conv import ConvReLU
+from metapulse.models.kernels.dense import Linear
+from metapulse.models.kernels.pooling import Mean
+from metapulse.models.native.stacks import DEFINES, Compiled, loss_index
+from metapulse.trees import Stacked
+
+MOST_BLOCKS = 16  # as in conv.c
+
+
+class Network(Structure):
+    """``net`` in conv.c."""
+
+    _fields_ = (
+        ("blocks", c_int64),
+        ("time", c_int64),
+        ("outputs", c_int64),
+        ("loss", c_int64),
+        ("channels", POINTER(c_int64)),
+        ("width", POINTER(c_int64)),
+    )
+
+
+@dataclass(frozen=True)
+class Convolutional(Compiled):
+    """Valid convolutions, ReLU, max-pooling by two between them; mean over time, linear.
+
+    Args:
+        time: samples in a window.
+    """
+
+    time: int
+
+    def network(self, w: Stacked) -> Network:
+        """Channels, the input's first, and widths."""
+        *convolutions, head = (w[weight].shape for weight, _ in self.layers)  # (clients, outputs, inputs, width)
+        blocks = len(convolutions)
+        channels = (c_int64 * (blocks + 1))(convolutions[0][2], *(shape[1] for shape in convolutions))
+        widths = (c_int64 * blocks)(*(shape[3] for shape in convolutions))
+        return Network(blocks, self.time, head[1], self.loss, channels, widths)
+
+
+def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convolutional | None:
+    """The chain in C; None where it is of another make, or nothing compiles.
+
+    Args:
+        chain: kernels and loss.
+        time: samples in a window.
+        precision: of what is multiplied, see ``Model``.
+    """
+    *blocks, mean, head = chain.kernels if len(chain.kernels) > 2 else (None, None, None)
+    convolutions = [kernel for kernel in blocks if isinstance(kernel, ConvReLU)]
+    halves = [kernel.halve for kernel in convolutions]
+    shaped = isinstance(mean, Mean) and len(convolutions) == len(blocks) <= MOST_BLOCKS
+    loss = loss_index(chain.loss)
+    if not isinstance(head, Linear) or not shaped or loss is None or halves != [True] * (len(blocks) - 1) + [False]:
+        return None
+    code = compiled(Path(__file__).with_name("conv.c"), *DEFINES[precision])
+    names = (*((kernel.weight, kernel.bias) for kernel in convolutions), (head.weight, head.bias))
+    return None if code is None else Convolutional(names, loss, code, time)

@@ -1,0 +1,91 @@
+"""Multilayer perceptrons in C (``dense.c``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, Structure, c_float, c_int64
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.compiler import compiled
+from metapulse.episodes import Batch
+from metapulse.models.kernels.base import Chain
+from metapulse.models.kernels.dense import Linear, ReLU, Tanh
+from metapulse.models.native.stacks import DEFINES, Compiled, Rows, Tensors, loss_index
+from metapulse.trees import Flat, Stacked, flat_stack, stack
+
+ACTIVATIONS = (ReLU, Tanh)  # in the order of the C code's enumeration
+
+
+class Network(Structure):
+    """``net`` in network.h."""
+
+    _fields_ = (("layers", c_int64), ("activation", c_int64), ("loss", c_int64), ("width", POINTER(c_int64)))
+
+
+@dataclass(frozen=True)
+class Dense(Compiled):
+    """Linear layers.
+
+    Args:
+        activation: index of the nonlinearity between them, in ACTIVATIONS.
+    """
+
+    activation: int
+
+    def network(self, w: Stacked) -> Network:
+        """Widths, the input's first."""
+        weights = [w[weight].shape for weight, _ in self.layers]  # (clients, outputs, inputs)
+        widths = (c_int64 * (len(weights) + 1))(weights[0][2], *(shape[1] for shape in weights))
+        return Network(len(weights), self.activation, self.loss, widths)
+
+    def adjoint(
+        self, theta: Stacked, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, learned: bool
+    ) -> tuple[Float[Tensor, " clients"], Flat, Flat]:
+        """Query loss, dL/dθ and dL/dα (zero unless ``learned``); see ``metapulse.methods.adjoint``."""
+        w = flat_stack(theta)
+        out, slow = w.blank(), w.blank()
+        if not learned:
+            slow.buffer.zero_()
+        alpha = self.tensors(stack(rates, w.layout.clients))
+        told = c_int64(len(support)), Rows(support), Rows([query])
+        to = self.tensors(out), self.tensors(slow) if learned else Tensors()
+        return self.call("adjoint", w, alpha, *told, *to), out, slow
+
+    def per_fedavg(
+        self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float
+    ) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Sum of the losses after adaptation, and θ − w_τ; see ``metapulse.methods.per_fedavg``.
+
+        Args:
+            theta: θ, for every client.
+            batches: D, D′ and D″ of every local step.
+            alpha: rate of the adaptation.
+            beta: rate of the local steps.
+            delta: relative width of the difference of gradients; 0: the first-order variant.
+        """
+        w = flat_stack(theta)
+        out = w.blank()
+        rows = [Rows(each) for each in batches]
+        rates = c_float(alpha), c_float(beta), c_float(delta)
+        return self.call("per_fedavg", w, c_int64(len(batches[0])), *rows, *rates, self.tensors(out)), out
+
+
+def dense(chain: Chain, precision: str = "float32") -> Dense | None:
+    """The chain in C; None where it is not made of linear layers with one kind of nonlinearity, or nothing compiles.
+
+    Args:
+        chain: kernels and loss.
+        precision: of what is multiplied, see ``Model``.
+    """
+    layers = [kernel for kernel in chain.kernels[::2] if isinstance(kernel, Linear)]
+    kinds = {type(kernel) for kernel in chain.kernels[1::2]} or {ReLU}
+    loss, activation = loss_index(chain.loss), kinds.pop()
+    if 2 * len(layers) - 1 != len(chain.kernels) or kinds or activation not in ACTIVATIONS or loss is None:
+        return None
+    code = compiled(Path(__file__).with_name("dense.c"), *DEFINES[precision])
+    names = tuple((layer.weight, layer.bias) for layer in layers)
+    return None if code is None else Dense(names, loss, code, ACTIVATIONS.index(activation))

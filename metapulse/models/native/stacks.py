@@ -1,0 +1,167 @@
+"""What compiled networks of all kinds share: SGD and gradients of a whole stack in one call.
+
+What goes in and comes out are the stacks of ``metapulse.trees``, untouched: the C code reads the tensors where they
+lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch
+from metapulse.models.kernels.losses import CrossEntropy, SquaredError
+from metapulse.trees import Flat, Stacked, flat, flat_stack, pick
+
+LOSSES = (CrossEntropy, SquaredError)  # in the order of the C code's enumerations
+GRADIENT, END, DISPLACEMENT, SUM = range(4)
+DEFINES: Mapping[str, tuple[str, ...]] = {"float32": (), "bfloat16": ("-DBFLOAT16",)}  # by precision
+
+
+class BatchRecord(Structure):
+    """``batch`` in stacks.h."""
+
+    _fields_ = (
+        ("samples", c_int64),
+        ("x", c_void_p),
+        ("x_client", c_int64),
+        ("x_row", c_int64),
+        ("y", c_void_p),
+        ("y_client", c_int64),
+        ("weight", c_void_p),
+        ("weight_client", c_int64),
+    )
+
+
+class TreeRecord(Structure):
+    """``tree`` in stacks.h."""
+
+    _fields_ = (("tensor", POINTER(c_void_p)), ("stride", POINTER(c_int64)))
+
+
+@dataclass(frozen=True)
+class Compiled(ABC):
+    """A network in C.
+
+    Args:
+        layers: names of weight and bias of its layers, from the input on.
+        loss: index of the loss, in LOSSES.
+        code: the compiled library.
+    """
+
+    layers: tuple[tuple[str, str], ...]
+    loss: int
+    code: ctypes.CDLL
+
+    @abstractmethod
+    def network(self, w: Stacked) -> Structure:
+        """The C code's description of the network with parameters of these shapes."""
+
+    @staticmethod
+    def takes(params: Stacked) -> bool:
+        """Whether these are numbers it can work on: float32, in the processor's memory."""
+        first = next(iter(params.values()))
+        return first.dtype == torch.float32 and first.device.type == "cpu"
+
+    def gradient(self, params: Stacked, batch: Batch, into: Flat | None) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Loss and gradient, per client; see ``Model.value_and_grad``."""
+        w = flat_stack(params)
+        out = w.blank() if into is None else into
+        return self._descend(w, [batch], 0.0, GRADIENT, self.tensors(out)), out
+
+    def descend(
+        self, params: Stacked, batches: Sequence[Batch], lr: float, displacement: bool = False
+    ) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Sum of the batch losses on the way of SGD, and where it ends (or the start minus the end)."""
+        w = flat_stack(params)
+        out = w.blank()
+        return self._descend(w, batches, lr, DISPLACEMENT if displacement else END, self.tensors(out)), out
+
+    def descend_sum(
+        self,
+        params: Stacked,
+        batches: Sequence[Batch],
+        lr: float,
+        shares: Float[Tensor, " clients"],
+    ) -> tuple[Float[Tensor, " clients"], Flat]:
+        """Sum of the batch losses on the way of SGD, and Σ_i s_i u_i of u = start − end; no stack is made for them."""
+        w = flat_stack(params)
+        out = flat(pick(w, 0))  # for its shape
+        return self._descend(w, batches, lr, SUM, self.tensors(out), c_void_p(shares.data_ptr())), out
+
+    def _descend(
+        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: Tensors, shares: object = None
+    ) -> Float[Tensor, " clients"]:
+        rows, steps = Rows(batches), c_int64(len(batches))
+        return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), shares, to)
+
+    def call(self, name: str, w: Flat, *arguments: Any) -> Float[Tensor, " clients"]:
+        """Call a function of the library on a stack; it adds up each client's loss.
+
+        Args:
+            name: of the function.
+            w: the stack's parameters.
+            arguments: those between the stack and the loss; ``Tensors`` and ``Rows`` are kept alive meanwhile.
+
+        Raises:
+            MemoryError: there is no room for a client.
+        """
+        loss = torch.zeros(w.layout.clients)
+        start = self.tensors(w)
+        told = [a.record if isinstance(a, (Tensors, Rows)) else a for a in arguments]
+        function = getattr(self.code, name)
+        if function(byref(self.network(w)), c_int64(len(loss)), start.record, *told, c_void_p(loss.data_ptr())):
+            raise MemoryError("no memory for a client's network and its path")
+        return loss
+
+    def tensors(self, tree: Stacked) -> Tensors:
+        """Weight and bias of every layer, in order."""
+        return Tensors([tree[name] for pair in self.layers for name in pair])
+
+
+class Tensors:
+    """Where the tensors of a stack are, for as long as this object lives; none of them: nowhere."""
+
+    def __init__(self, tensors: Sequence[Tensor] = ()) -> None:
+        self._kept = [t if t[0].is_contiguous() else t.contiguous() for t in tensors]
+        pointers = (c_void_p * len(tensors))(*(t.data_ptr() for t in self._kept))
+        strides = (c_int64 * len(tensors))(*(t.stride(0) for t in self._kept))
+        self.record = TreeRecord(pointers, strides) if tensors else TreeRecord()
+
+
+class Rows:
+    """Where the samples of some batches are, for as long as this object lives; inputs of any shape are flattened."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        known: dict[int, BatchRecord] = {}
+        self._kept: list[Tensor] = []
+        for batch in batches:
+            if id(batch) not in known:
+                known[id(batch)] = self._record(batch)
+        self.record = (BatchRecord * len(batches))(*(known[id(batch)] for batch in batches))
+
+    def _record(self, batch: Batch) -> BatchRecord:
+        x, y, weight = batch.x.flatten(2), batch.y, batch.weights
+        if not x.dtype == weight.dtype == torch.float32 or y.dtype not in (torch.float32, torch.int64):
+            raise TypeError(f"samples are {x.dtype}, {y.dtype}; parameters are float32")
+        x = x if x.stride(2) == 1 else x.contiguous()
+        y = y if y[:1].is_contiguous() else y.contiguous()
+        weight = weight if weight.stride(1) == 1 else weight.contiguous()
+        self._kept += [x, y, weight]
+        return BatchRecord(
+            x.shape[1], x.data_ptr(), x.stride(0), x.stride(1), y.data_ptr(), y.stride(0), weight.data_ptr(),
+            weight.stride(0),
+        )  # fmt: skip
+
+
+def loss_index(kind: object) -> int | None:
+    """Of a chain's loss; None for one that is not written in C."""
+    return LOSSES.index(type(kind)) if type(kind) in LOSSES else None

@@ -1,0 +1,115 @@
+"""Outer updates: pure functions from (state, θ, aggregate) to the next θ and state.
+
+The aggregate Δ is a pseudo-gradient: θ moves against it. The moments live in the state, which the caller keeps over
+rounds and restarts; nothing is hidden in an object.
+
+Source: Reddi et al. 2021, "Adaptive Federated Optimization", arXiv:2003.00295, Algorithm 2; Adam with the bias
+correction of Kingma and Ba 2015, arXiv:1412.6980.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metapulse.errors import ConfigError
+from metapulse.trees import Params
+
+#: Outer state: moments under "m/…" and "v/…", and the number of steps under "t".
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class OuterUpdate:
+    """θ ← θ − β · direction(Δ + 2λθ).
+
+    Args:
+        kind: "sgd", "momentum", "adam", "yogi" or "adagrad".
+        beta1: decay of the first moment, in [0, 1).
+        beta2: decay of the second moment, in [0, 1).
+        tau: τ, adaptivity floor added to the root of the second moment, > 0.
+        l2: λ of the regularised outer objective λ‖θ‖², ≥ 0.
+    """
+
+    kind: str = "sgd"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    tau: float = 1e-8
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in DIRECTIONS:
+            raise ConfigError("strategy.outer", self.kind, f"must be one of {', '.join(DIRECTIONS)}")
+
+    def init(self, theta: Params) -> State:
+        """The state before the first round: zero moments."""
+        state: State = {"t": torch.zeros((), dtype=torch.int64)}
+        for moment in {"sgd": "", "momentum": "m", "adagrad": "v"}.get(self.kind, "mv"):
+            state |= {f"{moment}/{name}": torch.zeros_like(p) for name, p in theta.items()}
+        return state
+
+    def apply(self, state: State, theta: Params, aggregate: Params, lr: float) -> tuple[dict[str, Tensor], State]:
+        """One outer step.
+
+        Args:
+            state: from ``init`` or the last ``apply``; not changed.
+            theta: θ; not changed.
+            aggregate: Δ, in the shape of θ.
+            lr: β ≥ 0 (ε for Reptile).
+        """
+        step = state["t"] + 1
+        after: State = {"t": step}
+        moved: dict[str, Tensor] = {}
+        for name, p in theta.items():
+            g = aggregate[name] + (2.0 * self.l2) * p if self.l2 else aggregate[name]
+            moments = {k: state[f"{k}/{name}"] for k in "mv" if f"{k}/{name}" in state}
+            direction, moments = DIRECTIONS[self.kind](self, g, moments, int(step))
+            moved[name] = p - lr * direction
+            after |= {f"{k}/{name}": m for k, m in moments.items()}
+        return moved, after
+
+
+Direction = Callable[[OuterUpdate, Tensor, dict[str, Tensor], int], tuple[Tensor, dict[str, Tensor]]]
+
+
+def _sgd(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    return g, {}
+
+
+def _momentum(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Heavy ball, m ← β₁ m + Δ."""
+    m = rule.beta1 * moments["m"] + g
+    return m, {"m": m}
+
+
+def _adam(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    m = torch.lerp(moments["m"], g, 1 - rule.beta1)
+    v = torch.lerp(moments["v"], g * g, 1 - rule.beta2)
+    root = (v / (1 - rule.beta2**step)).sqrt() + rule.tau
+    return (m / (1 - rule.beta1**step)) / root, {"m": m, "v": v}
+
+
+def _yogi(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Adam with v ← v − (1 − β₂) Δ² sign(v − Δ²)."""
+    square = g * g
+    m = torch.lerp(moments["m"], g, 1 - rule.beta1)
+    v = moments["v"] - (1 - rule.beta2) * square * torch.sign(moments["v"] - square)
+    root = (v / (1 - rule.beta2**step)).sqrt() + rule.tau
+    return (m / (1 - rule.beta1**step)) / root, {"m": m, "v": v}
+
+
+def _adagrad(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    v = moments["v"] + g * g
+    return g / (v.sqrt() + rule.tau), {"v": v}
+
+
+DIRECTIONS: dict[str, Direction] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "adam": _adam,
+    "yogi": _yogi,
+    "adagrad": _adagrad,
+}

@@ -1,0 +1,50 @@
+"""The shelf gives what stacking gives, whatever is on it already and however small it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metapulse.episodes import stack_batches
+from metapulse.errors import DataError
+from metapulse.rng import generator
+from metapulse.shelf import Shelf
+
+
+def part(client: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = generator(0, "part", client=client)
+    n = int(rng.integers(1, 6))
+    return rng.standard_normal((n, 2)).astype(np.float32), rng.integers(3, size=n)
+
+
+@settings(max_examples=40)
+@given(
+    rounds=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5, unique=True), min_size=1, max_size=6),
+    budget=st.sampled_from([0, 100, 300, 10_000]),
+)
+def test_it_is_stacking(rounds: list[list[int]], budget: int) -> None:
+    shelf = Shelf(budget)
+    for clients in rounds:
+        ours, plain = shelf.gather(clients, part), stack_batches([part(c) for c in clients])
+        assert torch.equal(ours.x, plain.x)
+        assert torch.equal(ours.y, plain.y)
+        assert torch.equal(ours.mask, plain.mask)
+
+
+def test_a_client_is_loaded_once_and_never_by_halves() -> None:
+    shelf, asked = Shelf(), []
+
+    def load(client: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(client)
+        if client == 3:
+            raise DataError("nothing there")
+        return part(client)
+
+    shelf.gather([1, 2], load)
+    with pytest.raises(DataError):
+        shelf.gather([1, 4, 3], load)
+    shelf.gather([2, 1, 4], load)
+    assert asked == [1, 2, 4, 3, 4]

@@ -1,0 +1,52 @@
+"""Parameter trees: the algebra, and that nothing that came in is changed."""
+
+from __future__ import annotations
+
+import torch
+
+from metapulse.trees import add, mul, norm, pick, prefixed, scale, stack, sub, under, without, zeros_like
+from tests.cases import MODELS, flat, personal, same, theta
+
+MODEL = MODELS["mlp-tanh"]
+
+
+def test_the_algebra_is_that_of_the_flat_vectors() -> None:
+    a, b = theta(MODEL, 1), theta(MODEL, 2)
+    torch.testing.assert_close(flat(add(a, b, -0.5)), flat(a) - 0.5 * flat(b))
+    torch.testing.assert_close(flat(sub(a, b)), flat(a) - flat(b))
+    torch.testing.assert_close(flat(scale(a, 3.0)), 3 * flat(a))
+    torch.testing.assert_close(flat(mul(a, b)), flat(a) * flat(b))
+    torch.testing.assert_close(norm(a), flat(a).double().norm())
+    assert norm(a).dtype == torch.float64
+    assert norm({}).item() == 0
+    assert not flat(zeros_like(a)).any()
+
+
+def test_nothing_is_changed() -> None:
+    a, b = theta(MODEL, 1), theta(MODEL, 2)
+    before = flat(a).clone(), flat(b).clone()
+    for f in (add, sub, mul):
+        f(a, b)
+    scale(a, 2.0)
+    assert torch.equal(flat(a), before[0])
+    assert torch.equal(flat(b), before[1])
+
+
+def test_a_stack_is_views_and_pick_undoes_it() -> None:
+    a = theta(MODEL)
+    stacked = stack(a, 1000)
+    assert all(stacked[n].shape == (1000, *p.shape) and stacked[n].stride(0) == 0 for n, p in a.items())
+    same(pick(stacked, 999), a, rtol=0, atol=0)
+
+
+def test_either_factor_may_lack_the_clients() -> None:
+    rates, grads = theta(MODEL), personal(MODEL, 3)
+    product = mul(rates, grads)
+    same(pick(product, 2), mul(rates, pick(grads, 2)), rtol=0, atol=0)
+
+
+def test_prefixes_partition_a_tree() -> None:
+    a = theta(MODEL)
+    both = a | prefixed(scale(a, 2.0), "rate/")
+    same(without(both, "rate/"), a, rtol=0, atol=0)
+    same(under(both, "rate/"), scale(a, 2.0), rtol=0, atol=0)
