@@ -80,5 +80,8 @@ def data_dir() -> Path:
     return path
 
 
-# A shell that runs the tests in the background has them and their programs ignore Ctrl-C, which some tests send.
+# A shell that runs the tests in the background has them and their programs ignore Ctrl-C, and ``nohup`` the end of the
+# terminal; some tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
