@@ -12,13 +12,10 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.models.base import Model
-from metapulse.models.native.stacks import Compiled
 from metapulse.trees import Flat, Params, Stacked, flat_stack, full_like, per_client, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
-
-AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,15 @@ def settle(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
-    phi = flat_stack(start)
-    if optimizer == "sgd" and model.compiled and model.compiled.takes(phi):
-        total, left = torch.zeros(phi.layout.clients), steps
-        while group := list(islice(batches, min(left, AT_ONCE))):
-            loss, phi = model.compiled.descend(phi, group, lr)
-            total, left = total + loss, left - len(group)
+    if optimizer == "sgd":
+        phi, total = model.run_sgd(start, batches, lr, steps)
         return phi, total / max(steps, 1)
-    gradient, rule = phi.blank(), _adam(phi.buffer, lr) if optimizer == "adam" else None
+    phi = flat_stack(start)
+    gradient, rule = phi.blank(), _adam(phi.buffer, lr)
     total = gradient.buffer.new_zeros(phi.layout.clients)
-    for k, batch in enumerate(islice(batches, steps)):
+    for batch in islice(batches, steps):
         loss, grads = model.value_and_grad(phi, batch, gradient)
-        step, scale = (flat_stack(grads).buffer, lr) if rule is None else (rule(flat_stack(grads).buffer), 1.0)
-        if k == 0:  # φ₀ is not ours to change
-            phi = phi.like(torch.sub(phi.buffer, step, alpha=scale))
-        else:  # in place: two buffers stay in the cache where four would not
-            phi.buffer.sub_(step, alpha=scale)
+        phi = phi.like(phi.buffer - rule(flat_stack(grads).buffer))
         total += loss
     return phi, total / max(steps, 1)
 
@@ -99,9 +89,9 @@ def displacement(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
-    if code := _in_one_call(model, start, optimizer, steps):
-        loss, moved = code.descend(start, list(islice(batches, steps)), lr, displacement=True)
-        return moved, loss / steps
+    if optimizer == "sgd":
+        moved, total = model.sgd_displacement(start, batches, lr, steps)
+        return moved, total / max(steps, 1)
     phi, loss = settle(model, start, batches, lr, optimizer, steps)
     return flat_stack(sub(start, phi)), loss
 
@@ -120,17 +110,8 @@ def displacement_sum(
     Returns:
         None where it would cost no less than to make the updates and to add them up.
     """
-    code = _in_one_call(model, start, optimizer, steps)
-    if code is None:
-        return None
-    loss, total = code.descend_sum(start, list(islice(batches, steps)), lr, shares)
-    return total, loss / steps
-
-
-def _in_one_call(model: Model, start: Stacked, optimizer: str, steps: int) -> Compiled | None:
-    """The compiled code, where it can take all the steps at once."""
-    fits = optimizer == "sgd" and 0 < steps <= AT_ONCE
-    return model.compiled if fits and model.compiled and model.compiled.takes(start) else None
+    summed = model.sgd_displacement_sum(start, batches, lr, steps, shares) if optimizer == "sgd" else None
+    return None if summed is None else (summed[0], summed[1] / steps)
 
 
 def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from metapulse.episodes import Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.adjoint import outer_gradient
 from metapulse.methods.base import Learner, Paper, Report
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -38,6 +38,6 @@ class MAML(Learner):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """The exact outer gradient of each client's query loss; the weight is its number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        batches = self.batches(episode.support, keys)
-        outer = outer_gradient(model, theta, self.rates(model, meta), episode, batches, self.inner_steps)
+        support = list(islice(self.batches(episode.support, keys), self.inner_steps))
+        outer = model.outer_gradient(theta, self.rates(model, meta), support, episode.query)
         return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.adjoint import outer_gradient
 from metapulse.methods.base import Learner, Paper, Report
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -89,9 +89,8 @@ class MetaSGD(Learner):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        batches = self.batches(episode.support, keys)
-        rates = flat(under(meta, RATE))
-        outer = outer_gradient(model, theta, rates, episode, batches, self.inner_steps, learned=True)
+        support = list(islice(self.batches(episode.support, keys), self.inner_steps))
+        outer = model.outer_gradient(theta, flat(under(meta, RATE)), support, episode.query, learned=True)
         return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
 
 

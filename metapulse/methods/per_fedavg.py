@@ -7,19 +7,15 @@ Hessian; HF replaces its product by a difference of gradients.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar, Literal
 
-import torch
-
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Episode
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Learner, Paper, Report
 from metapulse.models.base import Model
-from metapulse.models.native.dense import Dense
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, flat_stack, norms, per_client, sub
+from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
@@ -63,29 +59,8 @@ class PerFedAvg(Learner):
         """τ steps on fresh minibatches D, D′ (and D″ for HF); the weight is the number of samples."""
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
-        inner, outer, curve = (self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve"))
-        if isinstance(model.compiled, Dense) and model.compiled.takes(theta):
-            sets = [list(islice(batches, self.local_steps)) for batches in (inner, outer, curve)]
-            delta = self.delta if self.variant == "hessian_free" else 0.0
-            total, moved = model.compiled.per_fedavg(theta, sets, self.inner_lr, self.local_lr, delta)
-            return Report(moved, samples.counts, state, {"loss": total / max(self.local_steps, 1)})
-        w = theta
-        total = torch.zeros_like(samples.counts)
-        for d, d1, d2 in islice(zip(inner, outer, curve, strict=False), self.local_steps):
-            phi = add(w, model.grad(w, d), -self.inner_lr)
-            loss, g = model.value_and_grad(phi, d1)
-            if self.variant == "hessian_free":
-                g = add(g, self._curvature(model, w, d2, g), -self.inner_lr)
-            w = add(w, g, -self.local_lr)
-            total = total + loss
-        return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})
-
-    def _curvature(self, model: Model, w: Stacked, batch: Batch, v: Stacked) -> Stacked:
-        """∇²f(w) v ≈ (∇f(w + δ̂ v) − ∇f(w − δ̂ v)) / 2δ̂, with δ̂ = δ / ‖v‖ per client (equation 12).
-
-        The paper's δ is absolute; scaling it by ‖v‖ keeps the difference above float32 rounding as v shrinks.
-        """
-        width = self.delta / norms(v).clamp(min=1e-12)
-        step = flat_stack(per_client(v, width))
-        difference = sub(model.grad(add(w, step), batch), model.grad(sub(w, step), batch))
-        return flat_stack(per_client(difference, 0.5 / width))
+        streams = [self.batches(samples, keys, purpose) for purpose in ("inner", "outer", "curve")]  # D, D′, D″
+        delta = self.delta if self.variant == "hessian_free" else 0.0
+        rates = self.inner_lr, self.local_lr
+        moved, total = model.adapted_sgd(theta, streams, rates, delta, self.local_steps)
+        return Report(moved, samples.counts, state, {"loss": total / max(self.local_steps, 1)})

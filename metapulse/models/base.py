@@ -1,4 +1,4 @@
-"""A model is an oracle over stacked parameters: predict, loss, grad, and Hessian-vector product.
+"""A model is an oracle over stacked parameters: predict, loss, grad, Hessian-vector product, and whole inner loops.
 
 A model never owns parameters and never changes them: they come in, one slice per client, and derivatives go out. Where
 a model is a chain of kernels (``metapulse.models.kernels``), they give the derivatives, compiled to the machine where
@@ -9,6 +9,7 @@ that can be (``metapulse.models.native``); otherwise autograd does, which is als
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -21,14 +22,15 @@ from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
-from metapulse.models import autograd
+from metapulse.models import autograd, loops
+from metapulse.models.adjoint import OuterGradient, outer_gradient
 from metapulse.models.kernels.base import Chain, Expansion
 from metapulse.models.layers import linear
 from metapulse.models.native.conv import convolutional
 from metapulse.models.native.dense import dense
 from metapulse.models.native.stacks import Compiled
 from metapulse.settings import setting
-from metapulse.trees import Flat, Stacked
+from metapulse.trees import Flat, Params, Stacked
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,8 @@ class Model(ABC):
             batch: the samples of the loss.
             into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
         """
-        if self.compiled and self.compiled.takes(params):
-            return self.compiled.gradient(params, batch, into)
+        if code := self._code(params):
+            return code.gradient(params, batch, into)
         if self.chain:
             at = self.chain.expand(params, batch, into)
             return at.loss, at.grad
@@ -164,3 +166,42 @@ class Model(ABC):
             vector: v, in the shape of ``params``.
         """
         return self.expand(params, batch).hvp(vector)
+
+    def run_sgd(
+        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int
+    ) -> tuple[Flat, Float[Tensor, " clients"]]:
+        """φ_K after K steps φ ← φ − α ∇L(φ), and the sum of the batch losses on the way; see ``loops.run_sgd``."""
+        return loops.run_sgd(self, self._code(params), params, batches, lr, steps)
+
+    def sgd_displacement(
+        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int
+    ) -> tuple[Flat, Float[Tensor, " clients"]]:
+        """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
+        return loops.sgd_displacement(self, self._code(params), params, batches, lr, steps)
+
+    def sgd_displacement_sum(
+        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: Float[Tensor, " clients"]
+    ) -> tuple[Params, Float[Tensor, " clients"]] | None:
+        """Σ_i s_i (φ₀ − φ_K)_i and the sum of the batch losses; None where it is no faster than adding them up."""
+        return loops.sgd_displacement_sum(self._code(params), params, batches, lr, steps, shares)
+
+    def adapted_sgd(
+        self,
+        params: Stacked,
+        batches: Sequence[Iterator[Batch]],
+        rates: tuple[float, float],
+        delta: float,
+        steps: int,
+    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+        """θ − w_K of SGD on the loss after one adaptation step, and the sum of those losses; ``loops.adapted_sgd``."""
+        return loops.adapted_sgd(self, self._code(params), params, batches, rates, delta, steps)
+
+    def outer_gradient(
+        self, params: Stacked, rates: Params, support: Sequence[Batch], query: Batch, learned: bool = False
+    ) -> OuterGradient:
+        """dL_query/dθ after an inner step on each support batch, and dL_query/dα; see ``adjoint.outer_gradient``."""
+        return outer_gradient(self, self._code(params), params, rates, support, query, learned)
+
+    def _code(self, params: Stacked) -> Compiled | None:
+        """The compiled form, where it can work on numbers of this type and place."""
+        return self.compiled if self.compiled and self.compiled.takes(params) else None

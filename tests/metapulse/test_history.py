@@ -93,7 +93,7 @@ def chance(value: float, asked: int) -> bool:
 
 def test_coin_flips_are_not_foretold() -> None:
     """Half of the groups are asked about: 24 people × 24 windows, the same twice at most."""
-    right, history = accuracy({"name": "tests.client.test_history:Coins"})
+    right, history = accuracy({"name": "tests.metapulse.test_history:Coins"})
     assert chance(right, PEOPLE * GROUPS * WINDOWS // 2)
     assert history == GROUPS * WINDOWS / 2
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.client.test_history import PEOPLE as PERSONS
-from tests.client.test_history import chance, own
+from tests.metapulse.test_history import PEOPLE as PERSONS
+from tests.metapulse.test_history import chance, own
 
 from metapulse.client.spec import Trial, WorkSpec
 from metapulse.client.work import Work
@@ -21,7 +21,7 @@ from metapulse.server.metatest import MetaTest
 from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 
-COINS = {"name": "tests.client.test_history:Coins"}
+COINS = {"name": "tests.metapulse.test_history:Coins"}
 MODEL: dict[str, Any] = {"model": {"name": "mlp"}, "learner": {"name": "fedavg"}}
 PEOPLE = list(range(0, 12, 2))
 

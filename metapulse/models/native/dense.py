@@ -45,7 +45,7 @@ class Dense(Compiled):
     def adjoint(
         self, theta: Stacked, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, learned: bool
     ) -> tuple[Float[Tensor, " clients"], Flat, Flat]:
-        """Query loss, dL/dθ and dL/dα (zero unless ``learned``); see ``metapulse.methods.adjoint``."""
+        """Query loss, dL/dθ and dL/dα (zero unless ``learned``); see ``metapulse.models.adjoint``."""
         w = flat_stack(theta)
         out, slow = w.blank(), w.blank()
         if not learned:
@@ -58,7 +58,7 @@ class Dense(Compiled):
     def per_fedavg(
         self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float
     ) -> tuple[Float[Tensor, " clients"], Flat]:
-        """Sum of the losses after adaptation, and θ − w_τ; see ``metapulse.methods.per_fedavg``.
+        """Sum of the losses after adaptation, and θ − w_τ; see ``metapulse.models.loops.adapted_sgd``.
 
         Args:
             theta: θ, for every client.

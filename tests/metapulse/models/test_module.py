@@ -15,7 +15,7 @@ from metapulse.trees import flat_stack, pick, stack
 from tests.cases import LEARNERS, batch, classification, episode, keys, personal, same
 
 MLP_NAMES = {"1.weight": "layer0.weight", "1.bias": "layer0.bias", "3.weight": "layer1.weight", "3.bias": "layer1.bias"}
-HERE = "tests.client.models.test_module"
+HERE = "tests.metapulse.models.test_module"
 
 
 class Recurrent(nn.Module):

@@ -23,7 +23,7 @@ from metapulse.rng import Keys, generator
 from metapulse.trees import pick, stack
 from tests.cases import batch, classification, keys, personal
 
-HERE = "tests.client.models.test_module_as_torch"
+HERE = "tests.metapulse.models.test_module_as_torch"
 TASK = classification(2, 3)  # six numbers, three classes
 
 

@@ -10,18 +10,21 @@ which is α = 0 for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
-from metapulse.models.base import Model
+from metapulse.episodes import Batch
 from metapulse.models.kernels.base import Expansion
 from metapulse.models.native.dense import Dense
+from metapulse.models.native.stacks import Compiled
 from metapulse.trees import Params, Stacked, flat_stack, mul, stack, sub, zeros_like
+
+if TYPE_CHECKING:
+    from metapulse.models.base import Model
 
 
 @dataclass(frozen=True)
@@ -35,36 +38,35 @@ class OuterGradient:
 
 def outer_gradient(
     model: Model,
+    code: Compiled | None,
     theta: Stacked,
     rates: Params,
-    episode: Episode,
-    batches: Iterator[Batch],
-    steps: int,
-    learned: bool = False,
+    support: Sequence[Batch],
+    query: Batch,
+    learned: bool,
 ) -> OuterGradient:
-    """Gradient of the query loss after ``steps`` inner steps, exact to second order.
+    """Gradient of the query loss after an inner step on each support batch, exact to second order.
 
     Args:
         model: the oracle.
+        code: its compiled form; None: there is none for these parameters.
         theta: φ₀, (clients, *shape) per name.
         rates: α per name: a number's tensor, or one rate per parameter; 0 keeps a name fixed.
-        episode: the query set is used from it.
-        batches: support batch of each inner step.
-        steps: K ≥ 0.
+        support: the batch of each inner step.
+        query: what the adapted parameters are judged on.
         learned: whether dL_query/dα is asked for; it is zero otherwise.
     """
-    if isinstance(model.compiled, Dense) and model.compiled.takes(theta):
-        visits = list(islice(batches, steps))
-        found = model.compiled.adjoint(theta, rates, visits, episode.query, learned)
-        return OuterGradient(loss=found[0], theta=found[1], rates=found[2])
+    if isinstance(code, Dense):
+        loss, slope, slopes = code.adjoint(theta, rates, support, query, learned)
+        return OuterGradient(slope, slopes, loss)
     clients = len(next(iter(theta.values())))
     alpha = flat_stack(stack(rates, clients))  # one rate per number of the stack: products are one operation
     phi: Stacked = theta
     visited: list[Expansion] = []
-    for batch in islice(batches, steps):
+    for batch in support:
         visited.append(model.expand(phi, batch))
         phi = sub(phi, mul(visited[-1].grad, alpha))
-    loss, adjoint = model.value_and_grad(phi, episode.query)
+    loss, adjoint = model.value_and_grad(phi, query)
     rate_grads = zeros_like(adjoint)
     for at in reversed(visited):
         if learned:
