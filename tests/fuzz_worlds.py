@@ -147,7 +147,7 @@ def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
         reference = f"flwr.serverapp.strategy:{method}"
         yield f"stock {method}", {"strategy": {"name": "stock", "cohort": 5, "reference": reference}}, ("strategy",)
     for name in AGGREGATORS:
-        aggregator = {"name": name}
+        aggregator = {"name": name} | ({"radius": 0.01} if name == "centred_clipping" else {})  # so that it clips
         yield (
             f"aggregator {name}",
             {"strategy": {"name": "fedavg", "cohort": 7, "aggregator": aggregator}},

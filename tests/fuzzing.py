@@ -215,7 +215,7 @@ def walk(world: World, count: Count, most: int, rng: random.Random, until: float
             if long and outcome.said.startswith("more than"):
                 outcome = Outcome("failed", "asks for much work")
             count.add(f"[{world.name}] {key} = {str(value)[:60]!r}", outcome, seconds)
-            if outcome.kind == "result" and json.dumps(value) != json.dumps(now):
+            if outcome.kind == "result" and held(changed(world.table, key, value), key) != now:
                 accepted += 1
                 effect = effect or outcome.told != first.told or key in outcome.notes
             effect = effect or outcome.kind == "failed"
