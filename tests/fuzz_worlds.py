@@ -29,12 +29,14 @@ SILENT = {
     "secure_aggregation.neighbours": "as security",
     "secure_aggregation.threshold": "as security",
     "learner.inner_steps": "of learners that are judged by evaluation.steps and trained otherwise",
+    "learner.personal_steps": "what devices keep between rounds; the worlds ask people who never trained",
     "evaluation.every": "a period; one that is longer than the run ends with it",
     "attack.everywhere": "a reply with one NaN is refused as one of nothing else",
     "privacy.accountant": "whose ε is told; with a noise_seed ε is infinite",
     "privacy.delta": "as accountant",
     "source.day": "where time says which group; the worlds name groups",
     "attack.last": "a round; one after the run's last is that",
+    "evaluation.validation_devices": "those of the training, of which the worlds have one",
     "evaluation.clients": "at most; the worlds have few people",
     "strategy.min_replies": "at least; in the worlds all reply",
 }
@@ -80,7 +82,8 @@ def write_people(path: Path) -> Path:
                 for sample in range(6):
                     x = centre[sample % 3] + 0.5 * shift + rng.normal(size=8)
                     said = [f"p{person:02d}", device, f"d{day}", str(1440 * day + 5 * sample), str(int(day == 2))]
-                    said += ["abc"[sample % 3], f"{x.sum():.4f}"]
+                    label = "ab"[sample % 2] if day == person % 3 else "abc"[sample % 3]  # a day without c
+                    said += [label, f"{x.sum():.4f}"]
                     lines.append(",".join(said + [f"{v:.4f}" for v in x]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

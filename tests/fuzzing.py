@@ -199,8 +199,12 @@ def singles(world: World) -> Iterator[tuple[str, list[Any]]]:
             yield key, list(seen.values())
 
 
-def walk(world: World, count: Count, most: int, rng: random.Random, until: float) -> None:
-    """All single settings of a world, ``most`` values of each at random."""
+def walk(world: World, count: Count, most: int, rng: random.Random, until: float, moved: dict[str, bool]) -> None:
+    """All single settings of a world, ``most`` values of each at random.
+
+    A setting of a section without names is the same setting in every world: ``moved`` says whether it had an effect
+    in one of them.
+    """
     first, seconds = timed(world.table)
     if first.kind != "result":
         count.add(world.name, Outcome("find", f"the world itself: {first.said}"), seconds)
@@ -220,7 +224,10 @@ def walk(world: World, count: Count, most: int, rng: random.Random, until: float
                 effect = effect or outcome.told != first.told or key in outcome.notes
             effect = effect or outcome.kind == "failed"
         enough = 1 if len(tried) <= most else max(2, min(3, most))  # one value of many proves nothing
-        if accepted >= enough and not effect and not reason(key):
+        idle = accepted >= enough and not effect and not reason(key)
+        if key.split(".")[0] not in (*REGISTRIES, "model"):
+            moved[key] = moved.get(key, False) or not idle
+        elif idle:
             said = f"{accepted} accepted values, none with an effect"
             count.add(f"[{world.name}] {key}", Outcome("find", said), 0.0)
 
@@ -281,6 +288,7 @@ def main() -> int:
     if not given.engines:  # Ray maps more than it uses
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 2**33, resource.RLIM_INFINITY))
     rng, until, count = random.Random(given.seed), time.monotonic() + given.seconds, Count()
+    moved = dict[str, bool]()
     k, n = map(int, given.part.split("/"))
     with tempfile.TemporaryDirectory() as folder:
         from tests.fuzz_worlds import write_people
@@ -289,8 +297,10 @@ def main() -> int:
         mine = [world for world in there[k::n] if given.only in world.name]
         for world in rng.sample(mine, len(mine)):
             if time.monotonic() < until:
-                walk(world, count, given.values, rng, until)
+                walk(world, count, given.values, rng, until, moved)
                 print(f"{world.name}: {count.trials} trials, {dict(count.kinds)}", file=sys.stderr, flush=True)
+        for key in sorted(key for key, effect in moved.items() if not effect):
+            count.add(key, Outcome("find", "no accepted value has an effect in any world"), 0.0)
         single = count.trials
         combine(there, count, given.combinations, rng, until)
         combined = count.trials - single

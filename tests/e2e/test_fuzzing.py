@@ -27,7 +27,7 @@ def test_single_settings_are_refused_or_have_an_effect(tmp_path: Path) -> None:
     count, rng = Count(), random.Random(1)
     there = {world.name: world for world in worlds(write_people(tmp_path / "people.csv"))}
     for name, most in (("main", 1), ("learner protonet", 2)):
-        walk(there[name], count, most, rng, math.inf)
+        walk(there[name], count, most, rng, math.inf, {})
     assert count.finds == []
     assert count.kinds["refused"] > count.kinds["result"] > 20
 
