@@ -51,6 +51,7 @@ WORK = (
     "source.tasks",
     "source.points",
     "source.windows",
+    "source.executions",
     "evaluation.steps",
 )
 

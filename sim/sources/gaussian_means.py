@@ -16,9 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from metapulse.data import Samples, Task
+from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
 from metapulse.sim.sources.lone import Lone
+
+NUMBERS = 2**22  # that one client holds
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class GaussianMeans(Lone):
     sigma: float = setting(0.8, "how far a client's samples lie from its mean (standard deviation σ)", ge=0)
     coordinates: int = setting(1000, "independent repetitions of the problem", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
+
+    def __post_init__(self) -> None:
+        if (numbers := (self.points + 1) * self.coordinates) > NUMBERS:
+            raise ConfigError("source.coordinates", self.coordinates, f"{numbers} numbers a client, at most {NUMBERS}")
 
     @property
     def task(self) -> Task:

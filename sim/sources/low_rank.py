@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from metapulse.data import Samples, Task
+from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
 from metapulse.sim.sources.lone import Lone
@@ -34,10 +35,14 @@ class LowRank(Lone):
 
     clients: int = setting(100, "number of clients, at least the rank", ge=1, le=100_000)
     points: int = setting(10, "training samples m of each client", ge=1, le=SIZE)
-    dimension: int = setting(20, "inputs", ge=1, le=SIZE)
-    rank: int = setting(2, "dimensions of the shared subspace", ge=1, le=SIZE)
+    dimension: int = setting(20, "inputs", ge=1, le=4096)
+    rank: int = setting(2, "dimensions of the shared subspace, at most the inputs and the clients", ge=1, le=4096)
     noise: float = setting(0.001, "standard deviation of the targets' noise", ge=0)
     seed: int = setting(0, "seed of the population", ge=0)
+
+    def __post_init__(self) -> None:
+        if self.rank > (most := min(self.dimension, self.clients)):
+            raise ConfigError("source.rank", self.rank, f"must be ≤ {most}, the smaller of dimension and clients")
 
     @property
     def task(self) -> Task:

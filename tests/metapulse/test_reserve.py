@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.metapulse.test_history import PEOPLE as PERSONS
-from tests.metapulse.test_history import chance, own
 
 from metapulse.client.spec import Trial, WorkSpec
 from metapulse.client.work import Work
@@ -20,6 +18,8 @@ from metapulse.server.config import build_config
 from metapulse.server.metatest import MetaTest
 from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from tests.metapulse.test_history import PEOPLE as PERSONS
+from tests.metapulse.test_history import chance, own
 
 COINS = {"name": "tests.metapulse.test_history:Coins"}
 MODEL: dict[str, Any] = {"model": {"name": "mlp"}, "learner": {"name": "fedavg"}}

@@ -1,12 +1,13 @@
 """The generators of FedEM, LEAF, Ditto and FedRep: their recipes written out, their laws, and the contract."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from metapulse.data import Source, check_samples
-from metapulse.errors import DataError
+from metapulse.errors import ConfigError, DataError
 from metapulse.registry import SOURCES
 from metapulse.sim.sources.gaussian_means import GaussianMeans
 from metapulse.sim.sources.leaf import Leaf
@@ -139,3 +140,17 @@ def test_low_rank_noise_has_its_deviation():
         theta = s.y[s.held_out, 0] / math.sqrt(20)
         residuals.append((s.y[:, 0] - s.x @ theta)[~s.held_out])
     assert np.std(residuals) == pytest.approx(0.3, rel=4 / math.sqrt(2000))
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ({"name": "low_rank", "dimension": 4, "rank": 5}, "source.rank"),
+        ({"name": "low_rank", "dimension": 40, "rank": 9, "clients": 8}, "source.rank"),
+        ({"name": "low_rank", "dimension": 2**20}, "source.dimension"),
+        ({"name": "gaussian_means", "coordinates": 2**20}, "source.coordinates"),
+    ],
+)
+def test_sizes_that_no_subspace_or_memory_has_are_refused(source: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        SOURCES.make(source)
