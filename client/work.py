@@ -248,10 +248,15 @@ class Work:
         Raises:
             DataError: no episode can be cut out of its samples.
         """
-        samples, cuts = self._cuts(client, trial)
+        samples, cuts = self.cuts(client, trial)
         return [self._transformed(samples, cut, None) for cut in cuts]
 
-    def _cuts(self, client: int, trial: Trial) -> tuple[Samples, list[Cut]]:
+    def cuts(self, client: int, trial: Trial) -> tuple[Samples, list[Cut]]:
+        """A client's samples, and which of them are support and query of each test episode.
+
+        Raises:
+            DataError: no episode can be cut out of them.
+        """
         samples, cuts = self._samples(client), list[Cut]()
         if self.spec.reserve and trial.name == KNOWN:
             self._beside.rows(client)  # who is left out is not asked
@@ -270,7 +275,7 @@ class Work:
 
     def _asked(self, client: int, trial: Trial) -> tuple[list[tuple[Part, Part]], list[Part]]:
         """A client's test episodes, and for each the history that goes before it."""
-        samples, cuts = self._cuts(client, trial)
+        samples, cuts = self.cuts(client, trial)
         parts = [self._transformed(samples, cut, None) for cut in cuts]
         return parts, self._old_samples(client, trial, samples, cuts) if trial.history else []
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from metapulse.errors import DataError, MetapulseError
+from metapulse.renamed import new_name
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def read_samples(source: Source, client: int) -> Samples:
     except MetapulseError:
         raise
     except Exception as error:  # of somebody else's source
-        reason = " ".join(str(error).split())[:300]
+        reason = new_name(error) or " ".join(str(error).split())[:300]
         raise DataError(f"{who}: its source raises {type(error).__name__}: {reason}") from error
     if not isinstance(samples, Samples):
         raise DataError(f"{who}: its source returns {type(samples).__name__}; must be metapulse.data.Samples")

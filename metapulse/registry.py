@@ -16,7 +16,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from metapulse.errors import ConfigError
-from metapulse.renamed import IMPORT, renamed
+from metapulse.renamed import new_name
 from metapulse.settings import build
 
 _ALLOWED: ContextVar[Collection[str] | None] = ContextVar("allowed", default=None)
@@ -66,13 +66,8 @@ def _reason(error: BaseException, module: str) -> str:
     """What went wrong while a module was imported, and in which line of which file."""
     said = " ".join(str(error).split())[:300]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    own = [frame for frame in frames[1:] if frame.filename not in (importlib.__file__, __file__)]
-    if isinstance(error, ImportError):
-        lines = [line for frame in own for line in IMPORT.findall(frame.line or "")]
-        for old in lines[-1:] or [module]:
-            if (new := renamed(old)) is not None:
-                place = f", file {own[-1].filename}, line {own[-1].lineno}" if lines else ""
-                return f"{old} is now {new}{place}"
+    if new := new_name(error, module):
+        return new
     if isinstance(error, ModuleNotFoundError) and error.name and (module + ".").startswith(error.name + "."):
         return f"{said}; it is looked for in the current folder, in PYTHONPATH and among installed packages"
     if isinstance(error, SyntaxError):
@@ -93,6 +88,11 @@ class Registry(Mapping[str, Any]):
     def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
         self.kind = kind
         self._entries = dict(entries)
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Name → dotted reference, sorted by name; nothing is imported."""
+        return {name: self._entries[name] for name in self}
 
     def __getitem__(self, name: str) -> Any:
         if name in self._entries:

@@ -115,19 +115,7 @@ class MetaTest:
 
     def trial(self, scenario: str, shots: int) -> Trial:
         """The question put to each target of a scenario."""
-        e = self.config.evaluation
-        return Trial(
-            name=scenario.removesuffix("_history"),  # the same episodes with and without history
-            plan=EpisodePlan("held_out" if scenario == "known_user" else e.split, shots, e.query),
-            steps=tuple(sorted(set(e.steps))),
-            episodes=e.episodes,
-            seed=e.seed,
-            adapt=e.adapt,
-            restrict=e.restrict,
-            not_offered=e.not_offered,
-            history=self.roster.train_devices if scenario.endswith("_history") else (),
-            history_steps=e.history_steps,
-        )
+        return question(self.config, scenario, shots, self.roster.train_devices)
 
     def _rows(
         self,
@@ -160,6 +148,30 @@ class MetaTest:
                     "apart": apart,
                     "value": float(value),
                 }
+
+
+def question(config: Config, scenario: str, shots: int, old: tuple[str, ...] = ()) -> Trial:
+    """What each target of a scenario is asked.
+
+    Args:
+        config: of the run.
+        scenario: one of ``metapulse.server.evaluation.SCENARIOS``.
+        shots: support samples per class, or in all for regression (0: all).
+        old: device models of meta-training, which a scenario with a history adapts on first.
+    """
+    e = config.evaluation
+    return Trial(
+        name=scenario.removesuffix("_history"),  # the same episodes with and without history
+        plan=EpisodePlan("held_out" if scenario == "known_user" else e.split, shots, e.query),
+        steps=tuple(sorted(set(e.steps))),
+        episodes=e.episodes,
+        seed=e.seed,
+        adapt=e.adapt,
+        restrict=e.restrict,
+        not_offered=e.not_offered,
+        history=old if scenario.endswith("_history") else (),
+        history_steps=e.history_steps,
+    )
 
 
 def told(answer: Mapping[str, np.ndarray], trial: Trial) -> tuple[np.ndarray, str]:

@@ -7,6 +7,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from metapulse.renamed import new_name
+
 
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks; of a system's error the file and the reason, without its number."""
@@ -24,7 +26,7 @@ def failed(error: BaseException, folder: Path | None = None) -> str:
         folder: the run's folder; None, or where it cannot be written: the system's folder for temporary files.
     """
     text = "".join(traceback.format_exception(error))
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    what = " ".join(f"{type(error).__name__}: {new_name(error) or error}".split())[:300]
     log = _write(text, folder)
     return f"unexpected {what} ({f'traceback in {log}' if log else 'no place for the traceback'})"
 

@@ -13,6 +13,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,15 @@ def _named(name: str, config: Callable[..., Config], change: Mapping[str, Any], 
     except ConfigError as error:
         raise ConfigError(f"methods.{name}.{error.key}", error.value, error.allowed) from None
     return made if "name" in change.get("run", {}) else replace(made, run=replace(made.run, name=name))
+
+
+def new_folder(asked: Plan) -> Path:
+    """runs/NAME-SEED, or with the first number appended that is not taken."""
+    slug = re.sub(r"[^\w.-]+", "-", asked.name).strip("-.") or "run"
+    path = Path("runs") / f"{slug}-{asked.seed}"
+    if not path.exists():
+        return path
+    return next(p for i in count(2) if not (p := path.with_name(f"{path.name}-{i}")).exists())
 
 
 def jobs(asked: Plan, path: Path) -> list[Job]:

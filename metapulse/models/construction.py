@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from metapulse.errors import ConfigError
 from metapulse.global_generators import seeded
+from metapulse.renamed import new_name
 
 KEY = "model.factory"
 
@@ -107,4 +108,4 @@ def _same(a: Tensor, b: Tensor | None) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return new_name(error) or " ".join(str(error).split())[:300]

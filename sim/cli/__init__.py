@@ -19,6 +19,7 @@ from metapulse.sim.cli.audit import audit
 from metapulse.sim.cli.compare import compare
 from metapulse.sim.cli.conformance import conformance
 from metapulse.sim.crash import failed, one_line
+from metapulse.sim.process import settle
 from metapulse.sim.stopping import exit_code, stoppable
 
 __all__ = ["app", "main"]
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; None: this process's.
     """
-    _settle()
+    settle()
     sys.path.append(str(Path.cwd()))  # files of one's own, after everything that is installed
     _open_streams()
     for stream in (sys.stdout, sys.stderr):  # text is UTF-8, whatever the locale
@@ -105,15 +106,3 @@ def _say(message: str, code: int) -> int:
     with suppress(OSError):  # there is no other place to say it
         print("metapulse: " + " ".join(message.split()), file=sys.stderr)
     return code
-
-
-def _settle() -> None:
-    """One thread per process, and nothing leaves the machine, unless the user says otherwise."""
-    for name, value in {
-        "OMP_NUM_THREADS": "1",
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }.items():
-        os.environ.setdefault(name, value)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,12 +49,12 @@ def run(
     """Run a configuration, or every method of it, into a new folder."""
     _one_thread()
     from metapulse.server.lock import alone
-    from metapulse.sim.suite import jobs, plan
+    from metapulse.sim.suite import jobs, new_folder, plan
     from metapulse.sim.tracking import chosen
 
     kinds = chosen(track or ())
     asked = plan(config, sets or (), _options(engine, workers, seed))
-    folder = out or _free(Path("runs") / f"{_slug(asked.name)}-{asked.seed}")
+    folder = out or new_folder(asked)
     with alone(folder):
         _perform(jobs(asked, folder), folder, kinds)
 
@@ -164,17 +162,6 @@ def _options(engine: str | None, workers: int | None, seed: int | None) -> dict[
     change: dict[str, dict[str, Any]] = {"engine": {"name": engine, "workers": workers}, "run": {"seed": seed}}
     given = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in change.items()}
     return {section: keys for section, keys in given.items() if keys}
-
-
-def _free(path: Path) -> Path:
-    """``path``, or with the first number appended that is not taken."""
-    if not path.exists():
-        return path
-    return next(p for i in count(2) if not (p := path.with_name(f"{path.name}-{i}")).exists())
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 def _one_thread() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from io import StringIO
 from statistics import fmean
 
 from rich.console import Console
@@ -175,7 +176,7 @@ class Lines:
 
 
 def live(batch: str, todo: Sequence[Cell], done: int, workers: int, console: Console) -> View:
-    """Bars where there is a terminal, lines where there is none.
+    """Bars where there is a terminal, lines where there is none, nothing on a quiet console.
 
     Args:
         batch: its name, "" for the comparison's own.
@@ -185,6 +186,8 @@ def live(batch: str, todo: Sequence[Cell], done: int, workers: int, console: Con
         console: of standard error.
     """
     board = Board(batch, todo, done, workers)
+    if console.quiet:
+        return Lines(board, StringIO())
     return Bars(board, console) if console.is_terminal else Lines(board, console.file)
 
 

@@ -97,7 +97,7 @@ def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pyte
     theta = made.init()
     made.evaluate(theta, 1, [0, 1, 2], trial)
     before = list(seen)
-    cuts = {client: made._cuts(client, trial)[1][0] for client in range(3)}
+    cuts = {client: made.cuts(client, trial)[1][0] for client in range(3)}
 
     def lying(self: Relabelled, index: int) -> Samples:
         return lied(honest(self, index), cuts[index].query, index)

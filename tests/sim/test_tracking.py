@@ -17,8 +17,8 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+import metapulse as mp
 from metapulse.server.folder import RunFolder
-from metapulse.sim.notebook import launch
 from metapulse.sim.tracking import TRACKERS, chosen
 from tests.processes import PATIENCE
 
@@ -188,7 +188,7 @@ def test_a_killed_run_shows_every_round_once(here):
 
 
 def test_tracking_changes_no_number(here):
-    plain, told = (launch(here / "tiny.toml", here / name, quiet=True, track=track) for name, track in PAIR.items())
+    plain, told = (mp.run(here / "tiny.toml", here / name, quiet=True, track=track) for name, track in PAIR.items())
     assert plain.summaries == told.summaries
 
 

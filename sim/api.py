@@ -1,0 +1,206 @@
+"""What ``import metapulse as mp`` offers of the command line: the same folders, and results that show themselves.
+
+>>> result = mp.run("configs/main.toml", out="runs/mine", run={"rounds": 50})
+>>> result  # the table of final scores
+>>> result["maml"].model(person="17").predict(x)
+>>> result.report()  # runs/mine/report.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metapulse.errors import MetapulseError, RunError
+from metapulse.sim.process import settle
+
+if TYPE_CHECKING:
+    from metapulse.sim.results import ComparisonResult, Result
+    from metapulse.sim.suite import Job
+
+
+def run(
+    config: str | Path,
+    out: str | Path | None = None,
+    *,
+    sets: Sequence[str] = (),
+    seed: int | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    track: Sequence[str] = (),
+    **settings: Mapping[str, Any],
+) -> Result:
+    """Run a configuration, or every method of it, into a new folder.
+
+    The process computes with one thread while it runs, as the command line does: the numbers are the same.
+
+    Args:
+        config: TOML file.
+        out: the folder; None: runs/NAME-SEED, with a number appended where that is taken.
+        sets: ``section.key=value`` each, as after ``--set``.
+        seed: of the run; None: as configured.
+        workers: Ray actors; None: as configured.
+        quiet: show no progress.
+        track: trackers, by name: tensorboard, wandb, mlflow.
+        settings: sections laid over the file's: ``run={"rounds": 50}, learner={"name": "reptile"}``.
+
+    Raises:
+        ConfigError: names the setting, its value and what is allowed.
+        RunError: the folder is taken.
+        MetapulseError: every run failed.
+    """
+    settle()
+    from metapulse.server.lock import alone
+    from metapulse.sim.suite import jobs, new_folder, plan
+    from metapulse.sim.tracking import chosen
+
+    kinds = chosen(track)  # refused before anything is made
+    given = {**settings, "run": {**settings.get("run", {}), "seed": seed}}
+    given["engine"] = {**settings.get("engine", {}), "workers": workers}
+    options = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in given.items()}
+    asked = plan(Path(config), sets, options)
+    folder = new_folder(asked) if out is None else Path(out)
+    with one_thread(), alone(folder):
+        return _collect(jobs(asked, folder), folder, quiet, kinds)
+
+
+def resume(path: str | Path, *, quiet: bool = False, track: Sequence[str] = ()) -> Result:
+    """Finish what was interrupted in a folder; finished runs are only read. A tracker goes on in its own run.
+
+    Args:
+        path: folder of a run or of a suite.
+        quiet: show no progress.
+        track: trackers, by name.
+
+    Raises:
+        RunError: the folder holds no run, or one of another configuration, data or code.
+        MetapulseError: every run failed.
+    """
+    settle()
+    from metapulse.server.lock import alone
+    from metapulse.sim.suite import held
+    from metapulse.sim.tracking import chosen
+
+    folder, kinds = Path(path), chosen(track)
+    todo = held(folder)
+    with one_thread(), alone(folder):
+        return _collect(todo, folder, quiet, kinds)
+
+
+def compare(
+    spec: str | Path,
+    out: str | Path | None = None,
+    *,
+    workers: int = 0,
+    only: Sequence[str] = (),
+    quiet: bool = False,
+    track: Sequence[str] = (),
+) -> ComparisonResult:
+    """Compare methods × data sets × seeds: run what has not been run yet, then tables, verdict and page.
+
+    Args:
+        spec: TOML file (docs/lab.md).
+        out: folder of the comparison, new or begun; None: compare/NAME.
+        workers: runs at once, one core each; 0 and 1: this process.
+        only: patterns of DATASET/METHOD/SEED, with * for any.
+        quiet: show no progress.
+        track: trackers, by name.
+
+    Raises:
+        ConfigError: names the key, its value and what is allowed.
+        RunError: the folder holds something else, or no run has come to its end.
+    """
+    settle()
+    from rich.console import Console
+
+    from metapulse.sim.lab.conduct import Conductor
+    from metapulse.sim.lab.live import live
+    from metapulse.sim.lab.spec import read_spec
+    from metapulse.sim.results import ComparisonResult
+    from metapulse.sim.tracking import chosen
+
+    chosen(track)  # refused before anything runs
+    console = Console(stderr=True, quiet=quiet)
+    asked = read_spec(Path(spec))
+    folder = Path("compare") / asked.name if out is None else Path(out)
+    with one_thread():
+        lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console), track)
+        said, failures = lab.conduct(only)
+    failed = {f"{f.cell.dataset}/{f.cell.method}/{f.cell.seed}": f.error for f in failures}
+    if said is None:
+        raise RunError(f"{folder}: no run has come to its end" + "".join(f"; {k}: {v}" for k, v in failed.items()))
+    return ComparisonResult(folder, said, failed)
+
+
+def report(*folders: str | Path, out: str | Path | None = None) -> Path:
+    """Write one self-contained page about one or several runs; where it is.
+
+    Args:
+        folders: of runs or suites, one at least.
+        out: the page; None: report.html in the folder, or in the current one for several.
+
+    Raises:
+        RunError: a folder holds no run, or a file in it is damaged.
+    """
+    settle()
+    from metapulse.sim.report import write_report
+    from metapulse.sim.suite import held
+
+    paths = [job.path for folder in folders for job in held(Path(folder))]
+    page = Path(out) if out is not None else Path(folders[0] if len(folders) == 1 else "") / "report.html"
+    write_report(paths, page)
+    return page
+
+
+def load(path: str | Path, *, data: str | Path | None = None) -> Result:
+    """The result in the folder of a run or a suite; runs without a summary are named as failed.
+
+    Args:
+        path: the folder.
+        data: where ``source.path`` lies now; None: where it lay. It is read when a person is asked for.
+
+    Raises:
+        RunError: the folder holds no run, or none that is finished.
+    """
+    settle()
+    from metapulse.sim.results import Result
+    from metapulse.sim.suite import held
+
+    moved = {} if data is None else {"source": {"path": str(Path(data).expanduser().absolute())}}
+    found = held(Path(path), moved)
+    done = {job.name: (job.config, job.path) for job in found if (job.path / "summary.json").exists()}
+    if not done:
+        raise RunError(f"{path} holds no finished run; finish it: metapulse resume {path}")
+    return Result(Path(path), done, {job.name: "not finished" for job in found if job.name not in done})
+
+
+def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:
+    from rich.console import Console
+
+    from metapulse.sim.progress import watch
+    from metapulse.sim.results import Result
+    from metapulse.sim.suite import perform
+    from metapulse.sim.tracking import tracked
+
+    console = Console(stderr=True, quiet=quiet)
+    outcomes = list(perform(todo, tracked(lambda name: watch(name, console), todo, kinds)))
+    failed = {o.job.name: o.error for o in outcomes if o.error}
+    if len(failed) == len(outcomes):
+        raise MetapulseError("; ".join(f"{name}: {error}" for name, error in failed.items()))
+    done = {o.job.name: (o.job.config, o.job.path) for o in outcomes if o.summary is not None}
+    return Result(folder, done, failed)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch computes with one thread inside, so that sums do not depend on the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
