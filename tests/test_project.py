@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.installed import wheel
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,16 +224,36 @@ def test_the_flower_bundle_is_whole_and_holds_nothing_else(copy: Path, tmp_path:
     assert inside ^ {*configs, "pyproject.toml", ".info/CONTENT"} == set(), "missing or too much"
 
 
+#: Files of the project that no sdist holds: they are for a checkout under version control.
+CHECKOUT = (".ci/", ".gitignore", ".pre-commit-config.yaml")
+
+
 @pytest.mark.e2e
-def test_the_wheel_has_the_package_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+def test_sdist_and_wheel_hold_every_file_once_and_nothing_else(copy: Path, tmp_path: Path) -> None:
+    """The sdist: the project's files without links; the wheel, from either: the package under its one name."""
     pytest.importorskip("hatchling", reason="the build backend is not installed: run make env")
-    flags = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    program(sys.executable, "-m", "pip", "wheel", *flags, "-w", str(tmp_path), str(copy), cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
-    with zipfile.ZipFile(wheel) as archive:
-        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside ^ {*sources("*.py", "*.[ch]", "py.typed")} == set(), "missing or too much"
+    program(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path / "dist"), cwd=copy)
+    (made,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        members = [member for member in archive.getmembers() if not member.isdir()]
+        assert all(member.isfile() for member in members), "a link"
+        inside = [member.name.partition("/")[2] for member in members]
+        archive.extractall(tmp_path, filter="data")
+    there = {path.relative_to(ROOT).as_posix() for path in files()}
+    expected = {name for name in there if not name.startswith(CHECKOUT)} | {"PKG-INFO"}
+    assert set(inside) - {".gitignore"} ^ expected == set(), "missing or too much"
+    assert len(set(inside)) == len(inside)
+    unpacked = tmp_path / made.name.removesuffix(".tar.gz")
+    held = []
+    for source, folder in ((copy, "from-checkout"), (unpacked, "from-sdist")):
+        built = wheel(source, tmp_path / folder)
+        assert built.name.startswith(f"metapulse-{PROJECT['project']['version']}-py3-none-any")
+        with zipfile.ZipFile(built) as opened:
+            names = [name for name in opened.namelist() if ".dist-info/" not in name]
+        assert len(set(names)) == len(names)
+        held.append(set(names))
+    assert held[0] == held[1]
+    assert held[0] ^ {*sources("*.py", "*.[ch]", "py.typed")} == set(), "missing or too much"
 
 
 def test_no_python_file_is_longer_than_350_lines() -> None:

@@ -1,11 +1,9 @@
-"""``flwr build`` and ``flwr run .`` from the checkout as it is, on a SuperLink that simulates the nodes."""
+"""``flwr run .`` from the checkout as it is, on a SuperLink that simulates the nodes."""
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,27 +23,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
     with Program(command, folder / "superlink.log", {"FLWR_HOME": str(folder)}) as superlink:
         superlink.listens(port)
         yield folder
-
-
-@pytest.mark.e2e
-def test_build(tmp_path: Path) -> None:
-    """The bundle holds the four packages and the configurations, and what the app's components name."""
-    flwr("build", "--app", str(ROOT), home=tmp_path)
-    (bundle,) = tmp_path.glob("*.fab")
-    with zipfile.ZipFile(bundle) as opened:
-        names = set(opened.namelist())
-        project = tomllib.loads(opened.read("pyproject.toml").decode())
-    sources = {str(p.relative_to(ROOT)) for top in ("client", "strategies", "server", "sim") for p in python(top)}
-    assert sources <= names
-    assert not any(name.startswith(("tests/", "benchmarks/", "runs/", ".venv/")) for name in names)
-    app = project["tool"]["flwr"]["app"]
-    assert app["config"]["config"] in names
-    for component in app["components"].values():
-        assert component.split(":")[0].replace(".", "/") + ".py" in names
-
-
-def python(top: str) -> list[Path]:
-    return list((ROOT / top).rglob("*.py"))
 
 
 @pytest.mark.e2e
