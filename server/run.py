@@ -330,6 +330,7 @@ class Run:
             "config": self.address,
             "theta": digest(theta),
             "parameters": sum(p.numel() for p in theta.values()),
+            "task": asdict(self.roster.directory.task),
             "scores": summarise(self.rows),
         }
         if self.budget is not None:

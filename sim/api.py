@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metapulse.errors import MetapulseError, RunError
+from metapulse.errors import ConfigError, MetapulseError, RunError
 from metapulse.sim.process import settle
 
 if TYPE_CHECKING:
@@ -57,13 +57,22 @@ def run(
     from metapulse.sim.tracking import chosen
 
     kinds = chosen(track)  # refused before anything is made
-    given = {**settings, "run": {**settings.get("run", {}), "seed": seed}}
-    given["engine"] = {**settings.get("engine", {}), "workers": workers}
-    options = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in given.items()}
-    asked = plan(Path(config), sets, options)
+    asked = plan(Path(config), sets, _options(settings, {"run": {"seed": seed}, "engine": {"workers": workers}}))
     folder = new_folder(asked) if out is None else Path(out)
     with one_thread(), alone(folder):
         return _collect(jobs(asked, folder), folder, quiet, kinds)
+
+
+def _options(settings: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Sections to lay over a configuration, and over these what has an argument of its own and was given."""
+    for section, keys in settings.items():
+        if not isinstance(keys, Mapping):
+            raise ConfigError(section, keys, 'expected a section of the configuration, as in run={"rounds": 50}')
+    found = {section: dict(keys) for section, keys in settings.items()}
+    for section, keys in named.items():
+        if given := {key: value for key, value in keys.items() if value is not None}:
+            found.setdefault(section, {}).update(given)
+    return found
 
 
 def resume(path: str | Path, *, quiet: bool = False, track: Sequence[str] = ()) -> Result:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, Shaped
 from torch import Tensor
 
 from metapulse.client.spec import Trial
 from metapulse.client.work import Work
-from metapulse.data import Samples, check_samples
+from metapulse.data import Samples, Task, check_samples
 from metapulse.episodes import Cut, stack_batches
 from metapulse.errors import RunError
 from metapulse.losses import support_classes
@@ -28,8 +29,9 @@ from metapulse.server.scaler import learned, suited
 from metapulse.sim.engines.devices import Devices
 from metapulse.trees import Params, Stacked
 
-#: Inputs as the data source gives them, before the transform.
+#: Inputs as the data source gives them, before the transform; of a user, numbers of any type.
 Inputs = Float32[np.ndarray, "n *features"]
+Given = Shaped[np.ndarray, "n *features"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class PersonalModel:
 
     Args:
         work: of the run: model, learner and transform.
+        task: what is predicted from what, before the transform.
         trial: how people of the run are tested.
         params: φ, (1, *shape) per name.
         fitted: inputs that the transform is fitted on, (n, *features); None: those of each call.
@@ -45,6 +48,7 @@ class PersonalModel:
     """
 
     work: Work
+    task: Task
     trial: Trial
     params: Stacked
     fitted: Inputs | None = None
@@ -53,22 +57,26 @@ class PersonalModel:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their numbers; () where the source names none."""
-        return self.work.source.task.labels
+        return self.task.labels
 
-    def outputs(self, x: Inputs) -> Float32[np.ndarray, "n outputs"]:
+    def outputs(self, x: Given) -> Float32[np.ndarray, "n outputs"]:
         """Logits of every class, or predicted targets in the target's unit.
 
         Args:
             x: inputs as the source gives them, (n, *features), n ≥ 1.
+
+        Raises:
+            DataError: they are none, not finite, or of another shape than the run's.
         """
         x = np.asarray(x, np.float32)
+        check_samples(_unlabelled(x, self.task), self.task, "x")
         inputs = self.work.transform.apply(x, x if self.fitted is None else self.fitted, None)
         with torch.no_grad():
             learner = self.work.adapted(self.trial)
             told: np.ndarray = learner.predict(self.work.model, self.params, torch.from_numpy(inputs)[None])[0].numpy()
         return told
 
-    def predict(self, x: Inputs) -> Int64[np.ndarray, " n"] | Float32[np.ndarray, "n outputs"]:
+    def predict(self, x: Given) -> Int64[np.ndarray, " n"] | Float32[np.ndarray, "n outputs"]:
         """The most likely class of every sample, or its predicted targets.
 
         A model that was adapted answers with classes that its support had, where ``evaluation.restrict`` says so.
@@ -78,9 +86,12 @@ class PersonalModel:
 
         Returns:
             Numbers of classes (``labels`` has their names), or targets in their unit.
+
+        Raises:
+            DataError: they are none, not finite, or of another shape than the run's.
         """
         outputs = self.outputs(x)
-        if self.work.task.kind == "regression":
+        if self.task.kind == "regression":
             return outputs
         if self.classes is not None:
             outputs = np.where(self.classes.numpy(), outputs, -np.inf)
@@ -101,11 +112,19 @@ class Trained:
     config: Config
 
     @cached_property
+    def task(self) -> Task:
+        """What is predicted from what: as the summary says, or the source of a run whose summary does not."""
+        told = RunFolder(self.path).summary().get("task")
+        if told is None:
+            return Work(replace(self.config.work(), transform={"name": "none"})).source.task
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+        return Task(**given)
+
+    @cached_property
     def work(self) -> Work:
         """Model, learner, source, and the transform with the numbers that the run has learnt."""
         config = learned(self.config, self.path)
-        task = Work(replace(config.work(), transform={"name": "none"})).source.task
-        return Work(replace(config.work(), transform=suited(config, task)[0]))
+        return Work(replace(config.work(), transform=suited(config, self.task)[0]), self.task)
 
     @cached_property
     def _final(self) -> tuple[int, Params]:
@@ -114,10 +133,8 @@ class Trained:
 
     def plain(self) -> PersonalModel:
         """θ as it is. A transform that is fitted on a person's samples is fitted on those of each call."""
-        empty = np.zeros((0, *self.work.source.task.features), np.float32)
-        nothing = Samples(empty, self._no_labels(), np.zeros(0, np.int64), np.zeros(0, np.bool_))
-        trial = self._trial(None, None)
-        return PersonalModel(self.work, trial, self._walk(trial, nothing, empty, 0, {}, 0))
+        trial, nothing = self._trial(None, None), _unlabelled(np.zeros((0, *self.task.features), np.float32), self.task)
+        return PersonalModel(self.work, self.task, trial, self._walk(trial, nothing, nothing.x, 0, {}, 0))
 
     def person(
         self, person: str | int, device: str | None, scenario: str | None, shots: int | None, steps: int | None
@@ -127,13 +144,13 @@ class Trained:
         samples, cuts = self.work.cuts(client, trial)
         return self._adapted(trial, samples, cuts[0], client, steps)
 
-    def support(self, x: Inputs, y: np.ndarray, steps: int | None) -> PersonalModel:
+    def support(self, x: Given, y: np.ndarray, steps: int | None) -> PersonalModel:
         """θ adapted to samples that are given.
 
         Raises:
             DataError: they are not what the task asks for.
         """
-        task = self.work.source.task
+        task = self.task
         labels = np.asarray(y, np.int64 if task.kind == "classification" else np.float32)
         labels = labels if task.kind == "classification" else labels.reshape(len(labels), -1)
         free = np.zeros(len(labels), np.bool_)
@@ -153,12 +170,14 @@ class Trained:
         classes = None
         if self.work.task.kind == "classification" and trial.restrict:
             classes = support_classes(stack_batches([(support.x, support.y)]), self.work.task.outputs)
-        return PersonalModel(self.work, trial, phi, fitted, classes)
+        return PersonalModel(self.work, self.task, trial, phi, fitted, classes)
 
     def _walk(self, trial: Trial, support: Samples, fitted: Inputs, client: int, kept: Params, steps: int) -> Stacked:
         """φ after so many adaptation steps, for a stack of one: the way that ``Work.evaluate`` goes."""
         work, theta = self.work, self._final[1]
-        inputs = work.transform.apply(support.x, fitted, None) if len(support) else self._nothing()
+        inputs = np.zeros((0, *work.task.features), np.float32)
+        if len(support):
+            inputs = work.transform.apply(support.x, fitted, None)
         batch = stack_batches([(inputs, support.y)])
         fresh = work.learner.initial_state(work.model, theta)
         state = {name: (kept or fresh)[name].unsqueeze(0) for name in fresh}
@@ -210,10 +229,8 @@ class Trained:
             raise RunError(f"device = {device!r}: must be one of {', '.join(sorted(worn))}")
         return worn[device]
 
-    def _nothing(self) -> Inputs:
-        return np.zeros((0, *self.work.task.features), np.float32)
 
-    def _no_labels(self) -> np.ndarray:
-        task = self.work.task
-        classes = task.kind == "classification"
-        return np.zeros(0, np.int64) if classes else np.zeros((0, task.outputs), np.float32)
+def _unlabelled(x: Inputs, task: Task) -> Samples:
+    """Inputs as samples, with a label that every task allows."""
+    y = np.zeros(len(x), np.int64) if task.kind == "classification" else np.zeros((len(x), task.outputs), np.float32)
+    return Samples(x, y, np.arange(len(x)), np.zeros(len(x), np.bool_))

@@ -10,6 +10,7 @@ import torch
 
 import metapulse as mp
 from metapulse.server.folder import RunFolder
+from metapulse.sim.api import _options
 from metapulse.sim.cli import main
 from tests.commands import PAIR, TINY
 from tests.lab import SPEC
@@ -84,6 +85,8 @@ def test_sections_are_laid_over_the_file_and_the_folder_has_a_name_of_its_own(pa
     assert mp.run("tiny.toml", quiet=True, seed=4, run={"name": "mine"}).path == Path("runs/mine-4-2")
     with pytest.raises(mp.ConfigError, match="no_such_section"):
         mp.run("tiny.toml", quiet=True, no_such_section={"a": 1})
+    with pytest.raises(mp.ConfigError, match="rounds = 5: expected a section of the configuration"):
+        _options({"rounds": 5}, {})
 
 
 def test_going_on_reads_what_is_finished(pair):
@@ -172,6 +175,9 @@ def test_a_person_who_is_not_there_is_refused(pair):
         result.model(1, device="moon")
     with pytest.raises(mp.RunError, match=r"steps = -1: must be ≥ 0"):
         result.model(1, steps=-1)
+    for x in (np.zeros((3, 9)), np.zeros((0, 1)), np.full((3, 1), np.nan)):
+        with pytest.raises(mp.DataError, match=r"^x(: a sample has shape| has no samples|: 3 of 3 samples hold NaN)"):
+            result.predict(x)
     with pytest.raises(mp.DataError, match="support: a sample has shape"):
         result.model(support=(np.zeros((3, 9), np.float32), np.zeros((3, 1), np.float32)))
 
@@ -180,6 +186,23 @@ def test_a_scale_that_the_run_has_learnt_is_the_models(pair):
     mp.run(pair / "tiny.toml", pair / "out", quiet=True, transform={"name": "global"})
     model = mp.load(pair / "out").model()
     assert type(model.work.transform).__name__ == "Fixed"
+
+
+def test_theta_is_to_be_had_where_the_data_is_not(pair, monkeypatch):
+    """As where the data is on devices: the model is built from the task that the run has written down."""
+    lines = [f"{i % 2 + i / 40:.3f},{i / 7:.3f},{'ab'[i % 2]},{i // 10}" for i in range(60)]
+    (pair / "mine.csv").write_text("\n".join(["u,v,y,user", *lines]) + "\n")
+    own = {"name": "own", "path": str(pair / "mine.csv")}
+    made = mp.run(pair / "classes.toml", pair / "out", quiet=True, source=own, strategy={"name": "fedavg", "cohort": 0})
+    x = np.array([[0.2, 0.1], [1.3, 5.0]], np.float32)
+    before = made.model().outputs(x)
+    (pair / "mine.csv").rename(pair / "moved.csv")
+    model = mp.load(pair / "out").model()
+    assert model.labels == ("a", "b")
+    np.testing.assert_array_equal(model.outputs(x), before)
+    with pytest.raises(mp.DataError, match=r"mine\.csv"):
+        mp.load(pair / "out").model(0)
+    assert mp.load(pair / "out", data=pair / "moved.csv").model(0).predict(x).shape == (2,)
 
 
 def test_a_comparison_says_its_verdict_in_words_and_in_rows(pair, capsys):
