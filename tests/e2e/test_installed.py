@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import textwrap
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -59,28 +60,16 @@ def test_in_a_script_and_in_rays_workers(installed: Environment, beside: Path) -
     assert said["version"] == version("metapulse")
 
 
-APP = """
-[project]
-name = "mine"
-version = "1.0.0"
-dependencies = ["metapulse"]
-[tool.flwr.app]
-publisher = "me"
-fab-include = ["*.py", "sim/*.py", "*.toml"]
-[tool.flwr.app.components]
-serverapp = "metapulse.server.app:app"
-clientapp = "metapulse.client.app:app"
-[tool.flwr.app.config]
-config = "flower.toml"
-out = ""
-"""
+#: The app that docs/deployment.md shows, with files in its bundle that have the names of our folders.
+SHOWN = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8").split("    [project]\n")[1].split("\n\n")[0]
+APP = textwrap.dedent("    [project]\n" + SHOWN).replace('["*.toml"]', '["*.py", "sim/*.py", "*.toml"]')
 
 
 @pytest.fixture
 def app(beside: Path) -> Path:
     """A Flower app of the user's own that names our apps, beside files that are named like our folders."""
     (beside / "pyproject.toml").write_text(APP)
-    (beside / "flower.toml").write_text(TINY.replace("rounds = 3", "rounds = 1").replace("clients = 10", "clients = 3"))
+    (beside / "mine.toml").write_text(TINY.replace("rounds = 3", "rounds = 1").replace("clients = 10", "clients = 3"))
     return beside
 
 

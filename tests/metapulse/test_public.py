@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,13 @@ def test_every_public_name_is_there_and_documented() -> None:
         assert name == "__version__" or getattr(mp, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mp.nothing
+
+
+def test_the_reference_shows_every_public_name() -> None:
+    shown = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    modules = [importlib.import_module(name) for name in shown if name == "metapulse.errors"]
+    names = {name.rpartition(".")[2] for name in shown} | {name for module in modules for name in module.__all__}
+    assert set(mp.__all__) - {"__version__"} <= names
 
 
 @pytest.mark.parametrize("name", LEARNERS)
