@@ -36,6 +36,8 @@ def _candidates(top: str, rest: str) -> Iterator[str]:
     yield f"metapulse.{top}.{rest}" if rest else f"metapulse.{top}"
     if top == "client" and rest:
         yield f"metapulse.sim.{rest}"
+    if (top, rest) == ("sim", "notebook"):
+        yield "metapulse.sim.api"
 
 
 def new_name(error: BaseException, asked: str = "") -> str:

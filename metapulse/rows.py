@@ -13,7 +13,7 @@ WIDTH = 140  # of the table as text, in characters
 
 
 class Rows(Sequence[Mapping[str, Any]]):
-    """One mapping per row, all with the same keys: ``polars.DataFrame(list(rows))`` or ``pandas.DataFrame(rows)``.
+    """One mapping per row, all with the same keys: ``polars.DataFrame(list(rows))`` is a data frame of them.
 
     Args:
         rows: the rows.

@@ -164,7 +164,7 @@ def report(*folders: str | Path, out: str | Path | None = None) -> Path:
 
 
 def load(path: str | Path, *, data: str | Path | None = None) -> Result:
-    """The result in the folder of a run or a suite; runs without a summary are named as failed.
+    """The result in the folder of a run or a suite; runs that are unfinished, or came to nothing, are in ``failed``.
 
     Args:
         path: the folder.
@@ -174,6 +174,7 @@ def load(path: str | Path, *, data: str | Path | None = None) -> Result:
         RunError: the folder holds no run, or none that is finished.
     """
     settle()
+    from metapulse.server.result import failure
     from metapulse.sim.results import Result
     from metapulse.sim.suite import held
 
@@ -182,7 +183,10 @@ def load(path: str | Path, *, data: str | Path | None = None) -> Result:
     done = {job.name: (job.config, job.path) for job in found if (job.path / "summary.json").exists()}
     if not done:
         raise RunError(f"{path} holds no finished run; finish it: metapulse resume {path}")
-    return Result(Path(path), done, {job.name: "not finished" for job in found if job.name not in done})
+    result = Result(Path(path), done)
+    failed = {name: failure(summary) for name, summary in result.summaries.items()}
+    failed |= {job.name: "not finished" for job in found if job.name not in done}
+    return Result(Path(path), done, {name: why for name, why in failed.items() if why})
 
 
 def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:

@@ -1,4 +1,4 @@
-"""A configuration run on the engine it asks for, in its own folder: what the command line and a notebook both call."""
+"""A configuration run on the engine it asks for, in its own folder: what the command line and Python both call."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,12 @@ class Result:
             why = f"; it failed: {self.failed[method]}" if method in self.failed else ""
             raise RunError(f"no run {method!r}; there are: {', '.join(self.runs)}{why}")
         return Result(self.runs[method][1], {method: self.runs[method]})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("strategies.fedreptile", "metapulse.strategies.fedreptile"),
         ("server.folder", "metapulse.server.folder"),
         ("sim.sources.own", "metapulse.sim.sources.own"),
+        ("sim.notebook", "metapulse.sim.api"),
         ("sim.mine", None),
         ("numpy", None),
         ("clients.data", None),

@@ -55,7 +55,8 @@ def test_results_show_themselves(pair, capsys):
     assert capsys.readouterr() == ("", "")
     assert "slow" in repr(result)
     assert "<table" in result._repr_html_()
-    assert result.methods == ("slow", "fast")
+    assert result.methods == tuple(result) == ("slow", "fast")
+    assert pl.DataFrame(list(result.scores))["mean"].is_finite().all()
     assert {row["method"] for row in result.scores} == {"slow", "fast"}
     assert "new_user" in repr(result.scores)
     assert result.report().read_text().startswith("<!doctype html>")
