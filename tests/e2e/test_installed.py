@@ -69,14 +69,18 @@ APP = textwrap.dedent("    [project]\n" + SHOWN).replace('["*.toml"]', '["*.py",
 def app(beside: Path) -> Path:
     """A Flower app of the user's own that names our apps, beside files that are named like our folders."""
     (beside / "pyproject.toml").write_text(APP)
-    (beside / "mine.toml").write_text(TINY.replace("rounds = 3", "rounds = 1").replace("clients = 10", "clients = 3"))
+    halves = "[split]\ntest = 0.5\nvalidation = 0.0\n"  # of two people one is tested, of three two
+    (beside / "mine.toml").write_text(
+        TINY.replace("rounds = 3", "rounds = 1").replace("clients = 10", "clients = 3") + halves
+    )
     return beside
 
 
 def run(app: Path, home: Path, environment: Environment, *words: str) -> Path:
     """``flwr run .`` to its end; the run's folder."""
     out = home / "run"
-    said = done("flwr", "run", ".", "here", "--stream", *words, "-c", f"out='{out}'", cwd=app, environment=environment)
+    settings = f"out='{out}' min-nodes=2 wait-s={PATIENCE}"
+    said = done("flwr", "run", ".", "here", "--stream", *words, "-c", settings, cwd=app, environment=environment)
     found = re.search(r"Successfully started run (\d+)", said)
     assert found, said
     listed = done("flwr", "list", "here", "--format", "json", cwd=home, environment=environment)
