@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.client.attacks.poisoning import SUCCESS
 from metapulse.files import write_atomic
 from metapulse.registry import ATTACKS as REGISTRY
 from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder
 from metapulse.server.roster import Roster
+from metapulse.sim.attacks.poisoning import SUCCESS
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.experiment import run
 from metapulse.sim.report.document import Page, document

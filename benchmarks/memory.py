@@ -51,19 +51,19 @@ def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
 def by_process(seconds: float) -> None:
     """Print what each program grows by, idle and busy."""
     from metapulse.client.spec import to_json
-    from metapulse.client.work import work_from_json
     from metapulse.server.config import build_config
     from metapulse.sim.engines.workers import RayPool
+    from metapulse.sim.population import ClientJob
     from metapulse.strategies.aggregate import Handover
 
-    work = to_json(build_config(workload(1_000_000, 100, 10, workers=2)).work())
-    theta, pool, chunks = work_from_json(work).init(), RayPool(2), [list(range(i, i + 50)) for i in (0, 50)]
+    job = ClientJob(to_json(build_config(workload(1_000_000, 100, 10, workers=2)).work()))
+    theta, pool, chunks = job.work.init(), RayPool(2), [list(range(i, i + 50)) for i in (0, 50)]
 
     def busy(rounds: int, until: float) -> int:
         done = 0
         while done < rounds or time.monotonic() < until:
             done += 1
-            pool.train(work, theta, 1, chunks, {}, Handover("uniform"))
+            pool.train(job, theta, 1, chunks, {}, Handover("uniform"))
         return done
 
     busy(400, 0.0)

@@ -82,9 +82,8 @@ def check_work(spec: Mapping[str, Any], limits: Limits) -> None:
     _at_most("sizes of the model times its copies", model_size(model) * math.prod(copies), limits.parameters)
     _at_most("sizes of the learner, multiplied", _product(learner, "learner"), limits.parameters)
     _at_most("sizes of the source, multiplied", _product(spec.get("source"), "source"), limits.samples)
-    for section in ("episodes", "faults", "attack"):
-        for key, size in _sizes(spec.get(section), section):
-            _at_most(key, size, limits.samples)
+    for key, size in _sizes(spec.get("episodes"), "episodes"):
+        _at_most(key, size, limits.samples)
     _at_most("steps of the learner, multiplied", _loops(learner, "learner", limits), limits.steps)
     check_training(model_size(model) * math.prod(copies), learner, limits)
     named = ", ".join(f"{key} = {size}" for key, size in _sizes(spec.get("source"), "source"))[: 4 * SHOWN]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from metapulse.client.faults import Faults
 from metapulse.episodes import SPLITS, EpisodePlan
 from metapulse.settings import build, plain, setting
 
@@ -23,8 +22,6 @@ class WorkSpec:
     model: Mapping[str, Any] = setting({}, "the model")
     learner: Mapping[str, Any] = setting({}, "the learner")
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
-    attack: Mapping[str, Any] = setting({"name": "none"}, "what some of the people do to the others")
-    faults: Faults = setting(Faults(), "what goes wrong with devices")
     reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
         "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
     )
@@ -55,6 +52,15 @@ class Trial:
 def to_json(spec: WorkSpec | Trial) -> str:
     """A specification as it travels."""
     return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
+
+
+def make_spec(table: Mapping[str, Any]) -> WorkSpec:
+    """The work of an instruction as it was read from JSON.
+
+    Raises:
+        ConfigError: it is malformed.
+    """
+    return build(WorkSpec, table, "work")
 
 
 def make_trial(table: Mapping[str, Any]) -> Trial:

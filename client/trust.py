@@ -18,9 +18,10 @@ from typing import Any
 from flwr.app import ConfigRecord
 
 from metapulse.client.limits import Limits, check_trial, check_work, read_json
-from metapulse.client.spec import Trial, make_trial
+from metapulse.client.make import make_work
+from metapulse.client.spec import Trial, make_spec, make_trial
 from metapulse.client.wire import ATTEMPT, CHECKPOINT, GUARD, REPLY, ROUND, RUN, TRIAL, VERSION, WIRE, WORK, read_text
-from metapulse.client.work import Work, make_work
+from metapulse.client.work import Work
 from metapulse.errors import ConfigError, InstructionError
 from metapulse.registry import only
 from metapulse.settings import build
@@ -129,7 +130,7 @@ def _work(text: str, policy: Policy) -> Work:
     if policy.allow is not None:
         check_work({**spec, "source": {} if policy.source else spec.get("source")}, policy.limits)
     with only(policy.names):
-        return make_work(spec)
+        return make_work(make_spec(spec))
 
 
 @lru_cache(maxsize=64)

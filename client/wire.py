@@ -40,7 +40,7 @@ ROUND, WORK, TRIAL, REPLY, EXAMPLES = "server-round", "work", "trial", "reply", 
 SUM, RUN, CHECKPOINT = "sum", "run", "checkpoint"
 CLIP, GUARD = "clip", "guard"
 WIRE, ATTEMPT = "wire", "attempt"
-VERSION = 1  # of the wire; another one's instructions and replies are refused
+VERSION = 2  # of the wire; another one's instructions and replies are refused
 TASK = "task"
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 

@@ -6,13 +6,12 @@ engine). A client that fails, fails alone: it is named with its reason, and the 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -308,27 +307,3 @@ class Work:
         inputs = self.transform.apply(samples.x[rows], samples.x[fitted], rng)
         n = len(cut.support)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
-
-
-def make_work(table: Mapping[str, Any]) -> Work:
-    """The work of a specification as it was read from JSON.
-
-    Raises:
-        ConfigError: it is malformed or names something unknown.
-    """
-    spec = build(WorkSpec, table, "work")
-    if spec.transform.get("name") == "global":
-        from metapulse.client.scaling import Scaling  # which is built on this file
-
-        return Scaling(spec)
-    if spec.attack.get("name") == "none" and not spec.faults.on_devices:
-        return Work(spec)
-    from metapulse.client.traits import Troubled  # which is built on this file
-
-    return Troubled(spec)
-
-
-@lru_cache(maxsize=8)
-def work_from_json(text: str) -> Work:
-    """The work of a specification of this process's own; built once per process and specification."""
-    return make_work(json.loads(text))

@@ -33,6 +33,8 @@ def _candidates(top: str, rest: str) -> Iterator[str]:
     if top in ("client", "strategies") and rest:  # what became the library
         part = re.sub(r"^learners\b", "methods", rest)
         yield f"metapulse.{part}"
+    if top == "client" and rest.startswith(("attacks", "faults")):
+        yield f"metapulse.sim.{rest}"
     yield f"metapulse.{top}.{rest}" if rest else f"metapulse.{top}"
     if top == "client" and rest:
         yield f"metapulse.sim.{rest}"

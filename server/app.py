@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from metapulse.client.spec import to_json
 from metapulse.errors import ConfigError, NoResultError
-from metapulse.registry import ATTACKS
 from metapulse.server.config import Config, build_config, load, merge, parse
 from metapulse.server.directory import handshake
 from metapulse.server.grid import Prompt
 from metapulse.server.lock import alone
-from metapulse.server.progress import Progress
 from metapulse.server.result import failure
 from metapulse.server.run import Run
+from metapulse.server.simulated import refuse_simulated
 from metapulse.settings import build, setting
 from metapulse.strategies.privacy.plan import sentence
 
@@ -55,64 +53,24 @@ def main(grid: Grid, context: Context) -> None:
 
     Raises:
         NoResultError: the run ended without one.
+        ConfigError: it has attacks or faults, which real devices have not.
     """
     settings = build(AppSettings, {k.replace("-", "_"): v for k, v in context.run_config.items()}, "run configuration")
     config = read_config(settings)
-    refuse_colluders(config)
+    refuse_simulated(config.attack, config.faults)
     path = Path(settings.out or f"runs/{config.run.name}-{context.run_id}")
     logger = logging.getLogger("flwr")
     logger.info("metapulse: run folder %s", path.resolve())
     with alone(path):
-        begun = (path / "config.json").exists()
-        summary = execute(grid, config, path, settings.min_nodes, settings.wait_s, resume=begun)
+        begun, prompt = (path / "config.json").exists(), Prompt(grid)
+        directory = handshake(prompt, to_json(config.work()), settings.min_nodes, settings.wait_s)
+        run = Run(config, prompt, directory, path)
+        summary = run.resume() if begun else run.start()
     logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
     if "privacy" in summary:
         logger.info("metapulse: %s", sentence(summary["privacy"]))
     if why := failure(summary):
         raise NoResultError(why)  # for Flower the run has failed then
-
-
-def execute(
-    grid: Grid,
-    config: Config,
-    path: Path,
-    min_nodes: int,
-    wait_s: float,
-    resume: bool,
-    progress: Progress | None = None,
-    stopped: threading.Event | None = None,
-    inputs: Mapping[str, str] | None = None,
-    said: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Handshake, then the run; its summary.
-
-    Args:
-        grid: Flower's.
-        config: what to do; its engine section says only how long to wait for replies.
-        path: the run's folder.
-        min_nodes: nodes needed, ≥ 1.
-        wait_s: longest wait for them, seconds.
-        resume: go on where the folder's last checkpoint stands.
-        progress: told how it goes.
-        stopped: set by another thread when nobody will answer any more.
-        inputs: the fingerprint of data and code, where the data is known here.
-        said: what is to be said of the data, likewise.
-    """
-    prompt = Prompt(grid, stopped)
-    directory = replace(handshake(prompt, to_json(config.work()), min_nodes, wait_s), said=said)
-    job = Run(config, prompt, directory, path, progress, inputs)
-    return job.resume() if resume else job.start()
-
-
-def refuse_colluders(config: Config) -> None:
-    """Nobody but the cohort engine, which calls everybody at once, can make an attack of everybody's updates.
-
-    Raises:
-        ConfigError: the configuration has such an attack.
-    """
-    if ATTACKS.make(config.attack).omniscient:
-        name = config.attack["name"]
-        raise ConfigError("attack.name", name, "knows everybody's updates, which only the cohort engine has together")
 
 
 def read_config(settings: AppSettings) -> Config:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from metapulse.client.faults import Faults
 from metapulse.client.limits import model_size
 from metapulse.client.spec import WorkSpec
 from metapulse.episodes import EpisodePlan
@@ -23,6 +22,7 @@ from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
 from metapulse.server.evaluation import EvaluationSettings
+from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.settings import build, is_setting, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
@@ -125,7 +125,7 @@ class Config:
     privacy: PrivacySettings = setting(PrivacySettings(), "")
     secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
     attack: Mapping[str, Any] = setting({"name": "none"}, "")
-    faults: Faults = setting(Faults(), "")
+    faults: FaultSettings = setting(FaultSettings(), "")
     engine: EngineSettings = setting(EngineSettings(), "")
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
@@ -134,14 +134,13 @@ class Config:
         SOURCES.make(self.source)
         protected = {"privacy.mechanism": self.privacy.on, "secure_aggregation.on": self.secure_aggregation.on}
         TRANSFORMS.make(self.transform).check_protected(protected)
-        attack = ATTACKS.make(self.attack)
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         if self.privacy.on:
-            check_combination(strategy, self.evaluation.scenarios, attack)
+            check_combination(strategy, self.evaluation.scenarios)
         if self.secure_aggregation.on:
             secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
-            secure.check_population(attack, self.faults)
+        check_population(self.attack, self.faults, self.privacy.on, self.secure_aggregation.on)
         model_settings(self.model)
         self._check_adapt(type(learner))
         check_effect(self)
@@ -162,8 +161,6 @@ class Config:
             self.model,
             self.learner,
             self.episodes,
-            self.attack,
-            self.faults,
             self._reserve,
             self.evaluation.seed,
             self.split.train_devices if self._reserve else (),

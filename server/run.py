@@ -40,7 +40,7 @@ from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.kept import load_state, state_of
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.registry import STRATEGIES, make_strategy
-from metapulse.strategies.replies import Dropped, repeated
+from metapulse.strategies.replies import Dropped
 from metapulse.trees import Params
 
 PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
@@ -222,7 +222,7 @@ class Run:
         with seeded(int(generator(self.config.run.seed, "stock", round).integers(2**32))):
             drawn = time.perf_counter()
             messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
-            replies = self._send(round, messages, clients)
+            replies = self._send(messages, clients)
             answered = time.perf_counter()
             after, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
@@ -246,22 +246,18 @@ class Run:
         """C of the next round; 0 without privacy."""
         return self.strategy.clip if isinstance(self.strategy, PrivateStrategy) else 0.0
 
-    def _send(self, round: int, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
+    def _send(self, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
         """The replies; under secure aggregation, their sum."""
-        node = self.roster.directory.node
         if self.secure is not None:
             content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
-            return self.secure.collect(content, {c: node(c) for c in clients})
-        replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-        faults = self.config.faults
-        again = set(faults.twice(self.config.run.seed, round, clients)) if faults.duplicate else set()
-        return repeated(replies, set(map(node, again)), again) if again else replies
+            return self.secure.collect(content, {c: self.roster.directory.node(c) for c in clients})
+        return self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
         record = ConfigRecord({WIRE: VERSION, WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
         record[ATTEMPT] = self.attempt
-        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear and not self.config.faults.duplicate:
+        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear:
             record[SUM] = self.strategy.settings.weighting
         return record
 

@@ -154,7 +154,7 @@ def _learn(at: Setting, transform: Global, section: Mapping[str, Any]) -> tuple[
     """One round of averaging over people; what is told of it, and who was dropped."""
     channels = at.roster.directory.task.features[0]
     zeros, dropped = blank(channels), list[Dropped]()
-    config = replace(at.config, transform=section, attack={"name": "none"}, faults=type(at.config.faults)())
+    config = replace(at.config, transform=section)
     facts: dict[str, Any] = {
         WIRE: VERSION,
         WORK: to_json(config.work()),

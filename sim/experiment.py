@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from metapulse.client.probe import probe
-from metapulse.client.work import Work, work_from_json
+from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.server.config import Config, EngineSettings, build_config
 from metapulse.server.fingerprint import known_inputs
@@ -20,6 +20,7 @@ from metapulse.sim.data_remarks import data_remarks
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.workers import Local, Pool, RayPool
+from metapulse.sim.population import Population, forget_jobs
 
 
 def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
@@ -49,12 +50,13 @@ def _run(config: Config, path: Path, progress: Progress | None, resume: bool) ->
         from metapulse.sim.engines.flower import run_flower
 
         return run_flower(config, path, progress, resume)
-    work_from_json.cache_clear()  # a file of one's own may have changed since this process last ran
+    forget_jobs()
     inputs = known_inputs(config, path if resume else None)
     work = Work(config.work())
     source = work.source
     probe(work, range(len(source)))
-    grid = CohortGrid(len(source), _pool(config.engine), config.engine.chunk, path, config.engine.masks)
+    engine, population = config.engine, Population.of(config)
+    grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
     try:
         job = Run(config, grid, SourceDirectory(source, data_remarks(work, config)), path, progress, inputs)
         return job.resume() if resume else job.start()

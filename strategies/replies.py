@@ -7,7 +7,7 @@ was asked and has not answered before. An offender is dropped, named and counted
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
@@ -149,22 +149,6 @@ class Replies(Sequence[Message]):
         if index not in self._made:
             self._made[index] = self._message(index)
         return self._made[index]
-
-
-def repeated(replies: Iterable[Message], nodes: Collection[int], clients: Collection[int]) -> Sequence[Message]:
-    """A round's replies with some of them a second time, at the end, as a network delivers them that resends.
-
-    Args:
-        replies: as an engine returned them, one by one or as a stack, not as a sum.
-        nodes: whose come twice.
-        clients: the partition ids of these nodes.
-    """
-    if not isinstance(replies, Replies) or replies.stack is None:
-        first = list(replies)
-        return first + [m for m in first if m.metadata.src_node_id in nodes and not m.has_error()]
-    twice = [i for i, client in enumerate(replies.stack.clients) if client in clients]
-    told = [*replies.failures, *(Dropped(replies.stack.clients[i], SECOND) for i in twice)]
-    return Replies(replies.stack, told, lambda i: replies[i if i < len(replies) else twice[i - len(replies)]])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from metapulse.client.attacks.base import Attack
-from metapulse.client.faults import Faults
 from metapulse.client.secure.quantise import STAGES, levels
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
@@ -95,22 +93,6 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
         raise ConfigError("strategy.cohort", 1, "must be ≥ 2: a sum over one client is its update")
     if strategy.cohort:
         check_size(settings, strategy.cohort)
-
-
-def check_population(attack: Attack, faults: Faults) -> None:
-    """Refuse traits of a population that act on single updates on their way.
-
-    Args:
-        attack: of some of the people.
-        faults: of their devices.
-
-    Raises:
-        ConfigError: names the setting and why.
-    """
-    if attack.omniscient:
-        raise ConfigError("attack.name", type(attack).__name__, "needs everybody's update, and nobody sees another's")
-    if faults.duplicate:
-        raise ConfigError("faults.duplicate", faults.duplicate, "must be 0: there is no reply that could come twice")
 
 
 def make_ring(settings: SecureSettings, clients: Sequence[int], rng: np.random.Generator) -> Ring:

@@ -15,16 +15,16 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from metapulse.client.spec import WorkSpec
+from metapulse.client.spec import WorkSpec, make_spec
 from metapulse.client.work import Work
 from metapulse.data import Client, Task
 from metapulse.methods.base import Adding, Report
 from metapulse.outcome import Outcome
 from metapulse.rng import generator
 from metapulse.server.roster import Directory
-from metapulse.settings import build
 from metapulse.sim.engines.cohort import FIRST_NODE
 from metapulse.sim.engines.workers import Local
+from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregators.base import matrix, tree
 from metapulse.trees import Params
 
@@ -89,12 +89,12 @@ class Planted(Local):
     def __init__(self, canaries: Canaries) -> None:
         super().__init__()
         self._canaries = canaries
-        self._made: dict[str, Work] = {}
+        self._made: dict[ClientJob, Work] = {}
 
-    def _job(self, work: str) -> Work:
-        if work not in self._made:
-            self._made[work] = CanaryWork(build(WorkSpec, json.loads(work), "work"), self._canaries)
-        return self._made[work]
+    def _work(self, job: ClientJob) -> Work:
+        if job not in self._made:
+            self._made[job] = CanaryWork(make_spec(json.loads(job.text)), self._canaries)
+        return self._made[job]
 
 
 class CanaryWork(Work):

@@ -22,7 +22,6 @@ from metapulse.client.privacy import read_guard
 from metapulse.client.secure.device import SECURE
 from metapulse.client.secure.quantise import Terms
 from metapulse.client.spec import trial_from_json
-from metapulse.client.traits import Troubled
 from metapulse.client.wire import (
     ARRAYS,
     CONFIG,
@@ -36,7 +35,6 @@ from metapulse.client.wire import (
     read_text,
     stamp,
 )
-from metapulse.client.work import work_from_json
 from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
 from metapulse.methods.base import Report
@@ -44,8 +42,10 @@ from metapulse.outcome import Outcome, Scores
 from metapulse.server.stages import add_up
 from metapulse.sim.engines.chunks import comfortable
 from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.resent import resent
 from metapulse.sim.engines.secure import SecureDevices
 from metapulse.sim.engines.workers import Local, Pool
+from metapulse.sim.population import SOUND, ClientJob, Population
 from metapulse.strategies.aggregate import Handover, join
 from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
@@ -114,6 +114,7 @@ class CohortGrid(Grid):
         chunk: clients stacked at once; 0: see ``metapulse.sim.engines.chunks``.
         folder: where what devices keep is put down while the grid lives (None: the system's place for such).
         masks: whether secure aggregation masks here, as devices do, or leaves masks out.
+        population: who of the clients attack, and what goes wrong with their devices.
     """
 
     simulated = True  # its devices end with this process
@@ -125,9 +126,11 @@ class CohortGrid(Grid):
         chunk: int = 0,
         folder: Path | None = None,
         masks: bool = False,
+        population: Population = SOUND,
     ) -> None:
         _be_a_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
+        self._population = population
         self._run = Run.create_empty(run_id=1)
         self._devices = Devices(folder)
         self.masks, self._secure = masks, SecureDevices(self._report)
@@ -185,40 +188,45 @@ class CohortGrid(Grid):
             return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover, colluders = Handover.asked(config), _colluders(read_text(config, WORK))
-        if colluders:  # they must see every update
+        handover, faulty = Handover.asked(config), self._job(config).faulty
+        if faulty is not None and faulty.apart:
             handover = replace(handover, weighting="")
         outcomes = self._train(content, clients, handover)
         if handover.weighting:
             total, failures = join(outcomes, handover.weighting)
             return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
         outcome = join_outcomes(outcomes)
-        if colluders:
-            outcome = colluders.forged(outcome, int(str(config[ROUND])))
+        round = int(str(config[ROUND]))
+        if faulty is not None and faulty.attack.omniscient:
+            outcome = faulty.forged(outcome, round)
         meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
-        return _replies(asked, outcome, meta, stamp(config))
+        replies = _replies(asked, outcome, meta, stamp(config))
+        return replies if faulty is None else resent(replies, faulty.twice(round, clients))
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
-        work, meta, round, chunks = self._job(content, clients)
+        job, meta, round, chunks = self._asked(content, clients)
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
-        scores = self._pool.evaluate(work, meta, round, chunks, trial, self._devices.of(clients))
+        scores = self._pool.evaluate(job, meta, round, chunks, trial, self._devices.of(clients))
         told = {CONFIG: ConfigRecord(stamp(content.config_records[CONFIG]))}
         return [_score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
 
     def _train(self, content: RecordDict, clients: list[int], handover: Handover) -> list[Outcome]:
-        work, meta, round, chunks = self._job(content, clients)
-        outcomes = self._pool.train(work, meta, round, chunks, self._devices.of(clients), handover)
+        job, meta, round, chunks = self._asked(content, clients)
+        outcomes = self._pool.train(job, meta, round, chunks, self._devices.of(clients), handover)
         self.spent = add_up([self.spent, self._pool.spent])  # content after content
         for outcome in outcomes:
             self._devices.keep(outcome.keepers, outcome.state)
         return outcomes
 
-    def _job(self, content: RecordDict, clients: list[int]) -> tuple[str, Params, int, list[list[int]]]:
-        """Work, θ, round and chunks of an instruction."""
+    def _job(self, config: ConfigRecord) -> ClientJob:
+        return ClientJob(read_text(config, WORK), self._population)
+
+    def _asked(self, content: RecordDict, clients: list[int]) -> tuple[ClientJob, Params, int, list[list[int]]]:
+        """ClientJob, θ, round and chunks of an instruction."""
         config, meta = content.config_records[CONFIG], decode(content.array_records[ARRAYS])
-        work, round = read_text(config, WORK), int(str(config[ROUND]))
-        size = self._chunk or comfortable(work_from_json(work).model, meta, len(clients))
-        return work, meta, round, [clients[i : i + size] for i in range(0, len(clients), size)]
+        job, round = self._job(config), int(str(config[ROUND]))
+        size = self._chunk or comfortable(job.work.model, meta, len(clients))
+        return job, meta, round, [clients[i : i + size] for i in range(0, len(clients), size)]
 
     def add_up(self, content: RecordDict, clients: list[int], terms: Terms) -> tuple[Total | None, list[Dropped]]:
         """The sum of the entries that clients would mask under secure aggregation, and who could not train."""
@@ -286,12 +294,6 @@ def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
         {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
     )
     return Outcome([c for clients, _ in good for c in clients], joined, failures)
-
-
-def _colluders(work: str) -> Troubled | None:
-    """The work of a population with attackers who know everybody's update; None of any other."""
-    job = work_from_json(work)
-    return job if isinstance(job, Troubled) and job.attack.omniscient else None
 
 
 def _client(message: Message) -> int:

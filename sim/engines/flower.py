@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,15 +24,23 @@ from flwr.simulation import run_simulation
 from flwr.supercore import telemetry
 
 from metapulse.client.app import app as client_app
+from metapulse.client.app import device_app
 from metapulse.client.probe import probe
+from metapulse.client.spec import to_json
+from metapulse.client.wire import WORK, read_text
 from metapulse.client.work import Work
 from metapulse.errors import ConfigError, EngineError
-from metapulse.server.app import execute, refuse_colluders
+from metapulse.registry import ATTACKS
 from metapulse.server.config import Config, EngineSettings
+from metapulse.server.directory import handshake
 from metapulse.server.fingerprint import known_inputs
+from metapulse.server.grid import Prompt
 from metapulse.server.progress import Progress
+from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks
 from metapulse.sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
+from metapulse.sim.engines.resent import Resending
+from metapulse.sim.population import ClientJob, Population
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
@@ -50,39 +60,62 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
         ConfigError: more clients than Flower can serve, more cores per client than there are, or attackers who collude.
         EngineError: the runtime broke down.
     """
-    refuse_colluders(config)
+    _refuse_colluders(config)
     inputs = known_inputs(config, path if resume else None)
     work = Work(config.work())
     size = len(work.source)
     probe(work, range(size))
-    said = data_remarks(work, config)
+    said, population = data_remarks(work, config), Population.of(config)
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
-        return execute(grid, config, path, size, START_S, resume, progress, stopped, inputs, said)
+        prompt = Prompt(grid, stopped)
+        directory = replace(handshake(prompt, to_json(config.work()), size, START_S), said=said)
+        network = Resending(prompt, directory, population) if config.faults.duplicate else prompt
+        run = Run(config, network, directory, path, progress, inputs)
+        return run.resume() if resume else run.start()
 
-    return simulate(job, size, config.engine, path / "devices")
+    return simulate(job, size, config.engine, Simulated(path / "devices", population))
+
+
+def _refuse_colluders(config: Config) -> None:
+    """Only the cohort engine, which calls all clients at once, can make an attack of everybody's updates.
+
+    Raises:
+        ConfigError: the configuration has such an attack.
+    """
+    if ATTACKS.make(config.attack).omniscient:
+        name = config.attack["name"]
+        raise ConfigError("attack.name", name, "knows everybody's updates, which only the cohort engine has together")
 
 
 class Simulated(ClientApp):
-    """The ClientApp with, for each simulated device, a folder of its own to keep its state in, as a real one has.
+    """The ClientApp of simulated devices, each of which belongs to somebody of a population.
 
     Args:
-        folder: holds a folder for every partition id.
+        folder: holds a folder for every partition id, in which its device keeps its state, as a real one does.
+        population: who attacks, and what goes wrong with devices.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, population: Population) -> None:
         super().__init__()
-        self._folder = folder.resolve()
+        self._folder, self._population = folder.resolve(), population
 
     def __call__(self, message: Message, context: Context) -> Message:
         """What the device answers."""
         own = {"state": str(self._folder / str(context.node_config["partition-id"]))}
         node = {**context.node_config, **own}
-        return client_app(message, Context(context.run_id, context.node_id, node, context.state, context.run_config))
+        asked = Context(context.run_id, context.node_id, node, context.state, context.run_config)
+        return _app(self._population)(message, asked)
+
+
+@lru_cache(maxsize=8)
+def _app(population: Population) -> ClientApp:
+    """Devices that do what such a population does."""
+    return device_app(lambda config, policy: ClientJob(read_text(config, WORK), population).work)
 
 
 def simulate(
-    job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings, folder: Path | None = None
+    job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings, app: ClientApp = client_app
 ) -> T:
     """Start Flower's Simulation Runtime, let ``job`` use its grid, end it; what ``job`` returned or raised.
 
@@ -90,7 +123,7 @@ def simulate(
         job: gets Flower's grid, and an event that is set when nobody will answer any more.
         clients: nodes of the simulation; node i has the partition id i.
         engine: cores per client, cores in all (``workers``), or an existing cluster.
-        folder: where devices keep their states (None: in Flower's memory, for as long as the simulation lasts).
+        app: of the devices.
     """
     cores = engine.workers or os.cpu_count() or 1
     if clients > MOST_CLIENTS:
@@ -114,7 +147,6 @@ def simulate(
     session = ray_session()
     try:
         with _quiet(), interrupt_sets(stopped):
-            app = client_app if folder is None else Simulated(folder)
             run_simulation(server, app, clients, backend_config=_backend(engine))
     except RuntimeError as error:
         if not failures and not results:

@@ -12,12 +12,13 @@ import torch
 
 from metapulse.client.privacy import Guard, protect
 from metapulse.client.spec import Trial
-from metapulse.client.work import Work, work_from_json
+from metapulse.client.work import Work
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome, Scores
 from metapulse.server.stages import add_up
 from metapulse.sim.engines.cluster import DIRECT, start_ray, stop_ray
 from metapulse.sim.engines.parcels import pack, unpack
+from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import Handover, condense
 from metapulse.trees import Params
 
@@ -36,12 +37,12 @@ class Pool(Protocol):
         """Seconds of the last ``train`` by stage, of the worker that was busy longest."""
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk; updates one by one, or a chunk's added up where they are, as ``handover`` says."""
 
     def evaluate(
-        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
 
@@ -61,11 +62,11 @@ class Local:
         self._device = torch.device(device)
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
-        job = self._job(work)
-        done = (job.train(meta, round, chunk, states, handover.adding) for chunk in chunks)
+        work = self._work(job)
+        done = (work.train(meta, round, chunk, states, handover.adding) for chunk in chunks)
         if handover.guard is not None and handover.terms is None:
             done = (_guarded(outcome.cpu(), handover.guard, meta, round) for outcome in done)
         outcomes = [(_condensed(outcome, handover) if handover.weighting else outcome).cpu() for outcome in done]
@@ -73,17 +74,17 @@ class Local:
         return outcomes
 
     def evaluate(
-        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
-        job = self._job(work)
-        return [job.evaluate(meta, round, chunk, trial, states) for chunk in chunks]
+        work = self._work(job)
+        return [work.evaluate(meta, round, chunk, trial, states) for chunk in chunks]
 
-    def _job(self, work: str) -> Work:
+    def _work(self, job: ClientJob) -> Work:
         torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
-        job = work_from_json(work)
-        job.device = self._device
-        return job
+        work = job.work
+        work.device = self._device
+        return work
 
     def close(self) -> None:
         """Nothing was started."""
@@ -118,14 +119,16 @@ class Worker:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
-    def train(self, work: str, meta: Any, round: int, chunks: Chunks, states: Any, handover: Handover) -> list[Any]:
+    def train(
+        self, job: ClientJob, meta: Any, round: int, chunks: Chunks, states: Any, handover: Handover
+    ) -> list[Any]:
         """Some chunks' round; θ, states and outcomes are packed."""
-        outcomes = self._local.train(work, unpack(meta), round, chunks, unpack(states), handover)
+        outcomes = self._local.train(job, unpack(meta), round, chunks, unpack(states), handover)
         return [pack(outcome) for outcome in outcomes]
 
-    def evaluate(self, work: str, meta: Any, round: int, chunks: Chunks, trial: Trial, states: Any) -> list[Any]:
+    def evaluate(self, job: ClientJob, meta: Any, round: int, chunks: Chunks, trial: Trial, states: Any) -> list[Any]:
         """Some chunks' trial; θ, states and scores are packed."""
-        scores = self._local.evaluate(work, unpack(meta), round, chunks, trial, unpack(states))
+        scores = self._local.evaluate(job, unpack(meta), round, chunks, trial, unpack(states))
         return [pack(one) for one in scores]
 
 
@@ -154,26 +157,26 @@ class RayPool:
         self.spent: Mapping[str, float] = {}
 
     def train(
-        self, work: str, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
         theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
-            return actor.train.remote(work, theta, round, run, _theirs(states, run), handover)
+            return actor.train.remote(job, theta, round, run, _theirs(states, run), handover)
 
         runs = self._all(send, chunks)
         self.spent = max(map(_busy, runs), key=lambda spent: sum(spent.values()))
         return [outcome for run in runs for outcome in run]
 
     def evaluate(
-        self, work: str, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
         theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
-            return actor.evaluate.remote(work, theta, round, run, trial, _theirs(states, run))
+            return actor.evaluate.remote(job, theta, round, run, trial, _theirs(states, run))
 
         return [scores for run in self._all(send, chunks) for scores in run]
 

@@ -29,7 +29,7 @@ _TASK = Task("classification", (DIMENSION,), 2)
 
 
 @dataclass(frozen=True)
-class Population:
+class MixedClients:
     """What the clients' samples are drawn from.
 
     Args:
@@ -63,7 +63,7 @@ class Mixture(Lone):
         return _TASK
 
     @property
-    def population(self) -> Population:
+    def population(self) -> MixedClients:
         """Sizes, mixtures and classifiers of all clients."""
         return _population(self.clients, self.components, self.seed)
 
@@ -85,9 +85,9 @@ class Mixture(Lone):
 
 
 @lru_cache(maxsize=4)
-def _population(clients: int, components: int, seed: int) -> Population:
+def _population(clients: int, components: int, seed: int) -> MixedClients:
     """Sizes, mixtures and classifiers, in the published order of draws."""
     rng = np.random.RandomState(seed)  # only the legacy generator gives the published numbers
     sizes = np.minimum(rng.lognormal(4, 2, clients).astype(np.int64) + 50, MOST)
     shares = np.stack([rng.dirichlet(np.full(components, CONCENTRATION)) for _ in range(clients)])
-    return Population(sizes, shares, rng.uniform(-1, 1, (components, DIMENSION)))
+    return MixedClients(sizes, shares, rng.uniform(-1, 1, (components, DIMENSION)))

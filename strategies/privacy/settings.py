@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from metapulse.client.attacks.base import Attack
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
@@ -92,13 +91,12 @@ class PrivacySettings:
         return self.mechanism != "none"
 
 
-def check_combination(strategy: Any, scenarios: tuple[str, ...], attack: Attack) -> None:
+def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     """Refuse what would make a claim of privacy untrue.
 
     Args:
         strategy: settings of the strategy.
         scenarios: of the meta-test.
-        attack: of some of the people.
 
     Raises:
         ConfigError: names the setting and why.
@@ -115,8 +113,5 @@ def check_combination(strategy: Any, scenarios: tuple[str, ...], attack: Attack)
         raise ConfigError("strategy.weighting", strategy.weighting, "must be uniform: what a person weighs is private")
     if strategy.min_replies != 1:
         raise ConfigError("strategy.min_replies", strategy.min_replies, "must be 1: how many replied is private")
-    if attack.omniscient:
-        name = type(attack).__name__
-        raise ConfigError("attack.name", name, "puts one person's update into others': no sensitivity is known for it")
     if "known_user" in scenarios:
         raise ConfigError("evaluation.scenarios", "known_user", "would release scores of people of the training")

@@ -15,6 +15,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from torch import nn
 
 from metapulse.client.app import app
+from metapulse.client.make import make_work
+from metapulse.client.spec import make_spec
 from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
@@ -29,7 +31,6 @@ from metapulse.client.wire import (
     WORK,
     encode,
 )
-from metapulse.client.work import make_work
 from metapulse.errors import InstructionError, MetapulseError
 from metapulse.sim.engines.cohort import CohortGrid
 
@@ -68,7 +69,7 @@ class Foreign(nn.Module):
 
 
 def theta() -> ArrayRecord:
-    return encode(make_work(SPEC).init())
+    return encode(make_work(make_spec(SPEC)).init())
 
 
 def changed(**sections: Any) -> str:
@@ -149,6 +150,7 @@ def asked(**settings: Any) -> dict[str, Any]:
     return {"kind": EVALUATE, "trial": json.dumps(QUESTION | settings)}
 
 
+SPEAKS = f"speaks version {VERSION}"
 #: What is told, and words of the reason with which it is refused.
 HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     # names become code
@@ -163,7 +165,9 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a learner by dotted name": (learner(name=f"{HERE}:foreign"), "does not allow it"),
     "a registered class by dotted name": (learner(name="metapulse.methods.maml:MAML"), "does not allow it"),
     "a transform by dotted name": ({"work": changed(transform={"name": "this:s"})}, "does not allow it"),
-    "an attack by dotted name": ({"work": changed(attack={"name": "this:s"})}, "does not allow it"),
+    "an attack": ({"work": changed(attack={"name": "sign_flip"})}, "work.attack = {'name': 'sign_flip'}: unknown key"),
+    "an attack by dotted name": ({"work": changed(attack={"name": "this:s"})}, "unknown key"),
+    "faults": ({"work": changed(faults={"outage": 0.5})}, "work.faults = {'outage': 0.5}: unknown key"),
     "a source by dotted name": (source(name="tests.runs:Faulty"), "names its data"),
     "a device in the device": (
         source(name="metapulse.client.device:Device", inner={"name": "this:s"}),
@@ -231,11 +235,12 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a question in words": ({"kind": EVALUATE, "trial": "who?"}, "expected a JSON table"),
     "settings without end": ({f"k{i}": i for i in range(1000)}, "settings; at most"),
     # other versions, other runs
-    "no version": ({"wire": None}, "speaks version 1"),
-    "the next version": ({"wire": VERSION + 1}, "speaks version 1"),
-    "a version in words": ({"wire": "1"}, "speaks version 1"),
-    "true for a version": ({"wire": True}, "speaks version 1"),
-    "the next version asks who": ({"kind": QUERY, "wire": 2}, "speaks version 1"),
+    "no version": ({"wire": None}, SPEAKS),
+    "the last version": ({"wire": VERSION - 1}, SPEAKS),
+    "the next version": ({"wire": VERSION + 1}, SPEAKS),
+    "a version in words": ({"wire": str(VERSION)}, SPEAKS),
+    "true for a version": ({"wire": True}, SPEAKS),
+    "the next version asks who": ({"kind": QUERY, "wire": VERSION + 1}, SPEAKS),
     "another run of Flower's": ({"flower": 2}, "this is run 2"),
 }
 
@@ -272,7 +277,7 @@ def test_what_a_device_allows_is_what_it_imports() -> None:
     RAN.clear()
     node = NODE | {"allow": f"{HERE}:Foreign {HERE}:nothing"}
     settings = {"name": "module", "factory": f"{HERE}:Foreign"}
-    own = encode(make_work({**SPEC, "model": settings}).init())
+    own = encode(make_work(make_spec({**SPEC, "model": settings})).init())
     assert list(tell(node=node, arrays=own, **model(**settings))) == [ARRAYS, METRICS, CONFIG]
     assert "class" in RAN
     assert "does not allow" in refused(node=node, **model(name="module", factory=f"{HERE}:foreign"))

@@ -126,7 +126,7 @@ def test_a_silent_node_costs_the_wait_and_nothing_else() -> None:
 LIES: dict[str, tuple[Answer, str]] = {
     "an error": (Error(2, "Traceback\nDataError: sine has no client 9"), "DataError: sine has no client 9"),
     "nothing": (RecordDict(), "one configuration record"),
-    "another version": (answer(7, **{WIRE: VERSION + 1}), "wire = 2"),
+    "another version": (answer(7, **{WIRE: VERSION + 1}), f"wire = {VERSION + 1}"),
     "another record": (RecordDict({"c": ConfigRecord()}), "one configuration record"),
     "no partition id": (answer(1, **{"partition-id": None}), "partition-id = 'None'"),
     "a name for a partition id": (answer("one"), "partition-id = 'one'"),

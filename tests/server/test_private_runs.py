@@ -16,6 +16,7 @@ from metapulse.server.privacy import LEDGER, released
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.workers import Local
+from metapulse.sim.population import ClientJob
 from metapulse.sim.sources.sine import Sine
 from metapulse.strategies.privacy.accounting import Release, epsilon
 from metapulse.strategies.privacy.plan import sentence
@@ -34,10 +35,10 @@ class Dies(Local):
         super().__init__()
         self._at = at
 
-    def train(self, work: str, meta: Any, round: int, *rest: Any) -> Any:
+    def train(self, job: ClientJob, meta: Any, round: int, *rest: Any) -> Any:
         if round == self._at:
             raise KeyboardInterrupt
-        return super().train(work, meta, round, *rest)
+        return super().train(job, meta, round, *rest)
 
 
 def config(rounds: int = 6, every: int = 2, **privacy: Any) -> Config:
@@ -252,9 +253,9 @@ def test_an_empty_round_is_a_round(tmp_path: Path) -> None:
     asked: list[int] = []
 
     class Counting(Local):
-        def train(self, work: str, meta: Any, round: int, chunks: Any, *rest: Any) -> Any:
+        def train(self, job: ClientJob, meta: Any, round: int, chunks: Any, *rest: Any) -> Any:
             asked.append(sum(map(len, chunks)))
-            return super().train(work, meta, round, chunks, *rest)
+            return super().train(job, meta, round, chunks, *rest)
 
     job(made, tmp_path / "run", Counting()).start()
     assert 0 in asked

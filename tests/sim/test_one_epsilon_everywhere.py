@@ -24,6 +24,7 @@ from metapulse.server.privacy import LEDGER
 from metapulse.sim.audit.subject import read_subject
 from metapulse.sim.cli import main
 from metapulse.sim.engines.workers import Local
+from metapulse.sim.population import ClientJob
 
 RUNS = int(os.environ.get("METAPULSE_PRIVATE_RUNS", "12"))
 RELEASED = ("mechanism", "sampling", "noise_multiplier", "cohort", "people")
@@ -36,10 +37,10 @@ class Dies(Local):
         super().__init__()
         self._at = at
 
-    def train(self, work: str, meta: Any, round: int, *rest: Any) -> Any:
+    def train(self, job: ClientJob, meta: Any, round: int, *rest: Any) -> Any:
         if round == self._at:
             raise KeyboardInterrupt
-        return super().train(work, meta, round, *rest)
+        return super().train(job, meta, round, *rest)
 
 
 def drawn(index: int) -> dict[str, dict[str, Any]]:

@@ -309,7 +309,7 @@ def test_any_header_is_an_array_or_a_reply_error(text: str) -> None:
 STALE: dict[str, tuple[dict[str, Any], str]] = {
     "of the round before": ({ROUND: 1}, "server-round = 1; this was asked with server-round = 2"),
     "of another run": ({RUN: "b2"}, "run = 'b2'; this was asked with run = 'a1'"),
-    "of another version": ({WIRE: 2}, "wire = 2; this was asked with wire = 1"),
+    "of another version": ({WIRE: VERSION + 1}, f"wire = {VERSION + 1}; this was asked with wire = {VERSION}"),
     "true for a version": ({WIRE: True}, "wire = True; "),
     "a long run": ({RUN: "b" * 10_000}, "run = 'bbbb"),
     "without a round": ({ROUND: None}, "server-round = None; "),

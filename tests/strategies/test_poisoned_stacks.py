@@ -17,6 +17,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.workers import Local
+from metapulse.sim.population import ClientJob
 from metapulse.sim.sources.sine import Sine
 from metapulse.strategies.aggregate import Handover, condense
 from tests.cases import same
@@ -35,8 +36,8 @@ class Poisoner(Local):
         super().__init__()
         self._clients, self._rounds, self._value, self._what = clients, rounds, value, what
 
-    def train(self, work: str, meta: Any, round: int, chunks: Any, states: Any, handover: Handover) -> Any:
-        outcomes = super().train(work, meta, round, chunks, states, Handover())
+    def train(self, job: ClientJob, meta: Any, round: int, chunks: Any, states: Any, handover: Handover) -> Any:
+        outcomes = super().train(job, meta, round, chunks, states, Handover())
         for outcome in outcomes if round in self._rounds else []:
             for i, client in enumerate(outcome.clients):
                 if client in self._clients and self._what == "update":

@@ -25,6 +25,7 @@ from metapulse.outer import DIRECTIONS, OuterUpdate
 from metapulse.server.config import build_config
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.sim.engines.workers import Local
+from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import Handover
 from metapulse.strategies.privacy.adaptive import next_clip, sum_noise
 from metapulse.strategies.privacy.plan import settle
@@ -267,8 +268,8 @@ def test_no_sum_of_the_engine_goes_around_the_clipping(handover: Handover) -> No
     """Compiled models can add updates up as they go; not where each is to be clipped first."""
     config = make("fedavg", "fedavg", model={"name": "mlp", "hidden": [4]})
     meta_, clients = Work(config.work()).init(), range(4)
-    (bare,) = Local().train(to_json(config.work()), meta_, 1, [clients], {}, Handover("uniform"))
-    (clipped,) = Local().train(to_json(config.work()), meta_, 1, [clients], {}, handover)
+    (bare,) = Local().train(ClientJob(to_json(config.work())), meta_, 1, [clients], {}, Handover("uniform"))
+    (clipped,) = Local().train(ClientJob(to_json(config.work())), meta_, 1, [clients], {}, handover)
     assert bare.total is not None
     assert clipped.total is not None
     assert norm(bare.total) > 0.01

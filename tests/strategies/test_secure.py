@@ -57,7 +57,7 @@ def test_every_mean_is_let_through(name: str) -> None:
             {"privacy": {"mechanism": "central", "noise_multiplier": 1.0}, "strategy": {"weighting": "uniform"}},
             r"privacy\.mechanism = 'central': must be client or local",
         ),
-        ({"attack": {"name": "alie"}}, r"attack\.name = 'ALIE': needs everybody's update"),
+        ({"attack": {"name": "alie"}}, r"attack\.name = 'alie': needs everybody's update"),
         ({"faults": {"duplicate": 0.1}}, r"faults\.duplicate = 0\.1: must be 0"),
     ],
 )

@@ -28,6 +28,7 @@ from metapulse.sim.engines import workers
 from metapulse.sim.engines.cluster import start_ray
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.sim.engines.workers import Local, RayPool
+from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import Handover
 from metapulse.strategies.replies import Replies
 from tests.cases import STILL
@@ -323,7 +324,7 @@ def test_a_worker_that_always_dies_is_an_error(cluster, monkeypatch) -> None:
 @pytest.mark.ray
 def test_an_error_in_a_worker_is_the_error(pool) -> None:
     """A bad specification is the same one-line error as in this process, not a Ray traceback."""
-    work = '{"learner": {"name": "nonsense"}, "source": {"name": "sine"}, "model": {"name": "mlp"}}'
+    job = ClientJob('{"learner": {"name": "nonsense"}, "source": {"name": "sine"}, "model": {"name": "mlp"}}')
     for runs in (Local(), pool):
         with pytest.raises(ConfigError, match=r"learner\.name = 'nonsense'"):
-            runs.train(work, {}, 1, [[0]], {}, Handover())
+            runs.train(job, {}, 1, [[0]], {}, Handover())

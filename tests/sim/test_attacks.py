@@ -11,15 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metapulse.client.attacks.base import Attack, Attacker
-from metapulse.client.attacks.colluding import ALIE, IPM, largest_z
-from metapulse.client.attacks.forging import FreeRider, NotANumber, Scaling, SignFlip
-from metapulse.client.attacks.poisoning import SUCCESS, Backdoor, LabelFlip, Replacement
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS
 from metapulse.rng import Keys, generator
+from metapulse.sim.attacks.base import Attack, Attacker
+from metapulse.sim.attacks.colluding import ALIE, IPM, largest_z
+from metapulse.sim.attacks.forging import FreeRider, NotANumber, Scaling, SignFlip
+from metapulse.sim.attacks.poisoning import SUCCESS, Backdoor, LabelFlip, Replacement
 
 CLIENTS, WIDTH = 7, 12
 BAD = torch.tensor([False, True, False, False, True, False, False])

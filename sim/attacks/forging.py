@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from metapulse.client.attacks.base import Attacker, Attackers, replaced
 from metapulse.methods.base import Paper
 from metapulse.rng import Keys
 from metapulse.settings import setting
+from metapulse.sim.attacks.base import Attacker, Attackers, replaced
 from metapulse.trees import Stacked
 
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metapulse.client.attacks.base import Attacker, Attackers, replaced
 from metapulse.methods.base import Paper
 from metapulse.rng import Keys
 from metapulse.settings import setting
+from metapulse.sim.attacks.base import Attacker, Attackers, replaced
 from metapulse.trees import Stacked
 
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metapulse.client.attacks.base import Attacker, Attackers, replaced
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.rng import Keys
 from metapulse.settings import SIZE, setting
+from metapulse.sim.attacks.base import Attacker, Attackers, replaced
 from metapulse.trees import Stacked
 
 SUCCESS = "attack_success_rate"

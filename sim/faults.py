@@ -8,7 +8,7 @@ whoever calls them. Purposes: "fault/phase", "fault/charging", "fault/wifi" and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,62 +18,15 @@ from torch import Tensor
 
 from metapulse.data import Client
 from metapulse.episodes import Batch
-from metapulse.errors import ConfigError
 from metapulse.rng import Keys, generator, uniforms
-from metapulse.settings import setting
+from metapulse.server.simulated import FaultSettings
 
 DAY_H = 24.0
 
 
 @dataclass(frozen=True)
-class Faults:
-    """Everything is off by default; what is off costs nothing and draws nothing."""
-
-    hours_per_round: float = setting(0.0, "availability: hours from one round to the next (0: always available)", ge=0)
-    time_zones: float = setting(
-        1.0,
-        "share of the day over which people's clocks are spread (0: all alike)",
-        ge=0,
-        le=1,
-        used_if=("hours_per_round",),
-    )
-    night_h: float = setting(8.0, "hours of a person's night", ge=0, le=24, used_if=("hours_per_round",))
-    charging_night: float = setting(
-        0.8, "probability that a device is on its charger at night", ge=0, le=1, used_if=("hours_per_round",)
-    )
-    charging_day: float = setting(0.15, "the same by day", ge=0, le=1, used_if=("hours_per_round",))
-    wifi_night: float = setting(
-        0.95, "probability that a device is on Wi-Fi at night", ge=0, le=1, used_if=("hours_per_round",)
-    )
-    wifi_day: float = setting(0.5, "the same by day", ge=0, le=1, used_if=("hours_per_round",))
-    outage: float = setting(0.0, "probability that a device drops out in a round", ge=0, lt=1)
-    outage_rounds: int = setting(3, "rounds after which it is back", ge=1, used_if=("outage",))
-    deadline_s: float = setting(0.0, "replies that take longer do not count, seconds (0: no deadline)", ge=0)
-    samples_per_s: float = setting(
-        100.0, "samples that a device trains on in a second, all steps together", gt=0, used_if=("deadline_s",)
-    )
-    speed: Mapping[str, float] = setting(
-        {}, "device model → how many times faster it is than that", used_if=("deadline_s",)
-    )
-    jitter: float = setting(
-        0.5, "standard deviation of the logarithm of the time a round takes", ge=0, le=50, used_if=("deadline_s",)
-    )
-    partial: float = setting(0.0, "probability that a device uses only a share of its samples", ge=0, le=1)
-    partial_least: float = setting(
-        0.2, "smallest such share; drawn uniformly up to 1", gt=0, le=1, used_if=("partial",)
-    )
-    duplicate: float = setting(0.0, "probability that a reply comes twice", ge=0, le=1)
-    over_selection: float = setting(0.0, "clients asked beyond the cohort, as a share of it", ge=0)
-
-    def __post_init__(self) -> None:
-        for device, speed in self.speed.items():
-            if not 1e-6 <= speed <= 1e6:
-                raise ConfigError(f"faults.speed.{device}", speed, "must be a number from 1e-06 to 1e+06")
-
-    @property
-    def on_devices(self) -> bool:
-        """Whether anything goes wrong on devices."""
-        return bool(self.hours_per_round or self.outage or self.deadline_s or self.partial)
+class Faults(FaultSettings):
+    """What the section [faults] brings about."""
 
     def away(self, seed: int, round: int, clients: Sequence[Client]) -> dict[int, str]:
         """Who cannot be reached in a round, by partition id, and why.

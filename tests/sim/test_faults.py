@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metapulse.client.faults import Faults, first_of
 from metapulse.data import Client
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.rng import Keys, generator
 from metapulse.settings import build
+from metapulse.sim.faults import Faults, first_of
 
 PEOPLE = [Client(i, i // 2, ("phone", "watch")[i % 2], str(i // 2)) for i in range(4000)]
 
@@ -27,7 +27,7 @@ def within(count: int, n: int, p: float) -> bool:
 
 def test_off_is_off() -> None:
     faults = Faults()
-    assert not faults.on_devices
+    assert faults.simulated == ()
     assert faults.away(0, 1, PEOPLE) == {}
     assert faults.late(0, 1, PEOPLE, np.full(4000, 1e9)) == {}
     batch = Batch(torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2))

@@ -1,41 +1,116 @@
-"""Work of a population some of whom attack, or whose devices fail: the client's, and so the same on every engine."""
+"""A simulated population: who of the people attack, and what goes wrong with their devices.
+
+Neither is an engine's: every draw has its address, so that on every engine the same people attack and the same devices
+fail. An engine gives its clients the work of such a population in the place of the ordinary one; what clients are told
+holds nothing of it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from metapulse.client.attacks.base import Attack
-from metapulse.client.spec import WorkSpec
+from metapulse.client.make import make_work
+from metapulse.client.spec import WorkSpec, make_spec
 from metapulse.client.work import Work
-from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ClientError
 from metapulse.methods.base import Adding, Learner, Report
 from metapulse.outcome import Outcome
 from metapulse.registry import ATTACKS
 from metapulse.rng import Keys
+from metapulse.server.config import Config
+from metapulse.settings import build, plain
+from metapulse.sim.attacks.base import Attack
+from metapulse.sim.faults import Faults
 from metapulse.trees import Params, Stacked
 
 
-class Troubled(Work):
-    """Work with attackers and faults.
+@dataclass(frozen=True)
+class Population:
+    """Sections [attack] and [faults] as JSON, which travels to workers and is a key of what they have made.
 
     Args:
-        spec: the specification.
-        task: as for ``Work``.
+        attack: "": nobody attacks.
+        faults: "": nothing goes wrong.
     """
 
-    def __init__(self, spec: WorkSpec, task: Task | None = None) -> None:
-        super().__init__(spec, task)
-        self.attack: Attack = ATTACKS.make(spec.attack)
-        self.faults = spec.faults
+    attack: str = ""
+    faults: str = ""
+
+    @classmethod
+    def of(cls, config: Config) -> Population:
+        """The population of a configuration."""
+        attacked, failing = config.attack["name"] != "none", config.faults.simulated
+        attack, faults = (json.dumps(plain(section), sort_keys=True) for section in (config.attack, config.faults))
+        return cls(attack if attacked else "", faults if failing else "")
+
+
+SOUND = Population()
+
+
+@dataclass(frozen=True)
+class ClientJob:
+    """What the clients of an engine do.
+
+    Args:
+        text: the work of an instruction, as JSON.
+        population: whose work it is.
+    """
+
+    text: str
+    population: Population = SOUND
+
+    @property
+    def work(self) -> Work:
+        """The work, made once per process."""
+        return _made(self)
+
+    @property
+    def faulty(self) -> FaultyClients | None:
+        """The work where somebody attacks or something goes wrong; None of any other."""
+        return work if isinstance(work := self.work, FaultyClients) else None
+
+
+def forget_jobs() -> None:
+    """Make work anew from here on: a file of one's own may have changed since this process last ran."""
+    _made.cache_clear()
+
+
+@lru_cache(maxsize=8)
+def _made(job: ClientJob) -> Work:
+    spec = make_spec(json.loads(job.text))
+    return make_work(spec) if job.population == SOUND else make_work(spec, partial(FaultyClients, job.population))
+
+
+class FaultyClients(Work):
+    """Work of a population some of whom attack, or whose devices fail.
+
+    Args:
+        population: who attacks, and what goes wrong.
+        spec: the specification.
+    """
+
+    def __init__(self, population: Population, spec: WorkSpec) -> None:
+        super().__init__(spec)
+        self.attack: Attack = ATTACKS.make(json.loads(population.attack)) if population.attack else Attack()
+        self.faults = build(Faults, json.loads(population.faults or "{}"), "faults")
+
+    @property
+    def apart(self) -> bool:
+        """Whether updates must be seen one by one, not as their sum."""
+        return self.attack.omniscient or self.faults.duplicate > 0
+
+    def twice(self, round: int, clients: Sequence[int]) -> list[int]:
+        """Whose reply comes a second time."""
+        return self.faults.twice(self.spec.seed, round, clients) if self.faults.duplicate else []
 
     def train(
         self,

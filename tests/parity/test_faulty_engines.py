@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from metapulse.client.spec import to_json
@@ -16,14 +18,16 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.grid import Prompt
 from metapulse.server.run import Run
 from metapulse.sim import experiment
-from metapulse.sim.engines.flower import simulate
+from metapulse.sim.engines.flower import Simulated, simulate
+from metapulse.sim.engines.resent import Resending
+from metapulse.sim.population import Population
 from metapulse.strategies.replies import SECOND
 from metapulse.trees import norm, sub
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
 FAULTS = {"partial": 0.6, "deadline_s": 0.2, "samples_per_s": 200.0, "outage": 0.3, "duplicate": 0.7}
-TROUBLE: dict[str, dict[str, Any]] = {
+CASES: dict[str, dict[str, Any]] = {
     "sign_flip": {"attack": {"name": "sign_flip", "fraction": 0.5}},
     "free_rider": {"attack": {"name": "free_rider", "fraction": 0.5, "noise": 0.1}},
     "nan": {"attack": {"name": "nan", "fraction": 0.5}},
@@ -36,7 +40,23 @@ TROUBLE: dict[str, dict[str, Any]] = {
 
 def cases() -> dict[str, Config]:
     """One round each, with four of the six people in it."""
-    return {name: make("fedavg", "fedavg", strategy={"cohort": 0}, **section) for name, section in TROUBLE.items()}
+    return {name: make("fedavg", "fedavg", strategy={"cohort": 0}, **section) for name, section in CASES.items()}
+
+
+class Named(ClientApp):
+    """Simulated devices of the case that a file names, so that one simulation serves all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    @staticmethod
+    def say(folder: Path, name: str) -> None:
+        (folder / "case").write_text(name)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        name = (self._folder / "case").read_text()
+        return Simulated(self._folder / f"devices of {name}", Population.of(cases()[name]))(message, context)
 
 
 def told(path: Path) -> list[tuple[int, str]]:
@@ -49,16 +69,20 @@ def flower(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Result],
     folder = tmp_path_factory.mktemp("flower")
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
-        prompt = Prompt(grid, stopped)
+        prompt, results = Prompt(grid, stopped), {}
+        Named.say(folder, "nan")
         directory = handshake(prompt, to_json(cases()["nan"].work()), CLIENTS, 120.0)
-        runs = {name: Run(config, prompt, directory, folder / name) for name, config in cases().items()}
-        return {name: read(folder / name, one.start()) for name, one in runs.items()}
+        for name, config in cases().items():
+            Named.say(folder, name)
+            network = Resending(prompt, directory, Population.of(config))
+            results[name] = read(folder / name, Run(config, network, directory, folder / name).start())
+        return results
 
-    return simulate(job, CLIENTS, ENGINE), folder
+    return simulate(job, CLIENTS, ENGINE, Named(folder)), folder
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", TROUBLE)
+@pytest.mark.parametrize("name", CASES)
 def test_the_first_round_is_the_same(name: str, flower: tuple[dict[str, Result], Path], tmp_path: Path) -> None:
     ours, theirs = read(tmp_path / name, experiment.run(cases()[name], tmp_path / name)), flower[0][name]
     steps = [sub(result.thetas[1], result.thetas[0]) for result in (ours, theirs)]

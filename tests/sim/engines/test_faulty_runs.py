@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from metapulse.client.faults import Faults
 from metapulse.client.spec import to_json
-from metapulse.client.traits import Troubled, without
-from metapulse.client.work import Work, work_from_json
+from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Report
 from metapulse.outcome import Outcome
@@ -21,7 +19,9 @@ from metapulse.registry import ATTACKS
 from metapulse.rng import uniforms
 from metapulse.server.config import Config, build_config, resolved
 from metapulse.server.folder import RunFolder
+from metapulse.server.simulated import FaultSettings
 from metapulse.sim import experiment
+from metapulse.sim.population import ClientJob, FaultyClients, Population, without
 from metapulse.sim.report import tables
 from metapulse.sim.report.runs import read_runs
 from metapulse.strategies.replies import SECOND
@@ -53,15 +53,20 @@ def run(config: Config, path: Path) -> Result:
     return read(path, experiment.run(config, path))
 
 
+def work(config: Config) -> Work:
+    """Of an engine's clients."""
+    return ClientJob(to_json(config.work()), Population.of(config)).work
+
+
 def events(path: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in RunFolder(path).events() if event["kind"] == kind]
 
 
 def test_without_trouble_the_work_is_the_ordinary_one(tmp_path) -> None:
     """An attack by nobody, and faults that strike nobody, change no bit; without either their code is not even used."""
-    assert type(work_from_json(to_json(curves().work()))) is Work
+    assert type(work(curves())) is Work
     nobody = curves(attack={"name": "sign_flip", "fraction": 0.0}, faults={"deadline_s": 1e9})
-    assert type(work_from_json(to_json(nobody.work()))) is Troubled
+    assert type(work(nobody)) is FaultyClients
     assert run(curves(), tmp_path / "plain").thetas[2].keys()
     plain, calm = read(tmp_path / "plain", {}), run(nobody, tmp_path / "calm")
     for ours, theirs in zip(plain.thetas, calm.thetas, strict=True):
@@ -186,8 +191,8 @@ def _remove(folder: Path) -> None:
 
 def test_a_device_whose_reply_is_late_keeps_what_it_learnt() -> None:
     config = people("fedper", faults={"deadline_s": 1e-6})
-    work = work_from_json(to_json(config.work()))
-    outcome = work.train(work.init(), 1, [0, 1])
+    late = work(config)
+    outcome = late.train(late.init(), 1, [0, 1])
     assert outcome.report is None
     assert [outcome.failures[c].split(": ", 1)[1][:4] for c in (0, 1)] == ["late", "late"]
     assert outcome.keepers == [0, 1]
@@ -208,8 +213,8 @@ def test_an_outcome_without_some() -> None:
 
 def test_partial_work_weighs_what_it_is() -> None:
     """The weight of a reply is the number of samples it rests on, and that is what was used."""
-    full = work_from_json(to_json(people("fedavg").work()))
-    half = work_from_json(to_json(people("fedavg", faults={"partial": 1.0, "partial_least": 0.4}).work()))
+    full = work(people("fedavg"))
+    half = work(people("fedavg", faults={"partial": 1.0, "partial_least": 0.4}))
     theta, clients = full.init(), [0, 1, 2, 3]
     all_of_it, some = full.train(theta, 1, clients).report.weight, half.train(theta, 1, clients).report.weight
     assert (some < all_of_it).any()
@@ -220,7 +225,7 @@ def test_the_sections_survive_the_resolved_configuration() -> None:
     config = people(attack={"name": "backdoor", "target": 2}, faults=ALL)
     again = build_config(json.loads(json.dumps(resolved(config))))
     assert again.digest() == config.digest()
-    assert again.faults == Faults(**ALL)
+    assert again.faults == FaultSettings(**ALL)
     with pytest.raises(ConfigError, match=r"attack\.name"):
         people(attack={"name": "magic"})
     with pytest.raises(ConfigError, match=r"attack\.fraction"):
