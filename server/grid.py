@@ -7,11 +7,9 @@ import time
 from collections.abc import Iterable, Mapping
 
 from flwr.app import Message
-from flwr.common.constant import SUPERLINK_NODE_ID
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
+from metapulse.client.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run
 from metapulse.errors import EngineError
 
 POLL_S = 0.1

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from jaxtyping import Bool, Int64
 
+from metapulse.client.flower_compat import NodeInfo
 from metapulse.data import Client, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator, uniforms

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from metapulse.client.app import app as client_app
+from metapulse.client.flower_compat import NodeInfo, Run
 from metapulse.sim.engines.cohort import CohortGrid
 
 ALLOW = {"allow": "tests.runs:Faulty"}  # what these nodes' own configuration adds to the registered names

@@ -20,12 +20,18 @@ from typing import Any
 import numpy as np
 from cryptography.fernet import InvalidToken
 from flwr.app import ConfigRecord, RecordDict
-from flwr.common.secure_aggregation.crypto.shamir import create_shares
-from flwr.common.secure_aggregation.crypto.symmetric_encryption import decrypt, encrypt, generate_shared_key
-from flwr.common.secure_aggregation.secaggplus_utils import share_keys_plaintext_concat, share_keys_plaintext_separate
-from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 from jaxtyping import Int64
 
+from metapulse.client.flower_compat import (
+    create_shares,
+    decrypt,
+    encrypt,
+    generate_key_pairs,
+    generate_shared_key,
+    public_key_to_bytes,
+    share_keys_plaintext_concat,
+    share_keys_plaintext_separate,
+)
 from metapulse.client.secure.answered import Answered, Asked
 from metapulse.client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
 from metapulse.client.secure.quantise import (

@@ -13,10 +13,9 @@ import numpy as np
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from flwr.common.secure_aggregation.crypto.symmetric_encryption import generate_shared_key
-from flwr.supercore.primitives.asymmetric import bytes_to_public_key
 from jaxtyping import Shaped
 
+from metapulse.client.flower_compat import bytes_to_public_key, generate_shared_key
 from metapulse.errors import ReplyError
 
 CURVE = ec.SECP384R1()  # of Flower's keys

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
-from flwr.common.secure_aggregation.crypto.shamir import combine_shares
 from flwr.serverapp import Grid
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from jaxtyping import Int64
 
+from metapulse.client.flower_compat import combine_shares, public_key_to_bytes
 from metapulse.client.secure.device import (
     ALIVE,
     AROUND,

@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
+from metapulse.client.flower_compat import NodeInfo, Run, act_as_server
 from metapulse.client.privacy import read_guard
 from metapulse.client.secure.device import SECURE
 from metapulse.client.secure.quantise import Terms
@@ -128,7 +126,7 @@ class CohortGrid(Grid):
         masks: bool = False,
         population: Population = SOUND,
     ) -> None:
-        _be_a_server()
+        act_as_server()
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._population = population
         self._run = Run.create_empty(run_id=1)
@@ -334,8 +332,3 @@ def _score_message(
     episodes = next(iter(scores.metrics.values())).shape[1]
     content = RecordDict({METRICS: metric_record(float(episodes), numbers), **told})
     return Message(content, reply_to=asked(scores.clients[index]))
-
-
-def _be_a_server() -> None:
-    """Give this process the identity that ``Message`` reads; Flower has no public way to say it (flwr 1.41)."""
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1

@@ -21,10 +21,10 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
-from flwr.supercore import telemetry
 
 from metapulse.client.app import app as client_app
 from metapulse.client.app import device_app
+from metapulse.client.flower_compat import without_telemetry
 from metapulse.client.probe import probe
 from metapulse.client.spec import to_json
 from metapulse.client.wire import WORK, read_text
@@ -146,7 +146,7 @@ def simulate(
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     session = ray_session()
     try:
-        with _quiet(), interrupt_sets(stopped):
+        with _quiet(), without_telemetry(), interrupt_sets(stopped):
             run_simulation(server, app, clients, backend_config=_backend(engine))
     except RuntimeError as error:
         if not failures and not results:
@@ -166,14 +166,11 @@ def _backend(engine: EngineSettings) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Flower's log says nothing (failures of clients stand in events.jsonl), and nobody is told of the run."""
+    """Flower's log says nothing: failures of clients stand in events.jsonl."""
     logger = logging.getLogger("flwr")
-    level, reports = logger.level, telemetry.FLWR_TELEMETRY_ENABLED
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
-    if "FLWR_TELEMETRY_ENABLED" not in os.environ:
-        telemetry.FLWR_TELEMETRY_ENABLED = "0"
     try:
         yield
     finally:
         logger.setLevel(level)
-        telemetry.FLWR_TELEMETRY_ENABLED = reports

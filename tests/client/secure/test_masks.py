@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes
 
+from metapulse.client.flower_compat import generate_key_pairs, public_key_to_bytes
 from metapulse.client.secure.masks import SCALAR, expand, pairwise, private_bytes, private_key, public_key
 from metapulse.errors import ReplyError
 

@@ -11,9 +11,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message
-from flwr.supercore.primitives.asymmetric import bytes_to_public_key
 from scipy import stats
 
+from metapulse.client.flower_compat import bytes_to_public_key
 from metapulse.client.secure.device import ALIVE, GONE, OWNERS, SECURE, STAGE
 from metapulse.client.secure.quantise import Terms, levels, quantise, wrap
 from metapulse.client.wire import ARRAYS, CONFIG, EXAMPLES
