@@ -8,25 +8,50 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from metapulse.data import Task
+from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
+from metapulse.server.evaluation import EvaluationSettings
+from metapulse.server.simulated import FaultSettings
 from metapulse.settings import default_of
 from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.registry import STRATEGIES
-
-if TYPE_CHECKING:
-    from metapulse.server.config import Config
+from metapulse.strategies.secure import SecureSettings
 
 REGISTERED = {"source": SOURCES, "learner": LEARNERS}
 #: "section.key", and why it is idle.
 Idle: TypeAlias = tuple[str, str]
 
 
-def check_effect(config: Config) -> None:
+@runtime_checkable
+class _Sections(Protocol):
+    """What is read of a configuration, which is built on this file."""
+
+    @property
+    def source(self) -> Mapping[str, Any]: ...
+    @property
+    def split(self) -> Any: ...
+    @property
+    def learner(self) -> Mapping[str, Any]: ...
+    @property
+    def episodes(self) -> EpisodePlan: ...
+    @property
+    def strategy(self) -> Mapping[str, Any]: ...
+    @property
+    def secure_aggregation(self) -> SecureSettings: ...
+    @property
+    def attack(self) -> Mapping[str, Any]: ...
+    @property
+    def faults(self) -> FaultSettings: ...
+    @property
+    def evaluation(self) -> EvaluationSettings: ...
+
+
+def check_effect(config: _Sections) -> None:
     """Refuse settings that nothing reads because of what stands in another section.
 
     Raises:
@@ -37,7 +62,7 @@ def check_effect(config: Config) -> None:
             raise ConfigError(key, value, f"has no effect: {why}")
 
 
-def check_data(config: Config, task: Task, devices: Sequence[str]) -> None:
+def check_data(config: _Sections, task: Task, devices: Sequence[str]) -> None:
     """Refuse settings that say nothing about such data, and attacks on what it does not have.
 
     Raises:
@@ -51,7 +76,7 @@ def check_data(config: Config, task: Task, devices: Sequence[str]) -> None:
             raise ConfigError(key, value, "has no effect: regression has no classes that could be left out")
 
 
-def notes(config: Config) -> list[str]:
+def notes(config: _Sections) -> list[str]:
     """A line for each setting that this run does not read, and that others may share with it."""
     idle = [
         (key, value, why)
@@ -61,7 +86,7 @@ def notes(config: Config) -> list[str]:
     return [f"{key} = {value!r} has no effect: {why}" for key, value, why in idle]
 
 
-def _named(config: Config) -> Iterator[Idle]:
+def _named(config: _Sections) -> Iterator[Idle]:
     s = config.split
     if s.test_users and s.test:
         yield "split.test", "split.test_users names them"
@@ -71,7 +96,7 @@ def _named(config: Config) -> Iterator[Idle]:
         yield "split.seed", "everybody is named, and nobody is drawn"
 
 
-def _scenarios(config: Config) -> Iterator[Idle]:
+def _scenarios(config: _Sections) -> Iterator[Idle]:
     e = config.evaluation
     if "new_device_history" not in e.scenarios:
         yield "evaluation.history_steps", "it is for the scenario new_device_history"
@@ -79,7 +104,7 @@ def _scenarios(config: Config) -> Iterator[Idle]:
         yield "evaluation.split", "known people are tested on what episodes.split = 'held_out' keeps apart"
 
 
-def _rounds(config: Config) -> Iterator[Idle]:
+def _rounds(config: _Sections) -> Iterator[Idle]:
     strategy = STRATEGIES.make(config.strategy)
     if not config.secure_aggregation.on:
         yield "engine.masks", "nothing is masked without secure_aggregation.on"
@@ -90,7 +115,7 @@ def _rounds(config: Config) -> Iterator[Idle]:
         yield "faults.over_selection", "strategy.cohort = 0 asks everybody as it is"
 
 
-def _shared(config: Config) -> Iterator[Idle]:
+def _shared(config: _Sections) -> Iterator[Idle]:
     """What stands in a common part of suites and comparisons, or is written once for several scenarios."""
     e, strategy, learner = config.evaluation, STRATEGIES.make(config.strategy), config.learner["name"]
     if LEARNERS[learner].local:
@@ -111,7 +136,7 @@ def _shared(config: Config) -> Iterator[Idle]:
         yield "source.points", "source.variant = 'reptile' has 50"
 
 
-def _value(config: Config, key: str) -> Any:
+def _value(config: _Sections, key: str) -> Any:
     """A setting's value where it is not the default, else None."""
     name, _, setting = key.partition(".")
     section = getattr(config, name)

@@ -12,9 +12,11 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import grimp
 import jaxtyping
 import pytest
 import yaml
@@ -188,6 +190,33 @@ def test_the_folders_are_one_package_and_their_bare_names_are_none() -> None:
         assert Path(importlib.import_module(f"metapulse.{name}").__file__ or "").resolve().parent == ROOT / name
         with pytest.raises(ImportError, match=f"{name} is now metapulse.{name}"):
             importlib.import_module(name)
+
+
+def in_order(imports: dict[str, set[str]]) -> None:
+    """Fail where names cannot be put in an order in which each imports only earlier ones; says the circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    """Nor do folders, or a folder and a file, that lie beside each other; imports inside functions count.
+
+    ``metapulse/__init__.py`` names what is public, and may reach for it when it is asked.
+    """
+    graph = grimp.build_graph("metapulse", cache_dir=None)
+    inside = graph.modules - {"metapulse"}
+    imports = {name: graph.find_modules_directly_imported_by(name) & inside for name in inside}
+    assert len(inside) > 300
+    in_order({name: found - {name} for name, found in imports.items()})
+    for parent in {name.rpartition(".")[0] for name in inside}:
+        depth, beside = parent.count(".") + 2, dict[str, set[str]]()
+        for name in (name for name in inside if name.startswith(f"{parent}.")):
+            child = ".".join(name.split(".")[:depth])
+            found = {".".join(one.split(".")[:depth]) for one in imports[name] if one.startswith(f"{parent}.")}
+            beside.setdefault(child, set()).update(found - {child})
+        in_order(beside)
 
 
 def test_imports_point_down_only() -> None:

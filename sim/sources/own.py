@@ -20,10 +20,11 @@ from metapulse.data import Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import build, setting
 from metapulse.sim.importers.compact import stamp
+from metapulse.sim.importers.readings import merge_duplicates
 from metapulse.sim.importers.tabular import FORMATS
 from metapulse.sim.sources.own_columns import Description, Rows, coded, read_rows
 from metapulse.sim.sources.table import HeldSource, Holding, Table
-from metapulse.sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable, merge_duplicates
+from metapulse.sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable
 
 SERIES = ("kind", "forecasting")
 
