@@ -40,6 +40,13 @@ def test_a_run_is_that_of_the_cohort_engine(tmp_path: Path) -> None:
     assert found.summary["config"] == ours.summary["config"]
 
 
+def test_more_clients_than_the_cohort_are_asked_of_real_devices_too(tmp_path: Path) -> None:
+    more = to_toml(resolved(make("maml", "fedmaml", "sine", 1, strategy={"cohort": 2}, faults={"over_selection": 0.5})))
+    start(Direct(NODES), config=more, out=str(tmp_path / "run"), min_nodes=6)
+    (done,) = [event for event in RunFolder(tmp_path / "run").events() if event["kind"] == "round"]
+    assert done["asked"] == done["clients"] == 3
+
+
 def test_the_same_out_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """The SuperLink dies in the third round; the nodes have other ids when it is back."""
     start(Direct(NODES), config=text(), out=str(tmp_path / "whole"), min_nodes=6)
@@ -112,6 +119,13 @@ def test_a_method_of_the_file() -> None:
         ({"config": "configs/nowhere.toml"}, r"configuration = .*nowhere\.toml.*: cannot be read"),
         ({"config": "[run"}, r"must be a file inside|cannot be read"),
         ({"config": "run.rounds = -1\n"}, r"run\.rounds = -1: must be ≥ 0"),
+        ({"config": 'attack.name = "sign_flip"\n'}, r"attack\.name = 'sign_flip': is for simulated devices"),
+        ({"config": 'attack.name = "alie"\n'}, r"attack\.name = 'alie': is for simulated devices"),
+        ({"config": "faults.hours_per_round = 1.0\n"}, r"faults\.hours_per_round = 1\.0: is for simulated devices"),
+        ({"config": "faults.outage = 0.1\n"}, r"faults\.outage = 0\.1: is for simulated devices"),
+        ({"config": "faults.deadline_s = 9.0\n"}, r"faults\.deadline_s = 9\.0: is for simulated devices"),
+        ({"config": "faults.partial = 0.5\n"}, r"faults\.partial = 0\.5: is for simulated devices"),
+        ({"config": "faults.duplicate = 0.2\n"}, r"faults\.duplicate = 0\.2: is for simulated devices"),
     ],
 )
 def test_wrong_settings_are_one_line(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
