@@ -1,13 +1,15 @@
 """Omniglot's images: ``images_{background,evaluation}/Alphabet/characterNN/IDID_YY.png``, YY = drawer.
 
 The two small background sets (``images_background_small1`` and ``…small2``) stand in for them where they are all there
-is. Images of 105 × 105 become 28 × 28 by averaging areas; ink is 255, paper 0.
+is. Images of 105 × 105 become 28 × 28 by averaging areas; ink is 255, paper 0. Pillow reads them (an extra:
+``pip install 'metapulse[images]'``).
 
 Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350:1332.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,6 @@ from jaxtyping import Float64, UInt8
 
 from metapulse.errors import DataError
 from metapulse.sim.importers.files import Tree, open_tree
-from metapulse.sim.importers.png import read_grey
 from metapulse.sim.importers.progress import Progress, silent
 
 SIDE, SMALL = 105, 28
@@ -105,6 +106,32 @@ def _drawings(found: dict[int, tuple[Tree, str]], label: str) -> UInt8[np.ndarra
         )
     paper = [read_grey(tree.read(name, MAX_IMAGE), name, SIDE) for _, (tree, name) in sorted(found.items())][:DRAWERS]
     return shrink(255.0 - np.stack(paper), SMALL)
+
+
+def read_grey(data: bytes, label: str, side: int) -> UInt8[np.ndarray, "side side"]:
+    """A square greyscale image, 0 black to 255 white.
+
+    Args:
+        data: the whole file, a PNG; its size is known before it is decoded.
+        label: how messages call it.
+        side: width and height that it must have.
+
+    Raises:
+        DataError: not a PNG, damaged, of another size, or of another kind; or Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise DataError(f"{label}: reading images needs Pillow: pip install 'metapulse[images]'") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.size != (side, side):
+                raise DataError(f"{label}: {image.width} x {image.height} pixels; must be {side} x {side}")
+            if image.mode not in ("1", "L"):
+                raise DataError(f"{label}: colour mode {image.mode}; must be greyscale of 1 to 8 bits")
+            return np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError):  # all three are Pillow's, of damaged files
+        raise DataError(f"{label}: damaged, or no PNG") from None
 
 
 def shrink(images: Float64[np.ndarray, "n side side"], small: int) -> UInt8[np.ndarray, "n small small"]:

@@ -114,4 +114,3 @@ def test_a_device_has_no_code_for_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert [name for name in found if not name.startswith("metapulse.sim.sources")] == []
-

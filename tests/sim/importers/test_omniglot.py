@@ -1,7 +1,8 @@
-"""The Omniglot importer on images made here in the published layout, and the PNG reader against an own encoder."""
+"""The Omniglot importer on images made here in the published layout, by an encoder that follows the standard."""
 
 import io
 import struct
+import sys
 import zipfile
 import zlib
 
@@ -11,8 +12,7 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
 from metapulse.sim.importers.dataset import import_dataset
-from metapulse.sim.importers.omniglot import shrink
-from metapulse.sim.importers.png import read_grey
+from metapulse.sim.importers.omniglot import read_grey, shrink
 
 
 def chunk(kind, body):
@@ -63,20 +63,34 @@ def test_png_round_trip(depth, filters):
 def test_bad_png_is_named():
     good = png(strokes(0))
     cases = {
-        b"GIF89a": "not a PNG",
-        good[:-40]: "damaged PNG",
-        good[:60] + bytes([good[60] ^ 1]) + good[61:]: "checksum",
+        b"": "no PNG",
+        b"GIF89a": "no PNG",
+        good[:-40]: "damaged",
+        good[:60] + bytes([good[60] ^ 1]) + good[61:]: "damaged",
         png(strokes(0, 50)): "50 x 50 pixels; must be 105 x 105",
-        png(strokes(0), colour=3): "colour type 3",
-        png(strokes(0), filters=(0,)).replace(b"IDAT", b"IDAX"): "damaged PNG",
+        png(strokes(0), colour=3): "colour mode P",
+        png(strokes(0), filters=(0,)).replace(b"IDAT", b"IDAX"): "damaged",
     }
     for data, reason in cases.items():
-        with pytest.raises(DataError, match=reason):
+        with pytest.raises(DataError, match=rf"^a\.png: .*{reason}"):
             read_grey(data, "a.png", 105)
+
+
+def test_a_bomb_is_no_larger_than_its_head_says():
+    """Ten megabytes of pixels, and of a comment, behind the head of a small image."""
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 105, 105, 1, 0, 0, 0, 0))
     bomb += chunk(b"IDAT", zlib.compress(bytes(10_000_000))) + chunk(b"IEND", b"")
-    with pytest.raises(DataError, match=r"a\.png: 1576 bytes of pixels; must be 1575"):  # 105 lines of 1 + 14 bytes
-        read_grey(bomb, "a.png", 105)
+    assert read_grey(bomb, "a.png", 105).shape == (105, 105)
+    good = png(strokes(0))
+    talk = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000_000)))
+    with pytest.raises(DataError, match=r"a\.png: damaged, or no PNG"):
+        read_grey(good[:33] + talk + good[33:], "a.png", 105)
+
+
+def test_without_pillow_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match=r"a\.png: reading images needs Pillow: pip install 'metapulse\[images\]'"):
+        read_grey(png(strokes(0)), "a.png", 105)
 
 
 def test_shrinking_averages_areas():
@@ -157,7 +171,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     with pytest.raises(DataError, match=r"images_background/Greek/character02: lacks the drawing of drawer 5"):
         import_dataset("omniglot", tmp_path / "f", tmp_path / "c")
     (tmp_path / "f" / lost).write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(DataError, match=r"0002_05\.png: damaged PNG"):
+    with pytest.raises(DataError, match=r"0002_05\.png: damaged, or no PNG"):
         import_dataset("omniglot", tmp_path / "f", tmp_path / "c")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds no image like images_background"):
