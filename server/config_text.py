@@ -7,33 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import tomli_w
+
 from metapulse.registry import MODELS
 from metapulse.server.config import REGISTRIES, Config
 from metapulse.settings import is_setting, plain
 
 
-def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
+def to_toml(table: Mapping[str, Any]) -> str:
     """Plain nested tables as TOML."""
-    lines, sections = [], []
-    for key, value in table.items():
-        if isinstance(value, Mapping) and value:
-            sections.append(f"\n[{prefix}{_toml_key(key)}]\n" + to_toml(value, f"{prefix}{_toml_key(key)}."))
-        elif value is not None:
-            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
-    return "\n".join(lines) + ("\n" if lines else "") + "".join(sections)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's strings are JSON's but for DEL
-
-
-def _toml_key(key: str) -> str:
-    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else str(_toml_value(key))
+    return tomli_w.dumps(table)
 
 
 def commented_default() -> str:
@@ -66,4 +49,11 @@ def _commented(field: dataclasses.Field[Any], value: Any) -> str:
     if field.metadata["choices"] is not None:
         bounds.append("one of " + ", ".join(map(str, field.metadata["choices"])))
     note = field.metadata["doc"] + (f" ({', '.join(bounds)})" if bounds else "")
-    return f"# {note}\n{field.name} = {_toml_value(plain(default))}"
+    return f"# {note}\n{field.name} = {_in_one_line(plain(default))}"
+
+
+def _in_one_line(value: Any) -> str:
+    """A value as TOML on one line; tomli-w gives every entry of an array a line, and every table."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_in_one_line(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
