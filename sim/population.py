@@ -38,8 +38,8 @@ class Population:
     """Sections [attack] and [faults] as JSON, which travels to workers and is a key of what they have made.
 
     Args:
-        attack: "": nobody attacks.
-        faults: "": nothing goes wrong.
+        attack: "" without attackers.
+        faults: "" where nothing goes wrong.
     """
 
     attack: str = ""
@@ -75,7 +75,7 @@ class ClientJob:
 
     @property
     def faulty(self) -> FaultyClients | None:
-        """The work where somebody attacks or something goes wrong; None of any other."""
+        """The work of a population with attackers or faults; None of any other."""
         return work if isinstance(work := self.work, FaultyClients) else None
 
 

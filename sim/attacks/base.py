@@ -23,7 +23,7 @@ Attackers = Bool[Tensor, " clients"]
 
 @dataclass(frozen=True)
 class Attack:
-    """Nobody attacks."""
+    """No attack."""
 
     #: It is made of the updates of all who are honest, so it can only act where all of them are.
     omniscient: ClassVar[bool] = False

@@ -89,7 +89,7 @@ def _refuse_colluders(config: Config) -> None:
 
 
 class Simulated(ClientApp):
-    """The ClientApp of simulated devices, each of which belongs to somebody of a population.
+    """The ClientApp of the devices of a simulated population.
 
     Args:
         folder: holds a folder for every partition id, in which its device keeps its state, as a real one does.
