@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,10 +20,8 @@ from metapulse.episodes import Batch
 from metapulse.models.kernels.base import Expansion
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
+from metapulse.models.oracle import Oracle
 from metapulse.trees import Params, Stacked, flat_stack, mul, stack, sub, zeros_like
-
-if TYPE_CHECKING:
-    from metapulse.models.base import Model
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class OuterGradient:
 
 
 def outer_gradient(
-    model: Model,
+    model: Oracle,
     code: Compiled | None,
     theta: Stacked,
     rates: Params,

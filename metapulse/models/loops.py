@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -17,16 +16,14 @@ from torch import Tensor
 from metapulse.episodes import Batch
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
+from metapulse.models.oracle import Oracle
 from metapulse.trees import Flat, Params, Stacked, add, flat_stack, norms, per_client, sub
-
-if TYPE_CHECKING:
-    from metapulse.models.base import Model
 
 AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
 
 
 def run_sgd(
-    model: Model, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
+    model: Oracle, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ_K of φ_{k+1} = φ_k − α ∇L_k(φ_k), and the sum of the batch losses on the way.
 
@@ -58,7 +55,7 @@ def run_sgd(
 
 
 def sgd_displacement(
-    model: Model, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
+    model: Oracle, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
 ) -> tuple[Flat, Float[Tensor, " clients"]]:
     """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
     if code is not None and 0 < steps <= AT_ONCE:
@@ -88,7 +85,7 @@ def sgd_displacement_sum(
 
 
 def adapted_sgd(
-    model: Model,
+    model: Oracle,
     code: Compiled | None,
     start: Stacked,
     batches: Sequence[Iterator[Batch]],

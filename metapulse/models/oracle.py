@@ -1,0 +1,28 @@
+"""What is asked of a model where only its derivatives matter."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from metapulse.episodes import Batch
+from metapulse.models.kernels.base import Expansion
+from metapulse.trees import Flat, Stacked
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """Loss and derivatives at stacked parameters, as ``metapulse.models.base.Model`` gives them."""
+
+    def expand(self, params: Stacked, batch: Batch) -> Expansion:
+        """Loss, gradient and Hessian-vector products of each client's loss around its own parameters."""
+
+    def value_and_grad(
+        self, params: Stacked, batch: Batch, into: Flat | None = None
+    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+        """Loss (clients,) and ∇L per client."""
+
+    def grad(self, params: Stacked, batch: Batch) -> Stacked:
+        """∇L per client."""
