@@ -23,11 +23,11 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
-# Every annotation of ours is executed, shapes included; as for mypy, an int is good where a float is expected.
-CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook(["metapulse"], CHECKER)
+from tests import checking
+
+# Every annotation of ours is executed, shapes included.
+checking.install()
 
 # No outcome is of the clock: neither a deadline, nor a warning that examples are slow to draw.
 slow = [HealthCheck.too_slow]

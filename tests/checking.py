@@ -1,0 +1,98 @@
+"""Annotations that are executed: every function of the packages checks what it is given and what it returns.
+
+jaxtyping's import hook decorates functions and dataclasses with ``jaxtyping.jaxtyped``, which binds the arguments of
+every call and checks them twice. ``checked`` stands in for it: the same annotations with the same checker, read when
+a function is first called, checked once, and dimensions kept apart only where an annotation names a shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import jaxtyping
+
+Function = Callable[..., Any]
+Checker = Callable[[Function], Function]
+
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+jaxtyped = jaxtyping.jaxtyped
+#: Within it, a dimension's name has one size; it keeps nothing itself, so one will do.
+ONE_SIZE = jaxtyped("context")
+
+
+def install() -> None:
+    """From now on the modules of the packages are imported checked; as for mypy, an int is good where a float is."""
+    jaxtyping.jaxtyped = checked
+    jaxtyping.install_import_hook(["metapulse"], CHECKER)
+
+
+def checked(*, typechecker: Checker) -> Callable[[Any], Any]:
+    """A decorator of functions, and of dataclasses, whose fields are checked when one is made."""
+
+    def decorate(thing: Any) -> Any:
+        if not inspect.isclass(thing):
+            return _checked(thing, typechecker)
+        if dataclasses.is_dataclass(thing) and not hasattr(thing.__init__, "checked"):
+            thing.__init__ = _checked(thing.__init__, typechecker)  # type: ignore[misc]
+        return thing
+
+    return decorate
+
+
+def _checked(function: Function, typechecker: Checker) -> Function:
+    ready: list[Function] = []
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if not ready:
+            ready.append(_ready(function, typechecker))
+        return ready[0](*args, **kwargs)
+
+    call.checked = True  # type: ignore[attr-defined]
+    return call
+
+
+def _ready(function: Function, typechecker: Checker) -> Function:
+    """The function with its checks around it."""
+    code = function.__code__
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        made: Function = jaxtyped(function, typechecker=typechecker)  # checks what it is given before it begins
+        return made
+    hints = {name: _read(hint, function.__globals__) for name, hint in function.__annotations__.items()}
+    own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    own.__kwdefaults__, own.__annotations__ = function.__kwdefaults__, hints
+    own.__qualname__, own.__module__ = function.__qualname__, function.__module__
+    inner = typechecker(own)
+    if not any(map(_names_a_shape, hints.values())):
+        return inner
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        with ONE_SIZE:
+            return inner(*args, **kwargs)
+
+    return call
+
+
+def _read(hint: Any, names: dict[str, Any]) -> Any:
+    """An annotation that was left as text; anything where it names what only a type checker imports."""
+    if not isinstance(hint, str):
+        return hint
+    probe = types.SimpleNamespace(__annotations__={"hint": hint})
+    try:
+        return typing.get_type_hints(probe, names, include_extras=True)["hint"]
+    except (NameError, AttributeError):
+        return Any
+
+
+def _names_a_shape(hint: Any) -> bool:
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(map(_names_a_shape, typing.get_args(hint)))
