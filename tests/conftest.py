@@ -24,14 +24,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests import checking
+from tests import checking, thorough
 
 # Every annotation of ours is executed, shapes included.
 checking.install()
 
 # No outcome is of the clock: neither a deadline, nor a warning that examples are slow to draw.
 slow = [HealthCheck.too_slow]
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=slow)
+fixed = {"derandomize": True, "deadline": None, "print_blob": True, "suppress_health_check": slow}
+settings.register_profile("ci", max_examples=thorough.of(40, 500), **fixed)
 settings.load_profile("ci")
 torch.set_num_threads(1)
 

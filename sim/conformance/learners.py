@@ -239,6 +239,8 @@ def update_descends(subject: Subject, model: Model) -> None:
 
     Readers say it themselves: some train on another loss than the task's, or not on every query sample.
     """
+    if subject.has("still"):
+        raise RefusalError(f"{subject.name}: its θ never moves")
     learner, start, ep = subject.world(model)
     target = ep.query if not learner.local else ep.support
 
@@ -249,8 +251,9 @@ def update_descends(subject: Subject, model: Model) -> None:
 
     update = {key: p.mean(0) for key, p in learner.update(model, start, {}, ep, keys(THREE)).update.items()}
     length = float(torch.stack([p.square().sum() for p in update.values()]).sum().sqrt())
-    moved = {key: p - (0.05 / length if length else 0.0) * update[key] for key, p in start.items()}
-    require(subject.has("still") or after(moved) < after(start), "a small step along −update lowers the loss")
+    require(length > 0.0, "θ moves")
+    moved = {key: p - 0.05 / length * update[key] for key, p in start.items()}
+    require(after(moved) < after(start), "a small step along −update lowers the loss")
 
 
 def theta_has_an_address(subject: Subject, model: Model) -> None:

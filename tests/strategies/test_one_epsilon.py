@@ -12,6 +12,7 @@ from metapulse.rng import generator
 from metapulse.sim.cli.privacy import describe
 from metapulse.strategies.privacy.plan import Plan, sentence, settle
 from metapulse.strategies.privacy.settings import PrivacySettings
+from tests import thorough
 
 
 def direct(plan: Plan) -> float:
@@ -47,7 +48,7 @@ def drawn(index: int) -> Plan:
     return settle(settings, cohort, people, int(10 ** rng.uniform(0, 2.5)))
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(thorough.of(3, 20)))
 def test_one_number_everywhere(block: int) -> None:
     for index in range(20 * block, 20 * block + 20):
         plan = drawn(index)
