@@ -1,4 +1,4 @@
-"""How many examples a law is asked for: a few in ``make test``, many with ``METAPULSE_THOROUGH=1`` in the environment."""
+"""How many examples a law is asked for: few in ``make test``, many with ``METAPULSE_THOROUGH=1`` in the environment."""
 
 from __future__ import annotations
 
