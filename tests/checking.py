@@ -20,7 +20,7 @@ import jaxtyping
 Function = Callable[..., Any]
 Checker = Callable[[Function], Function]
 
-CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, violation_type=TypeError))"
 jaxtyped = jaxtyping.jaxtyped
 #: Within it, a dimension's name has one size; it keeps nothing itself, so one will do.
 ONE_SIZE = jaxtyped("context")

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 from beartype import BeartypeConf, beartype
-from beartype.roar import BeartypeCallHintViolation
-from jaxtyping import Float, TypeCheckError
+from jaxtyping import Float
 from torch import Tensor
 
 from tests.checking import checked
 from tests.test_project import sources
 
-check = checked(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))
+check = checked(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError)))
 a, b = torch.zeros(2), torch.zeros(3)
 
 
@@ -58,20 +57,20 @@ def test_what_fits_passes_and_every_call_has_its_own_dimensions() -> None:
 
 def test_a_dimension_has_one_size_among_arguments_fields_and_what_is_returned() -> None:
     for broken in (lambda: add(a, b), lambda: join(a, b), lambda: Pair(a, b)):
-        with pytest.raises(BeartypeCallHintViolation):
+        with pytest.raises(TypeError):
             broken()
 
 
 def test_a_kind_is_checked_before_the_body_runs() -> None:
     for broken in (lambda: half("3"), lambda: add(a, a.double().long()), lambda: points(a, "2")):
-        with pytest.raises((BeartypeCallHintViolation, TypeCheckError)):
+        with pytest.raises(TypeError):
             broken()
 
 
 def test_every_module_is_checked() -> None:
     from metapulse.rng import generator
 
-    with pytest.raises(BeartypeCallHintViolation):
+    with pytest.raises(TypeError):
         generator("seven", "purpose")
     for name in sources("*.py"):
         if not name.endswith("__main__.py"):
