@@ -35,10 +35,10 @@ run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP)
-	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not ray and not e2e and not long' $(ARGS)
+	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not ray and not e2e and not long' $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -38,27 +38,39 @@ torch.set_num_threads(1)
 
 
 HERE = Path(__file__).parent
-#: Hundreds of cases that share nothing, which xdist hands out one by one; the cases of other files stay together.
+#: Folders whose cases share nothing, so that xdist hands them out one by one; the cases of other files stay together.
 LAWS = ("laws", "conformance")
+ALONE = (*LAWS, "e2e")
 #: Folders that ``make test-fast`` leaves out.
 LONG = (*LAWS, "parity", "benchmarks")
+#: What each process does first: it takes longest, and a long case at the end would be waited for.
+FIRST = ("e2e", "parity")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their tests in
-    an order drawn from the number; files stay whole, because some share a cluster among their tests.
+    """Groups and order for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their tests
+    in an order drawn from the number; files stay whole, because some share a cluster among their tests.
     """
     for item in items:
         file = item.path.relative_to(HERE)
-        if file.parts[0] not in LAWS:
-            item.add_marker(pytest.mark.xdist_group(file.as_posix()))
+        if file.parts[0] not in ALONE:
+            item.add_marker(pytest.mark.xdist_group("parity" if file.parts[0] == "parity" else file.as_posix()))
         if file.parts[0] in LONG:
             item.add_marker(pytest.mark.long)
+    items.sort(key=_turn)
     if seed := os.environ.get("SHUFFLE"):
         draw = random.Random(seed)
         at = {path: draw.random() for path in sorted({item.path for item in items})}
         draw.shuffle(items)
         items.sort(key=lambda item: at[item.path])
+
+
+def _turn(item: pytest.Item) -> int:
+    """Whole programs, then files with clusters, then other files; the many short cases last, which even out the end."""
+    folder = item.path.relative_to(HERE).parts[0]
+    if folder in FIRST:
+        return FIRST.index(folder)
+    return 4 if folder in LAWS else 2 if item.get_closest_marker("ray") else 3
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,11 +8,12 @@ import pytest
 from metapulse.errors import RunError
 from metapulse.server.folder import RunFolder
 from metapulse.sim.experiment import resume
+from tests import thorough
 from tests.damage import attempt, bases, facts
 
 
 def test_damaged_folders_are_the_same_or_refused(tmp_path):
-    counts, wrong = attempt(120, tmp_path)
+    counts, wrong = attempt(thorough.of(60, 2000), tmp_path)
     assert wrong == []
     assert min(counts["same"], counts["refused"]) > 10
 

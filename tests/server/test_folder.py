@@ -159,6 +159,17 @@ def test_environment_names_versions_without_failing_where_git_is_not(monkeypatch
     assert environment()["git"] is None
 
 
+def test_asking_for_the_commit_writes_nothing_into_the_repository(monkeypatch, tmp_path):
+    """A run that ended meanwhile, on a full disk, left git's ``index.lock`` behind, and no commit could be made."""
+    asked = tmp_path / "asked"
+    program = tmp_path / "git"
+    program.write_text(f'#!/bin/sh\necho "$@" > "{asked}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    environment()
+    assert asked.read_text().startswith("--no-optional-locks ")
+
+
 def test_a_run_leaves_what_the_documents_promise(tmp_path):
     config = make("reptile", "fedreptile", "sine", 4, evaluation={"every": 2}, checkpoint={"every": 2, "keep": 2})
     summary = run(config, tmp_path / "run")

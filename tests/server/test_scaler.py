@@ -221,17 +221,17 @@ def ledger(path: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("mechanism", ["central", "client", "local"])
 def test_it_is_one_release_with_a_line_of_its_own(mechanism: str, tmp_path: Path) -> None:
     sampling = "poisson" if mechanism == "central" else "fixed"
-    privacy = PRIVACY | {"mechanism": mechanism, "sampling": sampling, "noise_multiplier": 0.2}
+    privacy = PRIVACY | {"mechanism": mechanism, "sampling": sampling, "noise_multiplier": 0.5}
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
     summary = experiment.run(config(bounded, privacy=privacy), tmp_path / "run")
     lines = ledger(tmp_path / "run")
     assert [line["round"] for line in lines] == [0, 1, 2]
-    assert (lines[0]["cohort"], lines[0]["people"], lines[0]["noise_multiplier"]) == (9, 9, 0.2)
+    assert (lines[0]["cohort"], lines[0]["people"], lines[0]["noise_multiplier"]) == (9, 9, 0.5)
     assert lines[0]["clip"] == math.sqrt(5.0)  # a count, two means and two mean squares, each at most 1
     how: Any = {"central": "poisson", "client": "fixed", "local": "none"}[mechanism]
     first: Any = "poisson" if mechanism == "central" else "none"
-    expected = accounting.spent(((Release(0.2, 9, 9, first), 1), (Release(0.2, 4, 9, how), 2)), 1e-3)
-    assert summary["privacy"]["epsilon"] == expected > accounting.epsilon(Release(0.2, 4, 9, how), 2, 1e-3)
+    expected = accounting.spent(((Release(0.5, 9, 9, first), 1), (Release(0.5, 4, 9, how), 2)), 1e-3)
+    assert summary["privacy"]["epsilon"] == expected > accounting.epsilon(Release(0.5, 4, 9, how), 2, 1e-3)
     assert summary["privacy"]["rounds"] == 2
     assert "people" not in told(tmp_path / "run")
     assert told(tmp_path / "run")["dropped"] == []
@@ -248,7 +248,7 @@ def test_noise_is_of_the_stated_size_and_floors_stay_above_it() -> None:
 
 def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
-    chosen = config(bounded, privacy=PRIVACY | {"noise_multiplier": 0.2})
+    chosen = config(bounded, privacy=PRIVACY | {"noise_multiplier": 0.5})
     experiment.run(chosen, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     for name in ("summary.json", LEARNT):
@@ -258,16 +258,16 @@ def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     (tmp_path / "run" / "privacy.jsonl").write_text(lines[0])
     summary = experiment.resume(tmp_path / "run")
     assert [line["round"] for line in ledger(tmp_path / "run")] == [0, 0, 1, 2]
-    releases = ((Release(0.2, 9, 9, "poisson"), 2), (Release(0.2, 4, 9, "poisson"), 2))
+    releases = ((Release(0.5, 9, 9, "poisson"), 2), (Release(0.5, 4, 9, "poisson"), 2))
     assert summary["privacy"]["epsilon"] == accounting.spent(releases, 1e-3)
 
 
 def test_a_budget_has_room_for_the_scale(tmp_path: Path) -> None:
     """σ is found for the rounds and the scale together."""
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
-    privacy = PRIVACY | {"noise_multiplier": 0.0, "epsilon": 20.0}
+    privacy = PRIVACY | {"noise_multiplier": 0.0, "epsilon": 12.0}
     summary = experiment.run(config(bounded, privacy=privacy), tmp_path / "run")
-    assert 19.9 < summary["privacy"]["epsilon"] <= 20.0
+    assert 11.9 < summary["privacy"]["epsilon"] <= 12.0
     assert summary["rounds"] == 2
 
 
