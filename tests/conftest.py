@@ -48,8 +48,8 @@ FIRST = ("e2e", "parity")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups and order for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their tests
-    in an order drawn from the number; files stay whole, because some share a cluster among their tests.
+    """Groups and order for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their
+    tests in an order drawn from the number; files stay whole, because some share a cluster among their tests.
     """
     for item in items:
         file = item.path.relative_to(HERE)
@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("parity" if file.parts[0] == "parity" else file.as_posix()))
         if file.parts[0] in LONG:
             item.add_marker(pytest.mark.long)
-    items.sort(key=_turn)
+    clusters = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: _turn(item, item.path in clusters))
     if seed := os.environ.get("SHUFFLE"):
         draw = random.Random(seed)
         at = {path: draw.random() for path in sorted({item.path for item in items})}
@@ -65,12 +66,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: at[item.path])
 
 
-def _turn(item: pytest.Item) -> int:
+def _turn(item: pytest.Item, cluster: bool) -> int:
     """Whole programs, then files with clusters, then other files; the many short cases last, which even out the end."""
     folder = item.path.relative_to(HERE).parts[0]
     if folder in FIRST:
         return FIRST.index(folder)
-    return 4 if folder in LAWS else 2 if item.get_closest_marker("ray") else 3
+    return 4 if folder in LAWS else 2 if cluster else 3
 
 
 @pytest.fixture(scope="session", autouse=True)

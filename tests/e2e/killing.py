@@ -19,12 +19,13 @@ from typing import Any
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
+from tests import thorough
 from tests.runs import make
 
 #: Learner and strategy: moments of ours, numbers of a stock strategy, and what devices keep.
 METHODS = {"adam": ("maml", "fedmaml"), "stock": ("maml", "stock-adam"), "devices": ("ditto", "fedavg")}
 TOLD_APART = ("events.jsonl", "state.json", "environment.json")  # clocks, and the state of the working tree
-ONCE = 12  # runs killed at one moment each
+ONCE = thorough.of(8, 12)  # runs killed at one moment each
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 
@@ -187,7 +188,7 @@ def finish(job: Config, path: Path) -> None:
 
 
 def at_moments(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, list[str]]:
-    """Runs killed once, each in another twelfth of their life; and one killed up to fifteen times."""
+    """Runs killed once, each in another part of their life; and one killed up to fifteen times."""
 
     def life(path: Path) -> None:
         experiment.run(job, path, resume=(path / "config.json").exists())
@@ -244,7 +245,7 @@ def main(method: str, how: str, folder: Path) -> None:
     if how == "moments":
         kills, wrong = at_moments(job, folder, alone)
     elif how == "calls":
-        kills, wrong = at_calls(job, folder, alone, int(os.environ.get("STRIDE", 2 if method == "adam" else 5)))
+        kills, wrong = at_calls(job, folder, alone, thorough.of(4 if method == "adam" else 8, 1))
     else:
         kills, wrong = in_events(job, folder, alone)
     kept = [name for name in alone["files"] if "/devices/" in name]

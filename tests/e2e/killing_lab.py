@@ -17,6 +17,7 @@ import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for al
 
 from metapulse.sim.lab.conduct import Conductor
 from metapulse.sim.lab.spec import Spec
+from tests import thorough
 from tests.e2e.killing import calls_of, fork, kill_before, wait
 from tests.lab import Ear, spec
 
@@ -47,14 +48,14 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def main(folder: Path) -> None:
-    """A comparison alone, then three that are killed at random moments until they have come to their end."""
+    """A comparison alone, then one (or three) killed at random moments until it has come to its end."""
     folder.mkdir(parents=True, exist_ok=True)
     asked = spec(folder)
     finish(asked, folder / "alone")
     whole = calls_of(life(asked, folder / "counted"), folder / "calls.txt")
     alone = facts(folder / "alone")
     draw, kills, wrong, twice = random.Random(5), 0, [], []
-    for i in range(3):
+    for i in range(thorough.of(1, 3)):
         path, done = folder / f"killed-{i}", dict[str, int]()
         for _ in range(10):
             killed = kill_before(life(asked, path), int(whole * draw.random() * 0.3))

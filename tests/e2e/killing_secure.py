@@ -22,6 +22,7 @@ from metapulse.server.app import app
 from metapulse.server.config import Config, resolved
 from metapulse.server.config_text import to_toml
 from metapulse.server.folder import RunFolder
+from metapulse.strategies.privacy.accounting import package
 from tests.direct import Direct
 from tests.e2e.killing import fork, wait
 from tests.runs import CLIENTS, make
@@ -133,6 +134,7 @@ def told(folder: Path) -> dict[str, Any]:
 def main(how: str, folder: Path) -> None:
     """Once undisturbed, then a kill at each point; the second life goes on to the end."""
     made, found = config(how), {}
+    package()  # loaded once, for all lives
     for name, point in {"alone": ("", 0), **{f"{stage} {n}": (stage, n) for stage, n in POINTS}}.items():
         (folder / name).mkdir(parents=True)
         killed = not live(made, folder / name, point)

@@ -88,15 +88,29 @@ def same_as_cohort(found: Result, config: dict[str, Any], folder: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_two_nodes_that_keep_their_own_models(tmp_path: Path) -> None:
-    """Two rounds, so that the second goes on from what the first left on the device, and nowhere else."""
-    config = {**COMMON, "source": {"name": "sine", "clients": 2}, "run": {"rounds": 2, "seed": 3}}
+def test_two_nodes_over_tls_that_keep_their_data_and_their_models(tmp_path: Path) -> None:
+    """Encrypted, the nodes known by their keys, and each with a file that nobody else has seen, the server neither.
+
+    Two rounds, so that the second goes on from what the first left on the device, and nowhere else.
+    """
+    tls = make_certificates(tmp_path)
+    people(tmp_path)
+    per_node = []
+    for i in range(2):
+        make_key(tmp_path / f"node-{i}")
+        source = json.dumps({"name": "own", "path": str(tmp_path / f"person-{i}.csv")})
+        settings = f"partition-id={i} source='{source}' state='{tmp_path / f'device-{i}'}'"
+        per_node.append(["--auth-supernode-private-key", str(tmp_path / f"node-{i}"), "--node-config", settings])
+    link = [*tls, "--enable-supernode-auth", "--database", str(tmp_path / "state.db")]
+    node = ["--root-certificates", str(tmp_path / "ca.crt"), *tls]
+    config = {**COMMON, "source": {"name": "own", "path": "on the devices"}, "run": {"rounds": 2, "seed": 3}}
     config |= {"learner": {"name": "ditto"}, "strategy": {"name": "fedavg", "cohort": 0}, "checkpoint": {"keep": 9}}
-    per_node = [["--node-config", f"partition-id={i} state='{tmp_path / f'device-{i}'}'"] for i in range(2)]
-    with programs(tmp_path, ["--insecure"], ["--insecure"], per_node, "insecure = true") as start_nodes:
+    with programs(tmp_path, link, node, per_node, f'root-certificates = "{tmp_path / "ca.crt"}"') as start_nodes:
+        for i in range(2):
+            flwr("supernode", "register", f"node-{i}.pub", "here", home=tmp_path)
         start_nodes()
         found = run(tmp_path, config)
-    same_as_cohort(found, config, tmp_path)
+    same_as_cohort(found, {**config, "source": {"name": "own", "path": str(tmp_path / "everybody.csv")}}, tmp_path)
     kept = [sorted(p.name for p in (tmp_path / f"device-{i}").rglob("*.safetensors")) for i in range(2)]
     assert kept == 2 * [["000001.safetensors", "000002.safetensors"]]
     assert list((tmp_path / "run").rglob("devices")) == []
@@ -120,28 +134,6 @@ def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
     kept = [json.loads((tmp_path / f"device-{i}" / "answered.json").read_text()) for i in range(2)]
     assert [list(one.values()) for one in kept] == 2 * [[[1, 1]]]
     assert {p.name for p in tmp_path.glob("device-*/*")} == {"answered.json", "journal.json"}
-
-
-@pytest.mark.e2e
-def test_two_nodes_with_data_of_their_own_over_tls(tmp_path: Path) -> None:
-    """Encrypted, the nodes known by their keys, and each with a file that nobody else has seen, the server neither."""
-    tls = make_certificates(tmp_path)
-    people(tmp_path)
-    per_node = []
-    for i in range(2):
-        make_key(tmp_path / f"node-{i}")
-        source = json.dumps({"name": "own", "path": str(tmp_path / f"person-{i}.csv")})
-        settings = f"partition-id={i} source='{source}'"
-        per_node.append(["--auth-supernode-private-key", str(tmp_path / f"node-{i}"), "--node-config", settings])
-    link = [*tls, "--enable-supernode-auth", "--database", str(tmp_path / "state.db")]
-    node = ["--root-certificates", str(tmp_path / "ca.crt"), *tls]
-    config = {**COMMON, "source": {"name": "own", "path": "on the devices"}}
-    with programs(tmp_path, link, node, per_node, f'root-certificates = "{tmp_path / "ca.crt"}"') as start_nodes:
-        for i in range(2):
-            flwr("supernode", "register", f"node-{i}.pub", "here", home=tmp_path)
-        start_nodes()
-        found = run(tmp_path, config)
-    same_as_cohort(found, {**COMMON, "source": {"name": "own", "path": str(tmp_path / "everybody.csv")}}, tmp_path)
 
 
 def people(folder: Path) -> None:

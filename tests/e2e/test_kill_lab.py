@@ -51,7 +51,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert job.returncode == 0, err[-3000:]
     said = json.loads(out.splitlines()[-1])
     assert (said["wrong"], said["twice"], said["cells"]) == ([], [], 8)
-    assert said["kills"] >= 3  # each begins with a kill before three tenths of its calls
+    assert said["kills"] >= 3  # of ten, each before three tenths of a life's calls
 
 
 @pytest.mark.e2e

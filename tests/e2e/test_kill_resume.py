@@ -43,8 +43,8 @@ def test_killed_at_random_moments(method: str, tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize("method", ["adam", "stock", "devices"])
 def test_killed_before_operations_on_files(method: str, tmp_path: Path) -> None:
-    """Opening, renaming, removing: a run has seventy and more, of which every second (or fifth) is tried; ``STRIDE=1``
-    in the environment tries all. What is resumed is killed again.
+    """Opening, renaming, removing: a run has seventy and more, of which every fourth (or eighth) is tried, and all
+    by a thorough run. What is resumed is killed again.
     """
     said = kill(method, "calls", tmp_path)
     assert said["wrong"] == []

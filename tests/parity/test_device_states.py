@@ -12,6 +12,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Silence
 from metapulse.sim import experiment
 from metapulse.sim.engines.devices import Devices
+from tests.parity.conftest import Runtime
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ROUNDS = 4
@@ -57,7 +58,8 @@ def same(ours: Result, theirs: Result) -> None:
 
 
 @pytest.mark.ray
-def test_engines_agree_and_repeat_themselves_through_an_interruption(tmp_path: Path) -> None:
+def test_engines_agree_and_repeat_themselves_through_an_interruption(tmp_path: Path, runtime: Runtime) -> None:
+    runtime.close()
     cohort = run(config("ditto", "cohort"), tmp_path / "cohort")
     actors = run(config("ditto", "cohort", workers=2, chunk=1), tmp_path / "actors")
     flower = run(config("ditto", "flower"), tmp_path / "flower")

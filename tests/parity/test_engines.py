@@ -5,28 +5,19 @@ Distances are ‖a − b‖₂ / ‖b‖₂ over the whole of θ, and over the s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import pytest
-from flwr.serverapp import Grid
 
-from metapulse.client.spec import to_json
-from metapulse.server.config import Config, EngineSettings
-from metapulse.server.directory import QueriedDirectory, handshake
-from metapulse.server.grid import Prompt
-from metapulse.server.run import Run
+from metapulse.server.config import Config
 from metapulse.sim import experiment
-from metapulse.sim.engines.flower import simulate
 from metapulse.trees import norm, sub
 from tests.cases import STILL
-from tests.processes import PATIENCE
-from tests.runs import CLIENTS, CURVES, PAIRS, Result, distance, make, read
+from tests.parity.conftest import Runtime
+from tests.runs import CURVES, PAIRS, Result, distance, make, read
 
-ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
 LOOKING = ["median", "krum", "fedavg-centred_clipping", "fedavg-nnm"]
 AGAIN = [("maml", "fedmaml"), ("fedavg", "stock-adam")]
 Key: TypeAlias = tuple[str, str, str]  # world, learner, strategy
@@ -41,26 +32,9 @@ def cases() -> dict[Key, Config]:
     }
 
 
-def on_flower(configs: dict[Key, Config], folder: Path) -> dict[Key, Result]:
-    """All configurations on one start of Flower's runtime."""
-
-    def job(grid: Grid, stopped: threading.Event) -> dict[Key, Result]:
-        prompt = Prompt(grid, stopped)
-        directories: dict[str, QueriedDirectory] = {}
-        results = {}
-        for key, config in configs.items():
-            if key[0] not in directories:
-                directories[key[0]] = handshake(prompt, to_json(config.work()), CLIENTS, PATIENCE)
-            path = folder / "-".join(key)
-            results[key] = read(path, Run(config, prompt, directories[key[0]], path).start())
-        return results
-
-    return simulate(job, CLIENTS, ENGINE)
-
-
 @pytest.fixture(scope="module")
-def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Result]:
-    return on_flower(cases(), tmp_path_factory.mktemp("flower"))
+def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Result]:
+    return runtime(cases(), tmp_path_factory.mktemp("flower"))
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +77,11 @@ def test_scores_are_the_same(key, flower, cohort) -> None:
 
 
 @pytest.mark.ray
-def test_flower_repeats_itself_to_the_bit(tmp_path, flower) -> None:
+def test_flower_repeats_itself_to_the_bit(tmp_path, flower, runtime) -> None:
     """A second start has other node ids and another order of replies."""
     keys = [("wearables", *pair) for pair in AGAIN]
-    again = on_flower({key: cases()[key] for key in keys}, tmp_path)
+    runtime.close()
+    again = runtime({key: cases()[key] for key in keys}, tmp_path)
     for key in keys:
         assert again[key].digests == flower[key].digests
         assert again[key].rows == flower[key].rows

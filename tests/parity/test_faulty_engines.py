@@ -23,6 +23,7 @@ from metapulse.sim.engines.resent import Resending
 from metapulse.sim.population import Population
 from metapulse.strategies.replies import SECOND
 from metapulse.trees import norm, sub
+from tests.parity.conftest import Runtime
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
@@ -65,7 +66,8 @@ def told(path: Path) -> list[tuple[int, str]]:
 
 
 @pytest.fixture(scope="module")
-def flower(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Result], Path]:
+def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Result], Path]:
+    runtime.close()  # here a simulation has devices of its own
     folder = tmp_path_factory.mktemp("flower")
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:

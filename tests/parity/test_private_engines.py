@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.serverapp import Grid
 
-from metapulse.client.spec import to_json
-from metapulse.server.config import Config, EngineSettings
-from metapulse.server.directory import handshake
-from metapulse.server.grid import Prompt
-from metapulse.server.run import Run
+from metapulse.server.config import Config
 from metapulse.sim import experiment
-from metapulse.sim.engines.flower import simulate
 from metapulse.trees import norm, sub
-from tests.runs import CLIENTS, Result, distance, make, read
+from tests.parity.conftest import Runtime
+from tests.runs import Result, distance, make, read
 
-ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
 COMMON = {"noise_seed": 11, "noise_multiplier": 0.5, "delta": 1e-3, "clip": 0.05}
 PRIVACY: dict[str, dict[str, Any]] = {
     "central": {"mechanism": "central", "sampling": "fixed"},
@@ -38,16 +31,8 @@ def cases() -> dict[str, Config]:
 
 
 @pytest.fixture(scope="module")
-def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    folder = tmp_path_factory.mktemp("flower")
-
-    def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
-        prompt = Prompt(grid, stopped)
-        directory = handshake(prompt, to_json(cases()["central"].work()), CLIENTS, 120.0)
-        runs = {name: Run(config, prompt, directory, folder / name) for name, config in cases().items()}
-        return {name: read(folder / name, one.start()) for name, one in runs.items()}
-
-    return simulate(job, CLIENTS, ENGINE)
+def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    return runtime(cases(), tmp_path_factory.mktemp("flower"))
 
 
 @pytest.mark.ray

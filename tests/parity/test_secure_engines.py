@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,17 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
 from metapulse.client.secure.quantise import STAGES
-from metapulse.client.spec import to_json
 from metapulse.errors import ConfigError, EngineError, NoResultError
 from metapulse.server.app import app
 from metapulse.server.config import Config, EngineSettings, resolved
 from metapulse.server.config_text import to_toml
-from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
-from metapulse.server.grid import Prompt
 from metapulse.server.run import Run
 from metapulse.sim import experiment
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.sim.engines.flower import simulate
 from metapulse.trees import norm, sub
 from tests.direct import Direct
+from tests.parity.conftest import Runtime
 from tests.runs import CLIENTS, Faulty, Result, distance, make, read
 
 #: Adam's first steps are signs, of numbers that rounding may turn.
@@ -194,17 +190,9 @@ FLOWER = ("samples", "losses")
 
 
 @pytest.fixture(scope="module")
-def flower(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    folder = tmp_path_factory.mktemp("flower")
+def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     configs = {name: replace(CASES[name], run=replace(CASES[name].run, rounds=2)) for name in FLOWER}
-
-    def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
-        prompt = Prompt(grid, stopped)
-        directory = handshake(prompt, to_json(CASES["samples"].work()), CLIENTS, 120.0)
-        runs = {name: Run(made, prompt, directory, folder / name) for name, made in configs.items()}
-        return {name: read(folder / name, one.start()) for name, one in runs.items()}
-
-    return simulate(job, CLIENTS, EngineSettings(name="flower", cpus_per_client=1.0))
+    return runtime(configs, tmp_path_factory.mktemp("flower"))
 
 
 @pytest.mark.ray

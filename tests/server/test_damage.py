@@ -11,6 +11,8 @@ from metapulse.sim.experiment import resume
 from tests import thorough
 from tests.damage import attempt, bases, facts
 
+pytestmark = pytest.mark.long
+
 
 def test_damaged_folders_are_the_same_or_refused(tmp_path):
     counts, wrong = attempt(thorough.of(60, 2000), tmp_path)

@@ -34,6 +34,8 @@ from metapulse.trees import norm, pick, scale, stack
 from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
 
+pytestmark = pytest.mark.long
+
 CANARIES = 500
 
 

@@ -15,6 +15,8 @@ from metapulse.sim.audit.presence import dispersion, doubt, drawn, laws
 from metapulse.sim.audit.worst_case import Law, epsilon_at_least
 from metapulse.strategies.privacy.accounting import Release, epsilon, package
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("setting", "cut", "stated"),

@@ -26,6 +26,8 @@ from metapulse.sim.cli import main
 from metapulse.sim.engines.workers import Local
 from metapulse.sim.population import ClientJob
 
+pytestmark = pytest.mark.long
+
 RUNS = int(os.environ.get("METAPULSE_PRIVATE_RUNS", "12"))
 RELEASED = ("mechanism", "sampling", "noise_multiplier", "cohort", "people")
 

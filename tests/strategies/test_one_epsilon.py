@@ -14,6 +14,8 @@ from metapulse.strategies.privacy.plan import Plan, sentence, settle
 from metapulse.strategies.privacy.settings import PrivacySettings
 from tests import thorough
 
+pytestmark = pytest.mark.long
+
 
 def direct(plan: Plan) -> float:
     """dp-accounting called without anything of ours."""

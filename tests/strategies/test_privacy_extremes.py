@@ -15,6 +15,8 @@ from metapulse.strategies.privacy.accounting import Release, epsilon, noise_mult
 from metapulse.strategies.privacy.plan import sentence, settle
 from metapulse.strategies.privacy.settings import PrivacySettings
 
+pytestmark = pytest.mark.long
+
 DELTA = 1e-6
 
 

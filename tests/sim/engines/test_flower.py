@@ -61,7 +61,11 @@ def test_what_fails_on_the_server_is_raised_here() -> None:
     with pytest.raises(RunError, match="the disk is full"):
         simulate(job, 1, EngineSettings(name="flower"))
     assert not ray.is_initialized()
-    kept = {"RAY_max_direct_call_object_size", "RAY_task_events_report_interval_ms", "PYTHONBREAKPOINT"}  # of Ray itself
+    kept = {
+        "RAY_max_direct_call_object_size",
+        "RAY_task_events_report_interval_ms",
+        "PYTHONBREAKPOINT",
+    }  # of Ray itself
     assert {k for k, v in os.environ.items() if before.get(k) != v} <= kept
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from metapulse.sim.cli import main
 from metapulse.sim.lab.report.folder import read_comparison
+
+pytestmark = pytest.mark.long
 
 SPEC = Path(__file__).resolve().parents[3] / "configs" / "known_answers.toml"
 #: Fewer seeds, rounds and local steps.

@@ -18,6 +18,8 @@ from metapulse.sim.lab.perform import perform
 from metapulse.sim.lab.table import SCHEMA, results
 from tests.lab import SPEC, Ear, spec, tables_only
 
+pytestmark = pytest.mark.long
+
 
 class Diary:
     """A tracker that keeps what it is told in the run's folder."""

@@ -13,6 +13,8 @@ from metapulse.sim.lab.conduct import Conductor
 from metapulse.sim.lab.tuning import score
 from tests.lab import SPEC, Ear, spec, tables_only
 
+pytestmark = pytest.mark.long
+
 TUNED = (
     SPEC.replace("episodes = 1, validation", 'episodes = 1, scenarios = ["known_user", "new_user"], validation')
     + 'space = { "learner.inner_lr" = { low = 0.001, high = 0.5, log = true } }\n'
