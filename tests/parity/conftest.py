@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
 from metapulse.client.spec import to_json
 from metapulse.server.config import Config, EngineSettings
@@ -60,10 +61,12 @@ class Runtime:
             self._done.put(error)
 
     def _job(self, grid: Grid, stopped: threading.Event) -> None:
-        prompt = Prompt(grid, stopped)
+        prompt, identity = Prompt(grid, stopped), (TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id)
         directories: dict[str, QueriedDirectory] = {}
         while (asked := self._asked.get()) is not None:
             config, path = asked
+            # Flower keeps who a process is in one place; the cohort engine, which the tests run beside, is somebody else.
+            TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = identity
             try:
                 people = str(config.source)
                 if people not in directories:
