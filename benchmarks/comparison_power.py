@@ -13,53 +13,26 @@ method × person (A/A); methods that are equally good for the population but not
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata, trim_mean, wilcoxon
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
+
 from metapulse.rng import generator
-from metapulse.sim.lab.comparison import Interval
-from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean, means
+from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
 from metapulse.sim.lab.statistics.crossed import p_value
 from metapulse.sim.lab.statistics.families import holm, nested
 from metapulse.sim.lab.statistics.ranks import friedman
+from tests.points import METHODS, WORLDS, World, percentile
 
 ALPHA = 0.05
-METHODS = 12  # beside the reference
 GAIN = 2.0
 DESIGNS = ((6, 5), (10, 5), (30, 5), (30, 10))  # people, seeds
-
-
-@dataclass(frozen=True)
-class World:
-    """Standard deviations, in points."""
-
-    method: float  # of method × person
-    seed: float  # of method × seed
-    rest: float
-    person: float = 6.0
-
-    def scores(self, rng: np.random.Generator, seeds: int, people: int, methods: int = METHODS + 1) -> np.ndarray:
-        """(methods, seeds, people) of methods that are equally good."""
-        parts = (
-            self.person * rng.normal(size=(1, 1, people)),
-            self.method * rng.normal(size=(methods, 1, people)),
-            self.seed * rng.normal(size=(methods, seeds, 1)),
-            self.rest * rng.normal(size=(methods, seeds, people)),
-        )
-        return sum(parts[1:], parts[0])
-
-
-#: The middle one is what recorded phone → watch runs show of two methods of one kind (docs/statistics.md).
-WORLDS = {
-    "A/A, still": World(0.0, 0.0, 2.0),
-    "A/A": World(0.0, 0.5, 2.0),
-    "A/A, lucky seeds": World(0.0, 2.0, 2.0),
-    "tie": World(2.0, 0.5, 2.0),
-    "tie, lucky seeds": World(2.0, 2.0, 2.0),
-}
 
 
 def people_only(differences: np.ndarray) -> np.ndarray:
@@ -106,12 +79,6 @@ def anywhere(world: World, people: int, seeds: int, tries: int, questions: int =
         single += bool(nested(p, names, [asked]).min() <= ALPHA)
         both += bool(nested(p, names, [asked, [0] * len(asked)]).min() <= ALPHA)
     return single / tries, both / tries
-
-
-def percentile(values: np.ndarray) -> Interval:
-    """The plain percentile interval of the same draws."""
-    low, high = np.quantile(means(values), [0.025, 0.975])
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def ceiling(rng: np.random.Generator, seeds: int, people: int) -> np.ndarray:

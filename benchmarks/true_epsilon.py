@@ -4,24 +4,19 @@
 
 Printed for every setting of (people, cohort, σ, rounds, δ): ε that is stated, a lower bound on the true one as
 ``metapulse audit`` finds it (``sim/audit/presence.py``), the same of rounds that a strategy cuts to a cohort, which is
-the first of ``benchmarks/audit_bugs.py``'s mistakes about draws, and what is said against either's draws.
+the first of ``tests/mistakes.py``'s mistakes about draws, and what is said against either's draws.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-from benchmarks.audit_bugs import planted, private  # noqa: E402
-from metapulse.server.config import build_config, merge, resolved  # noqa: E402
-from metapulse.sim.audit.presence import Presence, presence  # noqa: E402
-from metapulse.sim.audit.probe import Probe  # noqa: E402
-from metapulse.sim.audit.subject import Subject  # noqa: E402
+from tests.mistakes import planted, shown, subject
 
 SETTINGS = (
     (60, 30, 4.5, 20, 1e-5),
@@ -40,29 +35,6 @@ SETTINGS = (
     (300, 3, 0.7, 100, 1e-5),
     (500, 250, 100.0, 2000, 1e-5),
 )
-
-
-def subject(people: int, cohort: int, sigma: float, rounds: int, delta: float, **privacy: Any) -> Subject:
-    """A run of so many people that are trained, and one who is not; what it states is what its accountant says."""
-    table = {
-        "run": {"rounds": rounds},
-        "source": {"clients": people + 1},
-        "split": {"test": 0.0, "validation": 0.0, "test_users": ["sine-0"]},
-        "strategy": {"cohort": cohort},
-        "privacy": {"noise_multiplier": sigma, "delta": delta, **privacy},
-    }
-    made = Subject(Path(), build_config(merge(resolved(private()), table)), rounds, {})
-    assert made.plan is not None
-    return replace(made, spent=made.plan.stated(rounds))
-
-
-def shown(made: Subject, draws: int, seed: int) -> Presence:
-    """What another person shows where a person counts for C, and noise is what it should be."""
-    assert made.plan is not None
-    sigma = made.plan.multiplier
-    found = presence(made, made.plan, Probe(1.0, [1.0], sigma, sigma, 0.1), draws, seed)
-    assert found is not None
-    return found
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.comparison_power import WORLDS, anywhere, blocks, called, crossed, people_only
+from benchmarks.comparison_power import anywhere, blocks, called, crossed, people_only
+from tests.points import WORLDS
 
 TRIES = 200
 

@@ -65,7 +65,7 @@ class Runtime:
         directories: dict[str, QueriedDirectory] = {}
         while (asked := self._asked.get()) is not None:
             config, path = asked
-            # Flower keeps who a process is in one place; the cohort engine, which the tests run beside, is somebody else.
+            # Flower keeps who a process is in one place, and the cohort engine, run meanwhile, is another one.
             TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = identity
             try:
                 people = str(config.source)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.audit_bugs import attack, caught, private
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import RunError
@@ -31,6 +30,7 @@ from metapulse.sim.audit.subject import Subject, read_subject
 from metapulse.sim.cli import main
 from metapulse.sim.experiment import run
 from metapulse.trees import norm, pick, scale, stack
+from tests.mistakes import attack, caught, private
 from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from benchmarks.audit_bugs import planted
-from benchmarks.true_epsilon import shown, subject
 from metapulse.rng import generator
 from metapulse.sim.audit.presence import dispersion, doubt, drawn, laws
 from metapulse.sim.audit.worst_case import Law, epsilon_at_least
 from metapulse.strategies.privacy.accounting import Release, epsilon, package
+from tests.mistakes import planted, shown, subject
 
 pytestmark = pytest.mark.long
 

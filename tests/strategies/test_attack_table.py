@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from benchmarks.attacks import AGGREGATORS, CLIENTS, HONEST, OFFENCES, one_round
 from metapulse.strategies.aggregators.registry import AGGREGATORS as REGISTERED
 from metapulse.strategies.replies import SECOND
+from tests.offences import AGGREGATORS, CLIENTS, HONEST, OFFENCES, one_round
 
 SEEDS = range(2)
 HOSTILE = set(range(HONEST, CLIENTS))

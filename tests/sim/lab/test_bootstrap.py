@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import trim_mean
 
-from benchmarks.comparison_power import WORLDS, percentile
 from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean, means, resamples
 from metapulse.sim.lab.statistics.crossed import half_width
+from tests.points import WORLDS, percentile
 
 tables = st.tuples(st.integers(1, 5), st.integers(1, 8)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(-100, 100).map(lambda x: round(x, 3)))

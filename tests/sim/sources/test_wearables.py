@@ -1,8 +1,5 @@
 """Wearables: the source, people and habits, addressing, the device gap."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -202,33 +199,3 @@ def test_people_differ_more_than_executions_of_a_person(device):
     usual = {"users": 40, "devices": (device,), "missing": 0.0}
     assert ratio_of_variances(Wearables(**usual), walking) > 1
     assert ratio_of_variances(Wearables(**usual, person_spread=0.0, device_spread=0.0), walking) < 1
-
-
-# --- the gap ---------------------------------------------------------------------------------------------------
-
-
-def benchmark():
-    """The script behind the tables of docs/wearables.md: its features and its classifier are used here."""
-    path = Path(__file__).resolve().parents[3] / "benchmarks" / "wearables_gap.py"
-    spec = importlib.util.spec_from_file_location("wearables_gap", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_model_of_phones_loses_on_watches_and_back():
-    table = benchmark().simulated(Wearables(users=40, devices=("phone", "watch")))[:, :, 0]
-    for old, new in ((0, 1), (1, 0)):
-        assert table[old, old] > 0.85  # people never seen, device known
-        assert table[old, new] < table[old, old] - 0.25  # people never seen, device never seen
-
-
-def test_the_gap_is_of_the_order_of_a_recorded_one(data_dir):
-    """One classifier on both; the recording has other activities, so only the orders of magnitude can agree."""
-    script = benchmark()
-    recorded = script.recorded(data_dir, [script.REAL_HELD_OUT])[0, :, :, 0]
-    simulated = script.simulated(Wearables(users=40, devices=("phone", "watch")))[:, :, 0]
-    assert np.abs(np.diag(recorded) - np.diag(simulated)).max() < 0.1
-    assert (np.diag(recorded) - recorded[[0, 1], [1, 0]]).min() > 0.25
-    lost = simulated[0, 0] - simulated[0, 1]
-    assert 0.5 < lost / (recorded[0, 0] - recorded[0, 1]) < 1.5
