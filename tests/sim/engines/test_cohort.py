@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -63,9 +64,9 @@ def same_bits(a: Replies, b: Replies) -> None:
     assert all(torch.equal(a.stack.metrics[name], b.stack.metrics[name]) for name in a.stack.metrics)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
-@pytest.mark.parametrize("chunk", [1, 2, 4])
+@pytest.mark.parametrize(("learner", "chunk"), list(zip(LEARNERS, itertools.cycle([1, 2, 4]), strict=False)))
 def test_chunks_change_nothing(learner: str, chunk: int) -> None:
+    """Every learner meets a size of chunks, and every size a third of the learners."""
     config = make(learner, "fedavg")
     whole, cut = answer(config), answer(config, chunk)
     assert whole.stack.clients == cut.stack.clients == EVERYONE
