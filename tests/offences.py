@@ -15,11 +15,11 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
+from metapulse.client.wire import ARRAYS, METRICS, decode, encode
+from metapulse.rng import Keys, generator
 from metapulse.sim.attacks.base import Attacker
 from metapulse.sim.attacks.colluding import ALIE, IPM
 from metapulse.sim.attacks.forging import NotANumber, Scaling, SignFlip
-from metapulse.client.wire import ARRAYS, METRICS, decode, encode
-from metapulse.rng import Keys, generator
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Dropped
