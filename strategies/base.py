@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, decode, encode, stamp
@@ -120,12 +120,20 @@ class OuterStrategy(Strategy):
         nodes = self._chosen(server_round, sorted(grid.get_node_ids()))
         # A grid that knows partition ids says so; otherwise the node id is the best name there is.
         client_of = getattr(grid, "client_of", lambda node: node)
-        self._asked = {node: client_of(node) for node in nodes}
-        self._theta = decode(arrays)
         config[ROUND] = server_round
-        self._told = stamp(config)
+        self.expect(decode(arrays), {node: client_of(node) for node in nodes}, stamp(config))
         content = RecordDict({ARRAYS: arrays, CONFIG: config})
         return Instructions(content, nodes, MessageType.TRAIN)
+
+    def expect(self, theta: Params, asked: Mapping[int, int], told: Mapping[str, Any] | None = None) -> None:
+        """Begin a round: the replies to come answer this θ.
+
+        Args:
+            theta: θ, floating-point.
+            asked: node id → client id of those who were asked.
+            told: what each reply must repeat of its instruction (``metapulse.client.wire.stamp``).
+        """
+        self._theta, self._asked, self._told = dict(theta), dict(asked), dict(told or {})
 
     def _chosen(self, server_round: int, nodes: list[int]) -> list[int]:
         """Who of the nodes that the grid shows is asked, ascending."""
@@ -139,7 +147,10 @@ class OuterStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check, average, take the outer step."""
-        checked = check(replies, self._theta, self._asked, self._told)
+        return self.conclude(server_round, check(replies, self._theta, self._asked, self._told))
+
+    def conclude(self, server_round: int, checked: Checked) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """``aggregate_train`` of replies that have been checked."""
         if checked.dropped:
             self._on_drop(server_round, checked.dropped)
         if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:
@@ -195,3 +206,12 @@ class OuterStrategy(Strategy):
 
     def summary(self) -> None:
         """Nothing is logged: the run folder holds the resolved configuration."""
+
+    def start(self, *given: Any, **named: Any) -> Result:
+        """Refused: metapulse's engines call the round's methods one by one.
+
+        Raises:
+            ConfigError: always; it names what an app of Flower's starts instead.
+        """
+        allowed = "runs in metapulse's own round loop; in an app of Flower's, start one of metapulse.strategies"
+        raise ConfigError("strategy", type(self).__name__, allowed)

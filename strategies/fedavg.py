@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metapulse.methods.base import Paper
-from metapulse.methods.fedavg import FedAvg as FedAvgLearner
+from metapulse.methods.fedavg import FedAvg
 from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)
-class FedAvg(OuterSettings):
+class FedAvgSettings(OuterSettings):
     """Weighted by samples, outer SGD of rate 1. With another outer optimiser it is FedOpt (Reddi et al. 2021)."""
 
-    paper: ClassVar[Paper] = FedAvgLearner.paper
+    paper: ClassVar[Paper] = FedAvg.paper

@@ -14,7 +14,7 @@ from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)
-class FedMAML(OuterSettings):
+class MAMLSettings(OuterSettings):
     """Uniform weights and Adam, as MAML's outer loop."""
 
     paper: ClassVar[Paper] = Paper(

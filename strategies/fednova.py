@@ -9,7 +9,7 @@ import torch
 
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.methods.fednova import FedNova as FedNovaLearner
+from metapulse.methods.fednova import FedNova
 from metapulse.strategies.base import OuterSettings, OuterStrategy
 from metapulse.strategies.replies import Stack, Total
 from metapulse.trees import Params, scale
@@ -19,10 +19,10 @@ MOST_STEPS = 1e6  # that a client may claim
 
 
 @dataclass(frozen=True)
-class FedNova(OuterSettings):
+class FedNovaSettings(OuterSettings):
     """Weighted by samples, outer SGD of rate 1; the mean update times the mean number of local steps."""
 
-    paper: ClassVar[Paper] = FedNovaLearner.paper
+    paper: ClassVar[Paper] = FedNova.paper
 
     def __post_init__(self) -> None:
         super().__post_init__()

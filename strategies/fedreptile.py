@@ -12,7 +12,7 @@ from metapulse.strategies.base import OuterSettings
 
 
 @dataclass(frozen=True)
-class FedReptile(OuterSettings):
+class ReptileSettings(OuterSettings):
     """Uniform weights, ε falling linearly to zero."""
 
     paper: ClassVar[Paper] = Reptile.paper

@@ -9,7 +9,7 @@ from flwr.serverapp.strategy import Strategy
 
 from metapulse.registry import Registry
 from metapulse.strategies.base import OuterStrategy
-from metapulse.strategies.fednova import FedNova, NormalisedAverage
+from metapulse.strategies.fednova import FedNovaSettings, NormalisedAverage
 from metapulse.strategies.privacy.plan import Plan
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.replies import Dropped
@@ -18,12 +18,12 @@ from metapulse.strategies.stock import Stock, StockStrategy
 STRATEGIES = Registry(
     "strategy",
     {
-        "fedavg": "metapulse.strategies.fedavg:FedAvg",
-        "fedreptile": "metapulse.strategies.fedreptile:FedReptile",
-        "fedmaml": "metapulse.strategies.fedmaml:FedMAML",
+        "fedavg": "metapulse.strategies.fedavg:FedAvgSettings",
+        "fedreptile": "metapulse.strategies.fedreptile:ReptileSettings",
+        "fedmaml": "metapulse.strategies.fedmaml:MAMLSettings",
         "median": "metapulse.strategies.median:MedianOfUpdates",
         "krum": "metapulse.strategies.krum:KrumOfUpdates",
-        "fednova": "metapulse.strategies.fednova:FedNova",
+        "fednova": "metapulse.strategies.fednova:FedNovaSettings",
         "stock": "metapulse.strategies.stock:Stock",
     },
 )
@@ -52,5 +52,5 @@ def make_strategy(
         return PrivateStrategy(settings, rounds, seed, on_drop, *privacy)
     if isinstance(settings, Stock):
         return StockStrategy(settings, on_drop, note)
-    kind = NormalisedAverage if isinstance(settings, FedNova) else OuterStrategy
+    kind = NormalisedAverage if isinstance(settings, FedNovaSettings) else OuterStrategy
     return kind(settings, rounds, seed, on_drop)

@@ -25,7 +25,7 @@ from metapulse.settings import plain
 from metapulse.strategies.base import OuterSettings, OuterStrategy
 from metapulse.strategies.privacy.adaptive import next_clip
 from metapulse.strategies.privacy.plan import Plan
-from metapulse.strategies.replies import Dropped, Replies, Stack, Total, check
+from metapulse.strategies.replies import Checked, Dropped, Replies, Stack, Total
 from metapulse.trees import Params, norm
 
 CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
@@ -96,14 +96,15 @@ class PrivateStrategy(OuterStrategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Add up what passes the checks, also if that is nothing; add noise; take the outer step.
-
-        Only a round that secure aggregation gave up changes nothing: nobody has seen anything of it.
-        """
+        """``conclude`` what passes the checks; a round that secure aggregation gave up changes nothing."""
         if isinstance(replies, Replies) and replies.given_up:
             self._on_drop(server_round, [Dropped(-1, replies.given_up)])
             return None, MetricRecord({"clients": 0, "clip": self.clip, "update-norm": 0.0})
-        stack = check(replies, self._theta, self._asked, self._told).stack
+        return super().aggregate_train(server_round, replies)
+
+    def conclude(self, server_round: int, checked: Checked) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Add up what passed the checks, also if that is nothing; add noise; take the outer step."""
+        stack = checked.stack
         total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
         rng = generator(self._secret, "privacy/sum", server_round)
         aggregate = noised_mean(total, self._deviation(len(norms)), self.plan.release.cohort, rng, self._step_size)
