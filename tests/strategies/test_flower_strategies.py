@@ -33,6 +33,7 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> I
     """What Flower's logger is told; and no second is waited for."""
     logger = logging.getLogger("flwr")
     logger.addHandler(caplog.handler)
+    monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(outer, "WAIT", 0.0)
     yield caplog
     logger.removeHandler(caplog.handler)
