@@ -316,7 +316,7 @@ class FedOuter(FedAvg):
         rounds = loaded.pop(ROUNDS, None)
         if rounds is None or rounds.numel() != 1:
             raise ConfigError(f"{type(self).__name__}: state", sorted(state)[:5], f"must hold the number {ROUNDS!r}")
-        self._begun = self._first = int(rounds)
+        self._begun = int(rounds)
         self.core.state = loaded
 
     def _check_state(self, theta: Params) -> None:

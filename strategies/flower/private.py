@@ -20,7 +20,7 @@ from metapulse.settings import build, setting
 from metapulse.strategies.fedavg import FedAvgSettings
 from metapulse.strategies.flower.outer import FedOuter, log
 from metapulse.strategies.flower.reading import is_learned, read_theta
-from metapulse.strategies.flower.words import OuterWords
+from metapulse.strategies.flower.words import OuterWords, named
 from metapulse.strategies.privacy.plan import Plan, sentence, settle
 from metapulse.strategies.privacy.settings import PrivacySettings
 from metapulse.strategies.privacy.strategy import PrivateStrategy
@@ -61,8 +61,9 @@ class FedPrivate(FedOuter):
         noise_multiplier: σ ≥ 0, noise over C; 0: the smallest that keeps ``epsilon`` over all rounds.
         epsilon: ε that all rounds may spend; 0: no limit.
         delta: δ of every ε, well below 1 / people.
-        adaptive: whether C follows the quantile ``quantile`` of the updates' norms, log C by ``clip_rate`` a round.
-        quantile, clip_rate: of adaptive clipping.
+        adaptive: whether C follows the quantile ``quantile`` of the updates' norms, log C by at most about
+            ``clip_rate`` a round.
+        quantile, clip_rate: of adaptive clipping; 0.5 and 0.2.
         accountant: "pld" or "rdp".
         fraction_train: q, in (0, 1].
         words: as for ``FedOuter``, without those that would make ε untrue.
@@ -86,8 +87,8 @@ class FedPrivate(FedOuter):
         epsilon: float = 0.0,
         delta: float = 1e-6,
         adaptive: bool = False,
-        quantile: float = 0.5,
-        clip_rate: float = 0.2,
+        quantile: float | None = None,
+        clip_rate: float | None = None,
         accountant: Literal["pld", "rdp"] = "pld",
         fraction_train: float = 1.0,
         **words: Unpack[OuterWords],
@@ -98,10 +99,12 @@ class FedPrivate(FedOuter):
                 raise ConfigError(f"{name}.{word}", given[word], reason)
         if type(people) is not int or people < 1:
             raise ConfigError(f"{name}.people", people, "must be a whole number ≥ 1")
-        moving = {"quantile": quantile, "clip_rate": clip_rate} if adaptive else {}
+        moving = {"quantile": quantile, "clip_rate": clip_rate}
         table = {"mechanism": "central", "clip": clip, "noise_multiplier": noise_multiplier, "epsilon": epsilon}
-        table |= {"delta": delta, "adaptive": adaptive, "accountant": accountant, **moving}
-        self.privacy = build(PrivacySettings, table, name)
+        table |= {"delta": delta, "adaptive": adaptive, "accountant": accountant}
+        table |= {word: value for word, value in moving.items() if value is not None}
+        with named(name, "privacy"):
+            self.privacy = build(PrivacySettings, table, name)
         self.people, self.cohort = people, _cohort(fraction_train, people, name)
         self.plan: Plan | None = None
         self._secret, self._sigma, self._heard = secret(), noise_multiplier, 0
@@ -109,7 +112,9 @@ class FedPrivate(FedOuter):
 
     def _plan(self, rounds: int) -> None:
         """Settle noise and budget of all rounds, those before this start included; σ stays what it was."""
-        self.plan = settle(replace(self.privacy, noise_multiplier=self._sigma), self.cohort, self.people, rounds)
+        settings = replace(self.privacy, noise_multiplier=self._sigma)
+        with named(type(self).__name__, "privacy"):
+            self.plan = settle(settings, self.cohort, self.people, rounds)
         self._sigma, state = self.plan.release.sigma, self.core.state
         self.core = PrivateStrategy(self.settings, rounds, 0, self._give_up, self.plan, self._secret)
         self.core.state = state

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from flwr.app import MetricRecord, RecordDict
@@ -103,9 +105,22 @@ def outer_settings(
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"{where}.{word}", value, f"unknown word{hint}")
         given[names[word]] = {"name": value} if word == "aggregator" and isinstance(value, str) else value
-    try:
+    with named(where, "strategy", called):
         return build(kind, {"cohort": 0, **given}, where)
+
+
+@contextmanager
+def named(where: str, section: str, called: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Inside, errors of a section of the configuration come under the strategy's name and its words.
+
+    Args:
+        where: the strategy's name.
+        section: of the configuration, "strategy".
+        called: setting → what the strategy calls it.
+    """
+    try:
+        yield
     except ConfigError as error:
-        key = error.key.replace("strategy.", f"{where}.", 1)
+        key = f"{where}.{rest}" if (rest := error.key.removeprefix(f"{section}.")) != error.key else error.key
         first, _, setting = key.rpartition(".")
         raise ConfigError(f"{first}.{called.get(setting, setting)}", error.value, error.allowed) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from hypothesis import strategies as st
 import metapulse.strategies
 from metapulse.errors import ConfigError, NoResultError
 from metapulse.outer import OuterUpdate
+from metapulse.server.config import build_config
+from metapulse.sim import experiment
 from metapulse.strategies import FedAdaptive, FedMAML, FedOuter, FedReptile, FedRobust
 from metapulse.strategies.base import OuterSettings, OuterStrategy
 from metapulse.strategies.flower import outer
 from metapulse.strategies.flower.words import FLOWER
 from tests.nodes import Arrays, Nodes, client, numbers, plus, record
+from tests.runs import distance, read
 
 THETA: Arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3) / 4, "b": np.array(0.5, np.float32)}
 ULP = 2.0**-24  # half a unit in the last place of float32, relative
@@ -497,3 +501,20 @@ def test_a_server_that_evaluates_sees_theta_of_every_round() -> None:
     assert seen == [0.5, 1.5, 2.0]
     assert list(result.evaluate_metrics_serverapp) == [0, 1, 2]
     assert dict(nodes.asked[0][0].content.config_records["config"])["lr"] == 0.1
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_metapulses_own_round_loop_gives_the_same_with_it_as_with_its_own(schedule: str, tmp_path: Path) -> None:
+    """One implementation behind two interfaces: on the cohort engine, θ agrees to the rounding of θ − u."""
+    common: dict[str, Any] = {"run": {"rounds": 3}, "source": {"name": "sine", "clients": 6}}
+    common |= {"learner": {"name": "reptile"}, "model": {"name": "mlp"}, "evaluation": {"scenarios": ["new_user"]}}
+    options = {"epsilon": 0.5, "schedule": schedule, "rounds": 3}
+    sections = {
+        "own": {"name": "fedreptile", "lr": 0.5, "schedule": schedule, "cohort": 4},
+        "theirs": {"name": "stock", "reference": "metapulse.strategies:FedReptile", "options": options, "cohort": 4},
+    }
+    thetas = []
+    for name, section in sections.items():
+        config = build_config({**common, "strategy": section})
+        thetas.append(read(tmp_path / name, experiment.run(config, tmp_path / name)).thetas[-1])
+    assert distance(*thetas) <= 1e-6
