@@ -12,6 +12,7 @@ a step of rate 1 along it. Frozen parameters and buffers come back as they came,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -189,7 +190,7 @@ class _Client:
         for name, p in own.items():
             if values[name].shape != p.shape:
                 raise InstructionError(f"array {name} is {list(values[name].shape)}; the module's is {list(p.shape)}")
-        net = made_of(self.module)
+        net = copy.deepcopy(self.module)
         net.load_state_dict({name: values[name] for name in own})  # in the module's own precision
         constant = {RATE + name for name in own} - {RATE + name for name in self._learned}
         return net, {name: p for name, p in values.items() if name not in own and name not in constant}

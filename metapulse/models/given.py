@@ -16,7 +16,7 @@ class GivenModule(TorchModule):
     """``TorchModule`` of one object: its architecture, and its frozen parameters and buffers as they are.
 
     Args:
-        given: the module; it is copied, and never changed.
+        given: the module, from ``made_of``; it is copied, and never changed.
     """
 
     _: KW_ONLY
@@ -24,17 +24,16 @@ class GivenModule(TorchModule):
 
     def _make(self, seed: int) -> nn.Module:
         """A copy."""
-        return made_of(self.given, seed)
+        return copy.deepcopy(self.given)
 
 
-def made_of(module: nn.Module, seed: int = 0) -> nn.Module:
+def made_of(module: nn.Module) -> nn.Module:
     """A copy of a module in evaluation mode, if it can serve as a model.
 
     Args:
         module: any.
-        seed: of whatever it draws when it is copied.
 
     Raises:
         ConfigError: it has nothing to learn, mixes the samples of a batch, or is not of float32.
     """
-    return constructed(type(module).__name__, lambda: copy.deepcopy(module), seed)
+    return constructed(type(module).__name__, lambda: copy.deepcopy(module), 0)

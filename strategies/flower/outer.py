@@ -6,9 +6,7 @@ evaluation. The back half is the mathematics that metapulse's own engines use (`
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
@@ -19,7 +17,7 @@ from flwr.serverapp.strategy import FedAvg, Result
 from torch import Tensor
 
 from metapulse.client.wire import array_record, decode
-from metapulse.errors import ConfigError, NoResultError
+from metapulse.errors import ConfigError
 from metapulse.strategies.base import LAST, OuterSettings, OuterStrategy
 from metapulse.strategies.fedavg import FedAvgSettings
 from metapulse.strategies.flower.reading import (
@@ -33,6 +31,7 @@ from metapulse.strategies.flower.reading import (
     stored,
     working,
 )
+from metapulse.strategies.flower.telling import final_result, log, tell_replies, too_few
 from metapulse.strategies.flower.words import REPORTS, OuterWords, flower_words, outer_settings
 from metapulse.strategies.replies import Checked, Dropped, Stack, sift, sound
 from metapulse.trees import Params
@@ -40,7 +39,6 @@ from metapulse.trees import Params
 REPORTED = "reports"  # key of an instruction: what a client of ``metapulse.client.meta_app`` is to send
 ROUNDS = "rounds"  # key of the state: how many rounds have begun
 WAIT = 1.0  # seconds between two looks at who is connected, as Flower's own
-log = logging.getLogger("flwr")
 
 
 class FedOuter(FedAvg):
@@ -172,12 +170,12 @@ class FedOuter(FedAvg):
             self._give_up(round, [Dropped(-1, "no node was asked: fraction_train of those connected is less than one")])
             return None, None
         answers, stack, refused = self._collected(replies)
-        self._tell("aggregate_train", answers, refused)
+        tell_replies("aggregate_train", len(answers), refused)
         moved, _ = self.core.conclude(round, Checked(stack))
         metrics = self._metrics(answers, self.train_metrics_aggr_fn)
         if moved is None:
             if len(answers) < self.settings.min_replies:  # all other reasons come from the core
-                self._give_up(round, [Dropped(-1, self._too_few(len(answers), refused))])
+                self._give_up(round, [Dropped(-1, too_few(len(answers), self.settings.min_replies, refused))])
             return None, metrics
         return self._stored(decode(moved), answers), metrics
 
@@ -199,28 +197,12 @@ class FedOuter(FedAvg):
             after |= statistics(others, stack, weight if self.core.linear else None)
         return array_record({name: after.get(name, p).numpy() for name, p in self._theta.items()})
 
-    def _too_few(self, count: int, refused: Sequence[Dropped]) -> str:
-        """Why a round has too few usable replies."""
-        commonest = Counter(one.reason for one in refused).most_common(1)
-        why = "".join(f"; most often ({times} of {len(refused)}): {reason}" for reason, times in commonest)
-        return (
-            f"{count} usable replies, min_replies = {self.settings.min_replies}" if count else "no usable reply"
-        ) + why
-
     def _give_up(self, round: int, dropped: list[Dropped]) -> None:
         """A round that changes nothing, and why."""
         for one in dropped:
             reason = one.reason.removeprefix("round given up: ")
             self._reasons.append(reason)
             log.warning("aggregate_train: round %d changes nothing: %s", round, reason)
-
-    def _tell(self, stage: str, accepted: Mapping[int, Answer], refused: Sequence[Dropped]) -> None:
-        """Log how many replies count, and a line for each reason why others do not."""
-        log.info("%s: %d usable replies, %d not", stage, len(accepted), len(refused))
-        for reason, count in Counter(one.reason for one in refused).most_common():
-            nodes = [str(one.client) for one in refused if one.reason == reason and one.client != -1][:3]
-            whose = f" (node {', '.join(nodes)}{', …' if count > len(nodes) else ''})" if nodes else ""
-            log.warning("%s: %d of them%s: %s", stage, count, whose, reason)
 
     def _metrics(
         self, accepted: Mapping[int, Answer], aggregate: Callable[[list[RecordDict], str], MetricRecord]
@@ -252,7 +234,7 @@ class FedOuter(FedAvg):
             log.warning("aggregate_evaluate: no node was asked: fraction_evaluate of those connected is less than one")
             return None
         accepted, refused = sift(replies, self._asked, lambda node, m: read(m, None, self.weighted_by_key))
-        self._tell("aggregate_evaluate", accepted, refused)
+        tell_replies("aggregate_evaluate", len(accepted), refused)
         return self._metrics(accepted, self.evaluate_metrics_aggr_fn)
 
     def start(
@@ -285,18 +267,8 @@ class FedOuter(FedAvg):
         return self._judged(result, initial_arrays, num_rounds if self.fraction_train else 0)
 
     def _judged(self, result: Result, initial: ArrayRecord, rounds: int) -> Result:
-        """The result, if θ moved; a warning where it did so in some rounds only, or by nothing at all."""
-        lost = len(self._reasons)
-        why = "; most often ({1} times): {0}".format(*Counter(self._reasons).most_common(1)[0]) if lost else ""
-        if rounds and not len(result.arrays):
-            raise NoResultError(f"{type(self).__name__}: no round of {rounds} moved θ{why}")
-        if not rounds:
-            result.arrays = initial
-        elif all(torch.equal(p, decode(result.arrays)[name]) for name, p in decode(initial).items()):
-            log.warning("θ is to the bit what it was before the first round: the clients' updates are all zero")
-        elif lost:
-            log.warning("%d of %d rounds changed nothing%s", lost, rounds, why)
-        return result
+        """The result, if θ moved."""
+        return final_result(type(self).__name__, result, initial, rounds, self._reasons)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the strategy keeps from round to round: moments, and how many rounds have begun."""

@@ -267,7 +267,7 @@ def test_flowers_own_strategies_understand_it(strategy: Any) -> None:
 
 def test_our_adam_learns_more_than_chance_with_it() -> None:
     app = meta_app(net, data, "reptile", inner_lr=0.3)
-    result = FedAdaptive(outer="adam", lr=0.05).start(Nodes(app), ArrayRecord(net().state_dict()), 20)
+    result = FedAdaptive(outer="adam", lr=0.05).start(Nodes(app), ArrayRecord(net().state_dict()), 8)
     losses = [m["eval_loss"] for m in result.evaluate_metrics_clientapp.values()]
     assert losses[-1] < 0.8 * losses[0]
 
