@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
-from metapulse.client.wire import ARRAYS, CONFIG, ROUND, decode, encode, stamp
+from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, decode, encode, stamp
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.outer import OuterUpdate, State
@@ -207,11 +207,22 @@ class OuterStrategy(Strategy):
     def summary(self) -> None:
         """Nothing is logged: the run folder holds the resolved configuration."""
 
-    def start(self, *given: Any, **named: Any) -> Result:
-        """Refused: metapulse's engines call the round's methods one by one.
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Flower's round loop over metapulse's own clients, which are told their work and answer with updates.
 
         Raises:
-            ConfigError: always; it names what an app of Flower's starts instead.
+            ConfigError: ``train_config`` tells no work: ordinary ClientApps would answer with parameters.
         """
-        allowed = "runs in metapulse's own round loop; in an app of Flower's, start one of metapulse.strategies"
-        raise ConfigError("strategy", type(self).__name__, allowed)
+        if WORK not in (train_config or {}):
+            allowed = "is for metapulse's own clients; for ordinary ClientApps, start one of metapulse.strategies"
+            raise ConfigError("strategy", type(self).__name__, allowed)
+        return super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate_fn)
