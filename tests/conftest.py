@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -99,3 +100,14 @@ def data_dir() -> Path:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
+    """What Flower's logger is told, once; and strategies wait for nodes without letting time pass."""
+    logger = logging.getLogger("flwr")
+    logger.addHandler(caplog.handler)
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr("metapulse.strategies.flower.outer.WAIT", 0.0)
+    yield caplog
+    logger.removeHandler(caplog.handler)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.serverapp.strategy import Strategy
 
 from metapulse.sim.engines.cohort import CohortGrid
 from tests.direct import Polled
@@ -110,3 +113,26 @@ def record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
 def numbers(arrays: ArrayRecord) -> Arrays:
     """A record's arrays."""
     return {name: array.numpy() for name, array in arrays.items()}
+
+
+#: A small θ of numbers that float32 adds up exactly.
+THETA: Arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3) / 4, "b": np.array(0.5, np.float32)}
+
+
+def run(strategy: Strategy, nodes: Nodes, rounds: int = 2, theta: Arrays | None = None, **given: Any) -> Any:
+    """What a strategy makes of some rounds."""
+    return strategy.start(nodes, record(THETA if theta is None else theta), rounds, **given)
+
+
+def by_node(amounts: dict[int, float], examples: dict[int, float] | None = None) -> Any:
+    """Clients that each add a number of their own."""
+    weights = examples or dict.fromkeys(amounts, 1)
+    return client(
+        lambda arrays, node: {k: (a + np.float32(amounts[node])).astype(a.dtype) for k, a in arrays.items()},
+        lambda node: {"num-examples": weights[node], "own": float(node)},
+    )
+
+
+def warned(said: pytest.LogCaptureFixture) -> str:
+    """The warnings among what Flower's logger was told."""
+    return "\n".join(r.getMessage() for r in said.records if r.levelno >= logging.WARNING)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,7 @@ from tests.nodes import Nodes
 ALPHA, STEPS = 0.3, 2
 
 
-@pytest.fixture(autouse=True)
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
-    """What Flower's logger is told."""
-    logger = logging.getLogger("flwr")
-    logger.addHandler(caplog.handler)
-    monkeypatch.setattr(logger, "propagate", False)
-    yield caplog
-    logger.removeHandler(caplog.handler)
+pytestmark = pytest.mark.usefixtures("said")
 
 
 def net() -> nn.Sequential:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,15 +19,7 @@ DIMENSION = 20_000
 THETA: Arrays = {"w": np.zeros(DIMENSION, np.float32)}
 
 
-@pytest.fixture(autouse=True)
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
-    """What Flower's logger is told; and no second is waited for."""
-    logger = logging.getLogger("flwr")
-    logger.addHandler(caplog.handler)
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(outer, "WAIT", 0.0)
-    yield caplog
-    logger.removeHandler(caplog.handler)
+pytestmark = pytest.mark.usefixtures("said")
 
 
 def moved(strategy: FedPrivate, nodes: Nodes, rounds: int = 1) -> np.ndarray:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +10,23 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, FedAvg, Strategy
+from flwr.serverapp.strategy import FedAvg, Strategy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metapulse.strategies
-from metapulse.errors import ConfigError, NoResultError
 from metapulse.outer import OuterUpdate
 from metapulse.server.config import build_config
 from metapulse.sim import experiment
-from metapulse.strategies import FedAdaptive, FedMAML, FedOuter, FedReptile, FedRobust
-from metapulse.strategies.base import OuterSettings, OuterStrategy
-from metapulse.strategies.flower import outer
+from metapulse.strategies import FedMAML, FedOuter, FedReptile
 from metapulse.strategies.flower.words import FLOWER
-from tests.nodes import Arrays, Nodes, client, numbers, plus, record
+from tests.nodes import THETA, Arrays, Nodes, by_node, client, numbers, plus, record, run, warned
 from tests.runs import distance, read
 
-THETA: Arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3) / 4, "b": np.array(0.5, np.float32)}
+pytestmark = pytest.mark.usefixtures("said")
+
+
 ULP = 2.0**-24  # half a unit in the last place of float32, relative
-
-
-@pytest.fixture(autouse=True)
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
-    """What Flower's logger is told; and no second is waited for."""
-    logger = logging.getLogger("flwr")
-    logger.addHandler(caplog.handler)
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(outer, "WAIT", 0.0)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
-def warned(said: pytest.LogCaptureFixture) -> str:
-    return "\n".join(r.getMessage() for r in said.records if r.levelno >= logging.WARNING)
-
-
-def run(strategy: Strategy, nodes: Nodes, rounds: int = 2, theta: Arrays | None = None, **given: Any) -> Any:
-    return strategy.start(nodes, record(THETA if theta is None else theta), rounds, **given)
-
-
-def by_node(amounts: dict[int, float], examples: dict[int, float] | None = None) -> Any:
-    """Clients that each add a number of their own."""
-    weights = examples or dict.fromkeys(amounts, 1)
-    return client(
-        lambda arrays, node: {k: (a + np.float32(amounts[node])).astype(a.dtype) for k, a in arrays.items()},
-        lambda node: {"num-examples": weights[node], "own": float(node)},
-    )
 
 
 def test_four_clients_that_add_one_and_half_a_step_give_one_after_two_rounds() -> None:
@@ -202,48 +171,6 @@ def test_a_metric_that_one_client_lacks_is_left_out_and_named(said: pytest.LogCa
     assert "not all clients report alike are left out: mine" in warned(said)
 
 
-def hostile(kind: str) -> Any:
-    """Node 1's app: it answers with something that must not count."""
-    wrong: dict[str, Any] = {
-        "NaN": lambda a, n: {k: np.full_like(v, np.nan) for k, v in a.items()},
-        "infinity": lambda a, n: {k: np.full_like(v, np.inf) for k, v in a.items()},
-        "shape": lambda a, n: {k: np.zeros((*v.shape, 2), v.dtype) for k, v in a.items()},
-        "integers": lambda a, n: {k: v.astype(np.int64) for k, v in a.items()},
-        "names": lambda a, n: {k + "x": v for k, v in a.items()},
-        "too wide": lambda a, n: {k: np.full(v.shape, 1e300) for k, v in a.items()},
-    }
-    weights: dict[str, Any] = {"no weight": {}, "negative": -5, "NaN weight": np.nan, "none": 0, "vast": 1e9}
-    weights |= {"a list": [1.0, 2.0]}
-    told = weights.get(kind, 3)
-    numbers = told if isinstance(told, dict) else {"num-examples": told}
-    return client(wrong.get(kind, plus(1.0)), lambda node: numbers)
-
-
-HOSTILE = {
-    "NaN": "NaN or infinity",
-    "infinity": "NaN or infinity",
-    "shape": "expected float32[2, 3]",
-    "integers": "int64",
-    "names": "array names differ",
-    "too wide": "leaves the range of torch.float32",
-    "no weight": "'num-examples' is missing",
-    "negative": "= -5; it must be a number > 0",
-    "NaN weight": "= nan; it must be",
-    "none": "= 0; it must be",
-    "vast": "= 1000000000.0; it must be",
-    "a list": "= [1.0, 2.0]; it must be",
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_one_bad_reply_is_named_and_does_not_count(kind: str, said: pytest.LogCaptureFixture) -> None:
-    apps = {1: hostile(kind), **dict.fromkeys((2, 3), client(plus(1.0), lambda node: {"num-examples": 3}))}
-    result = run(FedOuter(fraction_evaluate=0.0), Nodes(apps), 1)
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"] + 1)
-    assert "1 of them (node 1): " in warned(said)
-    assert HOSTILE[kind] in warned(said)
-
-
 def test_precisions_of_floats_are_no_offence() -> None:
     """Flower's own strategies hand out float64; NumPy makes it easily."""
     app = client(lambda arrays, node: {k: (a + 1).astype(np.float64) for k, a in arrays.items()})
@@ -260,226 +187,12 @@ def test_half_precision_is_computed_with_in_full(outer: str) -> None:
     np.testing.assert_allclose(result.arrays["w"].numpy(), theta["w"] + 1, rtol=0, atol=2e-3)
 
 
-def failing(reason: str) -> Any:
-    def change(arrays: Arrays, node: int) -> Arrays:
-        raise RuntimeError(reason)
-
-    return client(change)
-
-
-def test_no_usable_reply_in_any_round_is_an_error_with_the_reason(said: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(NoResultError, match=r"FedReptile: no round of 2 moved θ; most often .*out of memory"):
-        run(FedReptile(fraction_evaluate=0.0), Nodes(failing("out of memory")))
-    assert "round 2 changes nothing: no usable reply; most often (4 of 4)" in warned(said)
-
-
-def test_rounds_that_changed_nothing_are_counted_at_the_end(said: pytest.LogCaptureFixture) -> None:
-    calls = iter(range(100))
-
-    def change(arrays: Arrays, node: int) -> Arrays:
-        if next(calls) < 4:
-            raise RuntimeError("not yet")
-        return plus(1.0)(arrays, node)
-
-    result = run(FedReptile(epsilon=1.0, schedule="constant"), Nodes(client(change)), 3)
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"] + 2)
-    assert "1 of 3 rounds changed nothing; most often" in warned(said)
-    assert "not yet" in warned(said)
-
-
-def test_a_node_that_never_answers_is_named(said: pytest.LogCaptureFixture) -> None:
-    result = run(FedReptile(schedule="constant"), Nodes(client(plus(1.0)), silent=[2]), 1)
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"] + 1)
-    assert "aggregate_train: 1 of them (node 2): no reply" in warned(said)
-    assert "aggregate_evaluate: 1 of them (node 2): no reply" in warned(said)
-
-
-def test_too_few_replies_change_nothing() -> None:
-    with pytest.raises(NoResultError, match=r"3 usable replies, min_replies = 4"):
-        run(FedOuter(min_replies=4), Nodes(client(plus(1.0)), silent=[2]))
-    with pytest.raises(NoResultError, match=r"krum: 4 replies are too few against 2 attackers"):
-        run(FedRobust(aggregator={"name": "krum", "attackers": 2}), Nodes(client(plus(1.0))))
-
-
-def test_nothing_asked_is_said() -> None:
-    words: dict[str, Any] = {"fraction_train": 0.1, "min_train_nodes": 0, "min_evaluate_nodes": 0}
-    with pytest.raises(NoResultError, match="no node was asked"):
-        run(FedReptile(fraction_evaluate=0.1, **words), Nodes(client(plus(1.0))))
-
-
-def test_clients_that_change_nothing_are_remarked_on(said: pytest.LogCaptureFixture) -> None:
-    result = run(FedReptile(), Nodes(client(lambda arrays, node: arrays)))
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"])
-    assert "θ is to the bit what it was" in warned(said)
-
-
 def test_without_rounds_or_without_training_the_arrays_come_back() -> None:
     for strategy, rounds in ((FedReptile(), 0), (FedReptile(fraction_train=0.0), 1)):
         nodes = Nodes(client(plus(1.0)))
         result = run(strategy, nodes, rounds)
         np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"])
         assert len(nodes.asked) == rounds  # the evaluation
-
-
-STATISTICS: Arrays = {
-    "bn.weight": np.ones(2, np.float32),
-    "bn.running_mean": np.zeros(2, np.float32),
-    "bn.running_var": np.ones(2, np.float32),
-    "bn.num_batches_tracked": np.array(3),
-}
-
-
-def batches(arrays: Arrays, node: int) -> Arrays:
-    """Batch-norm's state after training: every client has its own statistics; node 4's are absurd."""
-    own = 1e6 if node == 4 else float(node)
-    return {
-        "bn.weight": arrays["bn.weight"] + 1,
-        "bn.running_mean": np.full(2, own, np.float32),
-        "bn.running_var": np.full(2, 10 * own, np.float32),
-        "bn.num_batches_tracked": np.array(3 + node),
-    }
-
-
-def test_running_statistics_are_averaged_whatever_the_outer_optimiser() -> None:
-    app = client(batches, lambda node: {"num-examples": 4 - node})
-    theta = FedAdaptive(outer="adam", lr=0.5, min_train_nodes=3, fraction_evaluate=0.0)
-    result = numbers(run(theta, Nodes(app, 3), 1, STATISTICS).arrays)
-    np.testing.assert_allclose(result["bn.weight"], 1.5, atol=1e-3)  # Adam's first step is lr
-    np.testing.assert_allclose(result["bn.running_mean"], (3 * 1 + 2 * 2 + 1 * 3) / 6, rtol=1e-6)
-    np.testing.assert_allclose(result["bn.running_var"], 10 * (3 * 1 + 2 * 2 + 1 * 3) / 6, rtol=1e-6)
-    assert result["bn.num_batches_tracked"] == 5  # 3 + 10/6, rounded
-    assert result["bn.num_batches_tracked"].dtype == np.int64
-
-
-def test_under_a_robust_aggregate_statistics_are_medians() -> None:
-    result = numbers(run(FedRobust(fraction_evaluate=0.0), Nodes(client(batches)), 1, STATISTICS).arrays)
-    np.testing.assert_array_equal(result["bn.running_mean"], 2.5)
-    np.testing.assert_array_equal(result["bn.weight"], 2.0)
-
-
-@pytest.mark.parametrize("name", ["median", "trimmed_mean", "krum", "multi_krum", "geometric_median", "norm_filter"])
-def test_a_robust_strategy_is_not_moved_by_one_attacker(name: str) -> None:
-    app = by_node({1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0, 6: 1.0, 7: -1e6})
-    result = run(FedRobust(aggregator=name), Nodes(app, 7), 1)
-    np.testing.assert_allclose(result.arrays["w"].numpy(), THETA["w"] + 1, atol=1e-3)
-    moved = run(FedOuter(), Nodes(app, 7), 1)
-    assert np.abs(moved.arrays["w"].numpy()).max() > 1e4
-
-
-def test_any_strategy_takes_a_robust_aggregate() -> None:
-    app = by_node({1: 1.0, 2: 1.0, 3: -1e6})
-    result = run(FedReptile(aggregator="median", epsilon=0.5, schedule="constant"), Nodes(app, 3), 2)
-    np.testing.assert_array_equal(result.arrays["w"].numpy(), THETA["w"] + 1)
-
-
-@pytest.mark.parametrize("kind", ["adam", "yogi", "adagrad", "momentum"])
-def test_a_run_that_goes_on_from_saved_state_is_one_run(kind: str) -> None:
-    """Moments, bias correction and the linear schedule: two rounds and two more are four."""
-
-    def change(arrays: Arrays, node: int) -> Arrays:
-        return {k: (a * np.float32(0.5) + np.float32(node)).astype(a.dtype) for k, a in arrays.items()}
-
-    def made() -> FedAdaptive:
-        return FedAdaptive(outer=kind, schedule="linear", rounds=4, fraction_evaluate=0.0)
-
-    whole = run(made(), Nodes(client(change)), 4)
-    first = made()
-    half = run(first, Nodes(client(change)), 2)
-    second = made()
-    second.load_state_dict({name: value.numpy() for name, value in first.state_dict().items()})
-    rest = second.start(Nodes(client(change)), half.arrays, 2)
-    again = first.start(Nodes(client(change)), half.arrays, 2)  # the same object goes on as well
-    for name in THETA:
-        for other in (rest, again):
-            np.testing.assert_array_equal(other.arrays[name].numpy(), whole.arrays[name].numpy())
-
-
-def test_a_state_of_something_else_is_refused() -> None:
-    saved = FedAdaptive(outer="adam", fraction_evaluate=0.0)
-    run(saved, Nodes(client(plus(1.0))))
-    other = FedOuter()
-    other.load_state_dict(saved.state_dict())
-    with pytest.raises(ConfigError, match=r"FedOuter: state = \['m/b'.* is not the state of 'sgd' over this θ"):
-        run(other, Nodes(client(plus(1.0))))
-    same = FedAdaptive(outer="adam")
-    same.load_state_dict(saved.state_dict())
-    with pytest.raises(ConfigError, match="is not the state of 'adam' over this θ"):
-        run(same, Nodes(client(plus(1.0))), 1, {"w": np.zeros(7, np.float32)})
-    with pytest.raises(ConfigError, match="must hold the number 'rounds'"):
-        FedOuter().load_state_dict({"t": torch.tensor(1)})
-
-
-def test_the_schedule_goes_over_the_rounds_of_start_or_those_it_is_told() -> None:
-    app = client(plus(1.0))
-    assert run(FedReptile(), Nodes(app), 4).arrays["b"].numpy() == THETA["b"] + 1 + 0.75 + 0.5 + 0.25
-    assert run(FedReptile(rounds=8), Nodes(app), 2).arrays["b"].numpy() == THETA["b"] + 1 + 0.875
-    with pytest.raises(ConfigError, match=r"FedReptile\.rounds = 1: round 2 is beyond it"):
-        run(FedReptile(rounds=1), Nodes(app), 2)
-
-
-def test_inside_a_wrapper_of_flowers_the_number_of_rounds_must_be_told() -> None:
-    """A wrapper has a round loop of its own, and the linear schedule would stand still from its second round on."""
-
-    def wrapped(**words: Any) -> Strategy:
-        inner = FedReptile(fraction_evaluate=0.0, **words)
-        return DifferentialPrivacyServerSideFixedClipping(inner, 0.0, 1e6, 4)
-
-    with pytest.raises(ConfigError, match=r"FedReptile\.rounds = 0: the schedule 'linear' needs it"):
-        run(wrapped(), Nodes(client(plus(1.0))))
-    result = run(wrapped(rounds=2), Nodes(client(plus(1.0))))
-    np.testing.assert_allclose(result.arrays["w"].numpy(), THETA["w"] + 1.5, rtol=1e-6)
-
-
-def test_a_centred_clipping_remembers_its_last_aggregate() -> None:
-    strategy = FedRobust(aggregator={"name": "centred_clipping"}, fraction_evaluate=0.0)
-    run(strategy, Nodes(client(plus(1.0))))
-    assert {"last/w", "last/b"} <= set(strategy.state_dict())
-
-
-WRONG = {
-    "unknown": ({"fraction_fit": 0.5}, "fraction_fit = 0.5: unknown word; did you mean 'fraction_train'?"),
-    "cohort": ({"cohort": 4}, "cohort = 4: unknown word"),
-    "epsilon": ({"epsilon": -1.0}, r"FedReptile\.epsilon = -1.0: must be > 0"),
-    "lr": ({"lr": 1.0}, "lr = 1.0: unknown word"),
-    "fraction": ({"fraction_train": 1.5}, r"FedReptile\.fraction_train = 1.5: must be a number in \[0, 1\]"),
-    "nodes": ({"min_train_nodes": -1}, "must be a whole number ≥ 0"),
-    "key": ({"weighted_by_key": ""}, "must be a name"),
-    "function": ({"train_metrics_aggr_fn": 3}, "must be a function"),
-    "schedule": ({"schedule": "steps"}, r"FedReptile\.schedule = 'steps'"),
-    "reports": ({"reports": "gradients"}, "must be one of parameters, updates"),
-    "rounds": ({"rounds": -1}, "must be a whole number ≥ 0"),
-    "aggregator": ({"aggregator": "mode"}, "aggregator.name = 'mode'"),
-    "attackers": ({"aggregator": {"name": "krum", "attackers": 0.7}}, r"FedReptile\.aggregator\.attackers"),
-    "no effect": ({"beta1": 0.5}, "has no effect"),
-    "weighting": (
-        {"aggregator": "median", "weighting": "samples"},
-        r"FedReptile\.weighting = 'samples': has no effect",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_word_is_refused_under_the_name_it_was_given(case: str) -> None:
-    words, told = WRONG[case]
-    with pytest.raises(ConfigError, match=told):
-        FedReptile(**words)
-
-
-def test_the_mean_is_no_robust_aggregate() -> None:
-    with pytest.raises(ConfigError, match="is not robust"):
-        FedRobust(aggregator="mean")
-
-
-def test_arrays_that_cannot_be_learned_are_refused() -> None:
-    with pytest.raises(ConfigError, match="must hold real numbers"):
-        run(FedOuter(), Nodes(client(plus(1.0))), 1, {"w": np.zeros(2, np.complex64)})
-    with pytest.raises(ConfigError, match="no floating-point parameters to learn"):
-        run(FedOuter(), Nodes(client(plus(1.0))), 1, {"n": np.zeros(2, np.int64)})
-
-
-def test_the_round_loops_own_strategy_says_what_to_start_instead() -> None:
-    with pytest.raises(ConfigError, match="start one of metapulse"):
-        OuterStrategy(OuterSettings()).start(Nodes(client(plus(1.0))), record(THETA))
 
 
 def test_the_summary_is_logged_as_flowers(said: pytest.LogCaptureFixture) -> None:
