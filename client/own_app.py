@@ -25,13 +25,12 @@ from torch import Tensor, nn
 
 from metapulse.client.memory import InContext, recall, remember
 from metapulse.client.own_data import Side, episode_of, read_side, task_of
-from metapulse.client.wire import EXAMPLES, METRICS, ROUND, decode, encode
-from metapulse.episodes import Episode
+from metapulse.client.wire import EXAMPLES, METRICS, REPORTS, ROUND, UPDATES, decode, encode
+from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError, InstructionError
 from metapulse.losses import task_metrics
 from metapulse.methods.base import Learner
 from metapulse.methods.meta_sgd import RATE
-from metapulse.models.construction import aliases
 from metapulse.models.draws import drawing
 from metapulse.models.given import GivenModule, made_of
 from metapulse.registry import LEARNERS
@@ -41,7 +40,6 @@ from metapulse.trees import Params, Stacked, finite, pick
 #: From a client's context to its support and query.
 Data: TypeAlias = Callable[[Context], tuple[Side, Side]]
 
-REPORTS, UPDATES = "reports", "updates"  # key and value of an instruction that wants u itself
 CLIENTS = 2**40  # addresses of randomness go so far
 SHOWN = {"loss": "loss", "accuracy": "acc", "balanced_accuracy": "balanced_acc", "mse": "loss", "mae": "mae"}
 
@@ -149,13 +147,16 @@ class _Client:
         query, numbers = work.episode.query, {EXAMPLES: float(work.episode.query.counts[0])}
         with drawing(work.keys):
             path = self.learner.path(work.model, work.theta, work.state, work.episode.support, work.keys)
-            ends = [phi for k, phi in enumerate(islice(path, steps + 1)) if k in (0, steps)]
-            for phi, when in ((ends[0], "_before"), (ends[-1], "")):
-                with torch.no_grad():
-                    answers = self.learner.predict(work.model, phi, query.x)
-                judged = task_metrics(work.model.task, answers, query.y, query.mask)
-                numbers |= {f"eval_{SHOWN[name]}{when}": float(value[0]) for name, value in judged.items()}
+            for k, phi in enumerate(islice(path, steps + 1)):
+                for when in [when for when, step in (("_before", 0), ("", steps)) if step == k]:
+                    judged = self._judge(work, phi, query)
+                    numbers |= {f"eval_{SHOWN[name]}{when}": value for name, value in judged.items()}
         return _answer(message, numbers, {})
+
+    def _judge(self, work: _Round, phi: Stacked, query: Batch) -> dict[str, float]:
+        with torch.no_grad():
+            answers = self.learner.predict(work.model, phi, query.x)
+        return {name: float(m[0]) for name, m in task_metrics(work.model.task, answers, query.y, query.mask).items()}
 
     def _begin(self, record: ArrayRecord, context: Context, data: Data, round: int, kept: int) -> _Round:
         """The samples, the model that fits them, and θ in it.
@@ -172,8 +173,9 @@ class _Client:
             outputs = net(support[0][:2])
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             raise InstructionError("the module must return one tensor of shape (samples, outputs)")
-        for x, y in (support, query):
-            task = task_of(x, y, outputs.shape[1])
+        task, other = (task_of(x, y, outputs.shape[1]) for x, y in (support, query))
+        if task != other:
+            raise InstructionError(f"support and query are of different tasks: {task} and {other}")
         model = GivenModule(type(net).__name__, task=task, given=net)
         theta = {name: p.detach() for name, p in net.named_parameters() if name in self._learned} | besides
         self._check(theta, model)
@@ -206,10 +208,12 @@ class _Client:
 
     def _reply(self, record: ArrayRecord, work: _Round, update: Params, updates: bool) -> ArrayRecord:
         """θ − u or u under the names and in the order that came; a parameter of two names has one update."""
-        first = aliases(work.model.given)
+        first: dict[int, str] = {}
+        own = self.module.named_parameters(remove_duplicate=False)
+        called = {name: first.setdefault(id(p), name) for name, p in own}
         sent = {}
         for name, p in decode(record).items():
-            u = update.get(first.get(name, name), torch.zeros_like(p))
+            u = update.get(called.get(name, name), torch.zeros_like(p))
             sent[name] = u if updates else p - u
         return encode(sent)
 

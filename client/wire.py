@@ -42,6 +42,7 @@ CLIP, GUARD = "clip", "guard"
 WIRE, ATTEMPT = "wire", "attempt"
 VERSION = 2  # of the wire; another one's instructions and replies are refused
 TASK = "task"
+REPORTS, UPDATES = "reports", "updates"  # in an app of Flower's own: what a reply is to carry
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 
 

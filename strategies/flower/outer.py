@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
 from torch import Tensor
 
-from metapulse.client.wire import array_record, decode
+from metapulse.client.wire import REPORTS, UPDATES, array_record, decode
 from metapulse.errors import ConfigError
 from metapulse.strategies.base import LAST, OuterSettings, OuterStrategy
 from metapulse.strategies.fedavg import FedAvgSettings
@@ -32,11 +32,11 @@ from metapulse.strategies.flower.reading import (
     working,
 )
 from metapulse.strategies.flower.telling import final_result, log, tell_replies, too_few
-from metapulse.strategies.flower.words import REPORTS, OuterWords, flower_words, outer_settings
+from metapulse.strategies.flower.words import REPORTABLE, OuterWords, flower_words, outer_settings
+from metapulse.strategies.privacy.strategy import CLIP_STATE
 from metapulse.strategies.replies import Checked, Dropped, Stack, sift, sound
 from metapulse.trees import Params
 
-REPORTED = "reports"  # key of an instruction: what a client of ``metapulse.client.meta_app`` is to send
 ROUNDS = "rounds"  # key of the state: how many rounds have begun
 WAIT = 1.0  # seconds between two looks at who is connected, as Flower's own
 
@@ -80,8 +80,8 @@ class FedOuter(FedAvg):
         self.settings = outer_settings(words, self.kind, name, self.called)
         super().__init__(**flower_words(words, name))
         self.reports, self.rounds = words.get("reports", "parameters"), words.get("rounds", 0)
-        if self.reports not in REPORTS:
-            raise ConfigError(f"{name}.reports", self.reports, f"must be one of {', '.join(REPORTS)}")
+        if self.reports not in REPORTABLE:
+            raise ConfigError(f"{name}.reports", self.reports, f"must be one of {', '.join(REPORTABLE)}")
         if type(self.rounds) is not int or self.rounds < 0:
             raise ConfigError(f"{name}.rounds", self.rounds, "must be a whole number ≥ 0")
         self.core = OuterStrategy(self.settings, max(self.rounds, 1), on_drop=self._give_up)
@@ -134,8 +134,8 @@ class FedOuter(FedAvg):
         learned = {key: working(p) for key, p in self._learned.items()}
         self._check_state(learned)
         self._begun = max(self._begun, round)
-        if self.reports == "updates":
-            config[REPORTED] = self.reports
+        if self.reports == UPDATES:
+            config[REPORTS] = UPDATES
         messages = self._instructions(server_round, arrays, config, grid)
         self._asked = {m.metadata.dst_node_id: m.metadata.dst_node_id for m in messages}
         self.core.expect(learned, self._asked)
@@ -257,12 +257,16 @@ class FedOuter(FedAvg):
 
         Raises:
             NoResultError: there were rounds, and none of them moved θ; it gives the commonest reason.
+            ConfigError: more rounds than ``rounds``, or what ``configure_train`` refuses.
         """
         self._first, self._reasons = self._begun, []
         if self._first:
             log.info("%s goes on after %d rounds", type(self).__name__, self._first)
         if not self.rounds:
             self._plan(self._first + num_rounds)
+        elif self._first + num_rounds > self.rounds:
+            allowed = f"{self._first} rounds have begun, and {num_rounds} more are beyond it"
+            raise ConfigError(f"{type(self).__name__}.rounds", self.rounds, allowed)
         result = super().start(grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate_fn)
         return self._judged(result, initial_arrays, num_rounds if self.fraction_train else 0)
 
@@ -297,10 +301,11 @@ class FedOuter(FedAvg):
         if not state:
             return
         moments = {name: p.shape for name, p in self.core.update.init(theta).items()}
-        found = {name: p.shape for name, p in state.items() if name in moments or name.startswith(("m/", "v/"))}
-        odd = sorted(name for name in {*moments, *found} if moments.get(name) != found.get(name))
-        lasts = {LAST + name: p.shape for name, p in theta.items()}
-        odd += sorted(name for name, p in state.items() if name.startswith(LAST) and lasts.get(name) != p.shape)
+        known = moments | (
+            {LAST + name: p.shape for name, p in theta.items()} if self.core.aggregator.remembers else {}
+        )
+        odd = {name for name, p in state.items() if name != CLIP_STATE and known.get(name) != p.shape}
+        odd |= set(moments) - set(state)
         if odd:
             allowed = f"is not the state of {self.settings.outer!r} over this θ"
-            raise ConfigError(f"{type(self).__name__}: state", odd[:3], allowed)
+            raise ConfigError(f"{type(self).__name__}: state", sorted(odd)[:3], allowed)

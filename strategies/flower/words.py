@@ -53,7 +53,7 @@ class OuterWords(FlowerWords, total=False):
 
 FLOWER = frozenset(FlowerWords.__annotations__)
 FRONT = frozenset({"reports", "rounds"})  # read by the strategy itself
-REPORTS = ("parameters", "updates")
+REPORTABLE = ("parameters", "updates")
 
 
 def flower_words(words: Mapping[str, Any], where: str) -> FlowerWords:

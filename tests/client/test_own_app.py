@@ -175,7 +175,7 @@ def test_samples_that_cannot_be_used_are_refused_in_one_line(case: str) -> None:
 
 
 class Odd(nn.Module):
-    """A frozen layer, a buffer, dropout, and a weight under two names."""
+    """A frozen layer, a buffer, dropout, a weight under two names, and a layer under two names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,13 +184,14 @@ class Odd(nn.Module):
         self.frozen.requires_grad_(False)
         self.middle, self.again = nn.Linear(4, 4), nn.Linear(4, 4)
         self.again.weight = self.middle.weight
+        self.twice = self.same = nn.Linear(4, 4)
         self.last = nn.Linear(4, 3)
         self.drop = nn.Dropout(0.2)
         self.register_buffer("scale", torch.tensor([2.0]))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.frozen(self.scale * self.first(x))
-        return self.last(self.drop(self.again(torch.relu(self.middle(h)))))
+        return self.last(self.drop(self.same(self.again(torch.relu(self.middle(h))))))
 
 
 def odd() -> nn.Module:
@@ -208,8 +209,9 @@ def test_what_is_frozen_stays_what_the_server_sent_and_shared_weights_stay_one(m
     assert list(after) == list(sent)
     for name in ("scale", "frozen.weight", "frozen.bias"):
         assert torch.equal(after[name], sent[name])
-    assert torch.equal(after["middle.weight"], after["again.weight"])
-    assert not torch.equal(after["middle.weight"], sent["middle.weight"])
+    for one, other in (("middle.weight", "again.weight"), ("twice.bias", "same.bias")):
+        assert torch.equal(after[one], after[other])
+        assert not torch.equal(after[one], sent[one])
     Odd().load_state_dict(after)
 
 
@@ -297,6 +299,7 @@ FAILING: dict[str, tuple[Any, Any, str]] = {
     "more arrays": (net, data, "maml learns other arrays than it was sent: more"),
     "one side": (net, lambda context: (*samples(1, 3, 0), 1), "data must return two: support and query"),
     "labels": (net, lambda context: ((torch.zeros(2, 2), torch.tensor([0, 3])),) * 2, "outputs allow 0 to 2"),
+    "two tasks": (net, lambda context: (samples(1, 3, 0), (torch.zeros(2, 2), torch.zeros(2, 3))), "different tasks"),
     "not two": (lambda: nn.Sequential(nn.Linear(2, 5), nn.Unflatten(1, (5, 1))), data, "one tensor of shape (samples"),
 }
 

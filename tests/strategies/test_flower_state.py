@@ -108,7 +108,7 @@ def test_the_schedule_goes_over_the_rounds_of_start_or_those_it_is_told() -> Non
     app = client(plus(1.0))
     assert run(FedReptile(), Nodes(app), 4).arrays["b"].numpy() == THETA["b"] + 1 + 0.75 + 0.5 + 0.25
     assert run(FedReptile(rounds=8), Nodes(app), 2).arrays["b"].numpy() == THETA["b"] + 1 + 0.875
-    with pytest.raises(ConfigError, match=r"FedReptile\.rounds = 1: round 2 is beyond it"):
+    with pytest.raises(ConfigError, match=r"FedReptile\.rounds = 1: 0 rounds have begun, and 2 more are beyond it"):
         run(FedReptile(rounds=1), Nodes(app), 2)
 
 
