@@ -77,7 +77,6 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
             raise ConfigError(_join(where, str(key)), value, f"unknown key{hint} (allowed: {allowed})")
     hints = get_type_hints(cls)
     values = {k: _convert(hints[k], v, _join(where, k)) for k, v in mapping.items()}
-    _check_unread(cls, fields, values, where)
     _check_switch(getattr(cls, "switch", ""), fields, values, where)
     for name, field in fields.items():
         if name in values:
@@ -112,17 +111,6 @@ def _check_switch(
     idle = [_join(where, name) for name, value in values.items() if switch and value != fields[name].default]
     if idle and switch not in values:
         raise ConfigError(_join(where, switch), fields[switch].default, f"must be given with {', '.join(idle)}")
-
-
-def _check_unread(
-    cls: type[Any], fields: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any], where: str
-) -> None:
-    """Refuse settings that this class inherits and never reads; at their defaults they may stand there."""
-    for name in sorted(getattr(cls, "unread", frozenset()) & values.keys()):
-        if values[name] != fields[name].default:
-            raise ConfigError(
-                _join(where, name), values[name], f"has no effect on {cls.__name__}, which does not read it"
-            )
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metapulse.registry import MODELS
-from metapulse.server.config import CHOOSING, REGISTRIES, Config, resolved
-
-ENTRIES = {**REGISTRIES, "model": MODELS}
+from metapulse.server.config import CHOOSING, Config, resolved
 
 
 def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Config) -> list[str]:
@@ -28,8 +25,8 @@ def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Confi
             continue
         if own["name"] == common.get("name"):
             continue
-        there, unread = values[section], getattr(ENTRIES[section][own["name"]], "unread", ())
-        lost = [k for k in common if k in there and there[k] != common[k] and k not in ("name", *own, *unread)]
+        there = values[section]
+        lost = [k for k in common if k in there and there[k] != common[k] and k not in ("name", *own)]
         said = [f"{section}.{k} = {common[k]!r} (here {there[k]!r})" for k in lost]
         if said:
             lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {own['name']!r}")

@@ -1,7 +1,7 @@
 """Settings that have no effect beside those of other sections: refused, or told of where others may share them.
 
-Within a section ``used_if`` says it where a setting is declared (``metapulse.settings``), and ``unread`` where a class
-inherits it; what depends on two sections, or on the task, is here. A setting at its default is never meant.
+Within a section ``used_if`` says it where a setting is declared (``metapulse.settings``); what depends on two sections,
+or on the task, is here. A setting at its default is never meant.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ __all__ = [
 
 #: Learners that descend gradients, and the settings that change their path through the code; others have their files.
 LEARNERS: dict[str, Learner] = {
-    "local_only": LocalOnly(inner_lr=0.1, inner_steps=3),
+    "local_only": LocalOnly(inner_lr=0.1),
     "fedavg": FedAvg(inner_lr=0.1, inner_steps=3),
     "fedavg-minibatch": FedAvg(inner_lr=0.1, inner_steps=4, batch_size=2),
     "fedavg_ft": FedAvgFineTune(inner_lr=0.1, inner_steps=3),

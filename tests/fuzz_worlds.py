@@ -28,7 +28,7 @@ SILENT = {
     "secure_aggregation.drop_out": "as security",
     "secure_aggregation.neighbours": "as security",
     "secure_aggregation.threshold": "as security",
-    "learner.inner_steps": "of learners that are judged by evaluation.steps and trained otherwise",
+    "learner.inner_steps": "at most, of fednova and of fedprox with epochs",
     "learner.personal_steps": "what devices keep between rounds; the worlds ask people who never trained",
     "evaluation.every": "a period; one that is longer than the run ends with it",
     "attack.everywhere": "a reply with one NaN is refused as one of nothing else",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sec
     if issubclass(LEARNERS[learner], Learner):
         if LEARNERS[learner].local:
             settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
-        settings = {key: value for key, value in settings.items() if key not in LEARNERS[learner].unread}
+        has = {field.name for field in fields(LEARNERS[learner])}
+        settings = {key: value for key, value in settings.items() if key in has}
     table: dict[str, Any] = {
         **WORLDS[world],
         "run": {"rounds": rounds, "seed": 5},

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -23,7 +23,7 @@ OWN, ALPHA = "own/", "alpha"
 
 
 @dataclass(frozen=True)
-class APFL(Learner):
+class APFL(InnerLoop):
     """w by SGD, v by SGD on L(α v + (1 − α) w); reports θ − w, keeps v, predicts with α v + (1 − α) θ.
 
     v begins at the θ of the device's first round. Who never trained has v = θ; at test time only v moves.
@@ -41,10 +41,6 @@ class APFL(Learner):
 
     alpha: float = setting(0.5, "share α of the own model (adaptive: its start)", ge=0, le=1)
     adaptive: bool = setting(False, "each device learns its α by gradient steps")
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: both models take plain steps")
 
     def initial_state(self, model: Model, meta: Params) -> Params:
         """v = θ, and α."""

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,15 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.methods.inner import descend
-from metapulse.minibatches import minibatches
 from metapulse.models.base import Model
 from metapulse.rng import Keys
-from metapulse.settings import setting
 from metapulse.trees import Params, Stacked, finite, stack, to_device
 
-#: Settings of the inner loop, of which learners without one read none.
-INNER = frozenset({"inner_lr", "inner_steps", "batch_size", "order", "optimizer"})
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
 
@@ -110,29 +105,16 @@ class Adding:
 
 @dataclass(frozen=True)
 class Learner(ABC):
-    """Inner-loop settings every learner has, and the contract."""
+    """The contract. A learner declares its settings itself, or takes them with a part of ``metapulse.methods.loop``."""
 
     paper: ClassVar[Paper]
     #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
     local: ClassVar[bool] = False
-    #: Settings that it has and never reads: other values than the defaults are refused.
-    unread: ClassVar[frozenset[str]] = frozenset()
-
-    inner_lr: float = setting(0.01, "inner learning rate α", gt=0)
-    inner_steps: int = setting(5, "gradient steps of one client in one round", ge=0)
-    batch_size: int = setting(0, "samples per inner step (0: all of them)", ge=0)
-    order: Literal["shuffled", "sequential"] = setting(
-        "shuffled",
-        "minibatches from fresh shuffles, or in the samples' own order",
-        choices=("shuffled", "sequential"),
-        used_if=("batch_size",),
-    )
-    optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
 
     @property
-    def steps(self) -> int:
-        """Minibatches that one round is expected to take."""
-        return self.inner_steps
+    def inner_steps(self) -> int:
+        """Adaptation steps that ``adapt`` takes unless it is told; a setting of those that train by so many."""
+        return 1
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """Fresh θ: the model's parameters, and whatever else the learner learns."""
@@ -150,6 +132,7 @@ class Learner(ABC):
         """φ₀, where adaptation begins: θ for every client."""
         return stack(meta, clients)
 
+    @abstractmethod
     def path(
         self,
         model: Model,
@@ -161,8 +144,6 @@ class Learner(ABC):
     ) -> Iterator[Stacked]:
         """φ₀, φ₁, φ₂, …: personal parameters after every adaptation step, without end.
 
-        φ_{k+1} = φ_k − α ∇L_support(φ_k).
-
         Args:
             model: the oracle.
             meta: θ.
@@ -171,13 +152,6 @@ class Learner(ABC):
             keys: addresses, for learners that draw minibatches.
             start: where to begin instead of ``self.start`` (a person's old device, for example).
         """
-        phi = self.start(meta, len(keys.clients)) if start is None else start
-        batches = self.batches(support, keys, "adapt")
-        return (point.params for point in descend(model, phi, batches, self.inner_lr, self.optimizer))
-
-    def batches(self, samples: Batch, keys: Keys, purpose: str = "minibatches") -> Iterator[Batch]:
-        """The minibatches of an inner loop."""
-        return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled", max(self.steps, 1))
 
     def adapt(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -30,7 +30,7 @@ CONTEXT = "context"
 
 
 @dataclass(frozen=True)
-class CAVIA(Learner):
+class CAVIA(InnerLoop):
     """c₀ = 0, c_{k+1} = c_k − α ∇_c L_support(θ, c_k); reports ∇_θ L_query(θ, c_K(θ)), true second order.
 
     The context is as many further channels of the input, constant over the rest of its shape.
@@ -47,10 +47,6 @@ class CAVIA(Learner):
 
     inner_lr: float = setting(0.1, "inner learning rate α of the context", gt=0)
     context: int = setting(5, "number of context parameters", ge=1, le=WIDTH)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """The parameters of the model that reads the context as well."""

@@ -8,15 +8,16 @@ from itertools import repeat
 from typing import ClassVar
 
 from metapulse.episodes import Batch, Episode
-from metapulse.methods.base import Adding, Learner, Paper, Report, shares
+from metapulse.methods.base import Adding, Paper, Report, shares
 from metapulse.methods.inner import displacement, displacement_sum
+from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
-class LocalSGD(Learner):
+class LocalTraining(InnerLoop):
     """Local training on all of a client's samples; reports θ − φ_K (Algorithm 1, ClientUpdate)."""
 
     local: ClassVar[bool] = True
@@ -33,7 +34,7 @@ class LocalSGD(Learner):
         self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
     ) -> tuple[Report, Params] | None:
         """The sum of (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
-        if type(self).update is not LocalSGD.update:
+        if type(self).update is not LocalTraining.update:
             return None
         samples = episode.pooled
         theta = self.start(meta, len(keys.clients))
@@ -44,6 +45,11 @@ class LocalSGD(Learner):
             return None
         total, loss = summed
         return Report({}, samples.counts, state, {"loss": loss}), total
+
+
+@dataclass(frozen=True)
+class LocalSGD(ChosenOptimizer, LocalTraining):
+    """The same with a choice of optimiser."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -29,7 +29,7 @@ MIXTURE = "mixture"
 
 
 @dataclass(frozen=True)
-class FedEM(Learner):
+class FedEM(InnerLoop):
     """q_j(m) ∝ π_m exp(−ℓ(h_m(x_j), y_j)); π_m ← mean_j q_j(m); K steps of every h_m on mean_j q_j(m) ℓ(h_m(x_j), y_j).
 
     θ holds the components along the first axis of every tensor; reports θ − φ_K, keeps log π. Answers with
@@ -47,10 +47,6 @@ class FedEM(Learner):
     local: ClassVar[bool] = True
 
     components: int = setting(3, "number M of component models", ge=1, le=1000)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the components take plain steps")
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """As many draws of the model's parameters as there are components, stacked."""

@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 
 from metapulse.episodes import Episode
-from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
-from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.fedavg import LocalTraining
 from metapulse.methods.inner import settle_each
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -19,7 +18,7 @@ from metapulse.trees import Params, Stacked, per_client, sub
 
 
 @dataclass(frozen=True)
-class FedNova(LocalSGD):
+class FedNova(LocalTraining):
     """Local SGD over ``epochs`` of a client's own samples, τ steps; reports (θ − φ_τ)/τ and, among its numbers, τ.
 
     τ = ⌈epochs · max(n/B, 1)⌉ in minibatches of B (⌈epochs⌉ on whole batches), at most ``inner_steps``. Its strategy is
@@ -37,10 +36,6 @@ class FedNova(LocalSGD):
 
     inner_steps: int = setting(100, "gradient steps of one client in one round at most", ge=0)
     epochs: float = setting(1.0, "passes over a client's samples in one round", gt=0)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: its steps count alike")
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """τ steps of each client; the weight is the number of samples."""

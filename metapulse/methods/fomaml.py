@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metapulse.episodes import Episode
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
 from metapulse.methods.inner import settle
+from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
-class FOMAML(Learner):
+class FOMAML(ChosenOptimizer, InnerLoop):
     """Reports ∇L_query at φ_K, as if φ_K did not depend on θ."""
 
     paper: ClassVar[Paper] = Paper(

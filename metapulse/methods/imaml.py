@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -25,7 +25,7 @@ from metapulse.trees import Params, Stacked, add, flat_stack, per_client, sub
 
 
 @dataclass(frozen=True)
-class IMAML(Learner):
+class IMAML(InnerLoop):
     """φ ← φ − α (∇L_support(φ) + λ(φ − θ)); reports (I + ∇²L_support(φ_K)/λ)⁻¹ ∇L_query(φ_K), by conjugate gradient."""
 
     paper: ClassVar[Paper] = Paper(
@@ -40,10 +40,6 @@ class IMAML(Learner):
     inner_steps: int = setting(10, "gradient steps of one client in one round: enough to come near φ*", ge=0)
     attraction: float = setting(1.0, "strength λ that draws φ to θ", gt=0)
     cg_steps: int = setting(5, "steps of conjugate gradient", ge=0)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the inner problem is solved by it")
 
     def path(
         self,

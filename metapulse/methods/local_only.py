@@ -11,20 +11,24 @@ from typing import ClassVar
 import torch
 
 from metapulse.episodes import Episode
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import ChosenOptimizer, Descent
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, zeros_like
 
 
 @dataclass(frozen=True)
-class LocalOnly(Learner):
+class LocalOnly(ChosenOptimizer, Descent):
     """θ stays at its initialisation; adaptation is all there is."""
-
-    unread: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
 
     paper: ClassVar[Paper] = Paper("local", "baseline", 0, "Local training without federation", "", "no equation")
     local: ClassVar[bool] = True
+
+    @property
+    def steps(self) -> int:
+        """A guess: there is no training, and the meta-test says how far to adapt."""
+        return 5
 
     def shared(self, model: Model, meta: Params) -> frozenset[str]:
         """Nothing."""

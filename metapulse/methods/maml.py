@@ -7,15 +7,15 @@ from itertools import islice
 from typing import ClassVar
 
 from metapulse.episodes import Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, full_like
 
 
 @dataclass(frozen=True)
-class MAML(Learner):
+class MAML(InnerLoop):
     """Reports ∇_θ L_query(φ_K(θ)), true second order."""
 
     paper: ClassVar[Paper] = Paper(
@@ -26,10 +26,6 @@ class MAML(Learner):
         "1703.03400",
         "Algorithm 1, equation 1",
     )
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
 
     def rates(self, model: Model, meta: Params) -> Params:
         """Inner rate of every parameter: α everywhere."""

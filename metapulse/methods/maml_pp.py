@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.methods.meta_sgd import unless_worse
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Expansion
@@ -30,7 +30,7 @@ RATE = "rate/"
 
 
 @dataclass(frozen=True)
-class MAMLPlusPlus(Learner):
+class MAMLPlusPlus(InnerLoop):
     """φ_{k+1} = φ_k − α_{l,k} ∇L_support(φ_k); reports the gradients of Σ_k v_k L_query(φ_k) in θ and in α.
 
     Layer l is a tensor of θ. v_k = (1 − t/T)⁺ / K for k < K and the rest of one for k = K, in round t + 1: all steps
@@ -50,10 +50,6 @@ class MAMLPlusPlus(Learner):
     inner_steps: int = setting(5, "gradient steps of one client in one round, each with rates of its own", ge=1)
     multi_step_rounds: int = setting(100, "rounds T until the loss is that of the last step alone", ge=0)
     first_order_rounds: int = setting(0, "rounds without second derivatives at the beginning", ge=0)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """The model's parameters, and under ``rate/`` a rate per tensor and step, all α."""

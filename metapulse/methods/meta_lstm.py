@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import InnerLoop
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.rng import Keys
@@ -42,7 +42,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class MetaLSTM(Learner):
+class MetaLSTM(InnerLoop):
     """φ_{k+1} = f_k ⊙ φ_k − i_k ⊙ ∇L_support(φ_k), with i and f learned; reports ∇ L_query(φ_K) in θ and in both gates.
 
     As in the paper the gradients that the optimiser reads are constants of the outer gradient (first order).
@@ -60,10 +60,6 @@ class MetaLSTM(Learner):
     inner_lr: float = setting(0.01, "initial input gate: the rate that the optimiser begins with", gt=0, lt=1)
     keep: float = setting(0.9999, "initial forget gate: what a step leaves of a parameter", gt=0, lt=1)
     hidden: int = setting(20, "width of the LSTM that reads gradient and loss", ge=1, le=WIDTH)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the optimiser is what is learned")
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """The model's parameters, and under ``optimiser/`` an LSTM and its two gates."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import Minibatches
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -26,10 +27,8 @@ RATE = "rate/"
 
 
 @dataclass(frozen=True)
-class MetaSGD(Learner):
+class MetaSGD(Minibatches):
     """φ_{k+1} = φ_k − α ⊙ ∇L_support(φ_k); reports the gradients of the query loss in θ and in α."""
-
-    unread: ClassVar[frozenset[str]] = frozenset({"inner_lr"})
 
     paper: ClassVar[Paper] = Paper(
         "li2017metasgd",
@@ -40,14 +39,11 @@ class MetaSGD(Learner):
         "Algorithm 1, equation 4",
     )
 
-    inner_lr: float = setting(0.01, "no effect: every parameter has a learned rate, from rate_low to rate_high", gt=0)
     rate_low: float = setting(0.005, "least initial inner rate", gt=0)
     rate_high: float = setting(0.1, "largest initial inner rate", gt=0)
     inner_steps: int = setting(1, "gradient steps of one client in one round", ge=0)
 
     def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the outer gradient is that of SGD")
         if self.rate_low > self.rate_high:
             raise ConfigError("learner.rate_low", self.rate_low, f"must be ≤ rate_high = {self.rate_high}")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from metapulse.episodes import Episode
-from metapulse.errors import ConfigError
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.loop import Descent
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -19,10 +19,8 @@ from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
-class PerFedAvg(Learner):
+class PerFedAvg(Descent):
     """τ local steps w ← w − β ∇F(w), each on fresh minibatches; reports θ − w_τ."""
-
-    unread: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
 
     paper: ClassVar[Paper] = Paper(
         "fallah2020perfedavg",
@@ -34,7 +32,6 @@ class PerFedAvg(Learner):
     )
     local: ClassVar[bool] = True
 
-    inner_steps: int = setting(1, "adaptation steps of the inner loop; training uses one, as in the paper", ge=0)
     local_steps: int = setting(5, "local steps τ of one client in one round", ge=0)
     local_lr: float = setting(0.001, "local learning rate β", gt=0)
     variant: Literal["first_order", "hessian_free"] = setting(
@@ -45,10 +42,6 @@ class PerFedAvg(Learner):
     delta: float = setting(
         0.001, "relative width δ of the finite difference (HF)", gt=0, used_if=("variant", "hessian_free")
     )
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the inner step is part of the loss")
 
     @property
     def steps(self) -> int:

@@ -13,8 +13,9 @@ from typing import ClassVar
 import torch
 
 from metapulse.episodes import Batch, Episode
-from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.base import Paper, Report
 from metapulse.methods.inner import descend, settle
+from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -23,7 +24,7 @@ from metapulse.trees import Params, Stacked, add, flat_stack, sub
 
 
 @dataclass(frozen=True)
-class PFedMe(Learner):
+class PFedMe(ChosenOptimizer, InnerLoop):
     """R local steps w ← w − ηλ(w − φ̃), φ̃ after K inner steps on one minibatch; reports θ − w_R.
 
     φ̃ goes on from where the last minibatch left it, as in the authors' program. The personal model is a function of θ

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from metapulse.episodes import Batch, Episode
 from metapulse.losses import task_loss
-from metapulse.methods.base import INNER, Learner, Paper, Report
+from metapulse.methods.base import Learner, Paper, Report
 from metapulse.models.base import Model
 from metapulse.models.layers import linear
 from metapulse.rng import Keys
@@ -38,10 +38,8 @@ class R2D2(Learner):
     Targets are ±1 per class (the values themselves in regression). Two things are ours: samples are weighted by
     n_c^(−κ), n_c being their class's shots and κ learned, so that frequent classes do not drown rare ones; and the
     query loss weighs classes alike and leaves out those without support. A client without support keeps the head it
-    came with. There is no gradient descent inside: ``inner_lr``, ``batch_size`` and ``optimizer`` have no effect.
+    came with.
     """
-
-    unread: ClassVar[frozenset[str]] = INNER
 
     paper: ClassVar[Paper] = Paper(
         "bertinetto2019r2d2",
@@ -52,7 +50,6 @@ class R2D2(Learner):
         "equations 4 to 6",
     )
 
-    inner_steps: int = setting(1, "adaptation steps; the head is solved in the first", ge=0)
     ridge: float = setting(1.0, "initial λ", gt=0)
     scale: float = setting(5.0, "initial scale s of the logits (regression has none)", gt=0)
     balance: float = setting(0.5, "initial exponent κ of the class weights", ge=0)

@@ -22,12 +22,11 @@ from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
-from metapulse.methods.base import INNER, Learner, Report
+from metapulse.methods.base import Learner, Report
 from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.models.mlp import MLP
 from metapulse.rng import Keys
-from metapulse.settings import setting
 from metapulse.trees import Params, Stacked, prefixed, stack, under
 
 MEMORY = "memory/"
@@ -38,16 +37,11 @@ FLOOR = -1e9  # the logit of a class without support: finite, since 0 · ∞ of 
 class Reader(Learner):
     """φ₀ = θ, φ₁ = φ₂ = … = θ and what ``read`` remembers; reports ∇_θ L_query(φ₁(θ)).
 
-    There is no gradient descent inside: ``inner_lr``, ``batch_size``, ``order`` and ``optimizer`` have no effect. A
-    client that has read nothing yet answers as one whose support is empty.
+    A client that has read nothing yet answers as one whose support is empty.
     """
-
-    unread: ClassVar[frozenset[str]] = INNER
 
     #: Kinds of task that it can learn.
     kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
-
-    inner_steps: int = setting(1, "adaptation steps; the support is read in the first", ge=0)
 
     @abstractmethod
     def read(self, model: Model, phi: Stacked, support: Batch) -> Mapping[str, Tensor]:

@@ -9,9 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from metapulse.episodes import Episode
-from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
-from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.fedavg import LocalTraining
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -22,7 +21,7 @@ CONTROL = "control/"
 
 
 @dataclass(frozen=True)
-class Scaffold(LocalSGD):
+class Scaffold(LocalTraining):
     """Local steps y ← y − η(∇L(y) + c − c_i); reports x − y_K, and what the server's c is to gain.
 
     θ holds x, and c under ``control/``; the device keeps c_i. With K steps c_i⁺ = c_i − c + (x − y_K)/(Kη) (option II).
@@ -40,10 +39,6 @@ class Scaffold(LocalSGD):
     )
 
     share: float = setting(1.0, "share |S|/N of all training clients that is in a round", gt=0, le=1)
-
-    def __post_init__(self) -> None:
-        if self.optimizer != "sgd":
-            raise ConfigError("learner.optimizer", self.optimizer, "must be sgd: the controls are gradients")
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """x, and c = 0."""

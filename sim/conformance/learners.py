@@ -25,7 +25,19 @@ from metapulse.models.base import Model
 from metapulse.registry import LEARNERS
 from metapulse.rng import generator
 from metapulse.settings import is_setting, plain
-from metapulse.sim.conformance.worlds import MODELS, batch, episode, keys, meta, near, noisy, same, theta, with_steps
+from metapulse.sim.conformance.worlds import (
+    MODELS,
+    batch,
+    episode,
+    in_minibatches,
+    keys,
+    meta,
+    near,
+    noisy,
+    same,
+    theta,
+    with_steps,
+)
 from metapulse.trees import Stacked, stack
 
 SUPPORT, QUERY = (5, 2, 1), (2, 4, 3)
@@ -197,7 +209,7 @@ def small_steps_descend_the_support_loss(subject: Subject, model: Model) -> None
 def same_inputs_same_bits(subject: Subject, model: Model) -> None:
     """Minibatches included: they are drawn by address."""
     learner, start, ep = subject.world(model)
-    learner = dataclasses.replace(learner, batch_size=2)
+    learner = in_minibatches(learner)
     a, b = (learner.update(model, start, {}, ep, keys(THREE)) for _ in range(2))
     same(a.update, b.update, rtol=0, atol=0)
     same(a.metrics, b.metrics, rtol=0, atol=0)

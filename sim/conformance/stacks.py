@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Adding, shares
 from metapulse.models.base import Model
 from metapulse.sim.conformance.learners import THREE, RefusalError, Subject, Watched, require
-from metapulse.sim.conformance.worlds import keys, near, padded, same, some
+from metapulse.sim.conformance.worlds import in_minibatches, keys, near, padded, same, some
 from metapulse.trees import pick, stack, weighted_sum
 
 
@@ -38,7 +36,7 @@ def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model)
 def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None:
     """Two rounds of a stack are two rounds of each alone; an initial state is no state; what goes in is not changed."""
     learner, start, ep = subject.world(model)
-    learner = dataclasses.replace(learner, batch_size=2)
+    learner = in_minibatches(learner)
     first = learner.update(model, start, {}, ep, keys(THREE))
     begun = stack(learner.initial_state(model, start), 3) if first.state else {}
     again = learner.update(model, start, begun, ep, keys(THREE))
@@ -78,7 +76,7 @@ def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
 def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
     """Of those who offer one: a learner with an update of its own must not inherit another's sum."""
     learner, start, ep = subject.world(model)
-    learner = dataclasses.replace(learner, batch_size=2)
+    learner = in_minibatches(learner)
     for weighting in ("samples", "uniform"):
         summed = learner.update_sum(model, start, {}, ep, keys(THREE), Adding(weighting))
         if summed is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Learner
+from metapulse.methods.loop import Minibatches
 from metapulse.models.base import Model
 from metapulse.models.cnn1d import CNN1d
 from metapulse.models.cnn2d import CNN2d
@@ -160,8 +161,14 @@ def near(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
         torch.testing.assert_close(a[name], b[name], rtol=bound, atol=bound, msg=lambda text, n=name: f"{n}: {text}")
 
 
+def in_minibatches(learner: Learner) -> Learner:
+    """The learner on minibatches of two, if it reads its samples in such."""
+    return replace(learner, batch_size=2) if isinstance(learner, Minibatches) else learner
+
+
 def with_steps(learner: Learner, steps: int) -> Learner:
-    """The learner with another number of training steps, whatever it calls them."""
-    name = "local_steps" if hasattr(learner, "local_steps") else "inner_steps"
-    changed: Learner = replace(learner, **{name: steps})  # type: ignore[arg-type]
+    """The learner with another number of training steps, whatever it calls them; as it is, if it takes none."""
+    has = {field.name for field in fields(learner)}
+    name = next((name for name in ("local_steps", "inner_steps") if name in has), "")
+    changed: Learner = replace(learner, **{name: steps}) if name else learner
     return changed

@@ -46,7 +46,7 @@ def test_an_entry_is_imported_when_it_is_asked_for() -> None:
         ({"name": "metapulse.methods.maml:Nothing"}, "cannot be imported"),
         ({"name": "maml", "inner_lr": -1.0}, "learner.inner_lr = -1.0: must be > 0"),
         ({"name": "maml", "inner_step": 1}, "did you mean 'inner_steps'"),
-        ({"name": "maml", "optimizer": "adam"}, "must be sgd"),
+        ({"name": "maml", "optimizer": "adam"}, "unknown key (allowed: batch_size, inner_lr"),
     ],
 )
 def test_refuses(section: dict[str, object], words: str) -> None:

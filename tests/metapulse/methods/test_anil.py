@@ -7,7 +7,6 @@ from itertools import islice
 import pytest
 import torch
 
-from metapulse.errors import ConfigError
 from metapulse.methods.anil import ANIL
 from metapulse.methods.maml import MAML
 from metapulse.models.base import Model
@@ -32,8 +31,3 @@ def test_on_a_model_that_is_all_head_it_is_maml() -> None:
     support, start = batch(model.task, (4, 3)), theta(model)
     ours, maml = (cls(inner_lr=0.1).adapt(model, start, {}, support, keys(range(2)), 5) for cls in (ANIL, MAML))
     near(ours, maml)
-
-
-def test_only_sgd_inside() -> None:
-    with pytest.raises(ConfigError, match="must be sgd"):
-        ANIL(optimizer="adam")

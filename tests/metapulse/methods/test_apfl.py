@@ -7,7 +7,6 @@ from itertools import islice
 import pytest
 import torch
 
-from metapulse.errors import ConfigError
 from metapulse.methods.apfl import ALPHA, APFL, OWN
 from metapulse.methods.fedavg import FedAvg
 from metapulse.trees import under
@@ -83,8 +82,3 @@ def test_devices_answer_with_the_mixture_and_not_with_either_model() -> None:
         same({name: p[i] for name, p in known.items()}, mix(v, ours.theta, 0.25), rtol=1e-7, atol=1e-9)
         moved = combine(lambda p, g: p - LR * 0.25 * g, v, gradient(mix(v, ours.theta, 0.25), own))
         same({name: p[i] for name, p in adapted.items()}, mix(moved, ours.theta, 0.25), rtol=1e-7, atol=1e-9)
-
-
-def test_only_sgd_inside() -> None:
-    with pytest.raises(ConfigError, match="must be sgd"):
-        APFL(optimizer="adam")

@@ -117,5 +117,3 @@ def test_what_cannot_read_a_context_is_refused_in_one_line() -> None:
         with pytest.raises(ConfigError, match=reason) as caught:
             meta(LEARNER, model)
         assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="optimizer"):
-        CAVIA(optimizer="adam")

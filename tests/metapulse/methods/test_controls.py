@@ -9,7 +9,6 @@ import torch
 
 from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.feddyn import DUAL, FedDyn
 from metapulse.methods.scaffold import CONTROL, Scaffold
@@ -125,8 +124,3 @@ def test_feddyns_server_holds_the_mean_of_what_devices_hold() -> None:
     """h = mean of g_i, since both add −a(φ_i − θ) for the same clients."""
     ours = rounds(FedDyn(inner_lr=LR, inner_steps=K, weight=A), 4, weighting="uniform")
     same(under(ours.theta, DUAL), average([under(kept, DUAL) for kept in ours.kept]), rtol=1e-8, atol=1e-10)
-
-
-def test_only_sgd_inside_scaffold() -> None:
-    with pytest.raises(ConfigError, match="must be sgd"):
-        Scaffold(optimizer="adam")

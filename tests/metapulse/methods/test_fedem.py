@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from metapulse.episodes import Batch, Episode, stack_batches
-from metapulse.errors import ConfigError
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.fedem import MIXTURE, FedEM
 from metapulse.models.mlp import MLP
-from metapulse.registry import LEARNERS
 from metapulse.rng import generator
 from metapulse.sim.sources.mixture import Mixture
 from metapulse.trees import pick
@@ -98,8 +96,3 @@ def test_components_differ_at_the_start():
     theta = FedEM(components=2).init(LINEAR, generator(0, "init"))
     assert all(len(p) == 2 for p in theta.values())
     assert not torch.equal(theta["layer0.weight"][0], theta["layer0.weight"][1])
-
-
-def test_only_plain_steps():
-    with pytest.raises(ConfigError, match=r"learner\.optimizer"):
-        LEARNERS.make({"name": "fedem", "optimizer": "adam"})

@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.episodes import Batch
-from metapulse.errors import ConfigError
 from metapulse.methods.imaml import IMAML, conjugate_gradient, dot
 from metapulse.models.mlp import MLP
 from metapulse.trees import add, norm, pick, sub
@@ -118,8 +116,3 @@ def test_theta_attracts_wherever_adaptation_begins() -> None:
     ends = [[next(path) for _ in range(80)][-1] for path in paths]
     same(ends[0], ends[1], rtol=1e-7, atol=1e-9)
     assert norm(sub(ends[0], LEARNER.start(start, 2))) > 1e-2
-
-
-def test_another_optimiser_is_refused() -> None:
-    with pytest.raises(ConfigError, match="optimizer"):
-        IMAML(optimizer="adam")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from metapulse.errors import ConfigError
 from metapulse.methods.fomaml import FOMAML
 from metapulse.methods.maml import MAML
 from metapulse.methods.maml_pp import RATE, MAMLPlusPlus
@@ -98,8 +97,3 @@ def test_theta_carries_a_rate_per_tensor_and_step() -> None:
     assert {name: tuple(p.shape) for name, p in under(start, RATE).items()} == dict.fromkeys(theta(NET), (3,))
     assert all((p == 0.2).all() for p in under(start, RATE).values())
     assert norm(sub(without(start, RATE), NET.init(generator(0, "init")))) == 0
-
-
-def test_another_optimiser_is_refused() -> None:
-    with pytest.raises(ConfigError, match="optimizer"):
-        MAMLPlusPlus(optimizer="adam")

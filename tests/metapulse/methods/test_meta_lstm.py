@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metapulse.errors import ConfigError
 from metapulse.methods.meta_lstm import OPTIMISER, MetaLSTM
 from metapulse.models.base import Model
 from metapulse.models.cnn1d import CNN1d
@@ -120,8 +119,3 @@ def test_minibatches_of_a_cohort_are_each_clients_own() -> None:
     for client in range(3):
         one = learner.update(NET, start, {}, some(ep, [client]), keys([client]))
         same(pick(one.update, 0), pick(many.update, client), rtol=1e-9, atol=1e-12)
-
-
-def test_settings_that_make_no_gate_are_refused() -> None:
-    with pytest.raises(ConfigError, match="optimizer"):
-        MetaLSTM(optimizer="adam")

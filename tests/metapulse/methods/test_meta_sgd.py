@@ -76,10 +76,6 @@ def test_where_steps_help_the_guard_changes_nothing() -> None:
         near(guarded, plain)
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"optimizer": "adam"}, "must be sgd"), ({"rate_low": 0.2, "rate_high": 0.1}, "rate_high = 0.1")],
-)
-def test_refuses(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        MetaSGD(**settings)
+def test_rates_that_end_before_they_begin_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rate_high = 0\.1"):
+        MetaSGD(rate_low=0.2, rate_high=0.1)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
-from metapulse.errors import ConfigError
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.per_fedavg import PerFedAvg
 from metapulse.models.base import Model
@@ -119,8 +118,3 @@ def test_hessian_free_in_float32_survives_a_small_gradient() -> None:
     expected = exact(model, stack(start, 1), part)
     assert norm(sub({n: p.double() for n, p in hessian_free.items()}, expected)) < 0.01 * norm(expected)
     assert norm(sub({n: p.double() for n, p in first_order.items()}, expected)) > 0.1 * norm(expected)
-
-
-def test_only_sgd_inside() -> None:
-    with pytest.raises(ConfigError, match="must be sgd"):
-        PerFedAvg(optimizer="adam")

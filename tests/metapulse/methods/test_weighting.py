@@ -180,11 +180,6 @@ def test_ifca_adapts_from_the_model_that_suits_the_support_set() -> None:
         same({n: p[i] for n, p in phi.items()}, {n: p[i] for n, p in tuned.items()}, rtol=1e-12, atol=1e-14)
 
 
-def test_only_sgd_inside_fednova() -> None:
-    with pytest.raises(ConfigError, match="must be sgd"):
-        FedNova(optimizer="adam")
-
-
 def test_no_robust_aggregator_under_fednova() -> None:
     """How many steps a client took is its own word, which would get round any of them."""
     with pytest.raises(ConfigError, match="must be mean"):
