@@ -110,6 +110,10 @@ class Registry(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def reference(self, name: str) -> str:
+        """The dotted reference of a registered name."""
+        return self._entries[name]
+
     def make(self, section: Mapping[str, Any], where: str | None = None, **given: Any) -> Any:
         """Build an entry from its section of the configuration: ``name`` chooses, the other keys are its settings."""
         where = where or self.kind
@@ -168,6 +172,9 @@ LEARNERS = Registry(
         "meta_lstm": "metapulse.methods.meta_lstm:MetaLSTM",
     },
 )
+
+#: The same names as methods: the file of a learner ends with its ``METHOD``, both halves of the paper.
+METHODS = Registry("method", {name: f"{LEARNERS.reference(name).partition(':')[0]}:METHOD" for name in LEARNERS})
 
 MODELS = Registry(
     "model",

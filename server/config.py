@@ -23,6 +23,7 @@ from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
 from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.simulated import FaultSettings, check_population
+from metapulse.server.method import MethodSettings, begin, check_method, fill
 from metapulse.settings import build, is_setting, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
@@ -119,6 +120,7 @@ class Config:
     split: SplitSettings = setting(SplitSettings(), "")
     transform: Mapping[str, Any] = setting({"name": "auto"}, "")
     model: Mapping[str, Any] = setting({"name": "cnn1d"}, "")
+    method: MethodSettings = setting(MethodSettings(), "")
     learner: Mapping[str, Any] = setting({"name": "reptile"}, "")
     episodes: EpisodePlan = setting(EpisodePlan(), "")
     strategy: Mapping[str, Any] = setting({"name": "fedreptile"}, "")
@@ -143,6 +145,7 @@ class Config:
         check_population(self.attack, self.faults, self.privacy.on, self.secure_aggregation.on)
         model_settings(self.model)
         self._check_adapt(type(learner))
+        check_method(self)
         check_effect(self)
 
     def _check_adapt(self, learner: type) -> None:
@@ -173,8 +176,12 @@ class Config:
         return self.evaluation.split if kept else ""
 
     def digest(self) -> str:
-        """A name for what decides the numbers: every setting with its value, without engine and checkpoints."""
-        parts = {k: v for k, v in resolved(self).items() if k not in ("engine", "checkpoint")}
+        """A name for what decides the numbers: every setting with its value, without engine and checkpoints.
+
+        By which name a learner and a strategy were chosen decides nothing; that they are free decides constants.
+        """
+        parts = {k: v for k, v in resolved(self).items() if k not in ("engine", "checkpoint", "method")}
+        parts |= {"method": {"free": True}} if self.method.free else {}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -240,7 +247,7 @@ def build_config(table: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    named = {}
+    named, table = {}, fill(dict(table))
     for field in dataclasses.fields(Config):
         section = table.get(field.name)
         if field.name in CHOOSING and isinstance(section, Mapping) and "name" not in section:
@@ -249,7 +256,11 @@ def build_config(table: Mapping[str, Any]) -> Config:
 
 
 def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``change`` laid over ``table``, in place; where another entry is chosen, a section starts from its defaults."""
+    """``change`` laid over ``table``, in place; where another entry is chosen, a section starts from its defaults.
+
+    Where another method is chosen, learner and strategy do.
+    """
+    begin(table, change)
     for key, value in change.items():
         held = table.get(key)
         if isinstance(value, Mapping) and isinstance(held, dict):
@@ -269,6 +280,8 @@ def resolved(config: Config) -> dict[str, Any]:
         section = getattr(config, key)
         table[key] = {"name": section["name"], **plain(registry.make(section))}
     table["model"] = model_settings(config.model)
+    if config.method == MethodSettings():
+        del table["method"]
     return table
 
 

@@ -17,6 +17,7 @@ from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
 from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.simulated import FaultSettings
+from metapulse.server.method import conflicts
 from metapulse.settings import default_of
 from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.registry import STRATEGIES
@@ -83,7 +84,8 @@ def notes(config: _Sections) -> list[str]:
         for key, why in (*_named(config), *_shared(config))
         if (value := _value(config, key)) is not None
     ]
-    return [f"{key} = {value!r} has no effect: {why}" for key, value, why in idle]
+    own = [f"{key} = {value!r} {why} (method.free)" for key, value, why in conflicts(config)]
+    return [f"{key} = {value!r} has no effect: {why}" for key, value, why in idle] + own
 
 
 def _named(config: _Sections) -> Iterator[Idle]:

@@ -128,6 +128,13 @@ class Roster:
         return self.directory.users - sum(self.split.shares)
 
     @property
+    def drawn_from(self) -> int:
+        """N, how many a round is drawn from: people under privacy, else clients (of too many, people × devices)."""
+        if self._train is not None and not self.config.privacy.on:
+            return len(self._train)
+        return round(self.people * (1.0 if self.config.privacy.on else len(self.directory) / self.directory.users))
+
+    @property
     def labels(self) -> list[str]:
         """Published ids of all people who can be drawn by person, sorted; [] where there are too many to list."""
         if self._train is None:

@@ -26,6 +26,7 @@ from metapulse.server.fingerprint import address, data_digest, fingerprint, refu
 from metapulse.server.folder import Best, RunFolder, Snapshot, digest
 from metapulse.server.lock import alone, only_copy
 from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
+from metapulse.server.method import constants
 from metapulse.server.privacy import BEGUN, Budget, make_plan
 from metapulse.server.progress import Progress, Silence
 from metapulse.server.remarks import noting, remark
@@ -89,7 +90,8 @@ class Run:
         plan = make_plan(config, self.roster)
         data, note = data_digest(self.inputs), self.folder.event
         self.budget = None if plan is None else Budget(plan, self.roster, path, data, note)
-        self._said = notes(config) + ([] if self.budget else self.roster.clamped(self.cohort))
+        self.constants, said = constants(config, self.cohort, self.roster.drawn_from)
+        self._said = notes(config) + said + ([] if self.budget else self.roster.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: Strategy = make_strategy(
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
@@ -127,7 +129,7 @@ class Run:
 
     def _fresh(self) -> dict[str, Any]:
         remark(self.roster.directory, self.folder, self.progress, True, self._said, self.budget is not None)
-        self._settle_transform(begun=False)
+        self._settle_population(begun=False)
         theta = Work(self.config.work(), self.roster.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
@@ -140,7 +142,7 @@ class Run:
         if last is None:
             return self._fresh()
         remark(self.roster.directory, self.folder, self.progress, False, self._said)
-        self._settle_transform(begun=True)
+        self._settle_population(begun=True)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         load_state(self.strategy, last.outer)
@@ -157,11 +159,12 @@ class Run:
             self.best = replace(last.best, theta=_ordered(last.best.theta, names))
         return self._loop(last.round, _ordered(last.theta, names))
 
-    def _settle_transform(self, begun: bool) -> None:
-        """From here on clients are told of a transform with all its numbers, where the configuration leaves some."""
+    def _settle_population(self, begun: bool) -> None:
+        """From here on clients are told the numbers that the configuration leaves to the population."""
         parts = (self.config, self.grid, self.roster, self.folder, self.progress, self.budget, self.secure)
         self.config, dropped = settle_transform(Setting(*parts, isinstance(self.grid, Keeper)), begun)
         self._drop(0, dropped)
+        self.config = replace(self.config, learner={**self.config.learner, **self.constants})
         self.metatest = replace(self.metatest, config=self.config)
         self._work = to_json(self.config.work())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -30,6 +30,8 @@ from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Checked, Dropped, Stack, Total, check
 from metapulse.trees import Params, finite, norm
 
+#: Told (round, dropped clients) when replies are refused.
+OnDrop: TypeAlias = Callable[[int, list[Dropped]], None]
 LAST = "last/"  # before the names of the last aggregate, in the state of an aggregator that remembers it
 
 
@@ -38,6 +40,10 @@ class OuterSettings:
     """Settings common to all our strategies; each method's file sets its own defaults."""
 
     paper: ClassVar[Paper]
+    #: Whether it asks no more of a round than the weighted mean of its updates, if its aggregator is the mean.
+    only_mean: ClassVar[bool] = True
+    #: Whether it takes updates per local step, and how many there were.
+    per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
     weighting: Literal["samples", "uniform"] = setting(
@@ -69,6 +75,12 @@ class OuterSettings:
             why = f"has no effect: {self.aggregator['name']} weighs no update by its samples"
             raise ConfigError("strategy.weighting", self.weighting, why)
 
+    def make(
+        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
+    ) -> Strategy:
+        """The strategy of these settings; the arguments are those of ``make_strategy``."""
+        return OuterStrategy(self, rounds, seed, on_drop)
+
     def make_aggregator(self) -> Aggregator:
         """What ``aggregator`` describes."""
         made: Aggregator = AGGREGATORS.make(self.aggregator)
@@ -97,7 +109,7 @@ class OuterStrategy(Strategy):
         settings: OuterSettings,
         rounds: int = 1,
         seed: int = 0,
-        on_drop: Callable[[int, list[Dropped]], None] | None = None,
+        on_drop: OnDrop | None = None,
     ) -> None:
         self.settings, self.rounds, self.seed = settings, rounds, seed
         self.aggregator = settings.make_aggregator()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from flwr.serverapp.strategy import Strategy
 
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.methods.fednova import FedNova
-from metapulse.strategies.base import OuterSettings, OuterStrategy
+from metapulse.methods.fednova import FedNova, effective_steps
+from metapulse.strategies.base import OnDrop, OuterSettings, OuterStrategy
 from metapulse.strategies.replies import Stack, Total
 from metapulse.trees import Params, scale
 
 STEPS = "steps"
-MOST_STEPS = 1e6  # that a client may claim
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,19 @@ class FedNovaSettings(OuterSettings):
     """Weighted by samples, outer SGD of rate 1; the mean update times the mean number of local steps."""
 
     paper: ClassVar[Paper] = FedNova.paper
+    only_mean: ClassVar[bool] = False
+    per_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.aggregator["name"] != "mean":
             raise ConfigError("strategy.aggregator", self.aggregator["name"], "must be mean: clients say what τ is")
+
+    def make(
+        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
+    ) -> Strategy:
+        """The strategy of these settings."""
+        return NormalisedAverage(self, rounds, seed, on_drop)
 
 
 class NormalisedAverage(OuterStrategy):
@@ -35,7 +44,6 @@ class NormalisedAverage(OuterStrategy):
 
     def _aggregate(self, stack: Stack | Total) -> Params:
         """τ_eff times the mean update."""
-        steps = stack.metrics.get(STEPS, torch.ones_like(stack.weight)).nan_to_num(nan=1.0).clamp(0.0, MOST_STEPS)
+        steps = stack.metrics.get(STEPS, torch.ones_like(stack.weight))
         weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
-        effective = float((steps.double() * weight.double()).sum() / weight.double().sum())
-        return scale(super()._aggregate(stack), effective)
+        return scale(super()._aggregate(stack), effective_steps(steps, weight))

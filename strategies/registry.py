@@ -8,12 +8,9 @@ from typing import Any
 from flwr.serverapp.strategy import Strategy
 
 from metapulse.registry import Registry
-from metapulse.strategies.base import OuterStrategy
-from metapulse.strategies.fednova import FedNovaSettings, NormalisedAverage
 from metapulse.strategies.privacy.plan import Plan
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.replies import Dropped
-from metapulse.strategies.stock import Stock, StockStrategy
 
 STRATEGIES = Registry(
     "strategy",
@@ -50,7 +47,5 @@ def make_strategy(
     settings = STRATEGIES.make(section)
     if privacy is not None:
         return PrivateStrategy(settings, rounds, seed, on_drop, *privacy)
-    if isinstance(settings, Stock):
-        return StockStrategy(settings, on_drop, note)
-    kind = NormalisedAverage if isinstance(settings, FedNovaSettings) else OuterStrategy
-    return kind(settings, rounds, seed, on_drop)
+    made: Strategy = settings.make(rounds, seed, on_drop, note)
+    return made

@@ -14,8 +14,6 @@ from metapulse.client.secure.quantise import STAGES, levels
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
-from metapulse.strategies.base import OuterSettings
-from metapulse.strategies.fednova import FedNovaSettings
 from metapulse.strategies.ring import SMALL, Ring, Risk
 from metapulse.trees import Params
 
@@ -79,7 +77,7 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
     Raises:
         ConfigError: names the setting and why.
     """
-    if not isinstance(strategy, OuterSettings) or isinstance(strategy, FedNovaSettings):
+    if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "looks at every reply: secure aggregation needs one of our means")
     if not strategy.make_aggregator().linear:

@@ -56,9 +56,22 @@ class Stock:
         "serverapp.strategy",
     )
 
+    only_mean: ClassVar[bool] = False
+    per_step: ClassVar[bool] = False
+
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
     reference: str = setting("flwr.serverapp.strategy:FedAvg", "dotted name of the strategy's class")
     options: Mapping[str, Any] = setting({}, "keyword arguments for its constructor")
+
+    def make(
+        self,
+        rounds: int,
+        seed: int,
+        on_drop: Callable[[int, list[Dropped]], None] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Strategy:
+        """The strategy of these settings."""
+        return StockStrategy(self, on_drop, note)
 
 
 class StockStrategy(Strategy):

@@ -18,6 +18,7 @@ from metapulse.methods.base import Learner
 from metapulse.registry import LEARNERS
 from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder, digest
+from metapulse.server.method import method_of
 from metapulse.sim.sources.sine import Sine
 from metapulse.trees import norm, sub
 
@@ -84,12 +85,16 @@ def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sec
             settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
         has = {field.name for field in fields(LEARNERS[learner])}
         settings = {key: value for key, value in settings.items() if key in has}
+    section, method = (STRATEGIES | ROBUST)[strategy], method_of(LEARNERS[learner])
+    free = method is not None and section["name"] != method.server.strategy  # engines run pairs that are no paper's
+    fixed = {k: v for k, v in method.server.settings.items() if k in method.server.fixed} if method else {}
     table: dict[str, Any] = {
         **WORLDS[world],
         "run": {"rounds": rounds, "seed": 5},
         "split": {"test": 0.34, "validation": 0.0},
         "learner": {"name": learner, **settings},
-        "strategy": {**(STRATEGIES | ROBUST)[strategy], "cohort": 3},
+        "method": {"free": free},
+        "strategy": {**({} if free else fixed), **section, "cohort": 3},
         "evaluation": {
             "episodes": 2,
             "shots": [2],

@@ -10,6 +10,7 @@ from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
 from metapulse.methods.inner import descend
 from metapulse.methods.maml import MAML
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, full_like
@@ -50,3 +51,13 @@ class ANIL(MAML):
         phi = self.start(meta, len(keys.clients)) if start is None else start
         batches = self.batches(support, keys, "adapt")
         return (p.params for p in descend(model, phi, batches, self.inner_lr, only=self.moving(model, phi)))
+
+
+METHOD = Method(
+    "anil",
+    ANIL,
+    Server("fedmaml"),
+    sends="∇_θ L_Q(φ_K(θ)), where the inner loop moves the head alone",
+    adapts="φ_{k+1} = φ_k − α ∇L_S(φ_k), of the head alone",
+    head=True,
+)

@@ -14,6 +14,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -98,3 +99,13 @@ def mixture(v: Stacked, w: Stacked, alpha: Float[Tensor, " clients"]) -> Stacked
 
 def _dot(a: Stacked, b: Stacked) -> Float[Tensor, " clients"]:
     return torch.stack([(p * b[name]).flatten(1).sum(1) for name, p in a.items()]).sum(0)
+
+
+METHOD = Method(
+    "apfl",
+    APFL,
+    Server("fedavg", {"weighting": "uniform"}),
+    sends="θ − w_K after K steps of w",
+    adapts="steps on v of L_S(αv + (1 − α)θ); answers with αv + (1 − α)θ",
+    keeps="v ← v − η α ∇L(αv + (1 − α)w), and α, which it can learn",
+)

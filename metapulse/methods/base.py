@@ -110,6 +110,10 @@ class Learner(ABC):
     paper: ClassVar[Paper]
     #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
     local: ClassVar[bool] = False
+    #: Kinds of task that it can learn.
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
+    #: Whether its update is per local step, and how many there were is among its metrics, as ``steps``.
+    per_step: ClassVar[bool] = False
 
     @property
     def inner_steps(self) -> int:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from metapulse.methods.anil import ANIL
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 
 
@@ -27,3 +28,13 @@ class BOIL(ANIL):
     def moving(self, model: Model, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that the inner loop moves: all but the head's."""
         return frozenset(names) - model.head
+
+
+METHOD = Method(
+    "boil",
+    BOIL,
+    Server("fedmaml"),
+    sends="∇_θ L_Q(φ_K(θ)), where the inner loop moves all but the head",
+    adapts="φ_{k+1} = φ_k − α ∇L_S(φ_k), of all but the head",
+    head=True,
+)

@@ -20,6 +20,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.losses import task_loss
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -106,3 +107,13 @@ class CAVIA(InnerLoop):
     def _loss(self, model: Model, phi: Stacked, context: Tensor, batch: Batch) -> Float[Tensor, " clients"]:
         answers = self.predict(model, {**phi, CONTEXT: context}, batch.x)
         return task_loss(model.task, answers, batch.y, batch.mask)
+
+
+METHOD = Method(
+    "cavia",
+    CAVIA,
+    Server("fedmaml"),
+    sends="∇_θ L_Q(θ, c_K(θ)) through the steps of the context c, which is read as further channels of the input",
+    adapts="c_0 = 0, c_{k+1} = c_k − α ∇_c L_S(θ, c_k)",
+    notes="Not for the models encoder1d and module.",
+)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.prototypical import class_means, nearness
 from metapulse.methods.reading import Metric
 from metapulse.methods.untrained import Untrained
@@ -52,3 +53,13 @@ class ClassMean(Untrained, Metric):
             mean = x.mean(3, keepdim=True)
             z = torch.cat([mean, (x - mean).square().mean(3, keepdim=True).sqrt()], 2).squeeze(3)
         return z / math.sqrt(z.shape[2])
+
+
+METHOD = Method(
+    "class_mean",
+    ClassMean,
+    Server("fedavg", fixed=("l2",), step="θ stays where it began"),
+    sends="0",
+    adapts="−‖z − c_k‖²/d, c_k the mean of z over y_i = k, z of width d read off x alone",
+    notes="A class without support is no answer.",
+)

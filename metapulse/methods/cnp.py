@@ -16,6 +16,7 @@ from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.losses import masked_mean
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Reader, net, targets
 from metapulse.models.base import Model
 from metapulse.settings import LAYERS, WIDTH, setting
@@ -87,3 +88,13 @@ class CNP(Reader):
         mean, sd = self.distribution(model, phi, memory, query.x)
         nll = ((query.y - mean) / sd).square() / 2 + sd.log() + math.log(2 * math.pi) / 2
         return masked_mean(nll.mean(2), query.mask)
+
+
+METHOD = Method(
+    "cnp",
+    CNP,
+    Server("fedmaml"),
+    sends="∇_θ of −log N(y; μ, σ²) through the reading of the support",
+    adapts="r = mean_i h([f(x_i), y_i]); (μ, s) = g([f(x), r]), σ = 0.1 + 0.9 softplus(s)",
+    head=True,
+)

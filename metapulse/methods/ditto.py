@@ -10,6 +10,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.inner import descend, settle
+from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -64,3 +65,13 @@ class Ditto(LocalSGD):
         v, loss = settle(oracle, state or theta, batches, self.inner_lr, self.optimizer, self.personal_steps)
         report = super().update(model, meta, state, episode, keys)
         return replace(report, state=v, metrics={**report.metrics, "personal_loss": loss})
+
+
+METHOD = Method(
+    "ditto",
+    Ditto,
+    Server("fedavg"),
+    sends="θ − φ_K after K steps of SGD or Adam on all samples",
+    adapts="v ← v − α(∇L_S(v) + λ(v − θ)), from the device's own v, or from θ",
+    keeps="v, which has taken such steps on all samples",
+)

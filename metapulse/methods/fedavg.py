@@ -11,6 +11,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Adding, Paper, Report, shares
 from metapulse.methods.inner import displacement, displacement_sum
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
@@ -76,3 +77,12 @@ class FedAvg(LocalSGD):
     ) -> Iterator[Stacked]:
         """φ_k = φ₀ for every k: the global model does not adapt."""
         return repeat(self.start(meta, len(keys.clients)) if start is None else start)
+
+
+METHOD = Method(
+    "fedavg",
+    FedAvg,
+    Server("fedavg"),
+    sends="θ − φ_K after K steps of SGD or Adam on all samples",
+    adapts="φ_k = θ: it does not adapt",
+)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from metapulse.methods.base import Paper
 from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.method import Method, Server
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,11 @@ class FedAvgFineTune(LocalSGD):
         "1909.12488",
         "Section 3",
     )
+
+
+METHOD = Method(
+    "fedavg_ft",
+    FedAvgFineTune,
+    Server("fedavg"),
+    sends="θ − φ_K after K steps of SGD or Adam on all samples",
+)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Partial
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -35,3 +36,12 @@ class FedBABU(LocalSGD):
         """FedAvg's work with the head held."""
         body = Partial(model, frozenset(meta) - model.head, task=model.task)
         return super().update(body, meta, state, episode, keys)
+
+
+METHOD = Method(
+    "fedbabu",
+    FedBABU,
+    Server("fedavg", fixed=("l2",)),
+    sends="the body of θ − φ_K under the head as it was initialised; 0 for the head",
+    head=True,
+)

@@ -11,6 +11,7 @@ from torch import Tensor
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.method import EXACTLY, Method, Server, participation
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -66,3 +67,16 @@ class FedDyn(LocalSGD):
         dual = scale(back, -self.weight * self.share)
         after = add(g, back, self.weight)
         return replace(report, update={**update, **prefixed(dual, DUAL)}, state=prefixed(after, DUAL))
+
+
+METHOD = Method(
+    "feddyn",
+    FedDyn,
+    Server("fedavg", {"weighting": "uniform"}, fixed=EXACTLY, step="h ← h − (a/N) Σ_S(φ_i − θ), θ ← mean(φ_i) − h/a"),
+    sends=(
+        "(1 + |S|/N)(θ − φ_K) + h/a after K steps on L(φ) − ⟨g_i, φ⟩ + (a/2)‖φ − θ‖²; a (|S|/N)(φ_K − θ) for "
+        "h, which θ holds under ``dual/``"
+    ),
+    keeps="g_i ← g_i − a(φ_K − θ)",
+    computed={"share": participation},
+)

@@ -20,6 +20,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.losses import task_loss
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -132,3 +133,13 @@ def shares(
     total = log_q.masked_fill(batch.mask[:, None] == 0, -torch.inf).logsumexp(2)
     counts = batch.counts.unsqueeze(1)
     return torch.where(counts > 0, total - counts.log(), phi[MIXTURE])
+
+
+METHOD = Method(
+    "fedem",
+    FedEM,
+    Server("fedavg"),
+    sends="θ − φ_K of M components: steps on mean_j q_j(m) ℓ(h_m(x_j), y_j), q_j(m) ∝ π_m exp(−ℓ(h_m(x_j), y_j))",
+    adapts="π ← mean_j q_j alone; answers with Σ_m π_m p_m, of a regression Σ_m π_m h_m",
+    keeps="log π, π_m = mean_j q_j(m)",
+)

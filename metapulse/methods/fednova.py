@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalTraining
 from metapulse.methods.inner import settle_each
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
 from metapulse.trees import Params, Stacked, per_client, sub
+
+MOST_STEPS = 1e6  # that a client may claim
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class FedNova(LocalTraining):
         "equations 6 and 7",
     )
 
+    per_step: ClassVar[bool] = True
+
     inner_steps: int = setting(100, "gradient steps of one client in one round at most", ge=0)
     epochs: float = setting(1.0, "passes over a client's samples in one round", gt=0)
 
@@ -46,3 +53,22 @@ class FedNova(LocalTraining):
         phi, loss = settle_each(model, theta, self.batches(samples, keys), self.inner_lr, tau)
         update = per_client(sub(theta, phi), 1.0 / tau.clamp(min=1.0))
         return Report(update, samples.counts, state, {"loss": loss, "steps": tau})
+
+
+def effective_steps(steps: Float[Tensor, " clients"], weight: Float[Tensor, " clients"]) -> float:
+    """τ_eff = Σ_i p_i τ_i: by how much the mean update per step is stretched (equation 7 with ‖a_i‖₁ = τ_i).
+
+    Args:
+        steps: τ_i, as clients report them; what is no number counts as one step, and at most ``MOST_STEPS`` count.
+        weight: w_i > 0, of which p_i = w_i / Σ w_i.
+    """
+    told, wide = steps.nan_to_num(nan=1.0).clamp(0.0, MOST_STEPS).double(), weight.double()
+    return float((told * wide).sum() / wide.sum())
+
+
+METHOD = Method(
+    "fednova",
+    FedNova,
+    Server("fednova", fixed=("name",), step="θ ← θ − τ_eff Σ p_i u_i, τ_eff = Σ p_i τ_i"),
+    sends="(θ − φ_τ)/τ after τ = ⌈epochs · max(n/B, 1)⌉ steps, and τ beside it",
+)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.partly import PartlyPersonal
 from metapulse.models.base import Model
 from metapulse.trees import Params
@@ -27,3 +28,13 @@ class FedPer(PartlyPersonal):
     def personal(self, model: Model, meta: Params) -> frozenset[str]:
         """The head."""
         return model.head
+
+
+METHOD = Method(
+    "fedper",
+    FedPer,
+    Server("fedavg", fixed=("l2",)),
+    sends="the body of θ − φ_K, both parts trained together; 0 for the head",
+    keeps="its head",
+    head=True,
+)

@@ -15,6 +15,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.inner import settle_each
+from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -70,3 +71,12 @@ class FedProx(LocalSGD):
         passes = np.where(late < self.stragglers, 1 + np.floor(part * self.epochs), self.epochs)
         each = (counts / self.batch_size).ceil() if self.batch_size else torch.ones_like(counts)
         return (torch.from_numpy(passes).to(counts) * each).clamp(max=self.inner_steps)
+
+
+METHOD = Method(
+    "fedprox",
+    FedProx,
+    Server("fedavg"),
+    sends="θ − φ_K after K steps on L(φ) + (μ/2)‖φ − θ‖²; with ``epochs``, K = e ⌈n/B⌉",
+    notes="It adapts without the proximal term.",
+)

@@ -15,6 +15,7 @@ from torch import Tensor
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
 from metapulse.methods.inner import descend, settle
+from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Partial
 from metapulse.methods.partly import PartlyPersonal
 from metapulse.models.base import Model
@@ -67,3 +68,14 @@ class FedRep(PartlyPersonal):
         batches = self.batches(samples, keys, "head")
         phi, _ = settle(head, phi, batches, self.inner_lr, self.optimizer, self.head_steps)
         return settle(body, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)
+
+
+METHOD = Method(
+    "fedrep",
+    FedRep,
+    Server("fedavg", {"weighting": "uniform"}, fixed=("l2",)),
+    sends="the body of θ − φ_K after steps on the head, then K on the body; 0 for the head",
+    adapts="φ_{k+1} = φ_k − α ∇L_S(φ_k), of the head alone",
+    keeps="its head",
+    head=True,
+)

@@ -9,6 +9,7 @@ from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.inner import settle
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
@@ -34,3 +35,11 @@ class FOMAML(ChosenOptimizer, InnerLoop):
         phi, _ = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
         loss, update = model.value_and_grad(phi, episode.query)
         return Report(update, episode.query.counts, state, {"loss": loss})
+
+
+METHOD = Method(
+    "fomaml",
+    FOMAML,
+    Server("fedmaml"),
+    sends="∇L_Q(φ_K), as if φ_K did not depend on θ",
+)

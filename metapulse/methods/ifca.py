@@ -15,6 +15,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.inner import descend, settle
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -91,3 +92,16 @@ class IFCA(LocalSGD):
             )
         choice = losses.argmin(0)
         return choice, {name: torch.stack([own[name] for own in models])[choice] for name in models[0]}
+
+
+METHOD = Method(
+    "ifca",
+    IFCA,
+    Server("fedavg", {"weighting": "uniform"}, fixed=("aggregator",)),
+    sends="θ_j − φ_K for the model j = argmin_j L(θ_j), 0 for the others; θ holds model j under ``ifca/j/``",
+    adapts="φ_{k+1} = φ_k − α ∇L_S(φ_k), from the model that suits the support best",
+    notes=(
+        "A model moves by its cluster's mean update times the cluster's share of the round, as in the paper's "
+        "gradient averaging."
+    ),
+)

@@ -18,6 +18,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -106,3 +107,13 @@ def conjugate_gradient(product: Callable[[Stacked], Stacked], b: Stacked, steps:
 def dot(a: Stacked, b: Stacked) -> Float[Tensor, " clients"]:
     """⟨a, b⟩ of every client."""
     return torch.stack([(p * b[name]).reshape(len(p), -1).sum(1) for name, p in a.items()]).sum(0)
+
+
+METHOD = Method(
+    "imaml",
+    IMAML,
+    Server("fedmaml"),
+    sends="(I + ∇²L_S(φ_K)/λ)⁻¹ ∇L_Q(φ_K) by conjugate gradient",
+    adapts="φ ← φ − α (∇L_S(φ) + λ(φ − θ))",
+    notes="A direction without positive curvature ends the solver for its client (ours).",
+)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.partly import PartlyPersonal
 from metapulse.models.base import Model
 from metapulse.trees import Params
@@ -27,3 +28,14 @@ class LGFedAvg(PartlyPersonal):
     def personal(self, model: Model, meta: Params) -> frozenset[str]:
         """Everything but the head."""
         return frozenset(meta) - model.head
+
+
+METHOD = Method(
+    "lg_fedavg",
+    LGFedAvg,
+    Server("fedavg", fixed=("l2",)),
+    sends="the head of θ − φ_K, both parts trained together; 0 for the body",
+    keeps="its body",
+    notes="Without the auxiliary losses.",
+    head=True,
+)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.partly import PartlyPersonal
 from metapulse.models.base import Model
 from metapulse.settings import setting
@@ -34,3 +35,13 @@ class LocalNorm(PartlyPersonal):
     def personal(self, model: Model, meta: Params) -> frozenset[str]:
         """Names with ``layers`` in them."""
         return frozenset(name for name in meta if self.layers in name)
+
+
+METHOD = Method(
+    "local_norm",
+    LocalNorm,
+    Server("fedavg", fixed=("l2",)),
+    sends="θ − φ_K; 0 for normalisation layers' scale and shift",
+    keeps="scale and shift of its normalisation layers",
+    notes="FedBN's idea, for layer norms: no batch norm is here, and no running statistics.",
+)

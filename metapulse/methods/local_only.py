@@ -13,6 +13,7 @@ import torch
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import ChosenOptimizer, Descent
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, zeros_like
@@ -41,3 +42,11 @@ class LocalOnly(ChosenOptimizer, Descent):
         with torch.no_grad():
             loss = model.loss(theta, samples)
         return Report(zeros_like(theta), samples.counts, state, {"loss": loss})
+
+
+METHOD = Method(
+    "local_only",
+    LocalOnly,
+    Server("fedavg", fixed=("l2",), step="θ stays where it began"),
+    sends="0",
+)

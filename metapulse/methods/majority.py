@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import targets
 from metapulse.methods.untrained import Untrained
 from metapulse.models.base import Model
@@ -37,3 +38,12 @@ class Majority(Untrained):
     ) -> Float[Tensor, "clients samples outputs"]:
         """The same for every sample."""
         return memory["answer"].unsqueeze(1).expand(-1, x.shape[1], -1)
+
+
+METHOD = Method(
+    "majority",
+    Majority,
+    Server("fedavg", fixed=("l2",), step="θ stays where it began"),
+    sends="0",
+    adapts="p(k) = (n_k + 1)/(n + C) for every sample, of targets their mean",
+)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, full_like
@@ -37,3 +38,11 @@ class MAML(InnerLoop):
         support = list(islice(self.batches(episode.support, keys), self.inner_steps))
         outer = model.outer_gradient(theta, self.rates(model, meta), support, episode.query)
         return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})
+
+
+METHOD = Method(
+    "maml",
+    MAML,
+    Server("fedmaml"),
+    sends="λ_0 = ∇_θ L_Q(φ_K(θ)) by its adjoint: λ_K = ∇L_Q(φ_K), λ_k = λ_{k+1} − α ∇²L_S(φ_k) λ_{k+1}",
+)

@@ -20,6 +20,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
 from metapulse.methods.meta_sgd import unless_worse
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Expansion
 from metapulse.rng import Keys
@@ -128,3 +129,16 @@ def _credit(slopes: dict[str, Tensor], step: int, at: Expansion, adjoint: Stacke
     """Add −⟨g_k, λ_{k+1}⟩ of every tensor, the slope in its rate at a step."""
     for name, slope in slopes.items():
         slope[:, step] -= (at.grad[name] * adjoint[name]).flatten(1).sum(1)
+
+
+METHOD = Method(
+    "maml_pp",
+    MAMLPlusPlus,
+    Server("fedmaml", {"schedule": "cosine"}),
+    sends=(
+        "gradients of Σ_k v_k L_Q(φ_k) in θ and in a rate α_{l,k} per tensor and step; v_k falls from 1/K to "
+        "0 for k < K over ``multi_step_rounds``"
+    ),
+    adapts="φ_{k+1} = φ_k − α_{l,k} ∇L_S(φ_k)",
+    notes="No batch normalisation. Further steps take the last rates, and only such as do not raise L_S (ours).",
+)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from metapulse.data import Task
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.recurrent import LSTM, Recurrent
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.settings import WIDTH, setting
@@ -86,3 +87,14 @@ class MANN(Recurrent):
         usage = self.decay * state["usage"] + focus + written
         after = {"hidden": h, "cell": c, "slots": slots, "usage": usage, "focus": focus}
         return after, torch.cat([h, read], 2)
+
+
+METHOD = Method(
+    "mann",
+    MANN,
+    Server("fedmaml"),
+    sends="∇_θ L_Q through the reading of the support",
+    adapts="as ``recurrent``, with slots M(i) that are written to where they are used least, and read by content",
+    notes="One head.",
+    head=True,
+)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Metric, targets
 from metapulse.models.base import Model
 from metapulse.settings import setting
@@ -53,3 +54,14 @@ class Matching(Metric):
         scores = self.scale * z @ memory["keys"].transpose(1, 2)
         attention = torch.softmax(scores.masked_fill(real == 0, torch.finfo(z.dtype).min), 2)
         return (attention @ memory["labels"]).clamp(min=LEAST).log()
+
+
+METHOD = Method(
+    "matching",
+    Matching,
+    Server("fedmaml"),
+    sends="∇_θ L_Q through the reading of the support",
+    adapts="p(y|x) = Σ_i a_i y_i, a = softmax_i(s · cos(f(x), f(x_i)))",
+    notes="One encoder for both sides, no full context embeddings; s = 1 in the paper.",
+    head=True,
+)

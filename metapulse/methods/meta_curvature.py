@@ -18,6 +18,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.maml import MAML
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, add, prefixed, stack, sub, under, without
@@ -104,3 +105,12 @@ def transformed(gradient: Stacked, matrices: Stacked) -> dict[str, Tensor]:
             g = g.movedim(1, axis)
         found[name] = g
     return found
+
+
+METHOD = Method(
+    "meta_curvature",
+    MetaCurvature,
+    Server("fedmaml"),
+    sends="∇L_Q(φ_K) in θ and in a matrix M_j per axis of every tensor",
+    adapts="φ_{k+1} = φ_k − α MC(∇L_S(φ_k)), MC(G) = G ×₁ M₁ ×₂ M₂ …",
+)

@@ -19,6 +19,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.rng import Keys
@@ -150,3 +151,13 @@ def _tree(flat: Coordinates, like: Stacked) -> dict[str, Tensor]:
     """Coordinates as a stack in the shape of another."""
     parts = flat.split_with_sizes([p[0].numel() for p in like.values()], 1)
     return {name: part.reshape(p.shape) for (name, p), part in zip(like.items(), parts, strict=True)}
+
+
+METHOD = Method(
+    "meta_lstm",
+    MetaLSTM,
+    Server("fedmaml"),
+    sends="∇L_Q(φ_K) in θ and in a learned optimiser, whose gates f and i read [LSTM(∇L, L), φ, last gate]",
+    adapts="φ_{k+1} = f_k ⊙ φ_k − i_k ⊙ ∇L_S(φ_k)",
+    notes="The gradients that it reads are constants (first order, as in the paper).",
+)

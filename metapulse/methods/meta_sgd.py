@@ -18,6 +18,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import Minibatches
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -107,3 +108,13 @@ def unless_worse(model: Model, phi: Stacked, step: Stacked, support: Batch) -> d
 def _align(flags: Tensor, like: Tensor) -> Tensor:
     """(clients,) flags broadcastable against (clients, *shape)."""
     return flags.view(-1, *(1,) * (like.dim() - 1))
+
+
+METHOD = Method(
+    "meta_sgd",
+    MetaSGD,
+    Server("fedmaml"),
+    sends="∇L_Q(φ_K) in θ and in one learned rate α per parameter, −Σ_k ∇L_S(φ_k) ⊙ λ_{k+1}",
+    adapts="φ_{k+1} = φ_k − α ⊙ ∇L_S(φ_k)",
+    notes="Beyond K steps only those that do not raise L_S are taken (ours).",
+)

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import Descent
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -57,3 +58,12 @@ class PerFedAvg(Descent):
         rates = self.inner_lr, self.local_lr
         moved, total = model.adapted_sgd(theta, streams, rates, delta, self.local_steps)
         return Report(moved, samples.counts, state, {"loss": total / max(self.local_steps, 1)})
+
+
+METHOD = Method(
+    "per_fedavg",
+    PerFedAvg,
+    Server("fedavg", {"weighting": "uniform"}),
+    sends="θ − w_τ after τ steps w ← w − β ∇f(w − α ∇f(w)) (I − α ∇²f(w)), the Hessian dropped or by differences",
+    notes="The width of the differences is relative to ‖v‖ (ours).",
+)

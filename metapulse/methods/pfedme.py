@@ -16,6 +16,7 @@ from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.inner import descend, settle
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
+from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -79,3 +80,13 @@ class PFedMe(ChosenOptimizer, InnerLoop):
             w = flat_stack(add(w, sub(w, phi), -self.local_lr * self.lam))
             total = total + loss
         return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})
+
+
+METHOD = Method(
+    "pfedme",
+    PFedMe,
+    Server("fedavg", {"weighting": "uniform"}),
+    sends="θ − w_R after R steps w ← w − ηλ(w − φ̃), φ̃ ≈ argmin L(φ) + (λ/2)‖φ − w‖²",
+    adapts="φ ← φ − α(∇L_S(φ) + λ(φ − θ))",
+    notes="The paper's server rate β is ``strategy.lr``.",
+)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import FLOOR, Metric, shares
 from metapulse.models.base import Model
 from metapulse.trees import Stacked
@@ -72,3 +73,14 @@ def nearness(z: Float[Tensor, "clients samples width"], memory: Stacked) -> Floa
     squares = z.square().sum(2, keepdim=True) + means.square().sum(2).unsqueeze(1)
     logits = 2.0 * z @ means.transpose(1, 2) - squares
     return logits.masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
+
+
+METHOD = Method(
+    "protonet",
+    ProtoNet,
+    Server("fedmaml"),
+    sends="∇_θ L_Q through the reading of the support",
+    adapts="c_k = mean of f(x_i) over y_i = k; p(k|x) ∝ exp(−‖f(x) − c_k‖²)",
+    notes="A class without support is no answer, and its query samples do not count.",
+    head=True,
+)

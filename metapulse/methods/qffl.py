@@ -10,6 +10,7 @@ import torch
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.method import EXACTLY, Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -45,3 +46,11 @@ class QFFL(LocalSGD):
         power = loss**self.q
         weight = power + self.q * loss ** (self.q - 1.0) * norms(report.update) ** 2 / self.inner_lr
         return replace(report, update=per_client(report.update, power / weight), weight=weight)
+
+
+METHOD = Method(
+    "qffl",
+    QFFL,
+    Server("fedavg", fixed=EXACTLY, step="θ ← θ − Σ F_i^q d_i / Σ w_i"),
+    sends="F^q d/w with d = θ − φ_K, F = L(θ), and for its weight w = F^q + q F^(q−1) ‖d‖²/α",
+)

@@ -21,6 +21,7 @@ from torch.nn import functional
 from metapulse.episodes import Batch, Episode
 from metapulse.losses import task_loss
 from metapulse.methods.base import Learner, Paper, Report
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.models.layers import linear
 from metapulse.rng import Keys
@@ -157,3 +158,14 @@ def _with_one(z: Float[Tensor, "clients n width"]) -> Float[Tensor, "clients n i
     """Embeddings over √width, and a constant beside them."""
     one = z.new_full((*z.shape[:2], 1), ONE)
     return torch.cat([z, one], 2) / math.sqrt(z.shape[2])
+
+
+METHOD = Method(
+    "r2d2",
+    R2D2,
+    Server("fedmaml"),
+    sends="∇ of L_Q of s·[z, 3]/√d W in the encoder, λ, s and κ",
+    adapts="W = Aᵀ(AAᵀ + λI)⁻¹Y, solved in the first step, Y = ±1 per class",
+    notes="Class weights n_c^(−κ), the constant 3, and a query loss that weighs classes alike are ours.",
+    head=True,
+)

@@ -40,9 +40,6 @@ class Reader(Learner):
     A client that has read nothing yet answers as one whose support is empty.
     """
 
-    #: Kinds of task that it can learn.
-    kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
-
     @abstractmethod
     def read(self, model: Model, phi: Stacked, support: Batch) -> Mapping[str, Tensor]:
         """What to remember of the support, (clients, *shape) per name; differentiable in ``phi``."""

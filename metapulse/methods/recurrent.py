@@ -17,6 +17,7 @@ from torch import Tensor
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Reader, targets
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
@@ -96,3 +97,14 @@ class Recurrent(Reader):
         state = {name: s.expand(-1, z.shape[1], *s.shape[2:]) for name, s in memory.items()}
         _, features = self.step(own, state, torch.cat([z, state.pop("last")], 2))
         return linear(features, own["out.weight"], own["out.bias"])
+
+
+METHOD = Method(
+    "recurrent",
+    Recurrent,
+    Server("fedmaml"),
+    sends="∇_θ L_Q through the reading of the support",
+    adapts="(h, c) of an LSTM after [f(x_t), y_{t−1}] over the support; answers after one step on [f(x), y_n]",
+    notes="Trained on the query's answers alone (ours).",
+    head=True,
+)

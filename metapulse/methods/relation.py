@@ -15,6 +15,7 @@ from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.losses import masked_mean
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.prototypical import ClassMeans
 from metapulse.methods.reading import FLOOR, answerable, net
 from metapulse.models.base import Model
@@ -68,3 +69,14 @@ class Relation(ClassMeans):
         truth = functional.one_hot(query.y, model.task.outputs).to(query.mask)
         scores = torch.sigmoid(self.answer(model, phi, memory, query.x))  # σ(FLOOR) = 0: others do not count
         return masked_mean((scores - truth).square().sum(2), counted.mask)
+
+
+METHOD = Method(
+    "relation",
+    Relation,
+    Server("fedmaml"),
+    sends="∇_θ of Σ_k (r_k − 1[y = k])² through the reading of the support",
+    adapts="r_k = σ(g([c_k, f(x)])), c_k = mean of f(x_i) over y_i = k, g a network in θ",
+    notes="The paper sums where we average: shots differ.",
+    head=True,
+)

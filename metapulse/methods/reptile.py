@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from metapulse.methods.base import Paper
 from metapulse.methods.fedavg import LocalSGD
+from metapulse.methods.method import Method, Server
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,12 @@ class Reptile(LocalSGD):
         "1803.02999",
         "Algorithm 2",
     )
+
+
+METHOD = Method(
+    "reptile",
+    Reptile,
+    Server("fedreptile", fixed=("weighting",), step="θ ← θ − ε mean(θ − φ_K), ε falling to 0"),
+    sends="θ − φ_K after K steps of SGD or Adam on all samples",
+    notes="With ``strategy.cohort = 1`` it is Algorithm 1, one task per outer step.",
+)

@@ -11,6 +11,7 @@ from torch import Tensor
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalTraining
+from metapulse.methods.method import EXACTLY, Method, Server, participation
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -66,3 +67,15 @@ class Scaffold(LocalTraining):
             after = sub(scale(report.update, 1.0 / (self.inner_steps * self.inner_lr)), tilt)
         gain = scale(sub(own, after), self.share)  # the server subtracts it
         return replace(report, update={**report.update, **prefixed(gain, CONTROL)}, state=prefixed(after, CONTROL))
+
+
+METHOD = Method(
+    "scaffold",
+    Scaffold,
+    Server("fedavg", {"weighting": "uniform"}, fixed=EXACTLY, step="x ← mean(y_K), c ← c + (|S|/N) mean(c_i⁺ − c_i)"),
+    sends=(
+        "x − y_K after steps y ← y − η(∇L(y) + c − c_i); −(|S|/N)(c_i⁺ − c_i) for c, which θ holds under ``control/``"
+    ),
+    keeps="c_i⁺ = c_i − c + (x − y_K)/(Kη)",
+    computed={"share": participation},
+)

@@ -14,6 +14,7 @@ from torch import Tensor
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
+from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Reader, targets
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, uniform_init
@@ -123,3 +124,14 @@ def _attend(own: Stacked, name: str, sequence: Sequences, real: Real) -> Sequenc
     hidden = later | (real.transpose(2, 3) == 0)
     weights = torch.softmax(scores.masked_fill(hidden, torch.finfo(scores.dtype).min), 3)
     return torch.cat([sequence, weights @ value * real], 3)
+
+
+METHOD = Method(
+    "snail",
+    SNAIL,
+    Server("fedmaml"),
+    sends="∇_θ L_Q through the reading of the support",
+    adapts="attention, convolutions of dilations 1, 2, 4, … and attention over [f(x_i), y_i] and [f(x), 0] at the end",
+    notes="One attention and one stack of convolutions fewer than the paper's.",
+    head=True,
+)

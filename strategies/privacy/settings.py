@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
-from metapulse.strategies.base import OuterSettings
-from metapulse.strategies.fednova import FedNovaSettings
 
 MOST_DELTA = 0.1  # a person is exposed altogether with probability δ: from here on that is no privacy
 
@@ -101,7 +99,7 @@ def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     Raises:
         ConfigError: names the setting and why.
     """
-    if not isinstance(strategy, OuterSettings) or isinstance(strategy, FedNovaSettings):
+    if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "no sensitivity is known for it: privacy needs one of our means")
     if not strategy.make_aggregator().linear:
