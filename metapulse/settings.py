@@ -92,16 +92,21 @@ def build(cls: type[T], mapping: object, where: str = "", **given: Any) -> T:
 
 def _check_used(made: object, field: dataclasses.Field[Any], where: str) -> None:
     """Refuse a setting that is read only under another one, which is not so."""
-    key, *under = field.metadata.get("used_if") or ("",)
-    if not key or (value := getattr(made, field.name)) == default_of(field):
+    if (value := getattr(made, field.name)) == default_of(field) or is_used(field, made):
         return
+    key, *under = field.metadata["used_if"]
     on = getattr(made, key)
-    if on in under if under else on:
-        return
     there = " or ".join(map(repr, under)) if under else "given"
     raise ConfigError(
         _join(where, field.name), value, f"has no effect with {_join(where, key)} = {on!r}; it must be {there}"
     )
+
+
+def is_used(field: dataclasses.Field[Any], made: object) -> bool:
+    """Whether what another setting of its section is has a setting read."""
+    key, *under = field.metadata.get("used_if") or ("",)
+    on = getattr(made, key) if key else True
+    return bool(on in under if under else on)
 
 
 def _check_switch(

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import tomli_w
 
-from metapulse.registry import MODELS
-from metapulse.server.config import REGISTRIES, Config
-from metapulse.settings import is_setting, plain
+from metapulse.data import Task
+from metapulse.errors import ConfigError
+from metapulse.methods.method import Method
+from metapulse.registry import METHODS, MODELS, SOURCES
+from metapulse.server.config import CHOOSING, REGISTRIES, Config, build_config, model_settings
+from metapulse.server.effect import idle
+from metapulse.server.method import HALVES
+from metapulse.settings import is_setting, is_used, plain
+from metapulse.strategies.registry import STRATEGIES
+
+ENTRIES = {**REGISTRIES, "model": MODELS}
+#: Sections that say what a method's run is about; the others are about protection, trouble and machines.
+ABOUT = ("run", "source", "split", "transform", "model", "method", "learner", "episodes", "strategy", "evaluation")
+#: The model for samples of so many axes.
+MODEL = {1: "mlp", 2: "cnn1d", 3: "cnn2d"}
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
@@ -24,23 +37,74 @@ def commented_default() -> str:
     config = Config()
     out = ["# metapulse: every setting with its default. A key left out has the value shown here.\n"]
     for section in dataclasses.fields(Config):
-        value = getattr(config, section.name)
         out.append(f"\n[{section.name}]")
-        if section.name in REGISTRIES:
-            names = ", ".join(REGISTRIES[section.name])
-            out.append(f'name = "{value["name"]}"  # one of {names}, or package.module:Name')
-            value = REGISTRIES[section.name].make(value)
-        elif section.name == "model":
-            from metapulse.models.cnn1d import CNN1d
-
-            out.append(f'name = "{value["name"]}"  # one of {", ".join(MODELS)}, or package.module:Name')
-            value = CNN1d
-        out += [_commented(field, value) for field in dataclasses.fields(value) if is_setting(field)]
+        if section.name in CHOOSING:
+            names = ", ".join(ENTRIES[section.name])
+            chosen = getattr(config, section.name)["name"]
+            out.append(f'name = "{chosen}"  # one of {names}, or package.module:Name')
+        out += [_commented(field, value) for field, value in _settings(config, section.name)]
     return "\n".join(out) + "\n"
 
 
-def _commented(field: dataclasses.Field[Any], value: Any) -> str:
-    default = field.default if isinstance(value, type) else getattr(value, field.name)
+def commented_method(name: str, source: str = "") -> str:
+    """A configuration of one method: what it reads, and nothing else, a comment for every key.
+
+    Args:
+        name: of the method.
+        source: of the data; "": the default, or curves for a method of regressions alone.
+
+    Raises:
+        ConfigError: there is no such method or source, or the one cannot learn from the other.
+    """
+    method = METHODS[name]
+    source = source or (Config().source["name"] if "classification" in method.tasks else "sine")
+    task: Task = SOURCES.make({"name": source}).task
+    if task.kind not in method.tasks:
+        raise ConfigError("source.name", source, f"{name} learns {' and '.join(method.tasks)} only, not {task.kind}")
+    model = MODEL[len(task.features)]
+    config = build_config({"method": {"name": name}, "source": {"name": source}, "model": {"name": model}})
+    hidden = {*idle(config), *(f"strategy.{key}" for key in method.server.fixed)}
+    hidden |= {"method.free", *(f"learner.{key}" for key in method.computed)}
+    if task.kind == "regression":
+        hidden |= {"evaluation.restrict", "evaluation.not_offered"}
+    others = ", ".join(f"[{f.name}]" for f in dataclasses.fields(Config) if f.name not in ABOUT)
+    out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config` prints them): {others}."]
+    for section in ABOUT:
+        named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(CHOOSING) - set(HALVES) else []
+        values = {field.name: value for field, value in _settings(config, section)}
+        lines = named + [
+            _commented(field, value)
+            for field, value in _settings(config, section)
+            if f"{section}.{field.name}" not in hidden and is_used(field, SimpleNamespace(**values))
+        ]
+        out += [f"\n[{section}]", *lines] if lines else []
+    return "\n".join(out) + "\n"
+
+
+def _about(method: Method) -> Iterator[str]:
+    """What a method is, as comments."""
+    paper, server = method.paper, method.server
+    cited = (f"{paper.authors} {paper.year}" if paper.year else "", paper.arxiv and f"arXiv:{paper.arxiv}", paper.where)
+    yield f"# {method.name}: {paper.title} ({', '.join(word for word in cited if word)})"
+    yield f"# A client sends {method.sends.replace('``', '`')}."
+    made = STRATEGIES.make(method.halves["strategy"])
+    rests = [f"{key} = {_in_one_line(plain(getattr(made, key)))}" for key in server.fixed if key != "name"]
+    yield f"# The server is {server.strategy}" + (f"; the method rests on its {', '.join(rests)}." if rests else ".")
+
+
+def _settings(config: Config, section: str) -> list[tuple[dataclasses.Field[Any], Any]]:
+    """A section's settings with their values."""
+    value = getattr(config, section)
+    if section == "model":  # which cannot be made before its task is known
+        made: Any = SimpleNamespace(**model_settings(value))
+        fields = dataclasses.fields(MODELS[value["name"]])
+    else:
+        made = REGISTRIES[section].make(value) if section in REGISTRIES else value
+        fields = dataclasses.fields(made)
+    return [(f, getattr(made, f.name)) for f in fields if is_setting(f)]
+
+
+def _commented(field: dataclasses.Field[Any], default: Any) -> str:
     bounds = [
         f"{sign} {field.metadata[k]}"
         for k, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))

@@ -79,13 +79,14 @@ def check_data(config: _Sections, task: Task, devices: Sequence[str]) -> None:
 
 def notes(config: _Sections) -> list[str]:
     """A line for each setting that this run does not read, and that others may share with it."""
-    idle = [
-        (key, value, why)
-        for key, why in (*_named(config), *_shared(config))
-        if (value := _value(config, key)) is not None
-    ]
+    there = ((key, _value(config, key), why) for key, why in (*_named(config), *_shared(config)))
     own = [f"{key} = {value!r} {why} (method.free)" for key, value, why in conflicts(config)]
-    return [f"{key} = {value!r} has no effect: {why}" for key, value, why in idle] + own
+    return [f"{key} = {value!r} has no effect: {why}" for key, value, why in there if value is not None] + own
+
+
+def idle(config: Config) -> dict[str, str]:
+    """Settings that nothing reads because of what stands in other sections: "section.key" → why."""
+    return dict((*_named(config), *_scenarios(config), *_rounds(config), *_shared(config)))
 
 
 def _named(config: _Sections) -> Iterator[Idle]:

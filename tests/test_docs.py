@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from metapulse.outer import DIRECTIONS
-from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ATTACKS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.strategies.aggregators.registry import AGGREGATORS
 from metapulse.strategies.registry import STRATEGIES
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
-METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-REGISTRIES = {r.kind: r for r in (LEARNERS, STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES, ATTACKS)}
+PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+REGISTRIES = {r.kind: r for r in (STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES, ATTACKS)}
 ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 PACKAGES = ("client", "strategies", "server", "sim")
 FOLDERS = ("metapulse", *PACKAGES, "tests", "docs", "examples", "benchmarks", "configs")
@@ -40,10 +40,23 @@ def module_of(path: str) -> str:
 
 def row(name: str, section: str) -> str:
     """The line of a section's table that begins with a name."""
-    part = METHODS.split(f"(`[{section}]`")[1].split("\n## ")[0]
+    part = PAGE.split(f"(`[{section}]`")[1].split("\n## ")[0]
     rows = [line for line in part.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
     assert len(rows) == 1, f"{section} {name!r}: {len(rows)} rows in docs/methods.md"
     return rows[0]
+
+
+def test_the_blocks_of_the_methods_are_those_of_the_registry() -> None:
+    """They are made anew by ``python docs/dev/methods.py``."""
+    spec = importlib.util.spec_from_file_location("methods_page", ROOT / "docs" / "dev" / "methods.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert made.page(PAGE) == PAGE
+    for name in METHODS:
+        method = METHODS[name]
+        block = PAGE.split(f"\n### {name}\n")[1].split("\n### ")[0]
+        assert f"`{path_of(method.learner.__module__)}: {method.learner.__name__}`" in block
+        assert all(word in block for word in (method.paper.title, method.paper.arxiv, f"`{method.server.strategy}`"))
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES, ids=["-".join(entry) for entry in ENTRIES])
@@ -59,13 +72,13 @@ def test_every_registered_name_has_its_row_with_its_file_and_its_paper(kind: str
 
 def test_nothing_else_is_described_as_registered() -> None:
     for kind, registry in REGISTRIES.items():
-        part = METHODS.split(f"(`[{kind}]`")[1].split("\n## ")[0].split("`outer` chooses")[0]
+        part = PAGE.split(f"(`[{kind}]`")[1].split("\n## ")[0].split("`outer` chooses")[0]
         first = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
         assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == sorted(registry)
 
 
 def test_every_outer_optimiser_has_its_formula() -> None:
-    table = METHODS.split("| `outer` |")[1].split("\n\n")[0]
+    table = PAGE.split("| `outer` |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(DIRECTIONS)
 
 

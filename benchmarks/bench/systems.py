@@ -45,8 +45,9 @@ def _ours(name: str, title: str, workloads: tuple[str, ...], *options: str, aggr
     return Entry(name, title, "ours", PROJECT, workloads, options, parallel, aggregate, True)
 
 
-def _stock(name: str) -> tuple[str, str]:
-    return 'strategy.name="stock"', f'strategy.reference="flwr.serverapp.strategy:{name}"'
+def _stock(name: str) -> tuple[str, ...]:
+    """Options for one of Flower's strategies; it averages local training, whatever the method is called."""
+    return 'strategy.name="stock"', f'strategy.reference="flwr.serverapp.strategy:{name}"', "method.free=true"
 
 
 SYSTEMS: Sequence[Entry] = (

@@ -51,15 +51,18 @@ def add_to(app: typer.Typer) -> None:
     app.command()(cite)
 
 
-def config() -> None:
-    """Print the default configuration as TOML, a comment for every key."""
-    from metapulse.server.config_text import commented_default
+def config(
+    method: Annotated[str, typer.Argument(metavar="[METHOD]", help="Print what matters for this one.")] = "",
+    source: Annotated[str, typer.Argument(metavar="[SOURCE]", help="And for these data.")] = "",
+) -> None:
+    """Print a configuration as TOML, a comment for every key: a method's, or all that there is."""
+    from metapulse.server.config_text import commented_default, commented_method
 
-    sys.stdout.write(commented_default())
+    sys.stdout.write(commented_method(method, source) if method else commented_default())
 
 
 def methods() -> None:
-    """List what is registered: learners, strategies, aggregators, models, data sources, transforms."""
+    """List what is registered: methods, strategies, aggregators, models, data sources, transforms."""
     console = Console() if sys.stdout.isatty() else Console(width=140)
     table = Table(title="What a configuration can name", title_justify="left")
     for column in ("section", "name", "what it is", "paper", "arXiv"):
@@ -81,7 +84,7 @@ def entries() -> Iterator[tuple[str, str, type]]:
     from metapulse.strategies.registry import STRATEGIES
 
     sections = {
-        "learner": LEARNERS,
+        "method": LEARNERS,
         "strategy": STRATEGIES,
         AGGREGATORS.kind: AGGREGATORS,
         "model": MODELS,

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.errors import ConfigError
-from metapulse.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, load, merge, parse, resolved
-from metapulse.server.config_text import commented_default, to_toml
+from metapulse.server.config_text import commented_default, commented_method, to_toml
+from metapulse.server.effect import idle
 from metapulse.settings import is_setting, plain
 from metapulse.strategies.registry import STRATEGIES
 
@@ -20,6 +21,28 @@ def test_the_commented_default_is_the_default():
     assert methods == {}
     assert resolved(build_config(table)) == resolved(Config())
     assert build_config(table).digest() == Config().digest()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_printed_of_a_method_is_the_method_and_nothing_that_it_does_not_read(name):
+    text = commented_method(name)
+    table, _ = parse(text)
+    config = build_config(table)
+    same = {section: {"name": table[section]["name"]} for section in ("method", "source", "model")}
+    assert config.digest() == build_config(same).digest()
+    assert not [key for key in idle(config) if key.partition(".")[2] in table.get(key.partition(".")[0], {})]
+    assert not set(METHODS[name].server.fixed) & set(table["strategy"])
+    assert ("beta1" in table["strategy"]) == (config.strategy["name"] == "fedmaml")  # of Adam
+
+
+def test_a_method_is_printed_for_the_data_that_it_can_learn():
+    for name, source, model in (("maml", "sine", "mlp"), ("cnp", "", "mlp"), ("protonet", "", "cnn1d")):
+        assert parse(commented_method(name, source))[0]["model"]["name"] == model
+    assert "restrict" not in parse(commented_method("maml", "sine"))[0]["evaluation"]
+    with pytest.raises(ConfigError, match=r"^source.name = 'sine': protonet learns classification only"):
+        commented_method("protonet", "sine")
+    with pytest.raises(ConfigError, match=r"^method.name = 'mamel': must be one of anil"):
+        commented_method("mamel")
 
 
 def test_every_setting_of_the_default_has_a_comment():
@@ -47,7 +70,7 @@ def test_every_setting_of_the_default_has_a_comment():
     ],
 )
 def test_whatever_is_registered_resolves_to_itself(section, name):
-    config = build_config({section: {"name": name}})
+    config = build_config({section: {"name": name}, "method": {"free": True}})
     whole = resolved(config)
     assert resolved(build_config(whole)) == whole
     assert build_config(whole).digest() == config.digest()

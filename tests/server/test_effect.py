@@ -24,7 +24,7 @@ IDLE: list[tuple[str, dict[str, Any]]] = [
     ("faults.speed", {"faults": {"speed": {"watch": 2.0}}}),
     ("faults.night_h", {"faults": {"night_h": 7.0}}),
     ("faults.partial_least", {"faults": {"partial_least": 0.5}}),
-    ("faults.over_selection", {"strategy": {"name": "fedavg", "cohort": 0}, "faults": {"over_selection": 0.5}}),
+    ("faults.over_selection", {"strategy": {"cohort": 0}, "faults": {"over_selection": 0.5}}),
     ("episodes.vary", {"episodes": {"shots": 0, "vary": True}}),
     ("evaluation.history_steps", {"evaluation": {"history_steps": 3}}),
     ("evaluation.not_offered", {"evaluation": {"restrict": False, "not_offered": "wrong"}}),

@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ATTACKS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, resolved
 from metapulse.server.folder import RunFolder
 from metapulse.sim.importers.dataset import IMPORTERS
@@ -99,7 +99,7 @@ def test_methods_lists_everything_with_its_paper(call):
     lines = [line.split("│") for line in out.splitlines() if line.startswith("│")]
     rows = {(cells[1].strip(), cells[2].strip()): cells for cells in lines if cells[2].strip()}
     sections = {
-        "learner": LEARNERS,
+        "method": METHODS,
         "strategy": STRATEGIES,
         "strategy.aggregator": AGGREGATORS,
         "model": MODELS,
@@ -108,7 +108,7 @@ def test_methods_lists_everything_with_its_paper(call):
         "attack": ATTACKS,
     }
     assert set(rows) == {(kind, name) for kind, registry in sections.items() for name in registry}
-    maml = rows["learner", "maml"]
+    maml = rows["method", "maml"]
     assert maml[4].strip() == "Finn, Abbeel and Levine 2017"
     assert maml[5].strip() == "1703.03400"
 

@@ -180,7 +180,9 @@ def test_double_precision_stays(name: str) -> None:
 
 
 def config(**strategy: Any) -> dict[str, Any]:
-    return resolved(build_config({"source": {"name": "sine"}, "strategy": {"name": "fedavg", **strategy}}))["strategy"]
+    return resolved(build_config({"source": {"name": "sine"}, "method": {"name": "fedavg"}, "strategy": strategy}))[
+        "strategy"
+    ]
 
 
 def test_settings_are_complete_in_a_runs_folder() -> None:

@@ -55,7 +55,7 @@ def test_a_run_of_clients_that_report_nothing_shrinks_theta_geometrically(tmp_pa
         "source": {"name": "sine", "clients": 20},
         "transform": {"name": "none"},
         "model": {"name": "mlp", "hidden": [4]},
-        "learner": {"name": "local_only"},
+        "method": {"name": "local_only", "free": True},
         "strategy": {"name": "fedavg", "cohort": 4, "l2": 0.05},
         "evaluation": {"split": "samples", "clients": 2},
         "checkpoint": {"every": 1, "keep": 10},
