@@ -21,6 +21,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,12 @@ STRATEGIES = {
     "FedMedian (Flower's)": {"name": "stock", "reference": "flwr.serverapp.strategy:FedMedian"},
 }
 HEAD = "| Ray workers | strategy | MB, first | half-way | last | kB a round, second half |\n|---|---|---|---|---|---|"
+
+
+def table(strategy: str, cohort: int, rounds: int, workers: int) -> dict[str, Any]:
+    """The configuration of a case: memory is asked about, whatever algorithm the pair is."""
+    made = workload(1_000_000, cohort, rounds, workers=workers)
+    return {**made, "strategy": {**STRATEGIES[strategy], "cohort": cohort}, "method": {"free": True}}
 
 
 def line(found: Measured) -> tuple[list[tuple[int, float]], float, float]:
@@ -98,11 +105,8 @@ def main() -> int:
     rows, result, worst = [], [], 0.0
     for workers in args.workers:
         for strategy in STRATEGIES:
-            table = workload(1_000_000, args.cohort, args.rounds, workers=workers)
-            table["strategy"] = {**STRATEGIES[strategy], "cohort": args.cohort}
-            table["method"] = {"free": True}  # memory is asked about, whatever the pair computes
-            table["checkpoint"] = {"every": args.every}
-            points, slope, spread = line(measure(table, args.every))
+            asked = table(strategy, args.cohort, args.rounds, workers) | {"checkpoint": {"every": args.every}}
+            points, slope, spread = line(measure(asked, args.every))
             worst = max(worst, slope - 2 * spread)
             rows.append(
                 f"| {workers or 'in process'} | {strategy} | {points[0][1]:.0f} | {points[len(points) // 2][1]:.0f} "

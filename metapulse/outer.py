@@ -27,7 +27,7 @@ class OuterUpdate:
     """θ ← θ − β · direction(Δ + 2λθ).
 
     Args:
-        kind: "sgd", "momentum", "adam", "yogi" or "adagrad".
+        kind: which of ``DIRECTIONS``.
         beta1: decay of the first moment, in [0, 1).
         beta2: decay of the second moment, in [0, 1).
         tau: τ, adaptivity floor added to the root of the second moment, > 0.
@@ -47,7 +47,7 @@ class OuterUpdate:
     def init(self, theta: Params) -> State:
         """The state before the first round: zero moments."""
         state: State = {"t": torch.zeros((), dtype=torch.int64)}
-        for moment in {"sgd": "", "momentum": "m", "adagrad": "v"}.get(self.kind, "mv"):
+        for moment in DIRECTIONS[self.kind].moments:
             state |= {f"{moment}/{name}": torch.zeros_like(p) for name, p in theta.items()}
         return state
 
@@ -66,13 +66,29 @@ class OuterUpdate:
         for name, p in theta.items():
             g = aggregate[name] + (2.0 * self.l2) * p if self.l2 else aggregate[name]
             moments = {k: state[f"{k}/{name}"] for k in "mv" if f"{k}/{name}" in state}
-            direction, moments = DIRECTIONS[self.kind](self, g, moments, int(step))
+            direction, moments = DIRECTIONS[self.kind].direction(self, g, moments, int(step))
             moved[name] = p - lr * direction
             after |= {f"{k}/{name}": m for k, m in moments.items()}
         return moved, after
 
 
+#: From the rule's numbers, Δ, the moments before and the number of the step: the direction, and the moments after it.
 Direction = Callable[[OuterUpdate, Tensor, dict[str, Tensor], int], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An outer optimiser.
+
+    Args:
+        direction: what θ moves against.
+        moments: which it keeps, "m" and "v".
+        reads: which of the numbers of ``OuterUpdate`` it reads; the others are refused beside it.
+    """
+
+    direction: Direction
+    moments: str = ""
+    reads: tuple[str, ...] = ()
 
 
 def _sgd(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -106,10 +122,15 @@ def _adagrad(rule: OuterUpdate, g: Tensor, moments: dict[str, Tensor], step: int
     return g / (v.sqrt() + rule.tau), {"v": v}
 
 
-DIRECTIONS: dict[str, Direction] = {
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "adam": _adam,
-    "yogi": _yogi,
-    "adagrad": _adagrad,
+DIRECTIONS: dict[str, Rule] = {
+    "sgd": Rule(_sgd),
+    "momentum": Rule(_momentum, "m", ("beta1",)),
+    "adam": Rule(_adam, "mv", ("beta1", "beta2", "tau")),
+    "yogi": Rule(_yogi, "mv", ("beta1", "beta2", "tau")),
+    "adagrad": Rule(_adagrad, "v", ("tau",)),
 }
+
+
+def reading(number: str) -> tuple[str, ...]:
+    """The rules that read a number of ``OuterUpdate``."""
+    return tuple(name for name, rule in DIRECTIONS.items() if number in rule.reads)

@@ -19,7 +19,7 @@ from torch import Tensor
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, decode, encode, stamp
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.outer import OuterUpdate, State
+from metapulse.outer import DIRECTIONS, OuterUpdate, State, reading
 from metapulse.rng import generator
 from metapulse.schedules import outer_rate
 from metapulse.settings import setting
@@ -49,18 +49,14 @@ class OuterSettings:
     weighting: Literal["samples", "uniform"] = setting(
         "samples", "weight of a client's update", choices=("samples", "uniform")
     )
-    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"] = setting(
-        "sgd", "outer optimiser", choices=("sgd", "momentum", "adam", "yogi", "adagrad")
-    )
+    outer: str = setting("sgd", "outer optimiser", choices=tuple(DIRECTIONS))
     lr: float = setting(1.0, "outer learning rate β (ε for Reptile)", gt=0)
     schedule: Literal["constant", "linear", "cosine"] = setting(
         "constant", "how the outer rate moves over the rounds", choices=("constant", "linear", "cosine")
     )
-    beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1, used_if=("outer", "momentum", "adam", "yogi"))
-    beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1, used_if=("outer", "adam", "yogi"))
-    tau: float = setting(
-        1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0, used_if=("outer", "adam", "yogi", "adagrad")
-    )
+    beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1, used_if=("outer", *reading("beta1")))
+    beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1, used_if=("outer", *reading("beta2")))
+    tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0, used_if=("outer", *reading("tau")))
     l2: float = setting(0.0, "λ of the regularised outer objective λ‖θ‖²", ge=0)
     min_replies: int = setting(1, "usable replies below which a round changes nothing", ge=1)
     aggregator: Mapping[str, Any] = setting({"name": "mean"}, "what makes one update of many: name and settings")

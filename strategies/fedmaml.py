@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from metapulse.methods.base import Paper
+from metapulse.outer import DIRECTIONS
 from metapulse.settings import setting
 from metapulse.strategies.base import OuterSettings
 
@@ -29,7 +30,5 @@ class MAMLSettings(OuterSettings):
     weighting: Literal["samples", "uniform"] = setting(
         "uniform", "weight of a client's update", choices=("samples", "uniform")
     )
-    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"] = setting(
-        "adam", "outer optimiser", choices=("sgd", "momentum", "adam", "yogi", "adagrad")
-    )
+    outer: str = setting("adam", "outer optimiser", choices=tuple(DIRECTIONS))
     lr: float = setting(0.001, "outer learning rate β", gt=0)

@@ -190,7 +190,7 @@ def test_too_many_lies_are_an_error_that_says_which() -> None:
 
 def test_the_roster_draws_from_a_directory_with_gaps() -> None:
     """By partition id: node ids, which Flower makes up anew, change nothing."""
-    table = {"source": {"name": "sine"}, "split": {"test": 0.0, "validation": 0.0}, "strategy": {"name": "fedavg"}}
+    table = {"source": {"name": "sine"}, "split": {"test": 0.0, "validation": 0.0}, "method": {"name": "fedavg"}}
     config = build_config(table)
     indices = [1, 4, 5, 9, 30]
     drawn = []

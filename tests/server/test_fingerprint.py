@@ -120,7 +120,7 @@ def test_code_in_a_package_is_found_through_relative_imports_and_inside_function
 def test_functions_named_in_a_stock_strategys_options_are_code(module):
     module("my_metrics.py", "def both(replies, weight):\n    return {}\n")
     options = {"train_metrics_aggr_fn": "my_metrics:both"}
-    config = build_config({"strategy": {"name": "stock", "options": options}})
+    config = build_config({"learner": {"name": "fedavg"}, "strategy": {"name": "stock", "options": options}})
     assert "code my_metrics" in fingerprint(config)
 
 

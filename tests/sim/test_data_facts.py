@@ -31,7 +31,8 @@ def config(tmp_path):
         "source": own | {"time": "time", "drop_nan": True},
         "split": {"test_users": ["p1", "p2"], "validation": 0.0},
         "model": {"name": "mlp", "hidden": [4]},
-        "strategy": {"name": "fedavg", "cohort": 2},
+        "method": {"name": "fedavg_ft"},
+        "strategy": {"cohort": 2},
         "episodes": {"split": "samples"},
         "evaluation": {"shots": [2], "split": "samples", "steps": [0, 1]},
     }
@@ -80,7 +81,7 @@ def test_of_a_private_run_no_facts_are_written_and_nothing_names_people(config, 
     from metapulse.server.config_text import to_toml
 
     private = {"mechanism": "central", "noise_multiplier": 5.0, "delta": 1e-3, "noise_seed": 1}
-    config |= {"privacy": private, "strategy": {"name": "fedavg", "cohort": 2, "weighting": "uniform"}}
+    config |= {"privacy": private, "strategy": {"cohort": 2, "weighting": "uniform"}}
     (tmp_path / "c.toml").write_text(to_toml(config))
     assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]) == 0
     assert not (tmp_path / "run/data.json").exists()

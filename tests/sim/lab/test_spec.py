@@ -37,7 +37,7 @@ def test_the_documented_specification_is_one(tmp_path):
 
 
 def test_a_method_can_be_left_out_of_a_data_set(tmp_path):
-    asked = spec(tmp_path, SPEC + "[methods.reptile]\nlearner = { name = 'reptile' }\non.few = false\n")
+    asked = spec(tmp_path, SPEC + "[methods.reptile]\nmethod = { name = 'reptile' }\non.few = false\n")
     assert ("few", "reptile") not in asked.pairs
     assert ("many", "reptile") in asked.pairs
     assert {cell.dataset for cell in expand(asked) if cell.method == "reptile"} == {"many"}
