@@ -178,11 +178,12 @@ def provenance(runs: Sequence[RunData]) -> str:
         config = run.config
         state = "" if run.finished else ' <span class="warn">unfinished</span>'
         model = _named(config, "model", "hidden", "channels")
+        free = "<small>a combination of its own (method.free)</small>" if config.get("method", {}).get("free") else ""
         size = f"<small>{run.parameters} meta-parameters</small>" if run.parameters else ""
         rows.append(
             [
                 swatch(place) + escape(run.label) + state,
-                _named(config, "learner", "inner_lr", "inner_steps"),
+                _named(config, "learner", "inner_lr", "inner_steps") + free,
                 _named(config, "strategy", "outer", "lr", "cohort"),
                 model + size,
                 _named(config, "source", "users"),
