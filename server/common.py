@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metapulse.server.config import CHOOSING, Config, resolved
+from metapulse.server.method import HALVES
 
 
 def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Config) -> list[str]:
@@ -19,15 +20,17 @@ def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Confi
         config: what came of both, and of all that was laid over them.
     """
     lines, values = [], resolved(config)
+    method = change.get("method", {})
     for section in CHOOSING:
-        common, own = table.get(section), change.get(section)
-        if not isinstance(common, Mapping) or not isinstance(own, Mapping) or "name" not in own:
+        common, own = table.get(section), change.get(section, {})
+        if not isinstance(common, Mapping) or not isinstance(own, Mapping):
             continue
-        if own["name"] == common.get("name"):
+        chosen = own.get("name", values[section]["name"] if section in HALVES and "name" in method else None)
+        if chosen is None or chosen == common.get("name"):
             continue
         there = values[section]
         lost = [k for k in common if k in there and there[k] != common[k] and k not in ("name", *own)]
         said = [f"{section}.{k} = {common[k]!r} (here {there[k]!r})" for k in lost]
         if said:
-            lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {own['name']!r}")
+            lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {chosen!r}")
     return lines

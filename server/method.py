@@ -45,9 +45,8 @@ class MethodSettings:
 
 def fill(table: dict[str, Any]) -> dict[str, Any]:
     """``table`` with what the method it names says of its learner and strategy, below what they say themselves."""
-    section = table.get("method")
-    name = section.get("name") if isinstance(section, Mapping) else None
-    if not isinstance(name, str) or not name:
+    name = _named(table)
+    if not name:
         return table
     made = dict(table)
     for half, preset in halves(METHODS[name]).items():
@@ -66,14 +65,20 @@ def halves(method: Method) -> dict[str, dict[str, Any]]:
 
 
 def begin(table: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """Where a change chooses another method, ``table`` keeps nothing of the one before but what a round is."""
-    section, held = change.get("method"), table.get("method")
-    name = section.get("name") if isinstance(section, Mapping) else None
-    if not name or (isinstance(held, Mapping) and held.get("name") == name):
+    """Where a change chooses another method, ``table`` keeps what is the same half of it, and what a round is."""
+    name, held = _named(change), _named(table)
+    if not name or name == held or not (name in METHODS or ":" in name):
         return
-    table.pop("learner", None)
-    if isinstance(strategy := table.pop("strategy", None), Mapping):
-        table["strategy"] = {key: strategy[key] for key in ROUND if key in strategy}
+    for half, preset in halves(METHODS[name]).items():
+        section = table.get(half)
+        if isinstance(section, Mapping) and section.get("name") != preset["name"]:
+            table[half] = {key: section[key] for key in ROUND if key in section}
+
+
+def _named(table: Mapping[str, Any]) -> str:
+    section = table.get("method")
+    name = section.get("name", "") if isinstance(section, Mapping) else ""
+    return name if isinstance(name, str) else ""
 
 
 def method_of(kind: type[Learner]) -> Method | None:

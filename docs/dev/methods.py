@@ -111,7 +111,7 @@ def _toml(value: Any) -> str:
 
 
 def _code(text: str) -> str:
-    return text.replace("``", "`").rstrip(".") if text.endswith("..") else text.replace("``", "`")
+    return text.replace("``", "`")
 
 
 if __name__ == "__main__":

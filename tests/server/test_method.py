@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from metapulse.errors import ConfigError
 from metapulse.methods.method import participation
 from metapulse.registry import LEARNERS, METHODS
+from metapulse.server.common import unreached
 from metapulse.server.config import Config, build_config, merge, resolved
 from metapulse.server.effect import notes
 from metapulse.server.method import conflicts, constants
@@ -128,8 +130,22 @@ def test_choosing_another_method_leaves_of_the_one_before_what_a_round_is() -> N
     assert config.learner == {"name": "scaffold", "inner_steps": 2}
     assert config.strategy == {"name": "fedavg", "weighting": "uniform", "cohort": 7}
     assert config.run.rounds == 3
+    kept = merge(
+        {"learner": {"name": "maml", "inner_lr": 0.1}, "strategy": held["strategy"]}, {"method": {"name": "maml"}}
+    )
+    assert build_config(kept).learner == {"name": "maml", "inner_lr": 0.1}
     again = merge(resolved(config), {"method": {"name": "scaffold"}, "strategy": {"cohort": 3}})
     assert build_config(again).learner["inner_steps"] == 2
+
+
+def test_what_of_a_suites_common_part_does_not_reach_a_method_is_told() -> None:
+    common = {"learner": {"name": "fomaml", "inner_lr": 0.1}, "strategy": {"name": "fedmaml", "cohort": 7, "lr": 0.1}}
+    for name, lines in {"scaffold": 2, "maml": 1, "fomaml": 0}.items():
+        change = {"method": {"name": name}}
+        config = build_config(merge(copy.deepcopy(common), change))
+        said = unreached(common, change, config)
+        assert len(said) == lines, said
+        assert all("cohort" not in line for line in said)
 
 
 def test_a_free_pair_has_a_digest_of_its_own_and_an_unused_section_none() -> None:
