@@ -40,7 +40,19 @@ class MethodSettings:
 
     def __post_init__(self) -> None:
         if self.name:
-            METHODS[self.name]
+            method_named(self.name)
+
+
+def method_named(name: str) -> Method:
+    """A registered method, or the ``METHOD`` of a file of one's own.
+
+    Raises:
+        ConfigError: there is none of the name.
+    """
+    found = METHODS[name]
+    if not isinstance(found, Method):
+        raise ConfigError("method.name", name, "is no Method (the learner's own name goes under learner.name)")
+    return found
 
 
 def fill(table: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +61,7 @@ def fill(table: dict[str, Any]) -> dict[str, Any]:
     if not name:
         return table
     made = dict(table)
-    for half, preset in halves(METHODS[name]).items():
+    for half, preset in halves(method_named(name)).items():
         given = table.get(half, {})
         if isinstance(given, Mapping) and given.get("name", preset["name"]) == preset["name"]:
             made[half] = {**preset, **given}
@@ -69,7 +81,7 @@ def begin(table: dict[str, Any], change: Mapping[str, Any]) -> None:
     name, held = _named(change), _named(table)
     if not name or name == held or not (name in METHODS or ":" in name):
         return
-    for half, preset in halves(METHODS[name]).items():
+    for half, preset in halves(method_named(name)).items():
         section = table.get(half)
         if isinstance(section, Mapping) and section.get("name") != preset["name"]:
             table[half] = {key: section[key] for key in ROUND if key in section}
@@ -101,7 +113,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     """What of learner and strategy makes another algorithm than the paper's."""
     kind, strategy = LEARNERS[config.learner["name"]], STRATEGIES.make(config.strategy)
     method, name = method_of(kind), config.learner["name"]
-    if config.method.name and METHODS[config.method.name].learner is not kind:
+    if config.method.name and method_named(config.method.name).learner is not kind:
         yield "learner.name", name, f"is no half of method.name = {config.method.name!r}"
     if strategy.per_step and not kind.per_step:
         right = f"; {method.name} goes with {method.server.strategy}" if method else ""

@@ -30,9 +30,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "protonet": {"learner": {"name": "protonet"}},
     "ditto": {"learner": {"name": "ditto"}},
     "fedprox": {"learner": {"name": "fedprox"}},
-    "scaffold": {"learner": {"name": "scaffold"}},
+    "scaffold": {"method": {"name": "scaffold"}},
     "fedrep": {"learner": {"name": "fedrep"}},
-    "qffl": {"learner": {"name": "qffl"}},
+    "qffl": {"method": {"name": "qffl"}},
 }
 DATASETS: dict[str, dict[str, Any]] = {
     "watches": {"source": {"name": "wearables"}, "split": {"train_devices": ["phone"]}},

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.registry import ATTACKS, LEARNERS
+from metapulse.registry import ATTACKS, LEARNERS, METHODS
 from metapulse.server.config import merge
 from metapulse.strategies.aggregators.registry import AGGREGATORS
 
@@ -137,14 +137,16 @@ def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
     yield "named people", {"split": NAMED}, ("split",)
     for name in LEARNERS:
         world = SINE if name == "cnp" else {}
-        strategy = {"name": "fednova" if name == "fednova" else "fedavg", "cohort": 5}
+        held = METHODS[name].halves["strategy"] if METHODS[name].server.fixed else {"name": "fedavg"}
+        strategy = {**held, "cohort": 5}
         batches = {"batch_size": 3} if LEARNERS[name].local else {}
         yield f"learner {name}", {**world, "learner": {"name": name, **batches}, "strategy": strategy}, ("learner",)
     for name in ("r2d2", "protonet", "recurrent", "snail", "mann", "maml_pp", "majority"):
         if name != "protonet":
             yield f"learner {name}, curves", {**SINE, "learner": {"name": name}}, ("learner", "evaluation")
     for name in ("fedavg", "fedreptile", "median", "krum", "fednova"):
-        yield f"strategy {name}", {"strategy": {"name": name, "cohort": 5}}, ("strategy",)
+        under = {"learner": {"name": "fednova", "batch_size": 3}} if name == "fednova" else {}
+        yield f"strategy {name}", {**under, "strategy": {"name": name, "cohort": 5}}, ("strategy",)
     for outer in ("momentum", "yogi", "adagrad"):
         yield f"outer {outer}", {"strategy": {"name": "fedavg", "cohort": 5, "outer": outer}}, ("strategy",)
     for method in ("FedAdam", "FedTrimmedAvg"):

@@ -193,5 +193,7 @@ def test_a_method_of_ones_own_is_named_by_its_file(tmp_path: Path, monkeypatch: 
     assert config.learner == {"name": "near_method:Near", "inner_lr": 0.5}
     assert config.strategy == {"name": "fedmaml"}
     assert build_config(resolved(config)).digest() == config.digest()
+    with pytest.raises(ConfigError, match=r"^method.name = 'near_method:Near': is no Method"):
+        build_config({"method": {"name": "near_method:Near"}})
     with pytest.raises(ConfigError, match=r"^strategy.weighting = 'samples': .*with near it must be 'uniform'"):
         build_config({"learner": {"name": "near_method:Near"}, "strategy": {"name": "fedavg", "weighting": "samples"}})

@@ -39,7 +39,7 @@ steps = [0, 1]
 every = 1
 keep = 9
 """
-METHODS = '[methods.one]\n[methods.two]\nlearner = { name = "reptile" }\n'
+METHODS = '[methods.one]\n[methods.two]\nmethod = { name = "reptile" }\n'
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_comparison_never_shows_finished_runs_over_other_data(study, tmp_path)
     ear = Ear()
     (before,) = conducted(COMPARISON)
     write(study, first=2.0)
-    now = conducted(COMPARISON + '[methods.two]\nlearner = { name = "reptile" }\n')
+    now = conducted(COMPARISON + '[methods.two]\nmethod = { name = "reptile" }\n')
     assert ear.begun == [before.name, *(cell.name for cell in now)]  # the old one is done again
     assert before.key not in {cell.key for cell in now}
     assert {json.dumps(RunFolder(cell.path(tmp_path / "out")).inputs()) for cell in now} == {
