@@ -22,8 +22,8 @@ from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
 from metapulse.server.evaluation import EvaluationSettings
-from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.server.method import MethodSettings, begin, check_method, fill
+from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.settings import build, is_setting, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_combination

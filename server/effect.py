@@ -16,8 +16,8 @@ from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
 from metapulse.server.evaluation import EvaluationSettings
+from metapulse.server.method import MethodSettings, conflicts
 from metapulse.server.simulated import FaultSettings
-from metapulse.server.method import conflicts
 from metapulse.settings import default_of
 from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.registry import STRATEGIES
@@ -36,6 +36,8 @@ class _Sections(Protocol):
     def source(self) -> Mapping[str, Any]: ...
     @property
     def split(self) -> Any: ...
+    @property
+    def method(self) -> MethodSettings: ...
     @property
     def learner(self) -> Mapping[str, Any]: ...
     @property
@@ -84,7 +86,7 @@ def notes(config: _Sections) -> list[str]:
     return [f"{key} = {value!r} has no effect: {why}" for key, value, why in there if value is not None] + own
 
 
-def idle(config: Config) -> dict[str, str]:
+def idle(config: _Sections) -> dict[str, str]:
     """Settings that nothing reads because of what stands in other sections: "section.key" → why."""
     return dict((*_named(config), *_scenarios(config), *_rounds(config), *_shared(config)))
 

@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Learner
@@ -19,9 +19,6 @@ from metapulse.methods.method import Method
 from metapulse.registry import LEARNERS, METHODS
 from metapulse.settings import default_of, setting
 from metapulse.strategies.registry import STRATEGIES
-
-if TYPE_CHECKING:
-    from metapulse.server.config import Config
 
 HALVES = ("learner", "strategy")
 #: Settings of a strategy that are about a round and not about a method: a change of method leaves them.
@@ -41,6 +38,18 @@ class MethodSettings:
     def __post_init__(self) -> None:
         if self.name:
             method_named(self.name)
+
+
+@runtime_checkable
+class _Sections(Protocol):
+    """What is read of a configuration, which is built on this file."""
+
+    @property
+    def method(self) -> MethodSettings: ...
+    @property
+    def learner(self) -> Mapping[str, Any]: ...
+    @property
+    def strategy(self) -> Mapping[str, Any]: ...
 
 
 def method_named(name: str) -> Method:
@@ -99,7 +108,7 @@ def method_of(kind: type[Learner]) -> Method | None:
     return own if isinstance(own, Method) and own.learner is kind else None
 
 
-def check_method(config: Config) -> None:
+def check_method(config: _Sections) -> None:
     """Refuse halves that do not belong together, unless that is meant.
 
     Raises:
@@ -109,7 +118,7 @@ def check_method(config: Config) -> None:
         raise ConfigError(key, value, f"{why} {FREE}")
 
 
-def conflicts(config: Config) -> Iterator[Conflict]:
+def conflicts(config: _Sections) -> Iterator[Conflict]:
     """What of learner and strategy makes another algorithm than the paper's."""
     kind, strategy = LEARNERS[config.learner["name"]], STRATEGIES.make(config.strategy)
     method, name = method_of(kind), config.learner["name"]
@@ -122,7 +131,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         yield from _moved(config, method, strategy)
 
 
-def _moved(config: Config, method: Method, strategy: Any) -> Iterator[Conflict]:
+def _moved(config: _Sections, method: Method, strategy: Any) -> Iterator[Conflict]:
     """What differs of the settings on which the algorithm rests: one by one, or of a strategy that brings its own."""
     preset, chosen = halves(method)["strategy"], config.strategy
     right = STRATEGIES.make(preset)
@@ -152,7 +161,7 @@ def _shown(value: Any) -> Any:
     return value.get("name") if isinstance(value, Mapping) else value
 
 
-def constants(config: Config, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
+def constants(config: _Sections, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
     """The learner's settings that follow from who takes part, as its paper defines them, and a line about each.
 
     Args:
