@@ -133,7 +133,7 @@ FORGERIES = {
     "another name": lambda m, r: [said(m, {"other": MetricRecord({"loss": GOOD})})],
     "of the round before": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, server_round=-1)],
     "of another run": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, run="b2")],
-    "of another version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=2)],
+    "of another version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=99)],
     "true for a version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=True)],
     "of nobody knows what": lambda m, r: [Message(RecordDict({METRICS: MetricRecord({"loss": GOOD})}), reply_to=m)],
     "one number": lambda m, r: metrics(m, loss=0.5),
