@@ -139,7 +139,7 @@ def lines(audit: Audit) -> list[str]:
         )
     for i in audit.inversion:
         kind = ", clipped and noised" if i.private else ""
-        found.append(
-            f"inversion, {i.name}{kind}: {i.recovered:.0%} of samples recovered, control {i.control_recovered:.0%}"
-        )
+        shares = f"{i.recovered:.0%} of samples recovered, control {i.control_recovered:.0%}"
+        told = shares if i.error is not None else "nothing to invert"
+        found.append(f"inversion, {i.name}{kind}: {told}" + (f" ({i.nothing})" if i.nothing else ""))
     return [*found, *(f"REFUTED by {one}" for one in audit.refuted)]

@@ -24,7 +24,7 @@ from metapulse.models.base import Model
 from metapulse.rng import generator
 from metapulse.sim.audit.subject import Subject
 from metapulse.strategies.privacy.plan import Plan
-from metapulse.trees import Params, Stacked, add, per_client, pick
+from metapulse.trees import Params, Stacked, add, per_client, pick, zeros_like
 
 STEPS, SPEED = 300, 0.1  # of the search
 SUMMED = 8  # people whose updates are attacked as one sum
@@ -40,19 +40,21 @@ class Inversion:
         private: whether after clipping, with the noise of a round.
         people: whose updates.
         error: median squared error of the nearest reconstruction over the variance of inputs; 1 is no better than
-            the mean.
-        recovered: share of samples with an error below ``FOUND``.
+            the mean. None where no update showed anything.
+        recovered: share of samples with an error below ``FOUND``; samples whose update shows nothing are not.
         control: median error of the same reconstructions, held against somebody else's samples.
         control_recovered: share of those.
+        nothing: why some updates, or all, left nothing to invert; "" where each showed something.
     """
 
     name: str
     private: bool
     people: int
-    error: float
+    error: float | None
     recovered: float
-    control: float
+    control: float | None
     control_recovered: float
+    nothing: str = ""
 
 
 def invert(subject: Subject, people: int, seed: int) -> list[Inversion]:
@@ -115,6 +117,8 @@ def _of_one(batch: Batch, client: int, single: bool) -> Batch:
 def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params:
     """What a client reports next: the gradient at its start, or what its learner makes of the round."""
     work = subject.work
+    if not work.learner.shared(work.model, subject.theta):
+        return zeros_like(subject.theta)  # nothing is shared: no gradient is ever sent
     if single:
         return pick(work.model.grad(work.learner.start(subject.theta, 1), batch), 0)
     report = work.train(subject.theta, subject.round + 1, [client]).report
@@ -126,7 +130,10 @@ def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params
 def _guess(
     subject: Subject, group: Sequence[_Victim], plan: Plan | None, seed: int
 ) -> Float[Tensor, "guesses features"]:
-    """Reconstructions of some people's inputs, from the sum of their updates, or from their round if they are alone."""
+    """Reconstructions of some people's inputs, from the sum of their updates, or from their round if they are alone.
+
+    There are none where every number of the update is 0.
+    """
     rng = generator(seed, "audit/inversion", 0, group[0].client)
     batch = Batch(*(torch.cat([getattr(v.batch, side) for v in group], 1) for side in ("x", "y", "mask")))
     updates = {name: torch.stack([v.update[name] for v in group]) for name in group[0].update}
@@ -136,6 +143,8 @@ def _guess(
     if plan is not None:
         total = add(total, normal(total, plan.multiplier * plan.settings.clip, rng, step_of(plan.settings.clip)))
     total = {name: p.to(subject.theta[name].dtype) for name, p in total.items()}
+    if not any(bool(p.any()) for p in total.values()):
+        return torch.zeros(0, math.prod(batch.x.shape[2:]))
     closed = first_layer(total, math.prod(batch.x.shape[2:]))
     if closed is not None:
         return closed
@@ -150,14 +159,14 @@ def first_layer(update: Params, inputs: int) -> Float[Tensor, "guesses features"
         inputs: numbers in an input.
 
     Returns:
-        None where the first layer is not a dense one with a bias, (rows, inputs) otherwise.
+        None where the first layer is not a dense one with a bias, or that bias did not move; (rows, inputs) otherwise.
 
     Source:
         Geiping et al. 2020, arXiv:2003.14053, Proposition 3.1.
     """
     weight = next(iter(update))
     bias = update.get(weight.removesuffix("weight") + "bias")
-    if bias is None or update[weight].shape != (len(bias), inputs):
+    if bias is None or update[weight].shape != (len(bias), inputs) or not bias.any():
         return None
     moved = bias.abs() > 1e-6 * bias.abs().max()
     return update[weight][moved] / bias[moved].unsqueeze(1)
@@ -198,10 +207,15 @@ def _judge(name: str, private: bool, guesses: list[Tensor], truths: list[Tensor]
     others = [*truths[1:], truths[0]]
     control = torch.cat([_errors(g, t) for g, t in zip(guesses, others, strict=True)]) / variance
     shares = [float((one < FOUND).double().mean()) for one in (own, control)]
-    medians = [float(one.median()) for one in (own, control)]
-    return Inversion(name, private, len(truths), medians[0], shares[0], medians[1], shares[1])
+    told = [one[one.isfinite()] for one in (own, control)]
+    medians = [float(one.median()) if len(one) else None for one in told]
+    zero = sum(len(g) == 0 for g in guesses)
+    nothing = f"{zero} of {len(guesses)} updates are 0 in every number" if zero else ""
+    return Inversion(name, private, len(truths), medians[0], shares[0], medians[1], shares[1], nothing)
 
 
 def _errors(guesses: Float[Tensor, "g f"], truth: Float[Tensor, "n f"]) -> Float[Tensor, " n"]:
-    """‖x̂ − x‖² of the nearest reconstruction of each sample."""
+    """‖x̂ − x‖² of the nearest reconstruction of each sample; ∞ without a reconstruction."""
+    if not len(guesses):
+        return truth.new_full((len(truth),), math.inf)
     return torch.cdist(truth, guesses).square().min(1).values

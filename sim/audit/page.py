@@ -133,7 +133,7 @@ def _bounds(audit: Audit) -> Figure:
 def _scores(audit: Audit) -> Figure:
     """Histograms of canaries' scores, by their coins."""
     scores, present = np.array(audit.canaries.scores), np.array(audit.canaries.present)
-    scaled = (scores - scores[~present].mean()) / scores[~present].std()
+    scaled = (scores - scores[~present].mean()) / (scores[~present].std() or 1.0)  # 0 where θ did not move
     data = [
         {
             **{"type": "histogram", "name": name, "x": scaled[chosen].tolist(), "nbinsx": 40, "opacity": 0.6},
@@ -219,14 +219,18 @@ def _membership(audit: Audit) -> str:
 def _inversion(audit: Audit) -> str:
     rows = [
         [
-            escape(i.name),
+            escape(i.name) + (f" ({escape(i.nothing)})" if i.nothing else ""),
             "private" if i.private else "bare",
-            *_numbers([str(i.people), f"{i.error:.3g}", f"{i.recovered:.0%}"]),
-            *_numbers([f"{i.control:.3g}", f"{i.control_recovered:.0%}"]),
+            *_numbers([str(i.people), _error(i.error), f"{i.recovered:.0%}"]),
+            *_numbers([_error(i.control), f"{i.control_recovered:.0%}"]),
         ]
         for i in audit.inversion
     ]
     return table(["update", "", ">people", ">error", ">recovered", ">control: error", ">recovered"], rows)
+
+
+def _error(value: float | None) -> str:
+    return "nothing to invert" if value is None else f"{value:.3g}"
 
 
 def _numbers(values: Sequence[str]) -> list[str]:

@@ -201,6 +201,34 @@ def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> N
     assert private[0].recovered <= private[0].control_recovered + 0.25
 
 
+@pytest.mark.parametrize("learner", ["local_only", "majority"])
+def test_a_run_that_sends_nothing_leaves_nothing_to_invert(bare: Subject, learner: str) -> None:
+    table = merge(resolved(bare.config), {"learner": {"name": learner}})
+    table["evaluation"]["adapt"] = {}
+    config = build_config(table)
+    found = invert(replace(bare, config=config), 4, 0)
+    assert len(found) == 3
+    for one in found:
+        assert (one.error, one.recovered, one.control, one.control_recovered) == (None, 0.0, None, 0.0)
+    assert found[0].nothing == "4 of 4 updates are 0 in every number"
+
+
+def test_a_dense_layer_that_did_not_move_shows_nothing_by_itself() -> None:
+    update = {"layer0.weight": torch.zeros(3, 6), "layer0.bias": torch.zeros(3), "layer1.bias": torch.ones(2)}
+    assert first_layer(update, 6) is None
+
+
+def test_a_network_of_which_some_rows_are_dead_is_inverted_where_it_moved(bare: Subject) -> None:
+    """θ of one unit that no input wakes: the bias of the first layer has a gradient of 0."""
+    config = build_config(merge(resolved(bare.config), {"model": {"hidden": [1]}}))
+    dead = replace(bare, config=config)
+    theta = dead.work.init()
+    first = next(name for name in theta if name.endswith("bias"))
+    found = invert(replace(dead, theta=theta | {first: theta[first] - 1e6}), 4, 0)
+    assert [one.nothing for one in found] == [""] * 3
+    assert all(one.error is not None for one in found)
+
+
 def test_a_search_finds_inputs_where_nothing_can_be_read_off() -> None:
     """Of a smooth model, the input whose gradient points the same way is the input."""
     model = MLP(hidden=(24,), activation="tanh", task=Task("classification", (6,), 3))
@@ -231,6 +259,13 @@ def test_the_page_says_what_the_numbers_say(audited: Audit, tmp_path: Path) -> N
     assert told["canaries"]["epsilon"] == audited.canaries.epsilon
     assert told["refuted"] == []
     assert any(line.startswith("canaries: ε ≥ ") and "claimed ≤" in line for line in lines(audited))
+
+
+def test_the_page_and_the_lines_say_what_left_nothing_to_invert(audited: Audit) -> None:
+    nothing = replace(audited.inversion[0], error=None, control=None, nothing="4 of 4 updates are 0 in every number")
+    made = replace(audited, inversion=[nothing])
+    assert f"inversion, {nothing.name}: nothing to invert (4 of 4 updates are 0 in every number)" in lines(made)
+    assert "4 of 4 updates are 0 in every number" in text_of(render(made))
 
 
 @pytest.mark.e2e
