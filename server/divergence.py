@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from metapulse.server.config import REGISTRIES
 from metapulse.server.metatest import Row
 
 WORSE = 1000.0  # times the loss of the first round
@@ -42,6 +43,23 @@ def divergence(
     return ""
 
 
+def read(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """``section.key = value`` for those settings that the run has, and whose section's entry reads them.
+
+    Args:
+        settings: the resolved configuration.
+        keys: ``section.key`` each, of sections that choose an entry of a registry.
+    """
+    found = []
+    for key in keys:
+        section, name = key.split(".")
+        held = settings.get(section, {})
+        entry = REGISTRIES[section][held["name"]] if "name" in held else None
+        if isinstance(held.get(name), (int, float)) and name not in getattr(entry, "unread", ()):
+            found.append(f"{key} = {held[name]}")
+    return found
+
+
 def _means(rows: Sequence[Row]) -> list[float]:
     """The mean over clients for every question and step."""
     found: dict[tuple[Any, ...], list[float]] = {}
@@ -52,8 +70,7 @@ def _means(rows: Sequence[Row]) -> list[float]:
 
 def _said(what: str, first: float, last: float | None, settings: Mapping[str, Mapping[str, Any]]) -> str:
     ends = "is no number" if last is None or not math.isfinite(last) else f"ends at {last:.3g}"
-    rates = (("learner", "inner_lr"), ("strategy", "lr"))
-    there = [f"{s}.{k} = {settings[s][k]}" for s, k in rates if isinstance(settings.get(s, {}).get(k), (int, float))]
+    there = read(settings, ("learner.inner_lr", "strategy.lr"))
     smaller = f"smaller steps ({', '.join(there)})" if there else "smaller steps"
     return (
         f"training diverged: {what} was {first:.3g} in the first round and {ends}; {smaller}, or inputs and targets of"

@@ -321,7 +321,8 @@ class Run:
 
     def _finish(self, theta: Params) -> dict[str, Any]:
         events = self.folder.events()
-        refuse_fruitless(events)
+        learner = Work(self.config.work(), self.roster.directory.task)
+        refuse_fruitless(events, resolved(self.config), bool(learner.learner.shared(learner.model, theta)))
         summary: dict[str, Any] = {
             "name": self.config.run.name,
             "seed": self.config.run.seed,

@@ -11,9 +11,11 @@ from flwr.app import ArrayRecord
 
 from metapulse.client.secure.quantise import CLIPPED, ZEROED
 from metapulse.errors import NoResultError
+from metapulse.server.divergence import read
 from metapulse.server.reasons import commonest, grouped
 from metapulse.strategies.secure import SecureSettings
 
+STEPS = ("learner.inner_steps", "learner.inner_lr", "strategy.lr")  # at which nothing may be left of an update
 MOST_ZEROED, MOST_CLIPPED = 0.5, 0.01  # of all numbers of the updates, in the mean over the rounds
 
 Events = Sequence[Mapping[str, Any]]
@@ -24,20 +26,28 @@ def changed(before: ArrayRecord, after: ArrayRecord | None) -> bool:
     return after is not None and any(not np.array_equal(before[name].numpy(), after[name].numpy()) for name in before)
 
 
-def refuse_fruitless(events: Events) -> None:
-    """A run none of whose rounds came to an outer step is no success.
+def refuse_fruitless(events: Events, settings: Mapping[str, Mapping[str, Any]], shares: bool = True) -> None:
+    """A run none of whose rounds came to an outer step, or none of whose steps moved θ, is no success.
 
     Args:
         events: of the run.
+        settings: the resolved configuration, to say which of them to look at.
+        shares: whether the learner shares anything; the updates of those that do not are zero by design.
 
     Raises:
         NoResultError: with the commonest reason.
     """
-    rounds = [event for event in events if event["kind"] == "round"]
-    if not rounds or any(event.get("step", event["moved"]) for event in rounds):
+    rounds = {event["round"]: event for event in events if event["kind"] == "round"}  # of a repeated round the last
+    if not rounds or any(event["moved"] for event in rounds.values()):
         return
-    why = _most_often([event for event in events if event["kind"] == "dropped"])
-    raise NoResultError(f"no round of {len(rounds)} had a usable outcome{why}")
+    dropped = [event for event in events if event["kind"] == "dropped"]
+    if not any(event.get("step", event["moved"]) for event in rounds.values()):
+        raise NoResultError(f"no round of {len(rounds)} had a usable outcome{_most_often(dropped)}")
+    if shares:
+        look = read(settings, STEPS)
+        why = commonest(grouped(str(event["reason"]) for event in dropped))
+        at = f"; look at {', '.join(look)}" if look else ""
+        raise NoResultError(f"θ did not move in any of {len(rounds)} rounds: nothing was trained{at}{why}")
 
 
 def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultError:

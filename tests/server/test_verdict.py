@@ -11,9 +11,10 @@ import torch
 
 from metapulse.client.wire import encode
 from metapulse.errors import ConfigError, NoResultError
+from metapulse.server.divergence import read
 from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Silence
-from metapulse.server.verdict import changed, warnings
+from metapulse.server.verdict import STEPS, changed, warnings
 from metapulse.sim import experiment
 from metapulse.sim.progress import Quiet
 from metapulse.sim.suite import Job, perform
@@ -108,3 +109,30 @@ def test_so_is_one_all_of_whose_replies_were_refused(tmp_path: Path) -> None:
     made = make("maml", "fedmaml", "sine", 3, learner={"name": "maml", "inner_lr": 1e30})
     with pytest.raises(NoResultError, match=r"no round of 3 had a usable outcome; most often \(\d+ times\): "):
         experiment.run(made, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "at"),
+    [
+        ({"learner": {"inner_steps": 0}}, "learner.inner_steps = 0"),
+        ({"learner": {"inner_lr": 1e-30}, "strategy": {"lr": 1e-30}}, "strategy.lr = 1e-30"),
+    ],
+)
+def test_so_is_one_whose_steps_never_moved_theta(tmp_path: Path, change: dict[str, Any], at: str) -> None:
+    """Replies came and steps were taken, each too small for a float32, or of nothing."""
+    with pytest.raises(NoResultError, match="θ did not move in any of 3 rounds: nothing was trained; look at ") as said:
+        experiment.run(make("reptile", "fedavg", "sine", 3, **change), tmp_path / "run")
+    assert at in str(said.value)
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("learner", ["majority", "local_only"])
+def test_methods_that_share_nothing_are_not_meant_to_move_theta(tmp_path: Path, learner: str) -> None:
+    found = experiment.run(make(learner, "fedavg", "sine", 2), tmp_path / "run")
+    assert found["scores"]
+    assert not any(event["moved"] for event in rounds(tmp_path / "run"))
+
+
+def test_a_rate_that_the_learner_does_not_read_is_not_one_to_look_at() -> None:
+    settings = {"learner": {"name": "protonet", "inner_lr": 0.01}, "strategy": {"name": "fedavg", "lr": 2.0}}
+    assert read(settings, STEPS) == ["strategy.lr = 2.0"]
