@@ -6,6 +6,7 @@ somebody's own may break in ways that no number would show.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -20,26 +21,59 @@ from metapulse.trees import stack
 
 TRIED = 50  # clients asked for samples before the probe is left out
 SAMPLES = 8
+AROUND = (0.0, 0.1, 1.0)  # standard deviations of the points around θ at which gradients are looked at
 TOLERANCE = 1e-4  # of the largest output: a stack adds in another order than a single call
 
 
-def probe(work: Work, clients: Iterable[int]) -> None:
+def probe(work: Work, clients: Iterable[int], protected: str = "") -> list[str]:
     """Refuse a module that cannot serve, with the reason in one line; other models are ours.
 
     Args:
         work: of the run.
         clients: partition ids; the samples of the first that has some are used.
+        protected: the section that adds noise to updates or rounds them, "" for none.
+
+    Returns:
+        A line on parameters that get no gradient, if there are such.
 
     Raises:
-        ConfigError: names ``model.factory``, what came back and what is needed.
+        ConfigError: names ``model.factory``, what came back and what is needed; or parameters without a gradient that
+            would be noise alone in the end.
     """
     model = work.model
     if not isinstance(model, TorchModule):
-        return
+        return []
     params = {name: p[None] for name, p in model.init(generator(work.spec.seed, "init")).items()}
     batch = _samples(work, clients)
-    if batch is not None:
-        _check(model, params, batch, str(work.spec.transform.get("name")))
+    if batch is None:
+        return []
+    _check(model, params, batch, str(work.spec.transform.get("name")))
+    if not (names := without_gradient(model, params, batch)):
+        return []
+    what = f"{', '.join(names)} get no gradient: forward does not use them, or not in a way that can be differentiated"
+    if protected:
+        remedy = "freeze them by requires_grad_(False), or use them"
+        raise ConfigError("model.factory", model.factory, f"{what}; {protected} would add noise to them; {remedy}")
+    return [f"model: {what}; they stay as they were initialised"]
+
+
+def without_gradient(model: TorchModule, params: Mapping[str, Tensor], batch: Batch) -> list[str]:
+    """Names of parameters whose gradient is 0 in every number.
+
+    It is so at θ and at points around it: what is multiplied by a parameter that starts at 0 has none at θ alone.
+
+    Args:
+        model: a module that serves.
+        params: θ, a stack of one.
+        batch: real samples.
+    """
+    rng, still = torch.Generator().manual_seed(0), set(params)
+    for spread in AROUND:
+        near = {name: p + spread * torch.randn(p.shape, generator=rng) for name, p in params.items()}
+        still -= {name for name, g in model.value_and_grad(near, batch)[1].items() if bool(g.any())}
+        if not still:
+            break
+    return [name for name in params if name in still]
 
 
 def _samples(work: Work, clients: Iterable[int]) -> Batch | None:
@@ -85,13 +119,25 @@ def _check(model: TorchModule, params: Mapping[str, Tensor], batch: Batch, trans
             stacked = model.predict(stack({name: p[0] for name, p in params.items()}, 2), padded)
         model.value_and_grad(params, batch)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise refuse(f"cannot be differentiated in a stack of clients ({type(error).__name__}: {said})") from None
+        raise refuse(_unstacked(error)) from None
     scale = float(alone.abs().max()) + 1e-6
     if not float((stacked[:, : shape[0]] - alone).abs().max()) <= TOLERANCE * scale:
         raise refuse("gives other numbers when there are more samples or clients; it must treat each sample by itself")
     if not torch.equal(x, before):
         raise refuse("writes to its input in place; work on a copy")
+
+
+def _unstacked(error: Exception) -> str:
+    """Why a module cannot be called, or differentiated, in a stack of clients, where one client alone can."""
+    said = " ".join(str(error).split())
+    if "random operation" in said:
+        return (
+            "draws random numbers when it is not training too; draw them where self.training is true, as nn.Dropout and"
+            " functional.dropout(x, p, self.training) do"
+        )
+    if lacking := re.search(r"do not yet support (?:aten::)?(\w+)", said):
+        return f"calls {lacking[1]}, which PyTorch cannot compute for a stack of clients (torch.func.vmap); replace it"
+    return f"cannot be differentiated in a stack of clients ({type(error).__name__}: {said[:200]})"
 
 
 def _probabilities(outputs: Tensor) -> bool:

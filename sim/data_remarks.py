@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from metapulse.client.probe import probe
 from metapulse.client.work import Work
 from metapulse.data import Remarking, read_samples
 from metapulse.errors import MetapulseError
@@ -16,6 +17,20 @@ from metapulse.transforms import Transform
 
 LOOKED_AT = 50  # clients whose inputs are looked at
 SHOWN = 8  # inputs that are named
+
+
+def probed(work: Work, config: Config) -> list[str]:
+    """A module of one's own called once: what of it gets no gradient, a line; [] for other models.
+
+    Args:
+        work: what clients would do.
+        config: of the run.
+
+    Raises:
+        ConfigError: the module cannot serve, see ``metapulse.client.probe``.
+    """
+    noisy = "[privacy]" if config.privacy.on else "[secure_aggregation]" if config.secure_aggregation.on else ""
+    return probe(work, range(len(work.source)), noisy)
 
 
 def data_remarks(work: Work, config: Config) -> list[str]:

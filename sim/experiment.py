@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from metapulse.client.probe import probe
 from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.server.config import Config, EngineSettings, build_config
@@ -16,7 +15,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
 from metapulse.server.progress import Progress
 from metapulse.server.run import Run
-from metapulse.sim.data_remarks import data_remarks
+from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.workers import Local, Pool, RayPool
@@ -54,11 +53,12 @@ def _run(config: Config, path: Path, progress: Progress | None, resume: bool) ->
     inputs = known_inputs(config, path if resume else None)
     work = Work(config.work())
     source = work.source
-    probe(work, range(len(source)))
+    idle = probed(work, config)
     engine, population = config.engine, Population.of(config)
     grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
     try:
-        job = Run(config, grid, SourceDirectory(source, data_remarks(work, config)), path, progress, inputs)
+        directory = SourceDirectory(source, [*data_remarks(work, config), *idle])
+        job = Run(config, grid, directory, path, progress, inputs)
         return job.resume() if resume else job.start()
     finally:
         grid.close()

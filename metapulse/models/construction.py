@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +16,16 @@ from metapulse.renamed import new_name
 KEY = "model.factory"
 
 
-def constructed(factory: str, make: Callable[[], object], seed: int) -> nn.Module:
+def constructed(
+    factory: str, make: Callable[[], object], seed: int, options: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
     """A module made under a seed of PyTorch's, NumPy's and Python's generators, in evaluation mode.
 
     Args:
         factory: its dotted reference, for messages.
         make: makes it.
         seed: in [0, 2^63).
+        options: that it is made with, for messages.
 
     Raises:
         ConfigError: it raises, makes no module, or one that cannot serve.
@@ -31,7 +36,7 @@ def constructed(factory: str, make: Callable[[], object], seed: int) -> nn.Modul
         except ConfigError:
             raise
         except (TypeError, ValueError) as error:
-            raise ConfigError("model.options", factory, f"refuses them ({_line(error)})") from None
+            raise ConfigError("model.options", dict(options), f"{factory} refuses them ({_line(error)})") from None
         except (Exception, SystemExit) as error:
             raise ConfigError(KEY, factory, f"raises {type(error).__name__} ({_line(error)})") from None
     if not isinstance(made, nn.Module):

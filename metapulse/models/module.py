@@ -72,7 +72,7 @@ class TorchModule(Model):
 
     def _make(self, seed: int) -> nn.Module:
         """A fresh module, made under a seed."""
-        return constructed(self.factory, lambda: self._factory()(**self.options), seed)
+        return constructed(self.factory, lambda: self._factory()(**self.options), seed, self.options)
 
     @cached_property
     def module(self) -> nn.Module:

@@ -25,7 +25,6 @@ from flwr.simulation import run_simulation
 from metapulse.client.app import app as client_app
 from metapulse.client.app import device_app
 from metapulse.client.flower_compat import without_telemetry
-from metapulse.client.probe import probe
 from metapulse.client.spec import to_json
 from metapulse.client.wire import WORK, read_text
 from metapulse.client.work import Work
@@ -37,7 +36,7 @@ from metapulse.server.fingerprint import known_inputs
 from metapulse.server.grid import Prompt
 from metapulse.server.progress import Progress
 from metapulse.server.run import Run
-from metapulse.sim.data_remarks import data_remarks
+from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
 from metapulse.sim.engines.resent import Resending
 from metapulse.sim.population import ClientJob, Population
@@ -64,8 +63,8 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
     inputs = known_inputs(config, path if resume else None)
     work = Work(config.work())
     size = len(work.source)
-    probe(work, range(size))
-    said, population = data_remarks(work, config), Population.of(config)
+    idle, population = probed(work, config), Population.of(config)
+    said = [*data_remarks(work, config), *idle]
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
         prompt = Prompt(grid, stopped)

@@ -60,14 +60,18 @@ Writing = net(lambda self, x: logits(self, x.mul_(2)))
 Mixing = net(lambda self, x: logits(self, x - x.mean(0)), end=1)
 Branching = net(lambda self, x: logits(self, x.clamp(-1, 1) if x.abs().max() > 1 else x))
 Raising = net(raising)
+Noisy = net(lambda self, x: logits(self, x) + torch.randn(1), end=1)
+Random = net(lambda self, x: logits(self, nn.functional.rrelu(x, training=self.training)), end=1)
+Detached = net(lambda self, x: self.head(torch.tanh(self.body(x)).detach()), end=1)
+Idle = net(lambda self, x: self.head(x.new_zeros(len(x), 8)), end=1)
 Half = net(lambda self, x: logits(self, x.half()))
 
 
-def probed(factory: str, options: dict[str, Any] | None = None, **changes: Any) -> None:
+def probed(factory: str, options: dict[str, Any] | None = None, protected: str = "", **changes: Any) -> list[str]:
     section = {"name": "module", "factory": f"{HERE}:{factory}", "options": options or {}}
     table = {"source": {"name": "synthetic"}, "model": section, "learner": {"name": "fedavg"}}
     work = Work(WorkSpec(**(table | changes)))
-    probe(work, range(3))
+    return probe(work, range(3), protected)
 
 
 SINE = {"source": {"name": "sine"}}
@@ -83,6 +87,8 @@ SINE = {"source": {"name": "sine"}}
         ("Writing", "writes to its input in place"),
         ("Mixing", "must treat each sample by itself"),
         ("Raising", "cannot be called on float32 inputs of shape (8, 1) (KeyError: 'width')"),
+        ("Noisy", "draws random numbers when it is not training too"),
+        ("Random", "calls rrelu, which PyTorch cannot compute for a stack of clients"),
         ("Half", "cannot be called on float32 inputs"),
     ],
 )
@@ -92,6 +98,7 @@ def test_the_probe_refuses_in_one_line(factory: str, words: str) -> None:
     assert str(caught.value).startswith(f"model.factory = '{HERE}:{factory}'")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "file an issue" not in str(caught.value)
 
 
 def one() -> nn.Module:
@@ -137,3 +144,36 @@ def quitting() -> nn.Module:
 def test_a_factory_that_makes_nothing_of_use_is_refused(factory: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         TorchModule(factory=f"{HERE}:{factory}", task=TASK).init(generator(0, "init"))
+
+
+class Adapter(nn.Module):
+    """Low-rank: up is zero at the start, so that down has no gradient there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.down, self.up = nn.Linear(1, 1), nn.Linear(1, 2), nn.Linear(2, 1)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+def test_parameters_that_get_no_gradient_are_named_before_round_1() -> None:
+    (line,) = probed("Detached", **SINE)
+    assert line.startswith("model: body.weight, body.bias get no gradient: ")
+    with pytest.raises(
+        ConfigError, match=r"body\.weight, body\.bias get no gradient: .*\[privacy\] would add noise"
+    ) as said:
+        probed("Detached", protected="[privacy]", **SINE)
+    assert "requires_grad_(False)" in str(said.value)
+
+
+def test_a_layer_that_starts_at_zero_hides_no_other() -> None:
+    assert probed("Adapter", protected="[privacy]", **SINE) == []
+    (line,) = probed("Idle", **SINE)
+    assert "body.weight, body.bias, head.weight get no gradient" in line
+
+
+def test_options_that_a_factory_refuses_are_shown() -> None:
+    with pytest.raises(ConfigError, match=r"^model.options = {'wide': 3}: .*refuses them \(.*'wide'"):
+        TorchModule(factory=f"{HERE}:Codes", options={"wide": 3}, task=TASK).init(generator(0, "init"))

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from metapulse.client.work import Work
 from metapulse.data import Samples
+from metapulse.errors import ConfigError
 from metapulse.server.config import Config, EngineSettings
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
-from metapulse.sim.data_remarks import data_remarks, still_inputs
+from metapulse.sim.data_remarks import data_remarks, probed, still_inputs
 from metapulse.sim.sources.sine import Sine
 from metapulse.transforms import Fixed, Standardise
 from tests.runs import make
@@ -67,3 +69,29 @@ def test_remarks_reach_terminal_and_log_on_every_engine(engine: EngineSettings, 
     told = [e["remark"] for e in RunFolder(tmp_path / "run").events() if e["kind"] == "data"]
     assert told[: len(said := data_remarks(Work(made.work()), made))] == said
     assert said[0] == "client 1 has no samples"
+
+
+class Detached(torch.nn.Module):
+    """Its first layer is cut off from the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(1, 4), torch.nn.Linear(4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).detach())
+
+
+def test_parameters_without_a_gradient_are_told_and_refused_under_noise() -> None:
+    module = {"name": "module", "factory": "tests.sim.test_data_remarks:Detached"}
+    made = make("fedavg", "fedavg", "sine", 1, model=module)
+    assert [
+        line.startswith("model: body.weight, body.bias get no gradient") for line in probed(Work(made.work()), made)
+    ] == [True]
+    for section in (
+        {"privacy": {"mechanism": "central", "noise_multiplier": 1.0}, "strategy": {"weighting": "uniform"}},
+        {"secure_aggregation": {"on": True}},
+    ):
+        noisy = make("fedavg", "fedavg", "sine", 1, model=module, **section)
+        with pytest.raises(ConfigError, match=r"^model.factory = .*body\.weight, body\.bias get no gradient"):
+            probed(Work(noisy.work()), noisy)
