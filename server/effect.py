@@ -24,6 +24,8 @@ from metapulse.strategies.registry import STRATEGIES
 from metapulse.strategies.secure import SecureSettings
 
 REGISTERED = {"source": SOURCES, "learner": LEARNERS}
+#: Settings of a descent that nothing reads where no step of it is judged.
+INNER_LOOP = frozenset({"inner_lr", "inner_steps", "batch_size", "order", "optimizer"})
 #: "section.key", and why it is idle.
 Idle: TypeAlias = tuple[str, str]
 
@@ -63,6 +65,8 @@ def check_effect(config: _Sections) -> None:
     for key, why in (*_scenarios(config), *_rounds(config)):
         if (value := _value(config, key)) is not None:
             raise ConfigError(key, value, f"has no effect: {why}")
+    for key, why in _adapted(config):
+        raise ConfigError(f"evaluation.adapt.{key}", config.evaluation.adapt[key], f"has no effect: {why}")
 
 
 def check_data(config: _Sections, task: Task, devices: Sequence[str]) -> None:
@@ -107,6 +111,21 @@ def _scenarios(config: _Sections) -> Iterator[Idle]:
         yield "evaluation.history_steps", "it is for the scenario new_device_history"
     if set(e.scenarios) == {"known_user"} and config.episodes.split == "held_out" != e.split:
         yield "evaluation.split", "known people are tested on what episodes.split = 'held_out' keeps apart"
+
+
+def _adapted(config: _Sections) -> Iterator[Idle]:
+    """Settings of ``evaluation.adapt`` that are another value than in training, and that no test reads."""
+    e, learner = config.evaluation, LEARNERS.make(config.learner)
+    history = any(scenario.endswith("_history") for scenario in e.scenarios) and e.history_steps
+    for key, value in e.adapt.items():
+        if value == getattr(learner, key, value):  # a key that it lacks is refused where the trial is built
+            continue
+        if key in learner.rounds_only:
+            rounds = f"learner.name = {config.learner['name']!r} reads it in training rounds alone"
+            steps = "; evaluation.steps says after how many steps people are judged" if key == "inner_steps" else ""
+            yield key, rounds + steps
+        elif key in INNER_LOOP and not any(e.steps) and not history:
+            yield key, f"evaluation.steps = {list(e.steps)} judges people before any step"
 
 
 def _rounds(config: _Sections) -> Iterator[Idle]:

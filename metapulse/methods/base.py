@@ -114,6 +114,8 @@ class Learner(ABC):
     kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
     #: Whether its update is per local step, and how many there were is among its metrics, as ``steps``.
     per_step: ClassVar[bool] = False
+    #: Settings that only rounds read: other values at test time (evaluation.adapt) are refused.
+    rounds_only: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
 
     @property
     def inner_steps(self) -> int:

@@ -33,6 +33,7 @@ class CNP(Reader):
     f is the model below its head (the input itself, of a model without hidden layer). μ is the answer. Regression.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = Reader.rounds_only | {"code", "decoder", "encoder"}
     paper: ClassVar[Paper] = Paper(
         "garnelo2018cnp", "Garnelo et al.", 2018, "Conditional Neural Processes", "1807.01613", "Section 2.2"
     )

@@ -25,6 +25,7 @@ class Ditto(LocalSGD):
     v begins at the θ of the device's first round; who never trained begins at θ, and takes the same steps on support.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"personal_steps"}
     paper: ClassVar[Paper] = Paper(
         "li2021ditto",
         "Li, Hu, Beirami and Smith",

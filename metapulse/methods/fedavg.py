@@ -57,6 +57,7 @@ class LocalSGD(ChosenOptimizer, LocalTraining):
 class FedAvg(LocalSGD):
     """One model for everybody."""
 
+    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"inner_lr", "batch_size", "order", "optimizer"}
     paper: ClassVar[Paper] = Paper(
         "mcmahan2017fedavg",
         "McMahan et al.",

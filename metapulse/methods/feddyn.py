@@ -30,6 +30,7 @@ class FedDyn(LocalSGD):
     a |P|/N (φ_i − θ) for h, which θ holds under ``dual/``; use it with ``fedavg``, ``weighting = "uniform"``.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"share", "weight"}
     paper: ClassVar[Paper] = Paper(
         "acar2021feddyn",
         "Acar et al.",

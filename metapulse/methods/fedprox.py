@@ -30,6 +30,7 @@ class FedProx(LocalSGD):
     With ``epochs`` K is e ⌈n/B⌉, at most ``inner_steps``: e = ``epochs``, or for a straggler uniformly 1 … ``epochs``.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"epochs", "mu", "stragglers"}
     paper: ClassVar[Paper] = Paper(
         "li2020fedprox",
         "Li et al.",

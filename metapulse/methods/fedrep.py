@@ -28,6 +28,7 @@ from metapulse.trees import Params, Stacked
 class FedRep(PartlyPersonal):
     """Steps on the head alone, then on the body alone; the body is shared, the head stays. Test time moves the head."""
 
+    rounds_only: ClassVar[frozenset[str]] = PartlyPersonal.rounds_only | {"head_steps"}
     paper: ClassVar[Paper] = Paper(
         "collins2021fedrep",
         "Collins, Hassani, Mokhtari and Shakkottai",

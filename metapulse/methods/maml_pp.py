@@ -38,6 +38,11 @@ class MAMLPlusPlus(InnerLoop):
     alike at first, the last alone after T rounds. In the first rounds the Hessian is left out of the gradient in θ.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {
+        "first_order_rounds",
+        "inner_lr",
+        "multi_step_rounds",
+    }
     paper: ClassVar[Paper] = Paper(
         "antoniou2019mamlpp",
         "Antoniou, Edwards and Storkey",

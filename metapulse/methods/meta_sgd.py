@@ -31,6 +31,8 @@ RATE = "rate/"
 class MetaSGD(Minibatches):
     """φ_{k+1} = φ_k − α ⊙ ∇L_support(φ_k); reports the gradients of the query loss in θ and in α."""
 
+    #: (inner_steps is read by tests: a step beyond it must not hurt.)
+    rounds_only: ClassVar[frozenset[str]] = frozenset({"rate_high", "rate_low"})
     paper: ClassVar[Paper] = Paper(
         "li2017metasgd",
         "Li, Zhou, Chen and Li",

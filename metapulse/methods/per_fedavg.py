@@ -23,6 +23,7 @@ from metapulse.trees import Params, Stacked
 class PerFedAvg(Descent):
     """τ local steps w ← w − β ∇F(w), each on fresh minibatches; reports θ − w_τ."""
 
+    rounds_only: ClassVar[frozenset[str]] = Descent.rounds_only | {"delta", "local_lr", "local_steps", "variant"}
     paper: ClassVar[Paper] = Paper(
         "fallah2020perfedavg",
         "Fallah, Mokhtari and Ozdaglar",

@@ -27,6 +27,7 @@ class QFFL(LocalSGD):
     a client reports: the weight is no number of samples here. Use it with ``fedavg``, ``weighting = "samples"``.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"q"}
     paper: ClassVar[Paper] = Paper(
         "li2020qffl",
         "Li, Sanjabi, Beirami and Smith",

@@ -42,6 +42,7 @@ class R2D2(Learner):
     came with.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"balance", "ridge", "scale"}
     paper: ClassVar[Paper] = Paper(
         "bertinetto2019r2d2",
         "Bertinetto, Henriques, Torr and Vedaldi",

@@ -33,6 +33,7 @@ class Relation(ClassMeans):
     sum over k is over the classes with support. As logits g itself answers, which orders classes as r does.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = ClassMeans.rounds_only | {"hidden"}
     paper: ClassVar[Paper] = Paper(
         "sung2018relation",
         "Sung et al.",

@@ -32,6 +32,7 @@ class SNAIL(Reader):
     what it found. Smaller than the paper's, which has two more blocks. The order is the episode's, class by class.
     """
 
+    rounds_only: ClassVar[frozenset[str]] = Reader.rounds_only | {"filters", "key_width", "value_width"}
     paper: ClassVar[Paper] = Paper(
         "mishra2018snail",
         "Mishra et al.",

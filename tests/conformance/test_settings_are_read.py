@@ -89,6 +89,37 @@ def test_a_learner_reads_every_setting_that_it_has(name: str) -> None:
     assert unread(name) - ELSEWHERE.get(name, set()) == set()
 
 
+def tested(kind: type[Learner], settings: dict[str, Any], curves: bool) -> list[torch.Tensor]:
+    """Answers at six points of adaptation with settings that differ from those of the round before."""
+    task = TASKS[curves]
+    model, ep = MLP(hidden=(4,), activation="tanh", task=task), episode(task, (5, 2, 3), (2, 4, 1))
+    trained, learner = kind(), kind(**settings)
+    meta = trained.init(model, generator(0, "init"))
+    report = trained.update(model, meta, {}, ep, keys(range(3), 1))
+    moved = {name: p - report.update[name].mean(0) for name, p in meta.items()}
+    path = islice(learner.path(model, moved, report.state, ep.support, keys(range(3), 0)), 6)
+    return [learner.predict(model, phi, ep.query.x) for phi in path]
+
+
+#: Read in tests by people who kept nothing, under other settings than the defaults, or where further steps would hurt.
+IN_TESTS = {"apfl": {"alpha"}, "fedem": {"components"}, "fedprox": {"stragglers"}, "meta_sgd": {"inner_steps"}}
+
+
+@pytest.mark.parametrize("name", sorted(LEARNERS))
+def test_a_learner_says_what_only_its_rounds_read(name: str) -> None:
+    kind, curves, idle = LEARNERS[name], name in CURVES, set()
+    for field in dataclasses.fields(kind):
+        beside = {"batch_size": 2} if field.name == "order" else {}
+        try:
+            after = tested(kind, {**beside, field.name: other(kind, field)}, curves)
+        except (ConfigError, RuntimeError, KeyError, TypeError):  # refused, or θ would have another shape
+            continue
+        if same(tested(kind, beside, curves), after):
+            idle.add(field.name)
+    hidden = ELSEWHERE.get(name, set()) | IN_TESTS.get(name, set())
+    assert idle - hidden == (kind.rounds_only & {field.name for field in dataclasses.fields(kind)}) - hidden
+
+
 #: The settings of the inner loop that learners do not have, because their papers have no such thing.
 PARTS = ("inner_lr", "inner_steps", "batch_size", "order", "optimizer")
 WITHOUT: dict[str, tuple[str, ...]] = {

@@ -31,6 +31,10 @@ IDLE: list[tuple[str, dict[str, Any]]] = [
     ("evaluation.split", HELD),
     ("engine.masks", {"engine": {"masks": True}}),
     ("learner.order", {"learner": {"name": "fedavg", "order": "sequential"}}),
+    ("evaluation.adapt.inner_steps", {"evaluation": {"adapt": {"inner_steps": 7}}}),
+    ("evaluation.adapt.inner_lr", {"evaluation": {"adapt": {"inner_lr": 0.3}, "steps": [0]}}),
+    ("evaluation.adapt.inner_lr", {"learner": {"name": "fedavg"}, "evaluation": {"adapt": {"inner_lr": 0.3}}}),
+    ("evaluation.adapt.cg_steps", {"learner": {"name": "imaml"}, "evaluation": {"adapt": {"cg_steps": 9}}}),
     ("learner.delta", {"learner": {"name": "per_fedavg", "delta": 0.1}}),
 ]
 
@@ -54,6 +58,14 @@ SHARED: list[tuple[str, dict[str, Any]]] = [
 def test_setting_without_effect_is_refused(key: str, table: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"^{key} = .*has no effect"):
         build_config(table)
+
+
+def test_settings_of_adaptation_are_taken_where_a_step_is_taken_before_people_are_judged() -> None:
+    adapt: dict[str, Any] = {"adapt": {"inner_lr": 0.3}, "steps": [0]}
+    history = {**adapt, "scenarios": ["new_device_history"]}
+    for table in ({**adapt, "steps": [0, 1]}, history, {**adapt, "adapt": {"inner_lr": 0.01}}):
+        build_config({"evaluation": table})
+    build_config({"learner": {"name": "meta_sgd"}, "evaluation": {"adapt": {"inner_steps": 7}}})
 
 
 def test_with_what_it_belongs_to_it_is_taken() -> None:
