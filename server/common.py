@@ -1,8 +1,8 @@
-"""What of the common sections of a suite does not reach a method that names another entry."""
+"""What of a file's sections does not reach a run for which a method, or the command line, names another entry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metapulse.server.config import CHOOSING, Config, resolved
@@ -19,18 +19,43 @@ def unreached(table: Mapping[str, Any], change: Mapping[str, Any], config: Confi
         change: the method's table.
         config: what came of both, and of all that was laid over them.
     """
-    lines, values = [], resolved(config)
-    method = change.get("method", {})
-    for section in CHOOSING:
-        common, own = table.get(section), change.get(section, {})
-        if not isinstance(common, Mapping) or not isinstance(own, Mapping):
-            continue
-        chosen = own.get("name", values[section]["name"] if section in HALVES and "name" in method else None)
-        if chosen is None or chosen == common.get("name"):
-            continue
-        there = values[section]
+    lines = []
+    for section, chosen, common, own, there in _renamed(table, change, config):
         lost = [k for k in common if k in there and there[k] != common[k] and k not in ("name", *own)]
         said = [f"{section}.{k} = {common[k]!r} (here {there[k]!r})" for k in lost]
         if said:
             lines.append(f"{', '.join(said)} of the common [{section}] does not apply to {chosen!r}")
     return lines
+
+
+def dropped(table: Mapping[str, Any], change: Mapping[str, Any], config: Config) -> list[str]:
+    """A line for each section of a file whose settings are left out because the command line names another entry.
+
+    Args:
+        table: the file, as read.
+        change: what the command line lays over it.
+        config: what came of both.
+    """
+    lines = []
+    for section, chosen, held, own, there in _renamed(table, change, config):
+        lost = [k for k in held if k not in ("name", *own) and (k not in there or there[k] != held[k])]
+        said = [f"{section}.{k} = {held[k]!r} ({f'now {there[k]!r}' if k in there else 'it has none'})" for k in lost]
+        if said:
+            lines.append(f"{', '.join(said)} of the file does not apply to {section}.name = {chosen!r}")
+    return lines
+
+
+def _renamed(
+    table: Mapping[str, Any], change: Mapping[str, Any], config: Config
+) -> Iterator[tuple[str, str, Any, Any, Any]]:
+    """Sections in which ``change`` chooses another entry, itself or by its method: the section, the entry's name, both
+    tables, and what came of them.
+    """
+    values, method = resolved(config), change.get("method", {})
+    for section in CHOOSING:
+        held, own = table.get(section), change.get(section, {})
+        if not isinstance(held, Mapping) or not isinstance(own, Mapping):
+            continue
+        chosen = own.get("name", values[section]["name"] if section in HALVES and "name" in method else None)
+        if chosen is not None and chosen != held.get("name"):
+            yield section, chosen, held, own, values[section]

@@ -198,8 +198,7 @@ def parse(text: str, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dic
     methods = table.pop("methods", {})
     if not isinstance(methods, dict) or not all(isinstance(m, dict) for m in methods.values()):
         raise ConfigError("methods", methods, "expected tables [methods.NAME]")
-    for override in overrides:
-        merge(table, _override(override))
+    merge(table, together(overrides))
     return table, methods
 
 
@@ -224,10 +223,30 @@ def load(
     table, methods = parse(text)
     if anchor:
         anchored([table, methods], path.parent)
-    for override in overrides:
-        change = _override(override)
-        merge(table, anchored(change, Path()) if anchor else change)
+    change = together(overrides)
+    merge(table, anchored(change, Path()) if anchor else change)
     return table, methods
+
+
+def together(overrides: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` overrides as one change, in which their order does not matter unless two name the same key.
+
+    Raises:
+        ConfigError: one is malformed.
+    """
+    change: dict[str, Any] = {}
+    for override in overrides:
+        _lay(change, _override(override))
+    return change
+
+
+def _lay(table: dict[str, Any], change: Mapping[str, Any]) -> None:
+    """``change`` over ``table``, in place, whatever entries its sections name."""
+    for key, value in change.items():
+        if isinstance(value, Mapping) and isinstance(held := table.get(key), dict):
+            _lay(held, value)
+        else:
+            table[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def anchored(table: Any, folder: Path) -> Any:

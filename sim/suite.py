@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError, MetapulseError, NoResultError, RunError
-from metapulse.server.common import unreached
-from metapulse.server.config import Config, anchored, build_config, load, merge, parse, resolved
+from metapulse.server.common import dropped, unreached
+from metapulse.server.config import Config, anchored, build_config, load, merge, resolved, together
 from metapulse.server.files import read_json, read_sealed, write_sealed
 from metapulse.server.fingerprint import known_inputs
 from metapulse.server.folder import RunFolder
@@ -116,18 +116,23 @@ def plan(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mapping[str
 
     base = config({})
     if not methods:
-        return Plan(base.run.name, base.run.seed, {base.run.name: base}, suite=False)
+        said = {base.run.name: dropped(table, over, base)}
+        return Plan(base.run.name, base.run.seed, {base.run.name: base}, suite=False, notes=said)
     for name in methods:
         if not NAME.fullmatch(name):
             raise ConfigError("methods", name, "a method's name is a folder's: letters, digits, '_', '.', '-'")
     configs = {name: _named(name, config, change, only.get(name, {})) for name, change in methods.items()}
-    notes = {name: unreached(table, change, configs[name]) for name, change in methods.items()}
+    notes = {
+        name: unreached(table, change, configs[name])
+        + dropped(merge(copy.deepcopy(table), change), merge(copy.deepcopy(over), only.get(name, {})), configs[name])
+        for name, change in methods.items()
+    }
     return Plan(base.run.name, base.run.seed, configs, suite=True, notes=notes)
 
 
 def _changes(sets: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """``--set`` as one change, and what is set for single methods (``methods.NAME.section.key``) apart."""
-    over: dict[str, Any] = anchored(parse("", sets)[0], Path())
+    over: dict[str, Any] = anchored(together(sets), Path())
     only = over.pop("methods", {})
     if not isinstance(only, dict) or not all(isinstance(change, dict) for change in only.values()):
         raise ConfigError("--set", "methods", "expected methods.NAME.section.key=value")
@@ -161,7 +166,7 @@ def jobs(asked: Plan, path: Path) -> list[Job]:
     if (path / "suite.json").exists() or (path / "config.json").exists():
         raise RunError(f"{path} holds a run already; choose another folder, or resume it")
     if not asked.suite:
-        return [Job(name, config, path) for name, config in asked.configs.items()]
+        return [Job(name, config, path, asked.notes.get(name, ())) for name, config in asked.configs.items()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

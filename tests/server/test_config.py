@@ -159,6 +159,14 @@ def test_malformed_overrides_are_refused(override):
         parse("", [override])
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_order_of_overrides_does_not_matter(swapped):
+    sets = ["learner.batch_size=3", "learner.name=fedavg_ft"]
+    table, _ = parse("[learner]\nname = 'reptile'\ninner_lr = 0.1", sets[::-1] if swapped else sets)
+    assert table == {"learner": {"name": "fedavg_ft", "batch_size": 3}}
+    assert parse("", ["run.seed=1", "run.seed=2"])[0] == {"run": {"seed": 2}}
+
+
 def test_another_name_starts_from_its_own_defaults():
     table = {"learner": {"name": "maml", "inner_lr": 0.5}, "run": {"seed": 1}}
     merge(table, {"learner": {"name": "fomaml"}, "run": {"rounds": 2}})
