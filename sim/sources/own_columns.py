@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,8 @@ ROLES = ("user", "device", "group", "time", "held_out")
 NAMES = ("user", "device", "group")  # roles whose columns hold names
 NULLS = frozenset(("nan", "na", "n/a", "#n/a", "null", "none"))  # of a label among numbers
 SHOWN = 8  # names in a remark
+LARGEST = float(np.finfo(np.float32).max)
+UNUSABLE = f"missing or infinite values, or such beyond ±{LARGEST:.2g}"
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _WHOLE = re.compile(r"[-+]?\d+")
 
@@ -47,7 +49,9 @@ class Description:
     )
     shape: tuple[int, ...] = setting((), "shape of one sample, for example [6, 64] (empty: as stored)", ge=1)
     unit: str = setting("", "unit of a target")
-    drop_nan: bool = setting(False, "drop rows with missing or infinite values and count them, instead of refusing")
+    drop_nan: bool = setting(
+        False, "drop rows with missing, infinite or too large values and count them, instead of refusing"
+    )
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,20 @@ def read_rows(own: Description) -> Rows:
     used = {name for name in role.values() if name} | {own.y, *features}
     _check_shapes(own, columns, role, used)
     _check_numeric(own, table, role, used)
-    bad = {name: _unusable(columns[name], own.kind == "classification" and name == own.y) for name in sorted(used)}
+    label = own.y if own.kind == "classification" else None
+    single = set(features) | ({own.y} if label is None else set())  # what is computed with, in float32
+    bad = {name: _unusable(columns[name], name == label, name in single) for name in sorted(used)}
     wrong = np.any(list(bad.values()), axis=0)
     dropped = int(wrong.sum())
     if dropped and not own.drop_nan:
         row = int(np.flatnonzero(wrong)[0])
         name = next(name for name, rows in bad.items() if rows[row])
         raise DataError(
-            f"{own.path}: {dropped} of {len(wrong)} samples hold missing or infinite values (first: sample {row + 1}, "
-            f"{name}); clean them, or set drop_nan = true"
+            f"{own.path}: {dropped} of {len(wrong)} samples hold {UNUSABLE} (first: sample {row + 1}, "
+            f"{_cell(name, columns[name][row])}); clean them, or set drop_nan = true"
         )
     if dropped == len(wrong):
-        raise DataError(f"{own.path}: every sample holds missing or infinite values")
+        raise DataError(f"{own.path}: every sample holds {UNUSABLE}")
     if dropped:
         remarks += _what_was_dropped(own, columns, role["user"], wrong)
     kept = {name: columns[name][~wrong] for name in used}
@@ -207,23 +213,33 @@ def _check_numeric(own: Description, table: Columns, role: Mapping[str, str], us
         raise DataError(f"{own.path}: sample {sample}: {name} = {texts[row][:40]!r}; must be a number{forms}")
 
 
-def _unusable(column: np.ndarray, label: bool) -> np.ndarray:
-    """Rows with a missing or infinite value; among labels that are numbers, words for "missing" are such."""
+def _unusable(column: np.ndarray, label: bool, single: bool) -> np.ndarray:
+    """Rows with a missing or infinite value; among labels that are numbers, words for "missing" are such.
+
+    So are numbers that are infinite in single precision, in columns that are computed with (``single``).
+    """
     if column.dtype.kind == "U":
         missing = {text for text in np.unique(column).tolist() if not text.strip()}
         words = {text for text in np.unique(column).tolist() if text.strip().lower() in NULLS} if label else set()
         if words and all(_NUMBER.fullmatch(text) for text in set(np.unique(column).tolist()) - words - missing):
             missing |= words
         return np.isin(column.reshape(len(column), -1)[:, 0], sorted(missing))
-    wrong: np.ndarray = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
-    return wrong
+    rows = column.reshape(len(column), -1)
+    wrong: np.ndarray = ~np.isfinite(rows).all(axis=1)
+    return wrong | (np.abs(rows) > LARGEST).any(axis=1) if single else wrong
+
+
+def _cell(name: str, values: Any) -> str:
+    """A column's name, and what stands there if it is a number too large."""
+    large = [v for v in np.atleast_1d(values).ravel().tolist() if isinstance(v, float) and LARGEST < abs(v) < math.inf]
+    return f"{name} = {large[0]:g}" if large else name
 
 
 def _what_was_dropped(own: Description, columns: Mapping[str, np.ndarray], user: str, wrong: np.ndarray) -> list[str]:
     """How many rows were left out, of which people and classes, and who is left out altogether."""
     people = columns[user]
     lost, left = Counter(people[wrong].tolist()), Counter(people[~wrong].tolist())
-    lines = [f"{int(wrong.sum())} of {len(wrong)} rows left out: missing or infinite values, of {_people(len(lost))}"]
+    lines = [f"{int(wrong.sum())} of {len(wrong)} rows left out: {UNUSABLE}, of {_people(len(lost))}"]
     if gone := [name for name in lost if not left[name] and name.strip()]:
         lines.append(f"{_people(len(gone))} left out altogether: {_listed(sorted(gone))}")
     if own.kind == "classification":

@@ -309,3 +309,22 @@ def test_files_are_utf_8_whatever_the_locale(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == ascii("José")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_number_that_is_infinite_in_single_precision_is_refused_with_its_place_or_dropped(tmp_path, kind):
+    rows = [list(row) for row in ROWS]
+    rows[5][3] = 1e300  # of column "pulse": an input of a class, a target of a regression
+    head, roles = (HEAD, ROLES) if kind == "classification" else (HEAD[:4], {**ROLES, "y": "pulse", "x": ["level"]})
+    if kind == "regression":
+        head, rows = (*HEAD[:4], "level"), [[*row[:4], i] for i, row in enumerate(rows)]
+    settings = {**roles, "kind": kind}
+    path = csv(tmp_path / "t.csv", rows, head)
+    refused(DataError, own(path, **settings), "1 of 32 samples", "sample 6, pulse = 1e+300", "drop_nan")
+    dropping = own(path, **settings, drop_nan=True)
+    assert dropping.dropped == 1
+    assert sum(len(dropping.samples(i)) for i in range(len(dropping))) == len(rows) - 1
+    assert any(
+        "1 of 32 rows left out: missing or infinite values, or such beyond" in line for line in dropping.remarks()
+    )
