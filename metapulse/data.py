@@ -7,7 +7,7 @@ is named by a registry entry or a dotted reference, so that this layer never imp
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -232,3 +232,15 @@ def look_alike(labels: Iterable[str], case: bool = False) -> tuple[str, str] | N
             return seen[plain], label
         seen[plain] = label
     return None
+
+
+def difference(pair: tuple[str, str]) -> str:
+    """What two labels that ``look_alike`` found differ in, in words: one thing where it is one."""
+    ways: dict[str, Callable[[str], str]] = {
+        "blanks": lambda text: "".join(text.split()),
+        "upper and lower case": str.casefold,
+        "characters that are not shown": lambda text: "".join(c for c in text if unicodedata.category(c) != "Cf"),
+        "how Unicode spells them": lambda text: unicodedata.normalize("NFKC", text),
+    }
+    found = next((what for what, plain in ways.items() if plain(pair[0]) == plain(pair[1])), None)
+    return found or "several of: " + ", ".join(ways)

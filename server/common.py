@@ -48,9 +48,7 @@ def dropped(table: Mapping[str, Any], change: Mapping[str, Any], config: Config)
 def _renamed(
     table: Mapping[str, Any], change: Mapping[str, Any], config: Config
 ) -> Iterator[tuple[str, str, Any, Any, Any]]:
-    """Sections in which ``change`` chooses another entry, itself or by its method: the section, the entry's name, both
-    tables, and what came of them.
-    """
+    """Sections in which ``change`` chooses another entry: section, the entry's name, both tables, what came of them."""
     values, method = resolved(config), change.get("method", {})
     for section in CHOOSING:
         held, own = table.get(section), change.get(section, {})

@@ -21,7 +21,7 @@ from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
-from metapulse.server.evaluation import EvaluationSettings
+from metapulse.server.evaluation import EvaluationSettings, once
 from metapulse.server.method import MethodSettings, begin, check_method, fill
 from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.settings import build, is_setting, plain, setting
@@ -53,6 +53,8 @@ class SplitSettings:
     fold: int = setting(0, "which part is tested, from 0", ge=0)
 
     def __post_init__(self) -> None:
+        for key in ("validation_users", "test_users", "train_devices"):
+            once(f"split.{key}", getattr(self, key))
         if self.folds == 1 or self.fold >= max(self.folds, 1):
             allowed = "split.folds must be 0 or ≥ 2, and split.fold below it"
             raise ConfigError("split.fold", [self.fold, self.folds], allowed)
@@ -138,15 +140,23 @@ class Config:
         TRANSFORMS.make(self.transform).check_protected(protected)
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
-        if self.privacy.on:
-            check_combination(strategy, self.evaluation.scenarios)
-        if self.secure_aggregation.on:
-            secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
-        check_population(self.attack, self.faults, self.privacy.on, self.secure_aggregation.on)
+        self._check_protected(strategy)
         model_settings(self.model)
         self._check_adapt(type(learner))
         check_method(self)
         check_effect(self)
+
+    def _check_protected(self, strategy: Any) -> None:
+        try:
+            if self.privacy.on:
+                check_combination(strategy, self.evaluation.scenarios)
+            if self.secure_aggregation.on:
+                secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
+            check_population(self.attack, self.faults, self.privacy.on, self.secure_aggregation.on)
+        except ConfigError as error:  # what is refused by its class is shown as it was written
+            section, _, key = error.key.partition(".")
+            written = getattr(self, section)["name"] if key == "name" else error.value
+            raise ConfigError(error.key, written, error.allowed) from None
 
     def _check_adapt(self, learner: type) -> None:
         build(

@@ -35,6 +35,8 @@ class _Sections(Protocol):
     """What is read of a configuration, which is built on this file."""
 
     @property
+    def run(self) -> Any: ...
+    @property
     def source(self) -> Mapping[str, Any]: ...
     @property
     def split(self) -> Any: ...
@@ -54,6 +56,8 @@ class _Sections(Protocol):
     def faults(self) -> FaultSettings: ...
     @property
     def evaluation(self) -> EvaluationSettings: ...
+    @property
+    def checkpoint(self) -> Any: ...
 
 
 def check_effect(config: _Sections) -> None:
@@ -87,12 +91,27 @@ def notes(config: _Sections) -> list[str]:
     """A line for each setting that this run does not read, and that others may share with it."""
     there = ((key, _value(config, key), why) for key, why in (*_named(config), *_shared(config)))
     own = [f"{key} = {value!r} {why} (method.free)" for key, value, why in conflicts(config)]
-    return [f"{key} = {value!r} has no effect: {why}" for key, value, why in there if value is not None] + own
+    return (
+        [f"{key} = {value!r} has no effect: {why}" for key, value, why in there if value is not None]
+        + own
+        + _late(config)
+    )
 
 
 def idle(config: _Sections) -> dict[str, str]:
     """Settings that nothing reads because of what stands in other sections: "section.key" → why."""
     return dict((*_named(config), *_scenarios(config), *_rounds(config), *_shared(config)))
+
+
+def _late(config: _Sections) -> list[str]:
+    """What is asked for every so many rounds, of which the run has fewer."""
+    rounds = config.run.rounds
+    asked = {
+        "evaluation.every": (config.evaluation.every, "people are asked at the end alone"),
+        "checkpoint.every": (config.checkpoint.every, "there is a checkpoint at the end alone"),
+    }
+    late = {key: one for key, one in asked.items() if one[0] > rounds > 0}
+    return [f"{key} = {every} is more than run.rounds = {rounds}: {what}" for key, (every, what) in late.items()]
 
 
 def _named(config: _Sections) -> Iterator[Idle]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,16 @@ from metapulse.errors import ConfigError
 from metapulse.settings import setting
 
 SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
+
+
+def once(key: str, named: Sequence[str]) -> None:
+    """Refuse a list that names one entry twice.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if twice := sorted({name for name in named if list(named).count(name) > 1}):
+        raise ConfigError(key, list(named), f"each may be named once; named twice: {', '.join(twice)}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,8 @@ class EvaluationSettings:
                 raise ConfigError(f"evaluation.{key}", named, "each may be named once: people would count twice")
             if not named and key != "scenarios":
                 raise ConfigError(f"evaluation.{key}", named, "must name one at least")
+        for key in ("devices", "validation_devices"):
+            once(f"evaluation.{key}", getattr(self, key))
         if self.validation_every and not self.held_out:
             raise ConfigError(
                 "evaluation.validation_every", self.validation_every, "needs a scenario with held-out people"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.client.privacy import secret
-from metapulse.data import look_alike
+from metapulse.data import difference, look_alike
 from metapulse.errors import ConfigError, RunError
 from metapulse.registry import TRANSFORMS
 from metapulse.server.config import Config
@@ -36,7 +36,8 @@ def make_plan(config: Config, roster: Roster) -> Plan | None:
     if not config.privacy.on:
         return None
     if pair := look_alike(roster.labels, case=True):
-        raise ConfigError("source", list(pair), "two people, or one twice? Privacy is a person's: give each one id")
+        told = f"two people, or one twice? They differ in {difference(pair)} alone, and privacy is a person's"
+        raise ConfigError("source", list(pair), f"{told}: give each one id")
     cohort, people = STRATEGIES.make(over_selected(config)).cohort, config.privacy.people or roster.people
     transform = TRANSFORMS.make(config.transform)
     scaled = min(transform.people, people) if isinstance(transform, Global) else 0

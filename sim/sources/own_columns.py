@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metapulse.data import look_alike
+from metapulse.data import difference, look_alike
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import setting
 from metapulse.sim.importers.stamps import FORMS, is_other_form
@@ -268,6 +268,6 @@ def _check_spelling(own: Description, columns: Mapping[str, np.ndarray], role: M
         checked["source.y"] = (own.y, True)
     for key, (name, case) in checked.items():
         if pair := look_alike(np.unique(columns[name]).tolist(), case):
-            what = "upper and lower case or blanks" if case else "blanks"
             shown = " and ".join(map(repr, pair))
-            raise DataError(f"{own.path}: {key}: {name!r} has {shown}, which differ by {what}; make them one")
+            what = f"which differ by {difference(pair)} alone"
+            raise DataError(f"{own.path}: {key}: {name!r} has {shown}, {what}; make them one")

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 
-from metapulse.data import Client, Samples, Task, check_samples, look_alike
+from metapulse.data import Client, Samples, Task, check_samples, difference, look_alike
 from metapulse.errors import DataError
 
 
@@ -46,7 +46,8 @@ class Roster:
         """
         present = sorted({user for user, _ in pairs})
         if pair := look_alike(labels[user] for user in present):
-            raise DataError(f"people {pair[0]!r} and {pair[1]!r} differ in blanks alone: give one person one id")
+            what = f"people {pair[0]!r} and {pair[1]!r} differ in {difference(pair)} alone"
+            raise DataError(f"{what}: give one person one id")
         dense = {code: number for number, code in enumerate(present)}
         clients = tuple(
             Client(index, dense[user], devices[device], labels[user]) for index, (user, device) in enumerate(pairs)

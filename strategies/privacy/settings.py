@@ -9,6 +9,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 
+MOST_EPSILON = 1e6  # far beyond any promise; of more, the accountants' numbers are no longer sound
 MOST_DELTA = 0.1  # a person is exposed altogether with probability δ: from here on that is no privacy
 
 
@@ -35,7 +36,7 @@ class PrivacySettings:
     )
     clip: float = setting(1.0, "C, the longest update that counts in full, Euclidean norm of all of θ", gt=0)
     noise_multiplier: float = setting(0.0, "σ, noise over C (0: the smallest that keeps epsilon over all rounds)", ge=0)
-    epsilon: float = setting(0.0, "ε that the run may spend (0: no limit)", ge=0)
+    epsilon: float = setting(0.0, "ε that the run may spend (0: no limit)", ge=0, le=MOST_EPSILON)
     delta: float = setting(1e-6, "δ of every ε; well below 1 / people", gt=0, lt=MOST_DELTA)
     sampling: Literal["poisson", "fixed"] = setting(
         "poisson",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metapulse.data import Samples, check_samples, look_alike
+from metapulse.data import Samples, check_samples, difference, look_alike
 from metapulse.errors import ClientError, DataError, MetapulseError
 from tests.cases import classification, regression
 
@@ -79,3 +79,18 @@ def test_a_client_error_says_where() -> None:
 )
 def test_ids_that_are_one_person_are_found(labels: list[str], case: bool, found: tuple[str, str] | None) -> None:
     assert look_alike(labels, case) == found
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("u1", " u1"), "blanks"),
+        (("é", "e\u0301"), "how Unicode spells them"),
+        (("u1", "u\u200b1"), "characters that are not shown"),
+        (("u1", "U1"), "upper and lower case"),
+        (("ＵＰ", "up "), "several of: blanks, upper and lower case, "),
+    ],
+)
+def test_what_alike_ids_differ_in_is_said(pair: tuple[str, str], said: str) -> None:
+    assert look_alike(pair, case=True) == pair
+    assert difference(pair).startswith(said)

@@ -96,6 +96,35 @@ def test_shared_setting_without_effect_is_told_of(key: str, table: dict[str, Any
     assert "has no effect: " in line
 
 
+@pytest.mark.parametrize("key", ["evaluation.every", "checkpoint.every"])
+def test_what_falls_after_the_last_round_is_told_of(key: str) -> None:
+    section = key.split(".")[0]
+    (line,) = notes(build_config({"run": {"rounds": 3}, section: {"every": 4}}))
+    assert line.startswith(f"{key} = 4 is more than run.rounds = 3: ")
+    assert notes(build_config({"run": {"rounds": 3}, section: {"every": 3}})) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["split.train_devices", "split.test_users", "split.validation_users", "evaluation.devices"],
+)
+def test_a_list_that_names_one_twice_is_refused(key: str) -> None:
+    section, name = key.split(".")
+    with pytest.raises(ConfigError, match=rf"^{key} = \['a', 'b', 'a'\]: each may be named once; named twice: a"):
+        build_config({section: {name: ["a", "b", "a"]}})
+
+
+@pytest.mark.parametrize(
+    "section", [{"privacy": {"mechanism": "central", "noise_multiplier": 1.0}}, {"secure_aggregation": {"on": True}}]
+)
+def test_what_protection_refuses_is_shown_as_it_was_written(section: dict[str, Any]) -> None:
+    strategy = {"strategy": {"name": "fedavg", "weighting": "uniform"}}
+    with pytest.raises(ConfigError, match=r"^attack.name = 'ipm'"):
+        build_config({**section, **strategy, "attack": {"name": "ipm"}})
+    with pytest.raises(ConfigError, match=r"^strategy.name = 'stock'"):
+        build_config({**section, "strategy": {"name": "stock"}})
+
+
 def test_what_is_read_is_not_told_of() -> None:
     assert notes(make("fomaml", "fedmaml")) == []
 

@@ -73,3 +73,12 @@ def test_the_report_states_the_whole_claim(tmp_path: Path) -> None:
         ">1e-05<",
     ):
         assert claim in section
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_epsilon_that_promises_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["privacy", "--people", "100", "--cohort", "20", "--rounds", "60", "--delta", "1e-5", "--epsilon"]
+    code, text = told(capsys, *plan, "1e12")
+    assert code == 2
+    assert "privacy.epsilon = 1000000000000.0: must be ≥ 0 and ≤ 1000000.0" in text
+    assert told(capsys, *plan, "1e6")[0] == 0
