@@ -89,7 +89,7 @@ def test_a_learner_reads_every_setting_that_it_has(name: str) -> None:
     assert unread(name) - ELSEWHERE.get(name, set()) == set()
 
 
-def tested(kind: type[Learner], settings: dict[str, Any], curves: bool) -> list[torch.Tensor]:
+def judged(kind: type[Learner], settings: dict[str, Any], curves: bool) -> list[torch.Tensor]:
     """Answers at six points of adaptation with settings that differ from those of the round before."""
     task = TASKS[curves]
     model, ep = MLP(hidden=(4,), activation="tanh", task=task), episode(task, (5, 2, 3), (2, 4, 1))
@@ -111,10 +111,10 @@ def test_a_learner_says_what_only_its_rounds_read(name: str) -> None:
     for field in dataclasses.fields(kind):
         beside = {"batch_size": 2} if field.name == "order" else {}
         try:
-            after = tested(kind, {**beside, field.name: other(kind, field)}, curves)
+            after = judged(kind, {**beside, field.name: other(kind, field)}, curves)
         except (ConfigError, RuntimeError, KeyError, TypeError):  # refused, or θ would have another shape
             continue
-        if same(tested(kind, beside, curves), after):
+        if same(judged(kind, beside, curves), after):
             idle.add(field.name)
     hidden = ELSEWHERE.get(name, set()) | IN_TESTS.get(name, set())
     assert idle - hidden == (kind.rounds_only & {field.name for field in dataclasses.fields(kind)}) - hidden
