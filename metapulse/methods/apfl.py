@@ -30,7 +30,7 @@ class APFL(InnerLoop):
     v begins at the θ of the device's first round. Who never trained has v = θ; at test time only v moves.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"adaptive"}
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"adaptive"}
     paper: ClassVar[Paper] = Paper(
         "deng2020apfl",
         "Deng, Kamani and Mahdavi",

@@ -37,7 +37,7 @@ class FedEM(InnerLoop):
     log Σ_m π_m softmax(h_m(x)) (regression: Σ_m π_m h_m(x)). At test time θ stays and only π moves.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"inner_lr"}
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"inner_lr"}
     paper: ClassVar[Paper] = Paper(
         "marfoq2021fedem",
         "Marfoq, Neglia, Bellet, Kameni and Vidal",

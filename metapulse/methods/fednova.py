@@ -30,7 +30,7 @@ class FedNova(LocalTraining):
     ``fednova``, which multiplies the mean update by the mean τ; without local momentum, so that ‖a‖₁ = τ.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"epochs"}
+    rounds_only: ClassVar[frozenset[str]] = LocalTraining.rounds_only | {"epochs"}
     paper: ClassVar[Paper] = Paper(
         "wang2020fednova",
         "Wang, Liu, Liang, Joshi and Poor",

@@ -29,7 +29,7 @@ from metapulse.trees import Params, Stacked, add, flat_stack, per_client, sub
 class IMAML(InnerLoop):
     """φ ← φ − α (∇L_support(φ) + λ(φ − θ)); reports (I + ∇²L_support(φ_K)/λ)⁻¹ ∇L_query(φ_K), by conjugate gradient."""
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"cg_steps"}
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"cg_steps"}
     paper: ClassVar[Paper] = Paper(
         "rajeswaran2019imaml",
         "Rajeswaran, Finn, Kakade and Levine",

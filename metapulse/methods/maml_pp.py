@@ -38,7 +38,7 @@ class MAMLPlusPlus(InnerLoop):
     alike at first, the last alone after T rounds. In the first rounds the Hessian is left out of the gradient in θ.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {
         "first_order_rounds",
         "inner_lr",
         "multi_step_rounds",

@@ -49,7 +49,7 @@ class MetaLSTM(InnerLoop):
     As in the paper the gradients that the optimiser reads are constants of the outer gradient (first order).
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"inner_lr", "keep"}
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"inner_lr", "keep"}
     paper: ClassVar[Paper] = Paper(
         "ravi2017metalstm",
         "Ravi and Larochelle",

@@ -32,7 +32,7 @@ class PFedMe(ChosenOptimizer, InnerLoop):
     and the device's samples, so nothing is kept between rounds.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"local_lr", "local_steps"}
+    rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"local_lr", "local_steps"}
     paper: ClassVar[Paper] = Paper(
         "dinh2020pfedme",
         "T. Dinh, Tran and Nguyen",

@@ -30,7 +30,7 @@ class Scaffold(LocalTraining):
     use it with ``fedavg``, ``weighting = "uniform"``.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"share"}
+    rounds_only: ClassVar[frozenset[str]] = LocalTraining.rounds_only | {"share"}
     paper: ClassVar[Paper] = Paper(
         "karimireddy2020scaffold",
         "Karimireddy et al.",
