@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from metapulse.server.config import REGISTRIES
 from metapulse.server.metatest import Row
 
 WORSE = 1000.0  # times the loss of the first round
@@ -44,7 +43,7 @@ def divergence(
 
 
 def read(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """``section.key = value`` for those settings that the run has, and whose section's entry reads them.
+    """``section.key = value`` for those settings that the run has.
 
     Args:
         settings: the resolved configuration.
@@ -53,10 +52,9 @@ def read(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list
     found = []
     for key in keys:
         section, name = key.split(".")
-        held = settings.get(section, {})
-        entry = REGISTRIES[section][held["name"]] if "name" in held else None
-        if isinstance(held.get(name), (int, float)) and name not in getattr(entry, "unread", ()):
-            found.append(f"{key} = {held[name]}")
+        value = settings.get(section, {}).get(name)
+        if isinstance(value, (int, float)):
+            found.append(f"{key} = {value}")
     return found
 
 

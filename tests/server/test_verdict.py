@@ -133,6 +133,6 @@ def test_methods_that_share_nothing_are_not_meant_to_move_theta(tmp_path: Path, 
     assert not any(event["moved"] for event in rounds(tmp_path / "run"))
 
 
-def test_a_rate_that_the_learner_does_not_read_is_not_one_to_look_at() -> None:
-    settings = {"learner": {"name": "protonet", "inner_lr": 0.01}, "strategy": {"name": "fedavg", "lr": 2.0}}
+def test_a_rate_that_the_learner_does_not_have_is_not_one_to_look_at() -> None:
+    settings = {"learner": {"name": "protonet"}, "strategy": {"name": "fedavg", "lr": 2.0}}
     assert read(settings, STEPS) == ["strategy.lr = 2.0"]
