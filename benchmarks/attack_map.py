@@ -30,7 +30,7 @@ from metapulse.sim.attacks.poisoning import SUCCESS
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.experiment import run
 from metapulse.sim.report.document import Page, document
-from metapulse.sim.report.figures import Figure, layout
+from metapulse.sim.report.plots import Figure, layout
 from metapulse.sim.sources.wearables.population import Wearables
 
 FRACTION, ASSUMED, ROUNDS = 0.15, 0.225, 20
@@ -174,8 +174,7 @@ def page(data: Mapping[str, Any]) -> str:
         *(made.figure(heat(rows, k, "success", WITH_TRIGGER, "Reds"), f"People {k}") for k in LEVELS),
     )
     facts = [("runs", str(len(rows))), ("attack with probability", str(FRACTION)), ("assumed", str(ASSUMED))]
-    draw = "for (const [id, figure] of Object.entries(figures)) show(id, figure);"
-    return document(made, "metapulse", "Attacks and aggregators", facts, "", draw)
+    return document(made, "metapulse", "Attacks and aggregators", facts)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from metapulse.server.config import Config
 from metapulse.server.metatest import MetaTest
 from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
-from metapulse.sim.suite import plan
+from metapulse.sim.suite import read_suite
 
 Part = tuple[np.ndarray, np.ndarray]
 Baseline = Callable[[Part, Part], float]
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="*", type=int, default=[0])
     parser.add_argument("--methods", nargs="*", default=[])
     args = parser.parse_args()
-    first = next(iter(plan(args.config).configs.values()))
+    first = next(iter(read_suite(args.config).configs.values()))
     shots = " | ".join(f"K = {k}" for k in sorted(first.evaluation.shots))
     print(
         f"| split | scenario | method | {shots} | seeds |\n|---|---|---|" + "---|" * (len(first.evaluation.shots) + 1)
@@ -179,14 +179,14 @@ def main() -> None:
     for split in args.splits:
         people = str(held_out(first, split)).replace("'", '"')
         sets = [f"split.test_users={people}"] if split else []
-        base = next(iter(plan(args.config, sets).configs.values()))
+        base = next(iter(read_suite(args.config, sets).configs.values()))
         for scenario in base.evaluation.scenarios:
             for name, figures in baselines(base, scenario):
                 print(line(name, split, scenario, [figures], unit), flush=True)
-        for method in args.methods or plan(args.config).configs:
+        for method in args.methods or read_suite(args.config).configs:
             done = []
             for seed in args.seeds:
-                config = plan(args.config, [*sets, f"run.seed={seed}"]).configs[method]
+                config = read_suite(args.config, [*sets, f"run.seed={seed}"]).configs[method]
                 done.append(last_rows(finished(config, args.out / args.config.stem / str(split) / method / str(seed))))
             last = max(config.evaluation.steps)
             steps = (0, last) if method.startswith("fedavg_ft") else (last,)

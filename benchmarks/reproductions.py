@@ -20,7 +20,7 @@ from shared import finished, last_rows
 
 from metapulse.registry import SOURCES
 from metapulse.server.folder import RunFolder
-from metapulse.sim.suite import plan
+from metapulse.sim.suite import read_suite
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
 #: Configurations whose seeds are also seeds of the data.
@@ -79,7 +79,7 @@ def scores_of(
     for seed in seeds:
         sets = [f"run.seed={seed}"] + ([f"source.seed={seed}"] if path.stem.startswith(POPULATIONS) else [])
         sets += [f"evaluation.every={every}"] if every else []
-        for method, config in plan(path, sets).configs.items():
+        for method, config in read_suite(path, sets).configs.items():
             if not methods or method in methods:
                 folder = finished(config, out / f"{path.stem}{'_best' if every else ''}" / method / str(seed))
                 found = best(folder) if every else final(folder, AVERAGED.get(path.stem, 1))

@@ -32,7 +32,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import last_scores
 from metapulse.sim.experiment import run
 from metapulse.sim.report.document import Page, document
-from metapulse.sim.report.figures import Figure, colour, layout, mark
+from metapulse.sim.report.plots import Figure, colour, layout, mark
 from metapulse.sim.sources.wearables import population
 
 COHORT, ROUNDS, STEPS = 200, 100, 5
@@ -155,8 +155,7 @@ def page(rows: Sequence[Row]) -> str:
         )
     facts = [("runs", str(len(rows))), ("rounds", str(ROUNDS)), ("expected in a round", str(COHORT))]
     facts.append(("δ", "1 / (10 people)"))
-    draw = "for (const [id, figure] of Object.entries(figures)) show(id, figure);"
-    return document(made, "metapulse", "Utility against privacy", facts, "", draw)
+    return document(made, "metapulse", "Utility against privacy", facts)
 
 
 def save(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -17,8 +17,8 @@ from metapulse.errors import ConfigError, MetapulseError, RunError
 from metapulse.sim.process import settle
 
 if TYPE_CHECKING:
+    from metapulse.sim.cells import Cell
     from metapulse.sim.results import ComparisonResult, Result
-    from metapulse.sim.suite import Job
 
 
 def run(
@@ -53,14 +53,14 @@ def run(
     """
     settle()
     from metapulse.server.lock import alone
-    from metapulse.sim.suite import jobs, new_folder, plan
+    from metapulse.sim.suite import new_cells, new_folder, read_suite
     from metapulse.sim.tracking import chosen
 
-    kinds = chosen(track)  # refused before anything is made
-    asked = plan(Path(config), sets, _options(settings, {"run": {"seed": seed}, "engine": {"workers": workers}}))
-    folder = new_folder(asked) if out is None else Path(out)
+    chosen(track)  # refused before anything is made
+    suite = read_suite(Path(config), sets, _options(settings, {"run": {"seed": seed}, "engine": {"workers": workers}}))
+    folder = new_folder(suite) if out is None else Path(out)
     with one_thread(), alone(folder):
-        return _collect(jobs(asked, folder), folder, quiet, kinds)
+        return _collect(new_cells(suite, folder), folder, quiet, track)
 
 
 def _options(settings: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -89,13 +89,14 @@ def resume(path: str | Path, *, quiet: bool = False, track: Sequence[str] = ()) 
     """
     settle()
     from metapulse.server.lock import alone
-    from metapulse.sim.suite import held
+    from metapulse.sim.suite import saved_cells
     from metapulse.sim.tracking import chosen
 
-    folder, kinds = Path(path), chosen(track)
-    todo = held(folder)
+    chosen(track)  # refused before anything is done
+    folder = Path(path)
+    cells = saved_cells(folder)
     with one_thread(), alone(folder):
-        return _collect(todo, folder, quiet, kinds)
+        return _collect(cells, folder, quiet, track)
 
 
 def compare(
@@ -124,9 +125,9 @@ def compare(
     settle()
     from rich.console import Console
 
-    from metapulse.sim.lab.conduct import Conductor
-    from metapulse.sim.lab.live import live
+    from metapulse.sim.lab.runner import ComparisonRunner
     from metapulse.sim.lab.spec import read_spec
+    from metapulse.sim.progress import display
     from metapulse.sim.results import ComparisonResult
     from metapulse.sim.tracking import chosen
 
@@ -135,8 +136,8 @@ def compare(
     asked = read_spec(Path(spec))
     folder = Path("compare") / asked.name if out is None else Path(out)
     with one_thread():
-        lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console), track)
-        said, failures = lab.conduct(only)
+        runner = ComparisonRunner(asked, folder, workers, lambda *batch: display(*batch, console=console), track)
+        said, failures = runner.run(only)
     failed = {f"{f.cell.dataset}/{f.cell.method}/{f.cell.seed}": f.error for f in failures}
     if said is None:
         raise RunError(f"{folder}: no run has come to its end" + "".join(f"; {k}: {v}" for k, v in failed.items()))
@@ -155,9 +156,9 @@ def report(*folders: str | Path, out: str | Path | None = None) -> Path:
     """
     settle()
     from metapulse.sim.report import write_report
-    from metapulse.sim.suite import held
+    from metapulse.sim.suite import saved_cells
 
-    paths = [job.path for folder in folders for job in held(Path(folder))]
+    paths = [cell.path for folder in folders for cell in saved_cells(Path(folder))]
     page = Path(out) if out is not None else Path(folders[0] if len(folders) == 1 else "") / "report.html"
     write_report(paths, page)
     return page
@@ -176,33 +177,32 @@ def load(path: str | Path, *, data: str | Path | None = None) -> Result:
     settle()
     from metapulse.server.result import failure
     from metapulse.sim.results import Result
-    from metapulse.sim.suite import held
+    from metapulse.sim.suite import saved_cells
 
     moved = {} if data is None else {"source": {"path": str(Path(data).expanduser().absolute())}}
-    found = held(Path(path), moved)
-    done = {job.name: (job.config, job.path) for job in found if (job.path / "summary.json").exists()}
+    found = saved_cells(Path(path), moved)
+    done = {cell.name: (cell.config, cell.path) for cell in found if cell.finished}
     if not done:
         raise RunError(f"{path} holds no finished run; finish it: metapulse resume {path}")
     result = Result(Path(path), done)
     failed = {name: failure(summary) for name, summary in result.summaries.items()}
-    failed |= {job.name: "not finished" for job in found if job.name not in done}
+    failed |= {cell.name: "not finished" for cell in found if cell.name not in done}
     return Result(Path(path), done, {name: why for name, why in failed.items() if why})
 
 
-def _collect(todo: Sequence[Job], folder: Path, quiet: bool, kinds: Sequence[Any]) -> Result:
+def _collect(cells: Sequence[Cell], folder: Path, quiet: bool, track: Sequence[str]) -> Result:
     from rich.console import Console
 
-    from metapulse.sim.progress import watch
+    from metapulse.sim.progress import display
     from metapulse.sim.results import Result
-    from metapulse.sim.suite import perform
-    from metapulse.sim.tracking import tracked
+    from metapulse.sim.runner import run_cells
 
     console = Console(stderr=True, quiet=quiet)
-    outcomes = list(perform(todo, tracked(lambda name: watch(name, console), todo, kinds)))
-    failed = {o.job.name: o.error for o in outcomes if o.error}
-    if len(failed) == len(outcomes):
+    ended = list(run_cells(cells, lambda *batch: display("", *batch, console=console, rounds=True), track=track))
+    failed = {one.cell.name: one.error for one in ended if one.error}
+    if len(failed) == len(ended):
         raise MetapulseError("; ".join(f"{name}: {error}" for name, error in failed.items()))
-    done = {o.job.name: (o.job.config, o.job.path) for o in outcomes if o.summary is not None}
+    done = {one.cell.name: (one.cell.config, one.cell.path) for one in ended if one.summary is not None}
     return Result(folder, done, failed)
 
 

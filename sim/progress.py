@@ -1,19 +1,21 @@
-"""How a run goes, on a terminal and off it: rounds/s, clients/s, where the time goes, the last meta-test."""
+"""How runs go, on a terminal and off it: rounds/s, clients/s, where the time goes, what is done, what is left."""
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from rich.table import Column
+from rich.text import Text
 
-from metapulse.server.progress import Progress, Silence
 from metapulse.server.stages import STAGES, add_up
+from metapulse.sim.cells import Cell
+from metapulse.sim.estimate import Tally, duration
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal
@@ -21,10 +23,11 @@ ROOM = 100  # columns of a terminal that has room for stages
 
 
 class Speed:
-    """Rounds and clients per second over the last rounds, meta-tests not counted."""
+    """Rounds and clients per second over the last rounds, meta-tests not counted; and the last meta-test."""
 
     def __init__(self) -> None:
         self._last: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=WINDOW)
+        self.score = ""
 
     def add(self, clients: int, spent: Mapping[str, float]) -> None:
         """A round is over."""
@@ -42,120 +45,185 @@ class Speed:
         first = sorted(stages, key=lambda name: stages[name], reverse=True)[:2]
         return ", ".join(f"{STAGES[name]} {stages[name] / sum(stages.values()):.0%}" for name in first if stages[name])
 
+    def words(self, stages: bool = True) -> str:
+        """All of it in a line."""
+        return ", ".join(filter(None, [str(self), self.largest() if stages else "", self.score]))
+
     def _stages(self) -> dict[str, float]:
         return add_up(spent for _, spent in self._last)
 
 
-@runtime_checkable
-class Stream(Protocol):
-    """Where lines can go."""
+class Display:
+    """Told how a batch of runs goes; this one shows nothing."""
 
-    def write(self, text: str, /) -> object:
-        """Take some text."""
+    def begin(self, cell: Cell) -> None:
+        """A run begins, or goes on."""
 
-    def flush(self) -> object:
-        """Pass it on."""
+    def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
+        """So many rounds are done; clients and seconds by stage of the last one are known of runs in this process."""
 
+    def score(self, cell: Cell, value: float | None) -> None:
+        """A meta-test is over; its headline."""
 
-class Watch(Progress, Protocol):
-    """Progress of one run, which also ends."""
+    def note(self, cell: Cell, text: str) -> None:
+        """Something that people have to know of: data left out, clients refused."""
+
+    def end(self, cell: Cell, error: str) -> None:
+        """It is over; ``error`` is "" if it is finished."""
 
     def close(self) -> None:
-        """The run is over, or given up."""
+        """All are over, or given up."""
 
 
-class Bar:
-    """A progress bar for a terminal.
+#: Makes the display of a batch: what is to be run, how many are finished, how many run at once.
+MakeDisplay: TypeAlias = Callable[[Sequence[Cell], int, int], Display]
+
+
+class Shown(Display):
+    """What bars and lines have in common.
 
     Args:
-        name: of the run, shown in front.
-        console: where it is drawn.
+        tally: counts of the batch.
+        console: where it is shown.
+        rounds: tell how each run goes, as where there are few; errors are then the caller's to tell.
     """
 
-    def __init__(self, name: str, console: Console) -> None:
-        self._name, self._speed, self._score, self._started = name, Speed(), "", False
-        self._wide = console.width >= ROOM
-        self._progress = Bars(
+    def __init__(self, tally: Tally, console: Console, rounds: bool) -> None:
+        self.tally, self.console, self.rounds = tally, console, rounds
+        self.speeds: dict[Path, Speed] = {}
+        self._noted: set[tuple[str, str, str]] = set()
+
+    def begin(self, cell: Cell) -> None:
+        """Its clock starts."""
+        self.tally.begin(cell)
+        self.speeds[cell.path] = Speed()
+
+    def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
+        """Good for speed and estimate."""
+        self.tally.move(cell, round)
+        if spent is not None:
+            self.speeds[cell.path].add(clients, spent)
+
+    def score(self, cell: Cell, value: float | None) -> None:
+        """Shown from now on."""
+        self.speeds[cell.path].score = "" if value is None else f"meta-test {value:.4g}"
+
+    def note(self, cell: Cell, text: str) -> None:
+        """A line of its own, the first time that it is said: of a data set, or of a method where its table is meant."""
+        about = (cell.dataset, cell.method if text in cell.notes else "", text)
+        if about not in self._noted:
+            self._noted.add(about)
+            self.line(f"{cell.name}: {text}")
+
+    def line(self, text: str) -> None:
+        """Plain text, however wide the console is."""
+        self.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+class Bars(Shown):
+    """A bar for each run at work and, where there are several, one for all; for a terminal."""
+
+    def __init__(self, tally: Tally, console: Console, rounds: bool) -> None:
+        super().__init__(tally, console, rounds)
+        self.bars = RichProgress(
             TextColumn("{task.description:<11}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(min_width=6, max_width=30, ratio=1)),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
-            TimeRemainingColumn(compact=True),
+            _TimeLeft(compact=True),
             console=console,
             expand=True,
         )
-        self._task: TaskID = self._progress.add_task(name, total=None, note="")
-        self._progress.start()
+        self._batch = None
+        if tally.total > 1:
+            self._batch = self.bars.add_task(str(tally), total=tally.total, completed=tally.done, note="", batch=True)
+        self._tasks: dict[Path, TaskID] = {}
+        self._moved: set[Path] = set()
+        self.bars.start()
 
-    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
-        """Move the bar; a resumed run's begins where it stood."""
-        self._speed.add(clients, spent)
-        if not self._started:
-            self._started = True
-            self._progress.reset(self._task, total=rounds, completed=round - 1)
-        self._progress.update(self._task, completed=round, note=self._note())
+    def begin(self, cell: Cell) -> None:
+        """A bar of its own."""
+        super().begin(cell)
+        self._tasks[cell.path] = self.bars.add_task(cell.name, total=cell.config.run.rounds, note="", batch=False)
 
-    def score(self, round: int, value: float | None) -> None:
-        """Show it from now on."""
-        self._score = _score(value)
-        self._progress.update(self._task, note=self._note())
+    def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
+        """Move its bar; a resumed run's begins where it stood."""
+        super().round(cell, round, clients, spent)
+        task = self._tasks[cell.path]
+        if round and cell.path not in self._moved:
+            self._moved.add(cell.path)
+            self.bars.reset(task, completed=round - 1)
+        self.bars.update(task, completed=round, note=self._note(cell))
+        self._count()
 
-    def note(self, text: str) -> None:
-        """A line above the bar."""
-        self._progress.console.print(f"{self._name}: {text}", markup=False, highlight=False)
+    def score(self, cell: Cell, value: float | None) -> None:
+        """Beside its bar."""
+        super().score(cell, value)
+        self.bars.update(self._tasks[cell.path], note=self._note(cell))
+
+    def end(self, cell: Cell, error: str) -> None:
+        """Among several its bar goes, and what there is to say of it stays above."""
+        took = duration(self.tally.end(cell, error))
+        if self._batch is not None:
+            self.bars.remove_task(self._tasks.pop(cell.path))
+        if error and not self.rounds:
+            self.line(f"{cell.name}: {error}")
+        elif self.rounds and not error and self._batch is not None:
+            self.line(", ".join(filter(None, [f"{cell.name}: {took}", self._note(cell)])))
+        self._count()
 
     def close(self) -> None:
-        """Leave the bar as it is."""
-        self._progress.stop()
+        """Leave the bars as they are."""
+        self.bars.stop()
 
-    def _note(self) -> str:
-        stages = self._speed.largest() if self._wide else ""
-        return ", ".join(part for part in (str(self._speed), stages, self._score) if part)
+    def _note(self, cell: Cell) -> str:
+        return self.speeds[cell.path].words(stages=self.console.width >= ROOM)
+
+    def _count(self) -> None:
+        if self._batch is not None:
+            done = self.tally.done + self.tally.failed
+            self.bars.update(self._batch, description=str(self.tally), completed=done)
 
 
-class Lines:
-    """A plain line about every tenth of the rounds, for logs.
+class _TimeLeft(TimeRemainingColumn):
+    """Of a run; that of the batch stands in words before its bar."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing for the bar of the batch."""
+        return Text() if task.fields["batch"] else super().render(task)
+
+
+class Lines(Shown):
+    """Plain lines, for logs: about every tenth of a run's rounds, or one for each run that ends."""
+
+    def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
+        """Say so, if it is the last or a tenth of all has gone by."""
+        super().round(cell, round, clients, spent)
+        rounds = cell.config.run.rounds
+        if self.rounds and (round == rounds or round % max(1, -(-rounds // LINES)) == 0):
+            speed = self.speeds[cell.path].words()
+            self.line(", ".join(filter(None, [f"{cell.name}: round {round}/{rounds}", speed])))
+
+    def end(self, cell: Cell, error: str) -> None:
+        """Say how it went, and how many there are still to do."""
+        took = duration(self.tally.end(cell, error))
+        if not self.rounds:
+            self.line(f"{cell.name}: {error or took}; {self.tally}")
+
+
+def display(
+    title: str, todo: Sequence[Cell], done: int, workers: int, console: Console, rounds: bool = False
+) -> Display:
+    """Bars where there is a terminal, lines where there is none, nothing on a quiet console.
 
     Args:
-        name: of the run, in front of every line.
-        stream: where lines go; None: standard error.
+        title: of the batch, "" for none.
+        todo: what is to be run, each folder once.
+        done: how many were finished before.
+        workers: how many run at once, ≥ 1.
+        console: of standard error.
+        rounds: tell how each run goes, as where there are few; errors are then the caller's to tell.
     """
-
-    def __init__(self, name: str, stream: Stream | None = None) -> None:
-        self._name, self._stream, self._speed, self._score = name, stream or sys.stderr, Speed(), ""
-
-    def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
-        """Say so, if it is the last or a tenth of all has gone by."""
-        self._speed.add(clients, spent)
-        if round == rounds or round % max(1, -(-rounds // LINES)) == 0:
-            parts = [f"{self._name}: round {round}/{rounds}", str(self._speed), self._speed.largest(), self._score]
-            print(", ".join(part for part in parts if part), file=self._stream, flush=True)
-
-    def score(self, round: int, value: float | None) -> None:
-        """Remember it for the next line."""
-        self._score = _score(value)
-
-    def note(self, text: str) -> None:
-        """A line of its own."""
-        print(f"{self._name}: {text}", file=self._stream, flush=True)
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-class Quiet(Silence):
-    """Nothing at all."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-def watch(name: str, console: Console) -> Watch:
-    """A bar where there is a terminal, lines where there is none, nothing on a quiet console."""
     if console.quiet:
-        return Quiet()
-    return Bar(name, console) if console.is_terminal else Lines(name, console.file)
-
-
-def _score(value: float | None) -> str:
-    return "" if value is None else f"meta-test {value:.4g}"
+        return Display()
+    return (Bars if console.is_terminal else Lines)(Tally(title, todo, done, workers), console, rounds)

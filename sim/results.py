@@ -183,11 +183,10 @@ class Result:
         return _as_text(self.__rich__())
 
     def _repr_html_(self) -> str:
-        from metapulse.sim.report.runs import metric_of, read_runs
-        from metapulse.sim.report.tables import scores
+        from metapulse.sim.report.runs.run_data import read_runs
+        from metapulse.sim.report.runs.tables import final_scores
 
-        runs = read_runs([path for _, path in self.runs.values()])
-        return scores(runs, metric_of(runs))
+        return final_scores(read_runs([path for _, path in self.runs.values()]))
 
 
 @dataclass(frozen=True)

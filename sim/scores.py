@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import expm1, isfinite
 from typing import Any
 
@@ -62,7 +63,38 @@ def find(scores: Iterable[Score], scenario: str, shots: int, step: int, metric: 
     return next((s for s in scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted), None)
 
 
-def best(found: Sequence[Score | None], metric: str) -> int | None:
+@dataclass(frozen=True)
+class ScoreGrid:
+    """Final scores of several runs as a table shows them.
+
+    Args:
+        metric: the headline.
+        columns: (title, shots, step) of each column, as from ``columns``.
+        rows: scenario → for each run its score in every column, with whether it is the best of the column.
+    """
+
+    metric: str
+    columns: list[tuple[str, int, int]]
+    rows: dict[str, list[list[tuple[Score | None, bool]]]]
+
+
+def score_grid(finals: Sequence[Sequence[Score]]) -> ScoreGrid:
+    """Scenario × run × (zero-shot, shots).
+
+    Args:
+        finals: of each run the scores of its last meta-test.
+    """
+    everything = [score for scores in finals for score in scores]
+    metric, shown = headline_metric(everything), columns(everything)
+    rows = {}
+    for scenario in scenarios(everything):
+        found = [[find(scores, scenario, k, step, metric) for _, k, step in shown] for scores in finals]
+        tops = [_top(column, metric) for column in zip(*found, strict=True)]
+        rows[scenario] = [[(s, i == top) for s, top in zip(row, tops, strict=True)] for i, row in enumerate(found)]
+    return ScoreGrid(metric, shown, rows)
+
+
+def _top(found: Sequence[Score | None], metric: str) -> int | None:
     """Which of several scores is the best by its mean; None if there are fewer than two."""
     means = [(s["mean"] if metric in HIGHER_IS_BETTER else -s["mean"], -i) for i, s in enumerate(found) if s]
     return -max(means)[1] if len(means) > 1 else None
@@ -75,23 +107,20 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
         summaries: method → summary, as in summary.json.
         width: of the screen in characters; on a narrow one an interval goes under its mean.
     """
-    finals = {name: measured(last_scores(summary)) for name, summary in summaries.items()}
-    everything = [score for scores in finals.values() for score in scores]
-    metric, shown, between = headline_metric(everything), columns(everything), " " if width >= 100 else "\n"
-    steps = sorted({step for _, _, step in shown if step})
+    grid = score_grid([measured(last_scores(summary)) for summary in summaries.values()])
+    between = " " if width >= 100 else "\n"
+    steps = sorted({step for _, _, step in grid.columns if step})
     after = f" after {steps[-1]} steps" if steps else ""
-    title = f"{metric}{after}: mean over clients [95 % interval over people] (number of clients)"
+    title = f"{grid.metric}{after}: mean over clients [95 % interval over people] (number of clients)"
     table = Table(title=title, title_justify="left")
     table.add_column("scenario")
     table.add_column("method")
-    for title, _, _ in shown:
+    for title, _, _ in grid.columns:
         table.add_column(title, justify="right")
-    for scenario in scenarios(everything):
+    for scenario, rows in grid.rows.items():
         table.add_section()
-        rows = [[find(finals[name], scenario, k, step, metric) for _, k, step in shown] for name in finals]
-        winners = [best([row[i] for row in rows], metric) for i in range(len(shown))]
-        for j, (name, row) in enumerate(zip(finals, rows, strict=True)):
-            cells = [Text(interval(s, between) + size(s), "bold" if winners[i] == j else "") for i, s in enumerate(row)]
+        for j, (name, row) in enumerate(zip(summaries, rows, strict=True)):
+            cells = [Text(interval(score, between) + size(score), "bold" if best else "") for score, best in row]
             table.add_row(Text("" if j else scenario), Text(name), *cells)
     return table
 
@@ -102,7 +131,7 @@ def size(score: Score | None) -> str:
 
 
 def missing(people: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A line for every question of the last meta-test that not everybody answered, with the reasons.
+    """A line for every question of the last meta-test that not all of the clients answered, with the reasons.
 
     Args:
         people: how many were asked and answered, and why the others did not, as in summary.json.

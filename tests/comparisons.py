@@ -14,7 +14,7 @@ import polars as pl
 from metapulse.rng import generator
 from metapulse.server.config import build_config, merge, resolved
 from metapulse.sim.lab.compare import compare
-from metapulse.sim.lab.report.folder import CellState, Lab
+from metapulse.sim.report.comparison.folder import CellState, ComparisonFolder
 
 #: Learner and settings of methods; the first is the reference. Two pairs differ in one setting.
 METHODS: dict[str, dict[str, Any]] = {
@@ -59,13 +59,15 @@ LARGE = Size(15, 5, (1, 3, 5, 10), (0, 1, 2), 9, (20, 60, 100, 150, 200))
 SCENARIOS, STEPS = ("new_user", "new_device"), (0, 1, 5, 20)
 
 
-def lab(size: Size) -> Lab:
+def lab(size: Size) -> ComparisonFolder:
     """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
     comparison = compare(rows, "made-up", methods[0], methods, datasets, size.seeds)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
-    return Lab(comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning)
+    return ComparisonFolder(
+        comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning
+    )
 
 
 def _metric(dataset: str) -> str:

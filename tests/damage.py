@@ -21,9 +21,9 @@ from metapulse.server.folder import RunFolder, digest
 from metapulse.server.privacy import LEDGER
 from metapulse.server.run import Run
 from metapulse.sim.experiment import run
-from metapulse.sim.progress import Quiet
-from metapulse.sim.report.runs import read_run
-from metapulse.sim.suite import Plan, held, jobs, perform
+from metapulse.sim.report.runs.run_data import read_run
+from metapulse.sim.runner import run_cells
+from metapulse.sim.suite import Suite, new_cells, saved_cells
 from tests.runs import make
 
 ROUNDS, STOP = 4, 4  # rounds in all; the round that an interrupted run does not begin
@@ -60,7 +60,7 @@ def bases(folder: Path) -> dict[str, Path]:
         if name == "maml":
             methods = {"a": config, "b": replace(config, run=replace(config.run, name="b"))}
             made["suite"] = folder / "suite"
-            first, second = jobs(Plan("suite", seed, methods, suite=True), made["suite"])
+            first, second = new_cells(Suite("suite", seed, methods, nested=True), made["suite"])
             run(first.config, first.path)
             interrupt(second.config, second.path)
     return made
@@ -189,7 +189,7 @@ def damage(path: Path, other: Path, draw: random.Random) -> str:
 def facts(path: Path) -> dict[str, Any]:
     """What must be the same: θ, scores, rows and events, but for the clock; and how many rounds the ledger knows of."""
     if (path / "suite.json").exists():
-        return {f"{job.name}: {key}": value for job in held(path) for key, value in facts(job.path).items()}
+        return {f"{cell.name}: {key}": value for cell in saved_cells(path) for key, value in facts(cell.path).items()}
     folder = RunFolder(path)
     events = [{k: v for k, v in e.items() if k not in ("seconds", "spent", "time")} for e in folder.events()]
     theta = digest(folder.final()[1])
@@ -199,7 +199,7 @@ def facts(path: Path) -> dict[str, Any]:
 
 def shown(path: Path) -> list[Any]:
     """What a report shows of every run; the last is whether it is finished."""
-    seen = [read_run(job.path) for job in held(path)]
+    seen = [read_run(cell.path) for cell in saved_cells(path)]
     return [[s.config, s.scores, s.rows, [e["round"] for e in s.rounds], len(s.dropped), s.finished] for s in seen]
 
 
@@ -224,7 +224,7 @@ def outcome(path: Path, whole: dict[str, Any], report: list[Any]) -> str:
     except (MetapulseError, OSError):
         pass
     try:
-        outcomes = list(perform(held(path), lambda name: Quiet()))
+        outcomes = list(run_cells(saved_cells(path)))
     except (MetapulseError, OSError) as error:
         return "; ".join(said) or ("refused" if "\n" not in str(error) else f"two lines: {error}")
     if not (code := max(outcome.code for outcome in outcomes)):
@@ -249,7 +249,7 @@ def attempt(count: int, folder: Path, seed: int = 0) -> tuple[Counter[str], list
     for name in names:
         report[name] = shown(made[name])
         shutil.copytree(made[name], folder / "whole")
-        list(perform(held(folder / "whole"), lambda name: Quiet()))
+        list(run_cells(saved_cells(folder / "whole")))
         whole[name] = facts(folder / "whole")
         shutil.rmtree(folder / "whole")
     counts, wrong = Counter[str](), []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from metapulse.sim.lab.cells import Cell
+from metapulse.sim.cells import Cell
 from metapulse.sim.lab.costs import RunCost
 from metapulse.sim.lab.spec import Spec, read_spec
+from metapulse.sim.progress import Display
 
 SPEC = """
 [compare]
@@ -49,26 +51,27 @@ def tables_only() -> Iterator[None]:
     """Comparisons end with their table: costs are nothing, and no page is written."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metapulse.sim.lab.table.run_cost", lambda path: RunCost(0.0, 0.0, 0.0, 0.0, 0, 0.0))
-        patch.setattr("metapulse.sim.lab.conduct.write_report", lambda folder: folder / "report.html")
+        patch.setattr("metapulse.sim.lab.runner.write_comparison_report", lambda folder: folder / "report.html")
         yield
 
 
-class Ear:
-    """A view that remembers what it was told."""
+class Ear(Display):
+    """A display that remembers what it was told."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.rounds: list[tuple[str, int]] = []
         self.ended: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, str]] = []
 
     def begin(self, cell: Cell) -> None:
         self.begun.append(cell.name)
 
-    def move(self, cell: Cell, round: int) -> None:
+    def round(self, cell: Cell, round: int, clients: int = 0, spent: Any = None) -> None:
         self.rounds.append((cell.name, round))
+
+    def note(self, cell: Cell, text: str) -> None:
+        self.notes.append((cell.name, text))
 
     def end(self, cell: Cell, error: str) -> None:
         self.ended.append((cell.name, error))
-
-    def close(self) -> None:
-        """Nothing to end."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ from metapulse.server.files import write_json
 from metapulse.sim.audit.audit import Audit
 from metapulse.sim.audit.inversion import FOUND
 from metapulse.sim.audit.probe import DOUBT
-from metapulse.sim.report.document import Page, document
-from metapulse.sim.report.figures import INK, SHADE, Figure, clear, colour, layout, name_axis
-from metapulse.sim.report.tables import table
+from metapulse.sim.report.document import Page, document, joined, parts
+from metapulse.sim.report.plots import SHADE, Figure, clear, colour, layout, name_axis, rule
+from metapulse.sim.report.table import Rows, TableCell, html_table
 
-DRAWING = "for (const [id, figure] of Object.entries(figures)) show(id, figure);"
 LOWER, IN, OUT = 0, 1, 2  # places in the palette
 
 
@@ -62,23 +59,27 @@ def render(audit: Audit) -> str:
     if audit.spent:
         claim = f"({audit.claimed}, {audit.spent['delta']:g})"
         facts += [("claimed (ε, δ)", claim), ("mechanism", audit.mechanism), ("neighbours", audit.relation)]
-    return document(page, "Attacks that a run makes on itself", audit.name, facts, "", DRAWING)
+    return document(page, "Attacks that a run makes on itself", audit.name, facts)
 
 
 def _verdict(audit: Audit) -> str:
     if audit.refuted:
-        rows = [[f'<span class="warn">refuted</span> {escape(one)}'] for one in audit.refuted]
-        return table(["The claim of privacy is not true"], rows)
+        rows = [[TableCell(one, badge="refuted")] for one in audit.refuted]
+        return html_table(["The claim of privacy is not true"], rows)
     if audit.canaries.epsilon is None:
         why = "its noise has a seed, ε = ∞" if audit.spent else "the run has no privacy"
-        return f"<p>Nothing is claimed: {why}. What follows shows what that means.</p>"
+        return _sentence(f"Nothing is claimed: {why}. What follows shows what that means.")
     ceiling = max(bound.ceiling for bound in audit.canaries.bounds)
     blind = audit.canaries.epsilon > ceiling
     note = f" The canaries could not have refuted it: more than ε = {ceiling:.3g} they cannot show." if blind else ""
-    return (
-        "<p>Nothing speaks against the claim. That proves nothing by itself: a lower bound far below the claim says"
-        f" that this attack is weak, or that the claim is loose.{note}</p>"
+    return _sentence(
+        "Nothing speaks against the claim. That proves nothing by itself: a lower bound far below the claim says"
+        f" that this attack is weak, or that the claim is loose.{note}"
     )
+
+
+def _sentence(text: str) -> str:
+    return joined(parts.lines([(None, text)]))
 
 
 def _canaries(page: Page, audit: Audit) -> None:
@@ -97,12 +98,12 @@ def _canaries(page: Page, audit: Audit) -> None:
 
 
 def _bound_table(audit: Audit) -> str:
-    rows = [
-        _numbers([str(b.guesses), str(b.correct), f"{b.epsilon:.4g}", f"{b.ceiling:.4g}", audit.claimed])
+    rows: Rows = [
+        [str(b.guesses), str(b.correct), f"{b.epsilon:.4g}", f"{b.ceiling:.4g}", audit.claimed]
         for b in audit.canaries.bounds
     ]
     head = [">guesses", ">correct", ">ε is at least", ">ceiling: ε ≥, were all correct", ">ε claimed, at most"]
-    return table(head, rows)
+    return html_table(head, rows)
 
 
 def _bounds(audit: Audit) -> Figure:
@@ -118,10 +119,7 @@ def _bounds(audit: Audit) -> Figure:
         data.append({**bar, "marker": {"color": shade}, "hovertemplate": f"{name} %{{x:.4~g}}<extra></extra>"})
     more: dict[str, Any] = {}
     if (claimed := audit.canaries.epsilon) is not None:
-        line = {"color": INK, "width": 2, "dash": "dot"}
-        more["shapes"] = [
-            {"type": "line", "x0": claimed, "x1": claimed, "yref": "paper", "y0": 0, "y1": 1, "line": line}
-        ]
+        more["shapes"] = [rule(claimed, width=2, dash="dot")]
         note = {"text": f"claimed {audit.claimed}", "x": claimed, "yref": "paper", "y": 1, "yanchor": "bottom"}
         more["annotations"] = [{**note, "showarrow": False}]
         data.append({"type": "scatter", "mode": "markers", "x": [claimed], "y": [0], "opacity": 0, "hoverinfo": "skip"})
@@ -150,17 +148,17 @@ def _assertions(page: Page, audit: Audit) -> None:
     p = audit.probe
     if p is None:
         return
-    rows = [
-        ["nobody counts more than C", *_numbers([f"{max(p.shares):.6g}", f"{p.clip:.6g}"]), _passed(not p.unclipped)],
-        ["the least that one counts", *_numbers([f"{min(p.shares):.6g}", f"{p.clip:.6g}"]), ""],
-        ["noise over C", *_numbers([f"{p.noise:.4g} ± {p.error:.2g}", f"{p.sigma:.4g}"]), _passed(not p.quiet)],
+    rows: Rows = [
+        ["nobody counts more than C", f"{max(p.shares):.6g}", f"{p.clip:.6g}", _passed(not p.unclipped)],
+        ["the least that one counts", f"{min(p.shares):.6g}", f"{p.clip:.6g}", ""],
+        ["noise over C", f"{p.noise:.4g} ± {p.error:.2g}", f"{p.sigma:.4g}", _passed(not p.quiet)],
     ]
     page.add(
         "Direct assertions",
         f"Two rounds of {len(p.shares)} canaries with the same noise, one with their opposites: half the difference is"
         " what each counted, half the sum is the noise, both read off θ after an outer step whose rate is 5, so that"
         f" noise after the step would be found too small. Noise fails {DOUBT:g} standard errors below the claim.",
-        table(["", ">measured", ">claimed", ""], rows),
+        html_table(["", ">measured", ">claimed", ""], rows),
     )
 
 
@@ -168,12 +166,12 @@ def _presence(page: Page, audit: Audit) -> None:
     a = audit.presence
     if a is None:
         return
-    doubt = escape(a.doubt) or "as accounted for"
-    rows = [
-        ["ε", *_numbers([f"≥ {a.epsilon:.4g}", f"≤ {audit.claimed}"]), _passed(not a.refuted)],
-        ["people drawn in a round", *_numbers([f"{a.drawn:.4g}", f"{a.rate * a.people:.4g}"]), doubt],
-        ["rounds in which fewer counted", *_numbers([f"{a.fewer} of {a.replays}", "0"]), ""],
-        ["noise over what a person counts for", *_numbers([f"{a.sigma:.4g}", ""]), "by the assertions"],
+    doubt = a.doubt or "as accounted for"
+    rows: Rows = [
+        ["ε", f"≥ {a.epsilon:.4g}", f"≤ {audit.claimed}", _passed(not a.refuted)],
+        ["people drawn in a round", f"{a.drawn:.4g}", f"{a.rate * a.people:.4g}", doubt],
+        ["rounds in which fewer counted", f"{a.fewer} of {a.replays}", "0", ""],
+        ["noise over what a person counts for", f"{a.sigma:.4g}", "", "by the assertions"],
     ]
     page.add(
         "Adding a person",
@@ -181,7 +179,7 @@ def _presence(page: Page, audit: Audit) -> None:
         f" that can be drawn. ε is that of {a.rounds} rounds at δ = {a.delta:g}, by data chosen for it: the person who"
         " may be there counts as +C, all others as −C or as nothing. It is computed, not sampled; draws are doubted"
         " six standard errors away from independent coins.",
-        table(["", ">shown", ">claimed", ""], rows),
+        html_table(["", ">shown", ">claimed", ""], rows),
     )
 
 
@@ -190,48 +188,49 @@ def _shadows(page: Page, audit: Audit) -> None:
     if r is None:
         return
     areas = [f"{r.auc:.3f} [{r.low:.3f}, {r.high:.3f}]", f"{r.control:.3f} [{r.control_low:.3f}, {r.control_high:.3f}]"]
-    rows = [_numbers([*areas, f"{r.hits:.0%}", f"≥ {r.bound.epsilon:.4g}", f"{r.bound.ceiling:.4g}"])]
+    rows: Rows = [[*areas, f"{r.hits:.0%}", f"≥ {r.bound.epsilon:.4g}", f"{r.bound.ceiling:.4g}"]]
     page.add(
         "Shadow models",
         f"{r.runs} runs with the same settings, each of {r.people} people in it by a fair coin. Of a run under attack"
         " the others say how small a person's loss is with him and without him; guesses are by likelihood ratio. The"
         " control guesses coins that no run was made with. ε is a lower bound (95 %) from the first run alone.",
-        table([">AUC", ">control", ">members found at 5 % false alarms", ">ε", ">ceiling"], rows),
+        html_table([">AUC", ">control", ">members found at 5 % false alarms", ">ε", ">ceiling"], rows),
     )
 
 
-def _passed(good: bool) -> str:
-    return "holds" if good else '<span class="warn">does not hold</span>'
+def _passed(good: bool) -> TableCell | str:
+    return "holds" if good else TableCell("", badge="does not hold")
 
 
 def _membership(audit: Audit) -> str:
-    rows = [
+    rows: Rows = [
         [
-            escape(m.name),
-            *_numbers([f"{m.auc:.3f} [{m.low:.3f}, {m.high:.3f}]", str(m.members), str(m.others)]),
-            *_numbers([f"{m.control:.3f} [{m.control_low:.3f}, {m.control_high:.3f}]"]),
+            m.name,
+            f"{m.auc:.3f} [{m.low:.3f}, {m.high:.3f}]",
+            str(m.members),
+            str(m.others),
+            f"{m.control:.3f} [{m.control_low:.3f}, {m.control_high:.3f}]",
         ]
         for m in audit.membership
     ]
-    return table(["attack", ">AUC", ">members", ">others", ">control"], rows) if rows else ""
+    return html_table(["attack", ">AUC", ">members", ">others", ">control"], rows) if rows else ""
 
 
 def _inversion(audit: Audit) -> str:
-    rows = [
+    rows: Rows = [
         [
-            escape(i.name) + (f" ({escape(i.nothing)})" if i.nothing else ""),
+            i.name + (f" ({i.nothing})" if i.nothing else ""),
             "private" if i.private else "bare",
-            *_numbers([str(i.people), _error(i.error), f"{i.recovered:.0%}"]),
-            *_numbers([_error(i.control), f"{i.control_recovered:.0%}"]),
+            str(i.people),
+            _error(i.error),
+            f"{i.recovered:.0%}",
+            _error(i.control),
+            f"{i.control_recovered:.0%}",
         ]
         for i in audit.inversion
     ]
-    return table(["update", "", ">people", ">error", ">recovered", ">control: error", ">recovered"], rows)
+    return html_table(["update", "", ">people", ">error", ">recovered", ">control: error", ">recovered"], rows)
 
 
 def _error(value: float | None) -> str:
     return "nothing to invert" if value is None else f"{value:.3g}"
-
-
-def _numbers(values: Sequence[str]) -> list[str]:
-    return [f'<td class="number">{escape(value)}</td>' for value in values]

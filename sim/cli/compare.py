@@ -15,7 +15,7 @@ from metapulse.sim.cli.runs import Trackers
 from metapulse.sim.stopping import exit_code
 
 if TYPE_CHECKING:
-    from metapulse.sim.lab.conduct import Conductor
+    from metapulse.sim.lab.runner import ComparisonRunner
 
 
 def compare(
@@ -35,21 +35,21 @@ def compare(
     import torch
 
     torch.set_num_threads(1)
-    from metapulse.sim.lab.conduct import Conductor
-    from metapulse.sim.lab.live import live
+    from metapulse.sim.lab.runner import ComparisonRunner
     from metapulse.sim.lab.spec import read_spec
+    from metapulse.sim.progress import display
     from metapulse.sim.tracking import chosen
 
     chosen(track or ())  # refused before anything runs
     console = Console(stderr=True)
     asked = read_spec(spec)
     folder = out or Path("compare") / asked.name
-    lab = Conductor(asked, folder, workers, lambda *batch: live(*batch, console=console), track or ())
+    runner = ComparisonRunner(asked, folder, workers, lambda *batch: display(*batch, console=console), track or ())
     if dry:
-        _list(lab, only or ())
+        _list(runner, only or ())
         return
     try:
-        said, failures = lab.conduct(only or ())
+        said, failures = runner.run(only or ())
     except KeyboardInterrupt as error:
         print(
             f"metapulse: interrupted; continue with: {_again(spec, out, workers, only or (), track or ())}",
@@ -63,24 +63,25 @@ def compare(
         raise typer.Exit(max(failure.code for failure in failures))
 
 
-def _list(lab: Conductor, only: Sequence[str]) -> None:
+def _list(runner: ComparisonRunner, only: Sequence[str]) -> None:
     """Every run with its address, and whether it is done."""
-    from metapulse.sim.lab.cells import apart, select
+    from metapulse.sim.cells import distinct
+    from metapulse.sim.lab.cells import select
 
-    cells, untuned = lab.cells()
+    cells, untuned = runner.cells()
     table = Table(title_justify="left")
     for column in ("data set", "method", "seed", "rounds", "address", ""):
         table.add_column(column, no_wrap=True)
     chosen = select(cells, only)
     for cell in chosen:
         tuned = (cell.dataset, cell.method) not in untuned
-        state = "done" if cell.finished(lab.folder) else "begun" if cell.path(lab.folder).exists() else ""
+        state = "done" if cell.finished else "begun" if cell.path.exists() else ""
         address = (cell.key, state) if tuned else ("", "to be tuned")
         table.add_row(cell.dataset, cell.method, str(cell.seed), str(cell.config.run.rounds), *address)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     console.print(table)
-    different = apart(chosen)
-    left = sum(not cell.finished(lab.folder) for cell in different)
+    different = distinct(chosen)
+    left = sum(not cell.finished for cell in different)
     print(f"{len(chosen)} runs, {len(different)} of them different, {left} to do")
 
 

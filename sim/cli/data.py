@@ -39,9 +39,9 @@ def show(
 ) -> None:
     """People, devices, classes, samples, gaps, what is left out, and what a test episode holds; nothing is run."""
     from metapulse.sim.data_facts import data_facts, lines
-    from metapulse.sim.suite import plan
+    from metapulse.sim.suite import read_suite
 
-    asked = plan(config, sets or ())
+    asked = read_suite(config, sets or ())
     for name, text in lines(data_facts(next(iter(asked.configs.values())))):
         print(f"{name}: {text}")
 

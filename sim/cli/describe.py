@@ -101,10 +101,10 @@ def cite(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration.")],
 ) -> None:
     """Print BibTeX for exactly the methods, data and software that a configuration uses."""
-    from metapulse.sim.suite import plan
+    from metapulse.sim.suite import read_suite
 
     seen: dict[str, str] = {}
-    for one in plan(config).configs.values():
+    for one in read_suite(config).configs.values():
         for key, text in citations(one):
             seen.setdefault(key, text)
     print("\n".join(seen.values()))

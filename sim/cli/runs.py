@@ -13,7 +13,7 @@ from rich.console import Console
 from metapulse.sim.stopping import exit_code
 
 if TYPE_CHECKING:
-    from metapulse.sim.suite import Job, Outcome
+    from metapulse.sim.cells import Cell, CellResult
 
 WIDTH = 120  # of a table that goes to a file
 
@@ -49,14 +49,14 @@ def run(
     """Run a configuration, or every method of it, into a new folder."""
     _one_thread()
     from metapulse.server.lock import alone
-    from metapulse.sim.suite import jobs, new_folder, plan
+    from metapulse.sim.suite import new_cells, new_folder, read_suite
     from metapulse.sim.tracking import chosen
 
-    kinds = chosen(track or ())
-    asked = plan(config, sets or (), _options(engine, workers, seed))
-    folder = out or new_folder(asked)
+    chosen(track or ())  # refused before anything is made
+    suite = read_suite(config, sets or (), _options(engine, workers, seed))
+    folder = out or new_folder(suite)
     with alone(folder):
-        _perform(jobs(asked, folder), folder, kinds)
+        _run_all(new_cells(suite, folder), folder, track or ())
 
 
 def resume(
@@ -70,27 +70,26 @@ def resume(
     """Finish what was interrupted, to the same numbers as if it had never stopped."""
     _one_thread()
     from metapulse.server.lock import alone
-    from metapulse.sim.suite import held
-    from metapulse.sim.tracking import chosen
+    from metapulse.sim.suite import saved_cells
 
     moved = {} if data is None else {"source": {"path": str(data.expanduser().absolute())}}
-    todo = held(folder, {**moved, **_options(None, workers, None)})
-    for line in other_versions(todo):
+    cells = saved_cells(folder, {**moved, **_options(None, workers, None)})
+    for line in other_versions(cells):
         print(f"metapulse: {line}", file=sys.stderr)
     with alone(folder):
-        _perform(todo, folder, chosen(track or ()))
+        _run_all(cells, folder, track or ())
 
 
-def other_versions(todo: Sequence[Job]) -> list[str]:
+def other_versions(cells: Sequence[Cell]) -> list[str]:
     """A line for every unfinished run that another version of this program began."""
     from metapulse.server.files import read_json
     from metapulse.server.folder import environment, version_of
 
     now, lines = version_of(environment()), []
-    for job in todo:
-        made = job.path / "environment.json"
-        if made.exists() and not (job.path / "summary.json").exists() and (was := version_of(read_json(made))) != now:
-            lines.append(f"{job.path} was begun with {was} and goes on with {now}; its numbers may be of neither")
+    for cell in cells:
+        made = cell.path / "environment.json"
+        if made.exists() and not cell.finished and (was := version_of(read_json(made))) != now:
+            lines.append(f"{cell.path} was begun with {was} and goes on with {now}; its numbers may be of neither")
     return lines
 
 
@@ -102,41 +101,38 @@ def report(
 ) -> None:
     """Write one self-contained page about one or several runs."""
     from metapulse.sim.report import write_report
-    from metapulse.sim.suite import held
+    from metapulse.sim.suite import saved_cells
 
-    paths = [job.path for folder in folders for job in held(folder)]
+    paths = [cell.path for folder in folders for cell in saved_cells(folder)]
     page = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     write_report(paths, page)
     print(f"report: {page}")
 
 
-def _perform(todo: Sequence[Job], folder: Path, kinds: Sequence[Any]) -> None:
-    """Do the jobs, print their table, write their report; exits with the worst code."""
-    from metapulse.sim.progress import watch
-    from metapulse.sim.suite import perform
-    from metapulse.sim.tracking import tracked
+def _run_all(cells: Sequence[Cell], folder: Path, track: Sequence[str]) -> None:
+    """Do the runs, print their table, write their report; exits with the worst code."""
+    from metapulse.sim.progress import display
+    from metapulse.sim.runner import run_cells
 
     console = Console(stderr=True)
-    outcomes: list[Outcome] = []
+    results: list[CellResult] = []
     try:
-        for outcome in perform(todo, tracked(lambda name: watch(name, console), todo, kinds)):
-            outcomes.append(outcome)
-            if outcome.error:
-                where = f"{outcome.job.name}: " if len(todo) > 1 else ""
-                print(f"metapulse: {where}{outcome.error}", file=sys.stderr)
+        for result in run_cells(cells, lambda *batch: display("", *batch, console=console, rounds=True), track=track):
+            results.append(result)
+            if result.error:
+                print(f"metapulse: {result if len(cells) > 1 else result.error}", file=sys.stderr)
     except KeyboardInterrupt as error:
-        begun = any((path / name).exists() for path in (folder,) for name in ("config.json", "suite.json"))
+        begun = any((folder / name).exists() for name in ("config.json", "suite.json"))
         again = f"; continue with: metapulse resume {folder}" if begun else ""
         print(f"metapulse: interrupted{again}", file=sys.stderr)
         raise typer.Exit(exit_code(error)) from None
-    done = [outcome for outcome in outcomes if outcome.summary is not None]
-    if done:
+    if done := [result for result in results if result.summary is not None]:
         _show(done, folder)
-    if code := max(outcome.code for outcome in outcomes):
+    if code := max(result.code for result in results):
         raise typer.Exit(code)
 
 
-def _show(done: Sequence[Outcome], folder: Path) -> None:
+def _show(done: Sequence[CellResult], folder: Path) -> None:
     from metapulse.sim.data_facts import keep
     from metapulse.sim.report import write_report
     from metapulse.sim.scores import beside, score_table
@@ -145,15 +141,15 @@ def _show(done: Sequence[Outcome], folder: Path) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    console.print(score_table({outcome.job.name: outcome.summary or {} for outcome in done}, console.width))
-    for outcome in done:
-        for line in beside(outcome.summary or {}):
-            print(f"{outcome.job.name}: {line}" if len(done) > 1 else line)
-        if spent := (outcome.summary or {}).get("privacy"):
-            print(f"{outcome.job.name}: {sentence(spent)}" if len(done) > 1 else sentence(spent))
-    for outcome in done:
-        keep(outcome.job.config, outcome.job.path)
-    write_report([outcome.job.path for outcome in done], folder / "report.html")
+    summaries = {result.cell.name: result.summary or {} for result in done}
+    console.print(score_table(summaries, console.width))
+    for name, summary in summaries.items():
+        spent = summary.get("privacy")
+        for line in [*beside(summary), *([sentence(spent)] if spent else [])]:
+            print(f"{name}: {line}" if len(done) > 1 else line)
+    for result in done:
+        keep(result.cell.config, result.cell.path)
+    write_report([result.cell.path for result in done], folder / "report.html")
     print(f"report: {folder / 'report.html'}")
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ from typing import Any
 from metapulse.errors import ConfigError
 from metapulse.server.config import CHOOSING, Config, resolved
 from metapulse.server.fingerprint import address, known_inputs
-from metapulse.server.folder import RunFolder
-from metapulse.server.result import failure
+from metapulse.sim.cells import Cell
 from metapulse.sim.lab.spec import Spec
 
 LENGTH = 16  # hexadecimal digits of a key
@@ -40,70 +37,41 @@ class Inputs:
         return self._known[key]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training run.
-
-    Args:
-        dataset: name of the data set.
-        method: name of the method.
-        seed: of training.
-        config: what to do.
-        trial: number of the settings where it is a trial of tuning.
-        inputs: the fingerprint of its data and code.
-        fold: whose people are tested, where there are folds.
-    """
-
-    dataset: str
-    method: str
-    seed: int
-    config: Config
-    trial: int | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    fold: int = 0
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        fold = f"/{self.fold}" if self.config.split.folds else ""
-        last = str(self.seed) if self.trial is None else f"trial {self.trial}"
-        return f"{self.dataset}/{self.method}/{last}{fold}"
-
-    @cached_property
-    def key(self) -> str:
-        """The address: the beginning of the digest of configuration, data and code."""
-        return address(self.config, self.inputs)[:LENGTH]
-
-    def path(self, folder: Path) -> Path:
-        """Where the run is, in the comparison's folder."""
-        return folder / "cells" / self.key
-
-    def failed(self, folder: Path) -> str:
-        """Why a finished run is a failure all the same: one line, "" where it is none."""
-        summary = RunFolder(self.path(folder)).summary() if self.finished(folder) else {}
-        return failure(summary)
-
-    def finished(self, folder: Path) -> bool:
-        """Whether it need not be done any more."""
-        return (self.path(folder) / "summary.json").exists()
-
-
-def expand(
-    spec: Spec, chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None, inputs: Inputs | None = None
+def comparison_cells(
+    spec: Spec,
+    folder: Path = Path(),
+    chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    inputs: Inputs | None = None,
 ) -> list[Cell]:
     """Every run of a comparison, data set by data set, method by method, seed by seed.
 
     Args:
         spec: what is compared.
+        folder: of the comparison.
         chosen: (data set, method) → change that tuning chose.
         inputs: gives data and code of a configuration; left out: looked at anew.
     """
     known, cells = inputs or Inputs(), []
     for dataset, method in spec.pairs:
+        notes = spec.notes(dataset, method)
         for seed, fold in product(spec.seeds, range(spec.folds or 1)):
             config = spec.config(dataset, method, seed, (chosen or {}).get((dataset, method)), fold)
-            cells.append(Cell(dataset, method, seed, config, inputs=known(config), fold=fold))
+            cells.append(addressed(folder, dataset, method, config, known(config), notes=notes))
     return cells
+
+
+def addressed(
+    folder: Path,
+    dataset: str,
+    method: str,
+    config: Config,
+    inputs: Mapping[str, str],
+    trial: int | None = None,
+    notes: Sequence[str] = (),
+) -> Cell:
+    """A run in the folder that is named by what decides its numbers: settings, data and code."""
+    path = folder / "cells" / address(config, inputs)[:LENGTH]
+    return Cell(method, config, path, dataset, trial, inputs, notes)
 
 
 def select(cells: Sequence[Cell], patterns: Iterable[str]) -> list[Cell]:
@@ -121,8 +89,3 @@ def select(cells: Sequence[Cell], patterns: Iterable[str]) -> list[Cell]:
         if not any(fnmatchcase(cell.name, pattern) for cell in cells):
             raise ConfigError("--only", pattern, "fits no DATASET/METHOD/SEED of the comparison")
     return [cell for cell in cells if not wanted or any(fnmatchcase(cell.name, pattern) for pattern in wanted)]
-
-
-def apart(cells: Iterable[Cell]) -> list[Cell]:
-    """One cell for each address."""
-    return list({cell.key: cell for cell in reversed(list(cells))}.values())[::-1]

@@ -80,7 +80,7 @@ def _failed(methods: Sequence[str], failed: Collection[tuple[str, str]]) -> Iter
 
 
 def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:
-    """The panel and the judged step of every question and method that somebody answered."""
+    """The panel and the judged step of every question and method with an answer."""
     panels, steps = {}, {}
     for (dataset, scenario, shots, method), group in rows.partition_by(KEYS, as_dict=True).items():
         found = panel(group)
@@ -169,7 +169,7 @@ def _most(question: Question, asked: Sequence[Question], methods: Sequence[str])
 
 
 def log_ratios(reference: Values, method: Values) -> Values:
-    """log(reference / method) of errors, person by person: halving everybody's error counts the same for everybody.
+    """log(reference / method) of errors, person by person: halving an error counts the same for each of them.
 
     On the scale of the errors themselves one person with large ones would own the mean. An error of zero counts as
     float32's rounding of the median one.

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from metapulse.server.folder import RunFolder
-from metapulse.sim.lab.cells import Cell
+from metapulse.sim.cells import Cell
 from metapulse.sim.levelling import Trend, course
 
 
-def unlevelled(cells: Sequence[Cell], folder: Path) -> Iterator[str]:
+def unlevelled(cells: Sequence[Cell]) -> Iterator[str]:
     """A sentence for each data set and method of which a run had not levelled off.
 
     Args:
         cells: of the comparison.
-        folder: the comparison's.
     """
     found: dict[tuple[str, str], list[Trend | None]] = {}
     for cell in cells:
-        if cell.finished(folder):
-            run = RunFolder(cell.path(folder))
+        if cell.finished:
+            run = RunFolder(cell.path)
             ended = course(run.events(), run.summary()["scores"])
             found.setdefault((cell.dataset, cell.method), []).append(ended)
     for (dataset, method), ends in found.items():

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError
-from metapulse.server.config import Config, build_config, load, merge
+from metapulse.server.common import unreached
+from metapulse.server.config import Config, load
 from metapulse.settings import build, setting
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
-from metapulse.sim.suite import NAME
+from metapulse.sim.method_tables import (
+    NAME,
+    Layers,
+    MethodTable,
+    as_table,
+    build_layers,
+    check_names,
+    lay,
+    read_methods,
+)
 
 
 @dataclass(frozen=True)
@@ -26,23 +35,6 @@ class CompareSettings:
         0, "every person is tested once, in one of so many runs; pooled (0: split.test)", ge=0, le=1000
     )
     reference: str = setting("", "the method that verdicts are against ('': the first)")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method as a change of a run's configuration.
-
-    Args:
-        change: laid over base and data set.
-        on: data set → a further change, for it alone.
-        without: data sets that it is not run on, for example one whose task it cannot learn.
-        space: "section.key" → values that tuning may choose from, as written.
-    """
-
-    change: Mapping[str, Any]
-    on: Mapping[str, Mapping[str, Any]]
-    without: frozenset[str]
-    space: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Spec:
     reference: str
     base: Mapping[str, Any]
     datasets: Mapping[str, Mapping[str, Any]]
-    methods: Mapping[str, Method]
+    methods: Mapping[str, MethodTable]
     tuning: TuningSettings
     folds: int = 0
 
@@ -91,13 +83,14 @@ class Spec:
         Raises:
             ConfigError: names the key with its place in the file, the value and what is allowed.
         """
+        last: Layers = [("compare.seeds", {"run": {"seed": seed}}), ("tuning", change or {})]
+        folds: Layers = [("compare.folds", {"split": {"folds": self.folds, "fold": fold}})] if self.folds else []
+        return build_layers([*self._layers(dataset, method), *last, *folds], f"methods.{method}: ")
+
+    def notes(self, dataset: str, method: str) -> list[str]:
+        """Lines that people have to know of a method's configuration on a data set."""
         layers = self._layers(dataset, method)
-        layers |= {"compare.seeds": {"run": {"seed": seed}}, "tuning": change or {}}
-        layers |= {"compare.folds": {"split": {"folds": self.folds, "fold": fold}}} if self.folds else {}
-        try:
-            return build_config(_laid(layers))
-        except ConfigError as error:
-            raise ConfigError(_placed(error.key, layers, method), error.value, error.allowed) from None
+        return unreached(lay(layers[:2]), lay(layers[2:]), self.config(dataset, method, self.seeds[0]))
 
     def space(self, dataset: str, method: str) -> Space:
         """What tuning may choose of a method on a data set.
@@ -105,23 +98,16 @@ class Spec:
         Raises:
             ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
         """
-        return read_space(self.methods[method].space, _laid(self._layers(dataset, method)), f"methods.{method}.space")
+        return read_space(self.methods[method].space, lay(self._layers(dataset, method)), f"methods.{method}.space")
 
-    def _layers(self, dataset: str, method: str) -> dict[str, Mapping[str, Any]]:
-        """Tables by their place in the file, each laid over those before."""
-        return {
-            "base": self.base,
-            f"datasets.{dataset}": self.datasets[dataset],
-            f"methods.{method}": self.methods[method].change,
-            f"methods.{method}.on.{dataset}": self.methods[method].on.get(dataset, {}),
-        }
-
-
-def _laid(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for layer in layers.values():
-        merge(table, copy.deepcopy(layer))
-    return table
+    def _layers(self, dataset: str, method: str) -> Layers:
+        table = self.methods[method]
+        return [
+            ("base", self.base),
+            (f"datasets.{dataset}", self.datasets[dataset]),
+            (f"methods.{method}", table.change),
+            (f"methods.{method}.on.{dataset}", table.on.get(dataset, {})),
+        ]
 
 
 @dataclass(frozen=True)
@@ -143,48 +129,26 @@ def read_spec(path: Path) -> Spec:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    table, methods = load(path)
+    table, tables = load(path)
     file = build(_File, table)
-    datasets = {name: _table(f"datasets.{name}", change) for name, change in file.datasets.items()}
-    _names("datasets", datasets)
-    _names("methods", methods)
+    datasets = {name: as_table(f"datasets.{name}", change) for name, change in file.datasets.items()}
+    for key, found in (("datasets", datasets), ("methods", tables)):
+        if not found:
+            raise ConfigError(key, {}, f"a comparison needs [{key}.NAME]")
+    check_names("datasets", datasets)
+    methods = read_methods(tables, datasets)
     spec = Spec(
         name=file.compare.name,
         seeds=file.compare.seeds,
         reference=file.compare.reference or next(iter(methods)),
         base=file.base,
         datasets=datasets,
-        methods={name: _method(name, change, datasets) for name, change in methods.items()},
+        methods=methods,
         tuning=file.tuning,
         folds=file.compare.folds,
     )
     _check(spec)
     return spec
-
-
-def _names(key: str, tables: Mapping[str, Any]) -> None:
-    if not tables:
-        raise ConfigError(key, {}, f"a comparison needs [{key}.NAME]")
-    for name in tables:
-        if not NAME.fullmatch(name):
-            raise ConfigError(key, name, "a name has letters, digits, '_', '.', '-'")
-
-
-def _table(key: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(key, value, "expected a table of settings")
-    return value
-
-
-def _method(name: str, table: Mapping[str, Any], datasets: Mapping[str, Any]) -> Method:
-    change = dict(table)
-    on, space = (_table(f"methods.{name}.{key}", change.pop(key, {})) for key in ("on", "space"))
-    for dataset in on:
-        if dataset not in datasets:
-            raise ConfigError(f"methods.{name}.on", dataset, f"must be among {', '.join(datasets)}")
-    without = frozenset(dataset for dataset, value in on.items() if value is False)
-    changes = {d: _table(f"methods.{name}.on.{d}", value) for d, value in on.items() if d not in without}
-    return Method(change, changes, without, space)
 
 
 def _check(spec: Spec) -> None:
@@ -204,7 +168,7 @@ def _check(spec: Spec) -> None:
         layers |= {f"methods.{name}": method.change}
         layers |= {f"methods.{name}.on.{dataset}": change for dataset, change in method.on.items()}
     for where, layer in layers.items():
-        if "seed" in _table(f"{where}.run", layer.get("run", {})):
+        if "seed" in as_table(f"{where}.run", layer.get("run", {})):
             raise ConfigError(f"{where}.run.seed", layer["run"]["seed"], "seeds are those of compare.seeds")
     if without := spec.methods[spec.reference].without:
         raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
@@ -223,14 +187,3 @@ def _check(spec: Spec) -> None:
         if engine.name != "cohort" or engine.workers:
             given = engine.workers if engine.name == "cohort" else engine.name
             raise ConfigError("engine", given, "a run of a comparison has the cohort engine and no workers of its own")
-
-
-def _placed(key: str, layers: Mapping[str, Mapping[str, Any]], method: str) -> str:
-    """A key of a configuration with the last table of the specification that has it in front."""
-    for where, layer in reversed(list(layers.items())):
-        held: Any = layer
-        for part in key.partition("[")[0].split("."):
-            held = held.get(part) if isinstance(held, Mapping) else held
-        if held is not None:
-            return f"{where}.{key}"
-    return f"methods.{method}: {key}"

@@ -13,7 +13,7 @@ import polars as pl
 from metapulse.files import write_atomic
 from metapulse.server.files import read_sealed, write_sealed
 from metapulse.server.folder import RunFolder
-from metapulse.sim.lab.cells import Cell
+from metapulse.sim.cells import Cell
 from metapulse.sim.lab.costs import run_cost
 
 COST = "cost.json"
@@ -39,17 +39,16 @@ SCHEMA = pl.Schema(
 )
 
 
-def results(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
+def result_table(cells: Iterable[Cell]) -> pl.DataFrame:
     """The rows of all finished cells: a mean over a client's episodes each.
 
     Args:
         cells: of the comparison; the unfinished are left out.
-        folder: the comparison's.
 
     Raises:
         RunError: a finished run's table is missing or damaged.
     """
-    parts = [_rows(cell, RunFolder(cell.path(folder))) for cell in _finished(cells, folder)]
+    parts = [_rows(cell, RunFolder(cell.path)) for cell in _finished(cells)]
     return pl.concat([SCHEMA.to_frame(), *parts])
 
 
@@ -76,11 +75,11 @@ COSTS = pl.Schema(
 )
 
 
-def costs(cells: Iterable[Cell], folder: Path) -> pl.DataFrame:
+def cost_table(cells: Iterable[Cell]) -> pl.DataFrame:
     """What every finished cell cost, in the order of the results; counted once and kept in the cell's folder."""
     rows = [
-        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **_cost(cell.path(folder))}
-        for cell in _finished(cells, folder)
+        {"dataset": cell.dataset, "method": cell.method, "seed": cell.seed, **_cost(cell.path)}
+        for cell in _finished(cells)
     ]
     return pl.DataFrame(rows, schema=COSTS)
 
@@ -92,14 +91,12 @@ def _cost(path: Path) -> dict[str, Any]:
     return {name: found[name] for name in COSTS.names() if name in found}
 
 
-def _finished(cells: Iterable[Cell], folder: Path) -> list[Cell]:
+def _finished(cells: Iterable[Cell]) -> list[Cell]:
     """In the order of the table."""
-    return sorted(
-        (c for c in cells if c.finished(folder)), key=lambda cell: (cell.dataset, cell.method, cell.seed, cell.fold)
-    )
+    return sorted((c for c in cells if c.finished), key=lambda c: (c.dataset, c.method, c.seed, c.fold))
 
 
-def write_table(path: Path, table: pl.DataFrame) -> None:
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """A table as Parquet, in one step."""
     stream = io.BytesIO()
     table.write_parquet(stream)

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import Row
-from metapulse.sim.lab.cells import Cell, Inputs
+from metapulse.sim.cells import Cell
+from metapulse.sim.lab.cells import Inputs, addressed
 from metapulse.sim.lab.space import nested
 from metapulse.sim.lab.spec import Spec
 from metapulse.sim.lab.tuning import Scores, Study, judge
@@ -55,27 +56,27 @@ def tune(
     """
     open_, found, known = studies(spec), dict[Pair, list[Scores]](), inputs or Inputs()
     for rung in range(max((len(study.rungs) for study in open_.values()), default=0)):
-        batch = {pair: _trials(spec, study, found.get(pair, []), known) for pair, study in open_.items()}
+        batch = {pair: _trials(spec, folder, study, found.get(pair, []), known) for pair, study in open_.items()}
         run(f"tuning, rung {rung + 1}", [cell for pair in batch if pair in wanted for cell in batch[pair].values()])
         for pair, cells in batch.items():
-            if pair not in wanted and not all(cell.finished(folder) for cell in cells.values()):
+            if pair not in wanted and not all(cell.finished for cell in cells.values()):
                 del open_[pair]
             elif cells:
-                found.setdefault(pair, []).append(judge({n: _rows(cell, folder) for n, cell in cells.items()}))
+                found.setdefault(pair, []).append(judge({n: _rows(cell) for n, cell in cells.items()}))
     chosen = {pair: nested(study.chosen(found[pair])) for pair, study in open_.items()}
     return chosen, [study.record(found[pair]) for pair, study in open_.items()]
 
 
-def _trials(spec: Spec, study: Study, found: Sequence[Scores], inputs: Inputs) -> dict[int, Cell]:
+def _trials(spec: Spec, folder: Path, study: Study, found: Sequence[Scores], inputs: Inputs) -> dict[int, Cell]:
     """A study's next cells by number of the trial; each looks at validation people once, at its end."""
     cells = {}
     for trial in study.trials(found):
         once = {"validation_every": max(1, trial.change["run"]["rounds"])}
         change = {**trial.change, "evaluation": trial.change["evaluation"] | once}
         config = spec.config(study.dataset, study.method, study.seed, change)
-        cells[trial.number] = Cell(study.dataset, study.method, study.seed, config, trial.number, inputs(config))
+        cells[trial.number] = addressed(folder, study.dataset, study.method, config, inputs(config), trial.number)
     return cells
 
 
-def _rows(cell: Cell, folder: Path) -> list[Row] | None:
-    return RunFolder(cell.path(folder)).metrics() if cell.finished(folder) else None
+def _rows(cell: Cell) -> list[Row] | None:
+    return RunFolder(cell.path).metrics() if cell.finished else None

@@ -4,8 +4,8 @@ Rung 0 runs all trials for a fraction of the rounds; the best 1/η of a rung go 
 ones have run all of them (successive halving). The settings of the specification are always trial 0: tuning may leave
 them as they are.
 
-A study is a pure function of its scores: it proposes what to run next and knows nothing of who runs it, so a lab that
-is killed and started again asks for the same cells, whatever order they ended in.
+A study is a pure function of its scores: it proposes what to run next and knows nothing of who runs it, so a comparison
+that is killed and started again asks for the same cells, whatever order they ended in.
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
 arXiv:1502.07943, Figure 3.
@@ -40,7 +40,7 @@ class TuningSettings:
 
 
 @dataclass(frozen=True)
-class Trial:
+class StudyTrial:
     """One run that a study asks for.
 
     Args:
@@ -87,7 +87,7 @@ class Study:
         rng = generator(self.settings.seed, f"tuning/{self.dataset}/{self.method}")
         return {}, *draw(self.space, self.settings.trials - 1, int(rng.integers(2**31)))
 
-    def trials(self, found: Sequence[Scores]) -> list[Trial]:
+    def trials(self, found: Sequence[Scores]) -> list[StudyTrial]:
         """What to run next; nothing when the study is over.
 
         Args:
@@ -101,7 +101,7 @@ class Study:
         }
         kept = max(1, self.settings.trials // self.settings.eta ** len(found))
         numbers = sorted(_ranked(found[-1])[:kept]) if found else range(self.settings.trials)
-        return [Trial(n, self.proposed[n], merge(nested(self.proposed[n]), run)) for n in numbers]
+        return [StudyTrial(n, self.proposed[n], merge(nested(self.proposed[n]), run)) for n in numbers]
 
     def chosen(self, found: Sequence[Scores]) -> dict[str, Any]:
         """The settings of the best trial of the last rung: "section.key" → value.
@@ -151,7 +151,7 @@ def score(rows: Iterable[Row]) -> float | None:
         rows: as in metrics.parquet.
 
     Returns:
-        None where nobody could be judged, or a mean is not finite.
+        None where no person could be judged, or a mean is not finite.
     """
     asked = [row for row in rows if row["phase"] == "validation"]
     last = max((row["round"] for row in asked), default=0)

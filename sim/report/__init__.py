@@ -1,4 +1,4 @@
-"""The report: one self-contained page about one run, or several compared."""
+"""Reports, one self-contained page each: about one run or several, and about a comparison with its tables beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,36 @@ def write_report(paths: Sequence[Path], page: Path) -> None:
     Raises:
         RunError: no folder, one of them holds no run, a file in it is damaged, or the page cannot be written.
     """
-    from metapulse.sim.report.page import render
-    from metapulse.sim.report.runs import read_runs
+    from metapulse.sim.report.runs.page import runs_page
+    from metapulse.sim.report.runs.run_data import read_runs
 
     if not paths:
         raise RunError("a report needs at least one run")
-    text = render(read_runs(paths))
-    write_atomic(page, text.encode())
+    write_atomic(page, runs_page(read_runs(paths)).encode())
+
+
+def write_comparison_report(folder: Path) -> Path:
+    """Write ``report.html`` and ``tables/`` from what a comparison's folder holds.
+
+    Args:
+        folder: of ``metapulse compare``, with comparison.json, results.parquet and costs.parquet.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: one of the files is missing or damaged, or the folder cannot be written.
+    """
+    from metapulse.sim.report.comparison.folder import read_comparison_folder
+    from metapulse.sim.report.comparison.page import comparison_page
+    from metapulse.sim.report.comparison.tables import every_table
+    from metapulse.sim.report.comparison.view import ComparisonView
+
+    view = ComparisonView(read_comparison_folder(folder))
+    made = every_table(view)
+    (folder / "tables").mkdir(exist_ok=True)
+    for table in (table for group in made.values() for table in group):
+        write_atomic(folder / "tables" / f"{table.name}.csv", table.csv.encode())
+        write_atomic(folder / "tables" / f"{table.name}.tex", table.tex.encode())
+    write_atomic(folder / "report.html", comparison_page(view, made).encode())
+    return folder / "report.html"

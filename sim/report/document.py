@@ -3,37 +3,65 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from metapulse.server.files import finite
-from metapulse.sim.report.figures import FONT, NIGHT, Figure
-from metapulse.sim.report.runs import Panel
-from metapulse.sim.report.style import CSS, SCRIPT
+from metapulse.sim.report.plots import NIGHT, Figure, colour
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+def _asset(name: str) -> Markup:
+    """A stylesheet or a script as it stands."""
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+#: What templates are given as plain text is escaped.
+TEMPLATES = Environment(
+    loader=FileSystemLoader(FOLDER),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.globals |= {"colour": colour, "asset": _asset}
+TEMPLATES.filters["quote"] = quote
+#: The macros of parts.html; each gives markup.
+parts: Any = TEMPLATES.get_template("parts.html").module
+
+
+def joined(*pieces: str) -> Markup:
+    """Pieces of markup one after another; a piece of plain text is escaped."""
+    return Markup().join(pieces)
 
 
 class Page:
     """Collects sections, and the figures in them by id."""
 
     def __init__(self) -> None:
-        self.sections: list[str] = []
+        self.sections: list[dict[str, str]] = []
         self.figures: dict[str, Figure] = {}
 
     def add(self, title: str, lead: str, *content: str) -> None:
-        """A section: its title and lead as plain text, its content as HTML; without content there is none."""
+        """A section: its title and lead as plain text, its content as markup; without content there is none."""
         if any(content):
-            self.sections.append(f"<section><h2>{escape(title)}</h2><p>{escape(lead)}</p>{''.join(content)}</section>")
+            self.sections.append({"title": title, "lead": lead, "content": joined(*content)})
 
     def figure(self, figure: Figure | None, title: str = "") -> str:
         """Where a figure will be drawn, under its own title or the given one; "" for none."""
         if figure is None:
             return ""
-        name, title = f"figure-{len(self.figures)}", figure.get("title", title)
-        self.figures[name] = {"data": figure["data"], "layout": figure["layout"]}
-        head = f"<h3>{escape(title)}</h3>" if title else ""
-        size = f"height:{figure['layout']['height']}px"
-        return f'<div class="figure">{head}<div class="plot" id="{name}" style="{size}"></div></div>'
+        name, layout = f"figure-{len(self.figures)}", figure["layout"]
+        self.figures[name] = {"data": figure["data"], "layout": layout}
+        made: str = parts.figure(name, layout["height"], figure.get("title", title))
+        return made
 
     def choices(self, drawn: Mapping[str, Figure], by: str, title: str, note: str = "") -> str:
         """Where one of several figures will be drawn; "" for none.
@@ -48,18 +76,27 @@ class Page:
             return ""
         name = f"figure-{len(self.figures)}"
         self.figures |= {f"{name}/{chosen}": figure for chosen, figure in drawn.items()}
-        size = f"height:{max(figure['layout']['height'] for figure in drawn.values())}px"
-        plot = f'<div class="plot" id="{name}" data-by="{escape(by)}" style="{size}"></div>'
-        return f'<div class="figure"><h3>{escape(title)}<small>{escape(note)}</small></h3>{plot}</div>'
+        height = max(figure["layout"]["height"] for figure in drawn.values())
+        made: str = parts.figure(name, height, title, note, by)
+        return made
 
-    def grid(self, shown: Sequence[Panel], draw: Callable[[Panel], Figure | None]) -> str:
-        """A figure for every panel, side by side where there is room."""
-        drawn = "".join(self.figure(draw(panel), panel.title) for panel in shown)
-        return f'<div class="grid">{drawn}</div>' if drawn else ""
+    @property
+    def text(self) -> Markup:
+        """The figures as JSON; what they say cannot end the script element that they travel in."""
+        drawn = json.dumps(finite(self.figures), allow_nan=False, separators=(",", ":"))
+        return Markup(drawn.replace("<", "\\u003c"))
 
 
 def document(
-    page: Page, kicker: str, title: str, facts: Sequence[tuple[str, str]], legend: str, script: str, css: str = ""
+    page: Page,
+    kicker: str,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    legend: str = "",
+    script: str = "hide.js",
+    constants: Mapping[str, Any] | None = None,
+    template: str = "page.html",
+    **content: Any,
 ) -> str:
     """The page as one HTML document.
 
@@ -68,25 +105,13 @@ def document(
         kicker: a few words over the title, as plain text.
         title: as plain text.
         facts: (what, value) under the title, as plain text.
-        legend: HTML that stays in sight while the sections are scrolled.
-        script: draws ``figures`` with ``show``, both as ``SCRIPT`` declares them.
-        css: beside ``CSS``.
+        legend: markup that stays in sight while the sections are scrolled.
+        script: draws the figures; hide.js or choose.js.
+        constants: of the script, by name.
+        template: of the page; page.html has the sections of ``page``.
+        content: what a template of its own shows.
     """
-    told = "".join(f"<span>{escape(key)} <b>{escape(value)}</b></span>" for key, value in facts)
-    # A figure's text must not end the script element it travels in.
-    drawn = json.dumps(finite(page.figures), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    script = SCRIPT.replace("NIGHT", json.dumps(NIGHT)) + script
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>metapulse: {escape(title)}</title><style>{CSS.replace('FONT', FONT)}{css}</style></head><body>"
-        f"<header><div><p>{escape(kicker)}</p><h1>{escape(title)}</h1>"
-        f'<div class="facts">{told}</div></div></header><main>{legend}{"".join(page.sections)}</main>'
-        f"<script>{_plotly()}</script>"
-        f'<script type="application/json" id="figures">{drawn}</script><script>{script}</script></body></html>\n'
-    )
-
-
-def _plotly() -> str:
-    """Plotly's own script, as its Python package ships it."""
-    return files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    plotly = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    head = {"kicker": kicker, "title": title, "facts": facts, "legend": legend, "page": page}
+    code = {"plotly": Markup(plotly), "script": script, "constants": {"NIGHT": NIGHT, **(constants or {})}}
+    return TEMPLATES.get_template(template).render(**head, **code, **content)

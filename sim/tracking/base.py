@@ -6,7 +6,8 @@ run's folder holds the same numbers. A resumed run goes on in the tracker's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import groupby
 from operator import itemgetter
@@ -17,8 +18,7 @@ from metapulse.errors import ConfigError
 from metapulse.registry import Registry
 from metapulse.server.files import read_json
 from metapulse.server.folder import RunFolder
-from metapulse.sim.progress import Watch
-from metapulse.sim.suite import Job
+from metapulse.server.progress import Progress
 
 #: An entry, the package it needs and the extra that brings it have one name.
 TRACKERS = Registry(
@@ -46,15 +46,15 @@ class Tracker(Protocol):
 
 
 class Tracked:
-    """A progress display whose run is tracked as well.
+    """Progress of a run that is tracked as well.
 
     Args:
-        shown: the display.
+        shown: the progress that is shown.
         path: the run's folder.
         kinds: the trackers' classes.
     """
 
-    def __init__(self, shown: Watch, path: Path, kinds: Sequence[Any]) -> None:
+    def __init__(self, shown: Progress, path: Path, kinds: Sequence[Any]) -> None:
         self._shown, self._folder, self._kinds = shown, RunFolder(path), kinds
         self._trackers: list[Tracker] = []
 
@@ -75,7 +75,6 @@ class Tracked:
 
     def close(self) -> None:
         """The run is over, or given up: log every meta-test of a finished one."""
-        self._shown.close()
         path = self._folder.path / "summary.json"
         summary = read_json(path) if path.exists() else {}
         for round, scores in groupby(summary.pop("scores", []), itemgetter("round")):
@@ -112,7 +111,14 @@ def chosen(names: Sequence[str]) -> list[Any]:
     return [TRACKERS[name] for name in names]
 
 
-def tracked(watch: Callable[[str], Watch], todo: Sequence[Job], kinds: Sequence[Any]) -> Callable[[str], Watch]:
-    """Progress displays of jobs by name, tracked where there are trackers."""
-    paths = {job.name: job.path for job in todo}
-    return lambda name: Tracked(watch(name), paths[name], kinds) if kinds else watch(name)
+@contextmanager
+def tracked(progress: Progress, path: Path, kinds: Sequence[Any]) -> Iterator[Progress]:
+    """The progress of the run in a folder, tracked where there are trackers; they are closed at the end."""
+    if not kinds:
+        yield progress
+        return
+    told = Tracked(progress, path, kinds)
+    try:
+        yield told
+    finally:
+        told.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.published import PUBLISHED, Cell
-from metapulse.sim.suite import plan
+from metapulse.sim.suite import read_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "reproductions"
@@ -14,7 +14,7 @@ CONFIGS = ROOT / "configs" / "reproductions"
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_row_is_judged_by_its_configuration(path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as for the script, whose folder holds one of the sources
-    configs = plan(path).configs
+    configs = read_suite(path).configs
     rows = {(method, step, metric) for stem, method, step, metric in PUBLISHED if stem == path.stem}
     assert rows
     for method, step, metric in rows:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
 
-from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.runner import ComparisonRunner
 from metapulse.sim.lab.spec import Spec
 from tests import thorough
 from tests.e2e.killing import calls_of, fork, kill_before, wait
@@ -27,7 +27,7 @@ TABLES = ("spec.json", "results.parquet")
 
 def life(asked: Spec, folder: Path) -> Callable[[], object]:
     """A life of the comparison: begin it, or go on."""
-    return Conductor(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).conduct
+    return ComparisonRunner(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).run
 
 
 def finish(asked: Spec, folder: Path) -> None:

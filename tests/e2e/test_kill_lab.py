@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[2]
 #: ``metapulse`` that dies once a worker has done a round of any cell: told by its own poll, or by a cell's end.
 DIES = """
 import os, signal, sys
-from metapulse.sim.lab import perform
-rounds = perform._rounds
+from metapulse.sim import runner
+rounds = runner._rounds
 def told(path):
     if rounds(path):
         os.kill(os.getpid(), signal.SIGKILL)
     return 0
-perform._rounds = told
-perform._result = lambda ray, reference: os.kill(os.getpid(), signal.SIGKILL)
+runner._rounds = told
+runner._result = lambda ray, reference, cell: os.kill(os.getpid(), signal.SIGKILL)
 from metapulse.sim.cli import main
 sys.exit(main(sys.argv[1:]))
 """

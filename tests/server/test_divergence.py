@@ -4,9 +4,9 @@ import pytest
 
 from metapulse.server.divergence import divergence
 from metapulse.sim import experiment
-from metapulse.sim.lab.conduct import Conductor
-from metapulse.sim.progress import Quiet
-from metapulse.sim.suite import Job, perform
+from metapulse.sim.cells import Cell
+from metapulse.sim.lab.runner import ComparisonRunner
+from metapulse.sim.runner import run_cell
 from tests.lab import SPEC, Ear, spec, tables_only
 from tests.runs import make
 
@@ -51,7 +51,7 @@ def test_a_thousand_times_the_first_loss_is_none(events, scores, said):
 
 def test_a_diverged_run_fails_with_a_line(tmp_path):
     config = make("fedavg", "fedavg", "sine", 6, strategy={"lr": 30.0}, learner={"inner_lr": 0.1})
-    (outcome,) = perform([Job("wild", config, tmp_path / "wild")], lambda name: Quiet())
+    outcome = run_cell(Cell("wild", config, tmp_path / "wild"))
     assert outcome.code == 1
     assert outcome.error.startswith("training diverged: ")
     assert "strategy.lr = 30.0" in outcome.error
@@ -69,7 +69,7 @@ def test_in_a_comparison_it_is_a_failure_again_and_again(tmp_path):
     asked = spec(tmp_path, text + WILD)
     for _ in range(2):
         with tables_only():
-            said, failures = Conductor(asked, tmp_path / "out", 0, lambda *batch: Ear()).conduct()
+            said, failures = ComparisonRunner(asked, tmp_path / "out", 0, lambda *batch: Ear()).run()
         failed = {(failure.cell.dataset, failure.cell.method) for failure in failures}
         assert failed
         assert {method for _, method in failed} == {"wild"}

@@ -4,13 +4,13 @@ import pytest
 
 from metapulse.server.result import failure
 from metapulse.sim import experiment
-from metapulse.sim.progress import Quiet
-from metapulse.sim.suite import Job, perform
+from metapulse.sim.cells import Cell
+from metapulse.sim.runner import run_cell
 from tests.runs import CLIENTS, make
 
 
 def outcome(config, path):
-    (found,) = perform([Job(path.name, config, path)], lambda name: Quiet())
+    found = run_cell(Cell(path.name, config, path))
     return found
 
 

@@ -16,8 +16,8 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Silence
 from metapulse.server.verdict import STEPS, changed, warnings
 from metapulse.sim import experiment
-from metapulse.sim.progress import Quiet
-from metapulse.sim.suite import Job, perform
+from metapulse.sim.cells import Cell
+from metapulse.sim.runner import run_cell
 from metapulse.strategies.secure import SecureSettings
 from tests.runs import make
 
@@ -98,7 +98,7 @@ def test_a_round_moved_only_if_theta_is_another() -> None:
 def test_a_run_whose_rounds_were_all_given_up_is_no_success(tmp_path: Path) -> None:
     """Exit code 1 and one line; no summary says that it is finished."""
     made = config({"dropout": [0.0, 0.0, 1.0, 0.0]}, rounds=6)
-    (outcome,) = perform([Job("run", made, tmp_path / "run")], lambda name: Quiet())
+    outcome = run_cell(Cell("run", made, tmp_path / "run"))
     assert (outcome.code, outcome.summary) == (1, None)
     why = "; most often (6 times): round given up: secure aggregation: "
     assert outcome.error.startswith(f"no round of 6 had a usable outcome{why}")

@@ -7,10 +7,10 @@ import pytest
 
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
-from metapulse.sim.lab.cells import expand
-from metapulse.sim.lab.conduct import Conductor
-from metapulse.sim.progress import Quiet
-from metapulse.sim.suite import held, jobs, perform, plan
+from metapulse.sim.lab.cells import comparison_cells
+from metapulse.sim.lab.runner import ComparisonRunner
+from metapulse.sim.runner import run_cells
+from metapulse.sim.suite import new_cells, read_suite, saved_cells
 from tests.lab import Ear, spec, tables_only
 
 ROWS = [(f"p{p}", g, (7 * p + 3 * g + x) % 5, x % 2) for p in range(6) for g in range(2) for x in range(6)]
@@ -59,8 +59,8 @@ def write(folder, first=1.0):
 
 def interrupted(study, folder):
     """A run without its last round and its summary, as a kill leaves it; and the whole of it."""
-    (job,) = jobs(plan(study / "c.toml"), folder)
-    whole = experiment.run(job.config, folder)
+    (cell,) = new_cells(read_suite(study / "c.toml"), folder)
+    whole = experiment.run(cell.config, folder)
     (folder / "summary.json").unlink()
     shutil.rmtree(folder / "checkpoints" / "000003")
     return whole
@@ -94,11 +94,11 @@ def test_moved_data_is_asked_for_and_accepted_where_its_content_is_the_same(stud
 
 def test_a_suite_does_not_go_on_over_other_data_than_its_finished_methods(study, tmp_path):
     (study / "c.toml").write_text(BASE + METHODS)
-    todo = jobs(plan(study / "c.toml"), tmp_path / "suite")
-    (first,) = perform(todo[:1], lambda name: Quiet())
+    todo = new_cells(read_suite(study / "c.toml"), tmp_path / "suite")
+    (first,) = run_cells(todo[:1])
     assert first.error == ""
     write(study, first=2.0)
-    one, two = perform(held(tmp_path / "suite"), lambda name: Quiet())
+    one, two = run_cells(saved_cells(tmp_path / "suite"))
     assert (one.error, two.code) == ("", 2)
     assert "data source.path" in two.error
     assert "has changed" in two.error
@@ -132,9 +132,9 @@ def test_a_comparison_never_shows_finished_runs_over_other_data(study, tmp_path)
     def conducted(text):
         asked = spec(study, text)
         with tables_only():
-            _, failures = Conductor(asked, tmp_path / "out", 0, lambda *batch: ear).conduct()
+            _, failures = ComparisonRunner(asked, tmp_path / "out", 0, lambda *batch: ear).run()
         assert failures == []
-        return expand(asked)
+        return comparison_cells(asked)
 
     ear = Ear()
     (before,) = conducted(COMPARISON)
@@ -142,17 +142,17 @@ def test_a_comparison_never_shows_finished_runs_over_other_data(study, tmp_path)
     now = conducted(COMPARISON + '[methods.two]\nmethod = { name = "reptile" }\n')
     assert ear.begun == [before.name, *(cell.name for cell in now)]  # the old one is done again
     assert before.key not in {cell.key for cell in now}
-    assert {json.dumps(RunFolder(cell.path(tmp_path / "out")).inputs()) for cell in now} == {
+    assert {json.dumps(RunFolder(tmp_path / "out" / cell.path).inputs()) for cell in now} == {
         json.dumps(dict(now[0].inputs))
     }
 
 
 def test_data_that_changes_under_a_comparison_fails_its_runs(study, tmp_path):
-    lab = Conductor(spec(study, COMPARISON), tmp_path / "out", 0, lambda *batch: Ear())
+    lab = ComparisonRunner(spec(study, COMPARISON), tmp_path / "out", 0, lambda *batch: Ear())
     lab.cells()
     write(study, first=2.0)
     with tables_only():
-        _, failures = lab.conduct()
+        _, failures = lab.run()
     assert [failure.error for failure in failures] == [
         "its data or code changed while the comparison ran; run the command again"
     ]

@@ -1,24 +1,39 @@
 """Progress: a bar on a terminal, a few lines off it, nothing where it is to be quiet."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from metapulse.sim.progress import Bar, Lines, Quiet, Speed, watch
+from metapulse.server.config import build_config
+from metapulse.sim.cells import Cell
+from metapulse.sim.progress import Bars, Display, Lines, Speed, display
 
 
 def spent(seconds):
     return {"sampling": 0.05 * seconds, "inner": 0.6 * seconds, "transfer": 0.25 * seconds, "aggregate": 0.1 * seconds}
 
 
+def cell(rounds, name="fedavg"):
+    return Cell(name, build_config({"run": {"rounds": rounds}}), Path(name))
+
+
+def alone(run, console):
+    """The display of one run."""
+    return display("", [run], 0, 1, console, rounds=True)
+
+
 def lines(rounds, score=None, clients=5, seconds=0.01):
-    stream = io.StringIO()
-    shown = Lines("fedavg", stream)
+    stream, run = io.StringIO(), cell(rounds)
+    shown = alone(run, Console(file=stream))
+    shown.begin(run)
     for round in range(1, rounds + 1):
-        shown.round(round, rounds, clients, spent(seconds))
+        shown.round(run, round, clients, spent(seconds))
         if score is not None:
-            shown.score(round, score)
+            shown.score(run, score)
+    shown.end(run, "")
     shown.close()
     return stream.getvalue().splitlines()
 
@@ -60,10 +75,12 @@ def terminal(width=80):
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
     stream, console = terminal(width)
-    shown = Bar("fedavg", console)
-    shown.round(7, 40, 10, spent(0.1))  # resumed: the first six were done before
-    shown.score(7, 0.75)
-    shown.round(8, 40, 10, spent(0.1))
+    run = cell(40)
+    shown = alone(run, console)
+    shown.begin(run)
+    shown.round(run, 7, 10, spent(0.1))  # resumed: the first six were done before
+    shown.score(run, 0.75)
+    shown.round(run, 8, 10, spent(0.1))
     shown.close()
     last = stream.getvalue().replace("\r", "\n").split("\n")
     text = next(line for line in reversed(last) if "fedavg" in line)
@@ -77,15 +94,34 @@ def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
 
 def test_a_name_that_looks_like_markup_is_only_a_name():
     stream, console = terminal()
-    shown = Bar("[red]a[/]", console)
-    shown.round(1, 1, 1, spent(0.1))
+    run = cell(1, "[red]a[/]")
+    shown = alone(run, console)
+    shown.begin(run)
+    shown.round(run, 1, 1, spent(0.1))
     shown.close()
     assert "[red]a[/]" in stream.getvalue()
 
 
+def test_a_note_is_told_once_however_many_runs_have_it():
+    stream, runs = io.StringIO(), [cell(2, "a"), replace(cell(2, "b :warning: [x]"), notes=["of its table"])]
+    shown = display("", runs, 0, 1, Console(file=stream, width=40), rounds=True)
+    for run in runs:
+        shown.note(run, "person 3 is left out, and this line is longer than the console is wide")
+        shown.note(run, "of " + run.name)
+    for run in (*runs, *runs):
+        shown.note(run, "of its table")
+    assert stream.getvalue().splitlines() == [
+        "a: person 3 is left out, and this line is longer than the console is wide",
+        "a: of a",
+        "b :warning: [x]: of b :warning: [x]",
+        "a: of its table",
+        "b :warning: [x]: of its table",
+    ]
+
+
 def test_the_console_decides():
-    assert isinstance(watch("a", Console(quiet=True)), Quiet)
-    assert isinstance(watch("a", Console(file=io.StringIO())), Lines)
-    shown = watch("a", terminal()[1])
+    assert type(alone(cell(1), Console(quiet=True))) is Display
+    assert isinstance(alone(cell(1), Console(file=io.StringIO())), Lines)
+    shown = alone(cell(1), terminal()[1])
     shown.close()
-    assert isinstance(shown, Bar)
+    assert isinstance(shown, Bars)

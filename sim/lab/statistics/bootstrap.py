@@ -25,7 +25,7 @@ Weights = Float64[np.ndarray, "draws drawn"]
 
 @lru_cache(maxsize=64)
 def resamples(count: int, what: str) -> Weights:
-    """How often each of ``count`` is drawn, in shares of one; the same for whoever asks.
+    """How often each of ``count`` is drawn, in shares of one; the same at every call.
 
     Args:
         count: of what is drawn, ≥ 1.

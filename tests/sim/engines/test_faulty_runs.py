@@ -22,8 +22,8 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.simulated import FaultSettings
 from metapulse.sim import experiment
 from metapulse.sim.population import ClientJob, FaultyClients, Population, without
-from metapulse.sim.report import tables
-from metapulse.sim.report.runs import read_runs
+from metapulse.sim.report.runs import tables
+from metapulse.sim.report.runs.run_data import read_runs
 from metapulse.strategies.replies import SECOND
 from metapulse.trees import Params
 from tests.runs import Result, make, read
@@ -160,7 +160,7 @@ def test_every_lost_reply_is_named_and_the_rest_counts(tmp_path) -> None:
     kinds = ("not on its charger", "no Wi-Fi", "dropped out", "late", SECOND)
     assert all(any(kind in e["reason"] for e in dropped) for kind in kinds)
     assert result.summary["dropped"] == len(dropped)
-    causes = tables.dropped(read_runs([tmp_path / "run"]))
+    causes = tables.dropped_replies(read_runs([tmp_path / "run"]))
     for kind in kinds:
         several = sum(kind in e["reason"] for e in dropped)
         assert re.search(rf'<td class="number">{several}</td>(?:(?!<tr>).)*{kind}', causes)

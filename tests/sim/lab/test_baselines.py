@@ -13,7 +13,7 @@ from metapulse.losses import task_loss
 from metapulse.server.roster import Roster
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.sim.suite import plan
+from metapulse.sim.suite import read_suite
 from metapulse.trees import stack
 from tests.cases import same
 
@@ -24,7 +24,7 @@ ROUNDS = 3
 def test_the_centralised_row_is_adam_on_the_pooled_samples(tmp_path: Path) -> None:
     """torch's own Adam on the mean loss over all samples of all people in meta-training, put together."""
     small = ["source.users=10", f"run.rounds={ROUNDS}", "methods.centralised.run.rounds=3", "evaluation.shots=[1]"]
-    config = plan(ROOT / "configs/baselines.toml", small).configs["centralised"]
+    config = read_suite(ROOT / "configs/baselines.toml", small).configs["centralised"]
     config = replace(config, checkpoint=replace(config.checkpoint, every=1, keep=9))
     work = Work(config.work())
     directory = SourceDirectory(work.source)

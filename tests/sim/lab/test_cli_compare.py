@@ -55,10 +55,10 @@ def test_failures_are_lines_and_an_exit_code(call, written):
 
 
 def test_interrupted_it_says_how_to_go_on(call, written, monkeypatch):
-    def stop(*arguments):
+    def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metapulse.sim.lab.conduct.perform", stop)
+    monkeypatch.setattr("metapulse.sim.lab.runner.run_cells", stop)
     code, _, err = call("compare", "spec.toml", "--out", "mine", "--only", "few/*", "--workers", "2")
     again = "metapulse compare spec.toml --out mine --workers 2 --only 'few/*'"
     assert (code, err.splitlines()[-1]) == (130, f"metapulse: interrupted; continue with: {again}")

@@ -9,8 +9,8 @@ import pytest
 from metapulse.errors import ConfigError
 from metapulse.server.config import build_config
 from metapulse.server.split import Split
-from metapulse.sim.lab.cells import expand
-from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.cells import comparison_cells
+from metapulse.sim.lab.runner import ComparisonRunner
 from tests.lab import SPEC, Ear, spec, tables_only
 
 FOLDS = SPEC.replace("seeds = [0, 1]", "seeds = [0, 1]\nfolds = 3")
@@ -56,9 +56,9 @@ def test_known_people_and_tuning_have_no_folds(tmp_path):
 def test_a_comparison_pools_them(tmp_path):
     text = FOLDS.replace('[datasets.many]\nsource = { name = "sine", clients = 20 }\n', "")
     asked = spec(tmp_path, text.replace("on.many = { learner = { inner_lr = 0.05 } }\n", "").replace("[0, 1]", "[0]"))
-    assert [cell.name for cell in expand(asked)][:3] == [f"few/fedavg_ft/0/{fold}" for fold in range(3)]
+    assert [cell.name for cell in comparison_cells(asked)][:3] == [f"few/fedavg_ft/0/{fold}" for fold in range(3)]
     with tables_only():
-        said, failures = Conductor(asked, tmp_path / "out", 0, lambda *batch: Ear()).conduct()
+        said, failures = ComparisonRunner(asked, tmp_path / "out", 0, lambda *batch: Ear()).run()
     assert failures == []
     assert {score.users for score in said.scores} == {10}  # all there are
     table = pl.read_parquet(tmp_path / "out" / "results.parquet").filter(phase="test", metric="mse", step=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metapulse.sim.cli import main
-from metapulse.sim.lab.report.folder import read_comparison
+from metapulse.sim.report.comparison.folder import read_comparison
 
 pytestmark = pytest.mark.long
 

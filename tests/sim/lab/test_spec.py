@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from metapulse.errors import ConfigError
-from metapulse.sim.lab.cells import apart, expand, select
+from metapulse.sim.cells import distinct
+from metapulse.sim.lab.cells import comparison_cells, select
 from tests.lab import SPEC, spec
 
 
@@ -31,7 +32,7 @@ def test_the_documented_specification_is_one(tmp_path):
     page = (Path(__file__).parents[3] / "docs" / "lab.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     asked = spec(tmp_path, text)
-    assert len(expand(asked)) == 2 * 2 * 5
+    assert len(comparison_cells(asked)) == 2 * 2 * 5
     assert asked.config("uci_har", "maml", 0).learner["inner_lr"] == 0.03
     assert len(asked.space("wearables", "maml")) == 2
 
@@ -40,7 +41,7 @@ def test_a_method_can_be_left_out_of_a_data_set(tmp_path):
     asked = spec(tmp_path, SPEC + "[methods.reptile]\nmethod = { name = 'reptile' }\non.few = false\n")
     assert ("few", "reptile") not in asked.pairs
     assert ("many", "reptile") in asked.pairs
-    assert {cell.dataset for cell in expand(asked) if cell.method == "reptile"} == {"many"}
+    assert {cell.dataset for cell in comparison_cells(asked) if cell.method == "reptile"} == {"many"}
 
 
 def test_without_a_reference_it_is_the_first_method(tmp_path):
@@ -115,7 +116,7 @@ def test_mistakes_say_where(tmp_path, mistake):
 
 
 def test_every_method_on_every_data_set_with_every_seed(tmp_path):
-    cells = expand(spec(tmp_path))
+    cells = comparison_cells(spec(tmp_path))
     assert [cell.name for cell in cells] == [
         f"{dataset}/{method}/{seed}"
         for dataset in ("few", "many")
@@ -123,7 +124,7 @@ def test_every_method_on_every_data_set_with_every_seed(tmp_path):
         for seed in (0, 1)
     ]
     assert len({cell.key for cell in cells}) == 8
-    tuned = expand(spec(tmp_path), {("few", "maml"): {"learner": {"inner_lr": 0.4}}})
+    tuned = comparison_cells(spec(tmp_path), chosen={("few", "maml"): {"learner": {"inner_lr": 0.4}}})
     assert [a.name for a, b in zip(cells, tuned, strict=True) if a != b] == ["few/maml/0", "few/maml/1"]
 
 
@@ -131,14 +132,14 @@ def test_an_address_is_what_decides_the_numbers(tmp_path):
     """Names, and how a setting came about, do not matter; neither do defaults that are written out."""
     same = SPEC + '[methods.again]\nlearner = { name = "maml", inner_lr = 0.02, inner_steps = 5 }\n'  # 5: the default
     same += 'strategy = { name = "fedmaml", cohort = 3 }\n'
-    cells = expand(spec(tmp_path, same))
+    cells = comparison_cells(spec(tmp_path, same))
     twins = [cell for cell in cells if cell.dataset == "few" and cell.method != "fedavg_ft"]
     assert twins[0].key == twins[2].key != twins[1].key == twins[3].key
-    assert [cell.name for cell in apart(twins)] == ["few/maml/0", "few/maml/1"]
+    assert [cell.name for cell in distinct(twins)] == ["few/maml/0", "few/maml/1"]
 
 
 def test_some_of_the_cells(tmp_path):
-    cells = expand(spec(tmp_path))
+    cells = comparison_cells(spec(tmp_path))
     assert [cell.name for cell in select(cells, ["few/*/1", "many/maml/*"])] == [
         "few/fedavg_ft/1",
         "few/maml/1",

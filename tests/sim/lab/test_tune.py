@@ -9,7 +9,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.engines.workers import Local
-from metapulse.sim.lab.conduct import Conductor
+from metapulse.sim.lab.runner import ComparisonRunner
 from metapulse.sim.lab.tuning import score
 from tests.lab import SPEC, Ear, spec, tables_only
 
@@ -30,7 +30,7 @@ def conducted(folder, only=(), text=TUNED):
         ears[batch] = Ear()
         return ears[batch]
 
-    _, failures = Conductor(spec(folder, text), folder / "out", 0, display).conduct(only)
+    _, failures = ComparisonRunner(spec(folder, text), folder / "out", 0, display).run(only)
     return ears, failures
 
 
@@ -122,7 +122,7 @@ def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeyp
     folder, _, _ = tuned
     names = ("spec.json", "tuning.json", "results.parquet", "comparison.json")
     before = [(folder / "out" / name).read_bytes() for name in names]
-    monkeypatch.setattr("metapulse.sim.suite.run", None)
+    monkeypatch.setattr("metapulse.sim.runner.run", None)
     assert conducted(folder)[0] == {}
     assert [(folder / "out" / name).read_bytes() for name in names] == before
 
@@ -145,7 +145,7 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
 
     from metapulse.sim.experiment import run
 
-    monkeypatch.setattr("metapulse.sim.suite.run", broken)
+    monkeypatch.setattr("metapulse.sim.runner.run", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
     assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3

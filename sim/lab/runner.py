@@ -1,0 +1,173 @@
+"""A comparison from its specification to its report, in one folder that another program can read.
+
+spec.json          names, seeds, reference; every cell with its address, its resolved configuration, and why it failed
+cells/KEY/         a training run's folder, as ``metapulse.server.folder`` describes it; trials of tuning are cells too
+tuning.json        what tuning tried, how it scored and what was chosen (``metapulse.sim.lab.tuning``)
+results.parquet    every number of every finished cell (``metapulse.sim.lab.table``)
+costs.parquet      gradient steps, operations and bytes of every finished cell
+comparison.json    scores, differences, ranks and the verdict in words (``metapulse.sim.lab.comparison``)
+report.html        the page, and tables/ with each of its tables as CSV and LaTeX
+
+The JSON files are sealed, and comparison.json holds the digests of both tables. Whatever is there already is not done
+again; the same folder with another specification runs what is new in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from metapulse.errors import RunError
+from metapulse.server.config import resolved
+from metapulse.server.files import read_sealed, write_sealed
+from metapulse.server.folder import version_of
+from metapulse.server.lock import alone
+from metapulse.sim.cells import Cell, CellResult, distinct
+from metapulse.sim.engines.cluster import check_workers
+from metapulse.sim.lab.cells import Inputs, comparison_cells, select
+from metapulse.sim.lab.compare import compare
+from metapulse.sim.lab.comparison import Comparison
+from metapulse.sim.lab.levels import unlevelled
+from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.table import cost_table, result_table, write_parquet
+from metapulse.sim.lab.tune import Pair, studies, tune
+from metapulse.sim.progress import Display
+from metapulse.sim.report import write_comparison_report
+from metapulse.sim.report.comparison.folder import write_comparison
+from metapulse.sim.runner import run_cells
+
+
+@dataclass(frozen=True)
+class ComparisonRunner:
+    """One comparison in its folder.
+
+    Args:
+        spec: what is compared.
+        folder: of the comparison; new, or one that this or another specification has been run in.
+        workers: cells at once; 0 and 1: in this process.
+        display: makes what shows a batch: of its name, the runs to do, how many are finished, how many run at once.
+        track: names of trackers that are told of every run, trials of tuning included.
+    """
+
+    spec: Spec
+    folder: Path
+    workers: int
+    display: Callable[[str, Sequence[Cell], int, int], Display]
+    track: Sequence[str] = ()
+    inputs: Inputs = field(default_factory=Inputs)
+
+    def run(self, only: Sequence[str] = ()) -> tuple[Comparison | None, list[CellResult]]:
+        """Do what is left, and write tables and report about everything that is finished.
+
+        Args:
+            only: patterns of DATASET/METHOD/SEED, for a part of the cells and what they need of tuning.
+
+        Returns:
+            What may be said, None where no cell is finished; and the cells that could not be.
+
+        Raises:
+            ConfigError: a pattern that fits nothing.
+            RunError: the folder cannot be written, holds something else, or another process works in it.
+        """
+        check_workers(self.workers, "--workers")
+        self._prepare()
+        with alone(self.folder):
+            return self._run(only)
+
+    def _run(self, only: Sequence[str]) -> tuple[Comparison | None, list[CellResult]]:
+        every = comparison_cells(self.spec, self.folder, inputs=self.inputs)
+        wanted = {(cell.dataset, cell.method) for cell in select(every, only)}
+        failures: list[CellResult] = []
+
+        with ExitStack() as started:
+
+            def run(batch: str, cells: Sequence[Cell]) -> None:
+                """Settings that only tuning thought of may fail."""
+                different = distinct(cells)
+                todo = [cell for cell in different if not cell.finished]
+                before = len(different) - len(todo)
+
+                def show(left: Sequence[Cell], done: int, workers: int) -> Display:
+                    return self.display(batch, left, before + done, workers)
+
+                results = run_cells(todo, show, self.workers, self.track, wait=True, started=started)
+                failures.extend(result for result in results if result.error and not result.cell.trial)
+
+            cells, untuned, tried = self._tuned(wanted, run)
+            write_sealed(self.folder / "tuning.json", {"studies": tried})
+            cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
+            self._write_spec(cells, [])
+            run("", select(cells, only))
+        known = {failure.cell.path for failure in failures}
+        rest = [(cell, cell.failure) for cell in cells if cell.path not in known]  # finished before, not asked for now
+        failures += [CellResult(cell, None, why, 1) for cell, why in rest if why]
+        self._write_spec(cells, failures)
+        return self._conclude(cells), failures
+
+    def cells(self) -> tuple[list[Cell], set[Pair]]:
+        """Every run as far as it is known by now, and whose settings wait for tuning."""
+        cells, untuned, _ = self._tuned((), lambda batch, cells: None)
+        return cells, untuned
+
+    def _tuned(
+        self, wanted: Collection[Pair], run: Callable[[str, Sequence[Cell]], object]
+    ) -> tuple[list[Cell], set[Pair], list[dict[str, Any]]]:
+        """Every run with what tuning chose, whose tuning is not over, and what was tried."""
+        chosen, tried = tune(self.spec, wanted, self.folder, run, self.inputs)
+        return (
+            comparison_cells(self.spec, self.folder, chosen, self.inputs),
+            set(studies(self.spec)) - set(chosen),
+            tried,
+        )
+
+    def _conclude(self, cells: Sequence[Cell]) -> Comparison | None:
+        """Tables, verdict and report."""
+        failed = {(cell.dataset, cell.method) for cell in cells if cell.failure}
+        sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
+        table, spec = result_table(sound), self.spec
+        write_parquet(self.folder / "results.parquet", table)
+        write_parquet(self.folder / "costs.parquet", cost_table(cells))
+        if table.is_empty():
+            return None
+        said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed)
+        said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
+        write_comparison(self.folder, said)
+        write_comparison_report(self.folder)
+        return said
+
+    def _prepare(self) -> None:
+        if any((self.folder / name).exists() for name in ("config.json", "suite.json")):
+            raise RunError(f"{self.folder} holds a run; choose another folder")
+        try:
+            (self.folder / "cells").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make {self.folder}: {error.strerror or error}") from None
+
+    def _write_spec(self, cells: Sequence[Cell], failures: Sequence[CellResult]) -> None:
+        errors = {failure.cell.path: failure.error for failure in failures}
+        entries = [
+            {
+                "dataset": cell.dataset,
+                "method": cell.method,
+                "seed": cell.seed,
+                "key": cell.key,
+                "inputs": dict(cell.inputs or {}),
+                "config": resolved(cell.config),
+                "failure": errors.get(cell.path, ""),
+            }
+            for cell in cells
+        ]
+        spec = self.spec
+        names: dict[str, Any] = {"name": spec.name, "reference": spec.reference, "seeds": spec.seeds}
+        names |= {"datasets": list(spec.datasets), "methods": list(spec.methods)}
+        write_sealed(self.folder / "spec.json", names | {"cells": entries})
+
+
+def _versions(cells: Sequence[Cell]) -> list[str]:
+    """A sentence where finished runs were made by different versions of this program."""
+    made = [cell.path / "environment.json" for cell in cells if cell.finished]
+    versions = sorted({version_of(read_sealed(path)) for path in made if path.exists()})
+    return [f"Runs were made by different versions: {', '.join(versions)}."] if len(versions) > 1 else []

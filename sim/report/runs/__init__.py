@@ -1,0 +1,1 @@
+"""The page about runs: one, or several compared."""
