@@ -125,7 +125,7 @@ def compare(
     settle()
     from rich.console import Console
 
-    from metapulse.sim.lab.runner import ComparisonRunner
+    from metapulse.sim.comparison_runner import ComparisonRunner
     from metapulse.sim.lab.spec import read_spec
     from metapulse.sim.progress import display
     from metapulse.sim.results import ComparisonResult

@@ -106,7 +106,7 @@ def new_cells(suite: Suite, path: Path) -> list[Cell]:
     if (path / "suite.json").exists() or (path / "config.json").exists():
         raise RunError(f"{path} holds a run already; choose another folder, or resume it")
     if not suite.nested:
-        return [Cell(name, config, path, suite.notes.get(name, ())) for name, config in suite.configs.items()]
+        return [Cell(name, config, path, notes=suite.notes.get(name, ())) for name, config in suite.configs.items()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

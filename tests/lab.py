@@ -51,7 +51,7 @@ def tables_only() -> Iterator[None]:
     """Comparisons end with their table: costs are nothing, and no page is written."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metapulse.sim.lab.table.run_cost", lambda path: RunCost(0.0, 0.0, 0.0, 0.0, 0, 0.0))
-        patch.setattr("metapulse.sim.lab.runner.write_comparison_report", lambda folder: folder / "report.html")
+        patch.setattr("metapulse.sim.comparison_runner.write_comparison_report", lambda folder: folder / "report.html")
         yield
 
 

@@ -15,7 +15,7 @@ from metapulse.sim.cli.runs import Trackers
 from metapulse.sim.stopping import exit_code
 
 if TYPE_CHECKING:
-    from metapulse.sim.lab.runner import ComparisonRunner
+    from metapulse.sim.comparison_runner import ComparisonRunner
 
 
 def compare(
@@ -35,7 +35,7 @@ def compare(
     import torch
 
     torch.set_num_threads(1)
-    from metapulse.sim.lab.runner import ComparisonRunner
+    from metapulse.sim.comparison_runner import ComparisonRunner
     from metapulse.sim.lab.spec import read_spec
     from metapulse.sim.progress import display
     from metapulse.sim.tracking import chosen

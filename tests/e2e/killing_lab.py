@@ -15,7 +15,7 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
 
-from metapulse.sim.lab.runner import ComparisonRunner
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.spec import Spec
 from tests import thorough
 from tests.e2e.killing import calls_of, fork, kill_before, wait

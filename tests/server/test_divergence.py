@@ -5,7 +5,7 @@ import pytest
 from metapulse.server.divergence import divergence
 from metapulse.sim import experiment
 from metapulse.sim.cells import Cell
-from metapulse.sim.lab.runner import ComparisonRunner
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.runner import run_cell
 from tests.lab import SPEC, Ear, spec, tables_only
 from tests.runs import make

@@ -7,8 +7,8 @@ import pytest
 
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.cells import comparison_cells
-from metapulse.sim.lab.runner import ComparisonRunner
 from metapulse.sim.runner import run_cells
 from metapulse.sim.suite import new_cells, read_suite, saved_cells
 from tests.lab import Ear, spec, tables_only

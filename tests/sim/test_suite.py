@@ -166,15 +166,15 @@ def test_what_only_a_comparison_has_is_refused(toml, key):
 
 def test_settings_of_the_file_that_another_entry_of_the_command_line_leaves_out_are_told(toml, tmp_path):
     sets = ["learner.batch_size=3", "learner.name=fedprox"]
-    asked = plan(toml(BASE), sets)
+    asked = read_suite(toml(BASE), sets)
     (config,), (told,) = asked.configs.values(), asked.notes.values()
     assert config.learner == {"name": "fedprox", "batch_size": 3}
     (line,) = told
     assert line.startswith("learner.inner_lr = 0.02 (now 0.01)")
     assert line.endswith("of the file does not apply to learner.name = 'fedprox'")
-    assert jobs(asked, tmp_path / "one")[0].notes == told
-    assert plan(toml(BASE), ["learner.inner_lr=0.3"]).notes == {config.run.name: []}
-    assert plan(toml(), sets[::-1]).notes["faster"][-1].endswith("does not apply to learner.name = 'fedprox'")
+    assert new_cells(asked, tmp_path / "one")[0].notes == told
+    assert read_suite(toml(BASE), ["learner.inner_lr=0.3"]).notes == {config.run.name: []}
+    assert read_suite(toml(), sets[::-1]).notes["faster"][-1].endswith("does not apply to learner.name = 'fedprox'")
 
 
 def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):

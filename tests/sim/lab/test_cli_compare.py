@@ -58,7 +58,7 @@ def test_interrupted_it_says_how_to_go_on(call, written, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metapulse.sim.lab.runner.run_cells", stop)
+    monkeypatch.setattr("metapulse.sim.comparison_runner.run_cells", stop)
     code, _, err = call("compare", "spec.toml", "--out", "mine", "--only", "few/*", "--workers", "2")
     again = "metapulse compare spec.toml --out mine --workers 2 --only 'few/*'"
     assert (code, err.splitlines()[-1]) == (130, f"metapulse: interrupted; continue with: {again}")

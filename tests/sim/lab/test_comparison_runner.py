@@ -11,8 +11,8 @@ from metapulse.server.files import read_json
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
 from metapulse.sim import experiment
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.cells import comparison_cells
-from metapulse.sim.lab.runner import ComparisonRunner
 from metapulse.sim.lab.table import SCHEMA, result_table
 from metapulse.sim.runner import run_cells
 from tests.lab import SPEC, Ear, spec, tables_only

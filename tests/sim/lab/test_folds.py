@@ -9,8 +9,8 @@ import pytest
 from metapulse.errors import ConfigError
 from metapulse.server.config import build_config
 from metapulse.server.split import Split
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.cells import comparison_cells
-from metapulse.sim.lab.runner import ComparisonRunner
 from tests.lab import SPEC, Ear, spec, tables_only
 
 FOLDS = SPEC.replace("seeds = [0, 1]", "seeds = [0, 1]\nfolds = 3")

@@ -7,9 +7,9 @@ from metapulse.errors import ConfigError
 from metapulse.server.files import read_json, read_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.roster import Roster
+from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.engines.workers import Local
-from metapulse.sim.lab.runner import ComparisonRunner
 from metapulse.sim.lab.tuning import score
 from tests.lab import SPEC, Ear, spec, tables_only
 
