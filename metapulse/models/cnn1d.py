@@ -34,7 +34,9 @@ class CNN1d(Model):
 
     def __post_init__(self) -> None:
         if len(self.task.features) != 2:
-            raise ConfigError("model.name", "cnn1d", f"needs samples of channels × time, not {self.task.features}")
+            raise ConfigError(
+                "model.name", "cnn1d", f"needs samples of channels × time, not {self.task.features}: choose mlp"
+            )
         time = self.task.features[1]
         for i in range(len(self.channels)):
             time = (time // 2 if i else time) - self.kernel + 1

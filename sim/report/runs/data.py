@@ -8,7 +8,7 @@ from metapulse.server.files import read_sealed
 from metapulse.sim.data_facts import FILE, lines
 from metapulse.sim.report.document import joined, parts
 from metapulse.sim.report.runs.run_data import RunData
-from metapulse.sim.report.table import html_table
+from metapulse.sim.report.table import TableCell, html_table
 
 
 def data_tables(runs: Sequence[RunData]) -> str:
@@ -24,5 +24,8 @@ def data_tables(runs: Sequence[RunData]) -> str:
             found.setdefault(facts, []).append(run.label)
     content = []
     for rows, labels in found.items():
-        content += [parts.lines([(None, ", ".join(labels))] if len(found) > 1 else []), html_table(["", ""], rows)]
+        content += [
+            parts.lines([(None, ", ".join(labels))] if len(found) > 1 else []),
+            html_table(["", ""], [[name, TableCell(text, kind="wide")] for name, text in rows]),
+        ]
     return joined(*content)
