@@ -30,7 +30,6 @@ on = "support"
 name = "mlp"
 hidden = [4]
 [strategy]
-name = "fedavg"
 cohort = 3
 [episodes]
 split = "samples"
@@ -122,7 +121,7 @@ LEARNERS = ("fedavg", "reptile", "maml", "ditto", "fedrep", "protonet", "local_o
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_persons_model_answers_what_the_meta_test_judged(pair, learner):
     """Accuracy of ``predict`` on the query of a client's only test episode is the number in metrics.parquet."""
-    mp.run(pair / "classes.toml", pair / "out", quiet=True, learner={"name": learner})
+    mp.run(pair / "classes.toml", pair / "out", quiet=True, method={"name": learner})
     result = mp.load(pair / "out")
     rows = pl.from_arrow(result.metrics).filter(pl.col("metric") == "accuracy", pl.col("apart") == "")
     assert set(rows["scenario"]) == {"known_user", "new_user"}
@@ -194,7 +193,7 @@ def test_theta_is_to_be_had_where_the_data_is_not(pair, monkeypatch):
     lines = [f"{i % 2 + i / 40:.3f},{i / 7:.3f},{'ab'[i % 2]},{i // 10}" for i in range(60)]
     (pair / "mine.csv").write_text("\n".join(["u,v,y,user", *lines]) + "\n")
     own = {"name": "own", "path": str(pair / "mine.csv")}
-    made = mp.run(pair / "classes.toml", pair / "out", quiet=True, source=own, strategy={"name": "fedavg", "cohort": 0})
+    made = mp.run(pair / "classes.toml", pair / "out", quiet=True, source=own, strategy={"cohort": 0})
     x = np.array([[0.2, 0.1], [1.3, 5.0]], np.float32)
     before = made.model().outputs(x)
     (pair / "mine.csv").rename(pair / "moved.csv")
