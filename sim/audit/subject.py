@@ -115,6 +115,7 @@ class Subject:
             change: laid over the configuration.
         """
         table = merge(resolved(self.config), _quiet(people[0], cohort))
+        table["evaluation"]["adapt"] = {}  # nobody adapts there
         if self.plan is not None:
             again = {"noise_multiplier": self.plan.release.sigma, "epsilon": 0.0, "noise_seed": canaries.seed}
             merge(table, {"privacy": again})

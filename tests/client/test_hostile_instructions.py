@@ -184,7 +184,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "more layers than that": (model(name="mlp", hidden=[1] * 1000), "more than 64 entries"),
     "a hidden state": ({"work": changed(model={"name": "gru", "hidden": 10**12})}, "at most 8192"),
     "copies of the model": (learner(name="fedem", components=10**7), "at most 8192"),
-    "slots of a memory": (learner(name="mann", slots=8192, width=8192, inner_steps=1, decay=0.5), "must be ≥ 1"),
+    "slots of a memory": (learner(name="mann", slots=8192, width=8192, decay=0.5), "must be ≥ 1"),
     "steps without end": (learner(name="maml", inner_steps=10**9), "at most 1000"),
     "loops in loops": (learner(name="pfedme", inner_steps=1000, local_steps=1000), "at most 100000"),
     "epochs without end": (learner(name="fedprox", epochs=10**6), "at most 1000"),

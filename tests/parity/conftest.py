@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import pytest
 from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
 
+from metapulse.client.flower_compat import TaskIdentity
 from metapulse.client.spec import to_json
 from metapulse.server.config import Config, EngineSettings
 from metapulse.server.directory import QueriedDirectory, handshake

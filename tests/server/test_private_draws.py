@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flwr.app import Message
 from scipy import stats
 
+from metapulse.errors import NoResultError
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
 from metapulse.server.roster import Roster
@@ -67,7 +69,8 @@ class Counting(CohortGrid):
 
 def asked(made: Config, path: Path, how: str = "stack") -> list[int]:
     grid = Counting(how)
-    Run(made, grid, SourceDirectory(Sine(clients=PEOPLE)), path).start()
+    with suppress(NoResultError):  # where nobody answers, and devices make the noise, θ stays where it is
+        Run(made, grid, SourceDirectory(Sine(clients=PEOPLE)), path).start()
     return grid.asked
 
 

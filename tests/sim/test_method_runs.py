@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metapulse.sim.report.tables import provenance
 
 from metapulse.errors import ConfigError
 from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
 from metapulse.sim.experiment import run
-from metapulse.sim.report.runs import read_run
+from metapulse.sim.report.runs.run_data import read_run
+from metapulse.sim.report.runs.tables import provenance
 
 TABLE: dict[str, Any] = {
     "run": {"rounds": 2},

@@ -136,7 +136,7 @@ FAILING = """
 [methods.crowd]
 strategy = { name = "krum", cohort = 8, aggregator = { attackers = 2 } }
 [methods.last]
-learner = { name = "reptile" }
+learner = { name = "fedprox" }
 """
 
 
@@ -168,7 +168,7 @@ def test_on_ray_it_is_the_same_to_the_byte(tmp_path):
     asked = spec(tmp_path, common + FAILING)
     notes = {name: check_failing(asked, tmp_path / name, workers).notes for name, workers in (("here", 0), ("ray", 2))}
     assert sorted(notes["here"]) == sorted(notes["ray"])
-    lost = "learner.inner_lr = 0.02 (here 0.01) of the common [learner] does not apply to 'reptile'"
+    lost = "learner.inner_lr = 0.02 (here 0.01) of the common [learner] does not apply to 'fedprox'"
     assert notes["here"].count(("few/last/0", lost)) == 1
     here, ray = (tmp_path / name / "results.parquet" for name in ("here", "ray"))
     assert ray.read_bytes() == here.read_bytes()

@@ -48,7 +48,7 @@ def tuned(tmp_path_factory):
     evaluate = Local.evaluate
 
     def spy(self, work, meta, round, chunks, trial, states):
-        asked.append((round, work, trial.name, {client for chunk in chunks for client in chunk}))
+        asked.append((round, work.text, trial.name, {client for chunk in chunks for client in chunk}))
         return evaluate(self, work, meta, round, chunks, trial, states)
 
     with pytest.MonkeyPatch.context() as patch:
