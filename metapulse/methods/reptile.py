@@ -31,7 +31,8 @@ class Reptile(LocalSGD):
 METHOD = Method(
     "reptile",
     Reptile,
-    Server("fedreptile", fixed=("weighting",), step="θ ← θ − ε mean(θ − φ_K), ε falling to 0"),
+    Server("fedreptile", step="θ ← θ − ε mean(θ − φ_K), ε falling to 0"),
     sends="θ − φ_K after K steps of SGD or Adam on all samples",
-    notes="With ``strategy.cohort = 1`` it is Algorithm 1, one task per outer step.",
+    notes="With ``strategy.cohort = 1`` it is Algorithm 1, one task per outer step. Weighted by samples, with ε = 1, "
+    "it is fine-tuned FedAvg (``fedavg_ft``).",
 )

@@ -24,11 +24,10 @@ SERVERS["fedavg, uniform"] = {"name": "fedavg", "weighting": "uniform"}
 
 #: Learners whose update is nothing but a direction, so that whatever follows a mean of them serves; all but FedNova's.
 EVERY = set(SERVERS) - {"fednova"}
-#: Which servers go with the learners that rest on more. q-FFL's weights are its own; Reptile's mean is uniform, and so
+#: Which servers go with the learners that rest on more. q-FFL's weights are its own; uniform
 #: are the means of SCAFFOLD and FedDyn, whose second variables take no other step than the mean's; IFCA's models are
 #: zero in most updates; the step of what a device takes no part in is zero, which an outer optimiser does not undo.
 GOES: dict[str, set[str]] = {
-    "reptile": {"fedreptile", "fedmaml", "median", "krum", "fedavg, uniform"},
     "scaffold": {"fedavg, uniform"},
     "feddyn": {"fedavg, uniform"},
     "qffl": {"fedavg"},
@@ -75,7 +74,6 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "uniform weights": ("qffl", {"weighting": "uniform"}, "strategy.weighting = 'uniform': .* must be 'samples'"),
     "a robust mean": ("qffl", {"aggregator": {"name": "median"}}, "strategy.aggregator = 'median': .* must be 'mean'"),
     "a drawn start": ("fedbabu", {"l2": 0.1}, r"strategy.l2 = 0.1: .* must be 0\.0"),
-    "samples": ("reptile", {"weighting": "samples"}, "strategy.weighting = 'samples': .* must be 'uniform'"),
 }
 
 
