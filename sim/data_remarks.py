@@ -46,17 +46,17 @@ def data_remarks(work: Work, config: Config) -> list[str]:
 
 def still_inputs(work: Work, transform: Transform) -> list[str]:
     """One line on inputs that spread so little that the transform uses a floor for it; [] if there are none."""
-    looked, still = 0, Counter[int]()
+    looked, channels, still = 0, 0, Counter[int]()
     for client in range(min(len(work.source), LOOKED_AT)):
         try:
             floored = transform.floored(read_samples(work.source, client).x)
         except MetapulseError:
             continue  # its own line is told when it is asked
-        looked += 1
+        looked, channels = looked + 1, len(floored)
         still.update(np.flatnonzero(floored).tolist())
     if not still:
         return []
-    names = work.source.task.names
+    names = work.source.task.names if len(work.source.task.names) == channels else ()
     first = [f"{names[i] if names else i} ({still[i]})" for i in sorted(still)[:SHOWN]]
     more = " …" if len(still) > SHOWN else ""
     counted = "" if names else ", counted from 0"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metapulse.client.work import Work
-from metapulse.data import Samples
+from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.server.config import Config, EngineSettings
 from metapulse.server.folder import RunFolder
@@ -32,6 +32,20 @@ class Still(Sine):
         return replace(held, x=held.x * np.float32(1e-5) + 7.0) if index % 2 else held
 
 
+class Named(Still):
+    """The same, its inputs under one name for all of a window, as an array without columns has."""
+
+    @property
+    def task(self) -> Task:
+        """Regression from two numbers that are called x."""
+        return replace(super().task, features=(2,), names=("x",))
+
+    def samples(self, index: int) -> Samples:
+        """What client ``index`` has."""
+        held = super().samples(index)
+        return replace(held, x=np.concatenate([held.x, held.x], 1))
+
+
 def config(**sections: Any) -> Config:
     return make("maml", "fedmaml", "sine", 1, **{"evaluation": {"scenarios": []}, **sections})
 
@@ -42,6 +56,13 @@ def test_inputs_that_hardly_move_are_named_with_how_many_devices() -> None:
     assert "1 inputs hardly move" in line
     assert "on how many of 6 devices): 0 (3)" in line
     assert still_inputs(work, Fixed()) == []
+
+
+def test_inputs_without_names_of_their_own_are_counted() -> None:
+    work = Work(config(source={"name": "tests.sim.test_data_remarks:Named", "clients": 6}).work())
+    (line,) = still_inputs(work, Standardise())
+    assert "2 inputs hardly move" in line
+    assert "which, counted from 0 (on how many of 6 devices): 0 (3), 1 (3)" in line
 
 
 @pytest.mark.parametrize(
