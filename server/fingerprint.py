@@ -274,12 +274,12 @@ def _imported(package: str, path: Path) -> list[str]:
 def _content(path: Path) -> str:
     """Digest of a file, or of a folder's files with their names; "" where there is neither."""
     path = path.expanduser()
-    if path.is_dir():
-        told = _hash()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            told.update(f"{file.relative_to(path).as_posix()}\0{_content(file)}\0".encode())
-        return str(told.hexdigest())
     try:
+        if path.is_dir():
+            told = _hash()
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                told.update(f"{file.relative_to(path).as_posix()}\0{_content(file)}\0".encode())
+            return str(told.hexdigest())
         stat = path.stat()
         return _read(path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     except OSError:

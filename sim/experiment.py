@@ -68,7 +68,7 @@ def _pool(engine: EngineSettings) -> Pool:
     try:
         torch.empty(1, device=engine.device)
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:200]
         raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
     if engine.workers:
         return RayPool(engine.workers, engine.address, engine.device)

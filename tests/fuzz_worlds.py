@@ -34,6 +34,8 @@ SILENT = {
     "attack.everywhere": "a reply with one NaN is refused as one of nothing else",
     "privacy.accountant": "whose ε is told; with a noise_seed ε is infinite",
     "privacy.delta": "as accountant",
+    "source.drop_nan": "the worlds have no gaps",
+    "source.alpha": "moves all logits of a client alike, in the generator as it was published",
     "source.day": "where time says which group; the worlds name groups",
     "attack.last": "a round; one after the run's last is that",
     "evaluation.validation_devices": "those of the training, of which the worlds have one",
@@ -165,7 +167,8 @@ def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
     yield "central", {**UNIFORM, "privacy": {"mechanism": "central", **ON}}, ("privacy", "strategy", "evaluation")
     poisson = {"mechanism": "central", **ON, "sampling": "poisson"}
     yield "poisson", {**UNIFORM, "privacy": poisson}, ("privacy",)
-    yield "adaptive", {**UNIFORM, "privacy": {"mechanism": "central", "adaptive": True, **ON}}, ("privacy",)
+    adaptive = {"mechanism": "central", "adaptive": True, "count_noise": 1.0, **ON}
+    yield "adaptive", {**UNIFORM, "privacy": adaptive}, ("privacy",)
     yield "local", {**UNIFORM, "privacy": {"mechanism": "local", **ON}}, ("privacy",)
     secure = {"on": True, "dropout": [0.0, 0.1, 0.1, 0.0]}
     both = {**UNIFORM, "privacy": {"mechanism": "client", **ON}, "secure_aggregation": {"on": True}}

@@ -22,6 +22,7 @@ from metapulse.sim.importers.stamps import from_arrow, from_text, looks_like_sta
 
 MAX_CELLS = 1 << 30
 EXACT = 2.0**53  # whole numbers beyond it cannot be told apart in float64
+SHOWN = 200  # characters of a path in a message
 FORMATS = (".npz", ".parquet", ".csv")
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")  # names that pandas and R give to row numbers
 
@@ -62,8 +63,9 @@ def read_columns(path: Path, naming: Naming = lambda columns: ()) -> Columns:
     Raises:
         DataError: no such file, not one of these, damaged, too large, without rows, or of a type that has no meaning.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    if not _is_file(path):
+        shown = str(path) if str(path).isprintable() else repr(str(path))
+        raise DataError(f"{shown if len(shown) < SHOWN else f'{shown[:SHOWN]}…'}: no such file")
     if path.suffix not in FORMATS:
         raise DataError(f"{path}: must be one of {', '.join(FORMATS)}")
     if path.stat().st_size == 0:
@@ -237,3 +239,10 @@ def describe(columns: Collection[str]) -> str:
     """Column names for a message, the first twelve."""
     names = list(columns)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

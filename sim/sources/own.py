@@ -93,7 +93,7 @@ class Own(HeldSource, Description):
         if not self.path:
             raise ConfigError("source.path", "", "must name an .npz, .parquet, .csv or .toml file")
         path = Path(self.path).expanduser()
-        path = path / "data.toml" if path.is_dir() else path
+        path = path / "data.toml" if _is_folder(path) else path
         own = _told(self, path, stamp(path)) if path.suffix == ".toml" else self
         return own, stamp(Path(own.path).expanduser())
 
@@ -257,3 +257,10 @@ def _series(
         need = own.step * (own.history - 1) + own.horizon
         raise DataError(f"{own.path}: no series runs for {need:g} without a gap over {own.max_gap:g} within one day")
     return table
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name that nothing can have
+        raise DataError(f"{str(path)[:200]!r}: {error.strerror}") from None

@@ -92,8 +92,9 @@ def read_rows(own: Description) -> Rows:
     role = {key: _role(own, key, columns) for key in ROLES}
     _known("y", own.y, columns)
     features, remarks = ((), []) if own.kind == "forecasting" else _features(own, table, role)
-    if own.kind == "forecasting" and not role["time"]:
-        raise ConfigError("source.time", "", f"forecasting needs a time column (columns: {describe(columns)})")
+    for key in ("user", "time") if own.kind == "forecasting" else ():
+        if not role[key]:
+            raise ConfigError(f"source.{key}", "", f"forecasting needs a {key} column (columns: {describe(columns)})")
     used = {name for name in role.values() if name} | {own.y, *features}
     _check_shapes(own, columns, role, used)
     _check_numeric(own, table, role, used)

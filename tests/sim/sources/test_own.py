@@ -217,6 +217,12 @@ def test_somebody_must_be_named(tmp_path):
         ({"note": ["hello"] * N}, {}, DataError, ("sample 1", "note = 'hello'", "must be a number")),
         ({}, {"kind": "regression"}, DataError, ("sample 1", "activity = 'walk'", "must be a number")),
         ({}, {"kind": "forecasting", "y": "hr", "group": ""}, ConfigError, ("source.time", "needs a time column")),
+        (
+            {},
+            {"kind": "forecasting", "y": "hr", "group": "", "user": "", "time": "hr"},
+            ConfigError,
+            ("source.user", "needs a user column"),
+        ),
         ({}, {"kind": "forecasting"}, ConfigError, ("source.group", "no meaning")),
         ({}, {"kind": "ranking"}, ConfigError, ("source.kind", "classification, regression, forecasting")),
         ({}, {"history": 0}, ConfigError, ("source.history", "≥ 1")),
@@ -225,6 +231,11 @@ def test_somebody_must_be_named(tmp_path):
 def test_bad_descriptions_are_named(tmp_path, change, settings, error, needles):
     path = write(tmp_path, "csv", TABLE | change)
     refused(error, lambda: own(path, **(ROLES | settings)).task, *needles)
+
+
+def test_paths_that_no_file_can_have_are_one_short_line():
+    refused(DataError, lambda: own("x" * 3000).task, "xxx'", "name too long")
+    refused(DataError, lambda: own("two\nlines.csv").task, "'two\\nlines.csv'", "no such file")
 
 
 def test_there_must_be_a_user_column(tmp_path):
