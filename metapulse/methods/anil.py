@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
-from metapulse.methods.inner import descend
 from metapulse.methods.maml import MAML
 from metapulse.methods.method import Method, Server
+from metapulse.methods.oracles import Partial
 from metapulse.models.base import Model
-from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, full_like
+from metapulse.trees import Params, full_like
 
 
 @dataclass(frozen=True)
@@ -38,19 +36,9 @@ class ANIL(MAML):
         moving = self.moving(model, meta)
         return full_like(meta, {name: self.inner_lr if name in moving else 0.0 for name in meta})
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """Gradient steps on what moves alone."""
-        phi = self.start(meta, len(keys.clients)) if start is None else start
-        batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(model, phi, batches, self.inner_lr, only=self.moving(model, phi)))
+    def objective(self, model: Model, meta: Params, clients: int) -> Partial:
+        """The loss as a function of what moves alone."""
+        return Partial(model, self.moving(model, meta), task=model.task)
 
 
 METHOD = Method(

@@ -49,13 +49,7 @@ class APFL(InnerLoop):
         return {**prefixed(meta, OWN), ALPHA: torch.tensor(self.alpha)}
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps on v with w = θ held: the mixture moves by −η α² ∇L."""
         theta = self.start(meta, len(keys.clients))

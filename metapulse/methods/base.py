@@ -140,13 +140,7 @@ class Learner(ABC):
 
     @abstractmethod
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ₀, φ₁, φ₂, …: personal parameters after every adaptation step, without end.
 

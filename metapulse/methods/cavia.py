@@ -59,13 +59,7 @@ class CAVIA(InnerLoop):
         return {**stack(meta, clients), CONTEXT: like.new_zeros(clients, self.context)}
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Gradient steps on the context alone."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import descend, settle
+from metapulse.methods.inner import settle
 from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
@@ -42,28 +41,20 @@ class Ditto(LocalSGD):
         """v = θ."""
         return meta
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """v ← v − α(∇L(v) + λ(v − θ)), from the device's own v or from θ."""
-        theta = self.start(meta, len(keys.clients))
-        phi = (state or theta) if start is None else start
-        oracle = Tilted(model, theta, self.lam, task=model.task)
-        batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
+    def begin(self, model: Model, meta: Params, state: Stacked, support: Batch) -> Stacked:
+        """The device's own v, or θ."""
+        return state or self.start(meta, len(support.mask))
+
+    def objective(self, model: Model, meta: Params, clients: int) -> Tilted:
+        """L(v) + (λ/2)‖v − θ‖²."""
+        return Tilted(model, self.start(meta, clients), self.lam, task=model.task)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work, and the personal model's steps against the θ that arrived."""
-        theta = self.start(meta, len(keys.clients))
-        oracle = Tilted(model, theta, self.lam, task=model.task)
-        batches = self.batches(episode.pooled, keys, "personal")
-        v, loss = settle(oracle, state or theta, batches, self.inner_lr, self.optimizer, self.personal_steps)
+        samples = episode.pooled
+        oracle, begun = self.objective(model, meta, len(keys.clients)), self.begin(model, meta, state, samples)
+        batches = self.batches(samples, keys, "personal")
+        v, loss = settle(oracle, begun, batches, self.inner_lr, self.optimizer, self.personal_steps)
         report = super().update(model, meta, state, episode, keys)
         return replace(report, state=v, metrics={**report.metrics, "personal_loss": loss})
 

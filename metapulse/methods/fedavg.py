@@ -68,13 +68,7 @@ class FedAvg(LocalSGD):
     )
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ_k = φ₀ for every k: the global model does not adapt."""
         return repeat(self.start(meta, len(keys.clients)) if start is None else start)

@@ -65,13 +65,7 @@ class FedEM(InnerLoop):
         return {**stack(meta, clients), MIXTURE: first.new_zeros(clients, self.components)}
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """EM on π alone, from the device's own or from equal shares."""
         phi = {**self.start(meta, len(keys.clients)), **state} if start is None else start

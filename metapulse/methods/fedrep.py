@@ -5,7 +5,6 @@ First the device fits its head to the representation that arrived, then it takes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.methods.base import Paper
-from metapulse.methods.inner import descend, settle
+from metapulse.methods.inner import settle
 from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Partial
 from metapulse.methods.partly import PartlyPersonal
@@ -45,20 +44,9 @@ class FedRep(PartlyPersonal):
         """The head."""
         return model.head
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """Gradient steps on the head, from the device's own or from θ's."""
-        phi = self.together(meta, state, len(keys.clients)) if start is None else start
-        head = Partial(model, model.head, task=model.task)
-        batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(head, phi, batches, self.inner_lr, self.optimizer))
+    def objective(self, model: Model, meta: Params, clients: int) -> Partial:
+        """The loss as a function of the head."""
+        return Partial(model, model.head, task=model.task)
 
     def train(
         self, model: Model, phi: Stacked, samples: Batch, keys: Keys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import descend, settle
+from metapulse.methods.inner import settle
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -54,19 +53,9 @@ class IFCA(LocalSGD):
         """The first model: whoever has no samples cannot choose."""
         return stack(without(meta, OTHER), clients)
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """Gradient steps from the model that suits the support set best."""
-        phi = self.chosen(model, meta, support)[1] if start is None else start
-        batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(model, phi, batches, self.inner_lr, self.optimizer))
+    def begin(self, model: Model, meta: Params, state: Stacked, support: Batch) -> dict[str, Tensor]:
+        """The model that suits the support set best."""
+        return self.chosen(model, meta, support)[1]
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """K steps on the chosen model; the weight is the number of samples."""

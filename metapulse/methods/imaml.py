@@ -44,13 +44,7 @@ class IMAML(InnerLoop):
     cg_steps: int = setting(5, "steps of conjugate gradient", ge=0)
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Gradient steps on the support loss and its attraction to θ."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.models.base import Model
-from metapulse.trees import Flat, Params, Stacked, flat_stack, full_like, per_client, sub
+from metapulse.trees import Flat, Params, Stacked, flat_stack, per_client, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
@@ -27,12 +27,7 @@ class Point:
 
 
 def descend(
-    model: Model,
-    start: Stacked,
-    batches: Iterator[Batch],
-    lr: float,
-    optimizer: str = "sgd",
-    only: frozenset[str] | None = None,
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str = "sgd"
 ) -> Iterator[Point]:
     """φ₀, φ₁, …: φ_{k+1} = φ_k − α g_k (SGD), or Adam's step from zero moments.
 
@@ -42,10 +37,9 @@ def descend(
         batches: one batch per step.
         lr: α > 0.
         optimizer: "sgd" or "adam" (Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1).
-        only: names that move; the others stay (ANIL's body). None: all.
     """
     phi = flat_stack(start)
-    rule = _adam(phi.buffer, lr) if optimizer == "adam" else _sgd(phi, lr, only)
+    rule = _adam(phi.buffer, lr) if optimizer == "adam" else lambda g: g * lr
     yield Point(phi, phi.buffer.new_zeros(phi.layout.clients))
     for batch in batches:
         loss, grads = model.value_and_grad(phi, batch)
@@ -112,13 +106,6 @@ def displacement_sum(
     """
     summed = model.sgd_displacement_sum(start, batches, lr, steps, shares) if optimizer == "sgd" else None
     return None if summed is None else (summed[0], summed[1] / steps)
-
-
-def _sgd(phi: Flat, lr: float, only: frozenset[str] | None) -> Rule:
-    if only is None:
-        return lambda g: g * lr
-    rates = flat_stack(full_like(phi, {name: lr if name in only else 0.0 for name in phi})).buffer
-    return lambda g: g * rates
 
 
 def _adam(like: Tensor, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Rule:

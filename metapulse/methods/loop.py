@@ -59,19 +59,21 @@ class Descent(Minibatches):
         """Plain gradient steps; ``ChosenOptimizer`` makes a setting of it."""
         return "sgd"
 
+    def begin(self, model: Model, meta: Params, state: Stacked, support: Batch) -> Stacked:
+        """φ₀ of adaptation: θ, unless the device has its own, or chooses."""
+        return self.start(meta, len(support.mask))
+
+    def objective(self, model: Model, meta: Params, clients: int) -> Model:
+        """The oracle that adaptation descends: the loss alone, unless something pulls on φ, or some of it is held."""
+        return model
+
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
-        """φ_{k+1} = φ_k − α ∇L_support(φ_k), or the optimiser's step along it; see ``Learner.path``."""
-        phi = self.start(meta, len(keys.clients)) if start is None else start
-        batches = self.batches(support, keys, "adapt")
-        return (point.params for point in descend(model, phi, batches, self.inner_lr, self.optimizer))
+        """From ``begin``, gradient steps on ``objective``, or the optimiser's along them; see ``Learner.path``."""
+        phi = self.begin(model, meta, state, support) if start is None else start
+        oracle, batches = self.objective(model, meta, len(keys.clients)), self.batches(support, keys, "adapt")
+        return (point.params for point in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
 
 
 @dataclass(frozen=True)

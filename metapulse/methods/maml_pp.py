@@ -67,13 +67,7 @@ class MAMLPlusPlus(InnerLoop):
         return stack(without(meta, RATE), clients)
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps with the learned rates; beyond them only such as do not raise the support loss."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -48,13 +48,7 @@ class MetaCurvature(MAML):
         return stack(without(meta, CURVATURE), clients)
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps along the transformed gradients."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -77,13 +77,7 @@ class MetaLSTM(InnerLoop):
         return stack(without(meta, OPTIMISER), clients)
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """The learned optimiser's steps; it begins without memory wherever the parameters begin."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -64,13 +64,7 @@ class MetaSGD(Minibatches):
         return stack(without(meta, RATE), clients)
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps with the learned rates; beyond the trained number of steps only those that do not hurt.
 

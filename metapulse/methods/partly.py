@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import descend, settle
+from metapulse.methods.inner import settle
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, sub, zeros_like
@@ -37,34 +36,20 @@ class PartlyPersonal(LocalSGD):
         """All that is not personal."""
         return frozenset(meta) - self.personal(model, meta)
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """Gradient steps on everything, from θ with the device's own part in its place."""
-        phi = self.together(meta, state, len(keys.clients)) if start is None else start
-        batches = self.batches(support, keys, "adapt")
-        return (p.params for p in descend(model, phi, batches, self.inner_lr, self.optimizer))
+    def begin(self, model: Model, meta: Params, state: Stacked, support: Batch) -> dict[str, Tensor]:
+        """θ for every client, with what its device kept in the place of θ's values."""
+        return {name: state.get(name, p) for name, p in self.start(meta, len(support.mask)).items()}
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """K minibatch steps on both parts; the weight is the number of samples."""
-        theta = self.start(meta, len(keys.clients))
-        phi, loss = self.train(model, self.together(meta, state, len(keys.clients)), episode.pooled, keys)
+        theta, samples = self.start(meta, len(keys.clients)), episode.pooled
+        phi, loss = self.train(model, self.begin(model, meta, state, samples), samples, keys)
         kept = {name: phi[name] for name in self.initial_state(model, meta)}
         update = {**sub(theta, phi), **zeros_like(kept)}
-        return Report(update, episode.pooled.counts, kept, {"loss": loss})
+        return Report(update, samples.counts, kept, {"loss": loss})
 
     def train(
         self, model: Model, phi: Stacked, samples: Batch, keys: Keys
     ) -> tuple[Stacked, Float[Tensor, " clients"]]:
         """φ_K and the mean loss on the way."""
         return settle(model, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)
-
-    def together(self, meta: Params, state: Stacked, clients: int) -> dict[str, Tensor]:
-        """θ for every client, with what its device kept in the place of θ's values."""
-        return {name: state.get(name, p) for name, p in self.start(meta, clients).items()}

@@ -5,16 +5,15 @@ The envelope F(w) = min_φ L(φ) + (λ/2)‖φ − w‖² has the gradient λ(w 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import ClassVar
 
 import torch
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
-from metapulse.methods.inner import descend, settle
+from metapulse.methods.inner import settle
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.method import Method, Server
 from metapulse.methods.oracles import Tilted
@@ -53,21 +52,9 @@ class PFedMe(ChosenOptimizer, InnerLoop):
         """One minibatch per local step."""
         return self.local_steps
 
-    def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
-    ) -> Iterator[Stacked]:
-        """φ ← φ − α(∇L(φ) + λ(φ − θ)): towards φ̂(θ)."""
-        theta = self.start(meta, len(keys.clients))
-        oracle = Tilted(model, theta, self.lam, task=model.task)
-        batches = self.batches(support, keys, "adapt")
-        phi = theta if start is None else start
-        return (p.params for p in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
+    def objective(self, model: Model, meta: Params, clients: int) -> Tilted:
+        """L(φ) + (λ/2)‖φ − θ‖², whose minimiser is φ̂(θ)."""
+        return Tilted(model, self.start(meta, clients), self.lam, task=model.task)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """R steps on the envelope; the weight is the number of samples."""

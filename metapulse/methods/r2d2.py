@@ -71,13 +71,7 @@ class R2D2(Learner):
         return frozenset(meta) - model.head
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """θ's own head, for which episodes with support have no gradient; after that, always the solved one."""
         phi = self.start(meta, len(keys.clients)) if start is None else dict(start)

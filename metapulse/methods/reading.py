@@ -81,13 +81,7 @@ class Reader(Learner):
             raise ConfigError("learner.name", learner, f"learns {' and '.join(self.kinds)} only, not {task.kind}")
 
     def path(
-        self,
-        model: Model,
-        meta: Params,
-        state: Stacked,
-        support: Batch,
-        keys: Keys,
-        start: Stacked | None = None,
+        self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ₀, which has no memory (or that of ``start``); after that, always the memory of this support."""
         phi = self.start(meta, len(keys.clients)) if start is None else start

@@ -4,8 +4,7 @@ The inner loop φ_{k+1} = φ_k − α ⊙ g_k with g_k = ∇L_support(φ_k) has 
 
     λ_K = ∇L_query(φ_K),        λ_k = λ_{k+1} − H_k (α ⊙ λ_{k+1}),
 
-gives dL_query/dθ = λ_0, and dL_query/dα = −Σ_k g_k ⊙ λ_{k+1}. Names outside ``only`` do not move in the inner loop,
-which is α = 0 for them.
+gives dL_query/dθ = λ_0, and dL_query/dα = −Σ_k g_k ⊙ λ_{k+1}. What does not move in the inner loop has α = 0.
 """
 
 from __future__ import annotations
