@@ -21,7 +21,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.models.base import Model
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, finite, stack, to_device
+from metapulse.trees import Params, Stacked, finite, stack, to_device, without
 
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
@@ -116,6 +116,8 @@ class Learner(ABC):
     per_step: ClassVar[bool] = False
     #: Settings that only rounds read: other values at test time (evaluation.adapt) are refused.
     rounds_only: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
+    #: Prefix of the names under which θ holds what is learned beside the model; "": nothing is.
+    beside: ClassVar[str] = ""
 
     @property
     def inner_steps(self) -> int:
@@ -135,8 +137,8 @@ class Learner(ABC):
         return frozenset(meta)
 
     def start(self, meta: Params, clients: int) -> Stacked:
-        """φ₀, where adaptation begins: θ for every client."""
-        return stack(meta, clients)
+        """φ₀, where adaptation begins: θ for every client, without what is learned ``beside`` the model."""
+        return stack(without(meta, self.beside) if self.beside else meta, clients)
 
     @abstractmethod
     def path(

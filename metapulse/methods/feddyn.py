@@ -16,7 +16,7 @@ from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, prefixed, scale, stack, under, without, zeros_like
+from metapulse.trees import Params, Stacked, add, prefixed, scale, stack, under, zeros_like
 
 DUAL = "dual/"
 
@@ -39,6 +39,7 @@ class FedDyn(LocalSGD):
         "2111.04263",
         "Algorithm 1, equation 1",
     )
+    beside: ClassVar[str] = DUAL
 
     weight: float = setting(0.1, "weight a of the dynamic regulariser (the paper's α)", gt=0)
     share: float = setting(1.0, "share |P|/N of all training clients that is in a round", gt=0, le=1)
@@ -51,10 +52,6 @@ class FedDyn(LocalSGD):
     def initial_state(self, model: Model, meta: Params) -> Params:
         """g_i = 0."""
         return prefixed(zeros_like(under(meta, DUAL)), DUAL)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without h."""
-        return stack(without(meta, DUAL), clients)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on the regularised objective, and the two linear terms of the server's step."""

@@ -39,6 +39,7 @@ class IFCA(LocalSGD):
         "2006.04088",
         "Algorithm 1, option I with local steps",
     )
+    beside: ClassVar[str] = OTHER
 
     clusters: int = setting(2, "number of global models", ge=1, le=1000)
 
@@ -48,10 +49,6 @@ class IFCA(LocalSGD):
         return first | {
             name: p for j, other in enumerate(others, 1) for name, p in prefixed(other, f"{OTHER}{j}/").items()
         }
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """The first model: whoever has no samples cannot choose."""
-        return stack(without(meta, OTHER), clients)
 
     def begin(self, model: Model, meta: Params, state: Stacked, support: Batch) -> dict[str, Tensor]:
         """The model that suits the support set best."""

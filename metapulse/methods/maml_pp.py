@@ -51,6 +51,7 @@ class MAMLPlusPlus(InnerLoop):
         "1810.09502",
         "Section 4",
     )
+    beside: ClassVar[str] = RATE
 
     inner_lr: float = setting(0.01, "initial inner rate α of every layer and step", gt=0)
     inner_steps: int = setting(5, "gradient steps of one client in one round, each with rates of its own", ge=1)
@@ -61,10 +62,6 @@ class MAMLPlusPlus(InnerLoop):
         """The model's parameters, and under ``rate/`` a rate per tensor and step, all α."""
         params = model.init(rng)
         return params | prefixed({name: torch.full((self.inner_steps,), self.inner_lr) for name in params}, RATE)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without the rates."""
-        return stack(without(meta, RATE), clients)
 
     def path(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None

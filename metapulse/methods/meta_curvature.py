@@ -21,7 +21,7 @@ from metapulse.methods.maml import MAML
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, add, prefixed, stack, sub, under, without
+from metapulse.trees import Params, Stacked, add, prefixed, stack, sub, under
 
 CURVATURE = "curvature/"
 
@@ -36,16 +36,13 @@ class MetaCurvature(MAML):
     paper: ClassVar[Paper] = Paper(
         "park2019metacurvature", "Park and Oliva", 2019, "Meta-Curvature", "1902.03356", "Section 3"
     )
+    beside: ClassVar[str] = CURVATURE
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
         """The model's parameters, and under ``curvature/`` an identity per axis of each."""
         params = model.init(rng)
         axes = {f"{name}/{axis}": torch.eye(size) for name, p in params.items() for axis, size in enumerate(p.shape)}
         return params | prefixed(axes, CURVATURE)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without the matrices."""
-        return stack(without(meta, CURVATURE), clients)
 
     def path(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None

@@ -58,6 +58,7 @@ class MetaLSTM(InnerLoop):
         "",
         "Section 3, Algorithm 1",
     )
+    beside: ClassVar[str] = OPTIMISER
 
     inner_lr: float = setting(0.01, "initial input gate: the rate that the optimiser begins with", gt=0, lt=1)
     keep: float = setting(0.9999, "initial forget gate: what a step leaves of a parameter", gt=0, lt=1)
@@ -71,10 +72,6 @@ class MetaLSTM(InnerLoop):
             own[f"{name}.weight"] = 0.01 * uniform_init(rng, h, 1, h + 2)
             own[f"{name}.bias"] = torch.full((1,), start).logit()
         return params | prefixed(own, OPTIMISER)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without the optimiser."""
-        return stack(without(meta, OPTIMISER), clients)
 
     def path(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None

@@ -22,7 +22,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, flat, mul, prefixed, stack, sub, under, without
+from metapulse.trees import Params, Stacked, flat, mul, prefixed, sub, under
 
 RATE = "rate/"
 
@@ -41,6 +41,7 @@ class MetaSGD(Minibatches):
         "1707.09835",
         "Algorithm 1, equation 4",
     )
+    beside: ClassVar[str] = RATE
 
     rate_low: float = setting(0.005, "least initial inner rate", gt=0)
     rate_high: float = setting(0.1, "largest initial inner rate", gt=0)
@@ -58,10 +59,6 @@ class MetaSGD(Minibatches):
             for name, p in params.items()
         }
         return params | prefixed(rates, RATE)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without the rates."""
-        return stack(without(meta, RATE), clients)
 
     def path(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None

@@ -51,6 +51,7 @@ class R2D2(Learner):
         "1805.08136",
         "equations 4 to 6",
     )
+    beside: ClassVar[str] = RIDGE
 
     ridge: float = setting(1.0, "initial λ", gt=0)
     scale: float = setting(5.0, "initial scale s of the logits (regression has none)", gt=0)
@@ -61,10 +62,6 @@ class R2D2(Learner):
         """The model's parameters, and under ``ridge/`` log λ, log s and κ."""
         own = {"log_lambda": math.log(self.ridge), "log_scale": math.log(self.scale), "balance": self.balance}
         return model.init(rng) | prefixed({name: torch.tensor(v) for name, v in own.items()}, RIDGE)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """θ without the ridge's own numbers."""
-        return stack(without(meta, RIDGE), clients)
 
     def shared(self, model: Model, meta: Params) -> frozenset[str]:
         """All but the head, which stays as initialised."""

@@ -16,7 +16,7 @@ from metapulse.methods.oracles import Tilted
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, prefixed, scale, stack, sub, under, without, zeros_like
+from metapulse.trees import Params, Stacked, prefixed, scale, stack, sub, under, zeros_like
 
 CONTROL = "control/"
 
@@ -39,6 +39,7 @@ class Scaffold(LocalTraining):
         "1910.06378",
         "Algorithm 1, option II, equations 3 to 5",
     )
+    beside: ClassVar[str] = CONTROL
 
     share: float = setting(1.0, "share |S|/N of all training clients that is in a round", gt=0, le=1)
 
@@ -50,10 +51,6 @@ class Scaffold(LocalTraining):
     def initial_state(self, model: Model, meta: Params) -> Params:
         """c_i = 0."""
         return prefixed(zeros_like(under(meta, CONTROL)), CONTROL)
-
-    def start(self, meta: Params, clients: int) -> Stacked:
-        """x for every client."""
-        return stack(without(meta, CONTROL), clients)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on controlled gradients."""
