@@ -20,6 +20,10 @@ from metapulse.data import Samples, Task
 from metapulse.errors import DataError
 from metapulse.settings import setting
 
+#: Inputs of a stack of clients; logits or targets of their samples; one number for each client.
+Inputs = Float[Tensor, "clients samples *features"]
+Outputs = Float[Tensor, "clients samples outputs"]
+PerClient = Float[Tensor, " clients"]
 #: Inputs and labels of one client's samples.
 Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
@@ -37,12 +41,12 @@ class Batch:
         mask: 1 for a real sample, 0 for padding, (clients, samples).
     """
 
-    x: Float[Tensor, "clients samples *features"]
-    y: Int64[Tensor, "clients samples"] | Float[Tensor, "clients samples outputs"]
+    x: Inputs
+    y: Int64[Tensor, "clients samples"] | Outputs
     mask: Float[Tensor, "clients samples"]
 
     @property
-    def counts(self) -> Float[Tensor, " clients"]:
+    def counts(self) -> PerClient:
         """Real samples of each client."""
         return self.mask.sum(1)
 

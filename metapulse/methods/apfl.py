@@ -8,10 +8,8 @@ from itertools import islice
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
 from metapulse.methods.method import Method, Server
@@ -79,20 +77,18 @@ class APFL(InnerLoop):
         metrics = {"loss": total / max(self.inner_steps, 1), ALPHA: alpha}
         return Report(sub(theta, w), samples.counts, kept, metrics)
 
-    def _own(
-        self, model: Model, meta: Params, state: Stacked, clients: int
-    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    def _own(self, model: Model, meta: Params, state: Stacked, clients: int) -> tuple[Stacked, PerClient]:
         """v and α of every device."""
         kept = state or stack(self.initial_state(model, meta), clients)
         return under(kept, OWN), kept[ALPHA].to(next(iter(meta.values())).dtype)
 
 
-def mixture(v: Stacked, w: Stacked, alpha: Float[Tensor, " clients"]) -> Stacked:
+def mixture(v: Stacked, w: Stacked, alpha: PerClient) -> Stacked:
     """α v + (1 − α) w."""
     return add(w, per_client(sub(v, w), alpha))
 
 
-def _dot(a: Stacked, b: Stacked) -> Float[Tensor, " clients"]:
+def _dot(a: Stacked, b: Stacked) -> PerClient:
     return torch.stack([(p * b[name]).flatten(1).sum(1) for name, p in a.items()]).sum(0)
 
 

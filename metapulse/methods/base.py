@@ -15,10 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, Inputs, Outputs, PerClient
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, finite, stack, to_device, without
@@ -68,9 +67,9 @@ class Report:
     """
 
     update: Stacked
-    weight: Float[Tensor, " clients"]
+    weight: PerClient
     state: Stacked
-    metrics: dict[str, Float[Tensor, " clients"]]
+    metrics: dict[str, PerClient]
 
     def kept(self, clients: list[int]) -> tuple[list[int], Stacked]:
         """Those of the stack's clients whose new state is finite, and these states; the others keep what they had."""
@@ -87,7 +86,7 @@ class Report:
         return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
 
 
-def shares(weight: Float[Tensor, " clients"], weighting: str) -> Float[Tensor, " clients"]:
+def shares(weight: PerClient, weighting: str) -> PerClient:
     """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
     return weight if weighting == "samples" else torch.ones_like(weight)
 
@@ -162,9 +161,7 @@ class Learner(ABC):
         count = self.inner_steps if steps is None else steps
         return next(islice(self.path(model, meta, state, support, keys), count, None))
 
-    def predict(
-        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """Logits or predicted targets under personal parameters: what the meta-test judges.
 
         A learner that must look at its support again, or whose φ is more than the model's parameters, keeps what it

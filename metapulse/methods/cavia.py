@@ -13,10 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, Inputs, Outputs, PerClient
 from metapulse.losses import task_loss
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
@@ -70,9 +69,7 @@ class CAVIA(InnerLoop):
             phi = {**phi, CONTEXT: context.detach()}
             yield phi
 
-    def predict(
-        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """The model of [x, c]."""
         context = phi[CONTEXT]
         constant = context.view(len(x), 1, -1, *(1,) * (x.dim() - 3)).expand(*x.shape[:2], -1, *x.shape[3:])
@@ -98,7 +95,7 @@ class CAVIA(InnerLoop):
         (slope,) = torch.autograd.grad(loss, context, create_graph=graph)
         return context - self.inner_lr * slope
 
-    def _loss(self, model: Model, phi: Stacked, context: Tensor, batch: Batch) -> Float[Tensor, " clients"]:
+    def _loss(self, model: Model, phi: Stacked, context: Tensor, batch: Batch) -> PerClient:
         answers = self.predict(model, {**phi, CONTEXT: context}, batch.x)
         return task_loss(model.task, answers, batch.y, batch.mask)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.prototypical import class_means, nearness
@@ -40,13 +40,11 @@ class ClassMean(Untrained, Metric):
         """Class means of the support, and which classes have one."""
         return class_means(self.features(support.x), support, model.task.outputs)
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """−‖z − c_k‖²/d; far below all others for a class without support."""
         return nearness(self.features(x), memory)
 
-    def features(self, x: Float[Tensor, "clients samples *features"]) -> Float[Tensor, "clients samples width"]:
+    def features(self, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """z/√d."""
         z = x.flatten(2)
         if self.reads == "statistics" and x.dim() == 4:

@@ -8,12 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.losses import masked_mean
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
@@ -59,15 +58,11 @@ class CNP(Reader):
         codes = h.predict(under(phi, ENCODER), torch.cat([z, targets(model.task, support)], 2))
         return {"code": (codes * support.weights.unsqueeze(2)).sum(1)}
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """μ."""
         return self.distribution(model, phi, memory, x)[0]
 
-    def distribution(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> tuple[Float[Tensor, "clients samples outputs"], Float[Tensor, "clients samples outputs"]]:
+    def distribution(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> tuple[Outputs, Outputs]:
         """μ and σ of each sample.
 
         Args:
@@ -82,9 +77,7 @@ class CNP(Reader):
         mean, spread = g.predict(under(phi, DECODER), torch.cat([z, code], 2)).chunk(2, dim=2)
         return mean, LEAST_SD + (1.0 - LEAST_SD) * functional.softplus(spread)
 
-    def loss(
-        self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch
-    ) -> Float[Tensor, " clients"]:
+    def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
         """−log N(y; μ, σ²), mean over samples and outputs, in nats."""
         mean, sd = self.distribution(model, phi, memory, query.x)
         nll = ((query.y - mean) / sd).square() / 2 + sd.log() + math.log(2 * math.pi) / 2

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, Inputs, Outputs
 from metapulse.losses import task_loss
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
@@ -74,9 +74,7 @@ class FedEM(InnerLoop):
             phi = {**phi, MIXTURE: shares(phi, batch, self.responsibilities(model, phi, batch))}
             yield phi
 
-    def predict(
-        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """The mixture of the components' answers."""
         weight = phi[MIXTURE].log_softmax(1)[:, :, None, None]
         answers = self._answers(model, phi, x)
@@ -112,9 +110,7 @@ class FedEM(InnerLoop):
             loss = task_loss(model.task, each, y, answers.new_ones(len(each), 1)).view(answers.shape[:3])
             return (phi[MIXTURE].log_softmax(1).unsqueeze(2) - loss).log_softmax(1)
 
-    def _answers(
-        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients components samples outputs"]:
+    def _answers(self, model: Model, phi: Stacked, x: Inputs) -> Float[Tensor, "clients components samples outputs"]:
         """What every component predicts."""
         every = {name: p.flatten(0, 1) for name, p in without(phi, MIXTURE).items()}
         answers = model.predict(every, x.repeat_interleave(self.components, 0))

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from metapulse.episodes import Episode
+from metapulse.episodes import Episode, PerClient
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalTraining
 from metapulse.methods.inner import settle_each
@@ -56,7 +54,7 @@ class FedNova(LocalTraining):
         return Report(update, samples.counts, state, {"loss": loss, "steps": tau})
 
 
-def effective_steps(steps: Float[Tensor, " clients"], weight: Float[Tensor, " clients"]) -> float:
+def effective_steps(steps: PerClient, weight: PerClient) -> float:
     """τ_eff = Σ_i p_i τ_i: by how much the mean update per step is stretched (equation 7 with ‖a_i‖₁ = τ_i).
 
     Args:

@@ -7,10 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from metapulse.episodes import Episode
+from metapulse.episodes import Episode, PerClient
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
@@ -61,7 +59,7 @@ class FedProx(LocalSGD):
         phi, loss = settle_each(oracle, theta, batches, self.inner_lr, tau)
         return Report(sub(theta, phi), samples.counts, state, {"loss": loss})
 
-    def work(self, counts: Float[Tensor, " clients"], keys: Keys) -> Float[Tensor, " clients"]:
+    def work(self, counts: PerClient, keys: Keys) -> PerClient:
         """Steps of every client in this round.
 
         Args:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.methods.base import Paper
 from metapulse.methods.inner import settle
 from metapulse.methods.method import Method, Server
@@ -48,9 +45,7 @@ class FedRep(PartlyPersonal):
         """The loss as a function of the head."""
         return Partial(model, model.head, task=model.task)
 
-    def train(
-        self, model: Model, phi: Stacked, samples: Batch, keys: Keys
-    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    def train(self, model: Model, phi: Stacked, samples: Batch, keys: Keys) -> tuple[Stacked, PerClient]:
         """φ after both kinds of steps, and the mean loss of those on the body."""
         head = Partial(model, model.head, task=model.task)
         body = Partial(model, frozenset(phi) - model.head, task=model.task)

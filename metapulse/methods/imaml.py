@@ -12,10 +12,8 @@ from itertools import islice
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
 from metapulse.methods.method import Method, Server
@@ -99,7 +97,7 @@ def conjugate_gradient(product: Callable[[Stacked], Stacked], b: Stacked, steps:
     return x
 
 
-def dot(a: Stacked, b: Stacked) -> Float[Tensor, " clients"]:
+def dot(a: Stacked, b: Stacked) -> PerClient:
     """⟨a, b⟩ of every client."""
     return torch.stack([(p * b[name]).reshape(len(p), -1).sum(1) for name, p in a.items()]).sum(0)
 

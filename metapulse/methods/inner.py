@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.base import Model
 from metapulse.trees import Flat, Params, Stacked, flat_stack, per_client, sub
 
@@ -23,7 +22,7 @@ class Point:
     """A point on the inner path: φ_k and the batch loss at φ_{k−1} that led there (zero at the start)."""
 
     params: Stacked
-    loss: Float[Tensor, " clients"]
+    loss: PerClient
 
 
 def descend(
@@ -49,7 +48,7 @@ def descend(
 
 def settle(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
-) -> tuple[Flat, Float[Tensor, " clients"]]:
+) -> tuple[Flat, PerClient]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
     if optimizer == "sgd":
         phi, total = model.run_sgd(start, batches, lr, steps)
@@ -65,8 +64,8 @@ def settle(
 
 
 def settle_each(
-    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: Float[Tensor, " clients"]
-) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: PerClient
+) -> tuple[Stacked, PerClient]:
     """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
     if bool((steps == steps[0]).all()):
         return settle(model, start, batches, lr, "sgd", int(steps[0]))
@@ -81,7 +80,7 @@ def settle_each(
 
 def displacement(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
-) -> tuple[Flat, Float[Tensor, " clients"]]:
+) -> tuple[Flat, PerClient]:
     """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
     if optimizer == "sgd":
         moved, total = model.sgd_displacement(start, batches, lr, steps)
@@ -97,8 +96,8 @@ def displacement_sum(
     lr: float,
     optimizer: str,
     steps: int,
-    shares: Float[Tensor, " clients"],
-) -> tuple[Params, Float[Tensor, " clients"]] | None:
+    shares: PerClient,
+) -> tuple[Params, PerClient] | None:
     """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, and the mean loss on the way.
 
     Returns:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import targets
@@ -33,9 +32,7 @@ class Majority(Untrained):
             return {"answer": ((total + 1.0) / (n + model.task.outputs)).log()}
         return {"answer": total / n.clamp(min=1.0)}
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """The same for every sample."""
         return memory["answer"].unsqueeze(1).expand(-1, x.shape[1], -1)
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Metric, targets
@@ -45,9 +44,7 @@ class Matching(Metric):
         keys = functional.normalize(model.embed(phi, support.x), dim=2)
         return {"keys": keys, "labels": targets(model.task, support)}
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """The logarithm of the votes."""
         z = functional.normalize(model.embed(phi, x), dim=2)
         real = memory["labels"].sum(2).unsqueeze(1)  # (clients, 1, support)

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.models.base import Model
 from metapulse.trees import Flat, Stacked, add, sub, zeros_like
 
@@ -26,9 +25,7 @@ class _Around(Model):
         """The inner model's."""
         return self.inner.init(rng)
 
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, params: Stacked, x: Inputs) -> Outputs:
         """The inner model's."""
         return self.inner.predict(params, x)
 
@@ -53,9 +50,7 @@ class Tilted(_Around):
     mu: float
     tilt: Stacked | None = None
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """L and ∇L(φ) + μ(φ − anchor) + tilt."""
         loss, grads = self.inner.value_and_grad(params, batch, into)
         if self.mu:
@@ -74,9 +69,7 @@ class Partial(_Around):
 
     moving: frozenset[str]
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """L, and ∇L with zeros for what does not move."""
         loss, grads = self.inner.value_and_grad(params, batch, into)
         fixed = zeros_like({name: g for name, g in grads.items() if name not in self.moving})

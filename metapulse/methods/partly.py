@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.methods.base import Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.inner import settle
@@ -48,8 +47,6 @@ class PartlyPersonal(LocalSGD):
         update = {**sub(theta, phi), **zeros_like(kept)}
         return Report(update, samples.counts, kept, {"loss": loss})
 
-    def train(
-        self, model: Model, phi: Stacked, samples: Batch, keys: Keys
-    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    def train(self, model: Model, phi: Stacked, samples: Batch, keys: Keys) -> tuple[Stacked, PerClient]:
         """φ_K and the mean loss on the way."""
         return settle(model, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)

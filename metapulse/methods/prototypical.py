@@ -11,7 +11,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import FLOOR, Metric, shares
@@ -41,9 +41,7 @@ class ProtoNet(ClassMeans):
         "equations 1 and 2",
     )
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """−‖f(x) − c_k‖²; far below all others for a class without support."""
         return nearness(model.embed(phi, x), memory)
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.losses import task_loss
 from metapulse.methods.base import Learner, Paper, Report
 from metapulse.methods.method import Method, Server
@@ -117,7 +117,7 @@ class R2D2(Learner):
         return Report(dict(zip(leaves, grads, strict=True)), episode.query.counts, state, {"loss": loss.detach()})
 
     def _targets(
-        self, model: Model, support: Batch, balance: Float[Tensor, " clients"]
+        self, model: Model, support: Batch, balance: PerClient
     ) -> tuple[Float[Tensor, "clients n outputs"], Float[Tensor, "clients n"]]:
         """What to fit, and the root of how much each sample counts (0 for padding, whose root has no gradient)."""
         if model.task.kind == "regression":
@@ -126,7 +126,7 @@ class R2D2(Learner):
         shots = ((hot * support.mask.unsqueeze(2)).sum(1, keepdim=True) * hot).sum(2).clamp(min=1.0)
         return 2.0 * hot - 1.0, support.mask * shots ** (-0.5 * balance.unsqueeze(1))
 
-    def _query_loss(self, model: Model, phi: Stacked, episode: Episode) -> Float[Tensor, " clients"]:
+    def _query_loss(self, model: Model, phi: Stacked, episode: Episode) -> PerClient:
         weight_name, bias_name = model.head_pair()
         query = episode.query
         answers = linear(model.embed(phi, query.x), phi[weight_name], phi[bias_name])

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.data import Task
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, Inputs, Outputs, PerClient
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
 from metapulse.methods.base import Learner, Report
@@ -45,9 +45,7 @@ class Reader(Learner):
         """What to remember of the support, (clients, *shape) per name; differentiable in ``phi``."""
 
     @abstractmethod
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """Logits or predicted targets, from θ and the memory."""
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -90,16 +88,12 @@ class Reader(Learner):
             after = dict(phi) | prefixed(self.read(model, phi, support), MEMORY)
         yield from repeat(after)
 
-    def predict(
-        self, model: Model, phi: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """The answer from memory; from that of an empty support where nothing has been read."""
         memory = under(phi, MEMORY) or self.read(model, phi, _nothing(model.task, x))
         return self.answer(model, phi, memory, x)
 
-    def loss(
-        self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch
-    ) -> Float[Tensor, " clients"]:
+    def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
         """What θ is trained on: the task's loss of each client's answers on the query."""
         return task_loss(model.task, self.answer(model, phi, memory, query.x), query.y, query.mask)
 
@@ -120,14 +114,12 @@ class Metric(Reader):
 
     kinds: ClassVar[tuple[str, ...]] = ("classification",)
 
-    def loss(
-        self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch
-    ) -> Float[Tensor, " clients"]:
+    def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
         """The task's loss over the query samples whose class has support."""
         return super().loss(model, phi, memory, support, answerable(support, query, model.task.outputs))
 
 
-def _nothing(task: Task, x: Float[Tensor, "clients samples *features"]) -> Batch:
+def _nothing(task: Task, x: Inputs) -> Batch:
     """An empty support."""
     clients = len(x)
     y = x.new_zeros(clients, 0, task.outputs) if task.kind == "regression" else x.new_zeros(clients, 0).long()
@@ -145,7 +137,7 @@ def net(inputs: int, hidden: tuple[int, ...], outputs: int) -> MLP:
     return MLP(hidden=hidden, task=Task("regression", (inputs,), outputs))
 
 
-def targets(task: Task, support: Batch) -> Float[Tensor, "clients samples outputs"]:
+def targets(task: Task, support: Batch) -> Outputs:
     """What a sample is labelled with, as the learner's networks read it: an indicator of the class, or the target."""
     hot = support.one_hot(task.outputs).transpose(1, 2) if task.kind == "classification" else support.y
     return hot * support.mask.unsqueeze(2)

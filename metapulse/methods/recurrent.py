@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Reader, targets
@@ -89,9 +89,7 @@ class Recurrent(Reader):
             last = torch.where(real.view(-1, 1, 1), y[:, t : t + 1], last)
         return {**state, "last": last}
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """One step further, each sample on its own."""
         z, own = model.embed(phi, x), under(phi, LSTM)
         state = {name: s.expand(-1, z.shape[1], *s.shape[2:]) for name, s in memory.items()}

@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.losses import masked_mean
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
@@ -49,9 +48,7 @@ class Relation(ClassMeans):
         """The relation module."""
         return prefixed(net(2 * width, (self.hidden,), 1).init(rng), RELATION)
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """g of every class mean beside every sample; far below all others for a class without support."""
         z, means = model.embed(phi, x), memory["means"]
         clients, n, width = z.shape
@@ -62,9 +59,7 @@ class Relation(ClassMeans):
         scores = net(2 * width, (self.hidden,), 1).predict(under(phi, RELATION), pairs.flatten(1, 2))
         return scores.view(clients, n, classes).masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
 
-    def loss(
-        self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch
-    ) -> Float[Tensor, " clients"]:
+    def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
         """Squared error of the relation scores, Σ over classes, mean over samples."""
         counted = answerable(support, query, model.task.outputs)
         truth = functional.one_hot(query.y, model.task.outputs).to(query.mask)

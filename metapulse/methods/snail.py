@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.reading import Reader, targets
@@ -80,9 +80,7 @@ class SNAIL(Reader):
         real = support.mask.gather(1, order)
         return {"samples": z.gather(1, order.unsqueeze(2).expand_as(z)) * real.unsqueeze(2), "real": real}
 
-    def answer(
-        self, model: Model, phi: Stacked, memory: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """What stands at the end of each sample's own sequence."""
         z, own = model.embed(phi, x), under(phi, OWN)
         clients, n, _ = z.shape

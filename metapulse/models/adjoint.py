@@ -12,10 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Expansion
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
@@ -29,7 +26,7 @@ class OuterGradient:
 
     theta: Stacked
     rates: Stacked
-    loss: Float[Tensor, " clients"]
+    loss: PerClient
 
 
 def outer_gradient(

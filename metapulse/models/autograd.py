@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Expansion
 from metapulse.trees import Params, Stacked, flat_stack
 
@@ -16,7 +15,7 @@ from metapulse.trees import Params, Stacked, flat_stack
 LossFunction = Callable[[Stacked, Batch], Tensor]
 
 
-def value_and_grad(loss: LossFunction, params: Stacked, batch: Batch) -> tuple[Float[Tensor, " clients"], Stacked]:
+def value_and_grad(loss: LossFunction, params: Stacked, batch: Batch) -> tuple[PerClient, Stacked]:
     """Loss and ∇L per client.
 
     Clients do not interact, so the gradient of the sum of all losses holds every client's own gradient.

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
 from metapulse.models import autograd, loops
@@ -55,9 +55,7 @@ class Model(ABC):
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Fresh θ, without client axis, float32."""
 
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, params: Stacked, x: Inputs) -> Outputs:
         """Logits or targets of each client's samples under its own parameters: ``embed`` under the linear head."""
         weight, bias = self.head_pair()
         return linear(self.embed(params, x), params[weight], params[bias])
@@ -67,9 +65,7 @@ class Model(ABC):
     def head(self) -> frozenset[str]:
         """Names of the last layer's parameters, those ANIL adapts."""
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """What the linear head reads: ``predict`` is ``embed`` times the head's weight plus its bias.
 
         Raises:
@@ -99,7 +95,7 @@ class Model(ABC):
         weight, bias = sorted(self.head, reverse=True)
         return weight, bias
 
-    def loss(self, params: Stacked, batch: Batch) -> Float[Tensor, " clients"]:
+    def loss(self, params: Stacked, batch: Batch) -> PerClient:
         """Mean loss of each client over its real samples."""
         return task_loss(self.task, self.predict(params, batch.x), batch.y, batch.mask)
 
@@ -136,9 +132,7 @@ class Model(ABC):
         """
         return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client, in the shape of ``params``.
 
         Args:
@@ -167,21 +161,19 @@ class Model(ABC):
         """
         return self.expand(params, batch).hvp(vector)
 
-    def run_sgd(
-        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int
-    ) -> tuple[Flat, Float[Tensor, " clients"]]:
+    def run_sgd(self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int) -> tuple[Flat, PerClient]:
         """φ_K after K steps φ ← φ − α ∇L(φ), and the sum of the batch losses on the way; see ``loops.run_sgd``."""
         return loops.run_sgd(self, self._code(params), params, batches, lr, steps)
 
     def sgd_displacement(
         self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int
-    ) -> tuple[Flat, Float[Tensor, " clients"]]:
+    ) -> tuple[Flat, PerClient]:
         """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
         return loops.sgd_displacement(self, self._code(params), params, batches, lr, steps)
 
     def sgd_displacement_sum(
-        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: Float[Tensor, " clients"]
-    ) -> tuple[Params, Float[Tensor, " clients"]] | None:
+        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: PerClient
+    ) -> tuple[Params, PerClient] | None:
         """Σ_i s_i (φ₀ − φ_K)_i and the sum of the batch losses; None where it is no faster than adding them up."""
         return loops.sgd_displacement_sum(self._code(params), params, batches, lr, steps, shares)
 
@@ -192,7 +184,7 @@ class Model(ABC):
         rates: tuple[float, float],
         delta: float,
         steps: int,
-    ) -> tuple[Stacked, Float[Tensor, " clients"]]:
+    ) -> tuple[Stacked, PerClient]:
         """θ − w_K of SGD on the loss after one adaptation step, and the sum of those losses; ``loops.adapted_sgd``."""
         return loops.adapted_sgd(self, self._code(params), params, batches, rates, delta, steps)
 

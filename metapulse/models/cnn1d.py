@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metapulse.episodes import Inputs
 from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
@@ -67,9 +68,7 @@ class CNN1d(Model):
         params["head.bias"] = uniform_init(rng, inputs, self.task.outputs)
         return params
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """Mean over time of the last convolution."""
         for i in range(len(self.channels)):
             x = max_pool(x, 2) if i else x

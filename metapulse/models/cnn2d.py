@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metapulse.episodes import Inputs
 from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.layers import conv2d, image_norm, uniform_init
@@ -68,9 +69,7 @@ class CNN2d(Model):
         params["head.bias"] = uniform_init(rng, self.width, self.task.outputs)
         return params
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """The last block's numbers."""
         for i in range(len(self.channels)):
             x = conv2d(x, params[f"conv{i}.weight"], params[f"conv{i}.bias"], stride=STRIDE, padding=PADDING)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metapulse.episodes import Inputs
 from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
@@ -91,9 +92,7 @@ class Encoder1d(Model):
         params["head.bias"] = uniform_init(rng, self.width, self.task.outputs)
         return params
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """Normalised embedding, then the statistics (cut off at ±5) times their gains."""
         h = x
         for i, kernel in enumerate(self.kernels):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, PerClient
 from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
@@ -46,9 +46,7 @@ class GRU(Model):
         view = (lambda x: x) if len(self.task.features) == 2 else (lambda x: x.unsqueeze(2))
         return Chain((Gated("gru"), Linear("head.weight", "head.bias")), loss_of(self.task), view)
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client, a block of clients after the other so that the cache holds its path."""
         clients, samples = batch.mask.shape
         floats = samples * self.task.features[-1] * (5 * self.hidden + math.prod(self.task.features[:-1]) + 1)
@@ -76,9 +74,7 @@ class GRU(Model):
             "head.bias": uniform_init(rng, h, self.task.outputs),
         }
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """The last hidden state."""
         series = x.transpose(2, 3) if x.dim() == 4 else x.unsqueeze(3)  # (clients, samples, time, channels)
         weights = (params[f"gru.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))

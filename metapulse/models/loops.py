@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
 from metapulse.models.oracle import Oracle
@@ -24,7 +22,7 @@ AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in
 
 def run_sgd(
     model: Oracle, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
-) -> tuple[Flat, Float[Tensor, " clients"]]:
+) -> tuple[Flat, PerClient]:
     """φ_K of φ_{k+1} = φ_k − α ∇L_k(φ_k), and the sum of the batch losses on the way.
 
     Args:
@@ -56,7 +54,7 @@ def run_sgd(
 
 def sgd_displacement(
     model: Oracle, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
-) -> tuple[Flat, Float[Tensor, " clients"]]:
+) -> tuple[Flat, PerClient]:
     """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
     if code is not None and 0 < steps <= AT_ONCE:
         loss, moved = code.descend(start, list(islice(batches, steps)), lr, displacement=True)
@@ -71,8 +69,8 @@ def sgd_displacement_sum(
     batches: Iterator[Batch],
     lr: float,
     steps: int,
-    shares: Float[Tensor, " clients"],
-) -> tuple[Params, Float[Tensor, " clients"]] | None:
+    shares: PerClient,
+) -> tuple[Params, PerClient] | None:
     """Σ_i s_i (φ₀ − φ_K)_i with the shares s, and the sum of each client's batch losses on the way.
 
     Returns:
@@ -92,7 +90,7 @@ def adapted_sgd(
     rates: tuple[float, float],
     delta: float,
     steps: int,
-) -> tuple[Stacked, Float[Tensor, " clients"]]:
+) -> tuple[Stacked, PerClient]:
     """θ − w_K of SGD on the loss after one adaptation step, and the sum of those losses on the way.
 
     F(w) = f(w − α ∇f(w)), of which w ← w − β ∇F(w) with ∇F = (I − α ∇²f(w)) ∇f(w − α ∇f(w)). Its product with the

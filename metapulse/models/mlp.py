@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metapulse.episodes import Inputs
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain, Kernel
 from metapulse.models.kernels.dense import Linear, ReLU, Tanh
@@ -70,9 +71,7 @@ class MLP(Model):
             params[f"layer{i}.weight"], params[f"layer{i}.bias"] = weight, bias
         return params
 
-    def embed(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples width"]:
+    def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """The last hidden layer (the flat input where there is none)."""
         x = x.flatten(2)
         for i in range(len(self.hidden)):

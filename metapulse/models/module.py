@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.errors import ConfigError
 from metapulse.global_generators import seeded
 from metapulse.losses import task_loss
@@ -167,9 +166,7 @@ class TorchModule(Model):
         with sdpa_kernel(SDPBackend.MATH):
             return torch.func.functional_call(module, values, (x,), tie_weights=False)
 
-    def predict(
-        self, params: Stacked, x: Float[Tensor, "clients samples *features"]
-    ) -> Float[Tensor, "clients samples outputs"]:
+    def predict(self, params: Stacked, x: Inputs) -> Outputs:
         """The module under each client's parameters, in evaluation mode."""
         module, _ = self.module, self._aliases  # made here: inside vmap its initialisation could not draw
         try:
@@ -203,9 +200,7 @@ class TorchModule(Model):
 
         return autograd.expand(loss, params, batch)
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client: autograd through the module, the loss's own derivative at its end.
 
         One graph through the stack costs less than ``torch.func.grad`` inside ``vmap``: fewer layers of dispatch.

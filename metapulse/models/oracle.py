@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Expansion
 from metapulse.trees import Flat, Stacked
 
@@ -19,9 +16,7 @@ class Oracle(Protocol):
     def expand(self, params: Stacked, batch: Batch) -> Expansion:
         """Loss, gradient and Hessian-vector products of each client's loss around its own parameters."""
 
-    def value_and_grad(
-        self, params: Stacked, batch: Batch, into: Flat | None = None
-    ) -> tuple[Float[Tensor, " clients"], Stacked]:
+    def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client."""
 
     def grad(self, params: Stacked, batch: Batch) -> Stacked:

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.trees import Flat, Stacked, flat_stack
 
 #: What a kernel's forward hands to its backward; nobody else looks into it.
@@ -43,7 +42,7 @@ class Expansion:
         hvp: v ↦ ∇²L v at the point, per client.
     """
 
-    loss: Float[Tensor, " clients"]
+    loss: PerClient
     grad: Stacked
     hvp: Callable[[Stacked], Stacked]
 
@@ -74,7 +73,7 @@ class Loss(ABC):
     """The end of a chain: one number per client."""
 
     @abstractmethod
-    def forward(self, y: Tensor, batch: Batch) -> tuple[Float[Tensor, " clients"], Saved]:
+    def forward(self, y: Tensor, batch: Batch) -> tuple[PerClient, Saved]:
         """Loss of each client's predictions (clients, samples, outputs)."""
 
     @abstractmethod

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Loss, Saved
 
 
@@ -20,7 +19,7 @@ class CrossEntropy(Loss):
     Classes go to the middle axis: a softmax over a handful of innermost numbers costs ten times as much.
     """
 
-    def forward(self, y: Tensor, batch: Batch) -> tuple[Float[Tensor, " clients"], Saved]:
+    def forward(self, y: Tensor, batch: Batch) -> tuple[PerClient, Saved]:
         """Log-probabilities (clients, classes, samples) are kept as probabilities."""
         log_p = torch.log_softmax(y.transpose(1, 2), 1)
         nll = log_p.gather(1, batch.y.unsqueeze(1)).squeeze(1)
@@ -42,7 +41,7 @@ class CrossEntropy(Loss):
 class SquaredError(Loss):
     """Mean of (ŷ − y)² over each client's samples and outputs."""
 
-    def forward(self, y: Tensor, batch: Batch) -> tuple[Float[Tensor, " clients"], Saved]:
+    def forward(self, y: Tensor, batch: Batch) -> tuple[PerClient, Saved]:
         """Residuals are kept."""
         error = y - batch.y
         return (error.square().mean(2) * batch.weights).sum(1), error

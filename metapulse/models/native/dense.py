@@ -7,11 +7,10 @@ from ctypes import POINTER, Structure, c_float, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.compiler import compiled
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.dense import Linear, ReLU, Tanh
 from metapulse.models.native.stacks import DEFINES, Compiled, Rows, Tensors, loss_index
@@ -44,7 +43,7 @@ class Dense(Compiled):
 
     def adjoint(
         self, theta: Stacked, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, learned: bool
-    ) -> tuple[Float[Tensor, " clients"], Flat, Flat]:
+    ) -> tuple[PerClient, Flat, Flat]:
         """Query loss, dL/dθ and dL/dα (zero unless ``learned``); see ``metapulse.models.adjoint``."""
         w = flat_stack(theta)
         out, slow = w.blank(), w.blank()
@@ -57,7 +56,7 @@ class Dense(Compiled):
 
     def per_fedavg(
         self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float
-    ) -> tuple[Float[Tensor, " clients"], Flat]:
+    ) -> tuple[PerClient, Flat]:
         """Sum of the losses after adaptation, and θ − w_τ; see ``metapulse.models.loops.adapted_sgd``.
 
         Args:
