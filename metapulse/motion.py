@@ -21,10 +21,10 @@ from jaxtyping import Float, Float32
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
-from metapulse.transforms import Standardise, Transform
+from metapulse.transforms import Inputs, Pool, Standardise, Transform, Windows
 
 GRAVITY = 9.81  # m/s²
-Windows = Float32[np.ndarray, "n 6 time"]
+Readings = Float32[np.ndarray, "n 6 time"]
 Vectors = Float[np.ndarray, "n 3 time"]
 
 
@@ -55,12 +55,7 @@ class Motion(Transform):
             raise ConfigError("transform.name", "motion", f"needs windows of 6 × time (≥ 2), not {task.features}")
         return replace(task, features=(12, task.features[1]))
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """Imagine a device where ``rng`` is given, compute the channels, standardise by the pool's."""
         windows = np.concatenate([x, pool])
         if rng is not None:
@@ -68,7 +63,7 @@ class Motion(Transform):
         channels = invariant_channels(windows)
         return Standardise().apply(channels[: len(x)], channels[len(x) :], None)
 
-    def imagine(self, x: Windows, rng: np.random.Generator) -> Windows:
+    def imagine(self, x: Readings, rng: np.random.Generator) -> Readings:
         """The same movements as another device would have seen them."""
         a, w = x[:, :3], x[:, 3:]
         if rng.random() < self.rotation:
@@ -114,7 +109,7 @@ class Motion(Transform):
         return _turn_about(axis, -angle, a), _turn_about(axis, -angle, w) + axis * speed
 
 
-def invariant_channels(x: Windows) -> Float32[np.ndarray, "n 12 time"]:
+def invariant_channels(x: Readings) -> Float32[np.ndarray, "n 12 time"]:
     """Acceleration (g), rotation rate (rad/s), their norms, and their parts along and across gravity.
 
     Args:

@@ -18,6 +18,11 @@ from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
 
+#: Windows of one client, those that statistics are fitted on, and what the model reads.
+Windows = Float32[np.ndarray, "n *features"]
+Pool = Float32[np.ndarray, "p *features"]
+Inputs = Float32[np.ndarray, "n *inputs"]
+
 
 class Transform(ABC):
     """Maps one client's windows to model inputs."""
@@ -44,17 +49,12 @@ class Transform(ABC):
         """
         return None
 
-    def floored(self, pool: Float32[np.ndarray, "p *features"]) -> Bool[np.ndarray, " channels"]:
+    def floored(self, pool: Pool) -> Bool[np.ndarray, " channels"]:
         """The channels that hardly move in a pool, so that a floor stands in for their scale: none, for most."""
         return np.zeros(pool.shape[1], dtype=bool)
 
     @abstractmethod
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """Transform the windows of one episode.
 
         Args:
@@ -70,12 +70,7 @@ class Identity(Transform):
 
     idle: ClassVar[bool] = True
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """X itself."""
         return x
 
@@ -98,19 +93,14 @@ class Standardise(Transform):
     )
     limit: float = setting(50.0, "values further from the mean than so many standard deviations are cut to that", gt=0)
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """Standardised windows; a constant channel becomes zero."""
         mean, sd = _moments(pool)
         sd = np.where(sd > STILL, np.maximum(sd, LEAST * np.abs(mean)), 1.0)
         scaled: np.ndarray = np.clip((x - mean) / sd, -self.limit, self.limit).astype(np.float32)
         return scaled
 
-    def floored(self, pool: Float32[np.ndarray, "p *features"]) -> Bool[np.ndarray, " channels"]:
+    def floored(self, pool: Pool) -> Bool[np.ndarray, " channels"]:
         """Those whose sd is below the floor, constant ones among them."""
         mean, sd = _moments(pool)
         found: np.ndarray = (sd <= np.maximum(STILL, LEAST * np.abs(mean))).reshape(-1)
@@ -137,12 +127,7 @@ class Fixed(Transform):
             _one_or_all(key, numbers, task)
         return task
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """Scaled windows."""
         centre, scale = (np.reshape(numbers, (-1, *(1,) * (x.ndim - 2))) for numbers in (self.centre, self.scale))
         scaled: np.ndarray = ((x - centre) / scale).astype(np.float32)
@@ -152,12 +137,7 @@ class Fixed(Transform):
 class Unsettled(Transform):
     """Settled by a run before round 1; until then, for a look at shapes and costs, the pool's numbers stand in."""
 
-    def apply(
-        self,
-        x: Float32[np.ndarray, "n *features"],
-        pool: Float32[np.ndarray, "p *features"],
-        rng: np.random.Generator | None,
-    ) -> Float32[np.ndarray, "n *inputs"]:
+    def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """By the pool's own numbers."""
         return Standardise().apply(x, pool, rng)
 
@@ -197,9 +177,7 @@ class Global(Unsettled):
             _one_or_all(key, numbers, task)
         return task
 
-    def moments(
-        self, x: Float32[np.ndarray, "n *features"]
-    ) -> tuple[Float64[np.ndarray, " channels"], Float64[np.ndarray, " channels"]]:
+    def moments(self, x: Windows) -> tuple[Float64[np.ndarray, " channels"], Float64[np.ndarray, " channels"]]:
         """z̄ and q of one person; without a bound of x − centre.
 
         Args:
@@ -220,7 +198,7 @@ class Auto(Unsettled):
     """
 
 
-def _moments(pool: Float32[np.ndarray, "p *features"]) -> tuple[np.ndarray, np.ndarray]:
+def _moments(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd per channel, over windows and time, with axes to go with the pool's."""
     axes = (0, 2) if pool.ndim == 3 else (0,)
     mean: np.ndarray = pool.mean(axes, keepdims=True, dtype=np.float64)
