@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
+from metapulse.strategies.aggregators.geometry import Updates, Vector
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
 from metapulse.trees import Params, Stacked
 
@@ -41,9 +41,7 @@ class Aggregator(ABC):
         return ""
 
     @abstractmethod
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The aggregate.
 
         Args:
@@ -102,12 +100,12 @@ class PreAggregator(Resilient):
         return self.behind.remembers
 
 
-def matrix(stacked: Stacked) -> Float[Tensor, "clients parameters"]:
+def matrix(stacked: Stacked) -> Updates:
     """A stack as one row per client, in the tree's order."""
     return torch.cat([u.reshape(len(u), -1) for u in stacked.values()], dim=1)
 
 
-def tree(vector: Float[Tensor, " parameters"], like: Params) -> dict[str, Tensor]:
+def tree(vector: Vector, like: Params) -> dict[str, Tensor]:
     """One row as a tree with the names, shapes and dtypes of ``like``."""
     parts = torch.split(vector, [p.numel() for p in like.values()])
     return {name: part.view(p.shape).to(p.dtype) for (name, p), part in zip(like.items(), parts, strict=True)}

@@ -13,7 +13,7 @@ from torch import Tensor
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.base import Resilient
-from metapulse.strategies.aggregators.geometry import ordered, squared_distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, ordered, squared_distances
 from metapulse.strategies.aggregators.median import median
 
 
@@ -33,9 +33,7 @@ class Bulyan(Resilient):
 
     attackers: float = setting(0.1, "attackers to withstand: a share of the replies (< 0.5), or their number", ge=0)
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """Choose, then average around the median."""
         f = self.assumed(len(updates))
         chosen = choose(squared_distances(updates), f)
@@ -69,7 +67,7 @@ def choose(squared: Float[Tensor, "clients clients"], attackers: int) -> list[in
     return sorted(chosen)
 
 
-def around_median(updates: Float[Tensor, "clients parameters"], keep: int) -> Float[Tensor, " parameters"]:
+def around_median(updates: Updates, keep: int) -> Vector:
     """Mean, in every column, of the ``keep`` values nearest the column's median.
 
     Args:

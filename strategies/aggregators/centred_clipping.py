@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.base import Aggregator
-from metapulse.strategies.aggregators.geometry import combination, distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, combination, distances
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,13 @@ class CentredClipping(Aggregator):
         """Its centre."""
         return True
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The new centre; the first is zero."""
         centre = torch.zeros_like(updates[0]) if last is None else last
         return centred_clipping(updates, centre, self.radius, self.steps)
 
 
-def centred_clipping(
-    updates: Float[Tensor, "clients parameters"], centre: Float[Tensor, " parameters"], radius: float, steps: int
-) -> Float[Tensor, " parameters"]:
+def centred_clipping(updates: Updates, centre: Vector, radius: float, steps: int) -> Vector:
     """v ← v + (1/n) Σ_i (x_i − v) min(1, τ / ‖x_i − v‖).
 
     Args:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.base import Aggregator
-from metapulse.strategies.aggregators.geometry import combination, distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, combination, distances
 from metapulse.strategies.aggregators.median import median
 
 
@@ -31,16 +28,12 @@ class GeometricMedian(Aggregator):
     steps: int = setting(10, "iterations of Weiszfeld", ge=1)
     floor: float = setting(1e-6, "ν, distances below it count as it", gt=0)
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The last iterate."""
         return geometric_median(updates, self.steps, self.floor)
 
 
-def geometric_median(
-    updates: Float[Tensor, "clients parameters"], steps: int, floor: float
-) -> Float[Tensor, " parameters"]:
+def geometric_median(updates: Updates, steps: int, floor: float) -> Vector:
     """z ← Σ β_i x_i / Σ β_i with β_i = 1 / max(ν, ‖z − x_i‖).
 
     It starts at the median of every coordinate (ours): from the mean, one client at 1e30 would cost a step per digit.

@@ -6,11 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+#: The updates of a round, one client per row; and one update.
+Updates = Float[Tensor, "clients parameters"]
+Vector = Float[Tensor, " parameters"]
+
 ROWS, COLUMNS = 64, 1024  # of a block that fits the cache
 TINY = 1e-300
 
 
-def squared_distances(updates: Float[Tensor, "clients parameters"]) -> Float[Tensor, "clients clients"]:
+def squared_distances(updates: Updates) -> Float[Tensor, "clients clients"]:
     """‖x_i − x_j‖² from one Gram matrix, in float32, of which half is computed.
 
     What all have in common is taken off first, for it would cancel; every row is brought to about length one, for a
@@ -41,27 +45,23 @@ def squared_distances(updates: Float[Tensor, "clients parameters"]) -> Float[Ten
     return squared.fill_diagonal_(0.0)
 
 
-def distances(
-    updates: Float[Tensor, "clients parameters"], centre: Float[Tensor, " parameters"]
-) -> Float[Tensor, " clients"]:
+def distances(updates: Updates, centre: Vector) -> Float[Tensor, " clients"]:
     """‖x_i − c‖ in float64."""
     return torch.cat([(part.double() - centre).norm(dim=1) for part in torch.split(updates, ROWS)])
 
 
-def combination(
-    weights: Float[Tensor, " clients"], updates: Float[Tensor, "clients parameters"]
-) -> Float[Tensor, " parameters"]:
+def combination(weights: Float[Tensor, " clients"], updates: Updates) -> Vector:
     """Σ_i w_i x_i in float64."""
     parts = zip(torch.split(weights.double(), ROWS), torch.split(updates, ROWS), strict=True)
     return torch.stack([w @ part.double() for w, part in parts]).sum(0)
 
 
-def average(updates: Float[Tensor, "clients parameters"]) -> Float[Tensor, " parameters"]:
+def average(updates: Updates) -> Vector:
     """The plain mean, accumulated in float64."""
     return updates.mean(0, dtype=torch.float64)
 
 
-def ordered(updates: Float[Tensor, "clients parameters"]) -> Float[Tensor, "clients parameters"]:
+def ordered(updates: Updates) -> Updates:
     """Every coordinate's values in ascending order; NumPy sorts short columns several times faster than torch."""
     values = updates.numpy().copy()
     values.sort(axis=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.base import Resilient
-from metapulse.strategies.aggregators.geometry import average, squared_distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, average, squared_distances
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class Krum(Resilient):
     )
     least: ClassVar[tuple[int, int]] = (2, 3)
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """One of the updates; of equals the first."""
         return updates[int(scores(squared_distances(updates), self.assumed(len(updates))).argmin())]
 
@@ -52,9 +50,7 @@ class MultiKrum(Resilient):
         too_many = f"keep = {self.keep} is more than the {left} honest replies" if self.keep > left else ""
         return super().shortfall(replies) or too_many
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The mean of the m best."""
         f = self.assumed(len(updates))
         best = scores(squared_distances(updates), f).argsort(stable=True)[: self.keep or len(updates) - f]

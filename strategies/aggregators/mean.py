@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from metapulse.methods.base import Paper
 from metapulse.strategies.aggregators.base import Aggregator
-from metapulse.strategies.aggregators.geometry import average
+from metapulse.strategies.aggregators.geometry import Updates, Vector, average
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,6 @@ class Mean(Aggregator):
         """It is."""
         return True
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The plain mean."""
         return average(updates)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from metapulse.methods.base import Paper
 from metapulse.strategies.aggregators.base import Aggregator
-from metapulse.strategies.aggregators.geometry import average, ordered
+from metapulse.strategies.aggregators.geometry import Updates, Vector, average, ordered
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,12 @@ class Median(Aggregator):
         "Definition 1",
     )
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The median of every column."""
         return median(updates)
 
 
-def median(updates: Float[Tensor, "clients parameters"]) -> Float[Tensor, " parameters"]:
+def median(updates: Updates) -> Vector:
     """The middle value of every column, or the mean of the two in the middle.
 
     Args:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from metapulse.methods.base import Paper
 from metapulse.strategies.aggregators.base import PreAggregator
-from metapulse.strategies.aggregators.geometry import squared_distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, squared_distances
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,12 @@ class NearestNeighbourMixing(PreAggregator):
         """Why so few replies are too few for it, or for the one behind it."""
         return super().shortfall(replies) or self.behind.shortfall(replies)
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """What the one behind makes of the mixtures."""
         return self.behind.aggregate(mixed(updates, self.assumed(len(updates))), last)
 
 
-def mixed(updates: Float[Tensor, "clients parameters"], attackers: int) -> Float[Tensor, "clients parameters"]:
+def mixed(updates: Updates, attackers: int) -> Updates:
     """y_i = mean of the n − f updates nearest to x_i, x_i among them, in float64.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metapulse.methods.base import Paper
 from metapulse.strategies.aggregators.base import PreAggregator
-from metapulse.strategies.aggregators.geometry import distances
+from metapulse.strategies.aggregators.geometry import Updates, Vector, distances
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,12 @@ class NormFilter(PreAggregator):
         """Why so few replies are too few for it, or for the one behind it."""
         return super().shortfall(replies) or self.behind.shortfall(replies - self.assumed(replies))
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """What the one behind makes of the shorter ones."""
         return self.behind.aggregate(shortest(updates, len(updates) - self.assumed(len(updates))), last)
 
 
-def shortest(updates: Float[Tensor, "clients parameters"], keep: int) -> Float[Tensor, "kept parameters"]:
+def shortest(updates: Updates, keep: int) -> Float[Tensor, "kept parameters"]:
     """The updates of the ``keep`` smallest norms ‖x_i‖, in their order.
 
     Args:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from metapulse.methods.base import Paper
 from metapulse.strategies.aggregators.base import Resilient
-from metapulse.strategies.aggregators.geometry import average, ordered
+from metapulse.strategies.aggregators.geometry import Updates, Vector, average, ordered
 from metapulse.strategies.aggregators.median import Median
 
 
@@ -20,14 +17,12 @@ class TrimmedMean(Resilient):
 
     paper: ClassVar[Paper] = replace(Median.paper, where="Definition 2")
 
-    def aggregate(
-        self, updates: Float[Tensor, "clients parameters"], last: Float[Tensor, " parameters"] | None = None
-    ) -> Float[Tensor, " parameters"]:
+    def aggregate(self, updates: Updates, last: Vector | None = None) -> Vector:
         """The mean of what is left of every column."""
         return trimmed_mean(updates, self.assumed(len(updates)))
 
 
-def trimmed_mean(updates: Float[Tensor, "clients parameters"], trim: int) -> Float[Tensor, " parameters"]:
+def trimmed_mean(updates: Updates, trim: int) -> Vector:
     """Mean over the values of every column but its ``trim`` smallest and largest.
 
     Args:
