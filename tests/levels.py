@@ -31,8 +31,7 @@ class Levels(Lone):
         """Regression from two numbers to one."""
         return Task("regression", (2,), 1)
 
-    def samples(self, index: int) -> Samples:
-        """What client ``index`` has."""
+    def _drawn(self, index: int) -> Samples:
         rng = generator(3, "levels", client=index)
         level, moment = 60.0 + 10.0 * rng.standard_normal(), rng.standard_normal((self.points, 1))
         x = np.concatenate([level + moment, np.full((self.points, 1), 1e30 if index == self.hostile else 5.0)], 1)

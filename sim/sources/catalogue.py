@@ -61,70 +61,48 @@ class Dataset:
         return path
 
 
+def _generator(name: str, title: str, citation: str, devices: str = "none") -> Dataset:
+    """Data that this project makes, of any number of people."""
+    return Dataset(name, title, "any", devices, "Apache-2.0", citation, "built in")
+
+
 _GENERATORS = (
-    Dataset(
+    _generator(
         "wearables",
         "people with gait, tremor and habits, wearing device models; physics in docs",
-        "any",
-        "phone, watch, band, ring",
-        "Apache-2.0",
         "metapulse (this project)",
-        "built in",
+        "phone, watch, band, ring",
     ),
-    Dataset(
+    _generator(
         "sine",
         "sine regression tasks, three published generators",
-        "any",
-        "none",
-        "Apache-2.0",
         "Finn, Abbeel, Levine 2017, arXiv 1703.03400; Li et al. 2017, arXiv 1707.09835; "
         "Nichol, Achiam, Schulman 2018, arXiv 1803.02999",
-        "built in",
     ),
-    Dataset(
+    _generator(
         "synthetic",
         "Synthetic(alpha, beta): softmax labels with client-wise models and inputs",
-        "any",
-        "none",
-        "Apache-2.0",
         "Li et al. 2020, arXiv 1812.06127; Dinh, Tran, Nguyen 2020, arXiv 2006.08848",
-        "built in",
     ),
-    Dataset(
+    _generator(
         "mixture",
         "FedEM's synthetic data: labels from a mixture of linear classifiers that all share",
-        "any",
-        "none",
-        "Apache-2.0",
         "Marfoq, Neglia, Bellet, Kameni, Vidal 2021, arXiv 2108.10252",
-        "built in",
     ),
-    Dataset(
+    _generator(
         "leaf",
         "LEAF's synthetic data: classifiers in clusters, meant to be hard for meta-learners",
-        "any",
-        "none",
-        "Apache-2.0",
         "Caldas et al. 2018, arXiv 1812.01097",
-        "built in",
     ),
-    Dataset(
+    _generator(
         "gaussian_means",
         "Ditto's point estimation: every client guesses the mean of its own Gaussian",
-        "any",
-        "none",
-        "Apache-2.0",
         "Li, Hu, Beirami, Smith 2021, arXiv 2012.04221",
-        "built in",
     ),
-    Dataset(
+    _generator(
         "low_rank",
         "FedRep's linear regression: every client's weights lie in one subspace",
-        "any",
-        "none",
-        "Apache-2.0",
         "Collins, Hassani, Mokhtari, Shakkottai 2021, arXiv 2102.07078",
-        "built in",
     ),
 )
 

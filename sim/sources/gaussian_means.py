@@ -49,13 +49,8 @@ class GaussianMeans(Lone):
         """Regression from nothing."""
         return Task("regression", (1,), self.coordinates)
 
-    def samples(self, index: int) -> Samples:
-        """The client's samples, and its mean as the one that is held out.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
+        """The client's samples, and its mean as the one that is held out."""
         rng = generator(self.seed, "gaussian means", client=index)
         mean = self.tau * rng.standard_normal(self.coordinates)
         y = np.vstack([mean + self.sigma * rng.standard_normal((self.points, self.coordinates)), mean])

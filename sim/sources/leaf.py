@@ -48,13 +48,7 @@ class Leaf(Lone):
         """Five classes from sixty numbers."""
         return _TASK
 
-    def samples(self, index: int) -> Samples:
-        """All samples of one client, the held-out ones last.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
         x, y = _population(self)[index]
         rows = np.arange(len(x), dtype=np.int64)
         return Samples(x.copy(), y.copy(), rows, rows >= int(TRAINING * len(x)))

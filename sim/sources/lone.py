@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from metapulse.data import Client
+from metapulse.data import Client, Samples
 from metapulse.errors import DataError
 
 
-class Lone:
+class Lone(ABC):
     """Who is who in such a population; what its clients have is the subclass's."""
 
     #: Name of the device, also in messages and labels.
@@ -46,6 +47,19 @@ class Lone:
         """
         self._check(user)
         return (user,)
+
+    def samples(self, index: int) -> Samples:
+        """All samples of one client, each its own group, the same at every call; the held-out ones last.
+
+        Raises:
+            DataError: no such client.
+        """
+        self._check(index)
+        return self._drawn(index)
+
+    @abstractmethod
+    def _drawn(self, index: int) -> Samples:
+        """Those of a client that there is."""
 
     def _label(self, index: int) -> str:
         return f"{self.device}-{index}"

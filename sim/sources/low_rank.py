@@ -49,13 +49,7 @@ class LowRank(Lone):
         """Regression to one number."""
         return Task("regression", (self.dimension,), 1)
 
-    def samples(self, index: int) -> Samples:
-        """The client's samples, those that are held out last.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
         theta = _models(self)[index]
         rng = generator(self.seed, "low rank samples", client=index)
         a = rng.standard_normal((self.points, self.dimension)) / np.sqrt(self.points)

@@ -67,13 +67,7 @@ class Mixture(Lone):
         """Sizes, mixtures and classifiers of all clients."""
         return _population(self.clients, self.components, self.seed)
 
-    def samples(self, index: int) -> Samples:
-        """All samples of one client, the held-out ones last.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
         population = self.population
         rng, n = generator(self.seed, "mixture", client=index), int(population.sizes[index])
         total = n + self.test

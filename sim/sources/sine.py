@@ -52,13 +52,8 @@ class Sine(Lone):
         """Regression from one number to one number."""
         return _TASK
 
-    def samples(self, index: int) -> Samples:
-        """The client's points, the same at every call; with more ``points`` the first ones stay.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
+        """With more ``points`` the first ones stay."""
         u = generator(self.seed, "sine", client=index).random(self._draws)
         x, y = (part.astype(np.float32).reshape(-1, 1) for part in self._curves(u[None]))
         return Samples(x, y, np.arange(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.bool_))

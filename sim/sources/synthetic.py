@@ -68,13 +68,8 @@ class Synthetic(Lone):
         """Number of clients: each is a user of its own."""
         return self.clients or _PUBLISHED[self.variant][0]
 
-    def samples(self, index: int) -> Samples:
-        """All samples of one client; the last tenth is ``held_out``.
-
-        Raises:
-            DataError: no such client.
-        """
-        self._check(index)
+    def _drawn(self, index: int) -> Samples:
+        """The last tenth is ``held_out``."""
         if self.variant == "lazy":
             return _lazy(self, index)
         kept = _population(self)[index]
