@@ -93,12 +93,8 @@ class Samples:
 
 
 @runtime_checkable
-class Source(Protocol):
-    """A lazy population. Asking for one client costs that client only, whatever the size of the population.
-
-    Implementations are frozen dataclasses of settings (see ``metapulse.settings``); data is loaded on first use and
-    two instances with equal settings give equal samples.
-    """
+class Clients(Protocol):
+    """Who the clients of a population are."""
 
     @property
     def task(self) -> Task:
@@ -120,6 +116,15 @@ class Source(Protocol):
 
     def clients_of(self, user: int) -> Sequence[int]:
         """Partition ids of one person's devices."""
+
+
+@runtime_checkable
+class Source(Clients, Protocol):
+    """A lazy population. Asking for one client costs that client only, whatever the size of the population.
+
+    Implementations are frozen dataclasses of settings (see ``metapulse.settings``); data is loaded on first use and
+    two instances with equal settings give equal samples.
+    """
 
     def samples(self, index: int) -> Samples:
         """All samples of one client.

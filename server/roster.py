@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from jaxtyping import Bool, Int64
 
 from metapulse.client.flower_compat import NodeInfo
-from metapulse.data import Client, Task
+from metapulse.data import Clients
 from metapulse.errors import ConfigError
 from metapulse.rng import generator, uniforms
 from metapulse.server.config import Config
@@ -37,32 +37,11 @@ Fits: TypeAlias = Callable[[Ids], Who]
 
 
 @runtime_checkable
-class Directory(Protocol):
+class Directory(Clients, Protocol):
     """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
-
-    @property
-    def task(self) -> Task:
-        """What is predicted from what."""
-
-    @property
-    def users(self) -> int:
-        """Number of people."""
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Every device model that occurs."""
-
-    def __len__(self) -> int:
-        """Number of clients."""
 
     def everyone(self) -> Sequence[int]:
         """Partition ids, ascending; a range where they are all there, so that a million cost nothing."""
-
-    def client(self, index: int) -> Client:
-        """Who a client is."""
-
-    def clients_of(self, user: int) -> Sequence[int]:
-        """Partition ids of one person's devices."""
 
     def node(self, index: int) -> int:
         """Where a client is."""
