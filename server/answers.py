@@ -16,7 +16,7 @@ from metapulse.errors import ReplyError
 from metapulse.server.reasons import grouped
 from metapulse.server.roster import View
 from metapulse.server.statistics import HIGHER_IS_BETTER
-from metapulse.strategies.replies import Dropped, first_line
+from metapulse.strategies.replies import Dropped, sift
 
 #: Metrics that say what was asked, not how well it was answered.
 FACTS = frozenset({"offered", "not_offered", "history"})
@@ -77,29 +77,14 @@ def people(
 
 
 def read_answers(
-    replies: Iterable[Message], view: View, asked: set[int], trial: Trial, told: Mapping[str, Any]
+    replies: Iterable[Message], view: View, trial: Trial, told: Mapping[str, Any]
 ) -> tuple[dict[int, Answer], list[Dropped]]:
     """Scores per client, and who gave none that could be used."""
-    answers: dict[int, Answer] = {}
-    dropped: list[Dropped] = []
-    nodes = set(view.get_node_ids())
-    for reply in replies:
-        node = reply.metadata.src_node_id
-        client = view.client_of(node) if node in nodes else -1
-        try:
-            if client < 0 or client in answers:
-                raise ReplyError(f"node {node} was not asked, or answers a second time")
-            answers[client] = _read(reply, trial, told)
-        except ReplyError as error:
-            dropped.append(Dropped(client, str(error)))
-    known = set(answers) | {d.client for d in dropped}
-    dropped += [Dropped(client, "no reply") for client in asked - known]
-    return answers, sorted(dropped, key=lambda one: one.client)  # replies come in any order
+    asked = {node: view.client_of(node) for node in view.get_node_ids()}
+    return sift(replies, asked, lambda client, reply: _read(reply, trial, told))
 
 
 def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> Answer:
-    if reply.has_error():
-        raise ReplyError(first_line(reply.error.reason))
     check_stamp(reply.content, told)
     records = reply.content.metric_records
     if list(records) != [METRICS]:

@@ -105,7 +105,7 @@ class MetaTest:
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-                answers, refused = read_answers(replies, view, set(clients), trial, stamp(config))
+                answers, refused = read_answers(replies, view, trial, stamp(config))
                 found.dropped.extend(refused)
                 for client in sorted(answers):
                     found.rows.extend(self._rows(round, phase, scenario, shots, client, answers[client], trial))

@@ -57,13 +57,13 @@ def run(
     from metapulse.sim.tracking import chosen
 
     chosen(track)  # refused before anything is made
-    suite = read_suite(Path(config), sets, _options(settings, {"run": {"seed": seed}, "engine": {"workers": workers}}))
+    suite = read_suite(Path(config), sets, laid_over(settings, {"run": {"seed": seed}, "engine": {"workers": workers}}))
     folder = new_folder(suite) if out is None else Path(out)
     with one_thread(), alone(folder):
         return _collect(new_cells(suite, folder), folder, quiet, track)
 
 
-def _options(settings: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def laid_over(settings: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Sections to lay over a configuration, and over these what has an argument of its own and was given."""
     for section, keys in settings.items():
         if not isinstance(keys, Mapping):

@@ -100,13 +100,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained page about one or several runs."""
-    from metapulse.sim.report import write_report
-    from metapulse.sim.suite import saved_cells
+    from metapulse.sim import api
 
-    paths = [cell.path for folder in folders for cell in saved_cells(folder)]
-    page = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
-    write_report(paths, page)
-    print(f"report: {page}")
+    print(f"report: {api.report(*folders, out=out)}")
 
 
 def _run_all(cells: Sequence[Cell], folder: Path, track: Sequence[str]) -> None:
@@ -155,9 +151,9 @@ def _show(done: Sequence[CellResult], folder: Path) -> None:
 
 def _options(engine: str | None, workers: int | None, seed: int | None) -> dict[str, dict[str, Any]]:
     """Command-line options as a change of the configuration."""
-    change: dict[str, dict[str, Any]] = {"engine": {"name": engine, "workers": workers}, "run": {"seed": seed}}
-    given = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in change.items()}
-    return {section: keys for section, keys in given.items() if keys}
+    from metapulse.sim.api import laid_over
+
+    return laid_over({}, {"engine": {"name": engine, "workers": workers}, "run": {"seed": seed}})
 
 
 def _one_thread() -> None:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal, Unpack
 
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
-from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.fedavg import FedAvgSettings
 from metapulse.strategies.fedmaml import MAMLSettings
 from metapulse.strategies.fedreptile import ReptileSettings
 from metapulse.strategies.flower.outer import FedOuter
 from metapulse.strategies.flower.words import OuterWords
+from metapulse.strategies.median import MedianOfUpdates
 
 
 class FedReptile(FedOuter):
@@ -97,15 +97,6 @@ class FedAdaptive(FedOuter):
         super().__init__(outer=outer, **words)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class RobustSettings(OuterSettings):
-    """The median, SGD of rate 1."""
-
-    paper = FedAvgSettings.paper
-
-    aggregator: Mapping[str, Any] = setting({"name": "median"}, "what makes one update of many: name and settings")
-
-
 class FedRobust(FedOuter):
     """The outer step along an aggregate that some hostile clients cannot move far.
 
@@ -122,7 +113,7 @@ class FedRobust(FedOuter):
         of each aggregator, in ``metapulse.strategies.aggregators``.
     """
 
-    kind = RobustSettings
+    kind = MedianOfUpdates
 
     def __init__(self, *, aggregator: str | Mapping[str, Any] = "median", **words: Unpack[OuterWords]) -> None:
         super().__init__(aggregator=aggregator, **words)
