@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
@@ -38,6 +38,8 @@ from metapulse.strategies.replies import Dropped
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]
+#: Of what has a round and a phase.
+Told = TypeVar("Told", bound=Mapping[str, Any])
 #: Why a client's scores say nothing about the method, and so are in no mean.
 ONE_CLASS, NOT_OFFERED = "one class offered", "no sample of a class offered"
 #: The headline is the first of these that was measured.
@@ -272,8 +274,13 @@ def headline(rows: list[Row]) -> float | None:
 
 
 def last_scores(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The summary's scores of the last meta-test: test people's where they were asked, else validation people's."""
-    scores: list[dict[str, Any]] = summary["scores"]
-    last = max((s["round"] for s in scores), default=0)
-    there = [s for s in scores if s["round"] == last]
-    return [s for s in there if s["phase"] == "test"] or there
+    """The summary's scores of the last meta-test."""
+    return of_last(summary["scores"])
+
+
+def of_last(told: Iterable[Told]) -> list[Told]:
+    """What is told of the last meta-test: of test people where they were asked, else of validation people."""
+    found = list(told)
+    last = max((one["round"] for one in found), default=0)
+    there = [one for one in found if one["round"] == last]
+    return [one for one in there if one["phase"] == "test"] or there

@@ -11,7 +11,7 @@ from typing import Any
 
 from metapulse.server.answers import FACTS
 from metapulse.server.divergence import divergence
-from metapulse.server.metatest import Row, counted
+from metapulse.server.metatest import Row, counted, of_last
 from metapulse.server.reasons import commonest, lost
 
 ABSURD = 1e15  # no mean of scores is larger, where nothing says how large a loss was at the start
@@ -51,17 +51,9 @@ def people(events: Iterable[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def last_people(people: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the last meta-test: test people where they were asked, else validation people."""
-    found = list(people)
-    last = max((one["round"] for one in found), default=0)
-    there = [one for one in found if one["round"] == last]
-    return [one for one in there if one["phase"] == "test"] or there
-
-
 def no_result(events: Sequence[Event], rows: Sequence[Row]) -> str:
     """Why there is nothing to be read from a run; "" where there is."""
-    return _unjudged(last_people(people(events)), rows) or _absurd(events, rows)
+    return _unjudged(of_last(people(events)), rows) or _absurd(events, rows)
 
 
 def _unjudged(asked: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:

@@ -11,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metapulse.server.evaluation import SCENARIOS
-from metapulse.server.metatest import headline_metric, last_scores
+from metapulse.server.metatest import headline_metric, last_scores, of_last
 from metapulse.server.reasons import listed
-from metapulse.server.result import last_people
 from metapulse.server.statistics import HIGHER_IS_BETTER
 
 NUMBERS = ("mean", "low", "high", "worst_decile")
@@ -137,7 +136,7 @@ def missing(people: Iterable[Mapping[str, Any]]) -> list[str]:
         people: how many were asked and answered, and why the others did not, as in summary.json.
     """
     lines: dict[str, list[str]] = {}
-    for one in last_people(people):
+    for one in of_last(people):
         told = f"{one['answered']} of {one['asked']} clients"
         if one["reasons"]:
             told += f"; missing: {listed(one['reasons'])}"
