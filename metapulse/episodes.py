@@ -20,9 +20,10 @@ from metapulse.data import Samples, Task
 from metapulse.errors import DataError
 from metapulse.settings import setting
 
-#: Inputs of a stack of clients; logits or targets of their samples; one number for each client.
+#: Inputs of a stack of clients; logits or targets of their samples; a number for each sample; one for each client.
 Inputs = Float[Tensor, "clients samples *features"]
 Outputs = Float[Tensor, "clients samples outputs"]
+PerSample = Float[Tensor, "clients samples"]
 PerClient = Float[Tensor, " clients"]
 #: Inputs and labels of one client's samples.
 Part: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -43,7 +44,7 @@ class Batch:
 
     x: Inputs
     y: Int64[Tensor, "clients samples"] | Outputs
-    mask: Float[Tensor, "clients samples"]
+    mask: PerSample
 
     @property
     def counts(self) -> PerClient:
@@ -51,7 +52,7 @@ class Batch:
         return self.mask.sum(1)
 
     @cached_property
-    def weights(self) -> Float[Tensor, "clients samples"]:
+    def weights(self) -> PerSample:
         """Share of each sample in its client's mean: 1/n for a real one, 0 for padding."""
         return self.mask / self.counts.clamp(min=1.0).unsqueeze(1)
 

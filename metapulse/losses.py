@@ -11,41 +11,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from metapulse.data import Task
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Outputs, PerClient, PerSample
 
 
-def masked_mean(
-    values: Float[Tensor, "clients samples"], mask: Float[Tensor, "clients samples"]
-) -> Float[Tensor, " clients"]:
+def masked_mean(values: PerSample, mask: PerSample) -> PerClient:
     """Σ m v / Σ m per client; 0 for a client without samples."""
     return (values * mask).sum(1) / mask.sum(1).clamp(min=1.0)
 
 
 def cross_entropy(
-    logits: Float[Tensor, "clients samples classes"],
-    labels: Int64[Tensor, "clients samples"],
-    mask: Float[Tensor, "clients samples"],
-) -> Float[Tensor, " clients"]:
+    logits: Float[Tensor, "clients samples classes"], labels: Int64[Tensor, "clients samples"], mask: PerSample
+) -> PerClient:
     """Mean of −log softmax(z)_y over each client's samples, in nats."""
     nll = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return masked_mean(nll.view(labels.shape), mask)
 
 
-def squared_error(
-    predictions: Float[Tensor, "clients samples outputs"],
-    targets: Float[Tensor, "clients samples outputs"],
-    mask: Float[Tensor, "clients samples"],
-) -> Float[Tensor, " clients"]:
+def squared_error(predictions: Outputs, targets: Outputs, mask: PerSample) -> PerClient:
     """Mean of (ŷ − y)² over each client's samples and outputs, in the target's unit squared."""
     return masked_mean((predictions - targets).square().mean(2), mask)
 
 
-def task_loss(
-    task: Task,
-    predictions: Float[Tensor, "clients samples outputs"],
-    y: Tensor,
-    mask: Float[Tensor, "clients samples"],
-) -> Float[Tensor, " clients"]:
+def task_loss(task: Task, predictions: Outputs, y: Tensor, mask: PerSample) -> PerClient:
     """Cross-entropy for classification, squared error for regression."""
     if task.kind == "classification":
         return cross_entropy(predictions, y, mask)
@@ -53,11 +40,8 @@ def task_loss(
 
 
 def balanced_accuracy(
-    guesses: Int64[Tensor, "clients samples"],
-    labels: Int64[Tensor, "clients samples"],
-    mask: Float[Tensor, "clients samples"],
-    classes: int,
-) -> Float[Tensor, " clients"]:
+    guesses: Int64[Tensor, "clients samples"], labels: Int64[Tensor, "clients samples"], mask: PerSample, classes: int
+) -> PerClient:
     """Mean over the classes present of each class's recall, in [0, 1]."""
     weights = functional.one_hot(labels, classes).to(mask) * mask.unsqueeze(2)  # (clients, samples, classes)
     count = weights.sum(1)
@@ -67,12 +51,8 @@ def balanced_accuracy(
 
 
 def task_metrics(
-    task: Task,
-    predictions: Float[Tensor, "clients samples outputs"],
-    y: Tensor,
-    mask: Float[Tensor, "clients samples"],
-    classes: Bool[Tensor, "clients outputs"] | None = None,
-) -> dict[str, Float[Tensor, " clients"]]:
+    task: Task, predictions: Outputs, y: Tensor, mask: PerSample, classes: Bool[Tensor, "clients outputs"] | None = None
+) -> dict[str, PerClient]:
     """What a client reports of its predictions.
 
     Args:
@@ -97,7 +77,7 @@ def task_metrics(
     }
 
 
-def offered_facts(classes: Bool[Tensor, "clients classes"], query: Batch) -> dict[str, Float[Tensor, " clients"]]:
+def offered_facts(classes: Bool[Tensor, "clients classes"], query: Batch) -> dict[str, PerClient]:
     """How many classes each client has support for, and the share of its query whose class is none of them.
 
     Args:
