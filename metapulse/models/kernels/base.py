@@ -69,6 +69,16 @@ class Kernel(ABC):
         """Write the movement of w̄ into ``out``; return that of x̄, when ȳ = ``g`` moves along ``dg``."""
 
 
+class PiecewiseLinear(Kernel):
+    """One whose slope does not move: what it does to ȳ it does to the movement of ȳ."""
+
+    def backward_tangent(
+        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
+    ) -> Tensor | None:
+        """As backward."""
+        return self.backward(w, saved, dg, out, inputs)
+
+
 class Loss(ABC):
     """The end of a chain: one number per client."""
 

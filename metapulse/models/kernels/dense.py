@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metapulse.models.kernels.base import Kernel, Out, Saved
+from metapulse.models.kernels.base import Kernel, Out, PiecewiseLinear, Saved
 from metapulse.models.layers import linear
 from metapulse.trees import Stacked
 
@@ -70,7 +70,7 @@ def _where_steep(g: Tensor | None, y: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ReLU(Kernel):
+class ReLU(PiecewiseLinear):
     """Y = max(x, 0); its own output says where it is flat."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
@@ -85,12 +85,6 @@ class ReLU(Kernel):
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = ẋ where y > 0."""
         return _where_positive(dx, saved), None
-
-    def backward_tangent(
-        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
-    ) -> Tensor | None:
-        """X̄ moves where y > 0."""
-        return _where_positive(dg, saved)
 
 
 @dataclass(frozen=True)

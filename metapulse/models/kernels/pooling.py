@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metapulse.models.kernels.base import Kernel, Out, Saved
+from metapulse.models.kernels.base import Kernel, Out, PiecewiseLinear, Saved
 from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)
-class Mean(Kernel):
+class Mean(PiecewiseLinear):
     """Y = mean of x over time."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
@@ -21,22 +21,16 @@ class Mean(Kernel):
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """ȳ over the length, the same at all times: no memory of its own."""
-        return _over_time(g, saved)
+        return (g / saved).unsqueeze(2).expand(-1, -1, saved, -1)
 
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = mean of ẋ."""
         assert dx is not None
         return dx.mean(2), None
 
-    def backward_tangent(
-        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
-    ) -> Tensor | None:
-        """Linear: as backward."""
-        return _over_time(dg, saved)
-
 
 @dataclass(frozen=True)
-class MeanMax(Kernel):
+class MeanMax(PiecewiseLinear):
     """Y = mean of x over time, then its maximum; equal maxima share the gradient, as in autograd."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
@@ -55,12 +49,6 @@ class MeanMax(Kernel):
         """ẏ = mean of ẋ, and ẋ at the maximum."""
         assert dx is not None
         return torch.cat([dx.mean(2), (dx * saved).sum(2)], 2), None
-
-    def backward_tangent(
-        self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
-    ) -> Tensor | None:
-        """Piecewise linear: as backward."""
-        return self.backward(w, saved, dg, out, inputs)
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,3 @@ class Statistics(Kernel):
         assert not inputs
         torch.sum(torch.addcmul(dg * saved, g, moved), 1, out=out[self.log_gain])
         return None
-
-
-def _over_time(g: Tensor, length: int) -> Tensor:
-    return (g / length).unsqueeze(2).expand(-1, -1, length, -1)
