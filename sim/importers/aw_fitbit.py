@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import codes, csv_columns, numbers
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, codes, csv_columns, numbers, silent
 
 PERSON = ("age", "gender", "height", "weight")
 # Our names; the publisher misspells one.

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Tree, csv_columns, numbers, open_tree
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, Tree, csv_columns, numbers, open_tree, silent
 
 COLUMNS = {
     "dataset": ("dataset", "study"),

@@ -8,7 +8,7 @@ from typing import Any
 from metapulse.errors import DataError
 from metapulse.registry import resolve
 from metapulse.sim.importers.compact import cache_folder, write_npz
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, silent
 
 IMPORTERS = {
     "spsw_har": "metapulse.sim.importers.spsw_har:read",

@@ -11,20 +11,28 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
 
 from metapulse.errors import DataError
 
+#: How an importer says how far it is: (done, in all).
+Progress: TypeAlias = Callable[[int, int], None]
+
 MAX_FILES = 200_000
 MAX_TOTAL = 2 << 30  # bytes unpacked, of one zip or folder
 MAX_ARCHIVE = 1 << 30  # bytes of a zip on disk
 CHUNK_ROWS = 50_000
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, UnicodeDecodeError)
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that is not told."""
 
 
 @dataclass

@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Tree, open_tree
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, Tree, open_tree, silent
 
 SIDE, SMALL = 105, 28
 DRAWERS = 20
@@ -76,25 +75,21 @@ _Found = dict[tuple[str, str, str], dict[int, tuple[Tree, str]]]
 
 def _characters(stack: ExitStack, tree: Tree) -> _Found:
     """(subset, alphabet, character) → drawer → where its image is."""
-    trees = [(tree, "")]
+    trees = [tree]
     for name in tree.match(".zip"):
         stem = name.rsplit("/", 1)[-1].removesuffix(".zip")
         if stem in SUBSETS or stem in SMALL_SUBSETS:
-            trees.append((stack.enter_context(_opened(tree, name)), ""))
+            trees.append(stack.enter_context(tree.inner(name)))
     # One set given alone: its own name is the folder's or the zip's, not part of the paths inside.
     own = re.search(r"(images_\w+?)(?:\.zip)?$", tree.label)
     found: _Found = {}
-    for where, _ in trees:
+    for where in trees:
         for name in where.match(".png"):
             match = _NAME.fullmatch(name) or (own and _NAME.fullmatch(f"{own[1]}/{name}"))
             if match:
                 key = (match["subset"], match["alphabet"], match["char"])
                 found.setdefault(key, {})[int(match["drawer"])] = (where, name)
     return found
-
-
-def _opened(tree: Tree, name: str) -> Tree:
-    return tree.inner(name)
 
 
 def _drawings(found: dict[int, tuple[Tree, str]], label: str) -> UInt8[np.ndarray, "20 28 28"]:

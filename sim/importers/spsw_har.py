@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Tree, codes, csv_columns, numbers, open_tree
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, Tree, codes, csv_columns, numbers, open_tree, silent
 from metapulse.sim.importers.readings import motion_windows
 
 CHANNELS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")

@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Tree, codes, numbers, open_tree
-from metapulse.sim.importers.progress import Progress, silent
+from metapulse.sim.importers.files import Progress, Tree, codes, numbers, open_tree, silent
 
 LABELS = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 MAX_FILE = 256 << 20
