@@ -50,7 +50,7 @@ name = "fedreptile"     # θ ← θ − ε · mean(θ − φ), ε falling from o
 cohort = 10
 lr = 1.0
 
-[evaluation]            # people nobody trained on: ten points each, judged on the rest of the wave
+[evaluation]            # people who were not in training: ten points each, judged on the rest of the wave
 split = "samples"
 shots = [10]
 steps = {list(REPORTED)}

@@ -78,7 +78,7 @@ def config(reference: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """One run per strategy, judged on people whom nobody trained on."""
+    """One run per strategy, judged on people who were not in training."""
     print("balanced accuracy of new users, 3 shots per class, after steps: 0 5")
     with tempfile.TemporaryDirectory() as folder:
         for name, (reference, options) in STRATEGIES.items():
