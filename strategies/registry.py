@@ -15,11 +15,11 @@ from metapulse.strategies.replies import Dropped
 STRATEGIES = Registry(
     "strategy",
     {
-        "fedavg": "metapulse.strategies.fedavg:FedAvgSettings",
-        "fedreptile": "metapulse.strategies.fedreptile:ReptileSettings",
-        "fedmaml": "metapulse.strategies.fedmaml:MAMLSettings",
-        "median": "metapulse.strategies.median:MedianOfUpdates",
-        "krum": "metapulse.strategies.krum:KrumOfUpdates",
+        "fedavg": "metapulse.strategies.presets:FedAvgSettings",
+        "fedreptile": "metapulse.strategies.presets:ReptileSettings",
+        "fedmaml": "metapulse.strategies.presets:MAMLSettings",
+        "median": "metapulse.strategies.presets:MedianOfUpdates",
+        "krum": "metapulse.strategies.presets:KrumOfUpdates",
         "fednova": "metapulse.strategies.fednova:FedNovaSettings",
         "stock": "metapulse.strategies.stock:Stock",
     },

@@ -8,12 +8,9 @@ from typing import Any, ClassVar, Literal, Unpack
 
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
-from metapulse.strategies.fedavg import FedAvgSettings
-from metapulse.strategies.fedmaml import MAMLSettings
-from metapulse.strategies.fedreptile import ReptileSettings
 from metapulse.strategies.flower.outer import FedOuter
 from metapulse.strategies.flower.words import OuterWords
-from metapulse.strategies.median import MedianOfUpdates
+from metapulse.strategies.presets import FedAvgSettings, MAMLSettings, MedianOfUpdates, ReptileSettings
 
 
 class FedReptile(FedOuter):

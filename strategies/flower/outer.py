@@ -19,7 +19,6 @@ from torch import Tensor
 from metapulse.client.wire import REPORTS, UPDATES, array_record, decode
 from metapulse.errors import ConfigError
 from metapulse.strategies.base import LAST, OuterSettings, OuterStrategy
-from metapulse.strategies.fedavg import FedAvgSettings
 from metapulse.strategies.flower.reading import (
     Answer,
     alike,
@@ -33,6 +32,7 @@ from metapulse.strategies.flower.reading import (
 )
 from metapulse.strategies.flower.telling import final_result, log, tell_replies, too_few
 from metapulse.strategies.flower.words import REPORTABLE, OuterWords, flower_words, outer_settings
+from metapulse.strategies.presets import FedAvgSettings
 from metapulse.strategies.privacy.strategy import CLIP_STATE
 from metapulse.strategies.replies import Checked, Dropped, Stack, sift, sound
 from metapulse.trees import Params

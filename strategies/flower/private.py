@@ -17,11 +17,11 @@ from metapulse.client.privacy import secret
 from metapulse.client.wire import decode
 from metapulse.errors import ConfigError
 from metapulse.settings import build, setting
-from metapulse.strategies.fedavg import FedAvgSettings
 from metapulse.strategies.flower.outer import FedOuter
 from metapulse.strategies.flower.reading import is_learned, read_theta
 from metapulse.strategies.flower.telling import log
 from metapulse.strategies.flower.words import OuterWords, named
+from metapulse.strategies.presets import FedAvgSettings
 from metapulse.strategies.privacy.plan import Plan, sentence, settle
 from metapulse.strategies.privacy.settings import PrivacySettings
 from metapulse.strategies.privacy.strategy import PrivateStrategy

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("client.learners", "metapulse.methods"),
         ("client.models.mlp", "metapulse.models.mlp"),
         ("strategies.outer", "metapulse.outer"),
-        ("strategies.fedreptile", "metapulse.strategies.fedreptile"),
+        ("strategies.fednova", "metapulse.strategies.fednova"),
         ("server.folder", "metapulse.server.folder"),
         ("sim.sources.own", "metapulse.sim.sources.own"),
         ("sim.notebook", "metapulse.sim.api"),
