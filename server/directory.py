@@ -136,9 +136,7 @@ def _directory(
     return QueriedDirectory(task, nodes, {client.index: client for client, _ in usable.values()}, refused)
 
 
-def _usable(
-    answers: Mapping[int, tuple[Client, Task] | str],
-) -> tuple[dict[int, tuple[Client, Task]], dict[int, str]]:
+def _usable(answers: Mapping[int, tuple[Client, Task] | str]) -> tuple[dict[int, tuple[Client, Task]], dict[int, str]]:
     """Those who may take part, in order of partition id, and those who may not and why."""
     told = {node: answer for node, answer in answers.items() if not isinstance(answer, str)}
     refused = {node: answer for node, answer in answers.items() if isinstance(answer, str)}

@@ -120,14 +120,7 @@ class MetaTest:
         return question(self.config, scenario, shots, self.roster.train_devices)
 
     def _rows(
-        self,
-        round: int,
-        phase: str,
-        scenario: str,
-        shots: int,
-        client: int,
-        answer: Answer,
-        trial: Trial,
+        self, round: int, phase: str, scenario: str, shots: int, client: int, answer: Answer, trial: Trial
     ) -> Iterator[Row]:
         who = self.roster.directory.client(client)
         telling, apart = told(answer.values, trial)

@@ -90,13 +90,7 @@ def displacement(
 
 
 def displacement_sum(
-    model: Model,
-    start: Stacked,
-    batches: Iterator[Batch],
-    lr: float,
-    optimizer: str,
-    steps: int,
-    shares: PerClient,
+    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int, shares: PerClient
 ) -> tuple[Params, PerClient] | None:
     """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, and the mean loss on the way.
 

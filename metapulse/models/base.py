@@ -61,9 +61,9 @@ class Model(ABC):
         return linear(self.embed(params, x), params[weight], params[bias])
 
     @property
-    @abstractmethod
     def head(self) -> frozenset[str]:
         """Names of the last layer's parameters, those ANIL adapts."""
+        return frozenset({"head.weight", "head.bias"})
 
     def embed(self, params: Stacked, x: Inputs) -> Float[Tensor, "clients samples width"]:
         """What the linear head reads: ``predict`` is ``embed`` times the head's weight plus its bias.
@@ -178,12 +178,7 @@ class Model(ABC):
         return loops.sgd_displacement_sum(self._code(params), params, batches, lr, steps, shares)
 
     def adapted_sgd(
-        self,
-        params: Stacked,
-        batches: Sequence[Iterator[Batch]],
-        rates: tuple[float, float],
-        delta: float,
-        steps: int,
+        self, params: Stacked, batches: Sequence[Iterator[Batch]], rates: tuple[float, float], delta: float, steps: int
     ) -> tuple[Stacked, PerClient]:
         """θ − w_K of SGD on the loss after one adaptation step, and the sum of those losses; ``loops.adapted_sgd``."""
         return loops.adapted_sgd(self, self._code(params), params, batches, rates, delta, steps)

@@ -44,11 +44,6 @@ class CNN1d(Model):
         if time < 1 or not self.channels:
             raise ConfigError("model.kernel", self.kernel, f"too wide for windows of {self.task.features[1]} samples")
 
-    @property
-    def head(self) -> frozenset[str]:
-        """The linear layer."""
-        return frozenset({"head.weight", "head.bias"})
-
     @cached_property
     def chain(self) -> Chain:
         """Convolutions channels-last, mean over time, head."""

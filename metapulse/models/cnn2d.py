@@ -43,11 +43,6 @@ class CNN2d(Model):
             raise ConfigError("model.channels", self.channels, "at least one block")
 
     @property
-    def head(self) -> frozenset[str]:
-        """The linear layer."""
-        return frozenset({"head.weight", "head.bias"})
-
-    @property
     def width(self) -> int:
         """Numbers that the head reads."""
         height, width = self.task.features[1:]

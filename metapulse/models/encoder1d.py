@@ -53,11 +53,6 @@ class Encoder1d(Model):
         """Width of what the head reads."""
         return self.embedding + 2 * self.task.features[0]
 
-    @property
-    def head(self) -> frozenset[str]:
-        """The linear layer."""
-        return frozenset({"head.weight", "head.bias"})
-
     @cached_property
     def chain(self) -> Chain:
         """Convolutions channels-last and the embedding, beside the statistics; head."""

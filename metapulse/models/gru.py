@@ -35,11 +35,6 @@ class GRU(Model):
         if len(self.task.features) not in (1, 2):
             raise ConfigError("model.name", "gru", f"needs samples of [channels ×] time, not {self.task.features}")
 
-    @property
-    def head(self) -> frozenset[str]:
-        """The linear layer."""
-        return frozenset({"head.weight", "head.bias"})
-
     @cached_property
     def chain(self) -> Chain:
         """The recurrent layer and the head."""

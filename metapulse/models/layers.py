@@ -78,9 +78,7 @@ def max_pool(x: Float[Tensor, "clients n channels time"], width: int) -> Float[T
 
 
 def layer_norm(
-    x: Float[Tensor, "clients n width"],
-    weight: Float[Tensor, "clients width"],
-    bias: Float[Tensor, "clients width"],
+    x: Float[Tensor, "clients n width"], weight: Float[Tensor, "clients width"], bias: Float[Tensor, "clients width"]
 ) -> Float[Tensor, "clients n width"]:
     """(x − mean) / √(var + 1e-5) over the last axis, times weight, plus bias (Ba et al. 2016, arXiv:1607.06450)."""
     normal = torch.nn.functional.layer_norm(x, x.shape[2:])

@@ -64,12 +64,7 @@ def sgd_displacement(
 
 
 def sgd_displacement_sum(
-    code: Compiled | None,
-    start: Stacked,
-    batches: Iterator[Batch],
-    lr: float,
-    steps: int,
-    shares: PerClient,
+    code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: PerClient
 ) -> tuple[Params, PerClient] | None:
     """Σ_i s_i (φ₀ − φ_K)_i with the shares s, and the sum of each client's batch losses on the way.
 

@@ -97,9 +97,7 @@ def entries() -> Iterator[tuple[str, str, type]]:
             yield kind, name, registry[name]
 
 
-def cite(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration.")],
-) -> None:
+def cite(config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Configuration.")]) -> None:
     """Print BibTeX for exactly the methods, data and software that a configuration uses."""
     from metapulse.sim.suite import read_suite
 

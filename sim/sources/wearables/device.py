@@ -230,11 +230,7 @@ def read_out(
 
 
 def resample(
-    rng: np.random.Generator,
-    model: Model,
-    wearing: Wearing,
-    value: Float32[np.ndarray, "e 6 m"],
-    count: int,
+    rng: np.random.Generator, model: Model, wearing: Wearing, value: Float32[np.ndarray, "e 6 m"], count: int
 ) -> Float32[np.ndarray, "e 6 count"]:
     """Lose bursts of samples, then interpolate linearly between what is left to ``count`` times at 50 Hz."""
     e, _, m = value.shape
