@@ -9,7 +9,6 @@ from metapulse.sim.levelling import levelling
 from metapulse.sim.report.document import Page, document, joined, parts
 from metapulse.sim.report.plots import metric_title
 from metapulse.sim.report.runs import figures, tables
-from metapulse.sim.report.runs.data import data_tables
 from metapulse.sim.report.runs.privacy import privacy_table
 from metapulse.sim.report.runs.run_data import Facet, RunData, facets, metric_of
 from metapulse.sim.scores import beside
@@ -35,7 +34,6 @@ def runs_page(runs: Sequence[RunData]) -> str:
         levels=[(i, f"{run.label} {levelling(run.events, run.scores)}") for i, run in enumerate(runs) if run.rounds],
         figures=figures,
         tables=tables,
-        data_tables=data_tables,
         privacy_table=privacy_table,
         to_toml=to_toml,
     )

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from metapulse.server.files import read_sealed
 from metapulse.server.reasons import bare
 from metapulse.server.reasons import kind as kind_of
 from metapulse.server.stages import STAGES
+from metapulse.sim.data_facts import FILE, lines
 from metapulse.sim.report.document import joined, parts
 from metapulse.sim.report.runs.paired import Difference, difference
 from metapulse.sim.report.runs.run_data import Facet, RunData
@@ -159,3 +161,23 @@ def _named(config: Mapping[str, Any], section: str, *keys: str) -> TableCell:
     """A section's name, and under it some of its settings."""
     chosen = config.get(section, {})
     return TableCell(str(chosen.get("name")), ", ".join(f"{key} {chosen[key]}" for key in keys if key in chosen))
+
+
+def data_tables(runs: Sequence[RunData]) -> str:
+    """One table for each kind of data; "" where no folder says anything.
+
+    Raises:
+        RunError: a file of facts is damaged.
+    """
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for run in runs:
+        if (run.path / FILE).exists():
+            facts = tuple((name, text) for name, text in lines(read_sealed(run.path / FILE)))
+            found.setdefault(facts, []).append(run.label)
+    content = []
+    for rows, labels in found.items():
+        content += [
+            parts.lines([(None, ", ".join(labels))] if len(found) > 1 else []),
+            html_table(["", ""], [[name, TableCell(text, kind="wide")] for name, text in rows]),
+        ]
+    return joined(*content)
