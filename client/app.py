@@ -73,9 +73,6 @@ class Request:
     """One message to one device, and what the device allows.
 
     Args:
-        message: the instruction.
-        context: of the device.
-        policy: what may be asked of it.
         read: makes the work of an instruction.
     """
 

@@ -28,7 +28,6 @@ class Asked:
     """What a training instruction says of itself.
 
     Args:
-        run: identity of the run.
         attempt: how often the run was begun or continued.
         round: federated round, ≥ 1.
         checkpoint: round of the coordinator's last checkpoint.
@@ -51,7 +50,6 @@ def admit(state: RecordDict, folder: Path | None, asked: Asked, most: int) -> No
     Args:
         state: Flower's, which lasts as long as the SuperNode does.
         folder: of the device, where it has one: what is written there lasts.
-        asked: the instruction.
         most: answers under the device's own noise, all runs together.
 
     Raises:

@@ -68,7 +68,6 @@ def check_work(spec: Mapping[str, Any], limits: Limits) -> None:
 
     Args:
         spec: as read from JSON.
-        limits: of the device.
 
     Raises:
         InstructionError: names the setting, its value and the limit.
@@ -96,7 +95,6 @@ def check_training(parameters: int, learner: object, limits: Limits) -> None:
     Args:
         parameters: numbers in θ.
         learner: its table.
-        limits: of the device.
 
     Raises:
         InstructionError: names the settings, the memory and the limit.
@@ -111,7 +109,6 @@ def check_testing(parameters: int, learner: object, episodes: int, limits: Limit
         parameters: numbers in θ.
         learner: its table.
         episodes: of the trial, which are adapted at once.
-        limits: of the device.
 
     Raises:
         InstructionError: names the settings, the memory and the limit.
@@ -135,7 +132,6 @@ def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limit
     Args:
         trial: as read from JSON.
         spec: of the work it is asked about; ``trial.adapt`` is laid over its learner.
-        limits: of the device.
 
     Raises:
         InstructionError: names the setting, its value and the limit.

@@ -71,7 +71,6 @@ def remember(memory: Memory, round: int, checkpoint: int, state: Params) -> None
     """Keep a state, and of the others only the newest that the last checkpoint can come back to.
 
     Args:
-        memory: of the device.
         round: after which the state is.
         checkpoint: round of the coordinator's last checkpoint, < ``round``.
         state: arrays by name.

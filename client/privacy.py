@@ -186,7 +186,6 @@ def normal(like: Params, deviation: float, rng: np.random.Generator, step: float
     Args:
         like: θ.
         deviation: s ≥ 0.
-        rng: of the noise.
         step: g > 0.
     """
     draws = {name: torch.from_numpy(rng.standard_normal(p.numel())) for name, p in like.items()}
@@ -200,7 +199,6 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
     must not show.
 
     Args:
-        report: of the stack.
         guard: C, s and the address of the noise.
         theta: θ, whose order the noise is drawn in.
         round: federated round, part of the address.

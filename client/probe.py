@@ -29,7 +29,6 @@ def probe(work: Work, clients: Iterable[int], protected: str = "") -> list[str]:
     """Refuse a module that cannot serve, with the reason in one line; other models are ours.
 
     Args:
-        work: of the run.
         clients: partition ids; the samples of the first that has some are used.
         protected: the section that adds noise to updates or rounds them, "" for none.
 

@@ -66,7 +66,6 @@ def read_policy(node: Mapping[str, Any], partition: int) -> Policy:
     """What a node's configuration says.
 
     Args:
-        node: the configuration.
         partition: its partition id.
 
     Raises:

@@ -143,7 +143,6 @@ class EpisodePlan:
 
         Args:
             samples: equally many of every client, none of them padding.
-            task: what is predicted.
             u: the first n uniform numbers of each client's episode generator.
 
         Returns:

@@ -27,7 +27,6 @@ def minibatches(
     Args:
         batch: the clients' samples.
         size: samples per minibatch, ≥ 1; 0 for all.
-        keys: addresses of the stack.
         purpose: names the stream, so that two streams of one learner differ.
         shuffle: False: every epoch in the order in which the samples come.
         ahead: steps drawn at once; how many will be taken is the best guess. It changes nothing but the speed.

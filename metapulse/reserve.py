@@ -24,10 +24,7 @@ def reserved(samples: Samples, split: str, seed: int, user: int) -> Bool[np.ndar
     as both saw the same ones.
 
     Args:
-        samples: everything of one device.
         split: how, as in ``EpisodePlan``.
-        seed: of the draw.
-        user: the person.
 
     Raises:
         DataError: one group only, or a single sample.
@@ -51,7 +48,6 @@ class Beside:
     """What each of a person's devices may train on beside the others; the same in every round, so it is found once.
 
     Args:
-        source: of the clients.
         split: how samples are kept, for the message.
         models: device models that train, and so keep samples; empty: all.
         read: a client's samples; ``held_out`` are those that it keeps.

@@ -16,7 +16,6 @@ class Rows(Sequence[Mapping[str, Any]]):
     """One mapping per row, all with the same keys: ``polars.DataFrame(list(rows))`` is a data frame of them.
 
     Args:
-        rows: the rows.
         shown: keys that the table shows, in order; (): all of them.
     """
 

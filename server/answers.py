@@ -40,7 +40,6 @@ class People:
     """How many a question was put to, and what became of them.
 
     Args:
-        scenario: which question.
         shots: at so many.
         asked: clients.
         answered: those who are in means.
@@ -62,7 +61,6 @@ def people(
     """The count of one question.
 
     Args:
-        scenario: which.
         shots: at so many.
         asked: clients.
         answers: by client.

@@ -14,9 +14,6 @@ MOST = 2**31
 def count_attempt(folder: Path) -> int:
     """One more than before; it is on disk before any device hears of it.
 
-    Args:
-        folder: of the run.
-
     Raises:
         RunError: the count is damaged.
     """

@@ -53,7 +53,6 @@ class Snapshot:
 
     Args:
         round: the last finished round.
-        theta: θ.
         outer: state of the outer update.
         rows: meta-test rows so far.
         dropped: replies refused so far.

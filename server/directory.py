@@ -90,7 +90,6 @@ def handshake(grid: Prompt, work: str, least: int, wait_s: float) -> QueriedDire
     Ends as soon as at least ``least`` usable nodes have answered, none is owed an answer and none has newly come.
 
     Args:
-        grid: where the nodes are.
         work: specification of the work, as clients get it.
         least: usable nodes needed, ≥ 1.
         wait_s: longest wait, seconds.

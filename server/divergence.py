@@ -46,7 +46,6 @@ def read(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list
     """``section.key = value`` for those settings that the run has.
 
     Args:
-        settings: the resolved configuration.
         keys: ``section.key`` each, of sections that choose an entry of a registry.
     """
     found = []

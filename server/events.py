@@ -23,11 +23,7 @@ CHAIN = b', "chain": "'  # before the digest that ends a line
 
 
 class EventLog:
-    """One run's log.
-
-    Args:
-        path: of the file.
-    """
+    """One run's log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -45,7 +45,6 @@ def fingerprint(config: Config, source: object = None) -> dict[str, str]:
     """Name → digest of everything outside the configuration that decides the numbers.
 
     Args:
-        config: of the run.
         source: its data source; None where the data is on devices, of which a coordinator knows nothing.
 
     Returns:
@@ -63,7 +62,6 @@ def places(config: Config, source: object = None) -> dict[str, Path]:
     """Name → where it is, of the files that a fingerprint is of.
 
     Args:
-        config: of the run.
         source: as for ``fingerprint``.
     """
     table = resolved(config)
@@ -82,7 +80,6 @@ def known_inputs(config: Config, resumed: Path | None = None) -> dict[str, str]:
     """The fingerprint where the data is here, before anything is loaded.
 
     Args:
-        config: of the run.
         resumed: folder of the run that goes on; None for a new one.
 
     Raises:
@@ -99,7 +96,6 @@ def address(config: Config, inputs: Mapping[str, str]) -> str:
     """The digest of a run: of its settings, with the content of files in the place of where they are.
 
     Args:
-        config: of the run.
         inputs: its fingerprint; without one it is the configuration's own digest.
     """
     if not inputs:

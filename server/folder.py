@@ -51,11 +51,7 @@ LEFT = ("metrics.parquet", "privacy.jsonl", "privacy.json", "summary.json", "tra
 
 
 class RunFolder:
-    """Reads and writes one run's folder; every write is atomic or an appended line.
-
-    Args:
-        path: the folder.
-    """
+    """Reads and writes one run's folder; every write is atomic or an appended line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -63,7 +63,6 @@ class Prompt(Through):
     """Asks for replies ten times a second (Flower's own grid asks every three seconds) until it is told to stop.
 
     Args:
-        grid: Flower's.
         stopped: set by another thread when nobody will answer any more.
     """
 

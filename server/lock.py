@@ -47,7 +47,6 @@ def only_copy(identity: str, folder: Path) -> Iterator[None]:
     """Hold a run, wherever its folder has been copied to on this machine.
 
     Args:
-        identity: of the run.
         folder: where it goes on.
 
     Raises:

@@ -60,9 +60,7 @@ class MetaTest:
     """Asks every scenario at every number of shots.
 
     Args:
-        config: of the run.
         roster: who is held out.
-        grid: where they are.
     """
 
     config: Config
@@ -94,7 +92,6 @@ class MetaTest:
             arrays: θ.
             run: identity of the run; devices that kept something in it answer with that.
             phase: whose people where it is about held-out ones, "validation" or "test".
-            scenarios: which.
         """
         found = Found([], [], [])
         for scenario in scenarios:
@@ -149,7 +146,6 @@ def question(config: Config, scenario: str, shots: int, old: tuple[str, ...] = (
     """What each target of a scenario is asked.
 
     Args:
-        config: of the run.
         scenario: one of ``metapulse.server.evaluation.SCENARIOS``.
         shots: support samples per class, or in all for regression (0: all).
         old: device models of meta-training, which a scenario with a history adapts on first.

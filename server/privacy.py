@@ -52,9 +52,6 @@ class Budget:
     leaves, no line is ever changed, and no checkpoint turns them back.
 
     Args:
-        plan: of the run.
-        roster: draws people.
-        folder: of the run.
         data: digest of the data; "" where none is known here.
         note: writes an event, once the ledger has its line: a line that is lost later is missed.
     """
@@ -187,9 +184,6 @@ def population(roster: Roster) -> str:
 
 def released(folder: Path) -> Counter[Release]:
     """What a run's ledger says was released: each kind of round, and how many of it have begun.
-
-    Args:
-        folder: of the run.
 
     Raises:
         RunError: there is no ledger, or no whole line in it.

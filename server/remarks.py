@@ -21,8 +21,6 @@ def remark(
     """Say on the terminal what was used of the data, what was left out, and who is refused.
 
     Args:
-        directory: of the clients.
-        folder: of the run.
         progress: told every line.
         log: whether the lines go into the event log as well; a resumed run has them there.
         more: further lines.

@@ -29,9 +29,7 @@ def facts(events: Sequence[Event], rows: Sequence[Row], settings: Mapping[str, M
     """What a summary says of lost replies, of who was asked and who answered, and of a run without a result.
 
     Args:
-        events: of the run.
         rows: of the meta-tests.
-        settings: the resolved configuration.
     """
     found = {**lost(events), "people": people(events)}
     if why := divergence(events, rows, settings):

@@ -52,7 +52,6 @@ class Roster:
     """Draws cohorts and test groups.
 
     Args:
-        directory: who there is.
         config: split, evaluation and seeds.
     """
 
@@ -129,7 +128,6 @@ class Roster:
 
         Args:
             seed: address of the draw; where privacy rests on it, a secret.
-            round: federated round.
             size: people expected or drawn, from 1 to ``people``.
             sampling: "poisson" or "fixed".
             people: how many the probability is to be of (0: as many as there are).
@@ -179,7 +177,6 @@ class Roster:
         """Partition ids asked in a scenario, ascending; the same in every round.
 
         Args:
-            scenario: which question.
             held_out: whose people where it is about held-out ones, "validation" or "test" ("": evaluation.phase).
 
         Raises:

@@ -70,12 +70,6 @@ class FaultSettings:
 def check_population(attack: Mapping[str, Any], faults: FaultSettings, private: bool, secure: bool) -> None:
     """Refuse attacks and faults that have no meaning under a protection.
 
-    Args:
-        attack: section [attack].
-        faults: section [faults].
-        private: under differential privacy.
-        secure: under secure aggregation.
-
     Raises:
         ConfigError: names the setting.
     """
@@ -91,10 +85,6 @@ def check_population(attack: Mapping[str, Any], faults: FaultSettings, private: 
 
 def refuse_simulated(attack: Mapping[str, Any], faults: FaultSettings) -> None:
     """Refuse what only a simulation can bring about, where devices are real.
-
-    Args:
-        attack: section [attack].
-        faults: section [faults].
 
     Raises:
         ConfigError: names the setting.

@@ -22,7 +22,6 @@ class Spread:
         sd: between clients (n − 1 in the denominator; 0 for one client).
         worst_decile: mean of the worst tenth (at least one client).
         low: lower end of the 95 % bootstrap interval of the mean, people resampled.
-        high: its upper end.
     """
 
     clients: int

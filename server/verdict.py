@@ -30,7 +30,6 @@ def refuse_fruitless(events: Events, settings: Mapping[str, Mapping[str, Any]], 
     """A run none of whose rounds came to an outer step, or none of whose steps moved θ, is no success.
 
     Args:
-        events: of the run.
         settings: the resolved configuration, to say which of them to look at.
         shares: whether the learner shares anything; the updates of those that do not are zero by design.
 
@@ -56,7 +55,6 @@ def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultEr
     Args:
         round: the last one.
         patience: how many.
-        events: of the run.
         log: where they are.
     """
     why = _most_often([e for e in events if e["kind"] == "dropped" and e["round"] > round - patience])
@@ -70,12 +68,7 @@ def _most_often(dropped: Events) -> str:
 
 
 def warnings(events: Events, settings: SecureSettings) -> list[str]:
-    """What a table of scores does not show: θ that stood still, numbers rounded or clipped away.
-
-    Args:
-        events: of the run.
-        settings: of secure aggregation.
-    """
+    """What a table of scores does not show: θ that stood still, numbers rounded or clipped away."""
     rounds = {event["round"]: event for event in events if event["kind"] == "round"}  # of a repeated round the last
     still = sum(not event["moved"] for event in rounds.values())
     # without secure aggregation it may be meant to stand still: each client can have a model of its own

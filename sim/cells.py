@@ -18,8 +18,6 @@ class Cell:
 
     Args:
         method: name of the method; of a single run its own.
-        config: what to do.
-        path: the run's folder.
         dataset: name of the data set; "" in a suite, which has one.
         trial: number of the settings where it is a trial of tuning.
         inputs: the fingerprint of its data and code where its folder is named by them; None where it is not.
@@ -74,7 +72,6 @@ class CellResult:
     """How a run ended.
 
     Args:
-        cell: which one.
         summary: as in summary.json; None where it has none.
         error: one line; "" if it did not fail. A run that came to its end without a result has a summary and an error.
         code: exit code: 0; 2 for an error that names what to change; 1 for a run that came to nothing, for divergence,

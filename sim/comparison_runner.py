@@ -45,7 +45,6 @@ class ComparisonRunner:
     """One comparison in its folder.
 
     Args:
-        spec: what is compared.
         folder: of the comparison; new, or one that this or another specification has been run in.
         workers: cells at once; 0 and 1: in this process.
         display: makes what shows a batch: of its name, the runs to do, how many are finished, how many run at once.

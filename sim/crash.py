@@ -22,7 +22,6 @@ def failed(error: BaseException, folder: Path | None = None) -> str:
     """One line that names the error and the file with its traceback.
 
     Args:
-        error: what happened.
         folder: the run's folder; None, or where it cannot be written: the system's folder for temporary files.
     """
     text = "".join(traceback.format_exception(error))

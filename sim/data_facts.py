@@ -30,9 +30,6 @@ SHOWN = 12  # names, classes or reasons in one line
 def data_facts(config: Config) -> dict[str, Any]:
     """The facts, as plain data.
 
-    Args:
-        config: what would be run.
-
     Raises:
         MetapulseError: the source cannot be read at all.
     """

@@ -22,10 +22,6 @@ SHOWN = 8  # inputs that are named
 def probed(work: Work, config: Config) -> list[str]:
     """A module of one's own called once: what of it gets no gradient, a line; [] for other models.
 
-    Args:
-        work: what clients would do.
-        config: of the run.
-
     Raises:
         ConfigError: the module cannot serve, see ``metapulse.client.probe``.
     """
@@ -34,12 +30,7 @@ def probed(work: Work, config: Config) -> list[str]:
 
 
 def data_remarks(work: Work, config: Config) -> list[str]:
-    """What the source says of its data, and which inputs hardly move.
-
-    Args:
-        work: what clients would do.
-        config: of the run.
-    """
+    """What the source says of its data, and which inputs hardly move."""
     said = list(work.source.remarks()) if isinstance(work.source, Remarking) else []
     return said + still_inputs(work, TRANSFORMS.make(suited(config, work.source.task)[0]))
 

@@ -26,9 +26,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
     """Run to the end, from the start or from the last checkpoint.
 
     Args:
-        config: what to do.
         path: the run's folder; new for a fresh run, an interrupted run's for ``resume``.
-        progress: told how it goes.
         resume: go on where the folder's last checkpoint stands.
 
     Returns:

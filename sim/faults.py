@@ -35,7 +35,6 @@ class Faults(FaultSettings):
         (round · hours_per_round + phase) mod 24, and that has not dropped out in the last ``outage_rounds`` rounds.
 
         Args:
-            seed: of the run.
             round: federated round, ≥ 1.
             clients: who is asked.
         """
@@ -68,7 +67,6 @@ class Faults(FaultSettings):
         t = n / (samples_per_s · speed[device]) · exp(jitter · z), z ~ N(0, 1).
 
         Args:
-            seed: of the run.
             round: federated round, ≥ 1.
             clients: who has trained.
             samples: n, what each has trained on.
@@ -89,7 +87,6 @@ class Faults(FaultSettings):
 
         Args:
             batch: not changed.
-            keys: addresses of the stack.
             side: "support" or "query", part of the address of which samples are used.
         """
         if not self.partial or not batch.mask.shape[1]:

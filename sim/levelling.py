@@ -85,7 +85,6 @@ def course(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, An
     """How a run's curve ends; None where there is no curve to tell by.
 
     Args:
-        events: of the run.
         scores: as in summary.json.
     """
     losses = [event.get("loss") for event in events if event.get("kind") == "round"]

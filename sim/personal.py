@@ -101,12 +101,7 @@ class PersonalModel:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished run has learnt, with all that it takes to use it.
-
-    Args:
-        path: the run's folder.
-        config: of the run.
-    """
+    """What a finished run has learnt, with all that it takes to use it."""
 
     path: Path
     config: Config

@@ -62,7 +62,6 @@ class ClientJob:
 
     Args:
         text: the work of an instruction, as JSON.
-        population: whose work it is.
     """
 
     text: str
@@ -95,7 +94,6 @@ class FaultyClients(Work):
 
     Args:
         population: who attacks, and what goes wrong.
-        spec: the specification.
     """
 
     def __init__(self, population: Population, spec: WorkSpec) -> None:
@@ -141,7 +139,6 @@ class FaultyClients(Work):
 
         Args:
             outcome: of a stack; of the whole cohort where the attack is made of everybody's updates.
-            round: federated round.
         """
         if outcome.report is None:
             return outcome

@@ -217,7 +217,6 @@ def display(
     """Bars where there is a terminal, lines where there is none, nothing on a quiet console.
 
     Args:
-        title: of the batch, "" for none.
         todo: what is to be run, each folder once.
         done: how many were finished before.
         workers: how many run at once, ≥ 1.

@@ -149,7 +149,6 @@ class Result:
         Args:
             x: inputs as the source gives them, (n, *features).
             person: whose adapted model answers; None: θ as it is.
-            device: the person's device model.
         """
         return self.model(person, device=device).predict(x)
 
@@ -194,7 +193,6 @@ class ComparisonResult:
     """What a comparison says.
 
     Args:
-        path: its folder.
         said: everything its report shows.
         failed: DATASET/METHOD/SEED → why it failed.
     """

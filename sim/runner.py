@@ -83,9 +83,6 @@ def run_cell(
     """One run, from the start or from where it stands; a finished one is only read.
 
     Args:
-        cell: what to do.
-        progress: told how it goes.
-        kinds: classes of trackers.
         beside: runs of the same suite: where some are finished, none is done over other data or code than theirs, as
             one table would show both. (In a comparison the data is part of a run's address.)
         wait: for a process that works on it already, instead of failing.

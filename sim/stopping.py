@@ -13,11 +13,7 @@ _asked: list[int] = []  # signals of this command: Ray's calls raise a plain Key
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end.
-
-    Args:
-        signum: its number.
-    """
+    """A signal asked for the end."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

@@ -120,7 +120,6 @@ def saved_cells(path: Path, change: Mapping[str, Any] | None = None) -> list[Cel
     """The runs of a folder that is there already: a suite's methods in their order, or its one run.
 
     Args:
-        path: the folder.
         change: laid over their configurations: where the data is now, how many workers there are.
 
     Raises:

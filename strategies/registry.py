@@ -39,7 +39,6 @@ def make_strategy(
     Args:
         section: ``name`` and the method's settings.
         rounds: how many rounds there will be, for schedules.
-        seed: of the run.
         on_drop: told (round, dropped clients) when replies are refused.
         note: told what people have to know, once.
         privacy: the plan, and the secret that addresses its noise; the settings are such that it may be combined.

@@ -71,7 +71,6 @@ def contents(stack: Stack, told: Mapping[str, Any] | None = None) -> Callable[[i
     """What the message of one position of a stack carries, made of views when it is asked for.
 
     Args:
-        stack: the updates.
         told: what each repeats of its instruction (``metapulse.client.wire.stamp``).
     """
     repeat = {CONFIG: ConfigRecord(dict(told))} if told else {}

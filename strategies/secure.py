@@ -69,11 +69,6 @@ class SecureSettings:
 def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -> None:
     """Refuse what needs more of the updates than their weighted sum.
 
-    Args:
-        settings: of secure aggregation, on.
-        strategy: settings of the strategy.
-        mechanism: of differential privacy.
-
     Raises:
         ConfigError: names the setting and why.
     """
@@ -97,7 +92,6 @@ def make_ring(settings: SecureSettings, clients: Sequence[int], rng: np.random.G
     """The circle of a round: neighbours and threshold as given, and more where so many clients take more.
 
     Args:
-        settings: of secure aggregation.
         clients: partition ids.
         rng: draws the circle.
     """
@@ -110,7 +104,6 @@ def check_size(settings: SecureSettings, clients: int) -> None:
     """Refuse settings that do not give so many clients the security that is asked for.
 
     Args:
-        settings: of secure aggregation.
         clients: n, of a round.
 
     Raises:
@@ -136,7 +129,6 @@ def check_step(settings: SecureSettings, clients: int, theta: Params, rate: floa
     With weights as large as they may be, rounding adds R/(2 L √n) to each number of the mean (standard deviation).
 
     Args:
-        settings: of secure aggregation.
         clients: n, of a round.
         theta: θ_0; one that is zero tells nothing.
         rate: by which the mean is multiplied before it is taken off θ.

@@ -78,7 +78,6 @@ class StockStrategy(Strategy):
     """Delegates to a stock strategy; checks replies first, and what it makes of them after.
 
     Args:
-        settings: which one.
         on_drop: told (round, dropped clients) when replies are refused.
         note: told what people have to know, once.
     """

@@ -79,11 +79,7 @@ class Answered(Protocol):
 
 
 class InRecord:
-    """In Flower's context or an engine's memory: as long as the process lives.
-
-    Args:
-        record: its place.
-    """
+    """In Flower's context or an engine's memory: as long as the process lives."""
 
     def __init__(self, record: ConfigRecord) -> None:
         self._record = record

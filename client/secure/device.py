@@ -62,8 +62,6 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
 
     Args:
         memory: its secrets of this round, changed in place; nothing else reads them.
-        told: the instruction.
-        client: partition id.
         entries: trains, and gives what is to be added up.
         answered: for which sessions a vector has left it.
 

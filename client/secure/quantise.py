@@ -106,7 +106,6 @@ def quantise(
 
     Args:
         report: updates and weights of the stack, finite.
-        terms: of the round.
         clients: partition ids.
         guard: clipping and noise of distributed differential privacy.
 
@@ -184,8 +183,6 @@ def weighted_total(entries: Int64[np.ndarray, " entries"], terms: Terms, theta: 
 
     Args:
         entries: Σ of the clients' entries.
-        terms: of the round.
-        theta: θ.
     """
     unit = terms.max_weight / terms.levels
     q: Float64[Tensor, " parameters"] = torch.from_numpy(entries[HEAD:].astype(np.float64)) * (terms.range * unit)

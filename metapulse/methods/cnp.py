@@ -66,10 +66,7 @@ class CNP(Reader):
         """μ and σ of each sample.
 
         Args:
-            model: the oracle.
             phi: (clients, *shape) per name.
-            memory: from ``read``.
-            x: inputs of each client.
         """
         z = model.embed(phi, x)
         g = net(*self._sizes(model.task, z.shape[2])[1])

@@ -31,7 +31,6 @@ def descend(
     """φ₀, φ₁, …: φ_{k+1} = φ_k − α g_k (SGD), or Adam's step from zero moments.
 
     Args:
-        model: the oracle.
         start: φ₀, (clients, *shape) per name.
         batches: one batch per step.
         lr: α > 0.

@@ -42,7 +42,6 @@ class Minibatches(Learner):
 
         Args:
             samples: of every client.
-            keys: addresses of the draws.
             purpose: names the stream, so that two streams of one learner differ.
         """
         return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled", max(self.steps, 1))

@@ -88,7 +88,6 @@ def unless_worse(model: Model, phi: Stacked, step: Stacked, support: Batch) -> d
     """The step of every client whose loss on its whole support set does not rise; the others stay.
 
     Args:
-        model: the oracle.
         phi: where a client stands; (clients, *shape) per name.
         step: where its step leads.
         support: all of its support samples.

@@ -42,8 +42,6 @@ class Method:
 
     Args:
         name: under which it is registered, as learner and as method.
-        learner: the client half.
-        server: the server half.
         sends: what a client sends for θ to descend along, as a formula.
         adapts: how a person's model comes about at test time.
         keeps: what stays on a device between rounds; "": nothing.

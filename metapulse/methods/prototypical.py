@@ -65,7 +65,6 @@ def nearness(z: Float[Tensor, "clients samples width"], memory: Stacked) -> Floa
 
     Args:
         z: embedded samples.
-        memory: of ``class_means``.
     """
     means = memory["means"]
     squares = z.square().sum(2, keepdim=True) + means.square().sum(2).unsqueeze(1)

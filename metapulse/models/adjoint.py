@@ -41,7 +41,6 @@ def outer_gradient(
     """Gradient of the query loss after an inner step on each support batch, exact to second order.
 
     Args:
-        model: the oracle.
         code: its compiled form; None: there is none for these parameters.
         theta: φ₀, (clients, *shape) per name.
         rates: α per name: a number's tensor, or one rate per parameter; 0 keeps a name fixed.

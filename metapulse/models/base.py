@@ -128,7 +128,6 @@ class Model(ABC):
 
         Args:
             params: where; (clients, *shape) per name.
-            batch: the samples of the loss.
         """
         return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
 
@@ -137,7 +136,6 @@ class Model(ABC):
 
         Args:
             params: where; (clients, *shape) per name.
-            batch: the samples of the loss.
             into: a tree of the same layout that the gradient may overwrite, so that a loop needs only one.
         """
         if code := self._code(params):
@@ -156,7 +154,6 @@ class Model(ABC):
 
         Args:
             params: where; (clients, *shape) per name.
-            batch: the samples of the loss.
             vector: v, in the shape of ``params``.
         """
         return self.expand(params, batch).hvp(vector)

@@ -26,8 +26,6 @@ def run_sgd(
     """φ_K of φ_{k+1} = φ_k − α ∇L_k(φ_k), and the sum of the batch losses on the way.
 
     Args:
-        model: the oracle.
-        code: its compiled form.
         start: φ₀, (clients, *shape) per name; not changed.
         batches: one for each step.
         lr: α > 0.
@@ -95,7 +93,6 @@ def adapted_sgd(
 
     Args:
         model: the oracle of f.
-        code: its compiled form.
         start: θ, (clients, *shape) per name.
         batches: D of the adaptation, D′ of the loss after it, D″ of the curvature; one each for a step.
         rates: α and β.

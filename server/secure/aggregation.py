@@ -48,10 +48,8 @@ class SecureAggregation:
     """Sends what a strategy asks for through the protocol.
 
     Args:
-        settings: of the protocol.
         weighting: of updates, "samples" or "uniform".
         seed: of the run; addresses neighbours, rounding and drawn drop-outs, no secret.
-        grid: where the clients are.
         timeout: longest wait for each round trip, seconds.
         sessions: counts those of a round.
         rate: of an outer step that is proportional to the mean update.

@@ -45,8 +45,6 @@ class Masked:
     """Parties behind a grid.
 
     Args:
-        session: of the round.
-        grid: where they are.
         timeout: longest wait for a round trip, seconds.
     """
 

@@ -20,7 +20,6 @@ class Session:
     """What the parties of one round have in common.
 
     Args:
-        terms: of the round.
         ring: who shares secrets with whom.
         nodes: partition id → node.
         content: the instruction that a round without secure aggregation would send: θ, round, work.

@@ -37,7 +37,6 @@ class Unmasked:
     """Parties whose drop-outs are drawn here, as devices draw them.
 
     Args:
-        session: of the round.
         engine: holds the clients.
     """
 

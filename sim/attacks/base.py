@@ -32,7 +32,6 @@ class Attack:
         """Who of some people attacks in a round.
 
         Args:
-            seed: of the run.
             round: federated round, ≥ 1.
             users: the person behind each client of the stack.
         """
@@ -49,10 +48,7 @@ class Attack:
         """What the stack trains on.
 
         Args:
-            task: what is predicted.
             samples: one side of the episodes, as the model reads it; not changed.
-            bad: who attacks.
-            keys: addresses of the stack.
             side: "support" or "query", part of the address of what is drawn.
         """
         return samples
@@ -62,8 +58,6 @@ class Attack:
 
         Args:
             update: (clients, *shape) per name of θ; not changed.
-            bad: who attacks.
-            keys: addresses of the stack.
         """
         return update
 
@@ -71,7 +65,6 @@ class Attack:
         """What the attack has achieved in a model, a number per client; {} where it only wants to do harm.
 
         Args:
-            task: what is predicted.
             query: what the model is judged on.
             judge: metrics of the model on other samples of the same clients.
         """

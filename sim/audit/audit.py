@@ -24,12 +24,10 @@ class Audit:
     """What attacks on a run found.
 
     Args:
-        name: of the run.
         parameters: numbers in θ.
         mechanism: of its privacy.
         relation: which populations its claim is about; "" without one.
         spent: ε and δ that the run states, and rounds; {} without privacy.
-        canaries: the one-run audit.
         probe: direct assertions; None without privacy.
         presence: adding a person; None without privacy, and under local privacy.
         membership: attacks on θ and on personal models.
@@ -80,7 +78,6 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
     """Attack the finished run in a folder, and change nothing in it.
 
     Args:
-        path: the folder.
         canaries: how many, ≥ 2.
         people: at most so many train beside the canaries, and are on either side of membership inference.
         seed: of all that the attacks draw.

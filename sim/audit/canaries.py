@@ -80,11 +80,7 @@ class Canaries:
 
 
 class Planted(Local):
-    """This process, with canaries among the people.
-
-    Args:
-        canaries: who reports what.
-    """
+    """This process, with canaries among the people."""
 
     def __init__(self, canaries: Canaries) -> None:
         super().__init__()
@@ -98,12 +94,7 @@ class Planted(Local):
 
 
 class CanaryWork(Work):
-    """People's work as it is, and canaries' reports beside theirs.
-
-    Args:
-        spec: the specification.
-        canaries: who reports what.
-    """
+    """People's work as it is, and canaries' reports beside theirs."""
 
     def __init__(self, spec: WorkSpec, canaries: Canaries) -> None:
         super().__init__(spec)

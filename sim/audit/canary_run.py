@@ -56,7 +56,6 @@ def canary_audit(subject: Subject, canaries: int, most: int, seed: int) -> Canar
     """Do the run again with canaries; people are in a round as likely as in the run, or a little less.
 
     Args:
-        subject: the run.
         canaries: m ≥ 2.
         most: people beside them at most.
         seed: address of coins and directions.

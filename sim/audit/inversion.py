@@ -64,7 +64,6 @@ def invert(subject: Subject, people: int, seed: int) -> list[Inversion]:
     people, each the other's control, and left out where there are not enough people.
 
     Args:
-        subject: the run.
         people: how many, ≥ 2; the control needs somebody else.
         seed: of the choice of people, the search's start and the noise.
     """

@@ -84,7 +84,6 @@ def of_theta(subject: Subject, most: int, seed: int) -> Membership | None:
     """Is θ's loss smaller on people of the training than on held-out ones? None where fewer than four are held out.
 
     Args:
-        subject: the run.
         most: people on either side, at most.
         seed: of the choice of people, and of their samples.
     """
@@ -120,7 +119,6 @@ def of_personal_models(subject: Subject, most: int, seed: int) -> list[Membershi
     By its loss, and by how much smaller that is than θ's, which has seen neither. One area per person; their mean.
 
     Args:
-        subject: the run.
         most: people, at most; held-out ones.
         seed: of samples and of the control's halves.
     """

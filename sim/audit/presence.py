@@ -80,8 +80,6 @@ def presence(subject: Subject, plan: Plan, measured: Probe, replays: int, seed: 
     """Draw rounds again, and hold what they show at worst beside the claim; None under local privacy: no sums there.
 
     Args:
-        subject: the run.
-        plan: its plan.
         measured: what a person counts for and how much noise there is.
         replays: rounds to draw, ≥ 2.
         seed: of the secrets.
@@ -105,8 +103,6 @@ def drawn(subject: Subject, plan: Plan, replays: int, seed: int) -> Iterator[lis
     """Partition ids of rounds, each drawn as the run draws, with a secret of its own.
 
     Args:
-        subject: the run.
-        plan: its plan.
         replays: how many.
         seed: of the secrets.
     """
@@ -119,8 +115,6 @@ def counted(subject: Subject, plan: Plan, sizes: Int64[np.ndarray, " sizes"], se
     """How many count of so many drawn; all of them where that is not always the same.
 
     Args:
-        subject: the run.
-        plan: its plan.
         sizes: numbers of people drawn, ascending; of very many some are shown to the strategy, and between them as
             many are left out as between their neighbours.
         seed: of who they are.
@@ -188,7 +182,6 @@ def laws(release: Release, rate: float, rule: dict[int, int], against: float) ->
     as the next.
 
     Args:
-        release: one round.
         rate: q.
         rule: people who count by people drawn.
         against: λ; others count as −λ.
@@ -236,8 +229,6 @@ def doubt(subject: Subject, release: Release, draws: list[list[int]]) -> str:
     """Why draws are not what is accounted for, "" where they may be; each test doubts sound ones once in 1e9.
 
     Args:
-        subject: the run.
-        release: one round of it.
         draws: partition ids of independent rounds.
     """
     sizes = np.array([len(one) for one in draws])

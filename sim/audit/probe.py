@@ -61,8 +61,6 @@ def probe(subject: Subject, plan: Plan, seed: int) -> Probe:
     """One round with canaries and one with their opposites, noise and everything else the same.
 
     Args:
-        subject: a run with privacy.
-        plan: its plan.
         seed: address of the canaries and of the noise.
     """
     signs = np.ones(PROBES, np.int64)

@@ -37,8 +37,6 @@ class Subject:
     """A run's folder, read.
 
     Args:
-        path: of the folder.
-        config: of the run.
         round: the last finished one.
         theta: θ after it.
         spent: ε, δ and rounds as its summary states them; {} without privacy.
@@ -108,10 +106,8 @@ class Subject:
         The first of the people sits in judgement instead of training, because a run must have somebody who does.
 
         Args:
-            canaries: who reports what.
             people: partition ids, at least one.
             cohort: people in a round.
-            folder: of the new run.
             change: laid over the configuration.
         """
         table = merge(resolved(self.config), _quiet(people[0], cohort))

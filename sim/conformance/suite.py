@@ -38,7 +38,6 @@ class Verdict:
 
     Args:
         check: its name, in words.
-        model: the model it ran on.
         problem: what is wrong, in one line; "" where nothing is.
         refused: the learner is not for this model, and says so, or the law is not about such a learner.
     """

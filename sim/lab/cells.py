@@ -46,8 +46,6 @@ def comparison_cells(
     """Every run of a comparison, data set by data set, method by method, seed by seed.
 
     Args:
-        spec: what is compared.
-        folder: of the comparison.
         chosen: (data set, method) → change that tuning chose.
         inputs: gives data and code of a configuration; left out: looked at anew.
     """

@@ -40,7 +40,6 @@ def compare(
 
     Args:
         results: tidy: dataset, method, seed, phase, scenario, shots, step, round, client, user, metric, value.
-        name: of the comparison.
         reference: one of ``methods``, which the others are held against.
         methods: in the order in which they are shown.
         datasets: likewise.

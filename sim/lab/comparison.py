@@ -10,13 +10,7 @@ Verdict = Literal["better", "worse", "no difference shown"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with its 95 % interval.
-
-    Args:
-        value: the estimate.
-        low: lower end.
-        high: upper end.
-    """
+    """A number with its 95 % interval."""
 
     value: float
     low: float
@@ -28,8 +22,6 @@ class Score:
     """How a method does on one question: a data set, a scenario, a number of shots.
 
     Args:
-        dataset: name of the data set.
-        method: name of the method.
         scenario: who is asked: ``new_user``, ``new_device``, …
         shots: support samples; 0 stands for all there is.
         step: adaptation step at which the method is judged.
@@ -41,9 +33,7 @@ class Score:
         worst_decile: mean of the worst tenth of clients, seeds averaged.
         spread: standard deviation between clients, seeds averaged.
         gini: Gini coefficient over clients, seeds averaged; 0 where all clients get the same.
-        users: people.
         clients: a person's devices counted one by one.
-        seeds: training runs.
     """
 
     dataset: str
@@ -69,10 +59,8 @@ class Pair:
     """A method against the reference on one question, on the same seeds, clients and episodes, after the last round.
 
     Args:
-        dataset: name of the data set.
         scenario: who is asked.
         shots: support samples.
-        method: name of the method.
         reference: name of the method it is held against.
         difference: mean over people; positive where the method is better, whatever the metric. Of shares their
             difference; of errors log(reference / method), so that 0.69 stands for half the error.
@@ -129,7 +117,6 @@ class Comparison:
     """Everything a report shows.
 
     Args:
-        name: of the comparison.
         reference: the method that verdicts are against.
         methods: in the order of the specification.
         datasets: in the order of the specification.

@@ -86,9 +86,6 @@ def run_cost(path: Path) -> RunCost:
 
     Σ over rounds of (clients asked) · (bytes down), and of (clients that answered) · (mean cost of an update).
 
-    Args:
-        path: of a finished run.
-
     Raises:
         RunError: it holds no run.
         ConfigError: what the run was made with is not here any more.

@@ -10,11 +10,7 @@ from metapulse.sim.levelling import Trend, course
 
 
 def unlevelled(cells: Sequence[Cell]) -> Iterator[str]:
-    """A sentence for each data set and method of which a run had not levelled off.
-
-    Args:
-        cells: of the comparison.
-    """
+    """A sentence for each data set and method of which a run had not levelled off."""
     found: dict[tuple[str, str], list[Trend | None]] = {}
     for cell in cells:
         if cell.finished:

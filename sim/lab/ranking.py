@@ -18,8 +18,6 @@ def within(dataset: str, scores: Iterable[Score], failed: Sequence[str] = ()) ->
     """Mean ranks over the questions of a data set, of the methods that answered all of them.
 
     Args:
-        dataset: its name.
-        scores: of all data sets.
         failed: methods that diverged, which share the last rank on every question.
     """
     questions: dict[tuple[str, int], dict[str, float]] = {}

@@ -141,7 +141,6 @@ def draw(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
     """``count`` points of a space, spread evenly over it: a scrambled Sobol sequence, choices at random.
 
     Args:
-        space: from ``read_space``.
         count: ≥ 0.
         seed: of the sequence.
 

@@ -42,7 +42,6 @@ class Spec:
     """A comparison, checked.
 
     Args:
-        name: of the comparison.
         seeds: of training.
         reference: the method that verdicts are against.
         base: sections of a run's configuration, common to all.
@@ -74,8 +73,6 @@ class Spec:
         """The configuration of one run.
 
         Args:
-            dataset: name of a data set.
-            method: name of a method.
             seed: of training.
             change: laid over all the rest, as tuning chose it.
             fold: whose people are tested, where there are folds.

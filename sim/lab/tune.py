@@ -43,10 +43,8 @@ def tune(
     """Run all studies to their end.
 
     Args:
-        spec: what is compared.
         wanted: whose trials may be run; the other studies are told of trials that are finished, and end with the first
             one that is not.
-        folder: the comparison's.
         run: does a batch of cells, which has a name.
         inputs: gives data and code of a configuration; left out: looked at anew.
 

@@ -60,7 +60,6 @@ class Study:
 
     Args:
         dataset: its name; with the method's, the address of what is drawn.
-        method: its name.
         space: what may be chosen.
         rounds: of a full run, ≥ 0.
         seed: of the trials' runs; one that the comparison does not use.
@@ -104,19 +103,11 @@ class Study:
         return [StudyTrial(n, self.proposed[n], merge(nested(self.proposed[n]), run)) for n in numbers]
 
     def chosen(self, found: Sequence[Scores]) -> dict[str, Any]:
-        """The settings of the best trial of the last rung: "section.key" → value.
-
-        Args:
-            found: scores of all rungs.
-        """
+        """The settings of the best trial of the last rung: "section.key" → value."""
         return self.proposed[_ranked(found[-1])[0]]
 
     def record(self, found: Sequence[Scores]) -> dict[str, Any]:
-        """All that was tried and what was chosen, as plain data.
-
-        Args:
-            found: scores of all rungs.
-        """
+        """All that was tried and what was chosen, as plain data."""
         tried = [
             {"number": n, "settings": settings, "scores": [scores[n] for scores in found if n in scores]}
             for n, settings in enumerate(self.proposed)

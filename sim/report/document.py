@@ -103,7 +103,6 @@ def document(
     Args:
         page: its sections and figures.
         kicker: a few words over the title, as plain text.
-        title: as plain text.
         facts: (what, value) under the title, as plain text.
         legend: markup that stays in sight while the sections are scrolled.
         script: draws the figures; hide.js or choose.js.

@@ -80,7 +80,6 @@ def curve(place: int, label: str, points: Sequence[tuple[float, Any]], crowd: in
 
     Args:
         place: in the palette.
-        label: as plain text.
         points: (x, score); of a score, "mean", "low" and "high" are read.
         crowd: how many lines there are.
     """

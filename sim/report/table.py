@@ -75,7 +75,6 @@ class ReportTable:
 
     Args:
         name: of its files.
-        title: as plain text.
         head: titles of the columns, as for ``html_table``.
         rows: of cells, likewise.
         frame: the same numbers unrounded, one to a column.

@@ -88,11 +88,9 @@ class SeriesTable:
 
     Args:
         task: features (1, points), one output.
-        roster: who the clients are.
         t, value: all series one after the other, each with strictly increasing stamps.
         anchor: rows that may be the present, sorted.
         bounds: rows of client i are bounds[i, 0] to bounds[i, 1].
-        horizon: the question.
         scaling: units of inputs and target.
         max_windows: windows kept per client, evenly spaced.
         left_out: series too short for a single window.

@@ -46,13 +46,7 @@ class Tracker(Protocol):
 
 
 class Tracked:
-    """Progress of a run that is tracked as well.
-
-    Args:
-        shown: the progress that is shown.
-        path: the run's folder.
-        kinds: the trackers' classes.
-    """
+    """Progress of a run that is tracked as well."""
 
     def __init__(self, shown: Progress, path: Path, kinds: Sequence[Any]) -> None:
         self._shown, self._folder, self._kinds = shown, RunFolder(path), kinds

@@ -19,11 +19,7 @@ METRICS, PARAMS = 1000, 100  # in one request, at most
 
 
 class MLflow:
-    """One run of the experiment ``metapulse`` (or ``MLFLOW_EXPERIMENT_NAME``).
-
-    Args:
-        folder: the run's.
-    """
+    """One run of the experiment ``metapulse`` (or ``MLFLOW_EXPERIMENT_NAME``)."""
 
     def __init__(self, folder: RunFolder) -> None:
         if "MLFLOW_TRACKING_URI" not in os.environ:

@@ -15,11 +15,7 @@ from metapulse.server.folder import RunFolder
 
 
 class WandB:
-    """One run, whose id is the identity of ours: a resumed run goes on in it; pieces written offline join when synced.
-
-    Args:
-        folder: the run's.
-    """
+    """One run, whose id is the identity of ours: a resumed run goes on in it; offline pieces join when synced."""
 
     def __init__(self, folder: RunFolder) -> None:
         config = folder.config()[0]

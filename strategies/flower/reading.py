@@ -45,7 +45,6 @@ def read_theta(arrays: ArrayRecord, where: str) -> dict[str, Tensor]:
     """θ, as the server holds it.
 
     Args:
-        arrays: of the round.
         where: the strategy's name, for messages.
 
     Raises:
@@ -133,7 +132,6 @@ def statistics(theta: Params, stack: Stack, weight: Tensor | None) -> dict[str, 
 
     Args:
         theta: the statistics of θ.
-        stack: their updates.
         weight: w of the weighted mean; None: the median of every number.
     """
     if not theta:

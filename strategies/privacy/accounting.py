@@ -75,7 +75,6 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
     and "pld" then is T rounds of everybody, one Gaussian of σ/√T (Balle and Wang 2018), exactly.
 
     Args:
-        release: one round.
         rounds: how many, ≥ 0.
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".
@@ -266,7 +265,6 @@ def most_rounds(
     """The largest number of rounds up to ``limit`` that are (ε, δ)-private; −1 where ``first`` alone is not.
 
     Args:
-        release: one round.
         target: ε > 0.
         delta: δ in (0, 1).
         accountant: "pld" or "rdp".

@@ -147,11 +147,7 @@ def shown(epsilon: float | str) -> str:
 
 
 def sentence(spent: Mapping[str, Any]) -> str:
-    """What a run has spent, for a terminal.
-
-    Args:
-        spent: from ``Plan.stated``.
-    """
+    """What a run has spent, for a terminal."""
     told = f"ε = {shown(spent['epsilon'])}"
     told += ", not private" if float(spent["epsilon"]) == math.inf else ""
     rounds = f"{spent['rounds']} rounds that have begun" + (", and people's scale" if spent.get("scales") else "")

@@ -93,10 +93,6 @@ class PrivacySettings:
 def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     """Refuse what would make a claim of privacy untrue.
 
-    Args:
-        strategy: settings of the strategy.
-        scenarios: of the meta-test.
-
     Raises:
         ConfigError: names the setting and why.
     """

@@ -155,7 +155,6 @@ def noised_mean(
         total: Σ_i u_i over those who replied, each no longer than C, in whole steps; zero where nobody did.
         deviation: s, σC of the central mechanism.
         cohort: n > 0, fixed beforehand: how many replied is private.
-        rng: of the noise.
         step: g > 0.
 
     Source:

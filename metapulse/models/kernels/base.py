@@ -101,7 +101,6 @@ class Chain:
 
     Args:
         kernels: from input to prediction; together they own every parameter.
-        loss: the end.
         view: a batch's inputs as the first kernel reads them.
     """
 
@@ -114,8 +113,6 @@ class Chain:
         """Loss, gradient and curvature at ``params``; the curvature costs nothing until it is asked for.
 
         Args:
-            params: where.
-            batch: the samples of the loss.
             into: a tree of the same layout that the gradient overwrites (None: a new one).
         """
         w = flat_stack(params)

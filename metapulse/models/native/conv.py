@@ -53,7 +53,6 @@ def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convol
     """The chain in C; None where it is of another make, or nothing compiles.
 
     Args:
-        chain: kernels and loss.
         time: samples in a window.
         precision: of what is multiplied, see ``Model``.
     """

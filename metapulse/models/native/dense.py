@@ -77,7 +77,6 @@ def dense(chain: Chain, precision: str = "float32") -> Dense | None:
     """The chain in C; None where it is not made of linear layers with one kind of nonlinearity, or nothing compiles.
 
     Args:
-        chain: kernels and loss.
         precision: of what is multiplied, see ``Model``.
     """
     layers = [kernel for kernel in chain.kernels[::2] if isinstance(kernel, Linear)]

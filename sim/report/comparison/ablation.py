@@ -52,8 +52,6 @@ def effect(view: ComparisonView, dataset: str, methods: Iterable[str], first: st
     """What methods score on a data set, and what they gain over one of them on the same seeds, people and episodes.
 
     Args:
-        view: the comparison.
-        dataset: name of the data set.
         methods: that are looked at; who has no result is left out.
         first: the one that the others are held against.
 

@@ -19,8 +19,6 @@ def at_equal_cost(view: ComparisonView, dataset: str, kind: str) -> tuple[float,
     A run's cost is spread evenly over its rounds.
 
     Args:
-        view: the comparison.
-        dataset: name of the data set.
         kind: key of ``BUDGETS``.
 
     Returns:

@@ -24,11 +24,8 @@ class CellState:
     """One training run of the comparison.
 
     Args:
-        dataset: name of the data set.
-        method: name of the method.
         seed: of training.
         key: its folder under ``cells``.
-        config: resolved configuration.
         failure: why it was not finished, one line; "" where nothing is known.
         finished: whether it has a summary.
     """

@@ -21,7 +21,6 @@ def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTabl
     """The whole page, as comparison.html has it.
 
     Args:
-        view: the comparison.
         made: its tables, as ``tables.every_table`` makes them.
     """
     reference = view.comparison.reference

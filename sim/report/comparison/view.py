@@ -19,11 +19,7 @@ SHOWN = 6
 
 
 class ComparisonView:
-    """Scores and pairs by question, methods in order of rank, rows of the main metric.
-
-    Args:
-        folder: the comparison's, read.
-    """
+    """Scores and pairs by question, methods in order of rank, rows of the main metric."""
 
     def __init__(self, folder: ComparisonFolder) -> None:
         self.folder, self.comparison = folder, folder.comparison

@@ -18,7 +18,6 @@ class Difference:
         clients: that both runs were judged on.
         mean: of A − B, in the metric's unit.
         low: lower end of its 95 % bootstrap interval, people resampled.
-        high: its upper end.
         wins: share of clients on which A is better.
     """
 

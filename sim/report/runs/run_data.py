@@ -27,10 +27,6 @@ class RunData:
 
     Args:
         label: what it is called in the report.
-        path: its folder.
-        config: resolved configuration.
-        environment: versions, platform, commit.
-        events: the event log.
         rows: of metrics.parquet; empty where no meta-test has been written yet.
         scores: spread over clients of every meta-test.
         finished: whether it has a summary.
