@@ -21,7 +21,7 @@ class Mean(PiecewiseLinear):
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """ȳ over the length, the same at all times: no memory of its own."""
-        return (g / saved).unsqueeze(2).expand(-1, -1, saved, -1)
+        return torch.div(g, saved).unsqueeze(2).expand(-1, -1, saved, -1)
 
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = mean of ẋ."""
