@@ -10,7 +10,7 @@ import torch
 
 import metapulse as mp
 from metapulse.server.folder import RunFolder
-from metapulse.sim.api import _options
+from metapulse.sim.api import laid_over
 from metapulse.sim.cli import main
 from tests.commands import PAIR, TINY
 from tests.lab import SPEC
@@ -86,7 +86,7 @@ def test_sections_are_laid_over_the_file_and_the_folder_has_a_name_of_its_own(pa
     with pytest.raises(mp.ConfigError, match="no_such_section"):
         mp.run("tiny.toml", quiet=True, no_such_section={"a": 1})
     with pytest.raises(mp.ConfigError, match="rounds = 5: expected a section of the configuration"):
-        _options({"rounds": 5}, {})
+        laid_over({"rounds": 5}, {})
 
 
 def test_going_on_reads_what_is_finished(pair):
