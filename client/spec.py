@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from metapulse.episodes import SPLITS, EpisodePlan
+from metapulse.episodes import EpisodePlan, Split
 from metapulse.settings import build, plain, setting
 
 
@@ -22,8 +22,8 @@ class WorkSpec:
     model: Mapping[str, Any] = setting({}, "the model")
     learner: Mapping[str, Any] = setting({}, "the learner")
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
-    reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
-        "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
+    reserve: Literal["", Split] = setting(
+        "", "how samples for testing known people are kept from training (empty: none)"
     )
     reserve_seed: int = setting(0, "seed of what is kept", ge=0)
     reserve_devices: tuple[str, ...] = setting((), "device models that train, and so keep samples (empty: all)")
@@ -43,7 +43,6 @@ class Trial:
     not_offered: Literal["apart", "wrong"] = setting(
         "apart",
         "with restrict, query samples of a class without support: left out of the scores, or wrong",
-        choices=("apart", "wrong"),
     )
     history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
     history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)

@@ -32,22 +32,22 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
-    choices: Sequence[Any] | None = None,
     used_if: Sequence[Any] = (),
     longest: int | None = None,
 ) -> Any:
     """A dataclass field with its documentation and its range; the range holds for each item of a tuple.
 
+    Where only some words are allowed, the annotation names them: ``Literal["sgd", "adam"]``.
+
     Args:
         default: the value when the key is left out; a mutable one is copied for every instance.
         doc: one line, with the unit, printed by ``metapulse config``.
         ge, gt, le, lt: bounds (≥, >, ≤, <).
-        choices: the only values allowed.
         used_if: another key of the section and the values under which this one is read (none: any but zero and
             empty); elsewhere a value other than the default is refused, since it would have no effect.
         longest: entries of a list at most.
     """
-    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices, "used_if": tuple(used_if)}
+    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "used_if": tuple(used_if)}
     metadata["longest"] = longest
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -124,6 +124,13 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
+def choices(hint: Any) -> tuple[Any, ...]:
+    """The only values that an annotation allows, itself or for each item of a tuple; (): it is no ``Literal``."""
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def is_setting(field: dataclasses.Field[Any]) -> bool:
     """Whether a dataclass field was declared with ``setting`` (others, like a model's task, are given by code)."""
     return "doc" in field.metadata
@@ -139,9 +146,6 @@ def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         for item in value:
             check_range(item, metadata, where)
         return
-    choices = metadata.get("choices")
-    if choices is not None and value not in choices:
-        raise ConfigError(where, value, f"must be one of {', '.join(map(str, choices))}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(where, value, "must be a finite number")
     if isinstance(value, float) and (abs(value) > FLOATS or 0 < abs(value) < 1 / FLOATS):
@@ -188,7 +192,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 errors.append(error.allowed)
         raise ConfigError(where, value, " or ".join(errors))
     if origin is Literal:
-        options = get_args(hint)
+        options = choices(hint)
         if any(type(value) is type(option) and value == option for option in options):
             return value
         raise ConfigError(where, value, f"must be one of {', '.join(map(str, options))}")
@@ -207,7 +211,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         items = args[:1] * len(value) if args[-1] is Ellipsis else args
         if len(items) != len(value):
             raise ConfigError(where, value, f"expected a list of {len(items)} values")
-        return tuple(_convert(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(items, value, strict=True)))
+        named = [where if choices(t) else f"{where}[{i}]" for i, t in enumerate(items)]  # a word says which it is
+        return tuple(map(_convert, items, value, named))
     if origin in (dict, Mapping) or hint in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(value, Mapping):
             raise ConfigError(where, value, "expected a table")

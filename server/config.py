@@ -85,9 +85,7 @@ PARAMETERS = 2**34  # 64 GiB of θ; before anything is built
 class EngineSettings:
     """Who calls the clients."""
 
-    name: Literal["cohort", "flower"] = setting(
-        "cohort", "cohort: stacked, fast; flower: Flower's Simulation Runtime", choices=("cohort", "flower")
-    )
+    name: Literal["cohort", "flower"] = setting("cohort", "cohort: stacked, fast; flower: Flower's Simulation Runtime")
     workers: int = setting(0, "Ray actors of the cohort engine (0: this process)", ge=0)
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
     device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")

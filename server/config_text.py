@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import tomli_w
 
@@ -17,7 +17,7 @@ from metapulse.registry import METHODS, MODELS, SOURCES
 from metapulse.server.config import CHOOSING, REGISTRIES, Config, build_config, model_settings
 from metapulse.server.effect import idle
 from metapulse.server.method import HALVES
-from metapulse.settings import is_setting, is_used, plain
+from metapulse.settings import choices, is_setting, is_used, plain
 from metapulse.strategies.registry import STRATEGIES
 
 ENTRIES = {**REGISTRIES, "model": MODELS}
@@ -42,7 +42,7 @@ def commented_default() -> str:
             names = ", ".join(ENTRIES[section.name])
             chosen = getattr(config, section.name)["name"]
             out.append(f'name = "{chosen}"  # one of {names}, or package.module:Name')
-        out += [_commented(field, value) for field, value in _settings(config, section.name)]
+        out += [_commented(*one) for one in _settings(config, section.name)]
     return "\n".join(out) + "\n"
 
 
@@ -71,10 +71,11 @@ def commented_method(name: str, source: str = "") -> str:
     out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config` prints them): {others}."]
     for section in ABOUT:
         named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(CHOOSING) - set(HALVES) else []
-        values = {field.name: value for field, value in _settings(config, section)}
+        settings = list(_settings(config, section))
+        values = {field.name: value for field, _, value in settings}
         lines = named + [
-            _commented(field, value)
-            for field, value in _settings(config, section)
+            _commented(field, hint, value)
+            for field, hint, value in settings
             if f"{section}.{field.name}" not in hidden and is_used(field, SimpleNamespace(**values))
         ]
         out += [f"\n[{section}]", *lines] if lines else []
@@ -92,26 +93,27 @@ def _about(method: Method) -> Iterator[str]:
     yield f"# The server is {server.strategy}" + (f"; the method rests on its {', '.join(rests)}." if rests else ".")
 
 
-def _settings(config: Config, section: str) -> list[tuple[dataclasses.Field[Any], Any]]:
-    """A section's settings with their values."""
+def _settings(config: Config, section: str) -> Iterator[tuple[dataclasses.Field[Any], Any, Any]]:
+    """A section's settings: the field, its type and its value."""
     value = getattr(config, section)
     if section == "model":  # which cannot be made before its task is known
         made: Any = SimpleNamespace(**model_settings(value))
-        fields = dataclasses.fields(MODELS[value["name"]])
+        kind = MODELS[value["name"]]
     else:
         made = REGISTRIES[section].make(value) if section in REGISTRIES else value
-        fields = dataclasses.fields(made)
-    return [(f, getattr(made, f.name)) for f in fields if is_setting(f)]
+        kind = type(made)
+    hints = get_type_hints(kind)
+    return ((f, hints[f.name], getattr(made, f.name)) for f in dataclasses.fields(kind) if is_setting(f))
 
 
-def _commented(field: dataclasses.Field[Any], default: Any) -> str:
+def _commented(field: dataclasses.Field[Any], hint: Any, default: Any) -> str:
     bounds = [
         f"{sign} {field.metadata[k]}"
         for k, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
         if field.metadata[k] is not None
     ]
-    if field.metadata["choices"] is not None:
-        bounds.append("one of " + ", ".join(map(str, field.metadata["choices"])))
+    if words := choices(hint):
+        bounds.append("one of " + ", ".join(map(str, words)))
     note = field.metadata["doc"] + (f" ({', '.join(bounds)})" if bounds else "")
     return f"# {note}\n{field.name} = {_in_one_line(plain(default))}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -19,9 +19,9 @@ from torch import Tensor
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, decode, encode, stamp
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.outer import DIRECTIONS, OuterUpdate, State, reading
+from metapulse.outer import OuterName, OuterUpdate, State, Weighting, reading
 from metapulse.rng import generator
-from metapulse.schedules import outer_rate
+from metapulse.schedules import Schedule, outer_rate
 from metapulse.settings import setting
 from metapulse.strategies.aggregate import mean
 from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
@@ -46,14 +46,10 @@ class OuterSettings:
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
-    weighting: Literal["samples", "uniform"] = setting(
-        "samples", "weight of a client's update", choices=("samples", "uniform")
-    )
-    outer: str = setting("sgd", "outer optimiser", choices=tuple(DIRECTIONS))
+    weighting: Weighting = setting("samples", "weight of a client's update")
+    outer: OuterName = setting("sgd", "outer optimiser")
     lr: float = setting(1.0, "outer learning rate β (ε for Reptile)", gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting(
-        "constant", "how the outer rate moves over the rounds", choices=("constant", "linear", "cosine")
-    )
+    schedule: Schedule = setting("constant", "how the outer rate moves over the rounds")
     beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1, used_if=("outer", *reading("beta1")))
     beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1, used_if=("outer", *reading("beta2")))
     tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0, used_if=("outer", *reading("tau")))

@@ -6,10 +6,10 @@ Serves every learner that reports a gradient or a pseudo-gradient: FOMAML, MAML,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from metapulse.methods.base import Paper
-from metapulse.outer import DIRECTIONS
+from metapulse.outer import OuterName, Weighting
 from metapulse.settings import setting
 from metapulse.strategies.base import OuterSettings
 
@@ -27,8 +27,6 @@ class MAMLSettings(OuterSettings):
         "Algorithm 1",
     )
 
-    weighting: Literal["samples", "uniform"] = setting(
-        "uniform", "weight of a client's update", choices=("samples", "uniform")
-    )
-    outer: str = setting("adam", "outer optimiser", choices=tuple(DIRECTIONS))
+    weighting: Weighting = setting("uniform", "weight of a client's update")
+    outer: OuterName = setting("adam", "outer optimiser")
     lr: float = setting(0.001, "outer learning rate β", gt=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from metapulse.methods.base import Paper
 from metapulse.methods.reptile import Reptile
+from metapulse.outer import Weighting
+from metapulse.schedules import Schedule
 from metapulse.settings import setting
 from metapulse.strategies.base import OuterSettings
 
@@ -17,10 +19,6 @@ class ReptileSettings(OuterSettings):
 
     paper: ClassVar[Paper] = Reptile.paper
 
-    weighting: Literal["samples", "uniform"] = setting(
-        "uniform", "weight of a client's update", choices=("samples", "uniform")
-    )
+    weighting: Weighting = setting("uniform", "weight of a client's update")
     lr: float = setting(1.0, "ε of the first round", gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting(
-        "linear", "how ε moves over the rounds", choices=("constant", "linear", "cosine")
-    )
+    schedule: Schedule = setting("linear", "how ε moves over the rounds")

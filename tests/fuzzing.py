@@ -136,8 +136,8 @@ def values(hint: Any, one: Any) -> Iterator[Any]:
     if origin in (typing.Union, types.UnionType):
         for option in args:
             yield from values(option, one)
-    elif meta.get("choices") is not None and origin is not tuple:
-        yield from (*meta["choices"], "no such", "", 3, True, None)
+    elif origin is typing.Literal:
+        yield from (*args, "no such", "", 3, True, None)
     elif hint is bool:
         yield from (True, False, 1, "true", None)
     elif hint is int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class UciHar(HeldSource):
     """
 
     path: str = setting("", PATH_DOC)
-    domain: str = setting("time", "features used: the 265 of the time domain, or all 561", choices=("time", "all"))
+    domain: Literal["time", "all"] = setting("time", "features used: the 265 of the time domain, or all 561")
 
     def files(self) -> Mapping[str, Path]:
         """The compact file."""
