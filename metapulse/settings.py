@@ -174,6 +174,11 @@ def plain(obj: Any) -> Any:
     return obj
 
 
+def part(kind: type, whole: object) -> dict[str, Any]:
+    """What settings have in common with others that are of the same ``kind``: name → value, not converted."""
+    return {f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)}
+
+
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 

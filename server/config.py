@@ -165,23 +165,18 @@ class Config:
 
     def work(self) -> WorkSpec:
         """What the clients must know of it."""
+        known = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
         return WorkSpec(
-            self.run.seed,
-            self.source,
-            self.transform,
-            self.model,
-            self.learner,
-            self.episodes,
-            self._reserve,
-            self.evaluation.seed,
-            self.split.train_devices if self._reserve else (),
+            seed=self.run.seed,
+            source=self.source,
+            transform=self.transform,
+            model=self.model,
+            learner=self.learner,
+            episodes=self.episodes,
+            reserve=self.evaluation.split if known else "",  # what known people are tested on
+            reserve_seed=self.evaluation.seed,
+            reserve_devices=self.split.train_devices if known else (),
         )
-
-    @property
-    def _reserve(self) -> Literal["", "groups", "samples", "forward", "held_out"]:
-        """What devices keep from training: where known people are tested, what they are tested on."""
-        kept = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
-        return self.evaluation.split if kept else ""
 
     def digest(self) -> str:
         """A name for what decides the numbers: every setting with its value, without engine and checkpoints.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
+from metapulse.client.spec import Asked
 from metapulse.episodes import Split
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
@@ -25,7 +26,7 @@ def once(key: str, named: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(Asked):
     """The meta-test: who is asked, with how many shots, and judged after how many steps."""
 
     every: int = setting(0, "rounds between meta-tests (0: at the end only)", ge=0)
@@ -49,21 +50,9 @@ class EvaluationSettings:
         (), "device models on which validation people answer new_device (empty: split.train_devices)"
     )
     clients: int = setting(100, "held-out clients per scenario at most", ge=1)
-    episodes: int = setting(4, "episodes per client", ge=1)
     shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
     query: int = setting(0, "query samples per episode (0: all)", ge=0)
-    steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
     split: Split = setting("groups", "what keeps support and query apart, as in [episodes]")
-    restrict: bool = setting(True, "answers are restricted to the classes that have support")
-    not_offered: Literal["apart", "wrong"] = setting(
-        "apart",
-        "with restrict, query samples of a class without support: left out of the scores and reported as a share of"
-        " their own, or wrong",
-        used_if=("restrict",),
-    )
-    history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
-    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
-    seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
 
     def __post_init__(self) -> None:
         for key in ("scenarios", "shots", "steps"):

@@ -1,18 +1,21 @@
 """Configuration: every default is documented and parses back, every mistake is one line that names key and value."""
 
 import dataclasses
+import json
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metapulse.client.spec import Asked, make_trial, to_json
 from metapulse.errors import ConfigError
 from metapulse.registry import LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, load, merge, parse, resolved
 from metapulse.server.config_text import commented_default, commented_method, to_toml
 from metapulse.server.effect import idle
-from metapulse.settings import is_setting, plain
+from metapulse.server.metatest import question
+from metapulse.settings import is_setting, part, plain
 from metapulse.strategies.registry import STRATEGIES
 
 
@@ -210,3 +213,21 @@ def test_a_section_without_a_name_keeps_the_default_one() -> None:
     assert dict(config.model) == {"name": "cnn1d", "channels": [4]}
     assert dict(config.source) == {"name": "wearables", "users": 8}
     assert dict(config.learner) == {"name": "reptile", "inner_lr": 0.2}
+
+
+def test_what_devices_are_told_is_what_is_configured() -> None:
+    said = {
+        "restrict": False,
+        "steps": [3, 0],
+        "episodes": 7,
+        "seed": 5,
+        "adapt": {"inner_lr": 0.3},
+        "history_steps": 2,
+    }
+    config = build_config({"run": {"seed": 4}, "evaluation": {**said, "scenarios": ["new_device_history"]}})
+    work, trial = config.work(), question(config, "new_device_history", 5, ("phone",))
+    assert work.seed == 4
+    for section in ("source", "transform", "model", "learner", "episodes"):
+        assert getattr(work, section) is getattr(config, section)
+    assert {**part(Asked, config.evaluation), "steps": (0, 3)} == part(Asked, trial)
+    assert trial == make_trial(json.loads(to_json(trial)))
