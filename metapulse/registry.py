@@ -17,7 +17,7 @@ from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.renamed import new_name
-from metapulse.settings import build
+from metapulse.settings import build, given, plain, settings_alone
 
 _ALLOWED: ContextVar[Collection[str] | None] = ContextVar("allowed", default=None)
 
@@ -126,6 +126,19 @@ class Registry(Mapping[str, Any]):
             raise ConfigError(f"{where}.name", name, f"is no dataclass of settings, as a {self.kind} must be")
         return build(found, settings, where, **given)
 
+    def settings(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        """A section with every default, as plain data; an entry that is given more than settings is not made.
+
+        Raises:
+            ConfigError: unknown entry, unknown key, wrong type, or out of range.
+        """
+        name = section.get("name")
+        kind = self[name] if isinstance(name, str) else None
+        if kind is None or not given(kind):
+            return {"name": name, **plain(self.make(section))}
+        own = {key: value for key, value in section.items() if key != "name"}
+        return {"name": name, **plain(build(settings_alone(kind), own, self.kind))}
+
 
 LEARNERS = Registry(
     "learner",
@@ -218,6 +231,11 @@ SOURCES = Registry(
         "cgm_open": "metapulse.sim.sources.recorded:CgmOpen",
         "own": "metapulse.sim.sources.own:Own",
     },
+)
+
+ENGINES = Registry(
+    "engine",
+    {"cohort": "metapulse.sim.engines.settings:Cohort", "flower": "metapulse.sim.engines.settings:Flower"},
 )
 
 ATTACKS = Registry(

@@ -6,6 +6,7 @@ wrong type, or out of range, naming the key, the value and what is allowed. Noth
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -134,6 +135,20 @@ def choices(hint: Any) -> tuple[Any, ...]:
 def is_setting(field: dataclasses.Field[Any]) -> bool:
     """Whether a dataclass field was declared with ``setting`` (others, like a model's task, are given by code)."""
     return "doc" in field.metadata
+
+
+def given(kind: type) -> bool:
+    """Whether a class takes more than settings: what only code can give it, as its task to a model."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    missing = dataclasses.MISSING
+    return any(not is_setting(f) and f.default is missing and f.default_factory is missing for f in fields)
+
+
+def settings_alone(kind: type) -> type:
+    """A class's settings without the rest of it, to be checked before the rest is known."""
+    hints = get_type_hints(kind)
+    fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(kind) if is_setting(f)]
+    return dataclasses.make_dataclass("Settings", fields)
 
 
 def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:

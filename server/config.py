@@ -5,26 +5,28 @@ A setting is documented where it is declared; ``server/config_text.py: commented
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any
 
 from metapulse.client.limits import model_size
 from metapulse.client.spec import WorkSpec
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
-from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ATTACKS, ENGINES, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
-from metapulse.server.evaluation import EvaluationSettings, once
+from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.method import MethodSettings, begin, check_method, fill
+from metapulse.server.progress import Progress
 from metapulse.server.simulated import FaultSettings, check_population
-from metapulse.settings import build, is_setting, plain, setting
+from metapulse.server.split import SplitSettings
+from metapulse.settings import build, default_of, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
 from metapulse.strategies.registry import STRATEGIES
@@ -39,35 +41,6 @@ class RunSettings:
     rounds: int = setting(50, "federated rounds", ge=0)
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """Which people are for meta-training, which for choosing, which for the meta-test; always by person."""
-
-    validation: float = setting(0.1, "share of people for meta-validation", ge=0, lt=1)
-    test: float = setting(0.2, "share of people for the meta-test", ge=0, lt=1)
-    validation_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
-    test_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
-    train_devices: tuple[str, ...] = setting((), "device models worn in meta-training (empty: all)")
-    seed: int = setting(0, "seed of the split; independent of the run's", ge=0)
-    folds: int = setting(0, "people in so many parts, of which one is tested (0: split.test says who is)", ge=0)
-    fold: int = setting(0, "which part is tested, from 0", ge=0)
-
-    def __post_init__(self) -> None:
-        for key in ("validation_users", "test_users", "train_devices"):
-            once(f"split.{key}", getattr(self, key))
-        if self.folds == 1 or self.fold >= max(self.folds, 1):
-            allowed = "split.folds must be 0 or ≥ 2, and split.fold below it"
-            raise ConfigError("split.fold", [self.fold, self.folds], allowed)
-        if self.folds and (self.test_users or self.validation_users):
-            raise ConfigError("split.folds", self.folds, "draws the people; name none in split.test_users")
-        if self.folds and self.validation + 1.0 / self.folds >= 1:
-            raise ConfigError("split.validation", self.validation, f"must be < 1 - 1/{self.folds}, a fold being tested")
-        if self.validation + self.test >= 1:
-            raise ConfigError(
-                "split.test", self.test, f"validation + test must be < 1 (validation = {self.validation})"
-            )
-
-
 #: Sections whose ``name`` chooses an entry of a registry; elsewhere a name is only a name.
 REGISTRIES = {
     "source": SOURCES,
@@ -75,32 +48,55 @@ REGISTRIES = {
     "learner": LEARNERS,
     "strategy": STRATEGIES,
     "attack": ATTACKS,
+    "model": MODELS,
 }
-CHOOSING = (*REGISTRIES, "model")
 
 PARAMETERS = 2**34  # 64 GiB of θ; before anything is built
 
 
 @dataclass(frozen=True)
-class EngineSettings:
-    """Who calls the clients."""
+class EngineSettings(ABC):
+    """Who calls the clients, as every engine has it; its entry in ``ENGINES`` adds what it alone has."""
 
-    name: Literal["cohort", "flower"] = setting("cohort", "cohort: stacked, fast; flower: Flower's Simulation Runtime")
-    workers: int = setting(0, "Ray actors of the cohort engine (0: this process)", ge=0)
+    name: str = ""
+    workers: int = setting(0, "Ray actors of cohort (0: this process), cores of flower (0: all)", ge=0)
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
-    device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")
-    chunk: int = setting(0, "clients stacked at once (0: as the model and the cohort make it fast)", ge=0)
-    masks: bool = setting(False, "cohort: mask under secure aggregation, as devices do (slow; the same numbers)")
-    cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
     timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)
 
-    def __post_init__(self) -> None:
-        idle = ("device", "chunk", "masks") if self.name == "flower" else ("cpus_per_client",)
-        for field in dataclasses.fields(self):
-            if field.name in idle and (value := getattr(self, field.name)) != field.default:
-                raise ConfigError(f"engine.{field.name}", value, f"has no effect with engine.name = {self.name!r}")
-        if self.name == "cohort" and self.address and not self.workers:
-            raise ConfigError("engine.address", self.address, "has no effect without engine.workers")
+    @property
+    def chunk(self) -> int:
+        """Clients stacked at once where clients are stacked; 0: as many as are fast."""
+        return 0
+
+    @abstractmethod
+    def run(self, config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
+        """Run a configuration to the end; the summary.
+
+        Args:
+            config: what to do.
+            path: the run's folder.
+            progress: told how it goes.
+            resume: go on where the folder's last checkpoint stands.
+        """
+
+
+def make_engine(section: Mapping[str, Any]) -> EngineSettings:
+    """The engine of a section; what another one alone has is refused where it is not the default.
+
+    Raises:
+        ConfigError: names the key, the value and what is allowed.
+    """
+    name, own = section.get("name", "cohort"), dict(section)
+    if isinstance(name, str):
+        known = {field.name for field in dataclasses.fields(ENGINES[name])}
+        others = {f.name: (f, other) for other in ENGINES for f in dataclasses.fields(ENGINES[other])}
+        for key in set(own) & set(others) - known:
+            field, other = others[key]
+            if (value := own.pop(key)) != default_of(field):
+                why = f"has no effect with engine.name = {name!r}; it is a setting of {other!r}"
+                raise ConfigError(f"engine.{key}", value, why)
+    made: EngineSettings = ENGINES.make({**own, "name": name}, name=name)
+    return made
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ class Config:
     secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
     attack: Mapping[str, Any] = setting({"name": "none"}, "")
     faults: FaultSettings = setting(FaultSettings(), "")
-    engine: EngineSettings = setting(EngineSettings(), "")
+    engine: EngineSettings = dataclasses.field(default_factory=lambda: make_engine({}), metadata={"doc": ""})
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
 
@@ -139,7 +135,8 @@ class Config:
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         self._check_protected(strategy)
-        model_settings(self.model)
+        if model_size(model := MODELS.settings(self.model)) > PARAMETERS:
+            raise ConfigError("model", model, f"its widths multiply to more than {PARAMETERS} parameters")
         self._check_adapt(type(learner))
         check_method(self)
         check_effect(self)
@@ -269,11 +266,14 @@ def build_config(table: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    named, table = {}, fill(dict(table))
+    named: dict[str, Any] = {}
+    table = fill(dict(table))
     for field in dataclasses.fields(Config):
         section = table.get(field.name)
-        if field.name in CHOOSING and isinstance(section, Mapping) and "name" not in section:
+        if field.name in REGISTRIES and isinstance(section, Mapping) and "name" not in section:
             named[field.name] = {**field.default_factory(), **section}  # type: ignore[operator]
+    if isinstance(engine := table.get("engine"), Mapping):
+        named["engine"] = make_engine(engine)
     return build(Config, {**table, **named})
 
 
@@ -286,7 +286,7 @@ def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in change.items():
         held = table.get(key)
         if isinstance(value, Mapping) and isinstance(held, dict):
-            if key in CHOOSING and "name" in value and value["name"] != held.get("name"):
+            if key in REGISTRIES and "name" in value and value["name"] != held.get("name"):
                 table[key] = dict(value)
             else:
                 merge(held, value)
@@ -298,31 +298,11 @@ def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 def resolved(config: Config) -> dict[str, Any]:
     """Every setting with its value, defaults included, as plain data."""
     table: dict[str, Any] = plain(config)
-    for key, registry in REGISTRIES.items():
-        section = getattr(config, key)
-        table[key] = {"name": section["name"], **plain(registry.make(section))}
-    table["model"] = model_settings(config.model)
+    table |= {key: registry.settings(getattr(config, key)) for key, registry in REGISTRIES.items()}
+    table["engine"] = {"name": config.engine.name, **table["engine"]}
     if config.method == MethodSettings():
         del table["method"]
     return table
-
-
-def model_settings(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's section with every default; the model itself cannot be made before its task is known.
-
-    Raises:
-        ConfigError: unknown model, unknown key, wrong type, or out of range.
-    """
-    settings = dict(section)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError("model.name", name, f"must be one of {', '.join(MODELS)}")
-    hints = get_type_hints(MODELS[name])
-    fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(MODELS[name]) if is_setting(f)]
-    made = {"name": name, **plain(build(dataclasses.make_dataclass("Settings", fields), settings, "model"))}
-    if model_size(made) > PARAMETERS:
-        raise ConfigError("model", settings, f"its widths multiply to more than {PARAMETERS} parameters")
-    return made
 
 
 def _override(text: str) -> dict[str, Any]:

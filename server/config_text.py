@@ -13,14 +13,14 @@ import tomli_w
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.methods.method import Method
-from metapulse.registry import METHODS, MODELS, SOURCES
-from metapulse.server.config import CHOOSING, REGISTRIES, Config, build_config, model_settings
+from metapulse.registry import ENGINES, METHODS, SOURCES
+from metapulse.server.config import REGISTRIES, Config, build_config, resolved
 from metapulse.server.effect import idle
 from metapulse.server.method import HALVES
 from metapulse.settings import choices, is_setting, is_used, plain
 from metapulse.strategies.registry import STRATEGIES
 
-ENTRIES = {**REGISTRIES, "model": MODELS}
+ENTRIES = {**REGISTRIES, "engine": ENGINES}
 #: Sections that say what a method's run is about; the others are about protection, trouble and machines.
 ABOUT = ("run", "source", "split", "transform", "model", "method", "learner", "episodes", "strategy", "evaluation")
 #: The model for samples of so many axes.
@@ -38,9 +38,8 @@ def commented_default() -> str:
     out = ["# metapulse: every setting with its default. A key left out has the value shown here.\n"]
     for section in dataclasses.fields(Config):
         out.append(f"\n[{section.name}]")
-        if section.name in CHOOSING:
-            names = ", ".join(ENTRIES[section.name])
-            chosen = getattr(config, section.name)["name"]
+        if section.name in ENTRIES:
+            names, chosen = ", ".join(ENTRIES[section.name]), resolved(config)[section.name]["name"]
             out.append(f'name = "{chosen}"  # one of {names}, or package.module:Name')
         out += [_commented(*one) for one in _settings(config, section.name)]
     return "\n".join(out) + "\n"
@@ -70,7 +69,7 @@ def commented_method(name: str, source: str = "") -> str:
     others = ", ".join(f"[{f.name}]" for f in dataclasses.fields(Config) if f.name not in ABOUT)
     out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config` prints them): {others}."]
     for section in ABOUT:
-        named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(CHOOSING) - set(HALVES) else []
+        named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(REGISTRIES) - set(HALVES) else []
         settings = list(_settings(config, section))
         values = {field.name: value for field, _, value in settings}
         lines = named + [
@@ -94,16 +93,11 @@ def _about(method: Method) -> Iterator[str]:
 
 
 def _settings(config: Config, section: str) -> Iterator[tuple[dataclasses.Field[Any], Any, Any]]:
-    """A section's settings: the field, its type and its value."""
-    value = getattr(config, section)
-    if section == "model":  # which cannot be made before its task is known
-        made: Any = SimpleNamespace(**model_settings(value))
-        kind = MODELS[value["name"]]
-    else:
-        made = REGISTRIES[section].make(value) if section in REGISTRIES else value
-        kind = type(made)
+    """A section's settings: the field, its type and its value as plain data."""
+    values = (plain(config) | resolved(config))[section]
+    kind = ENTRIES[section][values["name"]] if section in ENTRIES else type(getattr(config, section))
     hints = get_type_hints(kind)
-    return ((f, hints[f.name], getattr(made, f.name)) for f in dataclasses.fields(kind) if is_setting(f))
+    return ((f, hints[f.name], values[f.name]) for f in dataclasses.fields(kind) if is_setting(f))
 
 
 def _commented(field: dataclasses.Field[Any], hint: Any, default: Any) -> str:
@@ -115,7 +109,7 @@ def _commented(field: dataclasses.Field[Any], hint: Any, default: Any) -> str:
     if words := choices(hint):
         bounds.append("one of " + ", ".join(map(str, words)))
     note = field.metadata["doc"] + (f" ({', '.join(bounds)})" if bounds else "")
-    return f"# {note}\n{field.name} = {_in_one_line(plain(default))}"
+    return f"# {note}\n{field.name} = {_in_one_line(default)}"
 
 
 def _in_one_line(value: Any) -> str:

@@ -5,21 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from metapulse.client.work import Work
-from metapulse.errors import ConfigError
-from metapulse.server.config import Config, EngineSettings, build_config
-from metapulse.server.fingerprint import known_inputs
+from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
 from metapulse.server.progress import Progress
-from metapulse.server.run import Run
-from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
-from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.sim.engines.workers import Local, Pool, RayPool
-from metapulse.sim.population import Population, forget_jobs
 
 
 def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
@@ -41,38 +31,7 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
     if not config.engine.address:
         check_workers(config.engine.workers)
     with alone(path):  # before anything is started
-        return _run(config, path, progress, resume)
-
-
-def _run(config: Config, path: Path, progress: Progress | None, resume: bool) -> dict[str, Any]:
-    if config.engine.name == "flower":
-        from metapulse.sim.engines.flower import run_flower
-
-        return run_flower(config, path, progress, resume)
-    forget_jobs()
-    inputs = known_inputs(config, path if resume else None)
-    work = Work(config.work())
-    source = work.source
-    idle = probed(work, config)
-    engine, population = config.engine, Population.of(config)
-    grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
-    try:
-        directory = SourceDirectory(source, [*data_remarks(work, config), *idle])
-        job = Run(config, grid, directory, path, progress, inputs)
-        return job.resume() if resume else job.start()
-    finally:
-        grid.close()
-
-
-def _pool(engine: EngineSettings) -> Pool:
-    try:
-        torch.empty(1, device=engine.device)
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
-        reason = str(error).splitlines()[0][:200]
-        raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
-    if engine.workers:
-        return RayPool(engine.workers, engine.address, engine.device)
-    return Local(engine.device)
+        return config.engine.run(config, path, progress, resume)
 
 
 def resume(path: Path, progress: Progress | None = None) -> dict[str, Any]:

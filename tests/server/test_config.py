@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from metapulse.client.spec import Asked, make_trial, to_json
 from metapulse.errors import ConfigError
-from metapulse.registry import LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ENGINES, LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, load, merge, parse, resolved
 from metapulse.server.config_text import commented_default, commented_method, to_toml
 from metapulse.server.effect import idle
 from metapulse.server.metatest import question
 from metapulse.settings import is_setting, part, plain
+from metapulse.sim.engines.settings import Cohort, Flower
 from metapulse.strategies.registry import STRATEGIES
 
 
@@ -67,6 +68,7 @@ def test_every_setting_of_the_default_has_a_comment():
             "source": SOURCES,
             "transform": TRANSFORMS,
             "model": MODELS,
+            "engine": ENGINES,
         }.items()
         for name in registry
         if name != "own"  # data of one's own has no default
@@ -184,6 +186,26 @@ def test_another_name_starts_from_its_own_defaults():
 def test_methods_must_be_tables(methods):
     with pytest.raises(ConfigError, match=r"expected tables \[methods\.NAME\]"):
         parse(methods)
+
+
+def test_settings_of_another_engine_are_refused_and_what_all_have_stays() -> None:
+    flower = {"name": "flower", "workers": 2, "timeout_s": 5.0}
+    assert build_config({"engine": {**flower, "cpus_per_client": 1.0}}).engine == Flower(
+        workers=2, timeout_s=5.0, cpus_per_client=1.0
+    )
+    refused = r"^engine.chunk = 3: has no effect with engine.name = 'flower'; it is a setting of 'cohort'$"
+    with pytest.raises(ConfigError, match=refused):
+        build_config(merge({"engine": {"chunk": 3}}, {"engine": {"name": "flower"}}))
+    with pytest.raises(ConfigError, match=r"^engine.chunks = 3: unknown key; did you mean 'chunk'"):
+        build_config({"engine": {"chunks": 3}})
+
+
+def test_a_configuration_of_every_engine_is_read_and_holds_no_more_than_its_own() -> None:
+    """As runs of 0.1 have it: what another engine has is there with its default."""
+    config = build_config({"engine": {"chunk": 2, "cpus_per_client": 0.5}})
+    assert config.engine == Cohort(chunk=2)
+    assert "cpus_per_client" not in resolved(config)["engine"]
+    assert build_config(resolved(config)).engine == config.engine
 
 
 scalars = (
