@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
-from metapulse.data import Task
+from metapulse.data import outline
 from metapulse.errors import ConfigError
 from metapulse.methods.method import Method
 from metapulse.registry import ENGINES, METHODS, SOURCES
@@ -57,10 +57,10 @@ def commented_method(name: str, source: str = "") -> str:
     """
     method = METHODS[name]
     source = source or (Config().source["name"] if "classification" in method.tasks else "sine")
-    task: Task = SOURCES.make({"name": source}).task
+    task = outline(SOURCES.make({"name": source}))
     if task.kind not in method.tasks:
         raise ConfigError("source.name", source, f"{name} learns {' and '.join(method.tasks)} only, not {task.kind}")
-    model = MODEL[len(task.features)]
+    model = MODEL[task.axes]
     config = build_config({"method": {"name": name}, "source": {"name": source}, "model": {"name": model}})
     hidden = {*idle(config), *(f"strategy.{key}" for key in method.server.fixed)}
     hidden |= {"method.free", *(f"learner.{key}" for key in method.computed)}

@@ -43,7 +43,7 @@ class SplitSettings:
     train_devices: tuple[str, ...] = setting((), "device models worn in meta-training (empty: all)")
     seed: int = setting(0, "seed of the split; independent of the run's", ge=0)
     folds: int = setting(0, "people in so many parts, of which one is tested (0: split.test says who is)", ge=0)
-    fold: int = setting(0, "which part is tested, from 0", ge=0)
+    fold: int = setting(0, "which part is tested, from 0", ge=0, used_if=("folds",))
 
     def __post_init__(self) -> None:
         for key in ("validation_users", "test_users", "train_devices"):

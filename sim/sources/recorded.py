@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from metapulse.data import Task
+from metapulse.data import Outline, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import setting
 from metapulse.sim.importers.compact import read_npz, stamp
@@ -49,6 +49,8 @@ class SpswHar(HeldSource):
     Source: Matey-Sanz, Casteleyn, Granell 2023, Data in Brief 109809.
     """
 
+    outline: ClassVar[Outline] = Outline("classification", 2)
+
     path: str = setting("", PATH_DOC)
 
     def files(self) -> Mapping[str, Path]:
@@ -72,6 +74,8 @@ class AwFitbit(HeldSource):
     Source: Fuller et al. 2020, BMJ Open Sport & Exercise Medicine 6:e001004.
     """
 
+    outline: ClassVar[Outline] = Outline("classification", 1)
+
     path: str = setting("", PATH_DOC)
 
     def files(self) -> Mapping[str, Path]:
@@ -93,6 +97,8 @@ class UciHar(HeldSource):
 
     Source: Anguita, Ghio, Oneto, Parra, Reyes-Ortiz 2013, ESANN.
     """
+
+    outline: ClassVar[Outline] = Outline("classification", 1)
 
     path: str = setting("", PATH_DOC)
     domain: Literal["time", "all"] = setting("time", "features used: the 265 of the time domain, or all 561")
@@ -118,6 +124,8 @@ class CgmOpen(HeldSource):
 
     Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077, and each study.
     """
+
+    outline: ClassVar[Outline] = Outline("regression", 2)
 
     path: str = setting("", PATH_DOC)
     history_min: int = setting(120, "minutes of glucose seen, a multiple of 5", ge=10, le=720)

@@ -49,6 +49,27 @@ def test_a_method_is_printed_for_the_data_that_it_can_learn():
         commented_method("mamel")
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "model"),
+    [
+        ("maml", "spsw_har", "cnn1d"),
+        ("maml", "aw_fitbit", "mlp"),
+        ("protonet", "uci_har", "mlp"),
+        ("protonet", "omniglot", "mlp"),
+        ("cnp", "cgm_open", "cnn1d"),
+        ("reptile", "own", "mlp"),
+    ],
+)
+def test_no_data_are_needed_to_print_what_is_for_them(monkeypatch, tmp_path, name, source, model):
+    monkeypatch.setenv("METAPULSE_CACHE", str(tmp_path))
+    monkeypatch.delenv("METAPULSE_DATA", raising=False)
+    table = parse(commented_method(name, source))[0]
+    assert (table["source"]["name"], table["model"]["name"]) == (source, model)
+    assert ("restrict" in table["evaluation"]) == (source != "cgm_open")
+    with pytest.raises(ConfigError, match=r"^source.name = 'cgm_open': protonet learns classification only"):
+        commented_method("protonet", "cgm_open")
+
+
 def test_every_setting_of_the_default_has_a_comment():
     lines = commented_default().splitlines()
     settings = [i for i, line in enumerate(lines) if line[:1].isalpha() and not line.startswith("name = ")]
