@@ -137,7 +137,7 @@ def _moved(config: _Sections, method: Method, strategy: Any) -> Iterator[Conflic
     right = STRATEGIES.make(preset)
     rests = {key: getattr(right, key) for key in method.server.fixed if key != "name"}
     moved = {key: value for key, value in rests.items() if getattr(strategy, key, None) != value}
-    if "aggregator" not in rests and not _weighs(strategy):
+    if "aggregator" not in rests and not strategy.linear:
         moved.pop("weighting", None)
     own = chosen["name"] == preset["name"]
     if "name" in method.server.fixed and not own:
@@ -150,11 +150,6 @@ def _moved(config: _Sections, method: Method, strategy: Any) -> Iterator[Conflic
         for key, value in moved.items():
             why = f"makes another algorithm; with {method.name} it must be {_shown(value)!r}"
             yield f"strategy.{key}", _shown(getattr(strategy, key, None)), why
-
-
-def _weighs(strategy: Any) -> bool:
-    """Whether a strategy weighs updates: a robust aggregator does not."""
-    return not hasattr(strategy, "make_aggregator") or bool(strategy.make_aggregator().linear)
 
 
 def _shown(value: Any) -> Any:

@@ -6,6 +6,7 @@ the outer step, keep its state. A method's own file holds its settings and its p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
@@ -36,16 +37,45 @@ LAST = "last/"  # before the names of the last aggregate, in the state of an agg
 
 
 @dataclass(frozen=True)
-class OuterSettings:
-    """Settings common to all our strategies; each method's file sets its own defaults."""
+class StrategySettings(ABC):
+    """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
     #: Whether it asks no more of a round than the weighted mean of its updates, if its aggregator is the mean.
-    only_mean: ClassVar[bool] = True
+    only_mean: ClassVar[bool] = False
     #: Whether it takes updates per local step, and how many there were.
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
+
+    @property
+    def linear(self) -> bool:
+        """Whether a mean is made of updates, which a robust aggregator does not."""
+        return True
+
+    @property
+    def weighting(self) -> Weighting:
+        """Weight of a client's update in it."""
+        return "samples"
+
+    @property
+    def min_replies(self) -> int:
+        """Usable replies below which a round changes nothing."""
+        return 1
+
+    @abstractmethod
+    def make(
+        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
+    ) -> Strategy:
+        """The strategy of these settings; the arguments are those of ``make_strategy``."""
+
+
+@dataclass(frozen=True)
+class OuterSettings(StrategySettings):
+    """Settings common to all our strategies; each method's file sets its own defaults."""
+
+    only_mean: ClassVar[bool] = True
+
     weighting: Weighting = setting("samples", "weight of a client's update")
     outer: OuterName = setting("sgd", "outer optimiser")
     lr: float = setting(1.0, "outer learning rate β (ε for Reptile)", gt=0)
@@ -63,15 +93,20 @@ class OuterSettings:
         if self.cohort and (reason := self.make_aggregator().shortfall(self.cohort)):
             raise ConfigError("strategy.cohort", self.cohort, f"{self.aggregator['name']}: {reason}")
         usual = next(field.default for field in fields(self) if field.name == "weighting")
-        if self.weighting != usual and not self.make_aggregator().linear:
+        if self.weighting != usual and not self.linear:
             why = f"has no effect: {self.aggregator['name']} weighs no update by its samples"
             raise ConfigError("strategy.weighting", self.weighting, why)
 
     def make(
         self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
     ) -> Strategy:
-        """The strategy of these settings; the arguments are those of ``make_strategy``."""
+        """An ``OuterStrategy``."""
         return OuterStrategy(self, rounds, seed, on_drop)
+
+    @property
+    def linear(self) -> bool:
+        """As the aggregator is."""
+        return self.make_aggregator().linear
 
     def make_aggregator(self) -> Aggregator:
         """What ``aggregator`` describes."""

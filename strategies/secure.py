@@ -80,7 +80,7 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
     if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "looks at every reply: secure aggregation needs one of our means")
-    if not strategy.make_aggregator().linear:
+    if not strategy.linear:
         name = strategy.aggregator["name"]
         raise ConfigError("strategy.aggregator", name, "must be mean: under secure aggregation nobody sees an update")
     if mechanism == "central":

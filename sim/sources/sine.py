@@ -11,7 +11,7 @@ Nichol, Achiam, Schulman 2018, arXiv 1803.02999, and the demonstration published
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
@@ -47,6 +47,11 @@ class Sine(Lone):
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1, le=2**40)
     points: int = setting(10, "points per client; reptile always has its 50", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Settings that the variant does not read, and why."""
+        return {"points": "source.variant = 'reptile' has 50"} if self.variant == "reptile" else {}
 
     @property
     def task(self) -> Task:

@@ -100,7 +100,7 @@ def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "no sensitivity is known for it: privacy needs one of our means")
-    if not strategy.make_aggregator().linear:
+    if not strategy.linear:
         name = strategy.aggregator["name"]
         raise ConfigError(
             "strategy.aggregator", name, "must be mean: one person moves any other by more than C / cohort"
