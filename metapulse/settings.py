@@ -137,18 +137,15 @@ def is_setting(field: dataclasses.Field[Any]) -> bool:
     return "doc" in field.metadata
 
 
-def given(kind: type) -> bool:
-    """Whether a class takes more than settings: what only code can give it, as its task to a model."""
-    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    missing = dataclasses.MISSING
-    return any(not is_setting(f) and f.default is missing and f.default_factory is missing for f in fields)
-
-
 def settings_alone(kind: type) -> type:
-    """A class's settings without the rest of it, to be checked before the rest is known."""
+    """A class, or the settings alone of one that only code can make (a model takes its task), to be checked before."""
+    fields, missing = dataclasses.fields(kind), dataclasses.MISSING
+    if all(is_setting(f) or (f.default, f.default_factory) != (missing, missing) for f in fields):
+        return kind
     hints = get_type_hints(kind)
-    fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(kind) if is_setting(f)]
-    return dataclasses.make_dataclass("Settings", fields)
+    return dataclasses.make_dataclass(
+        "Settings", [(f.name, hints[f.name], copy.copy(f)) for f in fields if is_setting(f)]
+    )
 
 
 def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:

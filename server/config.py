@@ -9,11 +9,10 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from metapulse.client.limits import model_size
 from metapulse.client.spec import WorkSpec
@@ -23,7 +22,6 @@ from metapulse.registry import ATTACKS, ENGINES, LEARNERS, MODELS, SOURCES, TRAN
 from metapulse.server.effect import check_effect
 from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.method import MethodSettings, begin, check_method, fill
-from metapulse.server.progress import Progress
 from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.server.split import SplitSettings
 from metapulse.settings import build, default_of, plain, setting
@@ -55,8 +53,11 @@ PARAMETERS = 2**34  # 64 GiB of θ; before anything is built
 
 
 @dataclass(frozen=True)
-class EngineSettings(ABC):
+class EngineSettings:
     """Who calls the clients, as every engine has it; its entry in ``ENGINES`` adds what it alone has."""
+
+    #: "module:function" that runs a configuration on it: (config, engine, path, progress, resume) → the summary.
+    runner: ClassVar[str]
 
     name: str = ""
     workers: int = setting(0, "Ray actors of cohort (0: this process), cores of flower (0: all)", ge=0)
@@ -68,17 +69,6 @@ class EngineSettings(ABC):
         """Clients stacked at once where clients are stacked; 0: as many as are fast."""
         return 0
 
-    @abstractmethod
-    def run(self, config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
-        """Run a configuration to the end; the summary.
-
-        Args:
-            config: what to do.
-            path: the run's folder.
-            progress: told how it goes.
-            resume: go on where the folder's last checkpoint stands.
-        """
-
 
 def make_engine(section: Mapping[str, Any]) -> EngineSettings:
     """The engine of a section; what another one alone has is refused where it is not the default.
@@ -86,16 +76,15 @@ def make_engine(section: Mapping[str, Any]) -> EngineSettings:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    name, own = section.get("name", "cohort"), dict(section)
-    if isinstance(name, str):
-        known = {field.name for field in dataclasses.fields(ENGINES[name])}
-        others = {f.name: (f, other) for other in ENGINES for f in dataclasses.fields(ENGINES[other])}
-        for key in set(own) & set(others) - known:
-            field, other = others[key]
-            if (value := own.pop(key)) != default_of(field):
-                why = f"has no effect with engine.name = {name!r}; it is a setting of {other!r}"
-                raise ConfigError(f"engine.{key}", value, why)
-    made: EngineSettings = ENGINES.make({**own, "name": name}, name=name)
+    section = {"name": "cohort", **section}
+    kind, own = ENGINES.chosen(section)
+    known = {field.name for field in dataclasses.fields(kind)}
+    for other in ENGINES:
+        for field in dataclasses.fields(ENGINES[other]):
+            if field.name in own and field.name not in known and (value := own.pop(field.name)) != default_of(field):
+                why = f"has no effect with engine.name = {section['name']!r}; it is a setting of {other!r}"
+                raise ConfigError(f"engine.{field.name}", value, why)
+    made: EngineSettings = build(kind, own, "engine", name=section["name"])
     return made
 
 
@@ -137,7 +126,8 @@ class Config:
         self._check_protected(strategy)
         if model_size(model := MODELS.settings(self.model)) > PARAMETERS:
             raise ConfigError("model", model, f"its widths multiply to more than {PARAMETERS} parameters")
-        self._check_adapt(type(learner))
+        own = {key: value for key, value in self.learner.items() if key != "name"}
+        build(type(learner), own | dict(self.evaluation.adapt), "evaluation.adapt")
         check_method(self)
         check_effect(self)
 
@@ -152,13 +142,6 @@ class Config:
             section, _, key = error.key.partition(".")
             written = getattr(self, section)["name"] if key == "name" else error.value
             raise ConfigError(error.key, written, error.allowed) from None
-
-    def _check_adapt(self, learner: type) -> None:
-        build(
-            learner,
-            {k: v for k, v in self.learner.items() if k != "name"} | dict(self.evaluation.adapt),
-            "evaluation.adapt",
-        )
 
     def work(self) -> WorkSpec:
         """What the clients must know of it."""

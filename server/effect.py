@@ -16,7 +16,7 @@ from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
 from metapulse.server.evaluation import EvaluationSettings
-from metapulse.server.method import MethodSettings, conflicts
+from metapulse.server.method import Sections, conflicts
 from metapulse.server.simulated import FaultSettings
 from metapulse.settings import default_of
 from metapulse.strategies.registry import STRATEGIES
@@ -30,7 +30,7 @@ Idle: TypeAlias = tuple[str, str]
 
 
 @runtime_checkable
-class _Sections(Protocol):
+class _Sections(Sections, Protocol):
     """What is read of a configuration, which is built on this file."""
 
     @property
@@ -40,13 +40,7 @@ class _Sections(Protocol):
     @property
     def split(self) -> Any: ...
     @property
-    def method(self) -> MethodSettings: ...
-    @property
-    def learner(self) -> Mapping[str, Any]: ...
-    @property
     def episodes(self) -> EpisodePlan: ...
-    @property
-    def strategy(self) -> Mapping[str, Any]: ...
     @property
     def secure_aggregation(self) -> SecureSettings: ...
     @property

@@ -5,11 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from metapulse.client.work import Work
+from metapulse.errors import ConfigError
+from metapulse.registry import resolve
 from metapulse.server.config import Config, build_config
+from metapulse.server.fingerprint import known_inputs
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
 from metapulse.server.progress import Progress
+from metapulse.server.run import Run
+from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.settings import Cohort
+from metapulse.sim.engines.workers import Local, Pool, RayPool
+from metapulse.sim.population import Population, forget_jobs
 
 
 def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
@@ -31,7 +43,49 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
     if not config.engine.address:
         check_workers(config.engine.workers)
     with alone(path):  # before anything is started
-        return config.engine.run(config, path, progress, resume)
+        runner = resolve(config.engine.runner, "engine.name")
+        summary: dict[str, Any] = runner(config, config.engine, path, progress, resume)
+        return summary
+
+
+def run_cohort(
+    config: Config, engine: Cohort, path: Path, progress: Progress | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Run to the end on the cohort engine; the summary.
+
+    Args:
+        config: what to do.
+        engine: how.
+        path: the run's folder.
+        progress: told how it goes.
+        resume: go on where the folder's last checkpoint stands.
+
+    Raises:
+        ConfigError: PyTorch cannot compute on the device.
+    """
+    forget_jobs()
+    inputs = known_inputs(config, path if resume else None)
+    work = Work(config.work())
+    source = work.source
+    idle, population = probed(work, config), Population.of(config)
+    grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
+    try:
+        directory = SourceDirectory(source, [*data_remarks(work, config), *idle])
+        job = Run(config, grid, directory, path, progress, inputs)
+        return job.resume() if resume else job.start()
+    finally:
+        grid.close()
+
+
+def _pool(engine: Cohort) -> Pool:
+    try:
+        torch.empty(1, device=engine.device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
+    if engine.workers:
+        return RayPool(engine.workers, engine.address, engine.device)
+    return Local(engine.device)
 
 
 def resume(path: Path, progress: Progress | None = None) -> dict[str, Any]:

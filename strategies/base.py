@@ -6,7 +6,6 @@ the outer step, keep its state. A method's own file holds its settings and its p
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
@@ -37,7 +36,7 @@ LAST = "last/"  # before the names of the last aggregate, in the state of an agg
 
 
 @dataclass(frozen=True)
-class StrategySettings(ABC):
+class StrategySettings:
     """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
@@ -62,12 +61,6 @@ class StrategySettings(ABC):
     def min_replies(self) -> int:
         """Usable replies below which a round changes nothing."""
         return 1
-
-    @abstractmethod
-    def make(
-        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
-    ) -> Strategy:
-        """The strategy of these settings; the arguments are those of ``make_strategy``."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class OuterSettings(StrategySettings):
     def make(
         self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
     ) -> Strategy:
-        """An ``OuterStrategy``."""
+        """The strategy of these settings; the arguments are those of ``make_strategy``."""
         return OuterStrategy(self, rounds, seed, on_drop)
 
     @property

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from metapulse.errors import ConfigError
-from metapulse.server.config import Config, EngineSettings
-from metapulse.server.progress import Progress
+from metapulse.server.config import EngineSettings
 from metapulse.settings import setting
 
 
 @dataclass(frozen=True)
 class Cohort(EngineSettings):
     """Clients in stacks, in this process or in Ray actors: fast."""
+
+    runner: ClassVar[str] = "metapulse.sim.experiment:run_cohort"
 
     name: str = "cohort"
     device: str = setting("cpu", "where stacks are computed: cpu, cuda, cuda:1, …")
@@ -25,22 +25,12 @@ class Cohort(EngineSettings):
         if self.address and not self.workers:
             raise ConfigError("engine.address", self.address, "has no effect without engine.workers")
 
-    def run(self, config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
-        """Run to the end in this process."""
-        from metapulse.sim.engines.cohort_run import run_cohort
-
-        return run_cohort(config, self, path, progress, resume)
-
 
 @dataclass(frozen=True)
 class Flower(EngineSettings):
     """Flower's Simulation Runtime, one ClientApp per client: the reference."""
 
+    runner: ClassVar[str] = "metapulse.sim.engines.flower:run_flower"
+
     name: str = "flower"
     cpus_per_client: float = setting(0.5, "cores per simulated client", gt=0)
-
-    def run(self, config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
-        """Run to the end in Flower's runtime."""
-        from metapulse.sim.engines.flower import run_flower
-
-        return run_flower(config, self, path, progress, resume)

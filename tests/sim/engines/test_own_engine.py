@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from metapulse.errors import ConfigError
-from metapulse.server.config import build_config, resolved
+from metapulse.server.config import Config, build_config, resolved
 from metapulse.settings import setting
 from metapulse.sim import experiment
 from metapulse.sim.engines.settings import Cohort
@@ -22,12 +22,15 @@ OWN = f"{__name__}:Noted"
 class Noted(Cohort):
     """The cohort engine, which leaves a note first."""
 
+    runner: ClassVar[str] = f"{__name__}:run_noted"
+
     note: str = setting("", "what it says")
 
-    def run(self, config: Any, path: Path, *told: Any) -> dict[str, Any]:
-        """The note, then the run."""
-        (path / "note.txt").write_text(self.note, encoding="utf-8")
-        return super().run(config, path, *told)
+
+def run_noted(config: Config, engine: Noted, path: Path, *told: Any) -> dict[str, Any]:
+    """The note, then the run."""
+    (path / "note.txt").write_text(engine.note, encoding="utf-8")
+    return experiment.run_cohort(config, engine, path, *told)
 
 
 def test_an_engine_of_ones_own_runs_with_its_own_settings_to_the_same_numbers(tmp_path: Path) -> None:
