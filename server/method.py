@@ -45,11 +45,16 @@ class Sections(Protocol):
     """What is read here of a configuration, which is built on this file."""
 
     @property
-    def method(self) -> MethodSettings: ...
+    def method(self) -> MethodSettings:
+        """[method]."""
+
     @property
-    def learner(self) -> Mapping[str, Any]: ...
+    def learner(self) -> Mapping[str, Any]:
+        """[learner]."""
+
     @property
-    def strategy(self) -> Mapping[str, Any]: ...
+    def strategy(self) -> Mapping[str, Any]:
+        """[strategy]."""
 
 
 def method_named(name: str) -> Method:
