@@ -136,12 +136,7 @@ class Source(Clients, Protocol):
 
 @dataclass(frozen=True)
 class Outline:
-    """What settings alone tell of a source's task.
-
-    Args:
-        kind: as in ``Task``.
-        axes: of one sample, the length of ``Task.features``.
-    """
+    """What settings alone tell of a source's task: its kind, and how many axes a sample has."""
 
     kind: Literal["classification", "regression"]
     axes: int

@@ -219,17 +219,8 @@ def together(overrides: Iterable[str]) -> dict[str, Any]:
     """
     change: dict[str, Any] = {}
     for override in overrides:
-        _lay(change, _override(override))
+        merge(change, _override(override), restart=False)
     return change
-
-
-def _lay(table: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """``change`` over ``table``, in place, whatever entries its sections name."""
-    for key, value in change.items():
-        if isinstance(value, Mapping) and isinstance(held := table.get(key), dict):
-            _lay(held, value)
-        else:
-            table[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def anchored(table: Any, folder: Path) -> Any:
@@ -260,21 +251,25 @@ def build_config(table: Mapping[str, Any]) -> Config:
     return build(Config, {**table, **named})
 
 
-def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``change`` laid over ``table``, in place; where another entry is chosen, a section starts from its defaults.
+def merge(table: dict[str, Any], change: Mapping[str, Any], restart: bool = True) -> dict[str, Any]:
+    """``change`` laid over ``table``, in place.
 
-    Where another method is chosen, learner and strategy do.
+    Args:
+        table: what is changed.
+        change: what is laid over it.
+        restart: where another entry is chosen, a section starts from its defaults; where another method, learner and
+            strategy do.
     """
-    begin(table, change)
+    if restart:
+        begin(table, change)
     for key, value in change.items():
         held = table.get(key)
-        if isinstance(value, Mapping) and isinstance(held, dict):
-            if key in REGISTRIES and "name" in value and value["name"] != held.get("name"):
-                table[key] = dict(value)
-            else:
-                merge(held, value)
-        else:
+        if not (isinstance(value, Mapping) and isinstance(held, dict)):
             table[key] = dict(value) if isinstance(value, Mapping) else value
+        elif restart and key in REGISTRIES and "name" in value and value["name"] != held.get("name"):
+            table[key] = dict(value)
+        else:
+            merge(held, value, restart)
     return table
 
 

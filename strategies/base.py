@@ -22,7 +22,7 @@ from metapulse.methods.base import Paper
 from metapulse.outer import OuterName, OuterUpdate, State, Weighting, reading
 from metapulse.rng import generator
 from metapulse.schedules import Schedule, outer_rate
-from metapulse.settings import setting
+from metapulse.settings import default_of, setting
 from metapulse.strategies.aggregate import mean
 from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
@@ -81,12 +81,12 @@ class OuterSettings(StrategySettings):
     aggregator: Mapping[str, Any] = setting({"name": "mean"}, "what makes one update of many: name and settings")
 
     def __post_init__(self) -> None:
-        given = self.aggregator if "name" in self.aggregator else {**_own_aggregator(type(self)), **self.aggregator}
+        usual = {field.name: default_of(field) for field in fields(self)}
+        given = self.aggregator if "name" in self.aggregator else {**usual["aggregator"], **self.aggregator}
         object.__setattr__(self, "aggregator", complete(given, "strategy.aggregator"))
         if self.cohort and (reason := self.make_aggregator().shortfall(self.cohort)):
             raise ConfigError("strategy.cohort", self.cohort, f"{self.aggregator['name']}: {reason}")
-        usual = next(field.default for field in fields(self) if field.name == "weighting")
-        if self.weighting != usual and not self.linear:
+        if self.weighting != usual["weighting"] and not self.linear:
             why = f"has no effect: {self.aggregator['name']} weighs no update by its samples"
             raise ConfigError("strategy.weighting", self.weighting, why)
 
@@ -105,13 +105,6 @@ class OuterSettings(StrategySettings):
         """What ``aggregator`` describes."""
         made: Aggregator = AGGREGATORS.make(self.aggregator)
         return made
-
-
-def _own_aggregator(method: type[OuterSettings]) -> Mapping[str, Any]:
-    """A method's own aggregator, for a table of settings that names none."""
-    factories = {field.name: field.default_factory for field in fields(method)}
-    made: Mapping[str, Any] = factories["aggregator"]()  # type: ignore[operator]
-    return made
 
 
 class OuterStrategy(Strategy):

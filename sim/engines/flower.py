@@ -144,11 +144,12 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: Fl
         except BaseException as error:  # Flower would only log it
             failures.append(error)
 
+    backend: Any = {"client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0}}
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     session = ray_session()
     try:
         with _quiet(), without_telemetry(), interrupt_sets(stopped):
-            run_simulation(server, app, clients, backend_config=_backend(engine))
+            run_simulation(server, app, clients, backend_config=backend)
     except RuntimeError as error:
         if not failures and not results:
             raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None
@@ -159,10 +160,6 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: Fl
     if failures:
         raise failures[0]
     return results[0]
-
-
-def _backend(engine: Flower) -> dict[str, Any]:
-    return {"client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0}}
 
 
 @contextmanager
