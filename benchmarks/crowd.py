@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Crowd:
     """Clients of workload W, as many as one likes: a class's mean, plus the client's own shift, plus noise."""
 
     clients: int = setting(1_000_000, "number of clients", ge=1)
-    model: str = setting("mlp", "for which model", choices=tuple(FEATURES))
+    model: Literal["mlp", "cnn"] = setting("mlp", "for which model")
     seed: int = setting(0, "seed of the population", ge=0)
 
     @property

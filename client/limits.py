@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from metapulse.client.footprint import MB, data_bytes, training_bytes, trial_bytes
+from metapulse.client.spec import Trial
 from metapulse.errors import InstructionError
-from metapulse.settings import setting
+from metapulse.settings import plain, setting
 
 LONGEST = 64  # entries of a list, and keys of a table
 DEEPEST = 12  # tables and lists within each other
@@ -136,16 +137,17 @@ def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limit
     Raises:
         InstructionError: names the setting, its value and the limit.
     """
-    adapt = trial.get("adapt") or {}
+    trial = plain(Trial()) | dict(trial)
+    adapt = trial["adapt"] or {}
     if not isinstance(adapt, dict) or not isinstance(spec.get("learner"), dict):
         raise InstructionError("trial.adapt and work.learner must be tables")
     learner = spec["learner"] | adapt
     check_work({**spec, "learner": learner}, limits)
-    steps = trial.get("steps", [5])
+    steps = trial["steps"]
     counts = [n for n in steps if isinstance(n, int)] if isinstance(steps, list) else []
     most = _at_most("trial.steps", max(counts, default=0), limits.loop)
-    old = _at_most("trial.history_steps", _number(trial.get("history_steps", 20)), limits.loop)
-    episodes = _at_most("trial.episodes", _number(trial.get("episodes", 1)), limits.loop)
+    old = _at_most("trial.history_steps", _number(trial["history_steps"]), limits.loop)
+    episodes = _at_most("trial.episodes", _number(trial["episodes"]), limits.loop)
     inside = _loops({k: v for k, v in learner.items() if k != "inner_steps"}, "learner", limits)
     _at_most("steps of the trial, multiplied", episodes * (most + 1 + old) * inside, limits.steps)
     copies = [n for key, n in _sizes(learner, "learner") if key.endswith(("components", "clusters"))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from metapulse.episodes import SPLITS, EpisodePlan
+from metapulse.episodes import EpisodePlan, Split
 from metapulse.settings import build, plain, setting
 
 
@@ -22,31 +22,38 @@ class WorkSpec:
     model: Mapping[str, Any] = setting({}, "the model")
     learner: Mapping[str, Any] = setting({}, "the learner")
     episodes: EpisodePlan = setting(EpisodePlan(), "how training episodes are cut")
-    reserve: Literal["", "groups", "samples", "forward", "held_out"] = setting(
-        "", "how samples for testing known people are kept from training (empty: none)", choices=("", *SPLITS)
+    reserve: Literal["", Split] = setting(
+        "", "how samples for testing known people are kept from training (empty: none)"
     )
     reserve_seed: int = setting(0, "seed of what is kept", ge=0)
     reserve_devices: tuple[str, ...] = setting((), "device models that train, and so keep samples (empty: all)")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What [evaluation] says and every device is told: how a person of the meta-test is judged."""
+
+    episodes: int = setting(4, "episodes per client", ge=1)
+    steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
+    restrict: bool = setting(True, "answers are restricted to the classes that have support")
+    not_offered: Literal["apart", "wrong"] = setting(
+        "apart",
+        "with restrict, query samples of a class without support: left out of the scores and reported as a share of"
+        " their own, or wrong",
+        used_if=("restrict",),
+    )
+    history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
+    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
+    seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+
+
 @dataclass(frozen=True)
-class Trial:
+class Trial(Asked):
     """One question of the meta-test, asked of many clients; travels as JSON."""
 
     name: str = setting("new_user", "scenario, part of the address of its episodes")
     plan: EpisodePlan = setting(EpisodePlan(), "how test episodes are cut")
-    steps: tuple[int, ...] = setting((0, 1, 5), "adaptation steps after which the client is judged", ge=0)
-    episodes: int = setting(1, "episodes per client", ge=1)
-    seed: int = setting(0, "seed of the test episodes, the same for every method and training seed", ge=0)
-    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
-    restrict: bool = setting(True, "answers are restricted to the classes that have support")
-    not_offered: Literal["apart", "wrong"] = setting(
-        "apart",
-        "with restrict, query samples of a class without support: left out of the scores, or wrong",
-        choices=("apart", "wrong"),
-    )
     history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
-    history_steps: int = setting(20, "adaptation steps on the old devices' samples", ge=0)
 
 
 def to_json(spec: WorkSpec | Trial) -> str:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -132,6 +132,27 @@ class Source(Clients, Protocol):
         Raises:
             DataError: the client has no usable samples.
         """
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What settings alone tell of a source's task: its kind, and how many axes a sample has."""
+
+    kind: Literal["classification", "regression"]
+    axes: int
+
+
+def outline(source: Any) -> Outline:
+    """What a source's ``outline`` says, else what its task is.
+
+    Args:
+        source: a ``Source``, which is not checked: to find out whether it has a task is to ask for it, and its data.
+
+    Raises:
+        DataError: it has no outline, and no data.
+    """
+    told: Outline | None = getattr(source, "outline", None)
+    return told or Outline(source.task.kind, len(source.task.features))
 
 
 @runtime_checkable

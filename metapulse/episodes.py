@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ PerClient = Float[Tensor, " clients"]
 #: Inputs and labels of one client's samples.
 Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
-SPLITS = ("groups", "samples", "forward", "held_out")
+#: What keeps support and query apart.
+Split: TypeAlias = Literal["groups", "samples", "forward", "held_out"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Rows = Int64[np.ndarray, " _"]  # of one client; lists of rows differ in length
 
 
@@ -101,11 +103,10 @@ class Episode:
 class EpisodePlan:
     """How an episode is cut out of a client's samples."""
 
-    split: Literal["groups", "samples", "forward", "held_out"] = setting(
+    split: Split = setting(
         "groups",
         "what keeps support and query apart: whole groups, single samples, time (of each class the first half, in"
         " recorded order, against the second), or the publisher's held-out samples",
-        choices=SPLITS,
     )
     shots: int = setting(5, "support samples: up to this many per class, or in all for regression (0: every one)", ge=0)
     query: int = setting(0, "query samples per episode, drawn at random (0: every one)", ge=0)

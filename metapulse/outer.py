@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch import Tensor
 from metapulse.errors import ConfigError
 from metapulse.trees import Params
 
+Weighting: TypeAlias = Literal["samples", "uniform"]
+OuterName: TypeAlias = Literal["sgd", "momentum", "adam", "yogi", "adagrad"]
 #: Outer state: moments under "m/…" and "v/…", and the number of steps under "t".
 State = dict[str, Tensor]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.renamed import new_name
-from metapulse.settings import build
+from metapulse.settings import build, plain, settings_alone
 
 _ALLOWED: ContextVar[Collection[str] | None] = ContextVar("allowed", default=None)
 
@@ -114,8 +114,8 @@ class Registry(Mapping[str, Any]):
         """The dotted reference of a registered name."""
         return self._entries[name]
 
-    def make(self, section: Mapping[str, Any], where: str | None = None, **given: Any) -> Any:
-        """Build an entry from its section of the configuration: ``name`` chooses, the other keys are its settings."""
+    def chosen(self, section: Mapping[str, Any], where: str | None = None) -> tuple[type, dict[str, Any]]:
+        """The entry that ``name`` of a section chooses, and the other keys, which are its settings."""
         where = where or self.kind
         settings = dict(section)
         name = settings.pop("name", None)
@@ -124,7 +124,17 @@ class Registry(Mapping[str, Any]):
         found = self[name]
         if not (isinstance(found, type) and is_dataclass(found)):  # looked at before it is called
             raise ConfigError(f"{where}.name", name, f"is no dataclass of settings, as a {self.kind} must be")
-        return build(found, settings, where, **given)
+        return found, settings
+
+    def make(self, section: Mapping[str, Any], where: str | None = None, **given: Any) -> Any:
+        """Build an entry from its section of the configuration."""
+        kind, settings = self.chosen(section, where)
+        return build(kind, settings, where or self.kind, **given)
+
+    def settings(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        """A section with every default, as plain data."""
+        kind, settings = self.chosen(section)
+        return {"name": section["name"], **plain(build(settings_alone(kind), settings, self.kind))}
 
 
 LEARNERS = Registry(
@@ -218,6 +228,11 @@ SOURCES = Registry(
         "cgm_open": "metapulse.sim.sources.recorded:CgmOpen",
         "own": "metapulse.sim.sources.own:Own",
     },
+)
+
+ENGINES = Registry(
+    "engine",
+    {"cohort": "metapulse.sim.engines.settings:Cohort", "flower": "metapulse.sim.engines.settings:Flower"},
 )
 
 ATTACKS = Registry(

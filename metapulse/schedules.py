@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias
+
+Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
 
 
-def outer_rate(lr: float, schedule: str, round: int, rounds: int) -> float:
+def outer_rate(lr: float, schedule: Schedule, round: int, rounds: int) -> float:
     """The outer learning rate of one round.
 
     constant: lr;  linear: lr · (1 − (t − 1)/T), as Reptile's ε;  cosine: lr · ½(1 + cos(π (t − 1)/T)).

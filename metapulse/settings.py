@@ -6,6 +6,7 @@ wrong type, or out of range, naming the key, the value and what is allowed. Noth
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -32,22 +33,22 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
-    choices: Sequence[Any] | None = None,
     used_if: Sequence[Any] = (),
     longest: int | None = None,
 ) -> Any:
     """A dataclass field with its documentation and its range; the range holds for each item of a tuple.
 
+    Where only some words are allowed, the annotation names them: ``Literal["sgd", "adam"]``.
+
     Args:
         default: the value when the key is left out; a mutable one is copied for every instance.
         doc: one line, with the unit, printed by ``metapulse config``.
         ge, gt, le, lt: bounds (≥, >, ≤, <).
-        choices: the only values allowed.
         used_if: another key of the section and the values under which this one is read (none: any but zero and
             empty); elsewhere a value other than the default is refused, since it would have no effect.
         longest: entries of a list at most.
     """
-    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices, "used_if": tuple(used_if)}
+    metadata = {"doc": doc, "ge": ge, "gt": gt, "le": le, "lt": lt, "used_if": tuple(used_if)}
     metadata["longest"] = longest
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -124,9 +125,27 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
     return field.default if made is dataclasses.MISSING else made()
 
 
+def choices(hint: Any) -> tuple[Any, ...]:
+    """The only values that an annotation allows, itself or for each item of a tuple; (): it is no ``Literal``."""
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
 def is_setting(field: dataclasses.Field[Any]) -> bool:
     """Whether a dataclass field was declared with ``setting`` (others, like a model's task, are given by code)."""
     return "doc" in field.metadata
+
+
+def settings_alone(kind: type) -> type:
+    """A class, or the settings alone of one that only code can make (a model takes its task), to be checked before."""
+    fields, missing = dataclasses.fields(kind), dataclasses.MISSING
+    if all(is_setting(f) or (f.default, f.default_factory) != (missing, missing) for f in fields):
+        return kind
+    hints = get_type_hints(kind)
+    return dataclasses.make_dataclass(
+        "Settings", [(f.name, hints[f.name], copy.copy(f)) for f in fields if is_setting(f)]
+    )
 
 
 def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
@@ -139,9 +158,6 @@ def check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         for item in value:
             check_range(item, metadata, where)
         return
-    choices = metadata.get("choices")
-    if choices is not None and value not in choices:
-        raise ConfigError(where, value, f"must be one of {', '.join(map(str, choices))}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(where, value, "must be a finite number")
     if isinstance(value, float) and (abs(value) > FLOATS or 0 < abs(value) < 1 / FLOATS):
@@ -170,6 +186,11 @@ def plain(obj: Any) -> Any:
     return obj
 
 
+def part(kind: type, whole: object) -> dict[str, Any]:
+    """What settings have in common with others that are of the same ``kind``: name → value, not converted."""
+    return {f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)}
+
+
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
@@ -188,7 +209,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 errors.append(error.allowed)
         raise ConfigError(where, value, " or ".join(errors))
     if origin is Literal:
-        options = get_args(hint)
+        options = choices(hint)
         if any(type(value) is type(option) and value == option for option in options):
             return value
         raise ConfigError(where, value, f"must be one of {', '.join(map(str, options))}")
@@ -207,7 +228,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         items = args[:1] * len(value) if args[-1] is Ellipsis else args
         if len(items) != len(value):
             raise ConfigError(where, value, f"expected a list of {len(items)} values")
-        return tuple(_convert(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(items, value, strict=True)))
+        named = [where if choices(t) else f"{where}[{i}]" for i, t in enumerate(items)]  # a word says which it is
+        return tuple(map(_convert, items, value, named))
     if origin in (dict, Mapping) or hint in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         if not isinstance(value, Mapping):
             raise ConfigError(where, value, "expected a table")

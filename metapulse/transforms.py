@@ -89,7 +89,7 @@ class Standardise(Transform):
     """
 
     on: Literal["pool", "support"] = setting(
-        "pool", "what mean and sd are of: all windows of the support side, or the shots", choices=("pool", "support")
+        "pool", "what mean and sd are of: all windows of the support side, or the shots"
     )
     limit: float = setting(50.0, "values further from the mean than so many standard deviations are cut to that", gt=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from metapulse.server.config import CHOOSING, Config, resolved
+from metapulse.server.config import REGISTRIES, Config, resolved
 from metapulse.server.method import HALVES
 
 
@@ -50,7 +50,7 @@ def _renamed(
 ) -> Iterator[tuple[str, str, Any, Any, Any]]:
     """Sections in which ``change`` chooses another entry: section, the entry's name, both tables, what came of them."""
     values, method = resolved(config), change.get("method", {})
-    for section in CHOOSING:
+    for section in REGISTRIES:
         held, own = table.get(section), change.get(section, {})
         if not isinstance(held, Mapping) or not isinstance(own, Mapping):
             continue

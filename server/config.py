@@ -5,7 +5,6 @@ A setting is documented where it is declared; ``server/config_text.py: commented
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -13,18 +12,19 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, ClassVar
 
 from metapulse.client.limits import model_size
 from metapulse.client.spec import WorkSpec
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
-from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ATTACKS, ENGINES, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
-from metapulse.server.evaluation import EvaluationSettings, once
+from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.method import MethodSettings, begin, check_method, fill
 from metapulse.server.simulated import FaultSettings, check_population
-from metapulse.settings import build, is_setting, plain, setting
+from metapulse.server.split import SplitSettings
+from metapulse.settings import build, default_of, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
 from metapulse.strategies.registry import STRATEGIES
@@ -39,35 +39,6 @@ class RunSettings:
     rounds: int = setting(50, "federated rounds", ge=0)
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """Which people are for meta-training, which for choosing, which for the meta-test; always by person."""
-
-    validation: float = setting(0.1, "share of people for meta-validation", ge=0, lt=1)
-    test: float = setting(0.2, "share of people for the meta-test", ge=0, lt=1)
-    validation_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
-    test_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
-    train_devices: tuple[str, ...] = setting((), "device models worn in meta-training (empty: all)")
-    seed: int = setting(0, "seed of the split; independent of the run's", ge=0)
-    folds: int = setting(0, "people in so many parts, of which one is tested (0: split.test says who is)", ge=0)
-    fold: int = setting(0, "which part is tested, from 0", ge=0)
-
-    def __post_init__(self) -> None:
-        for key in ("validation_users", "test_users", "train_devices"):
-            once(f"split.{key}", getattr(self, key))
-        if self.folds == 1 or self.fold >= max(self.folds, 1):
-            allowed = "split.folds must be 0 or ≥ 2, and split.fold below it"
-            raise ConfigError("split.fold", [self.fold, self.folds], allowed)
-        if self.folds and (self.test_users or self.validation_users):
-            raise ConfigError("split.folds", self.folds, "draws the people; name none in split.test_users")
-        if self.folds and self.validation + 1.0 / self.folds >= 1:
-            raise ConfigError("split.validation", self.validation, f"must be < 1 - 1/{self.folds}, a fold being tested")
-        if self.validation + self.test >= 1:
-            raise ConfigError(
-                "split.test", self.test, f"validation + test must be < 1 (validation = {self.validation})"
-            )
-
-
 #: Sections whose ``name`` chooses an entry of a registry; elsewhere a name is only a name.
 REGISTRIES = {
     "source": SOURCES,
@@ -75,34 +46,46 @@ REGISTRIES = {
     "learner": LEARNERS,
     "strategy": STRATEGIES,
     "attack": ATTACKS,
+    "model": MODELS,
 }
-CHOOSING = (*REGISTRIES, "model")
 
 PARAMETERS = 2**34  # 64 GiB of θ; before anything is built
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Who calls the clients."""
+    """Who calls the clients, as every engine has it; its entry in ``ENGINES`` adds what it alone has."""
 
-    name: Literal["cohort", "flower"] = setting(
-        "cohort", "cohort: stacked, fast; flower: Flower's Simulation Runtime", choices=("cohort", "flower")
-    )
-    workers: int = setting(0, "Ray actors of the cohort engine (0: this process)", ge=0)
+    #: "module:function" that runs a configuration on it: (config, engine, path, progress, resume) → the summary.
+    runner: ClassVar[str]
+
+    name: str = ""
+    workers: int = setting(0, "Ray actors of cohort (0: this process), cores of flower (0: all)", ge=0)
     address: str = setting("", "an existing Ray cluster ('' starts one on this machine)")
-    device: str = setting("cpu", "where the cohort engine computes stacks: cpu, cuda, cuda:1, …")
-    chunk: int = setting(0, "clients stacked at once (0: as the model and the cohort make it fast)", ge=0)
-    masks: bool = setting(False, "cohort: mask under secure aggregation, as devices do (slow; the same numbers)")
-    cpus_per_client: float = setting(0.5, "flower: cores per simulated client", gt=0)
     timeout_s: float = setting(3600.0, "longest wait for the replies of a round, seconds", gt=0)
 
-    def __post_init__(self) -> None:
-        idle = ("device", "chunk", "masks") if self.name == "flower" else ("cpus_per_client",)
-        for field in dataclasses.fields(self):
-            if field.name in idle and (value := getattr(self, field.name)) != field.default:
-                raise ConfigError(f"engine.{field.name}", value, f"has no effect with engine.name = {self.name!r}")
-        if self.name == "cohort" and self.address and not self.workers:
-            raise ConfigError("engine.address", self.address, "has no effect without engine.workers")
+    @property
+    def chunk(self) -> int:
+        """Clients stacked at once where clients are stacked; 0: as many as are fast."""
+        return 0
+
+
+def make_engine(section: Mapping[str, Any]) -> EngineSettings:
+    """The engine of a section; what another one alone has is refused where it is not the default.
+
+    Raises:
+        ConfigError: names the key, the value and what is allowed.
+    """
+    section = {"name": "cohort", **section}
+    kind, own = ENGINES.chosen(section)
+    known = {field.name for field in dataclasses.fields(kind)}
+    for other in ENGINES:
+        for field in dataclasses.fields(ENGINES[other]):
+            if field.name in own and field.name not in known and (value := own.pop(field.name)) != default_of(field):
+                why = f"has no effect with engine.name = {section['name']!r}; it is a setting of {other!r}"
+                raise ConfigError(f"engine.{field.name}", value, why)
+    made: EngineSettings = build(kind, own, "engine", name=section["name"])
+    return made
 
 
 @dataclass(frozen=True)
@@ -130,7 +113,7 @@ class Config:
     secure_aggregation: secure.SecureSettings = setting(secure.SecureSettings(), "")
     attack: Mapping[str, Any] = setting({"name": "none"}, "")
     faults: FaultSettings = setting(FaultSettings(), "")
-    engine: EngineSettings = setting(EngineSettings(), "")
+    engine: EngineSettings = dataclasses.field(default_factory=lambda: make_engine({}), metadata={"doc": ""})
     evaluation: EvaluationSettings = setting(EvaluationSettings(), "")
     checkpoint: CheckpointSettings = setting(CheckpointSettings(), "")
 
@@ -141,8 +124,10 @@ class Config:
         learner = LEARNERS.make(self.learner)
         strategy = STRATEGIES.make(self.strategy)
         self._check_protected(strategy)
-        model_settings(self.model)
-        self._check_adapt(type(learner))
+        if model_size(model := MODELS.settings(self.model)) > PARAMETERS:
+            raise ConfigError("model", model, f"its widths multiply to more than {PARAMETERS} parameters")
+        own = {key: value for key, value in self.learner.items() if key != "name"}
+        build(type(learner), own | dict(self.evaluation.adapt), "evaluation.adapt")
         check_method(self)
         check_effect(self)
 
@@ -158,32 +143,20 @@ class Config:
             written = getattr(self, section)["name"] if key == "name" else error.value
             raise ConfigError(error.key, written, error.allowed) from None
 
-    def _check_adapt(self, learner: type) -> None:
-        build(
-            learner,
-            {k: v for k, v in self.learner.items() if k != "name"} | dict(self.evaluation.adapt),
-            "evaluation.adapt",
-        )
-
     def work(self) -> WorkSpec:
         """What the clients must know of it."""
+        known = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
         return WorkSpec(
-            self.run.seed,
-            self.source,
-            self.transform,
-            self.model,
-            self.learner,
-            self.episodes,
-            self._reserve,
-            self.evaluation.seed,
-            self.split.train_devices if self._reserve else (),
+            seed=self.run.seed,
+            source=self.source,
+            transform=self.transform,
+            model=self.model,
+            learner=self.learner,
+            episodes=self.episodes,
+            reserve=self.evaluation.split if known else "",  # what known people are tested on
+            reserve_seed=self.evaluation.seed,
+            reserve_devices=self.split.train_devices if known else (),
         )
-
-    @property
-    def _reserve(self) -> Literal["", "groups", "samples", "forward", "held_out"]:
-        """What devices keep from training: where known people are tested, what they are tested on."""
-        kept = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
-        return self.evaluation.split if kept else ""
 
     def digest(self) -> str:
         """A name for what decides the numbers: every setting with its value, without engine and checkpoints.
@@ -246,17 +219,8 @@ def together(overrides: Iterable[str]) -> dict[str, Any]:
     """
     change: dict[str, Any] = {}
     for override in overrides:
-        _lay(change, _override(override))
+        merge(change, _override(override), restart=False)
     return change
-
-
-def _lay(table: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """``change`` over ``table``, in place, whatever entries its sections name."""
-    for key, value in change.items():
-        if isinstance(value, Mapping) and isinstance(held := table.get(key), dict):
-            _lay(held, value)
-        else:
-            table[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def anchored(table: Any, folder: Path) -> Any:
@@ -276,60 +240,47 @@ def build_config(table: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    named, table = {}, fill(dict(table))
+    named: dict[str, Any] = {}
+    table = fill(dict(table))
     for field in dataclasses.fields(Config):
         section = table.get(field.name)
-        if field.name in CHOOSING and isinstance(section, Mapping) and "name" not in section:
+        if field.name in REGISTRIES and isinstance(section, Mapping) and "name" not in section:
             named[field.name] = {**field.default_factory(), **section}  # type: ignore[operator]
+    if isinstance(engine := table.get("engine"), Mapping):
+        named["engine"] = make_engine(engine)
     return build(Config, {**table, **named})
 
 
-def merge(table: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``change`` laid over ``table``, in place; where another entry is chosen, a section starts from its defaults.
+def merge(table: dict[str, Any], change: Mapping[str, Any], restart: bool = True) -> dict[str, Any]:
+    """``change`` laid over ``table``, in place.
 
-    Where another method is chosen, learner and strategy do.
+    Args:
+        table: what is changed.
+        change: what is laid over it.
+        restart: where another entry is chosen, a section starts from its defaults; where another method, learner and
+            strategy do.
     """
-    begin(table, change)
+    if restart:
+        begin(table, change)
     for key, value in change.items():
         held = table.get(key)
-        if isinstance(value, Mapping) and isinstance(held, dict):
-            if key in CHOOSING and "name" in value and value["name"] != held.get("name"):
-                table[key] = dict(value)
-            else:
-                merge(held, value)
-        else:
+        if not (isinstance(value, Mapping) and isinstance(held, dict)):
             table[key] = dict(value) if isinstance(value, Mapping) else value
+        elif restart and key in REGISTRIES and "name" in value and value["name"] != held.get("name"):
+            table[key] = dict(value)
+        else:
+            merge(held, value, restart)
     return table
 
 
 def resolved(config: Config) -> dict[str, Any]:
     """Every setting with its value, defaults included, as plain data."""
     table: dict[str, Any] = plain(config)
-    for key, registry in REGISTRIES.items():
-        section = getattr(config, key)
-        table[key] = {"name": section["name"], **plain(registry.make(section))}
-    table["model"] = model_settings(config.model)
+    table |= {key: registry.settings(getattr(config, key)) for key, registry in REGISTRIES.items()}
+    table["engine"] = {"name": config.engine.name, **table["engine"]}
     if config.method == MethodSettings():
         del table["method"]
     return table
-
-
-def model_settings(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's section with every default; the model itself cannot be made before its task is known.
-
-    Raises:
-        ConfigError: unknown model, unknown key, wrong type, or out of range.
-    """
-    settings = dict(section)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError("model.name", name, f"must be one of {', '.join(MODELS)}")
-    hints = get_type_hints(MODELS[name])
-    fields = [(f.name, hints[f.name], copy.copy(f)) for f in dataclasses.fields(MODELS[name]) if is_setting(f)]
-    made = {"name": name, **plain(build(dataclasses.make_dataclass("Settings", fields), settings, "model"))}
-    if model_size(made) > PARAMETERS:
-        raise ConfigError("model", settings, f"its widths multiply to more than {PARAMETERS} parameters")
-    return made
 
 
 def _override(text: str) -> dict[str, Any]:

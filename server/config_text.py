@@ -6,21 +6,21 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import tomli_w
 
-from metapulse.data import Task
+from metapulse.data import outline
 from metapulse.errors import ConfigError
 from metapulse.methods.method import Method
-from metapulse.registry import METHODS, MODELS, SOURCES
-from metapulse.server.config import CHOOSING, REGISTRIES, Config, build_config, model_settings
+from metapulse.registry import ENGINES, METHODS, SOURCES
+from metapulse.server.config import REGISTRIES, Config, build_config, resolved
 from metapulse.server.effect import idle
 from metapulse.server.method import HALVES
-from metapulse.settings import is_setting, is_used, plain
+from metapulse.settings import choices, is_setting, is_used, plain
 from metapulse.strategies.registry import STRATEGIES
 
-ENTRIES = {**REGISTRIES, "model": MODELS}
+ENTRIES = {**REGISTRIES, "engine": ENGINES}
 #: Sections that say what a method's run is about; the others are about protection, trouble and machines.
 ABOUT = ("run", "source", "split", "transform", "model", "method", "learner", "episodes", "strategy", "evaluation")
 #: The model for samples of so many axes.
@@ -38,11 +38,10 @@ def commented_default() -> str:
     out = ["# metapulse: every setting with its default. A key left out has the value shown here.\n"]
     for section in dataclasses.fields(Config):
         out.append(f"\n[{section.name}]")
-        if section.name in CHOOSING:
-            names = ", ".join(ENTRIES[section.name])
-            chosen = getattr(config, section.name)["name"]
+        if section.name in ENTRIES:
+            names, chosen = ", ".join(ENTRIES[section.name]), resolved(config)[section.name]["name"]
             out.append(f'name = "{chosen}"  # one of {names}, or package.module:Name')
-        out += [_commented(field, value) for field, value in _settings(config, section.name)]
+        out += [_commented(*one) for one in _settings(config, section.name)]
     return "\n".join(out) + "\n"
 
 
@@ -58,10 +57,10 @@ def commented_method(name: str, source: str = "") -> str:
     """
     method = METHODS[name]
     source = source or (Config().source["name"] if "classification" in method.tasks else "sine")
-    task: Task = SOURCES.make({"name": source}).task
+    task = outline(SOURCES.make({"name": source}))
     if task.kind not in method.tasks:
         raise ConfigError("source.name", source, f"{name} learns {' and '.join(method.tasks)} only, not {task.kind}")
-    model = MODEL[len(task.features)]
+    model = MODEL[task.axes]
     config = build_config({"method": {"name": name}, "source": {"name": source}, "model": {"name": model}})
     hidden = {*idle(config), *(f"strategy.{key}" for key in method.server.fixed)}
     hidden |= {"method.free", *(f"learner.{key}" for key in method.computed)}
@@ -70,11 +69,12 @@ def commented_method(name: str, source: str = "") -> str:
     others = ", ".join(f"[{f.name}]" for f in dataclasses.fields(Config) if f.name not in ABOUT)
     out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config` prints them): {others}."]
     for section in ABOUT:
-        named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(CHOOSING) - set(HALVES) else []
-        values = {field.name: value for field, value in _settings(config, section)}
+        named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(REGISTRIES) - set(HALVES) else []
+        settings = list(_settings(config, section))
+        values = {field.name: value for field, _, value in settings}
         lines = named + [
-            _commented(field, value)
-            for field, value in _settings(config, section)
+            _commented(field, hint, value)
+            for field, hint, value in settings
             if f"{section}.{field.name}" not in hidden and is_used(field, SimpleNamespace(**values))
         ]
         out += [f"\n[{section}]", *lines] if lines else []
@@ -92,28 +92,24 @@ def _about(method: Method) -> Iterator[str]:
     yield f"# The server is {server.strategy}" + (f"; the method rests on its {', '.join(rests)}." if rests else ".")
 
 
-def _settings(config: Config, section: str) -> list[tuple[dataclasses.Field[Any], Any]]:
-    """A section's settings with their values."""
-    value = getattr(config, section)
-    if section == "model":  # which cannot be made before its task is known
-        made: Any = SimpleNamespace(**model_settings(value))
-        fields = dataclasses.fields(MODELS[value["name"]])
-    else:
-        made = REGISTRIES[section].make(value) if section in REGISTRIES else value
-        fields = dataclasses.fields(made)
-    return [(f, getattr(made, f.name)) for f in fields if is_setting(f)]
+def _settings(config: Config, section: str) -> Iterator[tuple[dataclasses.Field[Any], Any, Any]]:
+    """A section's settings: the field, its type and its value as plain data."""
+    values = (plain(config) | resolved(config))[section]
+    kind = ENTRIES[section][values["name"]] if section in ENTRIES else type(getattr(config, section))
+    hints = get_type_hints(kind)
+    return ((f, hints[f.name], values[f.name]) for f in dataclasses.fields(kind) if is_setting(f))
 
 
-def _commented(field: dataclasses.Field[Any], default: Any) -> str:
+def _commented(field: dataclasses.Field[Any], hint: Any, default: Any) -> str:
     bounds = [
         f"{sign} {field.metadata[k]}"
         for k, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
         if field.metadata[k] is not None
     ]
-    if field.metadata["choices"] is not None:
-        bounds.append("one of " + ", ".join(map(str, field.metadata["choices"])))
+    if words := choices(hint):
+        bounds.append("one of " + ", ".join(map(str, words)))
     note = field.metadata["doc"] + (f" ({', '.join(bounds)})" if bounds else "")
-    return f"# {note}\n{field.name} = {_in_one_line(plain(default))}"
+    return f"# {note}\n{field.name} = {_in_one_line(default)}"
 
 
 def _in_one_line(value: Any) -> str:

@@ -16,10 +16,9 @@ from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
 from metapulse.server.evaluation import EvaluationSettings
-from metapulse.server.method import MethodSettings, conflicts
+from metapulse.server.method import Sections, conflicts
 from metapulse.server.simulated import FaultSettings
 from metapulse.settings import default_of
-from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.strategies.secure import SecureSettings
 
@@ -31,7 +30,7 @@ Idle: TypeAlias = tuple[str, str]
 
 
 @runtime_checkable
-class _Sections(Protocol):
+class _Sections(Sections, Protocol):
     """What is read of a configuration, which is built on this file."""
 
     @property
@@ -41,13 +40,7 @@ class _Sections(Protocol):
     @property
     def split(self) -> Any: ...
     @property
-    def method(self) -> MethodSettings: ...
-    @property
-    def learner(self) -> Mapping[str, Any]: ...
-    @property
     def episodes(self) -> EpisodePlan: ...
-    @property
-    def strategy(self) -> Mapping[str, Any]: ...
     @property
     def secure_aggregation(self) -> SecureSettings: ...
     @property
@@ -152,7 +145,7 @@ def _rounds(config: _Sections) -> Iterator[Idle]:
     if not config.secure_aggregation.on:
         yield "engine.masks", "nothing is masked without secure_aggregation.on"
     asked = math.ceil(strategy.cohort * (1.0 + config.faults.over_selection))
-    if asked and isinstance(strategy, OuterSettings) and strategy.min_replies > asked:
+    if asked and strategy.min_replies > asked:
         raise ConfigError("strategy.min_replies", strategy.min_replies, f"must be ≤ {asked}, the clients of a round")
     if not strategy.cohort:
         yield "faults.over_selection", "strategy.cohort = 0 asks everybody as it is"
@@ -173,10 +166,10 @@ def _shared(config: _Sections) -> Iterator[Idle]:
             yield f"evaluation.{key}", "it is for the scenarios new_device and new_device_history"
     elif not e.validation_every and e.phase == "test":
         yield "evaluation.validation_devices", "no validation people are asked without evaluation.validation_every"
-    if config.secure_aggregation.on and isinstance(strategy, OuterSettings) and strategy.weighting == "uniform":
+    if config.secure_aggregation.on and strategy.weighting == "uniform":
         yield "secure_aggregation.max_weight", "strategy.weighting = 'uniform' has no weights"
-    if config.source.get("variant") == "reptile":
-        yield "source.points", "source.variant = 'reptile' has 50"
+    for key, why in getattr(SOURCES.make(config.source), "unread", {}).items():
+        yield f"source.{key}", why
 
 
 def _value(config: _Sections, key: str) -> Any:

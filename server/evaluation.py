@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias, get_args
 
-from metapulse.episodes import SPLITS
+from metapulse.client.spec import Asked
+from metapulse.episodes import Split
 from metapulse.errors import ConfigError
 from metapulse.settings import setting
 
-SCENARIOS = ("known_user", "new_user", "new_device", "new_device_history")
+Scenario: TypeAlias = Literal["known_user", "new_user", "new_device", "new_device_history"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 
 def once(key: str, named: Sequence[str]) -> None:
@@ -24,7 +26,7 @@ def once(key: str, named: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(Asked):
     """The meta-test: who is asked, with how many shots, and judged after how many steps."""
 
     every: int = setting(0, "rounds between meta-tests (0: at the end only)", ge=0)
@@ -34,41 +36,23 @@ class EvaluationSettings:
         " judged at the last round and at the best one that these looks found",
         ge=0,
     )
-    phase: Literal["validation", "test"] = setting(
-        "test", "which held-out people are asked", choices=("validation", "test")
-    )
-    scenarios: tuple[str, ...] = setting(
+    phase: Literal["validation", "test"] = setting("test", "which held-out people are asked")
+    scenarios: tuple[Scenario, ...] = setting(
         ("new_user",),
         "known_user: people of the training on samples of theirs that are in no round (the publisher's test part where"
         " episodes.split is held_out, else half of what they have, cut as evaluation.split says; no device trains"
         " on what another of the person keeps at the same moment); new_user: held-out people; new_device: held-out"
         " people on a device model of evaluation.devices; new_device_history: the same after adapting on their old"
         " devices",
-        choices=SCENARIOS,
     )
     devices: tuple[str, ...] = setting((), "device models of new_device (empty: those not in split.train_devices)")
     validation_devices: tuple[str, ...] = setting(
         (), "device models on which validation people answer new_device (empty: split.train_devices)"
     )
     clients: int = setting(100, "held-out clients per scenario at most", ge=1)
-    episodes: int = setting(4, "episodes per client", ge=1)
     shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
     query: int = setting(0, "query samples per episode (0: all)", ge=0)
-    steps: tuple[int, ...] = setting((0, 1, 5, 20), "judged after so many adaptation steps", ge=0)
-    split: Literal["groups", "samples", "forward", "held_out"] = setting(
-        "groups", "what keeps support and query apart, as in [episodes]", choices=SPLITS
-    )
-    restrict: bool = setting(True, "answers are restricted to the classes that have support")
-    not_offered: Literal["apart", "wrong"] = setting(
-        "apart",
-        "with restrict, query samples of a class without support: left out of the scores and reported as a share of"
-        " their own, or wrong",
-        choices=("apart", "wrong"),
-        used_if=("restrict",),
-    )
-    history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
-    adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
-    seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+    split: Split = setting("groups", "what keeps support and query apart, as in [episodes]")
 
     def __post_init__(self) -> None:
         for key in ("scenarios", "shots", "steps"):
@@ -85,6 +69,6 @@ class EvaluationSettings:
             )
 
     @property
-    def held_out(self) -> tuple[str, ...]:
+    def held_out(self) -> tuple[Scenario, ...]:
         """Scenarios whose people are not in meta-training; known people have no samples that are for choosing only."""
         return tuple(scenario for scenario in self.scenarios if scenario != "known_user")

@@ -161,7 +161,7 @@ def _samples(source: Source) -> str:
 
 def _named_files(table: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Files that settings of one's own code name; our own entries say themselves what they read (``Stored``)."""
-    for section in (*REGISTRIES, "model"):
+    for section in REGISTRIES:
         settings = table[section]
         own = {k: v for k, v in settings.items() if k != "name" and (":" in settings["name"] or k == "options")}
         for key, text in _texts(own, section):
@@ -195,7 +195,7 @@ def _blank(table: Any, parts: list[str]) -> None:
 
 def _references(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that read like package.module:Name."""
-    for section in (*REGISTRIES, "model"):
+    for section in REGISTRIES:
         yield from ((key, text) for key, text in _texts(table[section], section) if REFERENCE.fullmatch(text))
 
 

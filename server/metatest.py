@@ -16,7 +16,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from metapulse.client.spec import Trial, to_json
+from metapulse.client.spec import Asked, Trial, to_json
 from metapulse.client.wire import (
     ARRAYS,
     CONFIG,
@@ -33,6 +33,7 @@ from metapulse.server.answers import FACTS, Answer, People, people, read_answers
 from metapulse.server.config import Config
 from metapulse.server.roster import Roster, View
 from metapulse.server.statistics import HIGHER_IS_BETTER, spread
+from metapulse.settings import part
 from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Dropped
 
@@ -154,14 +155,8 @@ def question(config: Config, scenario: str, shots: int, old: tuple[str, ...] = (
     return Trial(
         name=scenario.removesuffix("_history"),  # the same episodes with and without history
         plan=EpisodePlan("held_out" if scenario == "known_user" else e.split, shots, e.query),
-        steps=tuple(sorted(set(e.steps))),
-        episodes=e.episodes,
-        seed=e.seed,
-        adapt=e.adapt,
-        restrict=e.restrict,
-        not_offered=e.not_offered,
         history=old if scenario.endswith("_history") else (),
-        history_steps=e.history_steps,
+        **part(Asked, e) | {"steps": tuple(sorted(set(e.steps)))},
     )
 
 

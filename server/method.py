@@ -41,15 +41,20 @@ class MethodSettings:
 
 
 @runtime_checkable
-class _Sections(Protocol):
-    """What is read of a configuration, which is built on this file."""
+class Sections(Protocol):
+    """What is read here of a configuration, which is built on this file."""
 
     @property
-    def method(self) -> MethodSettings: ...
+    def method(self) -> MethodSettings:
+        """[method]."""
+
     @property
-    def learner(self) -> Mapping[str, Any]: ...
+    def learner(self) -> Mapping[str, Any]:
+        """[learner]."""
+
     @property
-    def strategy(self) -> Mapping[str, Any]: ...
+    def strategy(self) -> Mapping[str, Any]:
+        """[strategy]."""
 
 
 def method_named(name: str) -> Method:
@@ -108,7 +113,7 @@ def method_of(kind: type[Learner]) -> Method | None:
     return own if isinstance(own, Method) and own.learner is kind else None
 
 
-def check_method(config: _Sections) -> None:
+def check_method(config: Sections) -> None:
     """Refuse halves that do not belong together, unless that is meant.
 
     Raises:
@@ -118,7 +123,7 @@ def check_method(config: _Sections) -> None:
         raise ConfigError(key, value, f"{why} {FREE}")
 
 
-def conflicts(config: _Sections) -> Iterator[Conflict]:
+def conflicts(config: Sections) -> Iterator[Conflict]:
     """What of learner and strategy makes another algorithm than the paper's."""
     kind, strategy = LEARNERS[config.learner["name"]], STRATEGIES.make(config.strategy)
     method, name = method_of(kind), config.learner["name"]
@@ -131,13 +136,13 @@ def conflicts(config: _Sections) -> Iterator[Conflict]:
         yield from _moved(config, method, strategy)
 
 
-def _moved(config: _Sections, method: Method, strategy: Any) -> Iterator[Conflict]:
+def _moved(config: Sections, method: Method, strategy: Any) -> Iterator[Conflict]:
     """What differs of the settings on which the algorithm rests: one by one, or of a strategy that brings its own."""
     preset, chosen = halves(method)["strategy"], config.strategy
     right = STRATEGIES.make(preset)
     rests = {key: getattr(right, key) for key in method.server.fixed if key != "name"}
     moved = {key: value for key, value in rests.items() if getattr(strategy, key, None) != value}
-    if "aggregator" not in rests and not _weighs(strategy):
+    if "aggregator" not in rests and not strategy.linear:
         moved.pop("weighting", None)
     own = chosen["name"] == preset["name"]
     if "name" in method.server.fixed and not own:
@@ -152,16 +157,11 @@ def _moved(config: _Sections, method: Method, strategy: Any) -> Iterator[Conflic
             yield f"strategy.{key}", _shown(getattr(strategy, key, None)), why
 
 
-def _weighs(strategy: Any) -> bool:
-    """Whether a strategy weighs updates: a robust aggregator does not."""
-    return not hasattr(strategy, "make_aggregator") or bool(strategy.make_aggregator().linear)
-
-
 def _shown(value: Any) -> Any:
     return value.get("name") if isinstance(value, Mapping) else value
 
 
-def constants(config: _Sections, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
+def constants(config: Sections, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
     """The learner's settings that follow from who takes part, as its paper defines them, and a line about each.
 
     Args:

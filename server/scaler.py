@@ -32,7 +32,6 @@ from metapulse.server.privacy import Budget
 from metapulse.server.progress import Progress
 from metapulse.server.roster import Roster, View
 from metapulse.server.secure.aggregation import SecureAggregation
-from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import CLIENT_FAILED, Dropped
@@ -176,10 +175,9 @@ def _learn(at: Setting, transform: Global, section: Mapping[str, Any]) -> tuple[
 
 def _asked(at: Setting, transform: Global, channels: int, dropped: list[Dropped]) -> tuple[list[int], Any, float]:
     """Who is asked, the strategy that averages them, and the noise on each number of that average."""
-    asked = STRATEGIES.make(at.config.strategy)
-    robust = isinstance(asked, OuterSettings) and not asked.make_aggregator().linear
+    mean = STRATEGIES.make(at.config.strategy).linear
     section: dict[str, Any] = {"name": "fedavg", "cohort": 0}
-    section |= {"aggregator": {"name": "median"}} if robust else {"weighting": "uniform"}
+    section |= {"weighting": "uniform"} if mean else {"aggregator": {"name": "median"}}
     clip = math.sqrt(2 * channels + 1)  # of a 1 and 2 C numbers from −1 to 1
     note = lambda _, told: dropped.extend(told)  # noqa: E731
     if at.budget is not None:

@@ -18,6 +18,10 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int64, Shaped
 
+from metapulse.errors import ConfigError
+from metapulse.server.evaluation import once
+from metapulse.settings import setting
+
 TURNS = 4  # rounds of the network
 #: People, or their ranks.
 People: TypeAlias = Int64[np.ndarray, " people"]
@@ -26,6 +30,35 @@ Words: TypeAlias = Int64[np.ndarray, "turns halves"]
 
 #: "train", "validation" or "test".
 Phases: TypeAlias = Shaped[np.ndarray, " people"]
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Which people are for meta-training, which for choosing, which for the meta-test; always by person."""
+
+    validation: float = setting(0.1, "share of people for meta-validation", ge=0, lt=1)
+    test: float = setting(0.2, "share of people for the meta-test", ge=0, lt=1)
+    validation_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
+    test_users: tuple[str, ...] = setting((), "these people instead, by the publisher's ids")
+    train_devices: tuple[str, ...] = setting((), "device models worn in meta-training (empty: all)")
+    seed: int = setting(0, "seed of the split; independent of the run's", ge=0)
+    folds: int = setting(0, "people in so many parts, of which one is tested (0: split.test says who is)", ge=0)
+    fold: int = setting(0, "which part is tested, from 0", ge=0, used_if=("folds",))
+
+    def __post_init__(self) -> None:
+        for key in ("validation_users", "test_users", "train_devices"):
+            once(f"split.{key}", getattr(self, key))
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            allowed = "split.folds must be 0 or ≥ 2, and split.fold below it"
+            raise ConfigError("split.fold", [self.fold, self.folds], allowed)
+        if self.folds and (self.test_users or self.validation_users):
+            raise ConfigError("split.folds", self.folds, "draws the people; name none in split.test_users")
+        if self.folds and self.validation + 1.0 / self.folds >= 1:
+            raise ConfigError("split.validation", self.validation, f"must be < 1 - 1/{self.folds}, a fold being tested")
+        if self.validation + self.test >= 1:
+            raise ConfigError(
+                "split.test", self.test, f"validation + test must be < 1 (validation = {self.validation})"
+            )
 
 
 @dataclass(frozen=True)

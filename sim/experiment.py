@@ -9,7 +9,8 @@ import torch
 
 from metapulse.client.work import Work
 from metapulse.errors import ConfigError
-from metapulse.server.config import Config, EngineSettings, build_config
+from metapulse.registry import resolve
+from metapulse.server.config import Config, build_config
 from metapulse.server.fingerprint import known_inputs
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
@@ -18,6 +19,7 @@ from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.settings import Cohort
 from metapulse.sim.engines.workers import Local, Pool, RayPool
 from metapulse.sim.population import Population, forget_jobs
 
@@ -39,20 +41,31 @@ def run(config: Config, path: Path, progress: Progress | None = None, resume: bo
     if not config.engine.address:
         check_workers(config.engine.workers)
     with alone(path):  # before anything is started
-        return _run(config, path, progress, resume)
+        runner = resolve(config.engine.runner, "engine.name")
+        summary: dict[str, Any] = runner(config, config.engine, path, progress, resume)
+        return summary
 
 
-def _run(config: Config, path: Path, progress: Progress | None, resume: bool) -> dict[str, Any]:
-    if config.engine.name == "flower":
-        from metapulse.sim.engines.flower import run_flower
+def run_cohort(
+    config: Config, engine: Cohort, path: Path, progress: Progress | None = None, resume: bool = False
+) -> dict[str, Any]:
+    """Run to the end on the cohort engine; the summary.
 
-        return run_flower(config, path, progress, resume)
+    Args:
+        config: what to do.
+        engine: how.
+        path: the run's folder.
+        progress: told how it goes.
+        resume: go on where the folder's last checkpoint stands.
+
+    Raises:
+        ConfigError: PyTorch cannot compute on the device.
+    """
     forget_jobs()
     inputs = known_inputs(config, path if resume else None)
     work = Work(config.work())
     source = work.source
-    idle = probed(work, config)
-    engine, population = config.engine, Population.of(config)
+    idle, population = probed(work, config), Population.of(config)
     grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
     try:
         directory = SourceDirectory(source, [*data_remarks(work, config), *idle])
@@ -62,7 +75,7 @@ def _run(config: Config, path: Path, progress: Progress | None, resume: bool) ->
         grid.close()
 
 
-def _pool(engine: EngineSettings) -> Pool:
+def _pool(engine: Cohort) -> Pool:
     try:
         torch.empty(1, device=engine.device)
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it

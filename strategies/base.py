@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -19,10 +19,10 @@ from torch import Tensor
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, decode, encode, stamp
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.outer import DIRECTIONS, OuterUpdate, State, reading
+from metapulse.outer import OuterName, OuterUpdate, State, Weighting, reading
 from metapulse.rng import generator
-from metapulse.schedules import outer_rate
-from metapulse.settings import setting
+from metapulse.schedules import Schedule, outer_rate
+from metapulse.settings import default_of, setting
 from metapulse.strategies.aggregate import mean
 from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
@@ -36,24 +36,43 @@ LAST = "last/"  # before the names of the last aggregate, in the state of an agg
 
 
 @dataclass(frozen=True)
-class OuterSettings:
-    """Settings common to all our strategies; each method's file sets its own defaults."""
+class StrategySettings:
+    """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
     #: Whether it asks no more of a round than the weighted mean of its updates, if its aggregator is the mean.
-    only_mean: ClassVar[bool] = True
+    only_mean: ClassVar[bool] = False
     #: Whether it takes updates per local step, and how many there were.
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
-    weighting: Literal["samples", "uniform"] = setting(
-        "samples", "weight of a client's update", choices=("samples", "uniform")
-    )
-    outer: str = setting("sgd", "outer optimiser", choices=tuple(DIRECTIONS))
+
+    @property
+    def linear(self) -> bool:
+        """Whether a mean is made of updates, which a robust aggregator does not."""
+        return True
+
+    @property
+    def weighting(self) -> Weighting:
+        """Weight of a client's update in it."""
+        return "samples"
+
+    @property
+    def min_replies(self) -> int:
+        """Usable replies below which a round changes nothing."""
+        return 1
+
+
+@dataclass(frozen=True)
+class OuterSettings(StrategySettings):
+    """Settings common to all our strategies; each method's file sets its own defaults."""
+
+    only_mean: ClassVar[bool] = True
+
+    weighting: Weighting = setting("samples", "weight of a client's update")
+    outer: OuterName = setting("sgd", "outer optimiser")
     lr: float = setting(1.0, "outer learning rate β (ε for Reptile)", gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting(
-        "constant", "how the outer rate moves over the rounds", choices=("constant", "linear", "cosine")
-    )
+    schedule: Schedule = setting("constant", "how the outer rate moves over the rounds")
     beta1: float = setting(0.9, "decay of the first moment", ge=0, lt=1, used_if=("outer", *reading("beta1")))
     beta2: float = setting(0.999, "decay of the second moment", ge=0, lt=1, used_if=("outer", *reading("beta2")))
     tau: float = setting(1e-8, "adaptivity floor of Adam, Yogi and Adagrad", gt=0, used_if=("outer", *reading("tau")))
@@ -62,12 +81,12 @@ class OuterSettings:
     aggregator: Mapping[str, Any] = setting({"name": "mean"}, "what makes one update of many: name and settings")
 
     def __post_init__(self) -> None:
-        given = self.aggregator if "name" in self.aggregator else {**_own_aggregator(type(self)), **self.aggregator}
+        usual = {field.name: default_of(field) for field in fields(self)}
+        given = self.aggregator if "name" in self.aggregator else {**usual["aggregator"], **self.aggregator}
         object.__setattr__(self, "aggregator", complete(given, "strategy.aggregator"))
         if self.cohort and (reason := self.make_aggregator().shortfall(self.cohort)):
             raise ConfigError("strategy.cohort", self.cohort, f"{self.aggregator['name']}: {reason}")
-        usual = next(field.default for field in fields(self) if field.name == "weighting")
-        if self.weighting != usual and not self.make_aggregator().linear:
+        if self.weighting != usual["weighting"] and not self.linear:
             why = f"has no effect: {self.aggregator['name']} weighs no update by its samples"
             raise ConfigError("strategy.weighting", self.weighting, why)
 
@@ -77,17 +96,15 @@ class OuterSettings:
         """The strategy of these settings; the arguments are those of ``make_strategy``."""
         return OuterStrategy(self, rounds, seed, on_drop)
 
+    @property
+    def linear(self) -> bool:
+        """As the aggregator is."""
+        return self.make_aggregator().linear
+
     def make_aggregator(self) -> Aggregator:
         """What ``aggregator`` describes."""
         made: Aggregator = AGGREGATORS.make(self.aggregator)
         return made
-
-
-def _own_aggregator(method: type[OuterSettings]) -> Mapping[str, Any]:
-    """A method's own aggregator, for a table of settings that names none."""
-    factories = {field.name: field.default_factory for field in fields(method)}
-    made: Mapping[str, Any] = factories["aggregator"]()  # type: ignore[operator]
-    return made
 
 
 class OuterStrategy(Strategy):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from metapulse.methods.base import Paper
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.reptile import Reptile
-from metapulse.outer import DIRECTIONS
+from metapulse.outer import OuterName, Weighting
+from metapulse.schedules import Schedule
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.krum import Krum
 from metapulse.strategies.aggregators.median import Median
@@ -33,13 +34,9 @@ class ReptileSettings(OuterSettings):
 
     paper: ClassVar[Paper] = Reptile.paper
 
-    weighting: Literal["samples", "uniform"] = setting(
-        "uniform", "weight of a client's update", choices=("samples", "uniform")
-    )
+    weighting: Weighting = setting("uniform", "weight of a client's update")
     lr: float = setting(1.0, "ε of the first round", gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting(
-        "linear", "how ε moves over the rounds", choices=("constant", "linear", "cosine")
-    )
+    schedule: Schedule = setting("linear", "how ε moves over the rounds")
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,8 @@ class MAMLSettings(OuterSettings):
         "Algorithm 1",
     )
 
-    weighting: Literal["samples", "uniform"] = setting(
-        "uniform", "weight of a client's update", choices=("samples", "uniform")
-    )
-    outer: str = setting("adam", "outer optimiser", choices=tuple(DIRECTIONS))
+    weighting: Weighting = setting("uniform", "weight of a client's update")
+    outer: OuterName = setting("adam", "outer optimiser")
     lr: float = setting(0.001, "outer learning rate β", gt=0)
 
 

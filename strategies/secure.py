@@ -48,7 +48,7 @@ class SecureSettings:
     )
     range: float = setting(8.0, "R, numbers of an update are clipped to [−R, R]", gt=0)
     max_weight: float = setting(1000.0, "W, samples that a client counts for at most (weighting samples)", gt=0)
-    bits: Literal[16, 32] = setting(32, "numbers are sent modulo 2^bits", choices=(16, 32))
+    bits: Literal[16, 32] = setting(32, "numbers are sent modulo 2^bits")
     dropout: tuple[float, ...] = setting(
         (0.0, 0.0, 0.0, 0.0), f"simulated chance that a client is lost at each stage: {', '.join(STAGES)}", ge=0, le=1
     )
@@ -75,7 +75,7 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
     if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "looks at every reply: secure aggregation needs one of our means")
-    if not strategy.make_aggregator().linear:
+    if not strategy.linear:
         name = strategy.aggregator["name"]
         raise ConfigError("strategy.aggregator", name, "must be mean: under secure aggregation nobody sees an update")
     if mechanism == "central":

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
@@ -25,6 +26,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.registry import resolve
 from metapulse.settings import setting
+from metapulse.strategies.base import StrategySettings
 from metapulse.strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
 from metapulse.strategies.stock_state import arrays_of, pack, unpack
 from metapulse.trees import Params
@@ -44,7 +46,7 @@ FIXED = {"arrayrecord_key": "arrays", "configrecord_key": "config"}
 
 
 @dataclass(frozen=True)
-class Stock:
+class Stock(StrategySettings):
     """A strategy of Flower's own."""
 
     paper: ClassVar[Paper] = Paper(
@@ -56,10 +58,6 @@ class Stock:
         "serverapp.strategy",
     )
 
-    only_mean: ClassVar[bool] = False
-    per_step: ClassVar[bool] = False
-
-    cohort: int = setting(10, "clients per round (0: every one)", ge=0)
     reference: str = setting("flwr.serverapp.strategy:FedAvg", "dotted name of the strategy's class")
     options: Mapping[str, Any] = setting({}, "keyword arguments for its constructor")
 
@@ -172,22 +170,24 @@ class StockStrategy(Strategy):
             self._unread.update(new)
             self._note(f"{self._reference} tells clients {', '.join(new)}, which no client reads")
 
-    def state(self) -> dict[str, np.ndarray]:
+    @property
+    def state(self) -> Params:
         """What the inner strategy carries from round to round: its attributes, or what its ``state_dict`` says.
 
         Raises:
             ConfigError: names an attribute that no checkpoint can hold.
         """
         own = getattr(self.inner, "state_dict", None)
-        return pack(own() if callable(own) else vars(self.inner), self._reference)
+        packed = pack(own() if callable(own) else vars(self.inner), self._reference)
+        return {name: torch.from_numpy(np.array(value)) for name, value in packed.items()}
 
-    def load_state(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Put back what ``state`` gave."""
-        own = getattr(self.inner, "load_state_dict", None)
+    @state.setter
+    def state(self, saved: Params) -> None:
+        own, values = getattr(self.inner, "load_state_dict", None), unpack({k: v.numpy() for k, v in saved.items()})
         if callable(own):
-            own(unpack(saved))
+            own(values)
         else:
-            vars(self.inner).update(unpack(saved))
+            vars(self.inner).update(values)
 
 
 def _made(settings: Stock) -> Strategy:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.errors import MetapulseError, NoResultError
-from metapulse.registry import MODELS
+from metapulse.registry import ENGINES
 from metapulse.server.config import REGISTRIES, Config, build_config, resolved
 from metapulse.server.result import failure
 from metapulse.settings import is_setting
@@ -118,8 +118,8 @@ def fields_of(table: Table, walked: str) -> Iterator[tuple[str, Any, Any]]:
         cls = AGGREGATORS[section[inner]["name"]]
     elif name in REGISTRIES:
         cls = REGISTRIES[name][section.get("name", "none")]
-    elif name == "model":
-        cls = MODELS[section["name"]]
+    elif name == "engine":
+        cls = ENGINES[section.get("name", "cohort")]
     else:
         cls = typing.get_type_hints(Config)[name]
     hints = typing.get_type_hints(cls)
@@ -136,8 +136,8 @@ def values(hint: Any, one: Any) -> Iterator[Any]:
     if origin in (typing.Union, types.UnionType):
         for option in args:
             yield from values(option, one)
-    elif meta.get("choices") is not None and origin is not tuple:
-        yield from (*meta["choices"], "no such", "", 3, True, None)
+    elif origin is typing.Literal:
+        yield from (*args, "no such", "", 3, True, None)
     elif hint is bool:
         yield from (True, False, 1, "true", None)
     elif hint is int:
@@ -225,7 +225,7 @@ def walk(world: World, count: Count, most: int, rng: random.Random, until: float
             effect = effect or outcome.kind == "failed"
         enough = 1 if len(tried) <= most else max(2, min(3, most))  # one value of many proves nothing
         idle = accepted >= enough and not effect and not reason(key)
-        if key.split(".")[0] not in (*REGISTRIES, "model"):
+        if key.split(".")[0] not in REGISTRIES:
             moved[key] = moved.get(key, False) or not idle
         elif idle:
             said = f"{accepted} accepted values, none with an effect"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bench.workload import CLASSES, CLIENTS, FEATURES, Load, Workload
+from benchmarks.bench.workload import CLASSES, CLIENTS, FEATURES, Load, Name, Workload
 from metapulse.data import Client, Samples, Task
 from metapulse.settings import setting
 
@@ -19,7 +19,7 @@ class Numbers:
     """Client i is row i of the files."""
 
     folder: str = setting("", "where the files are")
-    model: str = setting("mlp", "whose workload", choices=tuple(FEATURES))
+    model: Name = setting("mlp", "whose workload")
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:

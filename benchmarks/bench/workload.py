@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,8 +24,9 @@ SAMPLES, STEPS, RATE, BATCH = 64, 5, 0.01, 32
 SHOTS, OUTER_RATE = 10, 0.1
 CLASSES = 6
 
+Name: TypeAlias = Literal["mlp", "module", "cnn", "gru", "sine"]
 #: Shape of one sample, by model; (clients, samples, *this) in all.
-FEATURES: Mapping[str, tuple[int, ...]] = {
+FEATURES: Mapping[Name, tuple[int, ...]] = {
     "mlp": (64,),
     "module": (64,),
     "cnn": (6, 128),

@@ -28,6 +28,7 @@ from metapulse.client.privacy import Guard, shrinkage
 from metapulse.discrete import Below, discrete_gaussian
 from metapulse.errors import ClientError, ConfigError, ReplyError
 from metapulse.methods.base import Report
+from metapulse.outer import Weighting
 from metapulse.rng import generator, uniforms
 from metapulse.settings import setting
 from metapulse.trees import Params, Stacked
@@ -46,10 +47,10 @@ class Terms:
 
     seed: int = setting(0, "addresses rounding and drawn drop-outs", ge=0)
     round: int = setting(1, "federated round", ge=1)
-    weighting: Literal["samples", "uniform"] = setting("uniform", "of updates", choices=("samples", "uniform"))
+    weighting: Weighting = setting("uniform", "of updates")
     range: float = setting(8.0, "R, numbers of an update are clipped to [−R, R]", gt=0)
     max_weight: float = setting(1.0, "W, weights are clipped to it; 1 where they are uniform", gt=0)
-    bits: Literal[16, 32] = setting(32, "numbers are sent modulo 2^bits", choices=(16, 32))
+    bits: Literal[16, 32] = setting(32, "numbers are sent modulo 2^bits")
     levels: int = setting(1, "L, largest whole number of a client", ge=1)
     threshold: int = setting(2, "t, shares that open a secret", ge=2)
     dropout: tuple[float, ...] = setting((0.0, 0.0, 0.0, 0.0), "chance of a client's loss at each stage", ge=0, le=1)

@@ -33,7 +33,6 @@ class ClassMean(Untrained, Metric):
     reads: Literal["statistics", "samples"] = setting(
         "statistics",
         "what is averaged: mean and sd of every channel of a window (samples without time as they are), or the samples",
-        choices=("statistics", "samples"),
     )
 
     def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:

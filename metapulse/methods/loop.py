@@ -28,7 +28,6 @@ class Minibatches(Learner):
     order: Literal["shuffled", "sequential"] = setting(
         "shuffled",
         "minibatches from fresh shuffles, or in the samples' own order",
-        choices=("shuffled", "sequential"),
         used_if=("batch_size",),
     )
 
@@ -89,4 +88,4 @@ class ChosenOptimizer:
     Comes first among the bases of a learner: ``class Reptile(ChosenOptimizer, InnerLoop)``.
     """
 
-    optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser", choices=("sgd", "adam"))
+    optimizer: Literal["sgd", "adam"] = setting("sgd", "inner optimiser")

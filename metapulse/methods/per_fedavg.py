@@ -39,7 +39,6 @@ class PerFedAvg(Descent):
     variant: Literal["first_order", "hessian_free"] = setting(
         "first_order",
         "how the Hessian term is treated: dropped (FO) or by finite differences (HF)",
-        choices=("first_order", "hessian_free"),
     )
     delta: float = setting(
         0.001, "relative width δ of the finite difference (HF)", gt=0, used_if=("variant", "hessian_free")

@@ -48,7 +48,6 @@ class Model(ABC):
         "float32",
         "of what compiled code (mlp, sine, cnn1d) multiplies; bfloat16: 8 bits instead of 24, faster where the"
         " processor has AVX512_BF16; gradients of one client err by about 1 % (docs/dev/speed.md)",
-        choices=("float32", "bfloat16"),
     )
 
     @abstractmethod

@@ -31,11 +31,10 @@ class MLP(Model):
     hidden: tuple[int, ...] = setting(
         (64, 32), "widths of the hidden layers (empty: a linear model)", ge=1, le=WIDTH, longest=LAYERS
     )
-    activation: Literal["relu", "tanh"] = setting("relu", "nonlinearity", choices=("relu", "tanh"))
+    activation: Literal["relu", "tanh"] = setting("relu", "nonlinearity")
     start: Literal["uniform", "truncated_normal", "zeros"] = setting(
         "uniform",
         "initial weights: U(±1/√fan_in) as torch.nn, truncated N(0, .01²) with zero biases as MAML, or zeros",
-        choices=("uniform", "truncated_normal", "zeros"),
     )
 
     @property
@@ -84,6 +83,4 @@ class SineMLP(MLP):
     """1-40-40-1 with ReLU, started as in MAML's sine experiment (Finn et al. 2017, arXiv:1703.03400, §5.1)."""
 
     hidden: tuple[int, ...] = setting((40, 40), "widths of the hidden layers", ge=1, le=WIDTH, longest=LAYERS)
-    start: Literal["uniform", "truncated_normal", "zeros"] = setting(
-        "truncated_normal", "initial weights, see the mlp", choices=("uniform", "truncated_normal", "zeros")
-    )
+    start: Literal["uniform", "truncated_normal", "zeros"] = setting("truncated_normal", "initial weights, see the mlp")

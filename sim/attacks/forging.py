@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class NotANumber(Attacker):
 
     paper: ClassVar[Paper] = Paper("nan", "baseline", 0, "An update that is no number", "", "no equation")
 
-    value: str = setting("nan", "what is sent", choices=("nan", "inf", "-inf"))
+    value: Literal["nan", "inf", "-inf"] = setting("nan", "what is sent")
     everywhere: bool = setting(True, "in every coordinate, not only in the first")
 
     def forge(self, update: Stacked, bad: Attackers, keys: Keys) -> Stacked:

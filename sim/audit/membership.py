@@ -106,7 +106,7 @@ def held_out(subject: Subject) -> list[int]:
 
 
 def _people_losses(subject: Subject, clients: list[int], seed: int) -> Scores:
-    trial = Trial("audit", subject.config.episodes, (0,), 1, seed)
+    trial = Trial("audit", subject.config.episodes, steps=(0,), episodes=1, seed=seed)
     metrics = subject.work.evaluate(subject.theta, subject.round, clients, trial).metrics if clients else {}
     if not metrics:
         return np.empty(0)
@@ -142,7 +142,8 @@ def _personal(
 ) -> Iterator[tuple[tuple[Scores, Scores, Scores], tuple[Scores, Scores, Scores]]]:
     """For every person scores of support and of two halves of query: by loss, and by loss relative to θ's."""
     e, work = subject.config.evaluation, subject.work
-    trial = Trial("audit/personal", EpisodePlan(e.split, e.shots[0], e.query), adapt=e.adapt, seed=seed)
+    plan = EpisodePlan(e.split, e.shots[0], e.query)
+    trial = Trial("audit/personal", plan, episodes=1, adapt=e.adapt, seed=seed)
     learner = work.adapted(trial)
     for client in clients:
         try:

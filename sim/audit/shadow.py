@@ -136,7 +136,7 @@ def _losses(subject: Subject, people: list[int], coins: Bool[np.ndarray, " peopl
 
 def judged(subject: Subject, theta: Params, people: list[int]) -> Scores:
     """log ℓ of some people under a θ; NaN of who has too few samples."""
-    trial = Trial("audit/shadow", subject.config.episodes, (0,), 1, 0)
+    trial = Trial("audit/shadow", subject.config.episodes, steps=(0,), episodes=1)
     found = subject.work.evaluate(dict(theta), subject.round, people, trial)
     name = "loss" if subject.work.task.kind == "classification" else "mse"
     told = (

@@ -30,7 +30,7 @@ from metapulse.client.wire import WORK, read_text
 from metapulse.client.work import Work
 from metapulse.errors import ConfigError, EngineError
 from metapulse.registry import ATTACKS
-from metapulse.server.config import Config, EngineSettings
+from metapulse.server.config import Config
 from metapulse.server.directory import handshake
 from metapulse.server.fingerprint import known_inputs
 from metapulse.server.grid import Prompt
@@ -39,6 +39,7 @@ from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
 from metapulse.sim.engines.resent import Resending
+from metapulse.sim.engines.settings import Flower
 from metapulse.sim.population import ClientJob, Population
 
 T = TypeVar("T")
@@ -46,11 +47,14 @@ MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
 START_S = 300.0  # longest wait for Ray's workers and for everybody's answer who they are
 
 
-def run_flower(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
+def run_flower(
+    config: Config, engine: Flower, path: Path, progress: Progress | None = None, resume: bool = False
+) -> dict[str, Any]:
     """Run to the end on Flower's Simulation Runtime; the summary.
 
     Args:
         config: what to do.
+        engine: how.
         path: the run's folder.
         progress: told how it goes.
         resume: go on where the folder's last checkpoint stands.
@@ -73,7 +77,7 @@ def run_flower(config: Config, path: Path, progress: Progress | None = None, res
         run = Run(config, network, directory, path, progress, inputs)
         return run.resume() if resume else run.start()
 
-    return simulate(job, size, config.engine, Simulated(path / "devices", population))
+    return simulate(job, size, engine, Simulated(path / "devices", population))
 
 
 def _refuse_colluders(config: Config) -> None:
@@ -113,9 +117,7 @@ def _app(population: Population) -> ClientApp:
     return device_app(lambda config, policy: ClientJob(read_text(config, WORK), population).work)
 
 
-def simulate(
-    job: Callable[[Grid, threading.Event], T], clients: int, engine: EngineSettings, app: ClientApp = client_app
-) -> T:
+def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: Flower, app: ClientApp = client_app) -> T:
     """Start Flower's Simulation Runtime, let ``job`` use its grid, end it; what ``job`` returned or raised.
 
     Args:
@@ -142,11 +144,12 @@ def simulate(
         except BaseException as error:  # Flower would only log it
             failures.append(error)
 
+    backend: Any = {"client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0}}
     start_ray(cores, engine.address)  # Flower uses the Ray it finds, and ends it
     session = ray_session()
     try:
         with _quiet(), without_telemetry(), interrupt_sets(stopped):
-            run_simulation(server, app, clients, backend_config=_backend(engine))
+            run_simulation(server, app, clients, backend_config=backend)
     except RuntimeError as error:
         if not failures and not results:
             raise EngineError(f"Flower's Simulation Runtime ended early: {error.__cause__ or error}") from None
@@ -157,10 +160,6 @@ def simulate(
     if failures:
         raise failures[0]
     return results[0]
-
-
-def _backend(engine: EngineSettings) -> dict[str, Any]:
-    return {"client_resources": {"num_cpus": engine.cpus_per_client, "num_gpus": 0.0}}
 
 
 @contextmanager

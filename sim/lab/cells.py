@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError
-from metapulse.server.config import CHOOSING, Config, resolved
+from metapulse.server.config import REGISTRIES, Config, resolved
 from metapulse.server.fingerprint import address, known_inputs
 from metapulse.sim.cells import Cell
 from metapulse.sim.lab.spec import Spec
@@ -31,7 +31,7 @@ class Inputs:
             ConfigError: the source cannot be made.
         """
         table = resolved(config)
-        key = json.dumps({name: table[name] for name in CHOOSING}, sort_keys=True)
+        key = json.dumps({name: table[name] for name in REGISTRIES}, sort_keys=True)
         if key not in self._known:
             self._known[key] = known_inputs(config)
         return self._known[key]

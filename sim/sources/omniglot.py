@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -57,7 +58,7 @@ class Omniglot:
     path: str = setting("", "compact file to read; empty: the cache, then METAPULSE_DATA")
     way: int = setting(5, "characters per task", ge=2, le=200)
     tasks: int = setting(1000, "tasks per subset, the number of users", ge=1, le=1_000_000_000)
-    split: tuple[str, ...] = setting(SUBSETS, "subsets that become devices", choices=(*SUBSETS, RUNS))
+    split: tuple[Literal["background", "evaluation", "runs"], ...] = setting(SUBSETS, "subsets that become devices")
     rotations: bool = setting(False, "turn each drawn character by 0, 90, 180 or 270 degrees")
     images: bool = setting(False, "samples are of shape (1, 28, 28) in place of (784,)")
     seed: int = setting(0, "seed of the tasks", ge=0)

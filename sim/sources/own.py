@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metapulse.data import Task
+from metapulse.data import Outline, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import build, setting
 from metapulse.sim.importers.compact import stamp
@@ -63,6 +63,13 @@ class Own(HeldSource, Description):
             raise ConfigError("source.classes", list(self.classes), f"has no meaning for kind = {self.kind!r}")
         if self.y in self.x:
             raise ConfigError("source.x", list(self.x), f"must not hold y ({self.y!r}), which is to be predicted")
+
+    @property
+    def outline(self) -> Outline:
+        """As ``kind`` and ``shape`` say; a sample without a shape is a row of features."""
+        if self.kind == "forecasting":  # of one channel over time
+            return Outline("regression", 2)
+        return Outline(self.kind, len(self.shape) or 1)
 
     def files(self) -> Mapping[str, Path]:
         """The data, and the TOML file that describes it where there is one."""

@@ -34,9 +34,7 @@ class Description:
     """What is where in a table."""
 
     path: str = setting("", "the .npz, .parquet or .csv; or a .toml, or a folder with a data.toml, that has these keys")
-    kind: Literal["classification", "regression", "forecasting"] = setting(
-        "classification", "what is predicted", choices=("classification", "regression", "forecasting")
-    )
+    kind: Literal["classification", "regression", "forecasting"] = setting("classification", "what is predicted")
     x: tuple[str, ...] = setting((), "feature columns (empty: 'x' if there is one, else every column left over)")
     y: str = setting("y", "column of the label, the target, or the value to be forecast")
     user: str = setting("user", "column that says who")

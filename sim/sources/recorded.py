@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from metapulse.data import Task
+from metapulse.data import Outline, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import setting
 from metapulse.sim.importers.compact import read_npz, stamp
@@ -27,20 +28,36 @@ __all__ = ["AwFitbit", "CgmOpen", "Omniglot", "SpswHar", "UciHar"]
 STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
 CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
 MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, three of a 5-minute sensor do not
-PATH_DOC = "compact file to read; empty: the cache, then METAPULSE_DATA"
-
-
-def locate(name: str, path: str) -> Path:
-    """The compact file of a data set: as given, else as the catalogue finds it.
-
-    Raises:
-        DataError: not imported yet, or no such file.
-    """
-    return Path(path).expanduser() if path else dataset(name).require()
 
 
 @dataclass(frozen=True)
-class SpswHar(HeldSource):
+class Recorded(HeldSource):
+    """A published data set in its compact file, as given, else as the catalogue finds it."""
+
+    name: ClassVar[str]
+    outline: ClassVar[Outline]
+
+    path: str = setting("", "compact file to read; empty: the cache, then METAPULSE_DATA")
+
+    def files(self) -> Mapping[str, Path]:
+        """The compact file.
+
+        Raises:
+            DataError: not imported yet, or no such file.
+        """
+        return {"path": Path(self.path).expanduser() if self.path else dataset(self.name).require()}
+
+    def holding(self) -> Holding:
+        """The data in memory, loaded once per process."""
+        path = self.files()["path"]
+        return self._read(path, stamp(path))
+
+    def _read(self, path: Path, written: int) -> Holding:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SpswHar(Recorded):
     """Phone and watch worn at once by 23 people: 1.28 s windows (6, 64) at 50 Hz, half overlapping, 5 activities.
 
     Channels: acceleration x, y, z in m/s², then rotation x, y, z in rad/s. Group = execution.
@@ -48,20 +65,15 @@ class SpswHar(HeldSource):
     Source: Matey-Sanz, Casteleyn, Granell 2023, Data in Brief 109809.
     """
 
-    path: str = setting("", PATH_DOC)
+    name: ClassVar[str] = "spsw_har"
+    outline: ClassVar[Outline] = Outline("classification", 2)
 
-    def files(self) -> Mapping[str, Path]:
-        """The compact file."""
-        return {"path": locate("spsw_har", self.path)}
-
-    def holding(self) -> Holding:
-        """The windows in memory, loaded once per process."""
-        path = locate("spsw_har", self.path)
-        return _spsw_har(path, stamp(path))
+    def _read(self, path: Path, written: int) -> Holding:
+        return _spsw_har(path, written)
 
 
 @dataclass(frozen=True)
-class AwFitbit(HeldSource):
+class AwFitbit(Recorded):
     """Apple Watch and Fitbit worn at once by 49 people: 12 features per minute, 6 activities.
 
     The same feature means different things on the two devices (median steps 60 and 5.6). Group = bout. Most people
@@ -71,20 +83,15 @@ class AwFitbit(HeldSource):
     Source: Fuller et al. 2020, BMJ Open Sport & Exercise Medicine 6:e001004.
     """
 
-    path: str = setting("", PATH_DOC)
+    name: ClassVar[str] = "aw_fitbit"
+    outline: ClassVar[Outline] = Outline("classification", 1)
 
-    def files(self) -> Mapping[str, Path]:
-        """The compact file."""
-        return {"path": locate("aw_fitbit", self.path)}
-
-    def holding(self) -> Holding:
-        """The minutes in memory, loaded once per process."""
-        path = locate("aw_fitbit", self.path)
-        return _aw_fitbit(path, stamp(path))
+    def _read(self, path: Path, written: int) -> Holding:
+        return _aw_fitbit(path, written)
 
 
 @dataclass(frozen=True)
-class UciHar(HeldSource):
+class UciHar(Recorded):
     """One waist-worn phone, 30 people: features of 2.56 s half-overlapping windows in [−1, 1], 6 activities.
 
     Group = run of one activity by one person, in the order of the file. A copy whose rows were shuffled has lost
@@ -93,21 +100,17 @@ class UciHar(HeldSource):
     Source: Anguita, Ghio, Oneto, Parra, Reyes-Ortiz 2013, ESANN.
     """
 
-    path: str = setting("", PATH_DOC)
-    domain: str = setting("time", "features used: the 265 of the time domain, or all 561", choices=("time", "all"))
+    name: ClassVar[str] = "uci_har"
+    outline: ClassVar[Outline] = Outline("classification", 1)
 
-    def files(self) -> Mapping[str, Path]:
-        """The compact file."""
-        return {"path": locate("uci_har", self.path)}
+    domain: Literal["time", "all"] = setting("time", "features used: the 265 of the time domain, or all 561")
 
-    def holding(self) -> Holding:
-        """The feature vectors in memory, loaded once per process."""
-        path = locate("uci_har", self.path)
-        return _uci_har(path, stamp(path), self.domain)
+    def _read(self, path: Path, written: int) -> Holding:
+        return _uci_har(path, written, self.domain)
 
 
 @dataclass(frozen=True)
-class CgmOpen(HeldSource):
+class CgmOpen(Recorded):
     """Glucose forecasting: a person's recent glucose → its change ``horizon_min`` from now.
 
     x = (glucose − 140 mg/dL) / 50 mg/dL every 5 minutes up to now, shape (1, history_min / 5), oldest first;
@@ -118,7 +121,9 @@ class CgmOpen(HeldSource):
     Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077, and each study.
     """
 
-    path: str = setting("", PATH_DOC)
+    name: ClassVar[str] = "cgm_open"
+    outline: ClassVar[Outline] = Outline("regression", 2)
+
     history_min: int = setting(120, "minutes of glucose seen, a multiple of 5", ge=10, le=720)
     horizon_min: int = setting(30, "minutes ahead", ge=5, le=240)
     target_scale: float = setting(50.0, "unit of the target, mg/dL (1: plain mg/dL)", gt=0.0, le=1000.0)
@@ -128,14 +133,8 @@ class CgmOpen(HeldSource):
         if self.history_min % STEP_MIN:
             raise ConfigError("source.history_min", self.history_min, f"must be a multiple of {STEP_MIN}")
 
-    def files(self) -> Mapping[str, Path]:
-        """The compact file."""
-        return {"path": locate("cgm_open", self.path)}
-
-    def holding(self) -> Holding:
-        """The glucose series in memory, loaded once per process."""
-        path = locate("cgm_open", self.path)
-        return _cgm_open(path, stamp(path), self)
+    def _read(self, path: Path, written: int) -> Holding:
+        return _cgm_open(path, written, self)
 
 
 def device_name(name: str) -> str:

@@ -11,9 +11,9 @@ Nichol, Achiam, Schulman 2018, arXiv 1803.02999, and the demonstration published
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -23,8 +23,9 @@ from metapulse.rng import generator, uniforms
 from metapulse.settings import SIZE, setting
 from metapulse.sim.sources.lone import Lone
 
+Variant: TypeAlias = Literal["finn", "meta_sgd", "reptile"]
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
-_VARIANTS = {
+_VARIANTS: dict[Variant, tuple[float, float, bool]] = {
     "finn": (math.pi, -1.0, False),
     "meta_sgd": (math.pi, 1.0, True),
     "reptile": (2 * math.pi, 1.0, False),
@@ -42,10 +43,15 @@ class Sine(Lone):
 
     device: ClassVar[str] = "sine"
 
-    variant: str = setting("finn", "whose sine tasks", choices=tuple(_VARIANTS))
+    variant: Variant = setting("finn", "whose sine tasks")
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1, le=2**40)
     points: int = setting(10, "points per client; reptile always has its 50", ge=1, le=SIZE)
     seed: int = setting(0, "seed of the population", ge=0)
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Settings that the variant does not read, and why."""
+        return {"points": "source.variant = 'reptile' has 50"} if self.variant == "reptile" else {}
 
     @property
     def task(self) -> Task:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
@@ -38,8 +38,9 @@ from metapulse.sim.sources.lone import Lone
 DIMENSION, CLASSES = 60, 10
 _DEVIATION = np.arange(1, DIMENSION + 1) ** -0.6  # square root of diag(j^−1.2)
 _TASK = Task("classification", (DIMENSION,), CLASSES)
+Variant: TypeAlias = Literal["pfedme", "fedprox", "lazy"]
 #: Variant → (clients when not set, factor on n_i).
-_PUBLISHED = {"pfedme": (100, 5), "fedprox": (30, 1), "lazy": (1_000_000, 1)}
+_PUBLISHED: dict[Variant, tuple[int, int]] = {"pfedme": (100, 5), "fedprox": (30, 1), "lazy": (1_000_000, 1)}
 _MOST = 1000  # samples of a lazy client: the lognormal's tail reaches millions
 
 
@@ -52,7 +53,7 @@ class Synthetic(Lone):
 
     device: ClassVar[str] = "synthetic"
 
-    variant: str = setting("pfedme", "whose generator", choices=tuple(_PUBLISHED))
+    variant: Variant = setting("pfedme", "whose generator")
     alpha: float = setting(0.5, "how much the clients' models differ (standard deviation of u)", ge=0)
     beta: float = setting(0.5, "how much the clients' inputs differ (standard deviation of B)", ge=0)
     clients: int = setting(0, "number of clients; 0: as published (100, 30), lazy: 1 000 000", ge=0, le=2**40)

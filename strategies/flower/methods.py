@@ -64,9 +64,7 @@ class FedMAML(FedOuter):
 class AdaptiveSettings(FedAvgSettings):
     """FedOpt's defaults, as Flower's ``FedAdam`` has them."""
 
-    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"] = setting(
-        "adam", "outer optimiser", choices=("momentum", "adam", "yogi", "adagrad")
-    )
+    outer: Literal["momentum", "adam", "yogi", "adagrad"] = setting("adam", "outer optimiser")
     lr: float = setting(0.1, "outer learning rate β", gt=0)
     beta2: float = setting(0.99, "decay of the second moment", ge=0, lt=1, used_if=("outer", "adam", "yogi"))
     tau: float = setting(1e-3, "adaptivity floor", gt=0, used_if=("outer", "adam", "yogi", "adagrad"))

@@ -46,7 +46,7 @@ PLAN = "privacy/plan"  # of the state: σ, n, N
 class PrivateSettings(FedAvgSettings):
     """FedAvg's, with uniform weights."""
 
-    weighting: Literal["samples", "uniform"] = setting("uniform", "weight of a client's update", choices=("uniform",))
+    weighting: Literal["uniform"] = setting("uniform", "weight of a client's update")
 
 
 class FedPrivate(FedOuter):

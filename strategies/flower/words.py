@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 from flwr.app import MetricRecord, RecordDict
 
 from metapulse.errors import ConfigError
+from metapulse.outer import OuterName, Weighting
+from metapulse.schedules import Schedule
 from metapulse.settings import build
 from metapulse.strategies.base import OuterSettings
 
@@ -39,10 +41,10 @@ class OuterWords(FlowerWords, total=False):
 
     reports: Literal["parameters", "updates"]
     rounds: int
-    weighting: Literal["samples", "uniform"]
-    outer: Literal["sgd", "momentum", "adam", "yogi", "adagrad"]
+    weighting: Weighting
+    outer: OuterName
     lr: float
-    schedule: Literal["constant", "linear", "cosine"]
+    schedule: Schedule
     beta1: float
     beta2: float
     tau: float

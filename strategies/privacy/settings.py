@@ -32,7 +32,6 @@ class PrivacySettings:
         "none",
         "none: off; central: the server clips and noises the sum; client: devices clip, and each adds its part of the"
         " noise (sampling must be fixed); local: each device's update is private by itself",
-        choices=("none", "central", "client", "local"),
     )
     clip: float = setting(1.0, "C, the longest update that counts in full, Euclidean norm of all of θ", gt=0)
     noise_multiplier: float = setting(0.0, "σ, noise over C (0: the smallest that keeps epsilon over all rounds)", ge=0)
@@ -41,12 +40,10 @@ class PrivacySettings:
     sampling: Literal["poisson", "fixed"] = setting(
         "poisson",
         "poisson: everybody is in a round with probability cohort / people; fixed: exactly cohort people are",
-        choices=("poisson", "fixed"),
     )
     accountant: Literal["pld", "rdp"] = setting(
         "pld",
         "whose ε is stated and enforced; under fixed sampling only rdp knows that sampling amplifies",
-        choices=("pld", "rdp"),
     )
     people: int = setting(
         0, "N that is published, which q = cohort / N is of (0: as many as there are; poisson only)", ge=0
@@ -99,7 +96,7 @@ def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     if not strategy.only_mean:
         name = type(strategy).__name__
         raise ConfigError("strategy.name", name, "no sensitivity is known for it: privacy needs one of our means")
-    if not strategy.make_aggregator().linear:
+    if not strategy.linear:
         name = strategy.aggregator["name"]
         raise ConfigError(
             "strategy.aggregator", name, "must be mean: one person moves any other by more than C / cohort"

@@ -7,7 +7,8 @@ import pytest
 from metapulse.data import Samples, read_samples
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import LEARNERS, SOURCES, resolve
-from metapulse.server.config import SplitSettings, parse
+from metapulse.server.config import parse
+from metapulse.server.split import SplitSettings
 from metapulse.settings import build
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import islice
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from metapulse.methods.base import Learner
 from metapulse.models.mlp import MLP
 from metapulse.registry import LEARNERS
 from metapulse.rng import generator
-from metapulse.settings import build
+from metapulse.settings import build, choices
 from tests.cases import classification, episode, keys, regression
 from tests.runs import CURVES
 
@@ -57,11 +57,11 @@ ELSEWHERE = {
 
 def other(kind: type[Learner], field: dataclasses.Field[Any]) -> Any:
     """Another value than the default, of the same kind."""
-    value, choices = field.default, field.metadata["choices"]
+    value, words = field.default, choices(get_type_hints(kind)[field.name])
     if field.name in OTHERS:
         return OTHERS[field.name]
-    if choices:
-        return next(choice for choice in choices if choice != value)
+    if words:
+        return next(word for word in words if word != value)
     if isinstance(value, tuple):
         return (*value[:-1], 5)
     if isinstance(value, str):

@@ -20,10 +20,9 @@ from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.server.roster import View
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.kept import load_state, state_of
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import Dropped
-from metapulse.strategies.stock import StockStrategy
 from tests.runs import CLIENTS, ROBUST, make
 from tests.runs import STRATEGIES as CASES
 
@@ -138,16 +137,26 @@ def test_stack_and_messages_are_the_same_to_the_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SECTIONS)
+def test_settings_answer_what_a_run_asks_of_them(name: str) -> None:
+    """A robust aggregator makes no mean; Flower's are taken to weigh by samples and to need one reply."""
+    section = SECTIONS[name]
+    settings = STRATEGIES.make(section)
+    assert settings.linear == (name not in ROBUST)
+    assert settings.weighting == ("uniform" if section["name"] in ("fedreptile", "fedmaml") else "samples")
+    assert settings.only_mean == (section["name"] not in ("stock", "fednova"))
+    if section["name"] == "stock":
+        assert settings.min_replies == 1
+    else:
+        assert STRATEGIES.make({**section, "min_replies": 2}).min_replies == 2
+
+
+@pytest.mark.parametrize("name", SECTIONS)
 def test_a_restart_changes_nothing(name: str) -> None:
     """State to bytes and back between two rounds."""
     whole = rounds(made(name), THETA, range(1, 5))
     first, second = made(name), made(name)
     theta = rounds(first, THETA, range(1, 3))
-    if isinstance(first, OuterStrategy) and isinstance(second, OuterStrategy):
-        second.state = load(save(dict(first.state)))
-    elif isinstance(first, StockStrategy) and isinstance(second, StockStrategy):
-        saved = load(save({k: torch.from_numpy(v.copy()) for k, v in first.state().items()}))
-        second.load_state({k: v.numpy() for k, v in saved.items()})
+    load_state(second, load(save(dict(state_of(first)))))
     assert same(rounds(second, theta, range(3, 5)), whole)
 
 

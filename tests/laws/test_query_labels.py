@@ -92,7 +92,7 @@ def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pyte
         return real(self, learner, phi, query, classes)
 
     monkeypatch.setattr(Work, "_judge", spy)
-    trial = Trial("law", EpisodePlan("groups", 2), (0, 2), 1)
+    trial = Trial("law", EpisodePlan("groups", 2), steps=(0, 2), episodes=1)
     made, honest = work(learner), Relabelled.samples
     theta = made.init()
     made.evaluate(theta, 1, [0, 1, 2], trial)
@@ -119,7 +119,7 @@ def test_what_was_not_offered_is_apart_or_wrong(
     x = 9.0 * np.eye(3, dtype=np.float32)[y]
     held = Samples(x, y, np.zeros(8, np.int64), np.arange(8) >= 4)
     monkeypatch.setattr(Relabelled, "samples", lambda self, index: held)
-    trial = Trial("law", EpisodePlan("held_out", 0), (0,), 1, not_offered=not_offered)
+    trial = Trial("law", EpisodePlan("held_out", 0), steps=(0,), episodes=1, not_offered=not_offered)
     made = work("class_mean")
     metrics = made.evaluate(made.init(), 1, [0], trial).metrics
     assert metrics["accuracy"].item() == metrics["balanced_accuracy"].item() == score

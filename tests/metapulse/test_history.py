@@ -81,7 +81,7 @@ def accuracy(source: dict[str, Any], split: str = "groups") -> tuple[float, floa
     spec = WorkSpec(1, source, {"name": "none"}, {"name": "mlp", "hidden": [64]}, learner, EpisodePlan(split, 2))
     work = Work(spec)
     watches = [c for c in range(len(work.source)) if work.source.client(c).device == "watch"]
-    trial = Trial("new_device", EpisodePlan(split, 1), (0,), 2, history=("phone",), history_steps=100)
+    trial = Trial("new_device", EpisodePlan(split, 1), steps=(0,), episodes=2, history=("phone",), history_steps=100)
     metrics = work.evaluate(work.init(), 1, watches, trial).metrics
     return metrics["accuracy"].mean().item(), metrics["history"].mean().item()
 

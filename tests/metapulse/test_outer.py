@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from metapulse.errors import ConfigError
-from metapulse.outer import DIRECTIONS, OuterUpdate, State
+from metapulse.outer import DIRECTIONS, OuterName, OuterUpdate, State
 from metapulse.schedules import outer_rate
 from metapulse.strategies.aggregate import mean
 
@@ -152,6 +152,10 @@ def test_going_on_from_a_saved_state_changes_nothing(kind: str) -> None:
     for slope in slopes()[3:]:
         theta, state = rule.apply(state, theta, slope, LR)
     assert all(torch.equal(theta[name], p) for name, p in thetas[-1].items())
+
+
+def test_an_optimiser_can_be_set_if_and_only_if_there_is_one() -> None:
+    assert get_args(OuterName) == tuple(DIRECTIONS)
 
 
 def test_adams_first_step_is_the_rate_in_every_coordinate() -> None:

@@ -90,7 +90,7 @@ def test_two_devices_keep_the_same_moments() -> None:
     phone, watch = (work._samples(c) for c in (4, 5))
     assert phone.held_out.tolist() == watch.held_out.tolist()
     plan = EpisodePlan("held_out", 2)
-    assert len(work.episodes(4, Trial("known_user", plan))) == 1
+    assert len(work.episodes(4, Trial("known_user", plan, episodes=1))) == 1
 
 
 def foretold(source: dict[str, Any]) -> tuple[int, int, int]:
@@ -145,7 +145,9 @@ def test_a_device_that_is_left_out_is_named_in_training_and_in_the_test(tmp_path
     outcome = work.train(work.init(), 1, [0, 1])
     assert outcome.clients == [0]
     assert list(outcome.failures) == [1]
-    scores = work.evaluate(work.init(), 1, [0, 1], Trial("known_user", EpisodePlan("held_out", 1), (0,)))
+    scores = work.evaluate(
+        work.init(), 1, [0, 1], Trial("known_user", EpisodePlan("held_out", 1), steps=(0,), episodes=1)
+    )
     assert list(scores.failures) == [1]
     for told in (outcome.failures[1], scores.failures[1]):
         assert "needs a time column, or group names that devices share" in told

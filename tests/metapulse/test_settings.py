@@ -27,8 +27,8 @@ class Section:
     count: int = setting(3, "a count", ge=1, lt=10)
     name: str = setting("a", "a name")
     flag: bool = setting(False, "a switch")
-    kind: Literal["x", "y"] = setting("x", "a kind", choices=("x", "y"))
-    only: Literal["p", "q"] = setting("p", "a kind without choices")
+    kind: Literal["x", "y"] = setting("x", "a kind")
+    words: tuple[Literal["p", "q"], ...] = setting(("p",), "some kinds")
     pair: tuple[float, str] = setting((0.0, ""), "a pair")
     either: int | str | None = setting(None, "a number, a word or nothing")
     inner: Inner = setting(Inner(), "a section")
@@ -48,14 +48,14 @@ def test_everything_has_a_default_and_a_value() -> None:
         "name": "b",
         "flag": True,
         "kind": "y",
-        "only": "q",
+        "words": ["q", "p"],
         "pair": [1, "z"],
         "either": "word",
         "inner": {"rate": 1, "steps": [0, 5]},
         "table": {"a": {"b": [1]}},
     }
     built = build(Section, full)
-    assert built == Section(9, "b", True, "y", "q", (1.0, "z"), "word", Inner(1.0, (0, 5)), {"a": {"b": [1]}})
+    assert built == Section(9, "b", True, "y", ("q", "p"), (1.0, "z"), "word", Inner(1.0, (0, 5)), {"a": {"b": [1]}})
     assert type(built.pair[0]) is float
     assert type(built.inner.rate) is float
 
@@ -78,7 +78,7 @@ def test_everything_has_a_default_and_a_value() -> None:
 def test_plain_and_build_are_inverse(mapping: dict[str, Any]) -> None:
     built = build(Section, mapping)
     assert build(Section, plain(built)) == built
-    assert set(plain(built)) == {"count", "name", "flag", "kind", "only", "pair", "either", "inner", "table"}
+    assert set(plain(built)) == {"count", "name", "flag", "kind", "words", "pair", "either", "inner", "table"}
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -95,7 +95,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"flag": 1}, "flag", "true or false"),
     ({"kind": "z"}, "kind", "must be one of x, y"),
     ({"kind": 1}, "kind", "must be one of x, y"),
-    ({"only": "z"}, "only", "must be one of p, q"),
+    ({"words": ["p", "z"]}, "words", "must be one of p, q"),
     ({"pair": [1.0]}, "pair", "list of 2"),
     ({"pair": "ab"}, "pair", "a list"),
     ({"pair": [1.0, 2.5]}, "pair[1]", "a string"),
@@ -147,7 +147,7 @@ def test_errors_cross_process_boundaries() -> None:
 
 @dataclass(frozen=True)
 class Conditional:
-    rule: Literal["sgd", "adam"] = setting("sgd", "a rule", choices=("sgd", "adam"))
+    rule: Literal["sgd", "adam"] = setting("sgd", "a rule")
     decay: float = setting(0.9, "of the rule", ge=0, used_if=("rule", "adam"))
     rate: float = setting(0.0, "of failures", ge=0)
     speeds: Mapping[str, float] = setting({}, "where they fail", used_if=("rate",))

@@ -87,7 +87,7 @@ def test_fixed_numbers_keep_the_level() -> None:
 def test_shots_alone_may_say_the_scale() -> None:
     """``on = "support"``: other windows of the support side decide nothing."""
     source = {"name": "wearables", "users": 4}
-    trial = Trial("new_user", EpisodePlan("groups", 1))
+    trial = Trial("new_user", EpisodePlan("groups", 1), episodes=1)
     found = {}
     for on in ("pool", "support"):
         spec = WorkSpec(1, source, {"name": "standardise", "on": on}, {"name": "mlp"}, {"name": "fedavg"})

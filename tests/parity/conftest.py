@@ -13,16 +13,17 @@ from flwr.serverapp import Grid
 
 from metapulse.client.flower_compat import TaskIdentity
 from metapulse.client.spec import to_json
-from metapulse.server.config import Config, EngineSettings
+from metapulse.server.config import Config
 from metapulse.server.directory import QueriedDirectory, handshake
 from metapulse.server.grid import Prompt
 from metapulse.server.run import Run
 from metapulse.sim.engines.flower import simulate
+from metapulse.sim.engines.settings import Flower
 from tests.processes import PATIENCE
 from tests.runs import CLIENTS, Result, read
 
 K = TypeVar("K", bound=Hashable)
-ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
+ENGINE = Flower(cpus_per_client=1.0)
 
 
 class Runtime:

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from metapulse.client.spec import to_json
-from metapulse.server.config import Config, EngineSettings
+from metapulse.server.config import Config
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
 from metapulse.server.grid import Prompt
@@ -20,13 +20,14 @@ from metapulse.server.run import Run
 from metapulse.sim import experiment
 from metapulse.sim.engines.flower import Simulated, simulate
 from metapulse.sim.engines.resent import Resending
+from metapulse.sim.engines.settings import Flower
 from metapulse.sim.population import Population
 from metapulse.strategies.replies import SECOND
 from metapulse.trees import norm, sub
 from tests.parity.conftest import Runtime
 from tests.runs import CLIENTS, Result, distance, make, read
 
-ENGINE = EngineSettings(name="flower", cpus_per_client=1.0)
+ENGINE = Flower(cpus_per_client=1.0)
 FAULTS = {"partial": 0.6, "deadline_s": 0.2, "samples_per_s": 200.0, "outage": 0.3, "duplicate": 0.7}
 CASES: dict[str, dict[str, Any]] = {
     "sign_flip": {"attack": {"name": "sign_flip", "fraction": 0.5}},

@@ -14,12 +14,13 @@ from flwr.serverapp import Grid
 from metapulse.client.secure.quantise import STAGES
 from metapulse.errors import ConfigError, EngineError, NoResultError
 from metapulse.server.app import app
-from metapulse.server.config import Config, EngineSettings, resolved
+from metapulse.server.config import Config, resolved
 from metapulse.server.config_text import to_toml
 from metapulse.server.folder import RunFolder
 from metapulse.server.run import Run
 from metapulse.sim import experiment
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.settings import Cohort
 from metapulse.trees import norm, sub
 from tests.direct import Direct
 from tests.parity.conftest import Runtime
@@ -62,7 +63,7 @@ CASES: dict[str, Config] = {
 
 @pytest.mark.parametrize(("name", "chunk"), [*((name, 0) for name in CASES), ("losses", 2)])
 def test_masks_change_not_a_bit(name: str, chunk: int, tmp_path: Path) -> None:
-    made = replace(CASES[name], engine=EngineSettings(chunk=chunk))
+    made = replace(CASES[name], engine=Cohort(chunk=chunk))
     simulated, real = run(made, tmp_path / "simulated"), run(made, tmp_path / "real", masks=True)
     assert simulated.digests == real.digests
     assert simulated.summary == real.summary

@@ -1,18 +1,22 @@
 """Configuration: every default is documented and parses back, every mistake is one line that names key and value."""
 
 import dataclasses
+import json
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metapulse.client.spec import Asked, make_trial, to_json
 from metapulse.errors import ConfigError
-from metapulse.registry import LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
+from metapulse.registry import ENGINES, LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, load, merge, parse, resolved
 from metapulse.server.config_text import commented_default, commented_method, to_toml
 from metapulse.server.effect import idle
-from metapulse.settings import is_setting, plain
+from metapulse.server.metatest import question
+from metapulse.settings import is_setting, part, plain
+from metapulse.sim.engines.settings import Cohort, Flower
 from metapulse.strategies.registry import STRATEGIES
 
 
@@ -45,6 +49,27 @@ def test_a_method_is_printed_for_the_data_that_it_can_learn():
         commented_method("mamel")
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "model"),
+    [
+        ("maml", "spsw_har", "cnn1d"),
+        ("maml", "aw_fitbit", "mlp"),
+        ("protonet", "uci_har", "mlp"),
+        ("protonet", "omniglot", "mlp"),
+        ("cnp", "cgm_open", "cnn1d"),
+        ("reptile", "own", "mlp"),
+    ],
+)
+def test_no_data_are_needed_to_print_what_is_for_them(monkeypatch, tmp_path, name, source, model):
+    monkeypatch.setenv("METAPULSE_CACHE", str(tmp_path))
+    monkeypatch.delenv("METAPULSE_DATA", raising=False)
+    table = parse(commented_method(name, source))[0]
+    assert (table["source"]["name"], table["model"]["name"]) == (source, model)
+    assert ("restrict" in table["evaluation"]) == (source != "cgm_open")
+    with pytest.raises(ConfigError, match=r"^source.name = 'cgm_open': protonet learns classification only"):
+        commented_method("protonet", "cgm_open")
+
+
 def test_every_setting_of_the_default_has_a_comment():
     lines = commented_default().splitlines()
     settings = [i for i, line in enumerate(lines) if line[:1].isalpha() and not line.startswith("name = ")]
@@ -64,6 +89,7 @@ def test_every_setting_of_the_default_has_a_comment():
             "source": SOURCES,
             "transform": TRANSFORMS,
             "model": MODELS,
+            "engine": ENGINES,
         }.items()
         for name in registry
         if name != "own"  # data of one's own has no default
@@ -183,6 +209,26 @@ def test_methods_must_be_tables(methods):
         parse(methods)
 
 
+def test_settings_of_another_engine_are_refused_and_what_all_have_stays() -> None:
+    flower = {"name": "flower", "workers": 2, "timeout_s": 5.0}
+    assert build_config({"engine": {**flower, "cpus_per_client": 1.0}}).engine == Flower(
+        workers=2, timeout_s=5.0, cpus_per_client=1.0
+    )
+    refused = r"^engine.chunk = 3: has no effect with engine.name = 'flower'; it is a setting of 'cohort'$"
+    with pytest.raises(ConfigError, match=refused):
+        build_config(merge({"engine": {"chunk": 3}}, {"engine": {"name": "flower"}}))
+    with pytest.raises(ConfigError, match=r"^engine.chunks = 3: unknown key; did you mean 'chunk'"):
+        build_config({"engine": {"chunks": 3}})
+
+
+def test_a_configuration_of_every_engine_is_read_and_holds_no_more_than_its_own() -> None:
+    """As runs of 0.1 have it: what another engine has is there with its default."""
+    config = build_config({"engine": {"chunk": 2, "cpus_per_client": 0.5}})
+    assert config.engine == Cohort(chunk=2)
+    assert "cpus_per_client" not in resolved(config)["engine"]
+    assert build_config(resolved(config)).engine == config.engine
+
+
 scalars = (
     st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
@@ -210,3 +256,21 @@ def test_a_section_without_a_name_keeps_the_default_one() -> None:
     assert dict(config.model) == {"name": "cnn1d", "channels": [4]}
     assert dict(config.source) == {"name": "wearables", "users": 8}
     assert dict(config.learner) == {"name": "reptile", "inner_lr": 0.2}
+
+
+def test_what_devices_are_told_is_what_is_configured() -> None:
+    said = {
+        "restrict": False,
+        "steps": [3, 0],
+        "episodes": 7,
+        "seed": 5,
+        "adapt": {"inner_lr": 0.3},
+        "history_steps": 2,
+    }
+    config = build_config({"run": {"seed": 4}, "evaluation": {**said, "scenarios": ["new_device_history"]}})
+    work, trial = config.work(), question(config, "new_device_history", 5, ("phone",))
+    assert work.seed == 4
+    for section in ("source", "transform", "model", "learner", "episodes"):
+        assert getattr(work, section) is getattr(config, section)
+    assert {**part(Asked, config.evaluation), "steps": (0, 3)} == part(Asked, trial)
+    assert trial == make_trial(json.loads(to_json(trial)))

@@ -17,6 +17,7 @@ from metapulse.server.config import Config, EngineSettings
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
 from metapulse.sim.data_remarks import data_remarks, probed, still_inputs
+from metapulse.sim.engines.settings import Cohort, Flower
 from metapulse.sim.sources.sine import Sine
 from metapulse.transforms import Fixed, Standardise
 from tests.runs import make
@@ -81,9 +82,7 @@ def test_a_floor_acts_where_standardise_would_divide_by_less(pool: np.ndarray, f
     assert (moved.reshape(len(pool), len(floored), -1).std((0, 2))[floored] < 0.9).all()
 
 
-@pytest.mark.parametrize(
-    "engine", [EngineSettings(), pytest.param(EngineSettings(name="flower", workers=1), marks=pytest.mark.ray)]
-)
+@pytest.mark.parametrize("engine", [Cohort(), pytest.param(Flower(workers=1), marks=pytest.mark.ray)])
 def test_remarks_reach_terminal_and_log_on_every_engine(engine: EngineSettings, tmp_path: Path) -> None:
     made = replace(config(source={"name": "tests.runs:Faulty", "clients": 6}), engine=engine)
     experiment.run(made, tmp_path / "run")

@@ -87,12 +87,12 @@ def test_moments_of_a_scalar_are_in_the_state() -> None:
     """NumPy makes scalars of arrays without axes; they belong to a checkpoint like the others."""
     strategy = asked([], "FedAdam")
     strategy.aggregate_train(1, replies([0, 1], [1.0, 1.0], [1.0, 1.0], []))
-    state = strategy.state()
+    state = {k: v.numpy() for k, v in strategy.state.items()}
     assert {
         name: {k: v.shape for k, v in moment.items()} for name, moment in unpack(state).items() if name in "m_tv_t"
     } == {moment: {"w": (2,), "scalar": ()} for moment in ("m_t", "v_t")}
     again = asked([], "FedAdam")
-    again.load_state(state)
+    again.state = strategy.state
     found = [one.aggregate_train(2, replies([0, 1], [1.0, 1.0], [1.0, 1.0], []))[0] for one in (strategy, again)]
     a, b = (decode(arrays) for arrays in found)
     assert all(torch.equal(a[name], b[name]) for name in THETA)
@@ -150,9 +150,9 @@ def test_whatever_a_strategy_keeps_survives_a_checkpoint(monkeypatch: pytest.Mon
     whole = rounds(own("Everything"), 1, 6)
     cut = own("Everything")
     rounds(cut, 1, 3)
-    saved = save({k: torch.from_numpy(np.array(v)) for k, v in cut.state().items()})
+    saved = save(dict(cut.state))
     again = own("Everything")
-    again.load_state({k: v.numpy() for k, v in load(saved).items()})
+    again.state = load(saved)
     for a, b in zip(whole[3:], rounds(again, 4, 6), strict=True):
         assert all(torch.equal(a[name], b[name]) for name in THETA)
 

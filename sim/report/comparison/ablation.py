@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from metapulse.server.config import CHOOSING
+from metapulse.server.config import REGISTRIES
 from metapulse.sim.report.comparison.points import points
 from metapulse.sim.report.comparison.view import ComparisonView
 
 #: Settings that say which run it is, not what it does; and those that make it another method altogether.
-ASIDE = frozenset({"run.name", "run.seed", *(f"{section}.name" for section in CHOOSING)})
+ASIDE = frozenset({"run.name", "run.seed", *(f"{section}.name" for section in REGISTRIES)})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ clock that runs a little fast or slow, some are lost in bursts, and what is left
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -75,7 +76,8 @@ class Model:
         return np.repeat([self.acc_range, self.gyro_range], 3)[:, None].astype(np.float32)
 
 
-MODELS = {
+DeviceName: TypeAlias = Literal["phone", "watch", "band", "ring"]
+MODELS: dict[DeviceName, Model] = {
     # Upright in a front trouser pocket, screen outwards: x left, y up, z forward.
     "phone": Model(
         limb="leg", radius=0.12,

@@ -17,6 +17,7 @@ from metapulse.sim.sources.wearables.device import (
     LENGTH,
     MODELS,
     RATE_HZ,
+    DeviceName,
     cut,
     device_generator,
     draw_wearing,
@@ -43,9 +44,7 @@ class Wearables:
     """
 
     users: int = setting(200, "number of people", ge=1, le=2**40)
-    devices: tuple[str, ...] = setting(
-        ("phone", "watch", "band", "ring"), "device models that everybody wears", choices=tuple(MODELS)
-    )
+    devices: tuple[DeviceName, ...] = setting(("phone", "watch", "band", "ring"), "device models that everybody wears")
     executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2, le=SIZE)
     windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1, le=SIZE)
     missing: float = setting(0.1, "probability that a person never does an activity", ge=0.0, lt=1.0)
@@ -100,7 +99,7 @@ class Wearables:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _record(source: Wearables, user: int, device: str) -> Samples:
+def _record(source: Wearables, user: int, device: DeviceName) -> Samples:
     """What one person's device records, from its address alone; read-only, because it may be asked for again."""
     person = draw_person(source.seed, user, source.person_spread, source.missing)
     done = draw_executions(source.seed, user, person, source.executions, source.windows)

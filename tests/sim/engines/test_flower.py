@@ -12,12 +12,12 @@ import ray
 from flwr.serverapp import Grid
 
 from metapulse.errors import ConfigError, EngineError, RunError
-from metapulse.server.config import EngineSettings
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
 from metapulse.server.grid import Prompt
 from metapulse.sim import experiment
 from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
+from metapulse.sim.engines.settings import Flower
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
@@ -59,7 +59,7 @@ def test_what_fails_on_the_server_is_raised_here() -> None:
 
     before = dict(os.environ)
     with pytest.raises(RunError, match="the disk is full"):
-        simulate(job, 1, EngineSettings(name="flower"))
+        simulate(job, 1, Flower())
     assert not ray.is_initialized()
     kept = {
         "RAY_max_direct_call_object_size",
@@ -83,7 +83,7 @@ def test_an_interrupt_ends_everything_in_good_order() -> None:
             raise
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(job, 1, EngineSettings(name="flower"))
+        simulate(job, 1, Flower())
     assert "the engine stopped" in str(seen[0])
     assert not ray.is_initialized()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

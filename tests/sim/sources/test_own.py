@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metapulse.data import Source, check_samples
+from metapulse.data import Outline, Source, check_samples, outline
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import SOURCES
 
@@ -303,3 +303,20 @@ def test_a_column_of_names_is_no_column_of_numbers(tmp_path, role):
     path = tmp_path / "own.csv"
     path.write_text("user,y,x\n" + "".join(f"u{i},{'ab'[i % 2]},{i}\n" for i in range(8)))
     refused(ConfigError, lambda: own(path, **{role: "y"}).samples(0), f"source.{role} = 'y'", "holds text")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"y": "activity", "x": ["hr", "steps"]},
+        {"y": "activity", "x": ["hr", "steps"], "shape": [1, 2]},
+        {"kind": "regression", "y": "hr", "x": ["steps"]},
+        {"kind": "forecasting", "y": "hr", "time": "t", "history": 2, "step": 1.0, "horizon": 1.0, "max_gap": 2.0},
+    ],
+    ids=["vectors", "windows", "regression", "forecasting"],
+)
+def test_what_settings_tell_of_the_task_is_so(tmp_path, settings):
+    told = outline(own(tmp_path / "none.csv", **settings))
+    table = {**TABLE, "t": [float(i) for i in range(N)]}
+    task = own(write(tmp_path, "csv", table), user="person", **settings).task
+    assert told == Outline(task.kind, len(task.features))

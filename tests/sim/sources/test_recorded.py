@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metapulse.data import Source, check_samples
+from metapulse.data import Outline, Source, check_samples, outline
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import SOURCES
@@ -29,6 +29,7 @@ def _no_cache(monkeypatch, tmp_path):
 def test_contract_holds(name):
     source = SOURCES.make({"name": name})
     assert isinstance(source, Source)
+    assert outline(source) == Outline(source.task.kind, len(source.task.features))
     assert len(source) >= source.users >= 1
     picked = np.unique(np.linspace(0, len(source) - 1, 40).astype(int))
     for index in picked:
