@@ -1,0 +1,205 @@
+"""Rows → columns of numbers: values converted and judged, texts replaced by numbers in tables. 16 000 rows at a time.
+
+What is counted away here: values that are not finite, rows with neither value nor code nor a mark that says why, and
+stamps that are a device's placeholder for "no time" (1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metapulse.record.clock import US
+from metapulse.record.metrics import metrics
+from metapulse.record.schema import MARKS, Row
+from metapulse.record.tally import FileTally
+from metapulse.record.units import conversion
+
+NO_TIME, NO_OFFSET = -(2**63), -(2**15)
+PLACEHOLDER = 365 * 86_400 * US  # the first year of Unix time: no wearable was worn
+EARLIEST, LATEST = 788_918_400 * US, 4_102_444_800 * US  # 1995, 2100
+BEYOND_TIME = 2**60  # µs; what is further away has overflowed somewhere
+
+#: Of a block, in this order; ``raw`` comes beside them as texts.
+FIELDS = (
+    ("start", np.int64),
+    ("metric", np.int32),
+    ("end", np.int64),
+    ("value", np.float64),
+    ("code", np.int32),
+    ("device", np.int32),
+    ("file", np.int32),
+    ("row", np.int64),
+    ("quality", np.int32),
+    ("offset_min", np.int32),
+    ("unit", np.int32),
+)
+
+Key = TypeVar("Key", bound=Hashable)
+Block = dict[str, Any]  # of arrays by FIELDS, and "raw": an object array of texts or None
+
+
+class Numbered(dict[Key, int]):
+    """A table that gives every new key the next number."""
+
+    def __missing__(self, key: Key) -> int:
+        self[key] = number = len(self)
+        return number
+
+    def ranks(self, order: Callable[[Any], Any] = lambda key: key) -> NDArray[np.int64]:
+        """Rank of each number if the keys are sorted: what makes the record independent of the order of reading."""
+        keys = [order(key) for key in self]
+        ranks = np.empty(len(keys), np.int64)
+        ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+        return ranks
+
+
+class Tables:
+    """The texts of all rows of an import, by number."""
+
+    def __init__(self) -> None:
+        self.names = sorted(metrics())
+        self.metric = {name: number for number, name in enumerate(self.names)}
+        self.code: Numbered[str | None] = Numbered()
+        self.device: Numbered[Any] = Numbered()
+        self.file: Numbered[str] = Numbered()
+        self.unit: Numbered[str] = Numbered()
+        self.quality: Numbered[tuple[str, ...]] = Numbered()
+        self._marks: dict[tuple[str, ...], int] = {}
+        self._pairs: Numbered[tuple[str, str | None]] = Numbered()
+        self._facts: list[tuple[float, float, float, float, int, int, bool]] = []
+
+    def block(self, rows: Sequence[Row], file: str, tally: FileTally) -> Block:
+        """Columns of some rows of one file; what cannot be in a record is counted away.
+
+        Args:
+            rows: as a reader yielded them.
+            file: for rows that name none.
+            tally: the file's account.
+        """
+        tally.given += len(rows)
+        rows = _representable(rows, tally)
+        if not rows:
+            return _empty()
+        metric, start, value, unit, row, end, offset, code, device, quality, raw, files = zip(*rows, strict=True)
+        block: Block = {
+            "start": np.array(start, np.int64),
+            "end": np.array([NO_TIME if e is None else e for e in end], np.int64),
+            "value": np.array(value, np.float64),
+            "code": _numbers(self.code, code),
+            "device": _numbers(self.device, device),
+            "file": _numbers(self.file, [f or file for f in files]),
+            "row": np.array(row, np.int64),
+            "quality": np.array([self._marked(q) for q in quality], np.int32),
+            "offset_min": np.array([NO_OFFSET if o is None else o for o in offset], np.int32),
+            "raw": np.array(raw, object),
+        }
+        self._convert(block, _numbers(self._pairs, zip(metric, unit, strict=True)))
+        block = _judged(block, self, tally)
+        tally.kept += len(block["start"])
+        numbers, counts = np.unique(block["quality"], return_counts=True)
+        marks = list(self.quality)
+        for number, count in zip(numbers, counts, strict=True):
+            tally.flagged.update(dict.fromkeys(marks[number], int(count)))
+        return block
+
+    def _marked(self, quality: tuple[str, ...]) -> int:
+        """Number of a set of marks, however it was written."""
+        number = self._marks.get(quality)
+        if number is None:
+            if unknown := set(quality) - MARKS.keys():
+                raise ValueError(f"marks that schema.py does not know: {sorted(unknown)}")
+            number = self._marks[quality] = self.quality[tuple(sorted(set(quality)))]
+        return number
+
+    def _convert(self, block: Block, pairs: NDArray[np.int32]) -> None:
+        """Values into canonical units, by (metric, unit)."""
+        for name, written in list(self._pairs)[len(self._facts) :]:
+            known, to = metrics()[name], conversion(name, written)
+            low = -np.inf if known.low is None else known.low
+            high = np.inf if known.high is None else known.high
+            self._facts.append((to.scale, to.shift, low, high, self.metric[name], self.unit[to.unit], to.known))
+        columns: list[Any] = [np.array(column)[pairs] for column in zip(*self._facts, strict=True)]
+        scale, shift, least, most, metric, unit, known_unit = columns
+        block["metric"], block["unit"] = metric.astype(np.int32), unit.astype(np.int32)
+        changed = np.flatnonzero(((scale != 1) | (shift != 0)) & ~np.isnan(block["value"]))
+        units = [text for _, text in self._pairs]
+        for at in changed:
+            if block["raw"][at] is None:
+                block["raw"][at] = f"{block['value'][at]!s} {units[pairs[at]]}"
+        with np.errstate(over="ignore"):
+            block["value"][changed] = block["value"][changed] * scale[changed] + shift[changed]
+        self.mark(block, ~known_unit.astype(bool), "unit_unknown")
+        outside = (block["value"] < least) | (block["value"] > most)
+        self.mark(block, outside & ~self.having(block, "censored_low", "censored_high"), "implausible")
+
+    def having(self, block: Block, *marks: str) -> NDArray[np.bool_]:
+        """Rows that have one of these marks."""
+        found = np.array([not set(marks).isdisjoint(q) for q in self.quality], bool)
+        return found[block["quality"]]
+
+    def mark(self, block: Block, rows: NDArray[np.bool_], *add: str, without: str = "") -> None:
+        """Put marks on some rows, and take one away."""
+        for number in np.unique(block["quality"][rows]):
+            marks = {*list(self.quality)[number], *add} - {without}
+            changed = self.quality[tuple(sorted(marks))]
+            block["quality"][rows & (block["quality"] == number)] = changed
+
+
+def _numbers(table: Any, keys: Any) -> NDArray[np.int32]:
+    return np.fromiter(map(table.__getitem__, keys), np.int32)
+
+
+def _representable(rows: Sequence[Row], tally: FileTally) -> Sequence[Row]:
+    """Rows whose times fit into 64 bits with room to spare."""
+    low, high = -BEYOND_TIME, BEYOND_TIME
+    if low < min(r.start for r in rows) and max(r.start for r in rows) < high:
+        far = [r for r in rows if r.end is not None and not low < r.end < high]
+        if not far and all(r.offset_min is None or -1080 <= r.offset_min <= 1080 for r in rows):
+            return rows
+    fit = [
+        r
+        for r in rows
+        if low < r.start < high
+        and (r.end is None or low < r.end < high)
+        and (r.offset_min is None or -1080 <= r.offset_min <= 1080)
+    ]
+    tally.away["a stamp that is no time"] += len(rows) - len(fit)
+    return fit
+
+
+def _judged(block: Block, tables: Tables, tally: FileTally) -> Block:
+    """Count away what cannot be in a record, and mark stamps that cannot be right."""
+    value, start, end = block["value"], block["start"], block["end"]
+    wordless = np.array([code is None for code in tables.code], bool)[block["code"]]
+    unmarked = np.array([not q for q in tables.quality], bool)[block["quality"]]
+    reasons = (
+        ("a value that is not finite", np.isinf(value)),
+        ("no value", np.isnan(value) & wordless & unmarked),
+        ("a placeholder for a time (1970)", (start >= 0) & (start < PLACEHOLDER)),
+    )
+    keep = np.ones(len(value), bool)
+    for reason, rows in reasons:
+        if count := int((rows & keep).sum()):
+            tally.away[reason] += count
+            keep &= ~rows
+    backwards = (end != NO_TIME) & (end < start)
+    tables.mark(block, (start < EARLIEST) | (start >= LATEST) | backwards, "time_implausible")
+    return block if keep.all() else {name: column[keep] for name, column in block.items()}
+
+
+def _empty() -> Block:
+    return {**{name: np.empty(0, kind) for name, kind in FIELDS}, "raw": np.empty(0, object)}
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks one after another."""
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def taken(block: Block, rows: Any) -> Block:
+    """Some rows of a block: by index, slice or mask."""
+    return {name: column[rows] for name, column in block.items()}

@@ -1,0 +1,224 @@
+"""How to write a reader: one file in this folder, at most 250 lines, with ``READER`` in it. Nothing else names it.
+
+    \"\"\"Acme bands: CSV, one line a minute, local time.\"\"\"
+
+    from __future__ import annotations
+
+    from collections.abc import Iterator
+
+    from metapulse.record.clock import MINUTE
+    from metapulse.record.readers.base import Context, Reader, Sample
+    from metapulse.record.readers.text import csv_column, csv_table, number
+    from metapulse.record.schema import Device, Row
+
+    BAND = Device(manufacturer="Acme", model="Band 2")
+
+
+    def sniff(sample: Sample) -> str:
+        return "its header is that of an Acme band" if sample.text.startswith("time,pulse,steps") else ""
+
+
+    def read(context: Context) -> Iterator[Row]:
+        context.date_order(csv_column(context, "time"), usual="mdy")  # of the whole column
+        for line, cells in csv_table(context, "time"):  # counts the rows that it hands out
+            stamp = context.clock.read(cells["time"])
+            if stamp is None:
+                context.skip("a stamp that is no time")  # the row gave nothing, and this is why
+                continue
+            row = Row("heart_rate", stamp.start, number(cells["pulse"]), "bpm", line, quality=stamp.marks, device=BAND)
+            row = row._replace(offset_min=stamp.offset_min)
+            yield row
+            yield row._replace(metric="steps", value=number(cells["steps"]), unit=None, end=stamp.start + MINUTE)
+
+
+    READER = Reader("acme", "Acme band: CSV of a minute a line", sniff, read)
+
+What holds for every reader:
+
+* ``sniff`` looks at the *content* of a file's first 64 KiB (``Sample``) and answers why it is of this format, in words
+  that go on after "because"; "" if it is not. It knows no other vendor's file; the name may only confirm.
+* ``read`` yields ``Row``s (metapulse/record/schema.py) in any order, with the file's own numbers and the file's own
+  text of the unit. The store converts to the canonical unit, keeps what the file said in ``raw``, flags what is
+  implausible, finds repeats, and sorts. A row without value, code and marks is counted away there.
+* A word in place of a number ("Low") becomes the limit, with the mark ``censored_low`` and the word in ``raw``; an
+  error becomes value None with ``sensor_error``. What is inferred is marked (``MARKS``), never guessed in silence.
+* Rows are counted as the helpers hand them out: ``csv_rows``, ``csv_table``, ``json_items`` of text.py. With ``tags``
+  of markup.py, or a loop of its own, the reader calls ``context.seen()`` for each. Every row then either yields
+  a ``Row`` with its number in ``row``, before the next is taken, or goes to ``context.skip(reason)``. A reason is a few
+  words without the row's own values, so that equal ones are counted together. What costs no row, such as
+  one bad cell among ten, is ``context.note(reason)``.
+* A bad row never loses a good one, and no input raises. Helpers survive broken quotes, torn tails and control
+  characters; ``number`` and ``Clock.read`` answer None. A value of JSON can be of any type: ask with ``isinstance``.
+* Memory is bounded: iterate, and keep no list that grows with the file.
+* Stamps: ``context.clock.read(text)`` for text, ``epoch(number)`` of clock.py for numbers and their texts (µs in UTC).
+  Where instants are known, ``context.clock.offset(start)`` is where the person's clock stood in the zone that was
+  told. A local time among instants is read by ``context.clock`` too, and marked ``zone_assumed`` by the reader.
+* Other files of the same input: ``context.companion(path)``, then ``tags(context, file)``, ``json_items(file=file)``.
+* Test: tests/metapulse/record/test_cases.py runs every case whose format has a reader; ``FORMATS`` there names it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from functools import cached_property
+from typing import TypeAlias
+
+from metapulse.errors import ConfigError
+from metapulse.record.clock import Clock, date_order
+from metapulse.record.containers import BROKEN, File, cause
+from metapulse.record.schema import Row
+from metapulse.record.tally import FileTally
+
+HEAD = 65_536  # bytes of a file that a reader may judge it by
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The beginning of a file.
+
+    Args:
+        bytes: its first 64 KiB.
+        name: its name within what was given; may confirm what the content says, never decide it.
+    """
+
+    bytes: bytes
+    name: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """The bytes as text, without a byte order mark; never fails."""
+        from metapulse.record.readers.text import encoding
+
+        return self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff")
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text's lines; the last may be cut off."""
+        return self.text.splitlines()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person tells about the inputs.
+
+    Args:
+        zone: for local times without an offset; None: not told.
+        date_order: "dmy", "mdy" or "ymd" for columns that do not show it themselves; "": not told.
+    """
+
+    zone: tzinfo | None = None
+    date_order: str = ""
+
+    def __post_init__(self) -> None:
+        if self.date_order not in ("", "dmy", "mdy", "ymd"):
+            raise ConfigError("date-order", self.date_order, "dmy, mdy or ymd")
+
+
+@dataclass
+class Context:
+    """What a reader is given: the file, the clock, the account of its rows.
+
+    Args:
+        file: what is to be read.
+        options: what the person told.
+        tally: the account.
+        on_bytes: told how many bytes have been read, for the progress bar.
+        taken: files that are read together with another.
+    """
+
+    file: File
+    options: Options = field(default_factory=Options)
+    tally: FileTally = field(default_factory=lambda: FileTally(""))
+    on_bytes: Callable[[int], None] = lambda count: None
+    taken: set[File] = field(default_factory=set)
+    inherited: list[FileTally] | None = None  # accounts that a record brings along
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.options.zone, self.options.date_order)
+
+    def open(self, file: File | None = None) -> io.BufferedReader:
+        """The file's bytes from the start. Where they cannot be read further they end, and the account says why."""
+        file = file or self.file
+        return io.BufferedReader(_Watched(file, self.tally, self.on_bytes), 2**20)
+
+    def seen(self, rows: int = 1) -> None:
+        """So many rows of the file are about to be read; for readers that use no helper."""
+        self.tally.seen += rows
+
+    def skip(self, reason: str, rows: int = 1) -> None:
+        """The row gives no record, for a reason of a few words."""
+        self.tally.skip(reason, rows)
+
+    def note(self, reason: str) -> None:
+        """Something to know of that cost no row."""
+        self.tally.note(reason)
+
+    def companion(self, path: str) -> File | None:
+        """Another file of the same input, by the path that this file calls it; it then counts as read with this one."""
+        found = self.file.companion(path)
+        if found is not None and found not in self.taken:
+            self.taken.add(found)
+            self.note("another file was read together with this one")
+        return found
+
+    def date_order(self, texts: Iterable[str], usual: str) -> str:
+        """Decide day and month from a whole column, and read so from now on.
+
+        Args:
+            texts: every stamp of the column. usual: the vendor's usual order, taken with the mark
+            ``date_order_assumed`` if neither column nor person tell.
+        """
+        shown, told = date_order(texts), self.options.date_order
+        if shown and told and shown != told and shown != "ymd":
+            self.note(f"the column's dates are {shown}, not {told} as told")
+        order = shown or told or usual
+        self.clock = Clock(self.options.zone, order, () if shown or told else ("date_order_assumed",))
+        return order
+
+
+Sniff: TypeAlias = Callable[[Sample], str]
+Read: TypeAlias = Callable[[Context], Iterator[Row]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One vendor's format.
+
+    Args:
+        name: short, lower case: "apple", "fitbit".
+        title: for people: "Apple Health: export.xml".
+        sniff: why a file is of this format, in words; "" if it is not.
+        read: the file's rows.
+    """
+
+    name: str
+    title: str
+    sniff: Sniff
+    read: Read
+
+
+class _Watched(io.RawIOBase):
+    """A file that is counted while it is read, and ends where it cannot be read further."""
+
+    def __init__(self, file: File, tally: FileTally, on_bytes: Callable[[int], None]) -> None:
+        self._stream, self._tally, self._on_bytes = file.open(), tally, on_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            block = self._stream.read(len(buffer))
+        except BROKEN as error:
+            self._tally.error = f"cannot be read to its end: {cause(error)}"
+            return 0
+        buffer[: len(block)] = block
+        self._on_bytes(len(block))
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

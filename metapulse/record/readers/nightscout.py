@@ -1,0 +1,122 @@
+"""Nightscout: entries, treatments and profiles, as JSON or JSON lines; and entries as CSV without a header.
+
+``date`` (ms since 1970) decides, not ``dateString``, whose style depends on the uploader. Glucose is in mg/dL. What
+is below 39 is an error code of the sensor. A reading that several programs uploaded is there several times,
+milliseconds apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from metapulse.record.clock import MINUTE, US, epoch
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.text import csv_rows, json_items, number
+from metapulse.record.schema import NO_DEVICE, Device, Row
+
+ERROR_BELOW = 39  # mg/dL
+SAME_READING = US  # two uploads of one reading are less apart
+RECENT = 16  # readings among which another upload is looked for
+_CSV = re.compile(r'"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
+
+
+def sniff(sample: Sample) -> str:
+    """By the words that only Nightscout's collections have."""
+    head = sample.text.lstrip()[:8192]
+    if head.startswith(("[", "{")):
+        if re.search(r'"(sgv|mbg)"\s*:', head) and '"date"' in head:
+            return "entries with sgv and date, as Nightscout keeps them"
+        if re.search(r'"eventType"\s*:', head) and '"created_at"' in head:
+            return "treatments with eventType and created_at, as Nightscout keeps them"
+        if re.search(r'"(defaultProfile|store)"\s*:', head) and '"units"' in head and '"target_low"' in head:
+            return "a profile of Nightscout"
+    return "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv" if _CSV.match(head) else ""
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Readings and treatments."""
+    recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
+    if not context.file.head(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"[", b"{")):
+        for line, cells in csv_rows(context, ","):
+            item = {"type": "sgv", **dict(zip(("dateString", "date", "sgv", "direction"), cells, strict=False))}
+            yield from _entry(context, item, line, recent)
+        return
+    for at, item in json_items(context):
+        if not isinstance(item, dict):
+            context.skip("no object")
+        elif "eventType" in item or "created_at" in item:
+            rows = list(_treatment(context, item, at))
+            yield from rows
+            if not rows:
+                context.skip(f"a treatment without an amount: {str(item.get('eventType'))[:40]}")
+        elif "target_low" in item or "store" in item:
+            context.skip("a profile, which is no measurement")
+        else:
+            yield from _entry(context, item, at, recent)
+
+
+def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[int, float]]) -> Iterator[Row]:
+    """A reading of the sensor or of a finger."""
+    start = _date(context, item.get("date"), item.get("dateString"))
+    kind = "mbg" if "mbg" in item else "sgv" if "sgv" in item or "glucose" in item else str(item.get("type"))[:20]
+    value = number(item.get(kind) if item.get(kind) is not None else item.get("glucose") if kind == "sgv" else None)
+    if kind not in ("sgv", "mbg"):
+        return context.skip(f"no reading: {kind}")
+    if start is None or value is None:
+        return context.skip("a stamp that is no time" if start is None else "no value")
+    marks: tuple[str, ...] = ()
+    raw: str | None = None
+    reading: float | None = value
+    if kind == "sgv" and value < ERROR_BELOW:
+        reading, raw, marks = None, f"{value:g}", ("sensor_error",)
+    elif (noise := number(item.get("noise"))) is not None and noise >= 3:
+        marks = ("low_confidence",)
+    if kind == "sgv":
+        if any(abs(start - other) < SAME_READING and value == before for other, before in recent):
+            marks = (*marks, "superseded")
+        recent.append((start, value))
+    device = Device(app=str(item["device"])[:100]) if item.get("device") else NO_DEVICE
+    metric = "glucose" if kind == "sgv" else "glucose_blood"
+    yield Row(metric, start, reading, "mg/dL", at, None, _offset(context, item, start), None, device, marks, raw)
+
+
+def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+    """What was injected, eaten or measured; nothing where there is no amount."""
+    stamp = context.clock.read(str(item.get("created_at") or item.get("timestamp")))
+    if stamp is None:
+        return
+    kind = str(item.get("eventType") or "")
+    device = Device(app=str(item["enteredBy"])[:100]) if item.get("enteredBy") else NO_DEVICE
+    whole = Row("", stamp.start, None, None, at, None, _offset(context, item, stamp.start), None, device, stamp.marks)
+    if (amount := number(item.get("insulin"))) is not None:
+        yield whole._replace(metric="insulin_rapid", value=amount, code=kind.lower()[:40] or None)
+    if carbs := number(item.get("carbs")):
+        yield whole._replace(metric="carbohydrates", value=carbs, unit="g")
+    rate, length = number(item.get("absolute", item.get("rate"))), number(item.get("duration"))
+    if kind == "Temp Basal" and rate is not None and length is not None and 0 <= length < 10_000:
+        yield whole._replace(metric="insulin_basal_rate", value=rate, end=stamp.start + round(length * MINUTE))
+    if kind == "Exercise" and length and length < 10_000:
+        yield whole._replace(metric="workout", value=length, code="unknown", end=stamp.start + round(length * MINUTE))
+    glucose = number(item.get("glucose"))
+    if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):
+        unit = "mmol/L" if str(item.get("units")).lower().startswith("mmol") else "mg/dL"
+        yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*stamp.marks, "manual"))
+
+
+def _date(context: Context, date: Any, text: Any) -> int | None:
+    start = epoch(date) if isinstance(date, (int, float, str)) else None
+    if start is None and isinstance(text, str) and (stamp := context.clock.read(text)):
+        return stamp.start
+    return start
+
+
+def _offset(context: Context, item: dict[str, Any], start: int) -> int | None:
+    """The uploader's offset; 0 says nothing, since most write UTC."""
+    given = number(item.get("utcOffset"))
+    return round(given) if given and abs(given) <= 1080 else context.clock.offset(start)
+
+
+READER = Reader("nightscout", "Nightscout: entries, treatments, profiles", sniff, read)

@@ -1,0 +1,67 @@
+"""A record of ours, read again: to add to it, or to merge several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from metapulse.errors import DataError
+from metapulse.record.metrics import metrics
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.schema import KEY, MARKS, NO_DEVICE, Device, Row, check_version
+from metapulse.record.tally import Tally
+
+BATCH = 16_384  # rows
+
+
+def sniff(sample: Sample) -> str:
+    """Any Parquet file: whether it is a record stands at its end."""
+    return "it is a Parquet file" if sample.bytes.startswith(b"PAR1") else ""
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Every row as it was read from its export. Raises: DataError: it is no record, or one of another version."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = context.file.name
+    with context.file.open() as stream:
+        try:
+            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"))
+            facts = json.loads((file.metadata.metadata or {}).get(KEY, b"{}"))
+            if not facts:
+                raise DataError(f"{name}: a Parquet file, but no record of metapulse")
+            check_version(facts.get("version"), name)
+            context.inherited = list(Tally.of(facts["tally"]).files.values())
+            for batch in file.iter_batches(BATCH):
+                context.seen(batch.num_rows)
+                yield from _rows(context, batch)
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{name}: a damaged record ({' '.join(str(error).split())[:200]})") from None
+
+
+def _rows(context: Context, batch: Any) -> Iterator[Row]:
+    import pyarrow as pa
+
+    column = {name: batch.column(name) for name in batch.schema.names}
+    lists = {
+        name: column[name].to_pylist() for name in ("metric", "value", "unit", "offset_min", "code", "raw", "quality")
+    }
+    start, end = (column[name].cast(pa.int64()).to_pylist() for name in ("start", "end"))
+    parts = [array.to_pylist() for array in column["device"].flatten()]
+    files, rows = (array.to_pylist() for array in column["source"].flatten())
+    known = metrics()
+    for i, name in enumerate(lists["metric"]):
+        if name not in known:
+            context.skip("a metric that this version does not know")
+            continue
+        device = Device._make(part[i] for part in parts)
+        quality = tuple(mark for mark in lists["quality"][i] or () if mark in MARKS and mark != "duplicate_of")
+        yield Row(
+            name, start[i], lists["value"][i], lists["unit"][i], rows[i], end[i], lists["offset_min"][i],
+            lists["code"][i], device if any(device) else NO_DEVICE, quality, lists["raw"][i], files[i],
+        )  # fmt: skip
+
+
+READER = Reader("record", "A record of metapulse (person.parquet)", sniff, read)

@@ -1,0 +1,313 @@
+"""CSV and JSON as people have them: any encoding, broken quotes, torn tails; read row by row, in bounded memory."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from metapulse.record.containers import File
+from metapulse.record.readers.base import HEAD, Context
+
+LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
+LINE = 2**20  # characters of a line; the rest of a longer one is another line
+CHUNK = 2**18  # characters read at a time
+ITEM = 2**26  # characters of one JSON item
+_SHORT = re.compile(r"-?[0-9]{1,15}+(?:\.[0-9]{1,20}+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def encoding(head: bytes) -> str:
+    """Encoding of a text that begins so: by its byte order mark, else UTF-8 if it can be that, else Windows-1252."""
+    if head[:2] in _UTF16:
+        return "utf-16"
+    if head[1:2] == b"\0" and head[:1] != b"\0":
+        return "utf-16-le"
+    try:
+        head[: len(head) - 4 if len(head) >= HEAD else None].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return "utf-8-sig" if len(head) - error.start < 4 else "cp1252"
+    return "utf-8-sig"
+
+
+def text_stream(context: Context, file: File | None = None) -> io.TextIOWrapper:
+    """The file as text; bytes that are none become U+FFFD. Line ends are as they are."""
+    raw = context.open(file)
+    head = raw.peek(HEAD)[:HEAD]
+    return io.TextIOWrapper(raw, encoding=encoding(head), errors="replace", newline="")
+
+
+def lines(context: Context, file: File | None = None) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end); lines end in CR, LF or both."""
+    with text_stream(context, file) as stream:
+        yield from enumerate(_split(stream), start=1)
+
+
+def _split(stream: io.TextIOWrapper) -> Iterator[str]:
+    rest = ""
+    while block := stream.read(CHUNK):
+        if block.endswith("\r"):
+            block += stream.read(1)
+        parts = re.split("\r\n|\r|\n", rest + block)
+        rest = parts.pop()
+        for part in parts:
+            yield from _pieces(part)
+        while len(rest) > LINE:
+            yield rest[:LINE]
+            rest = rest[LINE:]
+    if rest:
+        yield rest
+
+
+def _pieces(line: str) -> Iterator[str]:
+    for at in range(0, max(len(line), 1), LINE):
+        yield line[at : at + LINE]
+
+
+def delimiter_of(line: str) -> str:
+    """What separates the cells of a header: the most frequent of tab, semicolon, comma and bar outside quotes."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    return max("\t;,|", key=bare.count) if any(bare.count(c) for c in "\t;,|") else ","
+
+
+def csv_rows(context: Context, delimiter: str = "", count: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, cells) of every row that is not blank; a quoted cell may hold line ends.
+
+    A quote that is never closed costs its own line, not the file.
+
+    Args:
+        context: of the file.
+        delimiter: "": found from each row, until one has three cells.
+        count: count rows as seen; False for a look at the file beforehand.
+    """
+    for number, text in _logical_lines(context, count):
+        cut = delimiter or delimiter_of(text)
+        try:
+            cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=cut), [])
+        except csv.Error:
+            cells = []
+        if count:
+            context.seen()
+            if not cells:
+                context.skip("no row of a CSV")
+        if cells:
+            delimiter = cut if len(cells) > 2 else delimiter
+            yield number, [cell.strip() for cell in cells]
+
+
+def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:
+    """Lines, put together where a quoted cell goes on; blank ones left out."""
+    waiting: deque[tuple[int, str]] = deque()
+    source = lines(context)
+
+    def following() -> tuple[int, str] | None:
+        return waiting.popleft() if waiting else next(source, None)
+
+    while (first := following()) is not None:
+        number, text = first
+        taken: list[tuple[int, str]] = []
+        while text.count('"') % 2 and len(taken) < LINES and (more := following()) is not None:
+            taken.append(more)
+            text += "\n" + more[1]
+        if text.count('"') % 2:
+            waiting.extendleft(reversed(taken))
+            if count:
+                context.seen()
+                context.skip("a quote that is never closed")
+        elif (text := text.replace("\0", "")).strip():
+            yield number, text
+
+
+def csv_table(
+    context: Context, *names: str, fold: Callable[[str], str] = str, count: bool = True
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(number of its first line, cell by column name) of every row below the header; rows above it are skipped.
+
+    Columns are found by name, never by position. A row that is shorter than the header has "" for what it lacks; cells
+    beyond the header are left out, and noted if there is something in them.
+
+    Args:
+        context: of the file.
+        names: columns, after ``fold``, that the header has: the first row with all of them is it.
+        fold: makes a column's name one of yours, such as ``str.lower``.
+        count: count rows as seen.
+    """
+    header: list[str] = []
+    for number, cells in csv_rows(context, count=count):
+        if not header:
+            folded = [fold(cell) for cell in cells]
+            header = folded if set(names) <= set(folded) else []
+            if count:
+                context.skip("the header" if header else "above the header")
+            continue
+        if count and any(cells[len(header) :]):
+            context.note("a row has more cells than the header has columns")
+        yield number, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
+
+
+def csv_column(context: Context, name: str, *, fold: Callable[[str], str] = str) -> Iterator[str]:
+    """Every cell of one column, without counting rows: for ``Context.date_order``."""
+    for _, cells in csv_table(context, name, fold=fold, count=False):
+        if cells[name]:
+            yield cells[name]
+
+
+def json_items(
+    context: Context, *keys: str, above: dict[str, Any] | None = None, file: File | None = None, count: bool = True
+) -> Iterator[tuple[int, Any]]:
+    """(number from 0, item) of a JSON array, of JSON lines, or of objects one after another.
+
+    An item that is no JSON is counted and skipped, and reading goes on at the next; a torn tail is counted too.
+
+    Args:
+        context: of the file.
+        keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
+            one item if it has none of them.
+        above: takes the other members of that object as they come.
+        file: a companion; None: the context's file.
+        count: count items as seen.
+    """
+    with text_stream(context, file) as stream:
+        scanner = _Scanner(stream, context, count)
+        start = scanner.blank()
+        if start == "{" and keys:
+            yield from scanner.members(keys, {} if above is None else above)
+        else:
+            if start == "[":
+                scanner.at += 1
+            yield from scanner.items(closed=start == "[")
+
+
+class _Scanner:
+    """JSON values one after another from a stream of text."""
+
+    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool) -> None:
+        self.stream, self.context, self.count = stream, context, count
+        self.text, self.at, self.number, self.ended = "", 0, 0, False
+        self.decoder = json.JSONDecoder(strict=False)
+
+    def more(self) -> bool:
+        """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
+        block = "" if self.ended else self.stream.read(max(CHUNK, len(self.text) - self.at))
+        self.ended = not block
+        self.text, self.at = self.text[self.at :] + block.replace("\ufeff", ""), 0
+        return bool(block)
+
+    def blank(self) -> str:
+        """Skip blanks and commas; the character that follows, "" at the end."""
+        while True:
+            found = re.compile(r"[^\s,\x00-\x1f]").search(self.text, self.at)
+            if found:
+                self.at = found.start()
+                return found[0]
+            self.at = len(self.text)
+            if not self.more():
+                return ""
+
+    def value(self) -> Any:
+        """The value here. Raises: ValueError: there is none."""
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+            except (ValueError, RecursionError) as error:
+                if len(self.text) - self.at > ITEM or not self.more():
+                    raise ValueError("no JSON") from error
+                continue
+            if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
+                continue  # a number may go on
+            self.at = end
+            return value
+
+    def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
+        """The items of an array, or of a stream of objects."""
+        while (first := self.blank()) and not (closed and first == "]"):
+            if self.count:
+                self.context.seen()
+            try:
+                value = self.value()
+            except ValueError:
+                self.broken()
+                continue
+            yield self.number, value
+            self.number += 1
+        self.at += 1
+
+    def broken(self) -> None:
+        """Count an item that is none, and go to where the next may begin."""
+        found = re.compile(r"[}\]]\s*,?\s*(?=\{)").search(self.text, self.at)
+        torn = found is None
+        self.at = len(self.text) if found is None else found.end()
+        self.number += 1
+        if self.count:
+            self.context.skip("torn at the end of the file" if torn else "no JSON")
+
+    def members(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """The items of the arrays under ``keys`` in the object here."""
+        self.at += 1
+        any_array = False
+        while (first := self.blank()) and first != "}":
+            try:
+                key = self.value()
+                if self.blank() != ":":
+                    raise ValueError("no member")
+                self.at += 1
+                if self.blank() == "[" and key in keys:
+                    any_array = True
+                    self.at += 1
+                    yield from self.items(closed=True)
+                else:
+                    above[str(key)] = self.value()
+            except ValueError:
+                if self.count:
+                    self.context.seen()
+                self.broken()
+                return
+        if not any_array:
+            if self.count:
+                self.context.seen()
+            yield 0, above
+
+
+def number(text: object, decimal_comma: bool = False) -> float | None:
+    """A finite number: as text, with thousands separators or a decimal comma, or as a number; None if it is none.
+
+    Args:
+        text: "13,666", "5,6", " 72 ", 72, "1.234,5".
+        decimal_comma: a single comma is a decimal one, as in "5,600".
+    """
+    if isinstance(text, bool) or text is None:
+        return None
+    if isinstance(text, str):
+        if _SHORT.fullmatch(text):
+            return float(text)
+        text = _plain(text.strip().replace("\u00a0", "").replace("\u202f", "").replace("−", "-"), decimal_comma)
+        if not _NUMBER.fullmatch(text):
+            return None
+    elif not isinstance(text, (int, float)):
+        return None
+    try:
+        value = float(text)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _plain(text: str, decimal_comma: bool) -> str:
+    if "," in text:
+        if "." in text:  # the later of the two is the decimal one
+            thousands = "," if text.rindex(".") > text.rindex(",") else "."
+            return text.replace(thousands, "").replace(",", ".")
+        if not decimal_comma and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
+            return text.replace(",", "")
+        return text.replace(",", ".") if text.count(",") == 1 else text
+    if "'" in text or "’" in text or " " in text:
+        bare = text.replace("'", "").replace("’", "").replace(" ", "")
+        return bare if re.fullmatch(r"[+-]?\d{1,3}(['’ ]\d{3})+(\.\d+)?", text) else text
+    return text

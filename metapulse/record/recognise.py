@@ -1,0 +1,35 @@
+"""Which reader a file is for, by its content."""
+
+from __future__ import annotations
+
+from metapulse.errors import DataError
+from metapulse.record.containers import File
+from metapulse.record.readers import readers
+from metapulse.record.readers.base import HEAD, Reader, Sample
+
+
+def recognise(file: File) -> tuple[Reader | None, str]:
+    """The reader of a file and why, in words; None, and why not, if there is none.
+
+    Where several know it, the first by name is taken and the others are named.
+    """
+    try:
+        sample = Sample(file.head(HEAD), file.name)
+    except DataError as error:
+        return None, str(error).removeprefix(f"{file.name}: ")
+    if not sample.bytes:
+        return None, "empty"
+    found = [(reader, why) for reader in readers() if (why := reader.sniff(sample))]
+    if not found:
+        return None, f"no reader knows it: {_looks(sample)}"
+    reader, why = found[0]
+    others = ", ".join(other.name for other, _ in found[1:])
+    return reader, why + (f" (it could also be {others})" if others else "")
+
+
+def _looks(sample: Sample) -> str:
+    """What an unknown file looks like, for a person."""
+    if b"\0" in sample.bytes[:1024] and not sample.bytes.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"binary, begins with {sample.bytes[:8].hex(' ')}"
+    first = next((line.strip() for line in sample.lines if line.strip()), "")
+    return f"text, begins with {first[:60]!r}"

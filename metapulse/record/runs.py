@@ -1,0 +1,184 @@
+"""Any number of rows into canonical order in bounded memory: sorted runs on disk, merged; repeats are found."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metapulse.record.columns import FIELDS, Block, Numbered, Tables, joined, taken
+from metapulse.record.schema import Device
+
+RUN = 200_000  # rows that are sorted in memory
+PIECE = 8_192  # rows of a run that are in memory while runs are merged
+
+
+class Runs:
+    """Takes blocks in any order and gives them back in the record's.
+
+    Args:
+        folder: where runs are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._blocks: list[Block] = []
+        self._waiting = 0
+        self._runs: list[Path] = []
+
+    def add(self, block: Block) -> None:
+        """Some rows more."""
+        self._blocks.append(block)
+        self._waiting += len(block["start"])
+        if self._waiting >= RUN:
+            self._write()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        block = joined(self._blocks)
+        self._blocks, self._waiting = [], 0
+        block = taken(block, np.argsort(block["start"], kind="stable"))
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".run", delete=False) as stream:
+            pq.write_table(pa.table(block), stream, row_group_size=PIECE, compression="lz4", use_dictionary=False)
+        self._runs.append(Path(stream.name))
+
+    def merged(self, tables: Tables) -> Iterator[Block]:
+        """Every row, in order; rows of one ``start`` are in one block. May be called once."""
+        if not self._runs:  # all of it is in memory
+            if self._waiting:
+                yield Order(tables).finished(joined(self._blocks))
+            return
+        if self._waiting:
+            self._write()
+        order = Order(tables)
+        streams = [_Stream(path) for path in self._runs]
+        while streams := [stream for stream in streams if stream.fill()]:
+            bound = min((s.last for s in streams if not s.ended), default=None)
+            parts = [part for stream in streams if len((part := stream.until(bound))["start"])]
+            if parts:
+                yield order.finished(joined(parts))
+            else:  # one instant fills all that the stream has in memory
+                next(s for s in streams if not s.ended and s.last == bound).read()
+
+
+class _Stream:
+    """A run, read piece by piece."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetFile(path)
+        self._next = 0
+        self._block: Block = {}
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._next == self._file.num_row_groups)
+
+    @property
+    def last(self) -> int:
+        return int(self._block["start"][-1])
+
+    def fill(self) -> bool:
+        """Have rows in memory; False if there are none left."""
+        if not self._block or not len(self._block["start"]):
+            if self.ended:
+                return False
+            self.read()
+        return True
+
+    def read(self) -> None:
+        """One piece more."""
+        table = self._file.read_row_group(self._next)
+        self._next += 1
+        piece = {name: table.column(name).to_numpy() for name, _ in FIELDS}
+        piece["raw"] = np.array(table.column("raw").to_pylist(), object)
+        self._block = joined([self._block, piece]) if self._block else piece
+
+    def until(self, bound: int | None) -> Block:
+        """Take the rows before ``bound``, of those in memory; None: all."""
+        cut = len(self._block["start"]) if bound is None else int(np.searchsorted(self._block["start"], bound))
+        part, self._block = taken(self._block, slice(cut)), taken(self._block, slice(cut, None))
+        return part
+
+
+class Order:
+    """The record's order, and the repeats in it.
+
+    Args:
+        tables: complete: every row has been read.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.devices: list[Device] = list(tables.device)
+        self.ranks: dict[str, Any] = {
+            "code": tables.code.ranks(lambda code: code or ""),
+            "device": tables.device.ranks(_informed_first),
+            "file": tables.file.ranks(),
+            "unit": tables.unit.ranks(),
+        }
+
+    def finished(self, block: Block) -> Block:
+        """In order, every row once, repeats marked. The block has all rows of each of its starts."""
+        tables = self.tables
+        tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
+        quality = Numbered(tables.quality).ranks()
+        keys = [
+            self.ranks["unit"][block["unit"]],
+            block["offset_min"],
+            quality[block["quality"]],
+            block["row"],
+            self.ranks["file"][block["file"]],
+            self.ranks["device"][block["device"]],
+            self.ranks["code"][block["code"]],
+            block["value"],
+            block["end"],
+            block["metric"],
+            block["start"],
+        ]
+        block = taken(block, np.lexsort(keys))
+        same = _same_as_before(block, "start", "metric", "end", "value", "code")
+        again = same & _same_as_before(block, "device", "file", "row")  # the same row of the same file, read again
+        if again.any():
+            block, same = taken(block, ~again), same[~again]
+        if same.any():
+            tables.mark(block, self._repeats(block, same), "duplicate_of")
+        return block
+
+    def _repeats(self, block: Block, same: Any) -> Any:
+        """Rows that repeat one before them: same time, metric, value and code, from a device that may be the same."""
+        repeats = np.zeros(len(same), bool)
+        firsts: list[Device] = []
+        for at in np.flatnonzero(same | np.append(same[1:], False)):
+            device = self.devices[block["device"][at]]
+            if not same[at]:
+                firsts = [device]
+            elif any(_may_be_one(device, first) for first in firsts):
+                repeats[at] = True
+            else:
+                firsts.append(device)
+        return repeats
+
+
+def _same_as_before(block: Block, *names: str) -> Any:
+    """Rows equal to the one before them in these columns; two missing values are equal."""
+    same = np.ones(len(block["start"]), bool)
+    same[:1] = False
+    for name in names:
+        now, before = block[name][1:], block[name][:-1]
+        same[1:] &= (now == before) | ((now != now) & (before != before))
+    return same
+
+
+def _informed_first(device: Device) -> tuple[int, tuple[str, ...]]:
+    return sum(part is None for part in device), tuple(part or "" for part in device)
+
+
+def _may_be_one(one: Device, other: Device) -> bool:
+    return all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,133 @@
+"""The canonical row of a person's record, and the Parquet file that holds them.
+
+    start       UTC, µs
+    end         UTC, µs; null for an instant
+    offset_min  minutes of the person's clock before UTC at ``start``; null if the file does not know
+    metric      a name of metrics.csv
+    value       in the metric's canonical unit; null where there is none, as after a sensor's error
+    code        what kind of value, where the metric does not say: a sleep stage, "minimum", "scan", "nap"
+    unit        UCUM; what the file wrote, where that is no unit known
+    device      manufacturer, model, hardware, firmware, unit (its serial number), app (what computed the value)
+    source      file, and row in it: where the value was read
+    quality     marks, sorted; the words are in ``MARKS``
+    raw         what the file said, where the value was converted
+
+Rows are in the order of (start, metric, end, value, code, device, source), and a row marked ``duplicate_of`` repeats
+the nearest row before it without that mark. A day is a day of the person: the date of ``start`` + ``offset_min``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from metapulse.errors import DataError
+
+VERSION = 1  # of the schema: another number means that columns have changed their meaning
+KEY = b"metapulse.record"  # of the file's metadata: JSON with the version and the tally
+ROW_GROUP = 131_072  # rows
+
+#: Every mark, and what it means.
+MARKS = {
+    "censored_high": "the device said only that the value is above this",
+    "censored_low": "the device said only that the value is below this",
+    "clock_ambiguous": "the local time exists twice, as in the night when clocks go back; the first was taken",
+    "clock_corrected": "the stamp was moved, for a reason that the file gives",
+    "clock_missing": "the local time does not exist, as when clocks go forward; read as if they had not",
+    "date_only": "the file gives a day and no time: start and end are its midnights",
+    "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
+    "duplicate_of": "repeats the nearest row before it without this mark, from a device that may be the same",
+    "implausible": "outside the metric's plausible range, kept as it was",
+    "interpolated": "filled in by the device or its app, not measured",
+    "low_confidence": "the device itself does not trust the value",
+    "manual": "typed in by a person",
+    "mapped": "the vendor's own category, mapped to the nearest of ours",
+    "not_worn_suspected": "looks like a device that was not worn",
+    "offline": "the device had no contact at that time",
+    "sensor_error": "the sensor reported an error instead of a value",
+    "superseded": "the file itself holds the value once more, or in a better version",
+    "time_implausible": "the stamp cannot be right: before 1995, after 2100, or an end before its start",
+    "unit_assumed": "the file names no unit; it was inferred from other columns",
+    "unit_unknown": "no unit known, or not one of this metric: the value is as the file wrote it",
+    "zone_assumed": "a local time without a zone: read in the zone that was told, or in UTC if none was",
+}
+
+#: Codes of ``sleep_stage``. "asleep" says no more than that; "restless" is the older classification of some vendors.
+STAGES = ("asleep", "awake", "deep", "in_bed", "light", "out_of_bed", "rem", "restless", "unknown")
+
+
+class Device(NamedTuple):
+    """What measured, and what computed the value; a part that the file does not name is None."""
+
+    manufacturer: str | None = None
+    model: str | None = None
+    hardware: str | None = None
+    firmware: str | None = None
+    unit: str | None = None  # the one device among its kind: a serial number, a transmitter's id
+    app: str | None = None
+
+
+NO_DEVICE = Device()
+
+
+class Row(NamedTuple):
+    """One value, as a reader yields it. A named tuple, because tens of millions of them are made: 0.4 µs each.
+
+    Args:
+        metric: a name of metrics.csv.
+        start: µs since 1970 in UTC; ``Stamp.start`` of ``clock.py``.
+        value: the number, in ``unit``.
+        unit: as the file writes it, in any spelling; the store converts. None: the metric's canonical unit.
+        row: number of the file's row (line, element, item) that it came from.
+        end: µs since 1970 in UTC; None for an instant.
+        offset_min: minutes of the person's clock before UTC; None if not known.
+        code: a category, see the module's docstring.
+        device: what measured.
+        quality: marks.
+        raw: what the file said, if the reader itself changed it; the store fills it where it converts.
+        file: None: the file being read. Only a record that is read again names others.
+    """
+
+    metric: str
+    start: int
+    value: float | None = None
+    unit: str | None = None
+    row: int = 0
+    end: int | None = None
+    offset_min: int | None = None
+    code: str | None = None
+    device: Device = NO_DEVICE
+    quality: tuple[str, ...] = ()
+    raw: str | None = None
+    file: str | None = None
+
+
+def arrow_schema() -> Any:
+    """The columns of ``person.parquet`` (a ``pyarrow.Schema``)."""
+    import pyarrow as pa
+
+    instant, text = pa.timestamp("us", "UTC"), pa.string()
+    return pa.schema(
+        [
+            pa.field("start", instant, nullable=False),
+            pa.field("end", instant),
+            pa.field("offset_min", pa.int16()),
+            pa.field("metric", text, nullable=False),
+            pa.field("value", pa.float64()),
+            pa.field("code", text),
+            pa.field("unit", text, nullable=False),
+            pa.field("device", pa.struct([(name, text) for name in Device._fields])),
+            pa.field("source", pa.struct([("file", text), ("row", pa.int64())]), nullable=False),
+            pa.field("quality", pa.list_(text), nullable=False),
+            pa.field("raw", text),
+        ]
+    )
+
+
+def check_version(found: object, name: str) -> None:
+    """Of a record that is read.
+
+    Raises:
+        DataError: it is of another version.
+    """
+    if found != VERSION:
+        raise DataError(f"{name}: a record of schema version {found!r}; this metapulse reads version {VERSION}")

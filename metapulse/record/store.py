@@ -1,0 +1,204 @@
+"""Exports → ``person.parquet``: recognised, read, converted, sorted, repeats marked, everything counted.
+
+The content of the record depends on what was read, not on the order it was read in or on how often: a record that is
+there already is one more input.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from metapulse.errors import DataError
+from metapulse.files import replace_with
+from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
+from metapulse.record.containers import File, Inputs, Limits
+from metapulse.record.readers.base import Context, Options, Reader
+from metapulse.record.recognise import recognise
+from metapulse.record.runs import Runs
+from metapulse.record.schema import KEY, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
+from metapulse.record.tally import FileTally, Tally
+
+BATCH = 16_384  # rows that become columns at once
+
+#: Told the file that is being read, and how many of all bytes are done.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Read:
+    """Several inputs, file by file.
+
+    Args:
+        options: zone and order of dates.
+        progress: told how far it is.
+    """
+
+    options: Options = field(default_factory=Options)
+    progress: Progress = lambda name, done, total: None
+    tallies: list[FileTally] = field(default_factory=list)
+
+    def files(self, inputs: Inputs) -> Iterator[tuple[FileTally, Iterator[Row]]]:
+        """(account, rows) of every file that a reader knows; what none knows is in ``tallies`` when all is read."""
+        total, done = sum(file.size for file in inputs.files), 0
+        taken: set[File] = set()
+        strange: list[tuple[File, str]] = []
+        for file in inputs.files:
+            reader, why = recognise(file)
+            if reader is None:
+                strange.append((file, why))
+            else:
+                tally = FileTally(file.name, reader.name, why, file.mark)
+                context = Context(file, self.options, tally, self._counter(file, done, total), taken)
+                yield tally, self._rows(reader, context)
+                self.tallies += context.inherited if context.inherited is not None else [tally]
+            done += file.size
+        self.tallies += [FileTally(f.name, "", why, f.mark) for f, why in strange if f not in taken]
+        self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
+
+    def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
+        """The reader's rows, each of the file's rows counted as used once."""
+        last: tuple[str | None, int] | None = None
+        for row in reader.read(context):
+            if (row.file, row.row) != last:
+                last = (row.file, row.row)
+                context.tally.used += 1
+            yield row
+
+    def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
+        done = before
+
+        def count(bytes: int) -> None:
+            nonlocal done
+            done = min(done + bytes, before + file.size)
+            self.progress(file.name, done, total)
+
+        return count
+
+
+def import_files(
+    inputs: Sequence[Path],
+    out: Path,
+    options: Options = Options(),  # noqa: B008  # frozen
+    progress: Progress = lambda name, done, total: None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> Tally:
+    """Read every input into the record at ``out``; a record that is there already is added to.
+
+    Args:
+        inputs: files, folders and zips of any vendors.
+        out: "person.parquet".
+        options: what the person tells about the inputs.
+        progress: told (file, bytes done, bytes of all).
+        limits: what inputs may be.
+
+    Returns:
+        The account of all that is in the record now.
+
+    Raises:
+        DataError: an input is missing or broken, or no reader knows any of its files.
+    """
+    paths = [Path(path) for path in inputs]
+    if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
+        paths.append(out)
+    tables, read = Tables(), Read(options, progress)
+    with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
+        runs = Runs(Path(folder))
+        for account, rows in read.files(given):
+            while batch := list(islice(rows, BATCH)):
+                runs.add(tables.block(batch, account.file, account))
+        if not any(tally.format for tally in read.tallies):
+            raise DataError(_nothing(read.tallies))
+        tally = Tally()
+        tally.add(read.tallies)
+        replace_with(out, lambda stream: _write(stream, runs, tables, tally))
+    return tally
+
+
+def _nothing(tallies: Sequence[FileTally]) -> str:
+    first = tallies[0]
+    more = f" (and {len(tallies) - 1} files more)" if len(tallies) > 1 else ""
+    return f"{first.file}: {first.error or first.why}{more}"
+
+
+def _write(stream: BinaryIO, runs: Runs, tables: Tables, tally: Tally) -> None:
+    """Row groups of equal size, whatever the blocks; the account last, when it is known."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
+        for block in _regrouped(runs.merged(tables)):
+            tally.records += len(block["start"])
+            tally.duplicates += int(tables.having(block, "duplicate_of").sum())
+            writer.write_table(arrow(block, tables))
+        facts = {"version": VERSION, "marks": MARKS, "tally": tally.facts()}
+        writer.add_key_value_metadata({KEY.decode(): json.dumps(facts, sort_keys=True, ensure_ascii=False)})
+
+
+def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
+    waiting: list[Block] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(b["start"]) for b in waiting) >= ROW_GROUP:
+            whole = joined(waiting)
+            ends = range(ROW_GROUP, len(whole["start"]) + 1, ROW_GROUP)
+            yield from (taken(whole, slice(end - ROW_GROUP, end)) for end in ends)
+            waiting = [taken(whole, slice(ends[-1], None))]
+    if waiting and len((whole := joined(waiting))["start"]):
+        yield whole
+
+
+def arrow(block: Block, tables: Tables) -> Any:
+    """A block as a table of ``arrow_schema`` (a ``pyarrow.Table``)."""
+    import pyarrow as pa
+
+    schema = arrow_schema()
+    instant = schema.field("start").type
+
+    def text(table: Any, numbers: Any) -> Any:
+        return pa.array(list(table), pa.string()).take(pa.array(numbers))
+
+    devices = list(tables.device)
+    unknown = np.array([device == Device() for device in devices], bool)[block["device"]]
+    parts = [text([device[i] for device in devices], block["device"]) for i in range(len(Device._fields))]
+    columns = {
+        "start": pa.array(block["start"], instant),
+        "end": pa.array(block["end"], instant, mask=block["end"] == NO_TIME),
+        "offset_min": pa.array(block["offset_min"].astype(np.int16), mask=block["offset_min"] == NO_OFFSET),
+        "metric": text(tables.names, block["metric"]),
+        "value": pa.array(block["value"], mask=np.isnan(block["value"])),
+        "code": text(tables.code, block["code"]),
+        "unit": text(tables.unit, block["unit"]),
+        "device": pa.StructArray.from_arrays(parts, fields=list(schema.field("device").type), mask=pa.array(unknown)),
+        "source": pa.StructArray.from_arrays(
+            [text(tables.file, block["file"]), pa.array(block["row"])], fields=list(schema.field("source").type)
+        ),
+        "quality": pa.array(list(tables.quality), pa.list_(pa.string())).take(pa.array(block["quality"])),
+        "raw": pa.array(block["raw"].tolist(), pa.string()),
+    }
+    return pa.table(columns, schema=schema)
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """What a record says of itself: schema version, marks, tally.
+
+    Raises:
+        DataError: it is no record.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: no Parquet file ({' '.join(str(error).split())})") from None
+    if KEY not in found:
+        raise DataError(f"{path}: a Parquet file, but no record of metapulse")
+    facts: dict[str, Any] = json.loads(found[KEY])
+    return facts

@@ -1,0 +1,144 @@
+"""What was read, and what became of it: every row of a file gave records, or is counted under a reason.
+
+Two accounts, per file:
+
+    rows     seen = used + Σ skipped[reason]            (a reader's: lines, elements, items)
+    records  given = kept + Σ away[reason]              (the store's)
+
+``seen`` is counted where rows are handed out and ``used`` where records arrive, so a row that a reader forgets shows:
+it is ``unexplained``, which the tests hold at 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metapulse.rows import Rows
+
+REASONS = 200  # kept apart per file; what comes after is counted together
+OTHER = "other reasons"
+PLAIN = ("file", "mark", "format", "why", "seen", "used", "given", "kept", "error")
+
+
+@dataclass
+class FileTally:
+    """The account of one file.
+
+    Args:
+        file: its name within what was given.
+        format: name of the reader; "" if no reader knows it.
+        why: how it was recognised, or why it was not read.
+        mark: tells this content from another of the same name.
+    """
+
+    file: str
+    format: str = ""
+    why: str = ""
+    mark: str = ""
+    seen: int = 0
+    used: int = 0
+    given: int = 0
+    kept: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    away: Counter[str] = field(default_factory=Counter)
+    flagged: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    error: str = ""
+
+    def skip(self, reason: str, rows: int = 1) -> None:
+        """So many rows gave no record."""
+        _count(self.skipped, reason, rows)
+
+    def note(self, reason: str, times: int = 1) -> None:
+        """Something to know of that cost no row: one cell of a row that was unreadable, an assumption."""
+        _count(self.notes, reason, times)
+
+    @property
+    def unexplained(self) -> int:
+        """Rows that neither gave a record nor were counted away."""
+        return self.seen - self.used - self.skipped.total()
+
+    def facts(self) -> dict[str, Any]:
+        """What goes into the record's metadata."""
+        facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "format": self.format, "why": self.why}
+        facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
+        for name in ("skipped", "away", "flagged", "notes"):
+            facts[name] = dict(sorted(getattr(self, name).items()))
+        return facts | ({"error": self.error} if self.error else {})
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> FileTally:
+        """What ``facts`` told."""
+        told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
+        told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
+        return cls(**told)
+
+
+def _count(counter: Counter[str], reason: str, times: int) -> None:
+    counter[reason if reason in counter or len(counter) < REASONS else OTHER] += times
+
+
+@dataclass
+class Tally:
+    """The account of an import: its files, and what was found among all records together.
+
+    Args:
+        files: by name and mark.
+    """
+
+    files: dict[tuple[str, str], FileTally] = field(default_factory=dict)
+    records: int = 0
+    duplicates: int = 0
+
+    def add(self, tallies: Iterable[FileTally]) -> None:
+        """Accounts of more files; one that is there already is the same file read again."""
+        for tally in tallies:
+            self.files[tally.file, tally.mark] = tally
+
+    def facts(self) -> dict[str, Any]:
+        """What goes into the record's metadata; in an order that does not depend on the order of reading."""
+        files = [self.files[key].facts() for key in sorted(self.files)]
+        return {"records": self.records, "duplicates": self.duplicates, "files": files}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Tally:
+        """What ``facts`` told."""
+        tally = cls(records=facts["records"], duplicates=facts["duplicates"])
+        tally.add(map(FileTally.of, facts["files"]))
+        return tally
+
+    def table(self) -> Rows:
+        """One row per file, for people."""
+        rows = [
+            {
+                "file": t.file,
+                "format": t.format or "not recognised",
+                "rows": t.seen,
+                "gave records": t.used,
+                "counted away": t.skipped.total() + t.unexplained,
+                "records": t.kept,
+                "flagged": t.flagged.total(),
+            }
+            for _, t in sorted(self.files.items())
+        ]
+        return Rows(rows, tuple(rows[0]) if rows else ("file",))
+
+    def reasons(self) -> Rows:
+        """Why rows and records were counted away, and what else is to be known; most frequent first."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        for t in self.files.values():
+            groups = (("counted away", t.skipped + t.away), ("flagged", t.flagged), ("note", t.notes))
+            for what, counter in groups:
+                found.update({(t.format or "not recognised", what, reason): n for reason, n in counter.items()})
+            if t.unexplained:
+                found[t.format, "counted away", "the reader does not say why"] += t.unexplained
+            if t.error:
+                found[t.format or "not recognised", "error", f"{t.file}: {t.error}"] += 1
+            elif not t.format:
+                found["not recognised", "file", t.why or "no reader knows it"] += 1
+        keys = ("format", "what", "why", "times")
+        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        return Rows([dict(zip(keys, (*key, n), strict=True)) for key, n in ordered], keys)
