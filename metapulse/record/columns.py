@@ -81,7 +81,7 @@ class Tables:
             tally: the file's account.
         """
         tally.given += len(rows)
-        rows = _representable(rows, tally)
+        rows = _representable(rows, tally) if rows else rows
         if not rows:
             return _empty()
         metric, start, value, unit, row, end, offset, code, device, quality, raw, files = zip(*rows, strict=True)

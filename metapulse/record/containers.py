@@ -21,6 +21,7 @@ from typing import IO
 
 from metapulse.errors import DataError
 
+PIECE = 4096  # bytes read at once: as much is lost before damage, at most
 SUFFIX_OF_NONE = (".DS_Store", "Thumbs.db")
 
 
@@ -70,13 +71,13 @@ class File:
         except BROKEN as error:
             raise DataError(f"{self.name}: {cause(error)}") from None
 
-    def head(self, bytes: int) -> bytes:
-        """Its first bytes. Raises: DataError: they cannot be read, with the cause."""
+    def head(self, count: int) -> bytes:
+        """Its first bytes, as far as they can be read. Raises: DataError: none can, with the cause."""
         with self.open() as stream:
-            try:
-                return stream.read(bytes)
-            except BROKEN as error:
-                raise DataError(f"{self.name}: {cause(error)}") from None
+            found, error = readable(stream, count)
+        if error and not found:
+            raise DataError(f"{self.name}: {cause(error)}")
+        return found
 
     def companion(self, path: str) -> File | None:
         """A file that this one names, as Apple's export names its routes: by a path from the top of the same export.
@@ -95,6 +96,20 @@ class File:
 
 #: What a damaged file or archive raises when it is read.
 BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError)
+
+
+def readable(stream: io.BufferedIOBase, count: int) -> tuple[bytes, BaseException | None]:
+    """So many bytes, fewer at the end; and the error that kept more from being read, as in a damaged zip."""
+    found = bytearray()
+    while len(found) < count:
+        try:
+            block = stream.read(min(PIECE, count - len(found)))
+        except BROKEN as error:
+            return bytes(found), error
+        if not block:
+            break
+        found += block
+    return bytes(found), None
 
 
 def cause(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,11 @@ from metapulse.record.tally import FileTally, Tally
 BATCH = 16_384  # rows that become columns at once
 
 #: Told the file that is being read, and how many of all bytes are done.
-Progress = Callable[[str, int, int], None]
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+def silent(name: str, done: int, total: int) -> None:
+    """Progress that is shown to none."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Read:
     """
 
     options: Options = field(default_factory=Options)
-    progress: Progress = lambda name, done, total: None
+    progress: Progress = silent
     tallies: list[FileTally] = field(default_factory=list)
 
     def files(self, inputs: Inputs) -> Iterator[tuple[FileTally, Iterator[Row]]]:
@@ -87,7 +91,7 @@ def import_files(
     inputs: Sequence[Path],
     out: Path,
     options: Options = Options(),  # noqa: B008  # frozen
-    progress: Progress = lambda name, done, total: None,
+    progress: Progress = silent,
     limits: Limits = Limits(),  # noqa: B008  # frozen
 ) -> Tally:
     """Read every input into the record at ``out``; a record that is there already is added to.

@@ -15,6 +15,7 @@ import typer
 from metapulse.errors import MetapulseError
 from metapulse.sim.cli import data as data_commands
 from metapulse.sim.cli import describe, privacy, runs
+from metapulse.sim.cli import record as record_commands
 from metapulse.sim.cli.audit import audit
 from metapulse.sim.cli.compare import compare
 from metapulse.sim.cli.conformance import conformance
@@ -40,6 +41,7 @@ privacy.add_to(app)
 app.command()(audit)
 app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
+app.add_typer(record_commands.app, name="record")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

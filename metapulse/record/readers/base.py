@@ -68,7 +68,7 @@ from typing import TypeAlias
 
 from metapulse.errors import ConfigError
 from metapulse.record.clock import Clock, date_order
-from metapulse.record.containers import BROKEN, File, cause
+from metapulse.record.containers import File, cause, readable
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
 
@@ -210,11 +210,9 @@ class _Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        try:
-            block = self._stream.read(len(buffer))
-        except BROKEN as error:
+        block, error = readable(self._stream, len(buffer))
+        if error:
             self._tally.error = f"cannot be read to its end: {cause(error)}"
-            return 0
         buffer[: len(block)] = block
         self._on_bytes(len(block))
         return len(block)

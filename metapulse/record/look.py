@@ -1,0 +1,111 @@
+"""What inputs are and what is in them, without keeping any of it: ``metapulse record inspect``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from metapulse.record.clock import US
+from metapulse.record.containers import Inputs, Limits
+from metapulse.record.readers.base import Options
+from metapulse.record.schema import Device, Row
+from metapulse.record.store import Progress, Read, silent
+from metapulse.record.tally import FileTally
+from metapulse.rows import Rows
+
+DEVICES = 1000  # told apart
+
+
+@dataclass
+class Found:
+    """What is in the rows of one metric.
+
+    Args:
+        rows: how many.
+        first: earliest start, µs.
+        last: latest start, µs.
+        devices: what measured.
+    """
+
+    rows: int = 0
+    first: int = 2**62
+    last: int = -(2**62)
+    devices: set[Device] = field(default_factory=set)
+
+    def add(self, row: Row) -> None:
+        """One row more."""
+        self.rows += 1
+        self.first, self.last = min(self.first, row.start), max(self.last, row.start)
+        if len(self.devices) < DEVICES:
+            self.devices.add(row.device)
+
+
+@dataclass
+class Look:
+    """What was found.
+
+    Args:
+        tallies: the account of every file.
+        metrics: by metric.
+    """
+
+    tallies: list[FileTally] = field(default_factory=list)
+    metrics: dict[str, Found] = field(default_factory=dict)
+
+    def files(self) -> Rows:
+        """What each file is, and why."""
+        rows = [
+            {"file": t.file, "format": t.format or "not recognised", "because": t.error or t.why, "rows": t.seen}
+            for t in sorted(self.tallies, key=lambda t: t.file)
+        ]
+        return Rows(rows, ("file", "format", "because", "rows"))
+
+    def contents(self) -> Rows:
+        """What is in them, by metric."""
+        rows = [
+            {
+                "metric": name,
+                "rows": found.rows,
+                "from": day(found.first),
+                "to": day(found.last),
+                "devices": ", ".join(sorted({name_of(device) for device in found.devices})),
+            }
+            for name, found in sorted(self.metrics.items())
+        ]
+        return Rows(rows, ("metric", "rows", "from", "to", "devices"))
+
+
+def look(
+    inputs: Sequence[Path],
+    options: Options = Options(),  # noqa: B008  # frozen
+    progress: Progress = silent,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> Look:
+    """Read inputs and say what is in them.
+
+    Raises:
+        DataError: an input is missing or cannot be opened.
+    """
+    found, read = Look(), Read(options, progress)
+    with Inputs([Path(path) for path in inputs], limits) as given:
+        for _, rows in read.files(given):
+            for row in rows:
+                found.metrics.setdefault(row.metric, Found()).add(row)
+    found.tallies = read.tallies
+    return found
+
+
+def day(instant: int) -> str:
+    """The date in UTC; the number itself where there is no such date."""
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)).date().isoformat()
+    except OverflowError:
+        return str(instant // US)
+
+
+def name_of(device: Device) -> str:
+    """A device in a few words: the most telling parts that it has."""
+    parts = [device.hardware or device.model or device.manufacturer, device.app and f"({device.app})"]
+    return " ".join(part for part in parts if part) or "unknown"

@@ -1,0 +1,90 @@
+"""``metapulse record``: what an export is, and exports into one record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from metapulse.record.readers.base import Options
+    from metapulse.record.store import Progress
+
+WIDTH = 120  # of a table where there is no terminal
+
+app = typer.Typer(help="A person's record: exports of wearables in, one Parquet file out.", no_args_is_help=True)
+
+Files = Annotated[list[Path], typer.Argument(metavar="INPUT…", help="Export files, zips or folders, of any vendors.")]
+Zone = Annotated[str, typer.Option("--timezone", metavar="ZONE", help="For local times without a zone: Europe/Berlin.")]
+Order = Annotated[str, typer.Option("--date-order", metavar="ORDER", help="Of dates such as 04/05/2024: dmy or mdy.")]
+
+
+@app.command()
+def inspect(inputs: Files, timezone: Zone = "", date_order: Order = "") -> None:
+    """What files are, how that was recognised, and what is in them; nothing is written."""
+    from metapulse.record.look import look
+
+    with _shown() as progress:
+        found = look(inputs, _options(timezone, date_order), progress)
+    console = _console()
+    console.print(found.files())
+    if found.metrics:
+        console.print(found.contents())
+
+
+@app.command(name="import")
+def import_(
+    inputs: Files,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The record; one that is there is added to.")
+    ] = Path("person.parquet"),
+    timezone: Zone = "",
+    date_order: Order = "",
+) -> None:
+    """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
+    from metapulse.record.store import import_files
+
+    with _shown() as progress:
+        tally = import_files(inputs, out, _options(timezone, date_order), progress)
+    console = _console()
+    console.print(tally.table())
+    if reasons := tally.reasons():
+        console.print(reasons)
+    print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
+
+
+def _options(timezone: str, date_order: str) -> Options:
+    from metapulse.record.clock import zone
+    from metapulse.record.readers.base import Options
+
+    return Options(zone(timezone) if timezone else None, date_order)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+@contextmanager
+def _shown() -> Iterator[Progress]:
+    """A bar with the time left, on a terminal; gone when it is done."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name.rsplit("/", 1)[-1][:40], completed=done, total=total)
+
+        yield show

@@ -1,0 +1,46 @@
+"""Memory does not grow with the file: a process of its own reads 12 MB and 60 MB of export.xml."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import PATIENCE
+
+BOUND = 300  # MB, of the whole process
+PROGRAM = """
+import re, sys
+from pathlib import Path
+from metapulse.record.store import import_files
+tally = import_files([Path(sys.argv[1])], Path(sys.argv[2]))
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+print(tally.records, peak)
+"""
+RECORD = (
+    ' <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Uhr" device="&lt;&lt;HKDevice: 0x{n:x}&gt;, '
+    'name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,1, software:10.1&gt;" unit="count/min" creationDate='
+    '"2024-03-02 08:00:00 +0100" startDate="{day} {time} +0100" endDate="{day} {time} +0100" value="{value}"/>\n'
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (30_000, 150_000):
+        path = tmp_path / "export.xml"
+        with path.open("w") as stream:
+            stream.write('<HealthData locale="de_DE">\n')
+            for n in range(rows):
+                time, day = f"{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}", f"2023-{n // 86400 + 1:02}-03"
+                stream.write(RECORD.format(n=n % 50, day=day, time=time, value=50 + n % 90))
+            stream.write("</HealthData>\n")
+        words = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / f"{rows}.parquet")]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+        records, kilobytes = map(int, done.stdout.split())
+        assert records == rows
+        peaks.append(kilobytes / 1024)
+    assert peaks[1] < BOUND, peaks

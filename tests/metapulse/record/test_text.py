@@ -1,0 +1,155 @@
+"""CSV, JSON and XML that are broken: what is good is read, and what is not is counted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metapulse.record.readers.base import Context
+from metapulse.record.readers.markup import tags
+from metapulse.record.readers.text import csv_rows, csv_table, encoding, json_items, number
+from metapulse.record.tally import FileTally
+from tests.metapulse.record.test_readers import memory_file
+
+
+def context(content: str | bytes) -> Context:
+    return Context(memory_file(content.encode() if isinstance(content, str) else content), tally=FileTally("file"))
+
+
+def items(content: str, *keys: str, above: dict[str, Any] | None = None) -> tuple[list[Any], dict[str, int]]:
+    given = context(content)
+    return [item for _, item in json_items(given, *keys, above=above)], dict(given.tally.skipped)
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line() -> None:
+    given = context('a,b\n1,"two\nlines"\n3,"lost\n' + "4,5\n" * 100)
+    rows = [cells for _, cells in csv_rows(given)]
+    assert rows[:2] == [["a", "b"], ["1", "two\nlines"]]
+    assert rows[2:] == [["4", "5"]] * 100
+    assert given.tally.skipped == {"a quote that is never closed": 1}
+    assert given.tally.seen == 103
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_any_encoding_and_any_line_end(form: str, end: str) -> None:
+    content = end.join(["Gerät;Wert", "Uhr;5,6", ""]).encode(form)
+    assert [cells for _, cells in csv_rows(context(content))] == [["Gerät", "Wert"], ["Uhr", "5,6"]]
+
+
+def test_columns_are_found_by_name_below_whatever_stands_above() -> None:
+    given = context("A title\n\nTIME,pulse\n1,60,\n2\n3,61,extra\n")
+    assert list(csv_table(given, "time", fold=str.lower)) == [
+        (4, {"time": "1", "pulse": "60"}),
+        (5, {"time": "2", "pulse": ""}),
+        (6, {"time": "3", "pulse": "61"}),
+    ]
+    assert given.tally.skipped == {"above the header": 1, "the header": 1}
+    assert given.tally.notes == {"a row has more cells than the header has columns": 1}
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+VALUES = st.lists(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+
+
+@given(VALUES)
+def test_json_items_are_those_of_json(values: list[Any]) -> None:
+    assert items(json.dumps(values)) == (values, {})
+    assert items(json.dumps({"first": 1, "data": values, "last": [2]}), "data") == (values, {})
+
+
+@given(st.lists(st.dictionaries(st.text(), st.integers()), min_size=1))
+def test_objects_line_by_line_or_one_after_another(values: list[Any]) -> None:
+    for between in ("\n", "", ",\n"):
+        assert items(between.join(map(json.dumps, values))) == (values, {})
+
+
+def test_a_bad_item_loses_no_good_one() -> None:
+    assert items('[{"a": 1}, {"a": oops}, {"a": 3}, {"a": 4') == (
+        [{"a": 1}, {"a": 3}],
+        {"no JSON": 1, "torn at the end of the file": 1},
+    )
+
+
+def test_an_object_without_the_arrays_is_one_item() -> None:
+    above: dict[str, Any] = {}
+    assert items('{"a": 1, "b": [2]}', "data", above=above) == ([{"a": 1, "b": [2]}], {})
+    assert items('{"a": 1, "data": [2], "c": 3}', "data", above=above) == ([2], {})
+    assert above == {"a": 1, "b": [2], "c": 3}
+
+
+def test_what_is_deep_is_no_item_and_no_end() -> None:
+    assert items("[" * 100_000)[0] == []
+    assert items('[{"a": ' + "[" * 100_000 + '}, {"a": 2}]')[0] == [{"a": 2}]
+
+
+def test_long_files_are_read_in_pieces() -> None:
+    values = [{"n": n, "text": "x" * (n % 97)} for n in range(20_000)]
+    assert items(json.dumps(values)) == (values, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("72", 72), (" 72.5 ", 72.5), ("13,666", 13666), ("5,6", 5.6), ("1.234,5", 1234.5), ("1,234.5", 1234.5),
+     ("1 234", 1234), ("1'234'567", 1234567), ("−3", -3), (".5", 0.5), ("1e3", 1000), (7, 7), (7.5, 7.5), ("-0", 0)],
+)  # fmt: skip
+def test_numbers(text: object, value: float) -> None:
+    assert number(text) == value
+
+
+def test_a_comma_is_decimal_where_the_file_says_so() -> None:
+    assert number("5,600") == 5600
+    assert number("5,600", decimal_comma=True) == 5.6
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1,2,3", "nan", "inf", "1e999", "9" * 400, None, True, [], {}, "1-2", "٣", 10**400, float("nan")]
+)
+def test_what_is_no_number(text: object) -> None:
+    assert number(text) is None
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_is_read_to_the_digit(value: float) -> None:
+    assert number(repr(value)) == number(value) == value
+
+
+def test_encodings_by_their_first_bytes() -> None:
+    assert encoding("ä".encode()) == "utf-8-sig"
+    assert encoding("ä".encode("utf-16")) == "utf-16"
+    assert encoding("ä;b".encode("cp1252") + b" " * 10) == "cp1252"
+    assert encoding(b"a" * 65_535 + "ä".encode()[:1]) == "utf-8-sig"  # a letter that the sample cuts in two
+
+
+def test_tags_through_a_broken_declaration_and_control_characters() -> None:
+    content = (
+        "<?xml version='1.0'?><!DOCTYPE A [\n<!ATTLIST B\n  c CDATA #IMPLIED\n<!ELEMENT D EMPTY>\n>\n]>"
+        '<A><!-- <B c="no"/> --><B c="1&lt;2 \x1b"/><B c=\'x\' d = "y">text</B><B c="3></A>'
+    )
+    given = context(content)
+    found = [(tag.name, tag.attributes, tag.opens, tag.closes, tag.text) for tag in tags(given)]
+    assert found == [
+        ("A", {}, True, False, ""),
+        ("B", {"c": "1<2 \x1b"}, True, True, ""),
+        ("B", {"c": "x", "d": "y"}, True, False, "text"),
+        ("B", {}, False, True, ""),
+        ("A", {}, False, True, ""),
+    ]
+    assert given.tally.skipped == {"a tag that is not well formed": 1}
+
+
+def test_entities_are_not_expanded() -> None:
+    given = context('<!DOCTYPE a [<!ENTITY b "&c;&c;"><!ENTITY c SYSTEM "file:///etc/passwd">]><a x="&b;&c;&#65;"/>')
+    (tag,) = tags(given)
+    assert tag.attributes == {"x": "&b;&c;A"}
+
+
+def test_tags_across_pieces_of_a_long_file() -> None:
+    content = "<a>" + "".join(f'<b n="{n}" t="{"x" * (n % 89)}"/>\n' for n in range(20_000)) + "</a>"
+    given = context(content)
+    assert [int(tag.attributes["n"]) for tag in tags(given) if tag.name == "b"] == list(range(20_000))
+    assert not given.tally.skipped

@@ -1,0 +1,117 @@
+"""What each vendor's reader makes of its small export: the values, units, devices and marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.metapulse.record.conftest import SAMPLES, Import
+
+FIELDS = ("metric", "value", "code", "unit", "quality")
+
+
+def rows(made: pl.DataFrame, *metrics: str) -> list[tuple[Any, ...]]:
+    """(local time, metric, value, code, unit, marks) of some metrics; of all if none is named."""
+    chosen = made.filter(pl.col("metric").is_in(metrics)) if metrics else made
+    local = chosen.select((pl.col("start") + pl.duration(minutes=pl.col("offset_min"))).dt.strftime("%d %H:%M:%S"))
+    return [(time[0], *values) for time, values in zip(local.rows(), chosen.select(FIELDS).rows(), strict=True)]
+
+
+def test_apple(record: Import) -> None:
+    made, _ = record({"export.xml": SAMPLES["export.xml"]})
+    assert rows(made) == [
+        ("02 08:00:00", "heart_rate", 61.0, None, "/min", []),
+        ("02 08:02:00", "weight", 70.5, None, "kg", ["manual"]),
+        ("02 09:00:00", "workout", 31.5, "running", "min", []),
+        ("02 09:00:00", "workout_distance", 5200.0, "running", "m", []),
+        ("02 09:00:00", "workout_hr_max", 172.0, "running", "/min", []),
+        ("02 09:00:00", "workout_hr_mean", 141.0, "running", "/min", []),
+    ]
+    assert made["device"][0] == {
+        "manufacturer": "Apple Inc.", "model": "Watch", "hardware": "Watch6,2", "firmware": "9.1", "unit": None,
+        "app": "Uhr",
+    }  # fmt: skip
+
+
+def test_electrocardiogram_of_apple(record: Import) -> None:
+    made, _ = record({"anything": SAMPLES["ecg.csv"]})
+    assert made["value"].to_list() == [-12.5, 13.25, 14.0]
+    assert made["start"].diff().dt.total_milliseconds().to_list() == [None, 2, 2]
+
+
+def test_libre_of_an_american_account(record: Import) -> None:
+    made, tally = record({"libre.csv": SAMPLES["libre.csv"]})
+    assert rows(made) == [
+        ("13 08:00:00", "glucose", 112.0, None, "mg/dL", []),
+        ("13 13:05:00", "glucose", 40.0, "scan", "mg/dL", ["censored_low"]),
+        ("13 13:06:00", "insulin_rapid", 4.5, None, "U", []),
+        ("13 13:07:00", "ketones", 0.4, None, "mmol/L", []),
+    ]
+    assert made["device"][0]["unit"] == "SN1"
+    assert made["raw"].to_list() == [None, "LO", None, None]
+    (file,) = tally.files.values()
+    assert file.skipped["no value: a line of type 6"] == 1
+
+
+def test_a_night_of_fitbit(record: Import) -> None:
+    made, _ = record({"sleep-2024-04-28.json": SAMPLES["sleep-2024-04-28.json"]})
+    assert rows(made, "sleep_stage") == [
+        ("27 23:09:00", "sleep_stage", None, "awake", "stage", []),
+        ("27 23:09:30", "sleep_stage", None, "light", "stage", []),
+        ("27 23:12:00", "sleep_stage", None, "awake", "stage", []),
+    ]
+    assert rows(made, "sleep_duration", "sleep_efficiency", "time_in_bed") == [
+        ("27 23:09:00", "sleep_duration", 438.0, None, "min", []),
+        ("27 23:09:00", "sleep_efficiency", 86.0, None, "%", []),
+        ("27 23:09:00", "time_in_bed", 504.0, None, "min", []),
+    ]
+
+
+def test_twins_of_fitbit_are_one(record: Import) -> None:
+    twins = ("heart_rate-2024-04-22.json", "heart_rate_2024-04-22.csv")
+    made, tally = record({name: SAMPLES[name] for name in twins})
+    assert (tally.records, tally.duplicates) == (4, 1)
+    assert rows(made) == [
+        ("22 06:00:05", "heart_rate", 69.0, None, "/min", []),
+        ("22 06:00:05", "heart_rate", 69.0, None, "/min", ["duplicate_of"]),
+        ("22 06:00:10", "heart_rate", 70.0, None, "/min", ["low_confidence"]),
+        ("22 06:00:15", "heart_rate", 71.0, None, "/min", []),
+    ]
+
+
+def test_units_that_fitbit_com_does_not_write_are_inferred_and_marked(record: Import) -> None:
+    made, _ = record({"fitbit_export.csv": SAMPLES["fitbit_export.csv"]})
+    assert rows(made, "weight", "distance", "steps_daily", "sleep_duration") == [
+        ("13 00:00:00", "distance", pytest.approx(6.4 * 1609.344), None, "m", ["date_only", "unit_assumed"]),
+        ("13 00:00:00", "steps_daily", 13666.0, None, "count", ["date_only"]),
+        ("13 00:00:00", "weight", pytest.approx(69.99, abs=0.01), None, "kg", ["date_only", "unit_assumed"]),
+        ("13 23:15:00", "sleep_duration", 410.0, None, "min", []),
+    ]
+
+
+def test_nightscout(record: Import) -> None:
+    made, tally = record({name: SAMPLES[name] for name in ("entries.json", "treatments.json")})
+    assert rows(made) == [
+        ("03 08:00:00", "glucose", 125.0, None, "mg/dL", []),
+        ("03 08:05:00", "glucose", None, None, "mg/dL", ["sensor_error"]),
+        ("03 08:06:40", "glucose_blood", 131.0, None, "mg/dL", []),
+        ("05 21:00:00", "carbohydrates", 20.0, None, "g", []),
+        ("05 22:01:03", "insulin_basal_rate", 0.65, None, "U/h", []),
+        ("05 22:06:01", "insulin_rapid", 0.1, "smb", "U", []),
+    ]
+    reasons = {reason for file in tally.files.values() for reason in file.skipped}
+    assert reasons == {"no reading: cal", "a treatment without an amount: Sensor Start"}
+
+
+def test_our_own_csv(record: Import) -> None:
+    made, tally = record({"own.csv": SAMPLES["own.csv"]})
+    assert rows(made) == [
+        ("02 23:10:00", "sleep_stage", None, "deep", "stage", []),
+        ("03 00:00:00", "steps_daily", 8000.0, None, "count", ["date_only"]),
+        ("03 08:00:00", "heart_rate", 61.0, None, "/min", []),
+        ("03 09:00:00", "glucose", pytest.approx(99.0858), None, "mg/dL", []),
+    ]
+    (file,) = tally.files.values()
+    assert file.skipped == {"the header": 1, "no metric of ours: temperament": 1}
