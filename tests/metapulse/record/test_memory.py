@@ -19,10 +19,13 @@ tally = import_files([Path(sys.argv[1])], Path(sys.argv[2]))
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
 print(tally.records, peak)
 """
+DEVICE = (
+    "&lt;&lt;HKDevice: 0x{n:x}&gt;, name:Apple Watch, manufacturer:Apple Inc., hardware:Watch6,1, software:10.1&gt;"
+)
 RECORD = (
-    ' <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Uhr" device="&lt;&lt;HKDevice: 0x{n:x}&gt;, '
-    'name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,1, software:10.1&gt;" unit="count/min" creationDate='
-    '"2024-03-02 08:00:00 +0100" startDate="{day} {time} +0100" endDate="{day} {time} +0100" value="{value}"/>\n'
+    f' <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Uhr" sourceVersion="10.1" device="{DEVICE}"'
+    ' unit="count/min" creationDate="2024-03-02 08:00:00 +0100" startDate="{day} {time} +0100"'
+    ' endDate="{day} {time} +0100" value="{value}"/>\n'
 )
 
 

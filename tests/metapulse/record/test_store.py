@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from metapulse.errors import DataError
 from metapulse.record import runs, store
+from metapulse.record.readers import readers
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import MARKS, Device, arrow_schema
 from metapulse.record.store import import_files, metadata
-from tests.metapulse.record.conftest import BERLIN, OWN, SAMPLES, Import, written
+from tests.metapulse.record.conftest import BERLIN, SAMPLES, Import, written
 
 HEADER = "time,metric,value,unit,end,code,device\n"
 METRICS = ("heart_rate", "glucose", "steps", "weight")
@@ -178,4 +179,9 @@ def test_a_record_that_is_there_is_added_to(tmp_path: Path) -> None:
         tally = import_files([tmp_path / "given" / name], out)
     assert {file.file for file in tally.files.values()} == {"own.csv", "libre.csv"}
     assert set(pl.read_parquet(out)["source"].struct.field("file")) == {"own.csv", "libre.csv"}
-    assert OWN
+
+
+def test_the_page_has_every_mark_and_every_reader() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "record.md").read_text(encoding="utf-8")
+    named = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert named >= MARKS.keys() | {reader.name for reader in readers()}
