@@ -5,7 +5,8 @@ from __future__ import annotations
 from metapulse.errors import DataError
 from metapulse.record.containers import File
 from metapulse.record.readers import readers
-from metapulse.record.readers.base import HEAD, Reader, Sample
+from metapulse.record.readers.base import Reader, Sample
+from metapulse.record.readers.encoding import HEAD
 
 
 def recognise(file: File) -> tuple[Reader | None, str]:

@@ -69,10 +69,9 @@ from typing import TypeAlias
 from metapulse.errors import ConfigError
 from metapulse.record.clock import Clock, date_order
 from metapulse.record.containers import File, cause, readable
+from metapulse.record.readers.encoding import encoding
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
-
-HEAD = 65_536  # bytes of a file that a reader may judge it by
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,6 @@ class Sample:
     @cached_property
     def text(self) -> str:
         """The bytes as text, without a byte order mark; never fails."""
-        from metapulse.record.readers.text import encoding
-
         return self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff")
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -13,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from metapulse.record.containers import File
-from metapulse.record.readers.base import HEAD, Context
+from metapulse.record.readers.base import Context
+from metapulse.record.readers.encoding import HEAD, encoding
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
@@ -21,20 +21,6 @@ CHUNK = 2**18  # characters read at a time
 ITEM = 2**26  # characters of one JSON item
 _SHORT = re.compile(r"-?[0-9]{1,15}+(?:\.[0-9]{1,20}+)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-
-
-def encoding(head: bytes) -> str:
-    """Encoding of a text that begins so: by its byte order mark, else UTF-8 if it can be that, else Windows-1252."""
-    if head[:2] in _UTF16:
-        return "utf-16"
-    if head[1:2] == b"\0" and head[:1] != b"\0":
-        return "utf-16-le"
-    try:
-        head[: len(head) - 4 if len(head) >= HEAD else None].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return "utf-8-sig" if len(head) - error.start < 4 else "cp1252"
-    return "utf-8-sig"
 
 
 def text_stream(context: Context, file: File | None = None) -> io.TextIOWrapper:

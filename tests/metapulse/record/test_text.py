@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.record.readers.base import Context
+from metapulse.record.readers.encoding import encoding
 from metapulse.record.readers.markup import tags
-from metapulse.record.readers.text import csv_rows, csv_table, encoding, json_items, number
+from metapulse.record.readers.text import csv_rows, csv_table, json_items, number
 from metapulse.record.tally import FileTally
 from tests.metapulse.record.test_readers import memory_file
 

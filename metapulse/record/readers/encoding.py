@@ -1,0 +1,21 @@
+"""Which encoding a text is in, by its first bytes."""
+
+from __future__ import annotations
+
+import codecs
+
+HEAD = 65_536  # bytes of a file that it may be judged by
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def encoding(head: bytes) -> str:
+    """Encoding of a text that begins so: by its byte order mark, else UTF-8 if it can be that, else Windows-1252."""
+    if head[:2] in _UTF16:
+        return "utf-16"
+    if head[1:2] == b"\0" and head[:1] != b"\0":
+        return "utf-16-le"
+    try:
+        head[: len(head) - 4 if len(head) >= HEAD else None].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return "utf-8-sig" if len(head) - error.start < 4 else "cp1252"
+    return "utf-8-sig"
