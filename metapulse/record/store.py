@@ -107,9 +107,11 @@ def import_files(
         The account of all that is in the record now.
 
     Raises:
-        DataError: an input is missing or broken, or no reader knows any of its files.
+        DataError: an input is missing or broken, no reader knows any of its files, or ``out`` is something else.
     """
     paths = [Path(path) for path in inputs]
+    if out.exists():
+        metadata(out)  # before anything is read: what is no record is not written over
     if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
         paths.append(out)
     tables, read = Tables(), Read(options, progress)

@@ -224,7 +224,7 @@ def _weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
 def weight_unit(weight: float, bmi: float | None) -> str:
     """Kilograms, pounds or stones: in which the height √(weight / BMI) is a person's."""
     for unit, kg in (("kg", 1.0), ("lb", 0.45359237), ("stone", 6.35029318)):
-        if bmi and 1.2 <= (weight * kg / bmi) ** 0.5 <= 2.2:
+        if bmi and 1.2**2 <= weight * kg / bmi <= 2.2**2:
             return unit
     return "kg"
 

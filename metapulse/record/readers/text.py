@@ -18,7 +18,8 @@ from metapulse.record.readers.encoding import HEAD, encoding
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
 CHUNK = 2**18  # characters read at a time
-ITEM = 2**26  # characters of one JSON item
+ITEM = 2**24  # characters of one JSON item
+LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _SHORT = re.compile(r"-?[0-9]{1,15}+(?:\.[0-9]{1,20}+)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
@@ -203,13 +204,19 @@ class _Scanner:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
             except (ValueError, RecursionError) as error:
-                if len(self.text) - self.at > ITEM or not self.more():
+                if self._hopeless(error) or len(self.text) - self.at > ITEM or not self.more():
                     raise ValueError("no JSON") from error
                 continue
             if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
                 continue  # a number may go on
             self.at = end
             return value
+
+    def _hopeless(self, error: Exception) -> bool:
+        """Whether it is an error whatever follows: neither at the end of what has been read, nor in a string."""
+        if not isinstance(error, json.JSONDecodeError):
+            return True  # too deep, or a number of too many digits
+        return not error.msg.startswith("Unterminated") and error.pos < len(self.text) - LITERAL
 
     def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
         """The items of an array, or of a stream of objects."""

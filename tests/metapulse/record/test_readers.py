@@ -102,3 +102,15 @@ def test_no_damage_raises_or_loses_count(name: str, damage: list[tuple[str, floa
     assert not tally.unexplained, tally
     block = Tables().block(rows, name, tally)
     assert len(block["start"]) == tally.kept == tally.given - tally.away.total()
+
+
+@pytest.mark.parametrize(
+    ("name", "piece", "other"),
+    [("fitbit_export.csv", '"22.8"', '"-22.8"'), ("fitbit_export.csv", '"13,666"', '"-1"')],
+)
+def test_what_once_raised(name: str, piece: str, other: str) -> None:
+    reader, _ = recognise(memory_file(SAMPLES[name].encode(), name))
+    assert reader is not None
+    rows, tally = read(reader, SAMPLES[name].replace(piece, other).encode(), name)
+    assert rows
+    assert not tally.unexplained

@@ -171,6 +171,13 @@ def test_a_parquet_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
             import_files([tmp_path / f"{name}.parquet"], tmp_path / "person.parquet")
 
 
+def test_what_is_no_record_is_not_written_over(record: Import, tmp_path: Path) -> None:
+    paths = written(tmp_path / "given", {"own.csv": SAMPLES["own.csv"], "libre.csv": SAMPLES["libre.csv"]})
+    with pytest.raises(DataError, match="no Parquet file"):
+        import_files(paths[:1], paths[1])
+    assert paths[1].read_text() == SAMPLES["libre.csv"]
+
+
 def test_a_record_that_is_there_is_added_to(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     out = tmp_path / "person.parquet"

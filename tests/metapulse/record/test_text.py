@@ -76,6 +76,12 @@ def test_a_bad_item_loses_no_good_one() -> None:
     )
 
 
+def test_a_bad_item_among_many_is_given_up_at_once() -> None:
+    good = [{"n": n} for n in range(50_000)]
+    text = json.dumps(good).replace('{"n": 7}', '{"n": oops}')
+    assert items(text) == (good[:7] + good[8:], {"no JSON": 1})
+
+
 def test_an_object_without_the_arrays_is_one_item() -> None:
     above: dict[str, Any] = {}
     assert items('{"a": 1, "b": [2]}', "data", above=above) == ([{"a": 1, "b": [2]}], {})
