@@ -135,14 +135,14 @@ class Clock:
         """A stamp as text, of any form but a bare number; None if it is none.
 
         Args:
-            text: "2024-04-03T08:00:00+02:00", "03-04-2024 08:00", "4/13/2016 1:00:00 AM", "20240403". after: an
-            instant that it is not before, as where rows are in order of time; it tells which of two 02:30 is meant.
+            text: "2024-04-03T08:00:00+02:00", "03-04-2024 08:00", "4/13/2016 1:00:00 AM", "20240403".
+            after: an instant that it is not before, where rows are in order of time: which of two 02:30 is meant.
         """
-        if len(text) == 25 and text[10] == " ":  # Apple's, millions of times
-            hour = _fixed(text[:13] + text[20:])
-            if hour is not None and text[14:16].isdigit() and text[17:19].isdigit():
+        if len(text) == 25 and text[10] == " " and text[16] == ":":  # Apple's, millions of times
+            hour, minute, second = _fixed(text[:13] + text[20:]), text[14:16], text[17:19]
+            if hour is not None and minute.isdecimal() and second.isdecimal() and minute < "60" and second < "60":
                 sign = -1 if text[20] == "-" else 1
-                start = hour + int(text[14:16]) * MINUTE + int(text[17:19]) * US
+                start = hour + int(minute) * MINUTE + int(second) * US
                 return Stamp(start, sign * (int(text[21:23]) * 60 + int(text[23:25])))
         found = _ISO.fullmatch(text) or _COMPACT.fullmatch(text) or _LOCAL.fullmatch(text)
         return self._read(found.groupdict(), after) if found else None
