@@ -20,11 +20,20 @@ from flwr.app import ConfigRecord, RecordDict
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from metapulse.client.spec import WorkSpec, to_json  # noqa: E402
-from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, SUM, WORK, decode, encode  # noqa: E402
+from metapulse.client.wire import (  # noqa: E402
+    ARRAYS,
+    CONFIG,
+    ROUND,
+    RUN,
+    SUM,
+    WORK,
+    Instructions,
+    decode,
+    encode,
+)
 from metapulse.client.work import Work  # noqa: E402
 from metapulse.server.secure.aggregation import SecureAggregation  # noqa: E402
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid  # noqa: E402
-from metapulse.strategies.instructions import Instructions  # noqa: E402
 from metapulse.strategies.replies import Replies  # noqa: E402
 from metapulse.strategies.secure import SecureSettings  # noqa: E402
 from metapulse.trees import norm, sub  # noqa: E402

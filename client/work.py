@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -19,12 +20,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from metapulse.client.spec import Trial, WorkSpec
-from metapulse.data import Bulk, Samples, Source, Task, check_block, read_samples
+from metapulse.data import Bulk, Samples, Source, Task, read_samples
 from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
-from metapulse.errors import MetapulseError
+from metapulse.errors import DataError, MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
-from metapulse.methods.base import Adding, Learner
+from metapulse.methods.base import Adding, Learner, Report
 from metapulse.models.base import Model
 from metapulse.models.draws import drawing
 from metapulse.outcome import Outcome, Scores, each
@@ -34,7 +35,7 @@ from metapulse.rng import Keys, generator, uniforms
 from metapulse.settings import build, plain
 from metapulse.shelf import Shelf
 from metapulse.transforms import Transform
-from metapulse.trees import Params, Stacked, to_device
+from metapulse.trees import Params, Stacked, finite, to_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 KNOWN = "known_user"  # the scenario whose people trained
@@ -54,10 +55,12 @@ class Work:
         self.spec = spec
         self.source: Source = SOURCES.make(spec.source)
         self.transform: Transform = TRANSFORMS.make(spec.transform)
-        self.task = self.transform.task(task or self.source.task)
+        self._recorded: Task = task or self.source.task  # before the transform
+        self.task = self.transform.task(self._recorded)
         self.model: Model = MODELS.make(spec.model, task=self.task)
         self.learner: Learner = LEARNERS.make(spec.learner)
         self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
+        self._keeps = type(self.learner).initial_state is not Learner.initial_state
         self._shelf = Shelf()
         self._beside = Beside(self.source, spec.reserve, spec.reserve_devices, self._samples)
         self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
@@ -98,13 +101,24 @@ class Work:
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
-        state = to_device(self._states(meta, kept, states or {}), self.device)
-        meta = to_device(meta, self.device)
-        keys = Keys(self.spec.seed, round, kept)
-        with drawing(keys):
-            report, total = self.learner.report(self.model, meta, state, episode.to(self.device), keys, adding)
+        state, keys = self._states(meta, kept, states or {}), Keys(self.spec.seed, round, kept)
+        if self.device.type != "cpu":
+            meta, state, episode = *(to_device(tree, self.device) for tree in (meta, state)), episode.to(self.device)
+        with drawing(keys) if self.model.draws else nullcontext():
+            report, total = self._report(meta, state, episode, keys, adding)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
-        return Outcome(kept, replace(report, state={}), failures, seconds, total, *report.kept(kept))
+        keepers, after = report.kept(kept) if report.state else ([], {})
+        return Outcome(kept, replace(report, state={}), failures, seconds, total, keepers, after)
+
+    def _report(
+        self, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding | None
+    ) -> tuple[Report, Params | None]:
+        """The learner's updates; their sum where that is wanted, can be had, and is sound: they show who spoilt it."""
+        if adding and (summed := self.learner.update_sum(self.model, meta, state, episode, keys, adding)):
+            report, total = summed
+            if bool((report.weight > 0).all()) and finite(total):
+                return report, total
+        return self.learner.update(self.model, meta, state, episode, keys), None
 
     def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
         return self._together(round, clients) or self.training_episodes(round, clients)
@@ -121,13 +135,10 @@ class Work:
         The same episodes as ``training_episodes``, which is also what names the one at fault.
         """
         plan = self.spec.episodes
-        if self.transform.random or not (self.learner.local or self.transform.idle):
+        if self.transform.random or not (self.learner.local or self.transform.pointwise):
             return None
         try:
-            if self._bulk and self.transform.idle and not self.spec.reserve:
-                batch = full_batch(*check_block(*self._bulk.block(clients), self.source.task))
-            else:
-                batch = self._shelf.gather(clients, self.everything)
+            batch = self._stack(clients)
         except MetapulseError:
             return None
         if self.learner.local:
@@ -135,8 +146,21 @@ class Work:
         if batch.counts.min() < batch.mask.shape[1]:
             return None
         u = uniforms(self.spec.seed, "episode", round, clients, batch.mask.shape[1])
-        cut = plan.together(batch, self.source.task, u)
+        cut = plan.together(batch, self._recorded, u)
         return None if cut is None else (list(clients), Episode(*cut), {})
+
+    def _stack(self, clients: Sequence[int]) -> Batch:
+        """All samples of a stack that it may train on, as the model reads them; good until the next call.
+
+        Raises:
+            DataError: somebody's samples are unusable; of a block it is not said whose.
+        """
+        if self._bulk is None or not self.transform.pointwise or self.spec.reserve:
+            return self._shelf.gather(clients, self.everything)
+        x, y = self._bulk.block(clients)
+        check_block(x, y, self._recorded)
+        inputs = self.transform.apply(x.reshape(-1, *x.shape[2:]), x[0], None)
+        return full_batch(inputs.reshape(*x.shape[:2], *inputs.shape[1:]), y)
 
     def everything(self, client: int) -> Part:
         """All samples a client may train on, as the model reads them: what does not change between rounds."""
@@ -165,7 +189,7 @@ class Work:
 
     def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
-        fresh = self.learner.initial_state(self.model, meta)
+        fresh = self.learner.initial_state(self.model, meta) if self._keeps else {}
         return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
 
     def evaluate(
@@ -307,3 +331,15 @@ class Work:
         inputs = self.transform.apply(samples.x[rows], samples.x[fitted], rng)
         n = len(cut.support)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
+
+
+def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> None:
+    """Refuse a block with samples that ``metapulse.data.check_samples`` would refuse; it does not say whose they are.
+
+    Raises:
+        DataError: some sample is not finite, its label is out of range, or the shape is not the task's.
+    """
+    labels = task.kind == "classification"
+    sane = x.shape[2:] == task.features and y.shape[:2] == x.shape[:2] and x.shape[1] > 0 and bool(np.isfinite(x).all())
+    if not sane or not (y.min() >= 0 and y.max() < task.outputs if labels else np.isfinite(y).all()):
+        raise DataError("samples of one of the clients are unusable")

@@ -48,7 +48,7 @@ class Batch:
     y: Int64[Tensor, "clients samples"] | Outputs
     mask: PerSample
 
-    @property
+    @cached_property
     def counts(self) -> PerClient:
         """Real samples of each client."""
         return self.mask.sum(1)

@@ -9,6 +9,7 @@ correction of Kingma and Ba 2015, arXiv:1412.6980.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -21,6 +22,8 @@ from metapulse.trees import Params
 
 Weighting: TypeAlias = Literal["samples", "uniform"]
 OuterName: TypeAlias = Literal["sgd", "momentum", "adam", "yogi", "adagrad"]
+Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
+
 #: Outer state: moments under "m/…" and "v/…", and the number of steps under "t".
 State = dict[str, Tensor]
 
@@ -73,6 +76,25 @@ class OuterUpdate:
             moved[name] = p - lr * direction
             after |= {f"{k}/{name}": m for k, m in moments.items()}
         return moved, after
+
+
+def outer_rate(lr: float, schedule: Schedule, round: int, rounds: int) -> float:
+    """The outer learning rate of one round.
+
+    constant: lr;  linear: lr · (1 − (t − 1)/T), as Reptile's ε;  cosine: lr · ½(1 + cos(π (t − 1)/T)).
+
+    Args:
+        lr: rate of the first round, > 0.
+        schedule: "constant", "linear" or "cosine".
+        round: t, from 1.
+        rounds: T, how many there will be, ≥ 1.
+    """
+    done = min((round - 1) / max(rounds, 1), 1.0)
+    if schedule == "linear":
+        return lr * (1.0 - done)
+    if schedule == "cosine":
+        return lr * 0.5 * (1.0 + math.cos(math.pi * done))
+    return lr
 
 
 #: From the rule's numbers, Δ, the moments before and the number of the step: the direction, and the moments after it.

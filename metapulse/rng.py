@@ -58,7 +58,7 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
 
 
 def uniforms(
-    seed: int, purpose: str, round: int, clients: Sequence[int] | Pages, count: int, page: int | Pages = 0
+    seed: int, purpose: str, round: int, clients: Sequence[int] | Pages | Words, count: int, page: int | Pages = 0
 ) -> Float64[np.ndarray, "clients count"]:
     """The first ``count`` numbers in [0, 1) of every client's generator, all clients at once.
 
@@ -141,13 +141,19 @@ class Keys:
         """One generator per client of the stack, in stack order."""
         return [generator(self.seed, purpose, self.round, client) for client in self.clients]
 
-    def uniforms(self, purpose: str, count: int, page: int | Pages = 0) -> Float64[np.ndarray, "clients count"]:
-        """``count`` numbers in [0, 1) per client of the stack, see the function of the same name."""
-        return uniforms(self.seed, purpose, self.round, self.clients, count, page)
+    def uniforms(
+        self, purpose: str, count: int, page: int | Pages = 0, at: Int64[np.ndarray, " rows"] | None = None
+    ) -> Float64[np.ndarray, "rows count"]:
+        """``count`` numbers in [0, 1) per row, see the function of the same name.
 
-    def take(self, positions: Int64[np.ndarray, " some"]) -> Keys:
-        """The addresses at some positions of the stack."""
-        return Keys(self.seed, self.round, [self.clients[i] for i in positions.tolist()])
+        Args:
+            purpose: names the stream.
+            count: numbers per row.
+            page: of all rows, or of each.
+            at: positions in the stack, one for each row; None: one row for every client, in stack order.
+        """
+        clients = np.asarray(self.clients, dtype=np.uint64)
+        return uniforms(self.seed, purpose, self.round, clients if at is None else clients[at], count, page)
 
     def repeat(self, times: int) -> Keys:
         """The same clients, each standing for ``times`` consecutive entries of a wider stack.

@@ -29,8 +29,8 @@ class Transform(ABC):
 
     #: True: training windows are drawn anew every time, so nothing can be kept.
     random: ClassVar[bool] = False
-    #: True: nothing is done at all.
-    idle: ClassVar[bool] = False
+    #: True: each window is mapped by itself, whatever the pool, so that those of many clients can be mapped at once.
+    pointwise: ClassVar[bool] = False
     #: Whether statistics are fitted on the whole support side, or on the shots alone.
     on: Literal["pool", "support"] = "pool"
 
@@ -68,7 +68,7 @@ class Transform(ABC):
 class Identity(Transform):
     """Windows as they come."""
 
-    idle: ClassVar[bool] = True
+    pointwise: ClassVar[bool] = True
 
     def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """X itself."""
@@ -113,6 +113,8 @@ class Fixed(Transform):
 
     It keeps a person's level, and tells nothing of anybody's samples, whatever the privacy asked.
     """
+
+    pointwise: ClassVar[bool] = True
 
     centre: tuple[float, ...] = setting((0.0,), "taken off: one number, or one per channel (feature)")
     scale: tuple[float, ...] = setting((1.0,), "divides: one number, or one per channel (feature)")

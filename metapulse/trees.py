@@ -44,6 +44,11 @@ class Layout:
     def _sizes(self) -> list[int]:
         return [math.prod(shape) for shape in self._full]
 
+    @cached_property
+    def size(self) -> int:
+        """How many numbers there are in all."""
+        return sum(self._sizes)
+
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """The tensors of a buffer."""
         parts = buffer.split_with_sizes(self._sizes)
@@ -101,8 +106,15 @@ class Flat(Mapping[str, Tensor]):
 
     def blank(self) -> Flat:
         """A tree of the same layout whose numbers are still to be written."""
+        return self._blank(self.layout)
+
+    def blank_client(self) -> Flat:
+        """A tree in the shape of one client's, whose numbers are still to be written."""
+        return self._blank(_layout(self.layout.names, self.layout.shapes, -1))
+
+    def _blank(self, layout: Layout) -> Flat:
         first = next(iter(self.views.values()))
-        return Flat(first.new_empty(sum(p.numel() for p in self.views.values())), self.layout)
+        return Flat(first.new_empty(layout.size), layout)
 
 
 def from_buffer(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Flat:
@@ -205,9 +217,15 @@ def norm(a: Params) -> Tensor:
     return total.sqrt()
 
 
-def finite(a: Params) -> bool:
-    """Whether every number of the tree is."""
-    return all(bool(torch.isfinite(p).all()) for p in ([a.buffer] if isinstance(a, Flat) else a.values()))
+def finite(*trees: Params) -> bool:
+    """Whether every number of some trees is."""
+    parts = (p for a in trees for p in ([a.buffer] if isinstance(a, Flat) else a.values()))
+    return all(bool(torch.isfinite(p).all()) for p in parts)
+
+
+def tensors(a: Params) -> Mapping[str, Tensor]:
+    """The same tree for those who look at one tensor after the other."""
+    return a.views if isinstance(a, Flat) else a
 
 
 def under(params: Params, prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The directory of real nodes: everybody is asked who they are, and no answer is believed before it is checked."""
+"""What a directory of clients is; and that of real nodes: each is asked who it is, and all answers are checked."""
 
 from __future__ import annotations
 
@@ -8,17 +8,32 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from metapulse.client.wire import CONFIG, VERSION, WIRE, WORK, check_stamp, read_task
-from metapulse.data import Client, Task
+from metapulse.data import Client, Clients, Task
 from metapulse.errors import EngineError, ReplyError
 from metapulse.server.grid import Prompt
 from metapulse.strategies.replies import first_line
 
 LARGEST_ID = 2**40  # populations stay below it: the bits above it address episodes
 LONGEST_NAME = 200
+
+
+@runtime_checkable
+class Directory(Clients, Protocol):
+    """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
+
+    def everyone(self) -> Sequence[int]:
+        """Partition ids, ascending; a range where they are all there, so that a million cost nothing."""
+
+    def node(self, index: int) -> int:
+        """Where a client is."""
+
+    def nodes_of(self, clients: Sequence[int]) -> list[int]:
+        """Where some clients are."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,10 @@ class QueriedDirectory:
     def clients_of(self, user: int) -> Sequence[int]:
         """Partition ids of one person's devices."""
         return self._worn.get(user, [])
+
+    def nodes_of(self, clients: Sequence[int]) -> list[int]:
+        """Where some clients are."""
+        return [self.node(client) for client in clients]
 
     def node(self, index: int) -> int:
         """Where a client is."""

@@ -32,7 +32,11 @@ class EventLog:
 
     def append(self, round: int, kind: str, **facts: Any) -> None:
         """Add a line."""
-        line = json.dumps(finite({"round": round, "kind": kind, **facts, "time": time.time()}), allow_nan=False)
+        event = {"round": round, "kind": kind, **facts, "time": time.time()}
+        try:
+            line = json.dumps(event, allow_nan=False)
+        except ValueError:  # a number that JSON has no word for
+            line = json.dumps(finite(event), allow_nan=False)
         try:
             if self._told is None:
                 self._follow(self.path.read_bytes() if self.path.exists() else b"")

@@ -56,6 +56,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = EventLog(path / "events.jsonl")
+        self.event = self.log.append  # one line to the event log
         self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
 
     def create(self, config: Mapping[str, Any], digest: str, inputs: Mapping[str, str] | None = None) -> None:
@@ -113,10 +114,6 @@ class RunFolder:
             return str(read_sealed(self.path / "environment.json")["run"])
         except KeyError:
             raise RunError(f"{self.path / 'environment.json'} does not say which run this is") from None
-
-    def event(self, round: int, kind: str, **facts: Any) -> None:
-        """Append one line to the event log."""
-        self.log.append(round, kind, **facts)
 
     def events(self) -> list[Event]:
         """All events, those up to the newest checkpoint known to be whole; a last line cut short is left out.

@@ -1,10 +1,11 @@
-"""Grids around a grid: one that passes everything through, and one that waits promptly and can be stopped."""
+"""What a run asks of a grid; and grids around one: passing everything through, or waiting promptly until stopped."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -15,7 +16,26 @@ from metapulse.errors import EngineError
 POLL_S = 0.1
 
 
-class Through(Grid):
+class Engine(Grid):
+    """A grid, and what a run asks of those that simulate devices; by default devices are real, and keep their own."""
+
+    #: Whether devices end with this process.
+    simulated: bool = False
+    #: Whether it holds what its devices keep between rounds.
+    keeps: bool = False
+    #: Seconds of the last round by stage, chunk after chunk of the worker that was busy longest; none: not known.
+    spent: Sequence[Mapping[str, float]] = ()
+
+    def save_devices(self, folder: Path) -> None:
+        """Write what devices keep into a new folder; no folder where nothing is kept."""
+        return None
+
+    def load_devices(self, folder: Path) -> None:
+        """Devices keep what was written there; nothing if there is no such folder."""
+        return None
+
+
+class Through(Engine):
     """Passes everything to another grid; what differs is overridden.
 
     Args:

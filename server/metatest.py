@@ -26,6 +26,7 @@ from metapulse.client.wire import (
     VERSION,
     WIRE,
     WORK,
+    Instructions,
     stamp,
 )
 from metapulse.episodes import EpisodePlan
@@ -34,7 +35,6 @@ from metapulse.server.config import Config
 from metapulse.server.roster import Roster, View
 from metapulse.server.statistics import HIGHER_IS_BETTER, spread
 from metapulse.settings import part
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Dropped
 
 #: One line of metrics.parquet.

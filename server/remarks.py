@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from metapulse.data import Remarking
+from metapulse.server.directory import Directory
 from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Progress
-from metapulse.server.roster import Directory
 
 
 def remark(

@@ -10,17 +10,17 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 from flwr.serverapp import Grid
 from jaxtyping import Bool, Int64
 
 from metapulse.client.flower_compat import NodeInfo
-from metapulse.data import Clients
 from metapulse.errors import ConfigError
 from metapulse.rng import generator, uniforms
 from metapulse.server.config import Config
+from metapulse.server.directory import Directory
 from metapulse.server.grid import Through
 from metapulse.server.split import Split
 from metapulse.strategies.registry import STRATEGIES
@@ -34,17 +34,6 @@ Ids: TypeAlias = Int64[np.ndarray, " clients"]
 Who: TypeAlias = Bool[np.ndarray, " clients"]
 #: Tells who of some clients may be drawn.
 Fits: TypeAlias = Callable[[Ids], Who]
-
-
-@runtime_checkable
-class Directory(Clients, Protocol):
-    """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
-
-    def everyone(self) -> Sequence[int]:
-        """Partition ids, ascending; a range where they are all there, so that a million cost nothing."""
-
-    def node(self, index: int) -> int:
-        """Where a client is."""
 
 
 @dataclass(frozen=True)
@@ -311,11 +300,13 @@ class View(Through):
 
     def __init__(self, grid: Grid, clients: Sequence[int], directory: Directory) -> None:
         super().__init__(grid)
-        self._clients = {directory.node(c): c for c in clients}
+        self._directory = directory
+        self.show(clients)
 
-    def client_of(self, node: int) -> int:
-        """Partition id of a node."""
-        return self._clients[node]
+    def show(self, clients: Sequence[int]) -> None:
+        """From now on it shows these clients."""
+        self._clients = dict(zip(self._directory.nodes_of(clients), clients, strict=True))
+        self.client_of = self._clients.__getitem__  # partition id of a node
 
     def get_node_ids(self) -> Iterable[int]:
         """The chosen nodes."""

@@ -4,58 +4,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
 from metapulse.client.spec import to_json
-from metapulse.client.wire import ATTEMPT, CHECKPOINT, RUN, SUM, VERSION, WIRE, WORK, decode, encode
+from metapulse.client.wire import (
+    ATTEMPT,
+    CHECKPOINT,
+    RUN,
+    SUM,
+    VERSION,
+    WIRE,
+    WORK,
+    Instructions,
+    decode,
+    differ,
+    encode,
+)
 from metapulse.client.work import Work
-from metapulse.errors import ConfigError, RunError
+from metapulse.errors import RunError
 from metapulse.global_generators import seeded
 from metapulse.rng import generator
 from metapulse.server.attempts import count_attempt
 from metapulse.server.config import Config, resolved
+from metapulse.server.directory import Directory
 from metapulse.server.effect import check_data, notes
 from metapulse.server.fingerprint import address, data_digest, fingerprint, refuse_changed
 from metapulse.server.folder import Best, RunFolder, Snapshot, digest
+from metapulse.server.grid import Engine, Through
 from metapulse.server.lock import alone, only_copy
 from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
 from metapulse.server.method import constants
 from metapulse.server.privacy import BEGUN, Budget, make_plan
-from metapulse.server.progress import Progress, Silence
+from metapulse.server.progress import Progress, Silence, round_stages
 from metapulse.server.remarks import noting, remark
 from metapulse.server.result import facts
-from metapulse.server.roster import Directory, Roster, View, over_selected
+from metapulse.server.roster import Roster, View, over_selected
 from metapulse.server.scaler import Setting, settle_transform
 from metapulse.server.secure.aggregation import make_secure
-from metapulse.server.stages import round_stages
-from metapulse.server.verdict import changed, no_reply, refuse_fruitless, warnings
-from metapulse.strategies.base import OuterStrategy
-from metapulse.strategies.instructions import Instructions
-from metapulse.strategies.kept import load_state, state_of
-from metapulse.strategies.privacy.strategy import PrivateStrategy
+from metapulse.server.verdict import no_reply, refuse_fruitless, warnings
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import Dropped
+from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params
 
 PATIENCE = 10  # rounds in a row without a usable reply before a run is given up
-
-
-@runtime_checkable
-class Keeper(Protocol):
-    """An engine whose devices are simulated, and which therefore holds what they keep between rounds."""
-
-    def save_devices(self, folder: Path) -> None:
-        """Write it into a new folder; no folder where nothing is kept."""
-
-    def load_devices(self, folder: Path) -> None:
-        """Take it up again."""
 
 
 class Run:
@@ -81,8 +80,10 @@ class Run:
     ) -> None:
         self.inputs = fingerprint(config) if inputs is None else inputs
         self.address = address(config, self.inputs)
-        self.config, self.grid, self.folder = config, grid, RunFolder(path)
+        self.config, self.folder = config, RunFolder(path)
+        self.grid: Engine = grid if isinstance(grid, Engine) else Through(grid)
         self.roster = Roster(directory, config)
+        self.view = View(self.grid, [], directory)  # the clients of a round
         self.metatest = MetaTest(config, self.roster, grid)
         self.progress: Progress = progress or Silence()
         section = over_selected(config)
@@ -93,7 +94,7 @@ class Run:
         self.constants, said = constants(config, self.cohort, self.roster.drawn_from)
         self._said = notes(config) + said + ([] if self.budget else self.roster.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
-        self.strategy: Strategy = make_strategy(
+        self.strategy: RunStrategy = make_strategy(
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
         )
         self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
@@ -145,9 +146,8 @@ class Run:
         self._settle_population(begun=True)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
-        load_state(self.strategy, last.outer)
-        if isinstance(self.grid, Keeper):
-            self.grid.load_devices(self.folder.devices(last.round))
+        self.strategy.state = dict(last.outer)
+        self.grid.load_devices(self.folder.devices(last.round))
         fresh = Work(self.config.work(), self.roster.directory.task).init()
         names = list(fresh)
         shapes, kept = ({k: tuple(p.shape) for k, p in theta.items()} for theta in (fresh, last.theta))
@@ -162,7 +162,7 @@ class Run:
     def _settle_population(self, begun: bool) -> None:
         """From here on clients are told the numbers that the configuration leaves to the population."""
         parts = (self.config, self.grid, self.roster, self.folder, self.progress, self.budget, self.secure)
-        self.config, dropped = settle_transform(Setting(*parts, isinstance(self.grid, Keeper)), begun)
+        self.config, dropped = settle_transform(Setting(*parts, self.grid.keeps), begun)
         self._drop(0, dropped)
         self.config = replace(self.config, learner={**self.config.learner, **self.constants})
         self.metatest = replace(self.metatest, config=self.config)
@@ -182,8 +182,7 @@ class Run:
         theta = Work(self.config.work(), self.roster.directory.task).init()
         check_data(self.config, self.roster.directory.task, self.roster.directory.devices)
         asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
-        if isinstance(self.strategy, OuterStrategy) and (why := self.strategy.aggregator.shortfall(len(asked))):
-            raise ConfigError("strategy.aggregator", self.strategy.settings.aggregator["name"], why)
+        self.strategy.check_cohort(len(asked))
         if self.secure is not None:
             self.secure.check(len(asked), None if self.budget else theta)
         for scenario in self.config.evaluation.scenarios:
@@ -193,7 +192,7 @@ class Run:
                 self.roster.targets(scenario, "validation")
 
     def _loop(self, done: int, theta: Params) -> dict[str, Any]:
-        self.attempt = 0 if isinstance(self.grid, Keeper) else count_attempt(self.folder.path)
+        self.attempt = 0 if self.grid.keeps else count_attempt(self.folder.path)
         rounds = self.config.run.rounds
         arrays = encode(theta)
         if done == 0 and rounds == 0 and not self.rows:
@@ -219,24 +218,26 @@ class Run:
         self._save(round, decode(arrays))
 
     def _round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Draw clients, instruct them, collect what they send, take the outer step, log; θ after it."""
         began = time.perf_counter()
-        clients = self.budget.begin(round, self.clip) if self.budget else self.roster.cohort(round, self.cohort)
-        view = View(self.grid, clients, self.roster.directory)
-        with seeded(int(generator(self.config.run.seed, "stock", round).integers(2**32))):
+        clients = (
+            self.budget.begin(round, self.strategy.clip) if self.budget else self.roster.cohort(round, self.cohort)
+        )
+        self.view.show(clients)
+        with self._seeded(round) if self.strategy.draws else nullcontext():
             drawn = time.perf_counter()
-            messages = self.strategy.configure_train(round, arrays, self._instruction(), view)
+            messages = self.strategy.configure_train(round, arrays, self._instruction(), self.view)
             replies = self._send(messages, clients)
             answered = time.perf_counter()
             after, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
-        inside = getattr(self.grid, "spent", {})  # an engine that knows what its workers did says so
-        spent = round_stages(drawn - began, answered - drawn, ended - answered, inside)
+        spent = round_stages(drawn - began, answered - drawn, ended - answered, self.grid.spent)
         numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
         if self.budget is None:
             shown = numbers["asked"] = len(clients)
         else:  # how many take part is private
             shown = self.budget.plan.release.cohort
-        what = {"moved": changed(arrays, after), "step": after is not None}
+        what = {"moved": after is not None and differ(arrays, after), "step": after is not None}
         self.folder.event(round, "round", **what, seconds=ended - began, spent=spent, **numbers)
         self.progress.round(round, self.config.run.rounds, shown, spent)
         self.idle = 0 if numbers.get("clients", 1) else self.idle + 1
@@ -244,24 +245,24 @@ class Run:
             raise no_reply(round, PATIENCE, self.folder.events(), self.folder.path / "events.jsonl")
         return arrays if after is None else after
 
-    @property
-    def clip(self) -> float:
-        """C of the next round; 0 without privacy."""
-        return self.strategy.clip if isinstance(self.strategy, PrivateStrategy) else 0.0
+    def _seeded(self, round: int) -> AbstractContextManager[None]:
+        """The global generators at an address of the round."""
+        return seeded(int(generator(self.config.run.seed, "stock", round).integers(2**32)))
 
     def _send(self, messages: Iterable[Message], clients: Sequence[int]) -> Iterable[Message]:
         """The replies; under secure aggregation, their sum."""
         if self.secure is not None:
             content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
-            return self.secure.collect(content, {c: self.roster.directory.node(c) for c in clients})
+            nodes = self.roster.directory.nodes_of(clients)
+            return self.secure.collect(content, dict(zip(clients, nodes, strict=True)))
         return self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
         record = ConfigRecord({WIRE: VERSION, WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
         record[ATTEMPT] = self.attempt
-        if isinstance(self.strategy, OuterStrategy) and self.strategy.linear:
-            record[SUM] = self.strategy.settings.weighting
+        if self.strategy.sums:
+            record[SUM] = self.strategy.sums
         return record
 
     def _judge(self, round: int, arrays: ArrayRecord) -> None:
@@ -314,9 +315,8 @@ class Run:
         spent = self.budget.spent() if self.budget else {}
         if spent:
             self.folder.event(round, "privacy-spent", **spent)
-        snapshot = Snapshot(round, theta, state_of(self.strategy), self.rows, self.dropped, self.best, spent)
-        devices = self.grid.save_devices if isinstance(self.grid, Keeper) else None
-        self.folder.save(snapshot, self.config.checkpoint.keep, devices)
+        snapshot = Snapshot(round, theta, self.strategy.state, self.rows, self.dropped, self.best, spent)
+        self.folder.save(snapshot, self.config.checkpoint.keep, self.grid.save_devices)
         self.saved = round
 
     def _finish(self, theta: Params) -> dict[str, Any]:

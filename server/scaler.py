@@ -20,7 +20,19 @@ from flwr.serverapp import Grid
 
 from metapulse.client.scaling import COUNT, MEAN, SQUARE, blank
 from metapulse.client.spec import to_json
-from metapulse.client.wire import ARRAYS, ATTEMPT, CHECKPOINT, RUN, VERSION, WIRE, WORK, decode, decode_like, encode
+from metapulse.client.wire import (
+    ARRAYS,
+    ATTEMPT,
+    CHECKPOINT,
+    RUN,
+    VERSION,
+    WIRE,
+    WORK,
+    Instructions,
+    decode,
+    decode_like,
+    encode,
+)
 from metapulse.data import Task
 from metapulse.errors import ConfigError, NoResultError, ReplyError, RunError
 from metapulse.registry import TRANSFORMS
@@ -32,7 +44,6 @@ from metapulse.server.privacy import Budget
 from metapulse.server.progress import Progress
 from metapulse.server.roster import Roster, View
 from metapulse.server.secure.aggregation import SecureAggregation
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import CLIENT_FAILED, Dropped
 from metapulse.transforms import LEAST, Global

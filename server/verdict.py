@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord
 
 from metapulse.client.secure.quantise import CLIPPED, ZEROED
 from metapulse.errors import NoResultError
@@ -19,11 +18,6 @@ STEPS = ("learner.inner_steps", "learner.inner_lr", "strategy.lr")  # at which n
 MOST_ZEROED, MOST_CLIPPED = 0.5, 0.01  # of all numbers of the updates, in the mean over the rounds
 
 Events = Sequence[Mapping[str, Any]]
-
-
-def changed(before: ArrayRecord, after: ArrayRecord | None) -> bool:
-    """Whether θ is another one after a round; None: no step was taken."""
-    return after is not None and any(not np.array_equal(before[name].numpy(), after[name].numpy()) for name in before)
 
 
 def refuse_fruitless(events: Events, settings: Mapping[str, Mapping[str, Any]], shares: bool = True) -> None:

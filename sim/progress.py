@@ -13,7 +13,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
-from metapulse.server.stages import STAGES, add_up
+from metapulse.server.progress import STAGES, add_up
 from metapulse.sim.cells import Cell
 from metapulse.sim.estimate import Tally, duration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from flwr.app import ConfigRecord
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from metapulse.client.privacy import Guard, clipped_sum, read_guard
 from metapulse.client.secure.quantise import ENTRIES, Terms, quantise
-from metapulse.client.wire import CLIP, SUM
+from metapulse.client.wire import CLIP, GUARD, SUM
 from metapulse.methods.base import NORM, Adding, Report, shares
 from metapulse.outcome import Outcome
 from metapulse.strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
-from metapulse.trees import Params, Stacked, finite, weighted_sum
+from metapulse.trees import Params, Stacked, finite, tensors, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,18 @@ class Handover:
     clip: float = 0.0
     guard: Guard | None = None
     terms: Terms | None = None
+    #: How a learner may add its updates up by itself; None: it may not, they are looked at one by one.
+    adding: Adding | None = field(init=False)
 
-    @property
-    def adding(self) -> Adding | None:
-        """How a learner may add its updates up by itself; None: it may not, they are looked at one by one."""
-        return None if self.guard or self.terms or self.clip or not self.weighting else Adding(self.weighting)
+    def __post_init__(self) -> None:
+        apart = self.guard or self.terms or self.clip or not self.weighting
+        object.__setattr__(self, "adding", None if apart else Adding(self.weighting))
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> Handover:
         """What an instruction asks for."""
-        return cls(str(config.get(SUM, "")), float(str(config.get(CLIP, 0.0))), read_guard(config))
+        guard = read_guard(config) if GUARD in config else None
+        return cls(str(config.get(SUM, "")), float(str(config.get(CLIP, 0.0))), guard)
 
 
 def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor]:
@@ -130,9 +132,10 @@ def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[D
     good = [(part, part.report, part.total) for part in parts if part.report is not None and part.total is not None]
     if not good:
         return None, failures
-    total = {name: p.double() for name, p in good[0][2].items()}
+    total = {name: p.double() for name, p in tensors(good[0][2]).items()}
     for _, _, more in good[1:]:
-        total = {name: p + more[name] for name, p in total.items()}
+        other = tensors(more)
+        total = {name: p + other[name] for name, p in total.items()}
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]

@@ -13,21 +13,20 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy import Result
 from torch import Tensor
 
-from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, decode, encode, stamp
+from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, Instructions, decode, encode
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
-from metapulse.outer import OuterName, OuterUpdate, State, Weighting, reading
+from metapulse.outer import OuterName, OuterUpdate, Schedule, State, Weighting, outer_rate, reading
 from metapulse.rng import generator
-from metapulse.schedules import Schedule, outer_rate
 from metapulse.settings import default_of, setting
 from metapulse.strategies.aggregate import mean
 from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Checked, Dropped, Stack, Total, check
+from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params, finite, norm
 
 #: Told (round, dropped clients) when replies are refused.
@@ -92,7 +91,7 @@ class OuterSettings(StrategySettings):
 
     def make(
         self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
-    ) -> Strategy:
+    ) -> RunStrategy:
         """The strategy of these settings; the arguments are those of ``make_strategy``."""
         return OuterStrategy(self, rounds, seed, on_drop)
 
@@ -107,7 +106,7 @@ class OuterSettings(StrategySettings):
         return made
 
 
-class OuterStrategy(Strategy):
+class OuterStrategy(RunStrategy):
     """A genuine Flower strategy around an ``OuterUpdate``.
 
     Args:
@@ -116,6 +115,9 @@ class OuterStrategy(Strategy):
         seed: addresses the sampling of nodes where the grid shows more than a cohort.
         on_drop: told (round, dropped clients) when replies are refused.
     """
+
+    #: Whether the weighted mean of the updates is all that is used of them.
+    linear: bool = False
 
     def __init__(
         self,
@@ -128,15 +130,15 @@ class OuterStrategy(Strategy):
         self.aggregator = settings.make_aggregator()
         self.update = OuterUpdate(settings.outer, settings.beta1, settings.beta2, settings.tau, settings.l2)
         self.state: State = {}
+        self.linear = self.aggregator.linear
+        self.sums = settings.weighting if self.linear else ""
+        self.draws = not self.linear  # an aggregator of somebody's own may
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._told: dict[str, Any] = {}
         self._theta: dict[str, Tensor] = {}
-
-    @property
-    def linear(self) -> bool:
-        """Whether the weighted mean of the updates is all that is used of them."""
-        return self.aggregator.linear
+        self._made: ArrayRecord | None = None  # what the last step was encoded as, and
+        self._next: dict[str, Tensor] = {}  # what it was
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -146,9 +148,10 @@ class OuterStrategy(Strategy):
         # A grid that knows partition ids says so; otherwise the node id is the best name there is.
         client_of = getattr(grid, "client_of", lambda node: node)
         config[ROUND] = server_round
-        self.expect(decode(arrays), {node: client_of(node) for node in nodes}, stamp(config))
+        theta = self._next if arrays is self._made else decode(arrays)
+        self.expect(theta, {node: client_of(node) for node in nodes}, config)
         content = RecordDict({ARRAYS: arrays, CONFIG: config})
-        return Instructions(content, nodes, MessageType.TRAIN)
+        return Instructions(content, nodes, MessageType.TRAIN, theta)
 
     def expect(self, theta: Params, asked: Mapping[int, int], told: Mapping[str, Any] | None = None) -> None:
         """Begin a round: the replies to come answer this θ.
@@ -156,7 +159,7 @@ class OuterStrategy(Strategy):
         Args:
             theta: θ, floating-point.
             asked: node id → client id of those who were asked.
-            told: what each reply must repeat of its instruction (``metapulse.client.wire.stamp``).
+            told: the instruction, of which each reply must repeat some (``metapulse.client.wire.stamp``).
         """
         self._theta, self._asked, self._told = dict(theta), dict(asked), dict(told or {})
 
@@ -180,7 +183,7 @@ class OuterStrategy(Strategy):
             self._on_drop(server_round, checked.dropped)
         if checked.stack is None or len(checked.stack.clients) < self.settings.min_replies:
             return None, self._metrics(checked, 0.0)
-        if reason := self.aggregator.shortfall(len(checked.stack.clients)):
+        if not self.linear and (reason := self.aggregator.shortfall(len(checked.stack.clients))):
             self._on_drop(server_round, [Dropped(-1, f"round given up: {self.settings.aggregator['name']}: {reason}")])
             return None, self._metrics(checked, 0.0)
         aggregate = self._aggregate(checked.stack)
@@ -192,13 +195,13 @@ class OuterStrategy(Strategy):
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
         theta, state = self.update.apply(self.state, self._theta, aggregate, lr)
-        if not (finite(theta) and finite(state)):  # finite updates can be large enough for that: 1e30 squared
+        if not finite(theta, state):  # finite updates can be large enough for that: 1e30 squared
             self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
             return None
-        if self.aggregator.remembers:
+        if not self.linear and self.aggregator.remembers:
             state = state | {LAST + name: p for name, p in aggregate.items()}
-        self.state = state
-        return encode(theta)
+        self.state, self._next, self._made = state, theta, encode(theta)
+        return self._made
 
     def _aggregate(self, stack: Stack | Total) -> Params:
         """One update of many: the mean, weighted as the settings say, or what the aggregator makes of them."""
@@ -218,6 +221,11 @@ class OuterStrategy(Strategy):
         for name, values in (stack.metrics if stack else {}).items():
             record[name] = float(values.double().nanmean())
         return record
+
+    def check_cohort(self, clients: int) -> None:
+        """Refuse fewer clients than the aggregator takes."""
+        if why := self.aggregator.shortfall(clients):
+            raise ConfigError("strategy.aggregator", self.settings.aggregator["name"], why)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from flwr.serverapp.strategy import Strategy
 
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.methods.fednova import FedNova, effective_steps
 from metapulse.strategies.base import OnDrop, OuterSettings, OuterStrategy
 from metapulse.strategies.replies import Stack, Total
+from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params, scale
 
 STEPS = "steps"
@@ -34,7 +34,7 @@ class FedNovaSettings(OuterSettings):
 
     def make(
         self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
-    ) -> Strategy:
+    ) -> RunStrategy:
         """The strategy of these settings."""
         return NormalisedAverage(self, rounds, seed, on_drop)
 

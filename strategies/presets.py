@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 from metapulse.methods.base import Paper
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.reptile import Reptile
-from metapulse.outer import OuterName, Weighting
-from metapulse.schedules import Schedule
+from metapulse.outer import OuterName, Schedule, Weighting
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.krum import Krum
 from metapulse.strategies.aggregators.median import Median

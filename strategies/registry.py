@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flwr.serverapp.strategy import Strategy
-
+from metapulse.errors import ConfigError
 from metapulse.registry import Registry
 from metapulse.strategies.privacy.plan import Plan
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.replies import Dropped
+from metapulse.strategies.strategy import RunStrategy
 
 STRATEGIES = Registry(
     "strategy",
@@ -33,7 +33,7 @@ def make_strategy(
     on_drop: Callable[[int, list[Dropped]], None] | None = None,
     privacy: tuple[Plan, int] | None = None,
     note: Callable[[str], None] | None = None,
-) -> Strategy:
+) -> RunStrategy:
     """The Flower strategy of a configuration's ``[strategy]`` section.
 
     Args:
@@ -46,5 +46,7 @@ def make_strategy(
     settings = STRATEGIES.make(section)
     if privacy is not None:
         return PrivateStrategy(settings, rounds, seed, on_drop, *privacy)
-    made: Strategy = settings.make(rounds, seed, on_drop, note)
+    made = settings.make(rounds, seed, on_drop, note)
+    if not isinstance(made, RunStrategy):
+        raise ConfigError("strategy.name", type(made).__name__, "has no state that a checkpoint could hold")
     return made

@@ -25,6 +25,7 @@ from metapulse.client.wire import (
     check_stamp,
     decode_like,
     metric_record,
+    stamp,
 )
 from metapulse.errors import ReplyError
 from metapulse.trees import Params, Stacked
@@ -167,7 +168,7 @@ def check(
         replies: as an engine returned them.
         theta: θ; every update must have its names, shapes and dtypes.
         asked: node id → partition id of those who were asked.
-        told: the instruction's ``metapulse.client.wire.stamp``, which each reply must repeat.
+        told: the instruction, whose ``metapulse.client.wire.stamp`` each reply must repeat.
 
     Returns:
         The accepted updates in order of partition id, and who was dropped and why; a node that was asked and is not
@@ -175,7 +176,8 @@ def check(
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta, told or {}))
+    repeated = stamp(told or {})
+    accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta, repeated))
     if not accepted:
         return Checked(None, dropped)
     parts = list(accepted.values())

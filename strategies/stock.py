@@ -29,6 +29,7 @@ from metapulse.settings import setting
 from metapulse.strategies.base import StrategySettings
 from metapulse.strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
 from metapulse.strategies.stock_state import arrays_of, pack, unpack
+from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params
 
 #: Options of Flower's strategies that decide nothing here, and what does.
@@ -67,12 +68,12 @@ class Stock(StrategySettings):
         seed: int,
         on_drop: Callable[[int, list[Dropped]], None] | None = None,
         note: Callable[[str], None] | None = None,
-    ) -> Strategy:
+    ) -> RunStrategy:
         """The strategy of these settings."""
         return StockStrategy(self, on_drop, note)
 
 
-class StockStrategy(Strategy):
+class StockStrategy(RunStrategy):
     """Delegates to a stock strategy; checks replies first, and what it makes of them after.
 
     Args:
@@ -86,6 +87,7 @@ class StockStrategy(Strategy):
         on_drop: Callable[[int, list[Dropped]], None] | None = None,
         note: Callable[[str], None] | None = None,
     ) -> None:
+        self.draws = True
         self._reference, self.inner = settings.reference, _made(settings)
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._note = note or (lambda text: None)

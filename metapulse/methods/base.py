@@ -20,7 +20,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode, Inputs, Outputs, PerClient
 from metapulse.models.base import Model
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, finite, stack, to_device, without
+from metapulse.trees import Params, Stacked, stack, to_device, without
 
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
@@ -173,25 +173,6 @@ class Learner(ABC):
             x: inputs of each client.
         """
         return model.predict(phi, x)
-
-    def report(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding | None = None
-    ) -> tuple[Report, Params | None]:
-        """``update_sum`` where a sum is wanted, can be had, and is sound; else ``update``, which shows who spoilt it.
-
-        Args:
-            model: the oracle.
-            meta: θ, not changed.
-            state: what the devices kept from their last round.
-            episode: as for ``update``.
-            keys: as for ``update``.
-            adding: how they are added up; None: no sum is wanted.
-        """
-        if adding and (summed := self.update_sum(model, meta, state, episode, keys, adding)):
-            report, total = summed
-            if bool((report.weight > 0).all()) and finite(total):
-                return report, total
-        return self.update(model, meta, state, episode, keys), None
 
     @abstractmethod
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:

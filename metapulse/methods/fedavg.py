@@ -9,10 +9,11 @@ from typing import ClassVar
 
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Adding, Paper, Report, shares
-from metapulse.methods.inner import displacement, displacement_sum
+from metapulse.methods.inner import displacement
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
+from metapulse.models.loops import AT_ONCE
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
 
@@ -37,15 +38,14 @@ class LocalTraining(InnerLoop):
         """The sum of (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
         if type(self).update is not LocalTraining.update:
             return None
-        samples = episode.pooled
-        theta = self.start(meta, len(keys.clients))
-        batches, wanted = self.batches(samples, keys), shares(samples.counts, adding.weighting)
-        sgd = self.inner_lr, self.optimizer, self.inner_steps
-        summed = displacement_sum(model, theta, batches, *sgd, wanted)
-        if summed is None:
+        code, steps = model.compiled, self.inner_steps
+        if code is None or not code.takes(meta) or self.optimizer != "sgd" or not 0 < steps <= AT_ONCE:
             return None
-        total, loss = summed
-        return Report({}, samples.counts, state, {"loss": loss}), total
+        samples = episode.pooled
+        batches = self.first(samples, keys, steps)
+        theta, wanted = self.start(meta, len(keys.clients)), shares(samples.counts, adding.weighting)
+        loss, total = code.descend_sum(theta, batches, self.inner_lr, wanted)
+        return Report({}, samples.counts, state, {"loss": loss / steps}), total
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch, PerClient
 from metapulse.models.base import Model
-from metapulse.trees import Flat, Params, Stacked, flat_stack, per_client, sub
+from metapulse.trees import Flat, Stacked, flat_stack, per_client, sub
 
 #: A step rule turns a gradient buffer into a step; it keeps its own moments and never changes what comes in.
 Rule = Callable[[Tensor], Tensor]
@@ -86,18 +86,6 @@ def displacement(
         return moved, total / max(steps, 1)
     phi, loss = settle(model, start, batches, lr, optimizer, steps)
     return flat_stack(sub(start, phi)), loss
-
-
-def displacement_sum(
-    model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int, shares: PerClient
-) -> tuple[Params, PerClient] | None:
-    """Σ_i s_i u_i of u = φ₀ − φ_K from ``displacement``, and the mean loss on the way.
-
-    Returns:
-        None where it would cost no less than to make the updates and to add them up.
-    """
-    summed = model.sgd_displacement_sum(start, batches, lr, steps, shares) if optimizer == "sgd" else None
-    return None if summed is None else (summed[0], summed[1] / steps)
 
 
 def _adam(like: Tensor, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Rule:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,9 @@ class Model(ABC):
         task: shape of inputs and outputs, and which loss.
         precision: of the numbers that compiled code multiplies; what it adds up, and what it keeps, is float32 always.
     """
+
+    #: Whether its calls draw random numbers in training (dropout), at the addresses of ``metapulse.models.draws``.
+    draws: ClassVar[bool] = False
 
     _: KW_ONLY
     task: Task
@@ -166,12 +169,6 @@ class Model(ABC):
     ) -> tuple[Flat, PerClient]:
         """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
         return loops.sgd_displacement(self, self._code(params), params, batches, lr, steps)
-
-    def sgd_displacement_sum(
-        self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: PerClient
-    ) -> tuple[Params, PerClient] | None:
-        """Σ_i s_i (φ₀ − φ_K)_i and the sum of the batch losses; None where it is no faster than adding them up."""
-        return loops.sgd_displacement_sum(self._code(params), params, batches, lr, steps, shares)
 
     def adapted_sgd(
         self, params: Stacked, batches: Sequence[Iterator[Batch]], rates: tuple[float, float], delta: float, steps: int

@@ -15,7 +15,7 @@ from metapulse.episodes import Batch, PerClient
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
 from metapulse.models.oracle import Oracle
-from metapulse.trees import Flat, Params, Stacked, add, flat_stack, norms, per_client, sub
+from metapulse.trees import Flat, Stacked, add, flat_stack, norms, per_client, sub
 
 AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
 
@@ -59,20 +59,6 @@ def sgd_displacement(
         return moved, loss
     phi, loss = run_sgd(model, code, start, batches, lr, steps)
     return flat_stack(sub(start, phi)), loss
-
-
-def sgd_displacement_sum(
-    code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int, shares: PerClient
-) -> tuple[Params, PerClient] | None:
-    """Σ_i s_i (φ₀ − φ_K)_i with the shares s, and the sum of each client's batch losses on the way.
-
-    Returns:
-        None where it would cost no less than to make the displacements and to add them up.
-    """
-    if code is None or not 0 < steps <= AT_ONCE:
-        return None
-    loss, total = code.descend_sum(start, list(islice(batches, steps)), lr, shares)
-    return total, loss
 
 
 def adapted_sgd(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class TorchModule(Model):
     module that draws them at random is refused. So are layers that mix the samples of a batch or keep statistics of
     them (batch-norm): padding would count, and statistics are no parameters that an update could carry.
     """
+
+    draws: ClassVar[bool] = True
 
     factory: str = setting("torch.nn:Identity", "dotted reference of the module's class or a function that makes it")
     options: Mapping[str, Any] = setting({}, "keyword arguments for the factory")

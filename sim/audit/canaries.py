@@ -21,7 +21,7 @@ from metapulse.data import Client, Task
 from metapulse.methods.base import Adding, Report
 from metapulse.outcome import Outcome
 from metapulse.rng import generator
-from metapulse.server.roster import Directory
+from metapulse.server.directory import Directory
 from metapulse.sim.engines.cohort import FIRST_NODE
 from metapulse.sim.engines.workers import Local
 from metapulse.sim.population import ClientJob
@@ -85,12 +85,9 @@ class Planted(Local):
     def __init__(self, canaries: Canaries) -> None:
         super().__init__()
         self._canaries = canaries
-        self._made: dict[ClientJob, Work] = {}
 
-    def _work(self, job: ClientJob) -> Work:
-        if job not in self._made:
-            self._made[job] = CanaryWork(make_spec(json.loads(job.text)), self._canaries)
-        return self._made[job]
+    def _make(self, job: ClientJob) -> Work:
+        return CanaryWork(make_spec(json.loads(job.text)), self._canaries)
 
 
 class CanaryWork(Work):
@@ -178,6 +175,10 @@ class Crowd:
         if user >= self.real.users:
             return [user - self.real.users + len(self.real)]
         return [c for c in self.real.clients_of(user) if c in self.people]
+
+    def nodes_of(self, clients: Sequence[int]) -> list[int]:
+        """Where some clients are."""
+        return [self.node(client) for client in clients]
 
     def node(self, index: int) -> int:
         """Where a client is."""

@@ -19,14 +19,14 @@ from flwr.serverapp import Grid
 from jaxtyping import Float64, Int64
 from scipy.stats import binom  # type: ignore[attr-defined]
 
-from metapulse.client.wire import decode, encode
+from metapulse.client.wire import Instructions, decode, encode
 from metapulse.rng import generator
-from metapulse.server.roster import Directory, View, over_selected
+from metapulse.server.directory import Directory
+from metapulse.server.roster import View, over_selected
 from metapulse.sim.audit.probe import DOUBT, Probe
 from metapulse.sim.audit.subject import Subject
 from metapulse.sim.audit.worst_case import Law, epsilon_at_least
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.privacy.accounting import REPLACE, Release
 from metapulse.strategies.privacy.plan import Plan
 from metapulse.strategies.privacy.strategy import PrivateStrategy

@@ -6,14 +6,12 @@ the same computation wherever it runs, and the numbers do not depend on who ran 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from torch import Tensor
 
 from metapulse.client.flower_compat import NodeInfo, Run, act_as_server
 from metapulse.client.privacy import read_guard
@@ -23,31 +21,30 @@ from metapulse.client.spec import trial_from_json
 from metapulse.client.wire import (
     ARRAYS,
     CONFIG,
-    METRICS,
     REPLY,
     ROUND,
     TRIAL,
     WORK,
+    Instructions,
     decode,
-    metric_record,
     read_text,
     stamp,
 )
+from metapulse.client.work import Work
 from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
-from metapulse.methods.base import Report
-from metapulse.outcome import Outcome, Scores
-from metapulse.server.stages import add_up
+from metapulse.outcome import Outcome
+from metapulse.server.grid import Engine
+from metapulse.sim.engines.answers import failure, join_outcomes, replies_of, score_message
 from metapulse.sim.engines.chunks import comfortable
 from metapulse.sim.engines.devices import Devices
 from metapulse.sim.engines.resent import resent
 from metapulse.sim.engines.secure import SecureDevices
 from metapulse.sim.engines.workers import Local, Pool
-from metapulse.sim.population import SOUND, ClientJob, Population
+from metapulse.sim.population import SOUND, ClientJob, FaultyClients, Population
 from metapulse.strategies.aggregate import Handover, join
-from metapulse.strategies.instructions import Instructions
-from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, Total, contents
-from metapulse.trees import Params, sub
+from metapulse.strategies.replies import Dropped, Replies, Total
+from metapulse.trees import Params
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 
@@ -98,12 +95,16 @@ class SourceDirectory:
         """Where a client is."""
         return index + FIRST_NODE
 
+    def nodes_of(self, clients: Sequence[int]) -> list[int]:
+        """Where some clients are."""
+        return [client + FIRST_NODE for client in clients]
+
     def remarks(self) -> Sequence[str]:
         """What is to be said of its data before a run."""
         return self.said
 
 
-class CohortGrid(Grid):
+class CohortGrid(Engine):
     """Runs clients by the stack.
 
     Args:
@@ -115,7 +116,8 @@ class CohortGrid(Grid):
         population: who of the clients attack, and what goes wrong with their devices.
     """
 
-    simulated = True  # its devices end with this process
+    simulated = True
+    keeps = True
 
     def __init__(
         self,
@@ -130,9 +132,13 @@ class CohortGrid(Grid):
         self._size, self._pool, self._chunk = size, pool or Local(), chunk
         self._population = population
         self._run = Run.create_empty(run_id=1)
-        self._devices = Devices(folder)
+        self._job: ClientJob | None = None  # of the last instruction
+        self._work: Work | None = None  # of that job
+        self._sizes: dict[int, int] = {}  # clients of it that are stacked at once, by the size of the cohort
+        self._folder = folder
+        self._devices: Devices | None = None  # None: no device has kept anything yet
         self.masks, self._secure = masks, SecureDevices(self._report)
-        self.spent: Mapping[str, float] = {}  # seconds of the last round by stage, of the busiest worker
+        self.spent = []
 
     def get_node_ids(self) -> Iterable[int]:
         """Every client's node; a range, so that a million cost nothing."""
@@ -148,14 +154,16 @@ class CohortGrid(Grid):
         Raises:
             EngineError: a message is neither for training nor for evaluation, or goes to nobody.
         """
-        self.spent = {}
+        self.spent = []
         if isinstance(messages, Instructions):
             nodes = sorted(messages.nodes)
             for node in (nodes[0], nodes[-1]) if nodes else ():
                 self._known(node)
             content, kind = messages.content, messages.kind
             clients = [node - FIRST_NODE for node in nodes]
-            return self._answer(content, kind, clients, lambda c: Message(content, c + FIRST_NODE, kind))
+            return self._answer(
+                content, kind, clients, lambda c: Message(content, c + FIRST_NODE, kind), messages.theta
+            )
         groups: dict[int, list[Message]] = {}
         for message in messages:
             self._known(message.metadata.dst_node_id)
@@ -178,7 +186,12 @@ class CohortGrid(Grid):
             raise EngineError(f"node {node} does not exist; there are {self._size} clients")
 
     def _answer(
-        self, content: RecordDict, kind: str, clients: list[int], asked: Callable[[int], Message]
+        self,
+        content: RecordDict,
+        kind: str,
+        clients: list[int],
+        asked: Callable[[int], Message],
+        theta: Params | None = None,
     ) -> Sequence[Message]:
         """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
         config = content.config_records[CONFIG]
@@ -186,49 +199,67 @@ class CohortGrid(Grid):
             return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover, faulty = Handover.asked(config), self._job(config).faulty
+        handover, (_, work) = Handover.asked(config), self._asked(config)
+        faulty = work if isinstance(work, FaultyClients) else None
         if faulty is not None and faulty.apart:
             handover = replace(handover, weighting="")
-        outcomes = self._train(content, clients, handover)
+        outcomes = self._train(content, clients, handover, theta)
         if handover.weighting:
             total, failures = join(outcomes, handover.weighting)
-            return Replies(None, failures, lambda i: _failure(asked, failures[i]), total)
+            return Replies(None, failures, lambda i: failure(asked, failures[i]), total)
         outcome = join_outcomes(outcomes)
         round = int(str(config[ROUND]))
         if faulty is not None and faulty.attack.omniscient:
             outcome = faulty.forged(outcome, round)
         meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
-        replies = _replies(asked, outcome, meta, stamp(config))
+        replies = replies_of(asked, outcome, meta, stamp(config))
         return replies if faulty is None else resent(replies, faulty.twice(round, clients))
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
-        job, meta, round, chunks = self._asked(content, clients)
+        job, meta, round, chunks = self._read(content, clients, None)
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
-        scores = self._pool.evaluate(job, meta, round, chunks, trial, self._devices.of(clients))
+        scores = self._pool.evaluate(job, meta, round, chunks, trial, self._states(clients))
         told = {CONFIG: ConfigRecord(stamp(content.config_records[CONFIG]))}
-        return [_score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
+        return [score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
 
-    def _train(self, content: RecordDict, clients: list[int], handover: Handover) -> list[Outcome]:
-        job, meta, round, chunks = self._asked(content, clients)
-        outcomes = self._pool.train(job, meta, round, chunks, self._devices.of(clients), handover)
-        self.spent = add_up([self.spent, self._pool.spent])  # content after content
+    def _train(
+        self, content: RecordDict, clients: list[int], handover: Handover, theta: Params | None = None
+    ) -> list[Outcome]:
+        job, meta, round, chunks = self._read(content, clients, theta)
+        outcomes = self._pool.train(job, meta, round, chunks, self._states(clients), handover)
+        self.spent = [*self.spent, *self._pool.spent]  # content after content
         for outcome in outcomes:
-            self._devices.keep(outcome.keepers, outcome.state)
+            if outcome.keepers:
+                self._devices = self._devices or Devices(self._folder)
+                self._devices.keep(outcome.keepers, outcome.state)
         return outcomes
 
-    def _job(self, config: ConfigRecord) -> ClientJob:
-        return ClientJob(read_text(config, WORK), self._population)
+    def _states(self, clients: list[int]) -> dict[int, dict[str, Tensor]]:
+        """What devices kept; those that kept nothing are left out."""
+        return {} if self._devices is None else self._devices.of(clients)
 
-    def _asked(self, content: RecordDict, clients: list[int]) -> tuple[ClientJob, Params, int, list[list[int]]]:
+    def _asked(self, config: ConfigRecord) -> tuple[ClientJob, Work]:
+        """What an instruction asks for, which is the same round after round."""
+        if self._job is None or self._work is None or config.get(WORK) != self._job.text:
+            self._job = ClientJob(read_text(config, WORK), self._population)
+            self._work, self._sizes = self._job.work, {}
+        return self._job, self._work
+
+    def _read(
+        self, content: RecordDict, clients: list[int], theta: Params | None
+    ) -> tuple[ClientJob, Params, int, list[list[int]]]:
         """ClientJob, θ, round and chunks of an instruction."""
-        config, meta = content.config_records[CONFIG], decode(content.array_records[ARRAYS])
-        job, round = self._job(config), int(str(config[ROUND]))
-        size = self._chunk or comfortable(job.work.model, meta, len(clients))
-        return job, meta, round, [clients[i : i + size] for i in range(0, len(clients), size)]
+        config = content.config_records[CONFIG]
+        meta = decode(content.array_records[ARRAYS]) if theta is None else theta
+        job, work = self._asked(config)
+        size = self._chunk or self._sizes.get(len(clients), 0)
+        if not size:
+            size = self._sizes[len(clients)] = comfortable(work.model, meta, len(clients))
+        return job, meta, int(str(config[ROUND])), [clients[i : i + size] for i in range(0, len(clients), size)]
 
     def add_up(self, content: RecordDict, clients: list[int], terms: Terms) -> tuple[Total | None, list[Dropped]]:
         """The sum of the entries that clients would mask under secure aggregation, and who could not train."""
-        self.spent = {}
+        self.spent = []
         guard = read_guard(content.config_records[CONFIG])
         handover = Handover(terms.weighting, guard=guard, terms=terms)
         return join(self._train(content, clients, handover), terms.weighting)
@@ -239,16 +270,19 @@ class CohortGrid(Grid):
 
     def save_devices(self, folder: Path) -> None:
         """Write what devices keep into a new folder; no folder where they keep nothing."""
-        self._devices.save(folder)
+        if self._devices is not None:
+            self._devices.save(folder)
 
     def load_devices(self, folder: Path) -> None:
         """Devices keep what was written there; nothing if there is no such folder."""
+        self._devices = self._devices or Devices(self._folder)
         self._devices.load(folder)
 
     def close(self) -> None:
         """End the workers, and forget what devices keep."""
         self._pool.close()
-        self._devices.close()
+        if self._devices is not None:
+            self._devices.close()
 
     def set_run(self, run: Run) -> None:
         """Remember the run."""
@@ -278,57 +312,5 @@ class CohortGrid(Grid):
         raise EngineError("the cohort engine answers at once; use send_and_receive")
 
 
-def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
-    """The outcomes of several chunks as one."""
-    failures = {c: reason for part in parts for c, reason in part.failures.items()}
-    good = [(part.clients, part.report) for part in parts if part.report is not None]
-    if not good:
-        return Outcome([], None, failures)
-    reports = [report for _, report in good]
-    joined = Report(
-        {name: torch.cat([r.update[name] for r in reports]) for name in reports[0].update},
-        torch.cat([r.weight for r in reports]),
-        {},
-        {name: torch.cat([r.metrics[name] for r in reports]) for name in reports[0].metrics},
-    )
-    return Outcome([c for clients, _ in good for c in clients], joined, failures)
-
-
 def _client(message: Message) -> int:
     return message.metadata.dst_node_id - FIRST_NODE
-
-
-def _failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
-    return Message(Error(CLIENT_FAILED, failed.reason), reply_to=asked(failed.client))
-
-
-def _replies(
-    asked: Callable[[int], Message], outcome: Outcome, meta: Params | None, told: Mapping[str, Any]
-) -> Replies:
-    """The stack, and how any one of its messages is made; with ``meta``, they carry weights θ − update."""
-    failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
-    report = outcome.report
-    if report is None:
-        return Replies(None, failures, lambda i: _failure(asked, failures[i]))
-    sent = report.update if meta is None else sub(meta, report.update)
-    stack = Stack(outcome.clients, sent, report.weight, report.metrics)
-    content = contents(stack, told)
-
-    def message(index: int) -> Message:
-        if index >= len(stack.clients):
-            return _failure(asked, failures[index - len(stack.clients)])
-        return Message(content(index), reply_to=asked(stack.clients[index]))
-
-    return Replies(stack, failures, message)
-
-
-def _score_message(
-    asked: Callable[[int], Message], scores: Scores, index: int, told: Mapping[str, ConfigRecord]
-) -> Message:
-    if index >= len(scores.clients):
-        client, reason = sorted(scores.failures.items())[index - len(scores.clients)]
-        return _failure(asked, Dropped(client, reason))
-    numbers: dict[str, float | list[float]] = {n: m[index].flatten().tolist() for n, m in scores.metrics.items()}
-    episodes = next(iter(scores.metrics.values())).shape[1]
-    content = RecordDict({METRICS: metric_record(float(episodes), numbers), **told})
-    return Message(content, reply_to=asked(scores.clients[index]))

@@ -8,8 +8,8 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 
 from metapulse.client.wire import CONFIG, ROUND, WORK, read_text
+from metapulse.server.directory import Directory
 from metapulse.server.grid import Through
-from metapulse.server.roster import Directory
 from metapulse.sim.population import ClientJob, Population
 from metapulse.strategies.replies import SECOND, Dropped, Replies
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -15,7 +15,6 @@ from metapulse.client.spec import Trial
 from metapulse.client.work import Work
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome, Scores
-from metapulse.server.stages import add_up
 from metapulse.sim.engines.cluster import DIRECT, start_ray, stop_ray
 from metapulse.sim.engines.parcels import pack, unpack
 from metapulse.sim.population import ClientJob
@@ -33,8 +32,8 @@ class Pool(Protocol):
     """Runs chunks of clients; results come in the order of the chunks."""
 
     @property
-    def spent(self) -> Mapping[str, float]:
-        """Seconds of the last ``train`` by stage, of the worker that was busy longest."""
+    def spent(self) -> Sequence[Mapping[str, float]]:
+        """Seconds of the last ``train`` by stage, chunk after chunk of the worker that was busy longest."""
 
     def train(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
@@ -58,19 +57,23 @@ class Local:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        self.spent: Mapping[str, float] = {}
+        self.spent: Sequence[Mapping[str, float]] = ()
         self._device = torch.device(device)
+        self._made: dict[ClientJob, Work] = {}
 
     def train(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
     ) -> list[Outcome]:
         """One round of every chunk."""
-        work = self._work(job)
-        done = (work.train(meta, round, chunk, states, handover.adding) for chunk in chunks)
-        if handover.guard is not None and handover.terms is None:
-            done = (_guarded(outcome.cpu(), handover.guard, meta, round) for outcome in done)
-        outcomes = [(_condensed(outcome, handover) if handover.weighting else outcome).cpu() for outcome in done]
-        self.spent = _busy(outcomes)
+        work, outcomes = self._work(job), list[Outcome]()
+        for chunk in chunks:
+            outcome = work.train(meta, round, chunk, states, handover.adding)
+            if handover.guard is not None and handover.terms is None:
+                outcome = _guarded(outcome.cpu(), handover.guard, meta, round)
+            if handover.weighting and outcome.total is None:
+                outcome = _condensed(outcome, handover)
+            outcomes.append(outcome if self._device.type == "cpu" else outcome.cpu())
+        self.spent = [outcome.seconds for outcome in outcomes]
         return outcomes
 
     def evaluate(
@@ -82,9 +85,14 @@ class Local:
 
     def _work(self, job: ClientJob) -> Work:
         torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
-        work = job.work
+        if job not in self._made:
+            self._made[job] = self._make(job)
+        work = self._made[job]
         work.device = self._device
         return work
+
+    def _make(self, job: ClientJob) -> Work:
+        return job.work
 
     def close(self) -> None:
         """Nothing was started."""
@@ -102,11 +110,6 @@ def _condensed(outcome: Outcome, handover: Handover) -> Outcome:
     began = time.perf_counter()
     short = condense(outcome, handover)
     return replace(short, seconds=outcome.seconds | {"aggregate": time.perf_counter() - began})
-
-
-def _busy(outcomes: Iterable[Outcome]) -> dict[str, float]:
-    """Seconds by stage of one worker's chunks."""
-    return add_up(outcome.seconds for outcome in outcomes)
 
 
 class Worker:
@@ -154,7 +157,7 @@ class RayPool:
         self._mine = start_ray(workers, address)
         self._remote = ray.remote(Worker)
         self._actors = [self._hire() for _ in range(workers)]
-        self.spent: Mapping[str, float] = {}
+        self.spent: Sequence[Mapping[str, float]] = ()
 
     def train(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
@@ -166,7 +169,8 @@ class RayPool:
             return actor.train.remote(job, theta, round, run, _theirs(states, run), handover)
 
         runs = self._all(send, chunks)
-        self.spent = max(map(_busy, runs), key=lambda spent: sum(spent.values()))
+        seconds = [[outcome.seconds for outcome in run] for run in runs]
+        self.spent = max(seconds, key=lambda chunks: sum(sum(chunk.values()) for chunk in chunks))
         return [outcome for run in runs for outcome in run]
 
     def evaluate(

@@ -72,8 +72,8 @@ class Sine(Lone):
         Raises:
             DataError: no such client.
         """
-        self._check(min(clients))
-        self._check(max(clients))
+        if bad := [c for c in (min(clients), max(clients)) if not 0 <= c < self.clients]:
+            self._check(bad[0])
         x, y = self._curves(uniforms(self.seed, "sine", 0, clients, self._draws))
         return x.astype(np.float32)[..., None], y.astype(np.float32)[..., None]
 

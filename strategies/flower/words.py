@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 from flwr.app import MetricRecord, RecordDict
 
 from metapulse.errors import ConfigError
-from metapulse.outer import OuterName, Weighting
-from metapulse.schedules import Schedule
+from metapulse.outer import OuterName, Schedule, Weighting
 from metapulse.settings import build
 from metapulse.strategies.base import OuterSettings
 

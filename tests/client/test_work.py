@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metapulse.client.spec import Trial, WorkSpec, make_spec, to_json, trial_from_json
-from metapulse.client.work import Work
+from metapulse.client.work import Work, check_block
 from metapulse.data import Client, Samples, Task
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError, DataError
@@ -184,3 +184,43 @@ def test_a_state_that_is_not_finite_is_not_kept() -> None:
     assert outcome.clients == [3, 7]
     assert outcome.keepers == [3]
     assert all(len(p) == 1 and p.isfinite().all() for p in outcome.state.values())
+
+
+@pytest.mark.parametrize("learner", ["reptile", "maml"])
+@pytest.mark.parametrize("split", ["samples", "forward"])
+@pytest.mark.parametrize("transform", [{"name": "none"}, {"name": "fixed", "centre": [0.3], "scale": [1.7]}])
+def test_a_stack_of_one_block_has_the_episodes_of_client_after_client(
+    learner: str, split: str, transform: dict[str, Any]
+) -> None:
+    spec = make_spec(
+        {
+            "source": {"name": "sine", "clients": 40},
+            "transform": transform,
+            "model": {"name": "sine"},
+            "learner": {"name": learner},
+            "episodes": {"split": split},
+        }
+    )
+    work, clients = Work(spec), [3, 8, 21]
+    together, one_by_one = work._together(5, clients), work.training_episodes(5, clients)
+    assert together is not None
+    assert together[0] == one_by_one[0] == clients
+    for side in ("support", "query"):
+        ours, theirs = getattr(together[1], side), getattr(one_by_one[1], side)
+        assert torch.equal(ours.x, theirs.x)
+        assert torch.equal(ours.y, theirs.y)
+        assert torch.equal(ours.mask, theirs.mask)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.full((2, 3, 1), np.nan, np.float32), np.zeros((2, 3, 1), np.float32)),
+        (np.zeros((2, 3, 1), np.float32), np.full((2, 3, 1), np.inf, np.float32)),
+        (np.zeros((2, 3, 2), np.float32), np.zeros((2, 3, 1), np.float32)),
+        (np.zeros((2, 0, 1), np.float32), np.zeros((2, 0, 1), np.float32)),
+    ],
+)
+def test_an_unusable_block_is_refused(x: np.ndarray, y: np.ndarray) -> None:
+    with pytest.raises(DataError, match="one of the clients"):
+        check_block(x, y, Task("regression", (1,), 1))

@@ -20,7 +20,6 @@ from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.server.roster import View
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.strategies.kept import load_state, state_of
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import Dropped
 from tests.runs import CLIENTS, ROBUST, make
@@ -156,7 +155,7 @@ def test_a_restart_changes_nothing(name: str) -> None:
     whole = rounds(made(name), THETA, range(1, 5))
     first, second = made(name), made(name)
     theta = rounds(first, THETA, range(1, 3))
-    load_state(second, load(save(dict(state_of(first)))))
+    second.state = load(save(dict(first.state)))
     assert same(rounds(second, theta, range(3, 5)), whole)
 
 

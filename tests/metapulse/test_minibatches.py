@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metapulse.episodes import Batch
-from metapulse.minibatches import minibatches
+from metapulse.methods.loop import minibatches
 from tests.cases import batch, classification, keys, padded, rows
 
 TASK = classification(1)

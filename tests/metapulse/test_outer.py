@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from metapulse.errors import ConfigError
-from metapulse.outer import DIRECTIONS, OuterName, OuterUpdate, State
-from metapulse.schedules import outer_rate
+from metapulse.outer import DIRECTIONS, OuterName, OuterUpdate, State, outer_rate
 from metapulse.strategies.aggregate import mean
 
 STEPS, LR, TAU = 7, 0.05, 1e-3

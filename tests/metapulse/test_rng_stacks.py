@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metapulse import rng
-from metapulse.rng import generator, uniforms
+from metapulse.rng import Keys, generator, uniforms
 
 
 @pytest.fixture(autouse=True, params=["compiled", "numpy"])
@@ -42,3 +42,10 @@ def test_pages_are_streams_of_their_own_and_may_differ_by_client() -> None:
     assert len({row.tobytes() for page in pages for row in page}) == 6
     mixed = uniforms(1, "p", 2, [3, 4], 8, np.array([2, 0]))
     np.testing.assert_array_equal(mixed, np.stack([pages[2][0], pages[0][1]]))
+
+
+def test_a_stack_draws_rows_at_positions_of_its_own() -> None:
+    keys, at, pages = Keys(1, 2, [7, 4, 9]), np.array([2, 0, 2]), np.array([0, 1, 5])
+    rows = keys.uniforms("p", 6, pages, at)
+    np.testing.assert_array_equal(rows, uniforms(1, "p", 2, [9, 7, 9], 6, pages))
+    np.testing.assert_array_equal(keys.uniforms("p", 6), uniforms(1, "p", 2, [7, 4, 9], 6))

@@ -12,6 +12,7 @@ import pytest
 from flwr.app import Message
 from scipy import stats
 
+from metapulse.client.wire import Instructions
 from metapulse.errors import NoResultError
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
@@ -19,7 +20,6 @@ from metapulse.server.roster import Roster
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.sources.sine import Sine
-from metapulse.strategies.instructions import Instructions
 from tests.runs import make
 
 PEOPLE, COHORT, ROUNDS = 100, 20, 120

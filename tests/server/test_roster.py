@@ -39,6 +39,9 @@ class Crowd:
     def clients_of(self, user):
         return range(user * len(self.devices), (user + 1) * len(self.devices))
 
+    def nodes_of(self, clients):
+        return [self.node(client) for client in clients]
+
     def node(self, index):
         return index + 2
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from metapulse.client.wire import encode
+from metapulse.client.wire import differ, encode
 from metapulse.errors import ConfigError, NoResultError
 from metapulse.server.divergence import read
 from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Silence
-from metapulse.server.verdict import STEPS, changed, warnings
+from metapulse.server.verdict import STEPS, warnings
 from metapulse.sim import experiment
 from metapulse.sim.cells import Cell
 from metapulse.sim.runner import run_cell
@@ -88,9 +88,8 @@ def test_nothing_is_said_of_a_run_that_is_well(tmp_path: Path) -> None:
 def test_a_round_moved_only_if_theta_is_another() -> None:
     """A step that was taken need not move θ: it may be too small for float32."""
     theta, other = (encode({"w": torch.tensor([1.0, step])}) for step in (2.0, 2.5))
-    assert not changed(theta, None)
-    assert not changed(theta, encode({"w": torch.tensor([1.0, 2.0])}))
-    assert changed(theta, other)
+    assert not differ(theta, encode({"w": torch.tensor([1.0, 2.0])}))
+    assert differ(theta, other)
     still = [{"kind": "round", "round": t, "moved": False, "step": True} for t in (1, 2, 3)]
     assert warnings(still, SecureSettings(on=True)) == ["θ did not move in 3 of 3 rounds"]
 

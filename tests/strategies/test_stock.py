@@ -24,7 +24,7 @@ from metapulse.errors import ConfigError
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Dropped, Replies, Stack
-from metapulse.strategies.stock import StockStrategy
+from metapulse.strategies.stock import Stock, StockStrategy
 from metapulse.strategies.stock_state import pack, unpack
 
 THETA = {"w": torch.zeros(2), "scalar": torch.zeros(())}
@@ -215,3 +215,9 @@ def test_instructions_that_no_client_reads_are_told_once() -> None:
     for round in (1, 2):
         list(strategy.configure_train(round, encode(THETA), ConfigRecord(), CohortGrid(5)))
     assert notes == ["flwr.serverapp.strategy:FedProx tells clients proximal-mu, which no client reads"]
+
+
+def test_a_strategy_that_no_checkpoint_could_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stock, "make", lambda self, *more: FedAvg())
+    with pytest.raises(ConfigError, match=r"strategy.name = 'FedAvg': has no state that a checkpoint could hold"):
+        make_strategy({"name": "stock"}, 1, 0)

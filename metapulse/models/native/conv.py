@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_int64
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from metapulse.compiler import compiled
 from metapulse.models.kernels.base import Chain
@@ -12,7 +15,6 @@ from metapulse.models.kernels.conv import ConvReLU
 from metapulse.models.kernels.dense import Linear
 from metapulse.models.kernels.pooling import Mean
 from metapulse.models.native.stacks import DEFINES, Compiled, loss_index
-from metapulse.trees import Stacked
 
 MOST_BLOCKS = 16  # as in conv.c
 
@@ -40,13 +42,13 @@ class Convolutional(Compiled):
 
     time: int
 
-    def network(self, w: Stacked) -> Network:
+    def network(self, weights: Sequence[torch.Size]) -> Network:
         """Channels, the input's first, and widths."""
-        *convolutions, head = (w[weight].shape for weight, _ in self.layers)  # (clients, outputs, inputs, width)
+        *convolutions, head = weights  # (outputs, inputs, width), and (outputs, inputs) of the head
         blocks = len(convolutions)
-        channels = (c_int64 * (blocks + 1))(convolutions[0][2], *(shape[1] for shape in convolutions))
-        widths = (c_int64 * blocks)(*(shape[3] for shape in convolutions))
-        return Network(blocks, self.time, head[1], self.loss, channels, widths)
+        channels = (c_int64 * (blocks + 1))(convolutions[0][1], *(shape[0] for shape in convolutions))
+        widths = (c_int64 * blocks)(*(shape[2] for shape in convolutions))
+        return Network(blocks, self.time, head[0], self.loss, channels, widths)
 
 
 def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convolutional | None:

@@ -7,6 +7,7 @@ from ctypes import POINTER, Structure, c_float, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from metapulse.compiler import compiled
@@ -35,10 +36,9 @@ class Dense(Compiled):
 
     activation: int
 
-    def network(self, w: Stacked) -> Network:
+    def network(self, weights: Sequence[torch.Size]) -> Network:
         """Widths, the input's first."""
-        weights = [w[weight].shape for weight, _ in self.layers]  # (clients, outputs, inputs)
-        widths = (c_int64 * (len(weights) + 1))(weights[0][2], *(shape[1] for shape in weights))
+        widths = (c_int64 * (len(weights) + 1))(weights[0][1], *(outputs for outputs, _ in weights))
         return Network(len(weights), self.activation, self.loss, widths)
 
     def adjoint(

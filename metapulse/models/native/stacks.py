@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from metapulse.episodes import Batch
 from metapulse.models.kernels.losses import CrossEntropy, SquaredError
-from metapulse.trees import Flat, Stacked, flat, flat_stack, pick
+from metapulse.trees import Flat, Params, Stacked, flat_stack
 
 LOSSES = (CrossEntropy, SquaredError)  # in the order of the C code's enumerations
 GRADIENT, END, DISPLACEMENT, SUM = range(4)
@@ -62,14 +63,23 @@ class Compiled(ABC):
     code: ctypes.CDLL
 
     @abstractmethod
-    def network(self, w: Stacked) -> Structure:
-        """The C code's description of the network with parameters of these shapes."""
+    def network(self, weights: Sequence[torch.Size]) -> Structure:
+        """The C code's description of a network.
+
+        Args:
+            weights: shape of the weight of every layer, without client axis.
+        """
 
     @staticmethod
-    def takes(params: Stacked) -> bool:
+    def takes(params: Params | Stacked) -> bool:
         """Whether these are numbers it can work on: float32, in the processor's memory."""
         first = next(iter(params.values()))
         return first.dtype == torch.float32 and first.device.type == "cpu"
+
+    @cached_property
+    def _networks(self) -> dict[tuple[torch.Size, ...], Structure]:
+        """Descriptions by the shapes that they were made for."""
+        return {}
 
     def gradient(self, params: Stacked, batch: Batch, into: Flat | None) -> tuple[Float[Tensor, " clients"], Flat]:
         """Loss and gradient, per client; see ``Model.value_and_grad``."""
@@ -94,7 +104,7 @@ class Compiled(ABC):
     ) -> tuple[Float[Tensor, " clients"], Flat]:
         """Sum of the batch losses on the way of SGD, and Σ_i s_i u_i of u = start − end; no stack is made for them."""
         w = flat_stack(params)
-        out = flat(pick(w, 0))  # for its shape
+        out = w.blank_client()
         return self._descend(w, batches, lr, SUM, self.tensors(out), c_void_p(shares.data_ptr())), out
 
     def _descend(
@@ -118,22 +128,27 @@ class Compiled(ABC):
         start = self.tensors(w)
         told = [a.record if isinstance(a, (Tensors, Rows)) else a for a in arguments]
         function = getattr(self.code, name)
-        if function(byref(self.network(w)), c_int64(len(loss)), start.record, *told, c_void_p(loss.data_ptr())):
+        weights = tuple(weight.shape[1:] for weight in start.tensors[::2])
+        if weights not in self._networks:
+            self._networks[weights] = self.network(weights)
+        network = byref(self._networks[weights])
+        if function(network, c_int64(len(loss)), start.record, *told, c_void_p(loss.data_ptr())):
             raise MemoryError("no memory for a client's network and its path")
         return loss
 
-    def tensors(self, tree: Stacked) -> Tensors:
+    def tensors(self, tree: Flat) -> Tensors:
         """Weight and bias of every layer, in order."""
-        return Tensors([tree[name] for pair in self.layers for name in pair])
+        views = tree.views
+        return Tensors([views[name] for pair in self.layers for name in pair])
 
 
 class Tensors:
     """Where the tensors of a stack are, for as long as this object lives; none of them: nowhere."""
 
     def __init__(self, tensors: Sequence[Tensor] = ()) -> None:
-        self._kept = [t if t[0].is_contiguous() else t.contiguous() for t in tensors]
-        pointers = (c_void_p * len(tensors))(*(t.data_ptr() for t in self._kept))
-        strides = (c_int64 * len(tensors))(*(t.stride(0) for t in self._kept))
+        self.tensors = [t if t[0].is_contiguous() else t.contiguous() for t in tensors]
+        pointers = (c_void_p * len(tensors))(*[t.data_ptr() for t in self.tensors])
+        strides = (c_int64 * len(tensors))(*[t.stride(0) for t in self.tensors])
         self.record = TreeRecord(pointers, strides) if tensors else TreeRecord()
 
 
@@ -143,13 +158,16 @@ class Rows:
     def __init__(self, batches: Sequence[Batch]) -> None:
         known: dict[int, BatchRecord] = {}
         self._kept: list[Tensor] = []
+        self._weights: dict[int, Tensor] = {}  # minibatches of one stack share their mask
         for batch in batches:
             if id(batch) not in known:
                 known[id(batch)] = self._record(batch)
         self.record = (BatchRecord * len(batches))(*(known[id(batch)] for batch in batches))
 
     def _record(self, batch: Batch) -> BatchRecord:
-        x, y, weight = batch.x.flatten(2), batch.y, batch.weights
+        if id(batch.mask) not in self._weights:
+            self._weights[id(batch.mask)] = batch.weights
+        x, y, weight = batch.x.flatten(2), batch.y, self._weights[id(batch.mask)]
         if not x.dtype == weight.dtype == torch.float32 or y.dtype not in (torch.float32, torch.int64):
             raise TypeError(f"samples are {x.dtype}, {y.dtype}; parameters are float32")
         x = x if x.stride(2) == 1 else x.contiguous()

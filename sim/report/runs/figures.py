@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.server.stages import STAGES
+from metapulse.server.progress import STAGES
 from metapulse.server.statistics import HIGHER_IS_BETTER
 from metapulse.sim.report.plots import (
     INK,

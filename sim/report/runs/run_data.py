@@ -12,9 +12,9 @@ from metapulse.errors import RunError
 from metapulse.server.files import read_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import Row, counted, headline_metric, last_scores, summarise
+from metapulse.server.progress import STAGES, add_up
 from metapulse.server.reasons import lost
 from metapulse.server.result import people
-from metapulse.server.stages import STAGES, add_up
 from metapulse.sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.

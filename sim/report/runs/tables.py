@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from metapulse.server.files import read_sealed
+from metapulse.server.progress import STAGES
 from metapulse.server.reasons import bare
 from metapulse.server.reasons import kind as kind_of
-from metapulse.server.stages import STAGES
 from metapulse.sim.data_facts import FILE, lines
 from metapulse.sim.report.document import joined, parts
 from metapulse.sim.report.runs.paired import Difference, difference

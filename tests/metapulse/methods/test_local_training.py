@@ -13,8 +13,8 @@ from metapulse.methods.base import Learner
 from metapulse.methods.fedavg import FedAvg, LocalSGD
 from metapulse.methods.fedavg_finetune import FedAvgFineTune
 from metapulse.methods.local_only import LocalOnly
+from metapulse.methods.loop import minibatches
 from metapulse.methods.reptile import Reptile
-from metapulse.minibatches import minibatches
 from metapulse.models.mlp import MLP
 from metapulse.trees import pick, scale, stack, sub
 from tests.cases import MODELS, batch, classification, episode, keys, near, personal, rows, same, tanh_net, theta

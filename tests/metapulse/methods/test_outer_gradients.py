@@ -19,9 +19,9 @@ from metapulse.methods.anil import ANIL
 from metapulse.methods.base import Learner
 from metapulse.methods.boil import BOIL
 from metapulse.methods.fomaml import FOMAML
+from metapulse.methods.loop import minibatches
 from metapulse.methods.maml import MAML
 from metapulse.methods.meta_sgd import MetaSGD
-from metapulse.minibatches import minibatches
 from metapulse.models.base import Model
 from metapulse.models.mlp import MLP
 from metapulse.trees import norm, pick, prefixed, stack, sub, under, without

@@ -9,12 +9,11 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from metapulse.client.secure.device import SECRETS, SECURE
 from metapulse.client.secure.quantise import STAGES, levels
-from metapulse.client.wire import ARRAYS, array_record
+from metapulse.client.wire import ARRAYS, Instructions, array_record
 from metapulse.rng import generator
 from metapulse.server.secure.aggregation import SecureAggregation
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.strategies.aggregate import mean
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Replies, Stack, check
 from metapulse.strategies.secure import SecureSettings, make_ring
 from metapulse.trees import norm, sub

@@ -16,10 +16,9 @@ from scipy import stats
 from metapulse.client.flower_compat import bytes_to_public_key
 from metapulse.client.secure.device import ALIVE, GONE, OWNERS, SECURE, STAGE
 from metapulse.client.secure.quantise import Terms, levels, quantise, wrap
-from metapulse.client.wire import ARRAYS, CONFIG, EXAMPLES
+from metapulse.client.wire import ARRAYS, CONFIG, EXAMPLES, Instructions
 from metapulse.methods.base import Report
 from metapulse.sim.engines.cohort import CohortGrid
-from metapulse.strategies.instructions import Instructions
 from metapulse.strategies.replies import Stack
 from metapulse.strategies.secure import SecureSettings
 from tests.runs import CLIENTS

@@ -19,7 +19,19 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from metapulse.client.spec import Trial, to_json
-from metapulse.client.wire import ARRAYS, CONFIG, METRICS, REPLY, ROUND, TRIAL, WORK, decode, encode
+from metapulse.client.wire import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    REPLY,
+    ROUND,
+    TRIAL,
+    WORK,
+    Instructions,
+    decode,
+    differ,
+    encode,
+)
 from metapulse.client.work import Work
 from metapulse.errors import ConfigError, EngineError
 from metapulse.registry import LEARNERS
@@ -31,6 +43,7 @@ from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.sim.engines.workers import Local, RayPool
 from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import Handover
+from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Replies
 from tests.cases import STILL
 from tests.listening import descendants, listening, sockets
@@ -92,6 +105,22 @@ def test_a_client_alone_is_the_client_in_the_crowd() -> None:
         alone = answer(config, clients=[client])
         one = {name: update[[client]] for name, update in crowd.stack.update.items()}
         assert distance(alone.stack.update, one) <= 1e-6
+
+
+def test_theta_that_is_handed_over_is_the_one_that_is_encoded() -> None:
+    """A strategy hands an engine of its own process the θ that its last step made, and the record says the same."""
+    config, rounds = make("reptile", "fedreptile"), range(1, 4)
+    strategy = make_strategy(config.strategy, len(rounds), 0)
+    grid, arrays = CohortGrid(CLIENTS), encode(Work(config.work()).init())
+    for round in rounds:
+        record = ConfigRecord({WORK: to_json(config.work())})
+        sent = strategy.configure_train(round, arrays, record, grid)
+        assert isinstance(sent, Instructions)
+        assert all(torch.equal(sent.theta[name], p) for name, p in decode(arrays).items())
+        same_bits(grid.send_and_receive(sent), grid.send_and_receive(list(sent)))
+        after, _ = strategy.aggregate_train(round, grid.send_and_receive(sent))
+        assert differ(arrays, after)
+        arrays = after
 
 
 def test_replies_are_ordinary_messages() -> None:
