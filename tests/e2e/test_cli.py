@@ -18,8 +18,6 @@ from tests.processes import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "metapulse.sim.cli"]
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture
 def here(tmp_path):

@@ -72,7 +72,6 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield folder
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", EDITS)
 def test_the_quickstart_runs_with_each_strategy(name: str, home: Path, tmp_path: Path) -> None:
     app, model = edited(name, tmp_path), tmp_path / "model.pt"

@@ -18,8 +18,6 @@ from tests.commands import TINY
 from tests.installed import THEIRS, done, environment, theirs, wheel
 from tests.processes import PATIENCE, ROOT, Program, connection, free_port
 
-pytestmark = pytest.mark.e2e
-
 Environment = dict[str, str]
 
 

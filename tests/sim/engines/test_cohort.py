@@ -35,7 +35,8 @@ from metapulse.strategies.replies import Replies
 from tests.cases import STILL
 from tests.listening import descendants, listening, sockets
 from tests.processes import PATIENCE, ROOT
-from tests.runs import CLIENTS, distance, make, read
+from tests.runs import CLIENTS, CURVES, KINDS, distance, make, read
+from tests.thorough import THOROUGH
 
 EVERYONE = list(range(CLIENTS))
 
@@ -64,9 +65,14 @@ def same_bits(a: Replies, b: Replies) -> None:
     assert all(torch.equal(a.stack.metrics[name], b.stack.metrics[name]) for name in a.stack.metrics)
 
 
-@pytest.mark.parametrize(("learner", "chunk"), list(zip(LEARNERS, itertools.cycle([1, 2, 4]), strict=False)))
+ASKED = LEARNERS if THOROUGH else (*KINDS, *CURVES, "ditto", "scaffold")
+
+
+@pytest.mark.parametrize(("learner", "chunk"), list(zip(ASKED, itertools.cycle([1, 2, 4]), strict=False)))
 def test_chunks_change_nothing(learner: str, chunk: int) -> None:
-    """Every learner meets a size of chunks, and every size a third of the learners."""
+    """Every learner meets a size of chunks, and every size a third of the learners: some of each kind, for that a
+    client is the same in any company is a law of all (tests/laws/test_cohorts.py).
+    """
     config = make(learner, "fedavg")
     whole, cut = answer(config), answer(config, chunk)
     assert whole.stack.clients == cut.stack.clients == EVERYONE
