@@ -17,6 +17,8 @@ export OMP_NUM_THREADS
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
+# Processes that tests and simulations start import the same modules again: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 # Flower starts its own programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -35,8 +37,9 @@ help:
 run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
 
+# Three processes on two cores: whole programs and clusters wait for each other for a part of their time.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP)
 	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not ray and not e2e and not long' $(ARGS)

@@ -25,7 +25,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests import checking, thorough
+from tests import checking, noise, thorough
 
 # Every annotation of ours is executed, shapes included.
 checking.install()
@@ -46,6 +46,13 @@ ALONE = (*LAWS, "e2e")
 MARKS = dict.fromkeys((*LAWS, "parity", "benchmarks"), pytest.mark.long) | {"e2e": pytest.mark.e2e}
 #: What each process does first: it takes longest, and a long case at the end would be waited for.
 FIRST = ("e2e", "parity")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Folders of which ``-m`` leaves nothing are not even imported."""
+    mark = MARKS.get(collection_path.name) if collection_path.parent == HERE else None
+    words = config.option.markexpr.split(" and ")
+    return True if mark is not None and f"not {mark.name}" in words else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -95,6 +102,13 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.fail(f"METAPULSE_DATA = {folder!r}: no such folder")
     return path
+
+
+@pytest.fixture
+def addressed() -> Iterator[None]:
+    """The noise of this test has an address: its outcome rests on one draw, which is the same every time."""
+    with noise.addressed():
+        yield
 
 
 # A shell that runs the tests in the background has them and their programs ignore Ctrl-C, and ``nohup`` the end of the

@@ -18,6 +18,8 @@ from tests.commands import TINY
 from tests.installed import THEIRS, done, environment, theirs, wheel
 from tests.processes import PATIENCE, ROOT, Program, connection, free_port
 
+pytestmark = pytest.mark.xdist_group("installed")  # the wheel is built and installed once
+
 Environment = dict[str, str]
 
 
