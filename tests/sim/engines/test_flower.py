@@ -18,6 +18,7 @@ from metapulse.server.grid import Prompt
 from metapulse.sim import experiment
 from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
 from metapulse.sim.engines.settings import Flower
+from metapulse.sim.engines.workers import RayPool
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
@@ -97,6 +98,7 @@ def test_refusals(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.cpus_per_client = 3\.0: must be ≤ 2"):
         experiment.run(many, tmp_path / "b")
     nobody = make("maml", "fedmaml", "sine", engine={"name": "flower", "address": "127.0.0.1:1"})
-    with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
-        experiment.run(nobody, tmp_path / "c")
+    for begin in (lambda: experiment.run(nobody, tmp_path / "c"), lambda: RayPool(1, "127.0.0.1:1")):
+        with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+            begin()
     assert list(tmp_path.iterdir()) == []
