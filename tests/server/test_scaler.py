@@ -31,6 +31,7 @@ from metapulse.strategies.privacy.accounting import Release
 from metapulse.transforms import Global
 from tests.direct import Direct
 from tests.levels import SOURCE, Levels, moments
+from tests.processes import PATIENCE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -146,7 +147,7 @@ class Nodes(Direct):
 
 def over_devices(path: Path, chosen: Config, nodes: Nodes) -> dict[str, Any]:
     prompt = Prompt(nodes)
-    directory = handshake(prompt, to_json(chosen.work()), 12, 30.0)
+    directory = handshake(prompt, to_json(chosen.work()), 12, PATIENCE)
     return Run(chosen, prompt, directory, path).start()
 
 

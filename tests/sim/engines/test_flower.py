@@ -19,6 +19,7 @@ from metapulse.sim import experiment
 from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
 from metapulse.sim.engines.settings import Flower
 from metapulse.sim.engines.workers import RayPool
+from tests.processes import PATIENCE
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
@@ -78,7 +79,7 @@ def test_an_interrupt_ends_everything_in_good_order() -> None:
     def job(grid: Grid, stopped: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         try:
-            handshake(Prompt(grid, stopped), "{}", 2, 600.0)
+            handshake(Prompt(grid, stopped), "{}", 2, PATIENCE)
         except EngineError as error:
             seen.append(error)
             raise
