@@ -222,6 +222,7 @@ def ledger(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "privacy.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mechanism", "sigma"), [("central", 0.5), ("client", 0.5), ("local", 0.1)])
 def test_it_is_one_release_with_a_line_of_its_own(mechanism: str, sigma: float, tmp_path: Path) -> None:
     """σ is such that the count of nine people stays ≥ 5 standard deviations above a refusal."""
@@ -251,6 +252,7 @@ def test_noise_is_of_the_stated_size_and_floors_stay_above_it() -> None:
     assert noisy["floored"] == [0]
 
 
+@pytest.mark.long
 def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
     chosen = config(bounded, privacy=PRIVACY | {"noise_multiplier": 0.5})
@@ -267,6 +269,7 @@ def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     assert summary["privacy"]["epsilon"] == accounting.spent(releases, 1e-3)
 
 
+@pytest.mark.long
 def test_a_budget_has_room_for_the_scale(tmp_path: Path) -> None:
     """σ is found for the rounds and the scale together."""
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
