@@ -17,6 +17,8 @@ export OMP_NUM_THREADS
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
+# Processes that tests and simulations start import the same modules again: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 # Flower starts its own programs by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -24,7 +26,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
-	@echo "make test    the tests, two processes, thirteen minutes on two cores (ARGS='-k reptile'; METAPULSE_DATA=DIR adds"
+	@echo "make test    the tests, three processes, thirteen minutes on two cores (ARGS='-k reptile'; METAPULSE_DATA=DIR adds"
 	@echo "             those on real data, METAPULSE_THOROUGH=1 asks each law for all of its cases)"
 	@echo "make test-fast  those of them without clusters, whole programs, real data and long laws: two minutes"
 	@echo "make check   format, lint, types, import layers"
@@ -35,8 +37,9 @@ help:
 run: $(STAMP)
 	$(BIN)/metapulse run configs/main.toml $(ARGS)
 
+# Three processes on two cores: whole programs and clusters wait for each other for a part of their time.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP)
 	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not ray and not e2e and not long' $(ARGS)

@@ -25,7 +25,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests import checking, thorough
+from tests import checking, noise, thorough
 
 # Every annotation of ours is executed, shapes included.
 checking.install()
@@ -42,22 +42,31 @@ HERE = Path(__file__).parent
 #: Folders whose cases share nothing, so that xdist hands them out one by one; the cases of other files stay together.
 LAWS = ("laws", "conformance")
 ALONE = (*LAWS, "e2e")
-#: Folders that ``make test-fast`` leaves out.
-LONG = (*LAWS, "parity", "benchmarks")
+#: Folders whose cases are marked, so that ``make test-fast`` leaves them out.
+MARKS = dict.fromkeys((*LAWS, "parity", "benchmarks"), pytest.mark.long) | {"e2e": pytest.mark.e2e}
 #: What each process does first: it takes longest, and a long case at the end would be waited for.
 FIRST = ("e2e", "parity")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Folders of which ``-m`` leaves nothing are not even imported."""
+    mark = MARKS.get(collection_path.name) if collection_path.parent == HERE else None
+    words = config.option.markexpr.split(" and ")
+    return True if mark is not None and f"not {mark.name}" in words else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups and order for xdist, and the marker "long". ``SHUFFLE=NUMBER`` in the environment puts files and their
-    tests in an order drawn from the number; files stay whole, because some share a cluster among their tests.
+    """Groups and order for xdist, and the markers of folders.
+
+    ``SHUFFLE=NUMBER`` in the environment puts files and their tests in an order drawn from the number; files stay
+    whole, because some share a cluster among their tests.
     """
     for item in items:
         file = item.path.relative_to(HERE)
         if file.parts[0] not in ALONE:
             item.add_marker(pytest.mark.xdist_group("parity" if file.parts[0] == "parity" else file.as_posix()))
-        if file.parts[0] in LONG:
-            item.add_marker(pytest.mark.long)
+        if file.parts[0] in MARKS:
+            item.add_marker(MARKS[file.parts[0]])
     clusters = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: _turn(item, item.path in clusters))
     if seed := os.environ.get("SHUFFLE"):
@@ -93,6 +102,13 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.fail(f"METAPULSE_DATA = {folder!r}: no such folder")
     return path
+
+
+@pytest.fixture
+def addressed() -> Iterator[None]:
+    """The noise of this test has an address: its outcome rests on one draw, which is the same every time."""
+    with noise.addressed():
+        yield
 
 
 # A shell that runs the tests in the background has them and their programs ignore Ctrl-C, and ``nohup`` the end of the

@@ -21,6 +21,7 @@ from metapulse.server.folder import RunFolder, digest
 from metapulse.server.method import method_of
 from metapulse.sim.sources.sine import Sine
 from metapulse.trees import norm, sub
+from tests.thorough import THOROUGH
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "fedavg": {"name": "fedavg"},
@@ -53,10 +54,15 @@ ROBUST: dict[str, dict[str, Any]] = {
 KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
 #: Learners of curves alone.
 CURVES = ("cnp",)
-#: Every learner of classes under FedMAML, and every strategy under each kind; all of them can run all.
+OF_CLASSES = sorted(set(LEARNERS) - set(CURVES))
+#: Every learner of classes under one strategy, in turn, and pairs that are a paper's; a thorough run has each learner
+#: under FedMAML and each kind under every strategy as well. What a strategy makes of the replies that it is given, a
+#: stack or messages, is asked of all strategies in tests/conformance.
 PAIRS: list[tuple[str, str]] = sorted(
-    {*itertools.product(set(LEARNERS) - set(CURVES), ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)}
-    | {("fednova", "fednova"), ("scaffold", "fedavg"), ("qffl", "fedavg"), ("ditto", "stock-median")}
+    {*zip(OF_CLASSES, itertools.cycle(STRATEGIES), strict=False)}
+    | {("fednova", "fednova"), ("scaffold", "fedavg"), ("qffl", "fedavg")}
+    | {("maml", "fedmaml"), ("fedavg", "stock-adam")}
+    | ({*itertools.product(OF_CLASSES, ["fedmaml"]), *itertools.product(KINDS, STRATEGIES)} if THOROUGH else set())
 )
 
 CLIENTS = 6  # two are held out, three of the other four are in a round

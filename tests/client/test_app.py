@@ -40,7 +40,8 @@ from metapulse.errors import ConfigError, DataError, InstructionError, RunError
 from metapulse.registry import LEARNERS
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.trees import pick, sub
-from tests.runs import distance, make
+from tests.runs import CURVES, KINDS, distance, make
+from tests.thorough import THOROUGH
 
 NODE = 77
 
@@ -61,8 +62,9 @@ def ask(
     return answer.content
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", LEARNERS if THOROUGH else (*KINDS, *CURVES, "ditto"))
 def test_an_update_is_that_of_the_stack(learner: str) -> None:
+    """One learner of each kind: that a client is the same alone is a law of all (tests/laws/test_cohorts.py)."""
     config = make(learner, "fedmaml")
     work = Work(config.work())
     report = work.train(work.init(), 2, [1, 3, 4]).report

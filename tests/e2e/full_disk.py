@@ -33,6 +33,7 @@ def told(words: Sequence[str], size: int = 0) -> tuple[int, list[str]]:
     if not (pid := os.fork()):
         sys.stdout, sys.stderr = Path(os.devnull).open("w"), os.fdopen(write, "w")  # noqa: SIM115
         if size:
+            sys.dont_write_bytecode = True  # of a module that does not fit Python would keep the half
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
         code = command(words)
         sys.stderr.flush()

@@ -40,7 +40,10 @@ PRIVATE = {"mechanism": "client", "sampling": "fixed", "clip": 0.05, "noise_mult
 
 
 def config(how: str) -> Config:
-    """Everybody in every round; devices that add noise of their own, or none."""
+    """Everybody in every round; devices that add noise of their own, or none.
+
+    That noise is secret, and nothing rests on it: its sum has a deviation of 0.025, and 32 and more has room.
+    """
     return make(
         "meta_sgd",
         "fedmaml",

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -87,7 +86,6 @@ def same_as_cohort(found: Result, config: dict[str, Any], folder: Path) -> None:
         np.testing.assert_allclose(ours["value"], theirs["value"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.e2e
 def test_two_nodes_over_tls_that_keep_their_data_and_their_models(tmp_path: Path) -> None:
     """Encrypted, the nodes known by their keys, and each with a file that nobody else has seen, the server neither.
 
@@ -117,7 +115,6 @@ def test_two_nodes_over_tls_that_keep_their_data_and_their_models(tmp_path: Path
     assert len(list((tmp_path / "cohort").rglob("devices"))) == 2
 
 
-@pytest.mark.e2e
 def test_two_nodes_whose_updates_nobody_sees(tmp_path: Path) -> None:
     """Four round trips in one round; a node's secrets last from one process to the next, and are in no file of it.
 

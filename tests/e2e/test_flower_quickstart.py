@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from tests.processes import ROOT, Program, connection, flwr, free_port, status
+from tests.thorough import THOROUGH
 
 APP = ROOT / "examples" / "flower_quickstart"
 ROUNDS = {"simulation": 2, "deployment": 1}  # every message of a deployment is a fresh process
@@ -53,7 +54,17 @@ def edited(name: str, folder: Path) -> Path:
     return target
 
 
-@pytest.fixture(scope="module", params=["simulation", "deployment"])
+#: Where each is run. On SuperNodes, where every message is a fresh process, the one whose client is another as well.
+PLACES = {"simulation": tuple(EDITS), "deployment": tuple(EDITS) if THOROUGH else ("FedMAML",)}
+#: One home for each place: its tests stay together.
+CASES = [
+    pytest.param(place, name, marks=pytest.mark.xdist_group(f"quickstart-{place}"))
+    for place, names in PLACES.items()
+    for name in names
+]
+
+
+@pytest.fixture(scope="module")
 def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Flower home: a SuperLink that simulates two nodes, or one with two SuperNodes."""
     folder, port = tmp_path_factory.mktemp(request.param), free_port()
@@ -72,8 +83,7 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield folder
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize(("home", "name"), CASES, indirect=["home"])
 def test_the_quickstart_runs_with_each_strategy(name: str, home: Path, tmp_path: Path) -> None:
     app, model = edited(name, tmp_path), tmp_path / "model.pt"
     simulated = not list(home.glob("supernode-*.log"))

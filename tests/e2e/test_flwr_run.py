@@ -25,7 +25,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.e2e
 def test_run(home: Path, tmp_path: Path) -> None:
     """The default configuration on three simulated nodes: the run is completed, and its folder holds all of it."""
     nodes = ["--federation-config", "num-supernodes=3 client-resources-num-cpus=1"]

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import PATIENCE
+
 pytest.importorskip("resource", reason="no limits on files on this system")
 ROOT = Path(__file__).parents[2]
 
 
 def test_commands_on_a_full_disk(tmp_path):
     command = [sys.executable, "-m", "tests.e2e.full_disk", str(tmp_path), "1000"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(done.stdout.splitlines()[-1])
     assert [row["name"] for row in rows] == ["run", "resume", "report", "audit"]

@@ -14,8 +14,6 @@ from tests.fuzz_worlds import worlds, write_people
 from tests.fuzzing import Count, combine, walk
 from tests.processes import PATIENCE
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from metapulse.server.folder import RunFolder
 from tests.commands import TINY
 from tests.installed import THEIRS, done, environment, theirs, wheel
 from tests.processes import PATIENCE, ROOT, Program, connection, free_port
+from tests.thorough import THOROUGH
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.xdist_group("installed")  # the wheel is built and installed once
 
 Environment = dict[str, str]
 
@@ -124,7 +125,10 @@ def test_on_supernodes_that_have_the_wheel(
     assert {event["kind"] for event in RunFolder(out).events()} >= {"round", "meta-test"}
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["beside files of these names", "with nothing beside it"])
+OWN = {"beside files of these names": True} | ({"with nothing beside it": False} if THOROUGH else {})
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
 def test_an_old_name_is_told_in_one_line(installed: Environment, tmp_path: Path, own: bool) -> None:
     """In a configuration, in a file that it names, and in a run folder that is gone on with."""
     if own:

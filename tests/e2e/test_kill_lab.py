@@ -44,7 +44,6 @@ def program(*arguments: str | Path, cwd: Path = ROOT, how: str = "-m") -> subpro
     )
 
 
-@pytest.mark.e2e
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     job = program("tests.e2e.killing_lab", tmp_path)
     out, err = job.communicate(timeout=PATIENCE)
@@ -54,7 +53,6 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert said["kills"] >= 3  # of ten, each before three tenths of a life's calls
 
 
-@pytest.mark.e2e
 @pytest.mark.ray
 def test_killed_with_its_workers_at_work(tmp_path: Path) -> None:
     """The whole program is killed, not its workers, which may go on for a moment: the next life waits for them."""

@@ -31,7 +31,6 @@ def kill(method: str, how: str, folder: Path) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("method", ["adam", "stock", "devices"])
 def test_killed_at_random_moments(method: str, tmp_path: Path) -> None:
     said = kill(method, "moments", tmp_path)
@@ -40,7 +39,6 @@ def test_killed_at_random_moments(method: str, tmp_path: Path) -> None:
     assert bool(said["kept"]) is (method == "devices")
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("method", ["adam", "stock", "devices"])
 def test_killed_before_operations_on_files(method: str, tmp_path: Path) -> None:
     """Opening, renaming, removing: a run has seventy and more, of which every fourth (or eighth) is tried, and all
@@ -51,7 +49,6 @@ def test_killed_before_operations_on_files(method: str, tmp_path: Path) -> None:
     assert said["kills"] >= 20
 
 
-@pytest.mark.e2e
 def test_killed_within_every_line_of_the_event_log(tmp_path: Path) -> None:
     said = kill("adam", "events", tmp_path)
     assert said["wrong"] == []

@@ -13,8 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.runs import CLIENTS
 
 #: Vectors that had left when the coordinator died, by point.
@@ -35,7 +33,6 @@ def kill(how: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.e2e
 def test_a_device_whose_vector_has_left_declines_the_repeated_round(tmp_path: Path) -> None:
     """The others go on without it; where too few are left, the round is given up, and the run goes on."""
     found = kill("plain", tmp_path)
@@ -51,7 +48,6 @@ def test_a_device_whose_vector_has_left_declines_the_repeated_round(tmp_path: Pa
         assert (one["summary"]["dropped"], one["summary"]["given_up"]) == (given, int(not goes_on))
 
 
-@pytest.mark.e2e
 def test_under_noise_of_their_own_devices_answer_again_and_each_session_is_accounted_for(tmp_path: Path) -> None:
     found = kill("private", tmp_path)
     assert found["alone"]["ledger"] == 3

@@ -1,4 +1,7 @@
-"""Law: padding changes nothing. Whatever stands under a zero mask, and wherever, no number of any client moves."""
+"""Law: padding changes nothing. Whatever stands under a zero mask, and wherever, no answer of a model moves.
+
+Learners ask models: that no number of theirs moves either is a part of tests/laws/test_cohorts.py.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch
 from metapulse.losses import task_metrics
-from metapulse.methods.base import Learner
 from metapulse.models.base import Model
-from tests.cases import LEARNERS, MODELS, batch, episode, keys, meta, padded, personal, same
+from tests.cases import MODELS, batch, padded, personal
 
 counts = st.lists(st.integers(1, 5), min_size=1, max_size=3)
 extra, seeds = st.integers(0, 4), st.integers(0, 2**20)
-# Each learner meets a net, each model meets MAML and Reptile; the contract of learners asks it for regression as well.
-PAIRS = sorted(
-    {(name, "mlp-tanh") for name in LEARNERS}
-    | {(name, model) for name in ("maml", "reptile-adam-minibatch") for model in MODELS}
-)
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize(("learner", "model"), [(LEARNERS[a], MODELS[b]) for a, b in PAIRS], ids=map("-".join, PAIRS))
-@settings(max_examples=5)
-@given(support=counts, extra=extra, seed=seeds)
-def test_no_learner_sees_the_padding(learner: Learner, model: Model, support: list[int], extra: int, seed: int) -> None:
-    query = [6 - n for n in support]
-    start, addresses = meta(learner, model, dtype=torch.float64), keys(range(len(support)))
-    clean = episode(model.task, support, query, seed, torch.float64)
-    dirty = Episode(padded(clean.support, extra, seed + 1), padded(clean.query, extra, seed + 2))
-    a, b = (learner.update(model, start, {}, ep, addresses) for ep in (clean, dirty))
-    same(b.update, a.update, rtol=1e-9, atol=1e-11)
-    close(b.weight, a.weight)
-    assert all(torch.allclose(b.metrics[name], a.metrics[name], rtol=1e-9, atol=1e-11) for name in a.metrics)
-    phi, psi = (learner.adapt(model, start, {}, ep.support, addresses, 3) for ep in (clean, dirty))
-    same(psi, phi, rtol=1e-9, atol=1e-11)
 
 
 def oracle_loss(model: Model, part: Batch) -> list[torch.Tensor]:

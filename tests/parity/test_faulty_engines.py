@@ -25,6 +25,7 @@ from metapulse.sim.population import Population
 from metapulse.strategies.replies import SECOND
 from metapulse.trees import norm, sub
 from tests.parity.conftest import Runtime
+from tests.processes import PATIENCE
 from tests.runs import CLIENTS, Result, distance, make, read
 
 ENGINE = Flower(cpus_per_client=1.0)
@@ -74,7 +75,7 @@ def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
         prompt, results = Prompt(grid, stopped), {}
         Named.say(folder, "nan")
-        directory = handshake(prompt, to_json(cases()["nan"].work()), CLIENTS, 120.0)
+        directory = handshake(prompt, to_json(cases()["nan"].work()), CLIENTS, PATIENCE)
         for name, config in cases().items():
             Named.say(folder, name)
             network = Resending(prompt, directory, Population.of(config))

@@ -3,6 +3,8 @@
 ``python -m tests.damage 2000 FOLDER`` tries more of them.
 """
 
+import shutil
+
 import pytest
 
 from metapulse.errors import RunError
@@ -20,8 +22,14 @@ def test_damaged_folders_are_the_same_or_refused(tmp_path):
     assert min(counts["same"], counts["refused"]) > 10
 
 
-def test_every_flipped_byte_of_theta_is_refused_with_the_way_back(tmp_path):
-    path = bases(tmp_path)["maml"]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs to be copied before they are damaged."""
+    return bases(tmp_path_factory.mktemp("bases"))
+
+
+def test_every_flipped_byte_of_theta_is_refused_with_the_way_back(made, tmp_path):
+    path = shutil.copytree(made["maml"], tmp_path / "maml")
     theta = path / "checkpoints" / "000002" / "theta.safetensors"
     content = theta.read_bytes()
     theta.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -29,13 +37,13 @@ def test_every_flipped_byte_of_theta_is_refused_with_the_way_back(tmp_path):
         resume(path)
     theta.parent.rename(path / "aside")
     resume(path)
-    assert facts(path)["theta"] == RunFolder(tmp_path / "maml-done").summary()["theta"]
+    assert facts(path)["theta"] == RunFolder(made["maml-done"]).summary()["theta"]
 
 
 @pytest.mark.parametrize("keep", [0, 0.5])
-def test_an_event_log_that_lost_lines_is_refused(tmp_path, keep):
+def test_an_event_log_that_lost_lines_is_refused(made, tmp_path, keep):
     for name in ("maml", "maml-done"):
-        path = bases(tmp_path / str(keep) / name)[name]
+        path = shutil.copytree(made[name], tmp_path / name)
         log = path / "events.jsonl"
         lines = log.read_bytes().splitlines(keepends=True)
         log.write_bytes(b"".join(lines[: int(len(lines) * keep)]))

@@ -72,6 +72,7 @@ def events(path: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in RunFolder(path).events() if event["kind"] == kind]
 
 
+@pytest.mark.usefixtures("addressed")
 def test_the_epsilon_stated_is_that_of_the_event_log(tmp_path: Path) -> None:
     """Recomputed from the log alone: its plan, and as many rounds as it has."""
     sampled = {"sampling": "poisson", "noise_multiplier": 2.0, "noise_seed": -1}
@@ -90,6 +91,7 @@ def test_the_epsilon_stated_is_that_of_the_event_log(tmp_path: Path) -> None:
     assert events(tmp_path / "run", "privacy-spent")[-1]["epsilon"] == again
 
 
+@pytest.mark.usefixtures("addressed")
 def test_every_checkpoint_knows_what_has_been_spent(tmp_path: Path) -> None:
     run(config(noise_seed=-1), tmp_path / "run")
     states = [json.loads((c / "state.json").read_text()) for c in RunFolder(tmp_path / "run").checkpoints()]
@@ -196,6 +198,7 @@ def test_a_plan_that_has_changed_is_refused_by_name(key: str, tmp_path: Path) ->
         job(config(), tmp_path / "run").resume()
 
 
+@pytest.mark.usefixtures("addressed")
 def test_another_population_under_the_same_configuration_is_refused(tmp_path: Path) -> None:
     """σ follows from the budget, and with more people it would be smaller for the rounds that are left."""
     made = config(noise_multiplier=0.0, epsilon=3.0, noise_seed=-1)

@@ -31,8 +31,12 @@ from metapulse.strategies.privacy.accounting import Release
 from metapulse.transforms import Global
 from tests.direct import Direct
 from tests.levels import SOURCE, Levels, moments
+from tests.processes import PATIENCE
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("addressed"),  # whether a noisy count of nine people can be used rests on the draw
+]
 PRIVACY = {"mechanism": "central", "noise_multiplier": 1.0, "delta": 1e-3, "clip": 0.1}
 
 
@@ -143,7 +147,7 @@ class Nodes(Direct):
 
 def over_devices(path: Path, chosen: Config, nodes: Nodes) -> dict[str, Any]:
     prompt = Prompt(nodes)
-    directory = handshake(prompt, to_json(chosen.work()), 12, 30.0)
+    directory = handshake(prompt, to_json(chosen.work()), 12, PATIENCE)
     return Run(chosen, prompt, directory, path).start()
 
 
@@ -218,9 +222,10 @@ def ledger(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "privacy.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mechanism", "sigma"), [("central", 0.5), ("client", 0.5), ("local", 0.1)])
 def test_it_is_one_release_with_a_line_of_its_own(mechanism: str, sigma: float, tmp_path: Path) -> None:
-    """Noise is secret, so σ is such that the count of nine people stays ≥ 5 standard deviations above a refusal."""
+    """σ is such that the count of nine people stays ≥ 5 standard deviations above a refusal."""
     sampling = "poisson" if mechanism == "central" else "fixed"
     privacy = PRIVACY | {"mechanism": mechanism, "sampling": sampling, "noise_multiplier": sigma}
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
@@ -247,6 +252,7 @@ def test_noise_is_of_the_stated_size_and_floors_stay_above_it() -> None:
     assert noisy["floored"] == [0]
 
 
+@pytest.mark.long
 def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
     chosen = config(bounded, privacy=PRIVACY | {"noise_multiplier": 0.5})
@@ -263,6 +269,7 @@ def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     assert summary["privacy"]["epsilon"] == accounting.spent(releases, 1e-3)
 
 
+@pytest.mark.long
 def test_a_budget_has_room_for_the_scale(tmp_path: Path) -> None:
     """σ is found for the rounds and the scale together."""
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}

@@ -1,7 +1,8 @@
 """ε as a whole run says it, in every place, is one number: dp-accounting's own of what the ledger says was released.
 
 Configurations are drawn: METAPULSE_PRIVATE_RUNS of them, else a few. Each is asked about (``metapulse privacy``) and
-run; two of three are killed twice on the way and resumed, until they are done or their budget is.
+run; two of three are killed twice on the way and resumed, until they are done or their budget is. Their noise is not
+secret here: much of it leaves a run without a result, and which runs rests on the draw.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from metapulse.sim.cli import main
 from metapulse.sim.engines.workers import Local
 from metapulse.sim.population import ClientJob
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("addressed")]
 
 RUNS = int(os.environ.get("METAPULSE_PRIVATE_RUNS", "12"))
 RELEASED = ("mechanism", "sampling", "noise_multiplier", "cohort", "people")

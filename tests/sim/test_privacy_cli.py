@@ -27,6 +27,7 @@ def test_noise_becomes_epsilon(capsys: pytest.CaptureFixture[str]) -> None:
     assert "add or remove one person; δ = 1e-06" in text
 
 
+@pytest.mark.long
 def test_epsilon_becomes_noise(capsys: pytest.CaptureFixture[str]) -> None:
     code, text = told(capsys, *PLAN, "--epsilon", "4", "--accountant", "rdp")
     assert code == 0
@@ -75,6 +76,7 @@ def test_the_report_states_the_whole_claim(tmp_path: Path) -> None:
         assert claim in section
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_an_epsilon_that_promises_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["privacy", "--people", "100", "--cohort", "20", "--rounds", "60", "--delta", "1e-5", "--epsilon"]

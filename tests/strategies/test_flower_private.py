@@ -1,4 +1,8 @@
-"""FedPrivate in an app of Flower's own: what it adds to θ, whom it draws, what it tells, what it costs."""
+"""FedPrivate in an app of Flower's own: what it adds to θ, whom it draws, what it tells, what it costs.
+
+Its noise and its draws are secret here as elsewhere. Where numbers rest on them, a bound is seven standard deviations
+or more away: a normal number is beyond that with a probability of 3e-12.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +44,12 @@ def one_way(length: float) -> Any:
 def test_noise_is_that_of_the_plan_and_each_person_counts_for_the_clip() -> None:
     """All four of four people go 100 along one coordinate, clipped to C = 2: Σ/n = 2, noise σC/n = 0.25 on each.
 
-    The variance of 19 999 Gaussians is within 5 % of its value but with probability 1e-6.
+    The variance of 19 999 Gaussians has a relative standard deviation of √(2 / 19 999) = 1 %.
     """
     strategy = FedPrivate(people=4, clip=2.0, noise_multiplier=0.5)
     after = moved(strategy, Nodes(one_way(100.0)))
-    assert abs(after[0] - 2.0) < 6 * 0.25
-    assert np.var(after[1:]) == pytest.approx(0.25**2, rel=0.05)
+    assert abs(after[0] - 2.0) < 7 * 0.25
+    assert np.var(after[1:]) == pytest.approx(0.25**2, rel=0.07)
     assert not np.array_equal(after, moved(FedPrivate(people=4, clip=2.0, noise_multiplier=0.5), Nodes(one_way(100.0))))
 
 
@@ -53,22 +57,26 @@ def test_the_denominator_is_the_plans_whoever_replies() -> None:
     """One of four replies: its update counts as a quarter."""
     strategy = FedPrivate(people=4, clip=1e6, noise_multiplier=1e-7)
     after = moved(strategy, Nodes(one_way(8.0), silent=[1, 2, 3]))
-    assert after[0] == pytest.approx(2.0, abs=6 * 1e-7 * 1e6 / 4)
+    assert after[0] == pytest.approx(2.0, abs=7 * 1e-7 * 1e6 / 4)
 
 
 def test_each_node_is_drawn_by_itself_with_the_plans_probability() -> None:
-    """64 nodes with q = 1/2, 40 rounds: 1280 draws of 2560, sd 25; and rounds differ in how many there are."""
+    """64 nodes with q = 1/2, 40 rounds: 1280 draws of 2560, sd 25.3; and rounds differ in how many there are.
+
+    By Hoeffding the number is 177 away with probability 2 exp(−2 · 177² / 2560) = 5e-11 at most; and 40 numbers of sd 4
+    have three values or fewer with less than 1e-15.
+    """
     strategy = FedPrivate(people=64, fraction_train=0.5, noise_multiplier=1.0)
     nodes = Nodes(client(lambda arrays, node: arrays), 64)
     strategy.start(nodes, record({"w": np.zeros(2, np.float32)}), 40)
     sizes = [len(sent) for sent in nodes.asked]
-    assert abs(sum(sizes) - 1280) < 6 * 25.3
+    assert abs(sum(sizes) - 1280) < 177
     assert len(set(sizes)) > 3
 
 
 def test_a_round_without_anybody_moves_theta_by_noise_and_says_so_at_the_end(said: pytest.LogCaptureFixture) -> None:
     after = moved(FedPrivate(people=4, noise_multiplier=1.0), Nodes(one_way(1.0), silent=[1, 2, 3, 4]))
-    assert np.std(after) == pytest.approx(0.25, rel=0.05)
+    assert np.std(after) == pytest.approx(0.25, rel=0.05)  # ten of its standard deviations
     assert "θ has moved by noise alone" in said.text
 
 
@@ -110,7 +118,10 @@ def test_a_run_that_goes_on_has_spent_what_it_spent() -> None:
 
 
 def test_adaptive_clipping_follows_the_norms() -> None:
-    """All updates are 0.01 long and C begins at 1: it falls by about e^(−0.2 · γ) a round."""
+    """All updates are 0.01 long and C begins at 1: it falls by e^(−0.2 (1 − γ + noise)) a round, noise of sd 0.05.
+
+    It rises where the noise is ten standard deviations below zero; after four steps it is 0.67 ± 0.013.
+    """
     nodes = Nodes(one_way(0.01), 64)
     strategy = FedPrivate(people=64, noise_multiplier=0.5, adaptive=True)
     result = strategy.start(nodes, record(THETA), 5)

@@ -21,7 +21,7 @@ from metapulse.models.mlp import MLP
 from metapulse.models.module import TorchModule
 from metapulse.rng import generator
 from metapulse.trees import norm, pick, prefixed, stack, under, without
-from tests.cases import batch, classification, episode, flat, keys, meta, padded, regression, rows, same, some
+from tests.cases import batch, classification, episode, flat, keys, meta, regression, same
 
 F64 = torch.float64
 LEARNER = R2D2(ridge=0.4, scale=2.0, balance=0.7)
@@ -142,17 +142,6 @@ def test_classes_without_support_are_no_answers_and_their_samples_do_not_count()
 
 
 @models
-def test_padding_and_company_change_nothing(model: Model) -> None:
-    start, clean = meta(LEARNER, model, dtype=F64), episode(model.task, (6, 2, 3), (4, 4, 2), dtype=F64)
-    dirty = Episode(padded(clean.support, 3, 1), padded(clean.query, 2, 2))
-    a, b = (LEARNER.update(model, start, {}, ep, keys(range(3))) for ep in (clean, dirty))
-    same(b.update, a.update, rtol=1e-9, atol=1e-11)
-    for client in range(3):
-        alone = LEARNER.update(model, start, {}, some(dirty, [client]), keys([client]))
-        same(pick(alone.update, 0), pick(a.update, client), rtol=1e-9, atol=1e-11)
-
-
-@models
 def test_a_client_without_support_keeps_the_head_it_came_with(model: Model) -> None:
     start = meta(LEARNER, model)
     at = LEARNER.start(start, 2)
@@ -221,14 +210,3 @@ def test_a_module_of_ones_own_is_refused_in_one_line(head: tuple[str, ...]) -> N
     if head:
         with pytest.raises(ConfigError, match="weight and bias"):
             model.head_pair()
-
-
-def test_rows_of_a_stack_are_independent_at_any_size() -> None:
-    """Twenty clients with one to twenty samples: each as if it were alone."""
-    model = MODELS["mlp"]
-    part = batch(model.task, list(range(1, 21)), dtype=F64)
-    start = meta(LEARNER, model, dtype=F64)
-    together = LEARNER.adapt(model, start, {}, part, keys(range(20)), 1)
-    for client in (0, 7, 19):
-        alone = LEARNER.adapt(model, start, {}, rows(part, [client]), keys([client]), 1)
-        same(pick(alone, 0), pick(together, client), rtol=1e-9, atol=1e-11)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -47,8 +46,8 @@ from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Replies
 from tests.cases import STILL
 from tests.listening import descendants, listening, sockets
-from tests.processes import PATIENCE, ROOT
-from tests.runs import CLIENTS, distance, make, read
+from tests.runs import CLIENTS, CURVES, KINDS, distance, make, read
+from tests.thorough import THOROUGH
 
 EVERYONE = list(range(CLIENTS))
 
@@ -77,9 +76,14 @@ def same_bits(a: Replies, b: Replies) -> None:
     assert all(torch.equal(a.stack.metrics[name], b.stack.metrics[name]) for name in a.stack.metrics)
 
 
-@pytest.mark.parametrize(("learner", "chunk"), list(zip(LEARNERS, itertools.cycle([1, 2, 4]), strict=False)))
+ASKED = LEARNERS if THOROUGH else (*KINDS, *CURVES, "ditto", "scaffold")
+
+
+@pytest.mark.parametrize(("learner", "chunk"), list(zip(ASKED, itertools.cycle([1, 2, 4]), strict=False)))
 def test_chunks_change_nothing(learner: str, chunk: int) -> None:
-    """Every learner meets a size of chunks, and every size a third of the learners."""
+    """Every learner meets a size of chunks, and every size a third of the learners: some of each kind, for that a
+    client is the same in any company is a law of all (tests/laws/test_cohorts.py).
+    """
     config = make(learner, "fedavg")
     whole, cut = answer(config), answer(config, chunk)
     assert whole.stack.clients == cut.stack.clients == EVERYONE
@@ -194,14 +198,6 @@ def test_a_million_nodes_cost_nothing() -> None:
     nodes = CohortGrid(1_000_000_000).get_node_ids()
     assert isinstance(nodes, range)
     assert len(nodes) == 1_000_000_000
-
-
-@pytest.mark.ray
-def test_no_cluster_at_the_address() -> None:
-    """In a process of its own: the others here have a cluster, and a process has one."""
-    code = "from metapulse.sim.engines.workers import RayPool; RayPool(1, '127.0.0.1:1')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
-    assert "EngineError: no Ray cluster at 127.0.0.1:1" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from metapulse.server.grid import Prompt
 from metapulse.sim import experiment
 from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
 from metapulse.sim.engines.settings import Flower
+from metapulse.sim.engines.workers import RayPool
+from tests.processes import PATIENCE
 from tests.runs import CLIENTS, distance, make, read
 
 EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
@@ -77,7 +79,7 @@ def test_an_interrupt_ends_everything_in_good_order() -> None:
     def job(grid: Grid, stopped: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         try:
-            handshake(Prompt(grid, stopped), "{}", 2, 600.0)
+            handshake(Prompt(grid, stopped), "{}", 2, PATIENCE)
         except EngineError as error:
             seen.append(error)
             raise
@@ -97,6 +99,7 @@ def test_refusals(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.cpus_per_client = 3\.0: must be ≤ 2"):
         experiment.run(many, tmp_path / "b")
     nobody = make("maml", "fedmaml", "sine", engine={"name": "flower", "address": "127.0.0.1:1"})
-    with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
-        experiment.run(nobody, tmp_path / "c")
+    for begin in (lambda: experiment.run(nobody, tmp_path / "c"), lambda: RayPool(1, "127.0.0.1:1")):
+        with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
+            begin()
     assert list(tmp_path.iterdir()) == []

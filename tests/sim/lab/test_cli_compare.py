@@ -15,6 +15,7 @@ def written(here):
     return here
 
 
+@pytest.mark.long
 def test_a_comparison_from_specification_to_report(call, written):
     code, out, _ = call("compare", "spec.toml", "--dry")
     assert (code, out.splitlines()[-1]) == (0, "8 runs, 8 of them different, 8 to do")

@@ -180,6 +180,7 @@ PROBE = """<script>addEventListener("load", () => setTimeout(() => {
 }, 1500));</script>"""
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_draws_it_without_complaint_and_never_scrolls_sideways(page, tmp_path, width):
     (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"))

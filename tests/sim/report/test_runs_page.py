@@ -316,6 +316,7 @@ def test_smoothing_is_a_running_mean():
     assert smooth([1.0, 2.0], 1) == [1.0, 2.0]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_draws_it_without_complaint(folders, tmp_path, width):
     write_report([folders["reptile"], folders["maml"]], tmp_path / "page.html")
