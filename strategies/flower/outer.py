@@ -136,17 +136,19 @@ class FedOuter(FedAvg):
         self._begun = max(self._begun, round)
         if self.reports == UPDATES:
             config[REPORTS] = UPDATES
-        messages = self._instructions(server_round, arrays, config, grid)
+        messages = self._instructions(round, arrays, config, grid)
         self._asked = {m.metadata.dst_node_id: m.metadata.dst_node_id for m in messages}
         self.core.expect(learned, self._asked)
         return messages
 
-    def _instructions(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Sequence[Message]:
-        """Who is asked what: Flower's draw, of those who are connected once there are enough of them."""
+    def _instructions(self, round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Sequence[Message]:
+        """Who is asked what: Flower's draw, of those who are connected once there are enough of them.
+
+        Clients are told the round of the whole run: what they keep from round to round, and the minibatches that they
+        draw, go by it.
+        """
         self._wait(grid, max(self.min_available_nodes, self.min_train_nodes))
-        return list(super().configure_train(server_round, arrays, config, grid))
+        return list(super().configure_train(round, arrays, config, grid))
 
     def _wait(self, grid: Grid, least: int) -> None:
         """Wait for nodes; Flower's own wait comes after it has counted them for its fraction."""
@@ -222,7 +224,7 @@ class FedOuter(FedAvg):
         if self.fraction_evaluate == 0.0:
             return []
         self._wait(grid, max(self.min_available_nodes, self.min_evaluate_nodes))
-        messages = list(super().configure_evaluate(server_round, arrays, config, grid))
+        messages = list(super().configure_evaluate(self._first + server_round, arrays, config, grid))
         self._asked = {m.metadata.dst_node_id: m.metadata.dst_node_id for m in messages}
         return messages
 
