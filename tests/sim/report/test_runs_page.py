@@ -19,6 +19,7 @@ from metapulse.sim.report.runs.figures import (
     behind_the_best,
     distribution,
     learning,
+    round_time,
     smooth,
     stages,
     worst_clients,
@@ -265,6 +266,11 @@ def test_the_time_of_a_round_is_drawn_and_written_by_stage(folders, tmp_path):
     assert "300 ms<small>60.0%</small>" in runs_page(runs)
 
 
+def test_a_slow_first_round_does_not_hide_the_others(folders):
+    """Waiting for a cluster takes a thousand times as long as a round."""
+    assert round_time(read_runs([folders["reptile"]]))["layout"]["yaxis"]["type"] == "log"
+
+
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_log_without_stages_has_no_such_section(folders, tmp_path, rounds):
     shutil.copytree(folders["reptile"], tmp_path / "old")
@@ -321,3 +327,32 @@ def test_a_browser_draws_it_without_complaint(folders, tmp_path, width):
     write_report([folders["reptile"], folders["maml"]], tmp_path / "page.html")
     opened = in_browser(tmp_path / "page.html", width, 1500)
     assert opened.count("js-plotly-plot") >= 18  # Plotly marks what it has drawn
+
+
+BESIDE = """<script>addEventListener("load", () => setTimeout(() => {
+  dispatchEvent(new Event("beforeprint"));
+  setTimeout(() => {
+    const gaps = [...document.querySelectorAll(".js-plotly-plot")].flatMap(plot => {
+      const title = plot.querySelector(".ytitle")?.getBoundingClientRect();
+      const labels = [...plot.querySelectorAll(".ytick text")].map(label => label.getBoundingClientRect());
+      return title ? labels.map(label => label.left - title.right) : [];
+    });
+    document.body.dataset.gap = Math.min(...gaps);
+  }, 1500);
+}, 1500));</script>"""
+
+
+def test_the_title_of_an_axis_stands_beside_its_labels(page, tmp_path):
+    """Also where some labels have one decimal and some two: Plotly sets the margin before it knows which are widest."""
+    figures = drawn(page)
+    for figure in figures.values():
+        if figure["layout"]["xaxis"]["title"]["text"] == "federated round":
+            for line in figure["data"]:
+                line |= {"x": [0, 100, 400], "y": [0.374, 0.55, 0.733], "type": "scatter"}
+    before, rest = page.split('<script type="application/json" id="figures">')
+    after = rest.partition("</script>")[2].replace("</body>", BESIDE + "</body>")
+    told = f'{before}<script type="application/json" id="figures">{json.dumps(figures)}</script>{after}'
+    (tmp_path / "page.html").write_text(told)
+    found = re.search(r'data-gap="([^"]+)"', in_browser(tmp_path / "page.html", 1280, 30000))
+    assert found
+    assert float(found[1]) > 4
