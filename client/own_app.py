@@ -78,9 +78,14 @@ def meta_app(
     Raises:
         ConfigError: an unknown method or setting, or a module that cannot serve.
     """
-    made = module if isinstance(module, nn.Module) else module()
+    made = module() if callable(module) and not isinstance(module, nn.Module) else module
     if not isinstance(made, nn.Module):
         raise ConfigError("module", type(made).__name__, "must be a torch.nn.Module, or make one")
+    for name, given in (("data", data), ("evaluation_data", evaluation_data or data)):
+        if not callable(given):
+            raise ConfigError(
+                name, type(given).__name__, "must be a function from a client's context to (support, query)"
+            )
     if adapt_steps is not None and (type(adapt_steps) is not int or adapt_steps < 0):
         raise ConfigError("adapt_steps", adapt_steps, "must be a whole number ≥ 0")
     learner: Learner = LEARNERS.make({"name": method, **settings})

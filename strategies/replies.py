@@ -7,6 +7,7 @@ was asked and has not answered before. An offender is dropped, named and counted
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
@@ -31,6 +32,8 @@ from metapulse.errors import ReplyError
 from metapulse.trees import Params, Stacked
 
 T = TypeVar("T")
+EXCEPTION = re.compile(r"<class '([^']*)'>:<'(.*)'>", re.DOTALL)  # Flower's form of a client's exception
+CHAINED = "The above exception was the direct cause"  # between the parts of a Python traceback
 CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
@@ -302,6 +305,15 @@ def sound(stack: Stack) -> tuple[Stack | None, list[Dropped]]:
 
 
 def first_line(text: str | None) -> str:
-    """The most telling line of an error reply: the last one of a traceback."""
-    lines = [line for line in (text or "").splitlines() if line.strip()]
-    return lines[-1].strip()[:500] if lines else "the client failed without saying why"
+    """The most telling line of an error reply: of a traceback, the last one about the client's own exception.
+
+    Args:
+        text: as Flower writes an exception of a client, <class 'KIND'>:<'TEXT'>, TEXT being a traceback in simulations;
+            or any other words.
+    """
+    kind, text = "", text or ""
+    if wrapped := EXCEPTION.fullmatch(text.strip()):
+        own, chained, last = wrapped[2].rpartition(CHAINED)  # in simulations Flower chains an exception to the client's
+        kind, text = ("", own) if chained else (wrapped[1].rpartition(".")[2], last)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ": ".join([kind] * bool(kind) + lines[-1:])[:500] or "the client failed without saying why"

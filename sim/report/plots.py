@@ -67,8 +67,9 @@ def layout(x: str, y: str, height: int = 340, **more: Any) -> dict[str, Any]:
         "showlegend": False,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
-        "xaxis": {**axis, "title": {"text": html.escape(x), "standoff": 8}, "automargin": True},
-        "yaxis": {**axis, "title": {"text": html.escape(y), "standoff": 8}, "automargin": True},
+        # Each axis widens its own side alone: with both at both, Plotly can go round in circles and give up halfway.
+        "xaxis": {**axis, "title": {"text": html.escape(x), "standoff": 8}, "automargin": "height"},
+        "yaxis": {**axis, "title": {"text": html.escape(y), "standoff": 8}, "automargin": "width"},
     }
     for key, value in more.items():
         base[key] = {**base[key], **value} if isinstance(base.get(key), dict) else value

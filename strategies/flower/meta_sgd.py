@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Unpack
+from collections.abc import Callable, Mapping
+from typing import Any, Unpack
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
+from torch import Tensor
 
-from metapulse.client.wire import decode
+from metapulse.client.wire import decode, encode
 from metapulse.errors import ConfigError
 from metapulse.methods.meta_sgd import RATE
 from metapulse.rng import generator
@@ -75,24 +77,48 @@ class FedMetaSGD(FedOuter):
 
         Raises:
             NoResultError: no round moved θ.
+            ConfigError: rounds have begun, and the rates that they learned are neither in a loaded state nor beside
+                the model's arrays.
         """
 
         def judge(round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            self._keep(arrays)  # before evaluate_fn, which may save the state of this round
             return None if evaluate_fn is None else evaluate_fn(round, self._model(arrays))
 
         both = self._with_rates(initial_arrays)
         result = super().start(grid, both, num_rounds, timeout, train_config, evaluate_config, judge)
-        self.rates = ArrayRecord({k.removeprefix(RATE): a for k, a in result.arrays.items() if k.startswith(RATE)})
+        self._keep(result.arrays)
         result.arrays = self._model(result.arrays)
         return result
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """``FedOuter``'s, and the rates learned so far, under ``rate/`` and the name of the array."""
+        return super().state_dict() | {RATE + name: p for name, p in decode(self.rates).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``, with its rates.
+
+        Raises:
+            ConfigError: it is not one of this kind of strategy.
+        """
+        rates = {name: torch.as_tensor(value) for name, value in state.items() if name.startswith(RATE)}
+        super().load_state_dict({name: value for name, value in state.items() if name not in rates})
+        self.rates = encode({name.removeprefix(RATE): p for name, p in rates.items()})
+
+    def _keep(self, arrays: ArrayRecord) -> None:
+        """Hold the rates among a round's arrays."""
+        self.rates = ArrayRecord({k.removeprefix(RATE): a for k, a in arrays.items() if k.startswith(RATE)})
+
     def _with_rates(self, arrays: ArrayRecord) -> ArrayRecord:
-        """A model's arrays and their rates: given, learned in an earlier start, or drawn."""
+        """A model's arrays and their rates: given, learned in an earlier start, or, before the first round, drawn."""
         rng, both = generator(self.seed, "init"), self._model(arrays)
         for name, p in decode(both).items():
             if is_learned(name, p):
                 drawn = rng.uniform(self.rate_low, self.rate_high, tuple(p.shape)).astype(p.numpy().dtype)
                 known = arrays.get(RATE + name) or self.rates.get(name)
+                if known is None and self._begun:
+                    allowed = f"must hold the rates that {self._begun} rounds have learned; {RATE}{name} is missing"
+                    raise ConfigError(f"{type(self).__name__}: state", sorted(self.rates)[:3], allowed)
                 both[RATE + name] = Array(np.asarray(drawn)) if known is None else known
         return both
 

@@ -23,6 +23,7 @@ from metapulse.strategies.flower.reading import (
     Answer,
     alike,
     is_learned,
+    not_finite,
     read,
     read_theta,
     stack_of,
@@ -30,7 +31,7 @@ from metapulse.strategies.flower.reading import (
     stored,
     working,
 )
-from metapulse.strategies.flower.telling import final_result, log, tell_replies, too_few
+from metapulse.strategies.flower.telling import final_result, log, tell_metrics, tell_replies, too_few
 from metapulse.strategies.flower.words import REPORTABLE, OuterWords, flower_words, outer_settings
 from metapulse.strategies.presets import FedAvgSettings
 from metapulse.strategies.privacy.strategy import CLIP_STATE
@@ -136,17 +137,19 @@ class FedOuter(FedAvg):
         self._begun = max(self._begun, round)
         if self.reports == UPDATES:
             config[REPORTS] = UPDATES
-        messages = self._instructions(server_round, arrays, config, grid)
+        messages = self._instructions(round, arrays, config, grid)
         self._asked = {m.metadata.dst_node_id: m.metadata.dst_node_id for m in messages}
         self.core.expect(learned, self._asked)
         return messages
 
-    def _instructions(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Sequence[Message]:
-        """Who is asked what: Flower's draw, of those who are connected once there are enough of them."""
+    def _instructions(self, round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Sequence[Message]:
+        """Who is asked what: Flower's draw, of those who are connected once there are enough of them.
+
+        Clients are told the round of the whole run: what they keep from round to round, and the minibatches that they
+        draw, go by it.
+        """
         self._wait(grid, max(self.min_available_nodes, self.min_train_nodes))
-        return list(super().configure_train(server_round, arrays, config, grid))
+        return list(super().configure_train(round, arrays, config, grid))
 
     def _wait(self, grid: Grid, least: int) -> None:
         """Wait for nodes; Flower's own wait comes after it has counted them for its fraction."""
@@ -172,7 +175,7 @@ class FedOuter(FedAvg):
         answers, stack, refused = self._collected(replies)
         tell_replies("aggregate_train", len(answers), refused)
         moved, _ = self.core.conclude(round, Checked(stack))
-        metrics = self._metrics(answers, self.train_metrics_aggr_fn)
+        metrics = self._metrics("aggregate_train", answers, self.train_metrics_aggr_fn)
         if moved is None:
             if len(answers) < self.settings.min_replies:  # all other reasons come from the core
                 self._give_up(round, [Dropped(-1, too_few(len(answers), self.settings.min_replies, refused))])
@@ -205,7 +208,7 @@ class FedOuter(FedAvg):
             log.warning("aggregate_train: round %d changes nothing: %s", round, reason)
 
     def _metrics(
-        self, accepted: Mapping[int, Answer], aggregate: Callable[[list[RecordDict], str], MetricRecord]
+        self, stage: str, accepted: Mapping[int, Answer], aggregate: Callable[[list[RecordDict], str], MetricRecord]
     ) -> MetricRecord | None:
         """What Flower's or the user's function makes of the replies' metrics."""
         if not accepted:
@@ -213,6 +216,7 @@ class FedOuter(FedAvg):
         contents, left_out = alike([answer.content for answer in accepted.values()])
         if left_out:
             log.warning("metrics that not all clients report alike are left out: %s", ", ".join(left_out))
+        tell_metrics(stage, len(accepted), not_finite(dict(zip(accepted, contents, strict=True))))
         return aggregate(contents, self.weighted_by_key)
 
     def configure_evaluate(
@@ -222,7 +226,7 @@ class FedOuter(FedAvg):
         if self.fraction_evaluate == 0.0:
             return []
         self._wait(grid, max(self.min_available_nodes, self.min_evaluate_nodes))
-        messages = list(super().configure_evaluate(server_round, arrays, config, grid))
+        messages = list(super().configure_evaluate(self._first + server_round, arrays, config, grid))
         self._asked = {m.metadata.dst_node_id: m.metadata.dst_node_id for m in messages}
         return messages
 
@@ -235,7 +239,7 @@ class FedOuter(FedAvg):
             return None
         accepted, refused = sift(replies, self._asked, lambda node, m: read(m, None, self.weighted_by_key))
         tell_replies("aggregate_evaluate", len(accepted), refused)
-        return self._metrics(accepted, self.evaluate_metrics_aggr_fn)
+        return self._metrics("aggregate_evaluate", accepted, self.evaluate_metrics_aggr_fn)
 
     def start(
         self,

@@ -156,14 +156,12 @@ class FedPrivate(FedOuter):
             raise ConfigError(f"{name}: initial_arrays", other[:3], allowed_arrays)
         return super().configure_train(server_round, arrays, config, grid)
 
-    def _instructions(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Sequence[Message]:
+    def _instructions(self, round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Sequence[Message]:
         """Each node that is connected, with probability q, once there are ``min_available_nodes``."""
         self._wait(grid, self.min_available_nodes)
         draw, rate = secrets.SystemRandom(), self.cohort / self.people
         nodes = [node for node in sorted(grid.get_node_ids()) if draw.random() < rate]
-        config["server-round"] = server_round
+        config["server-round"] = round
         content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content, node, MessageType.TRAIN) for node in nodes]
 

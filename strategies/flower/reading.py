@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -140,6 +141,20 @@ def statistics(theta: Params, stack: Stack, weight: Tensor | None) -> dict[str, 
     wide = {name: working(p) for name, p in theta.items()}
     moved = tree(Median().aggregate(matrix(update)), wide) if weight is None else mean(update, weight)
     return {name: stored(wide[name] - moved[name], p) for name, p in theta.items()}
+
+
+def not_finite(contents: Mapping[int, RecordDict]) -> dict[str, list[int]]:
+    """Metrics that are NaN or infinite somewhere, each with the nodes where they are.
+
+    Args:
+        contents: by node id, each with one MetricRecord.
+    """
+    odd: dict[str, list[int]] = {}
+    for node, content in contents.items():
+        for name, value in next(iter(content.metric_records.values())).items():
+            if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
+                odd.setdefault(name, []).append(node)
+    return odd
 
 
 def alike(contents: Sequence[RecordDict]) -> tuple[list[RecordDict], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from flwr.app import ArrayRecord
@@ -28,9 +28,27 @@ def tell_replies(stage: str, usable: int, refused: Sequence[Dropped]) -> None:
     """
     log.info("%s: %d usable replies, %d not", stage, usable, len(refused))
     for reason, count in Counter(one.reason for one in refused).most_common():
-        nodes = [str(one.client) for one in refused if one.reason == reason and one.client != -1][:SHOWN]
-        whose = f" (node {', '.join(nodes)}{', …' if count > len(nodes) else ''})" if nodes else ""
+        whose = _named([one.client for one in refused if one.reason == reason and one.client != -1], count)
         log.warning("%s: %d of them%s: %s", stage, count, whose, reason)
+
+
+def tell_metrics(stage: str, usable: int, odd: Mapping[str, Sequence[int]]) -> None:
+    """A line for each metric whose mean over the replies is no number.
+
+    Args:
+        stage: "aggregate_train" or "aggregate_evaluate".
+        usable: how many replies count.
+        odd: metric → nodes at which it is NaN or infinite.
+    """
+    for metric, nodes in odd.items():
+        told = f"metric {metric!r} is NaN or infinite at {len(nodes)} of {usable} clients{_named(nodes, len(nodes))}"
+        log.warning("%s: %s, and its mean is no number", stage, told)
+
+
+def _named(nodes: Sequence[int], count: int) -> str:
+    """The first of some nodes, in brackets; "" if none is known."""
+    shown = [str(node) for node in nodes[:SHOWN]]
+    return f" (node {', '.join(shown)}{', …' if count > len(shown) else ''})" if shown else ""
 
 
 def too_few(usable: int, least: int, refused: Sequence[Dropped]) -> str:

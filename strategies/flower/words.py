@@ -102,7 +102,9 @@ def outer_settings(
         if word in FLOWER | FRONT:
             continue
         if word not in names:
-            close = difflib.get_close_matches(word, FLOWER | FRONT | set(names), 1)
+            close = (
+                [called[word]] if word in called else difflib.get_close_matches(word, FLOWER | FRONT | set(names), 1)
+            )
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"{where}.{word}", value, f"unknown word{hint}")
         given[names[word]] = {"name": value} if word == "aggregator" and isinstance(value, str) else value

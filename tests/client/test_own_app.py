@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -280,6 +281,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "setting": ({"inner_rate": 0.1}, "learner.inner_rate = 0.1: unknown key"),
     "batch-norm": ({"module": nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))}, "use group norm"),
     "no module": ({"module": lambda: 3}, "must be a torch.nn.Module"),
+    "a number": ({"module": 3}, "module = 'int': must be a torch.nn.Module"),
+    "loaders": ({"data": (1, 2)}, "data = 'tuple': must be a function from a client's context"),
+    "loaders to judge on": ({"evaluation_data": (1, 2)}, "evaluation_data = 'tuple': must be a function"),
     "steps": ({"adapt_steps": -1}, "must be a whole number"),
     "frozen": ({"module": nn.Linear(2, 3).requires_grad_(False)}, "has no parameters to learn"),
 }
@@ -289,7 +293,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_serve_is_refused_when_the_app_is_made(case: str) -> None:
     given, reason = REFUSED[case]
     with pytest.raises(ConfigError) as refused:
-        meta_app(**{"module": net(), "data": data, **given})
+        unwrap(meta_app)(**{"module": net(), "data": data, **given})  # the tests' own check of types would come first
     assert reason in str(refused.value)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Error, Message
 
 from metapulse.errors import ConfigError, NoResultError
 from metapulse.strategies import FedOuter, FedReptile, FedRobust
@@ -64,6 +65,40 @@ def failing(reason: str) -> Any:
     return client(change)
 
 
+TRACEBACK = """ray::ClientAppActor.run() (pid=1, ip=127.0.0.1)
+  File "client_app.py", line 11, in train
+KeyError: 'weights'
+
+The above exception was the direct cause of the following exception:
+
+ray::ClientAppActor.run() (pid=1, ip=127.0.0.1)
+    raise ClientAppException(str(ex)) from ex
+flwr.clientapp.client_app.ClientAppException:
+Exception ClientAppException occurred. Message: 'weights'"""
+#: What Flower 1.41 makes of a client's exception → what is said of it.
+FLOWERS = {
+    "<class 'KeyError'>:<''weights''>": "KeyError: 'weights'",  # on a SuperNode
+    "<class 'own.errors.Broken'>:<'no sensor'>": "Broken: no sensor",
+    f"<class 'ray.exceptions.RayTaskError(ClientAppException)'>:<'{TRACEBACK}'>": "KeyError: 'weights'",  # simulated
+    "<class 'RuntimeError'>:<'Errors of Net:\n\tUnexpected key: rate/w'>": "RuntimeError: Unexpected key: rate/w",
+    "An exception was raised when loading `ClientApp`": "An exception was raised when loading `ClientApp`",
+    "<class 'ValueError'>:<''>": "ValueError",
+    "Traceback\nOSError: full\n\nThe above exception was the direct cause\n\nRunError: no disk": "RunError: no disk",
+    "": "the client failed without saying why",
+}
+
+
+@pytest.mark.parametrize("reason", FLOWERS)
+def test_a_clients_exception_is_told_by_its_kind_and_its_last_line(reason: str, said: pytest.LogCaptureFixture) -> None:
+    class Failing(Nodes):
+        def _answer(self, message: Message) -> Message:
+            return Message(Error(1, reason), reply_to=message)
+
+    with pytest.raises(NoResultError):
+        run(FedReptile(fraction_evaluate=0.0), Failing(client(plus(1.0))), 1)
+    assert f"4 of them (node 1, 2, 3, …): {FLOWERS[reason]}" in warned(said)
+
+
 def test_no_usable_reply_in_any_round_is_an_error_with_the_reason(said: pytest.LogCaptureFixture) -> None:
     with pytest.raises(NoResultError, match=r"FedReptile: no round of 2 moved θ; most often .*out of memory"):
         run(FedReptile(fraction_evaluate=0.0), Nodes(failing("out of memory")))
@@ -110,11 +145,22 @@ def test_clients_that_change_nothing_are_remarked_on(said: pytest.LogCaptureFixt
     assert "θ is to the bit what it was" in warned(said)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), [1.0, float("nan")]])
+def test_a_metric_that_is_no_number_is_named_with_its_node(bad: Any, said: pytest.LogCaptureFixture) -> None:
+    """Flower's mean of it is no number either, which one client in a thousand brings about."""
+    fine = [1.0, 2.0] if isinstance(bad, list) else 1.0
+    app = client(plus(1.0), lambda node: {"num-examples": 10, "own_loss": bad if node == 2 else fine})
+    run(FedReptile(), Nodes(app), 1)
+    for stage in ("aggregate_train", "aggregate_evaluate"):
+        told = f"{stage}: metric 'own_loss' is NaN or infinite at 1 of 4 clients (node 2), and its mean is no number"
+        assert told in warned(said)
+
+
 WRONG = {
     "unknown": ({"fraction_fit": 0.5}, "fraction_fit = 0.5: unknown word; did you mean 'fraction_train'?"),
     "cohort": ({"cohort": 4}, "cohort = 4: unknown word"),
     "epsilon": ({"epsilon": -1.0}, r"FedReptile\.epsilon = -1.0: must be > 0"),
-    "lr": ({"lr": 1.0}, "lr = 1.0: unknown word"),
+    "lr": ({"lr": 1.0}, "FedReptile.lr = 1.0: unknown word; did you mean 'epsilon'?"),
     "fraction": ({"fraction_train": 1.5}, r"FedReptile\.fraction_train = 1.5: must be a number in \[0, 1\]"),
     "nodes": ({"min_train_nodes": -1}, "must be a whole number ≥ 0"),
     "key": ({"weighted_by_key": ""}, "must be a name"),

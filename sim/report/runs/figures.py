@@ -127,8 +127,8 @@ def training_loss(runs: Sequence[RunData]) -> Figure | None:
 
 
 def round_time(runs: Sequence[RunData]) -> Figure | None:
-    """Seconds of the rounds, smoothed."""
-    return _by_round(runs, "seconds", "time of a round (s)", "%{y:.3f} s", rangemode="tozero")
+    """Seconds of the rounds, smoothed; on a logarithm, for the first round waits for clusters and compilers."""
+    return _by_round(runs, "seconds", "time of a round (s)", "%{y:.3~g} s", type="log", dtick=1)
 
 
 def stages(runs: Sequence[RunData]) -> Figure | None:

@@ -19,6 +19,7 @@ from metapulse.sim.report.runs.figures import (
     behind_the_best,
     distribution,
     learning,
+    round_time,
     smooth,
     stages,
     worst_clients,
@@ -265,6 +266,11 @@ def test_the_time_of_a_round_is_drawn_and_written_by_stage(folders, tmp_path):
     assert "300 ms<small>60.0%</small>" in runs_page(runs)
 
 
+def test_a_slow_first_round_does_not_hide_the_others(folders):
+    """Waiting for a cluster takes a thousand times as long as a round."""
+    assert round_time(read_runs([folders["reptile"]]))["layout"]["yaxis"]["type"] == "log"
+
+
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_log_without_stages_has_no_such_section(folders, tmp_path, rounds):
     shutil.copytree(folders["reptile"], tmp_path / "old")
@@ -322,3 +328,24 @@ def test_a_browser_draws_it_without_complaint(folders, tmp_path, width):
     write_report([folders["reptile"], folders["maml"]], tmp_path / "page.html")
     opened = in_browser(tmp_path / "page.html", width, 1500)
     assert opened.count("js-plotly-plot") >= 18  # Plotly marks what it has drawn
+
+
+BESIDE = """<script>addEventListener("load", () => setTimeout(() => {
+  dispatchEvent(new Event("beforeprint"));
+  const box = element => element.getBoundingClientRect(), all = (node, what) => [...node.querySelectorAll(what)];
+  const gaps = plot => all(plot, ".ytitle").flatMap(t => all(plot, ".ytick text").map(l => box(l).left - box(t).right));
+  setTimeout(() => document.body.dataset.gap = Math.min(...all(document, ".js-plotly-plot").flatMap(gaps)), 1500);
+}, 1500));</script>"""
+
+
+def test_the_title_of_an_axis_stands_beside_its_labels(page, tmp_path):
+    """Also where some labels have one decimal and some two, of which Plotly knows late."""
+    figures, (before, rest) = drawn(page), page.split('<script type="application/json" id="figures">')
+    for figure in figures.values():
+        if figure["layout"]["xaxis"]["title"]["text"] == "federated round":
+            for line in figure["data"]:
+                line |= {"x": [0, 100, 400], "y": [0.374, 0.55, 0.733], "type": "scatter"}
+    after = f"{json.dumps(figures)}</script>{rest.partition('</script>')[2]}".replace("</body>", BESIDE + "</body>")
+    (tmp_path / "page.html").write_text(f'{before}<script type="application/json" id="figures">{after}')
+    found = re.search(r'data-gap="([^"]+)"', in_browser(tmp_path / "page.html", 1280, 30000))
+    assert float(found[1] if found else "nan") > 4
