@@ -54,7 +54,6 @@ def edited(name: str, folder: Path) -> Path:
     return target
 
 
-<<<<<<< HEAD
 #: Where each is run. On SuperNodes, where every message is a fresh process, the one whose client is another as well.
 PLACES = {"simulation": tuple(EDITS), "deployment": tuple(EDITS) if THOROUGH else ("FedMAML",)}
 #: One home for each place: its tests stay together.
@@ -65,8 +64,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-=======
 def as_told() -> dict[str, str]:
     """The environment in which the app's README has Flower run it: without it Flower asks an index for metapulse."""
     exported = dict(re.findall(r"export (\w+)=(\w+)", (APP / "README.md").read_text(encoding="utf-8")))
@@ -74,8 +71,7 @@ def as_told() -> dict[str, str]:
     return exported
 
 
-@pytest.fixture(scope="module", params=["simulation", "deployment"])
->>>>>>> newcomer
+@pytest.fixture(scope="module")
 def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Flower home: a SuperLink that simulates two nodes, or one with two SuperNodes."""
     folder, port = tmp_path_factory.mktemp(request.param), free_port()
