@@ -3,11 +3,11 @@
     python benchmarks/attack_map.py run docs/attack_map.json [--seeds 5]
     python benchmarks/attack_map.py page docs/attack_map.json attack_map.html
 
-``run`` makes every run in this process, one after another (some four CPU-minutes), writes what there is after every
-seed, and prints the tables; ``page`` draws them. Forty simulated people train a small network with FedAvg, twenty new
-people adapt it in five steps on five shots. Every person attacks with probability 0.15, so that their number differs
-between seeds; robust aggregators assume 0.225, nine of forty, the most that Bulyan can take. Clipping has half the
-length of an honest update as its radius.
+``run_experiment`` makes every run in this process, one after another (some four CPU-minutes), writes what there is
+after every seed, and prints the tables; ``page`` draws them. Forty simulated people train a small network with FedAvg,
+twenty new people adapt it in five steps on five shots. Every person attacks with probability 0.15, so that their number
+differs between seeds; robust aggregators assume 0.225, nine of forty, the most that Bulyan can take. Clipping has half
+the length of an honest update as its radius.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 
 from metapulse.files import write_atomic
 from metapulse.registry import ATTACKS as REGISTRY
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder
-from metapulse.server.roster import Roster
 from metapulse.sim.attacks.poisoning import SUCCESS
 from metapulse.sim.engines.cohort import SourceDirectory
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.report.document import Page, document
 from metapulse.sim.report.plots import Figure, layout
 from metapulse.sim.sources.wearables.population import Wearables
@@ -94,7 +94,7 @@ def measure(attack: str, aggregator: str, level: str, seed: int) -> Row:
     """One run: accuracy and success of a backdoor after adaptation, and how many rounds changed θ."""
     chosen = config(attack, aggregator, level, seed)
     with tempfile.TemporaryDirectory() as folder:
-        summary = run(chosen, Path(folder) / "run")
+        summary = run_experiment(chosen, Path(folder) / "run")
         moved = sum(e["moved"] for e in RunFolder(Path(folder) / "run").events() if e["kind"] == "round")
     last = {s["metric"]: s["mean"] for s in summary["scores"] if s["step"] == 5}
     row: Row = {"attack": attack, "aggregator": aggregator, "level": level, "seed": seed, "rounds_moved": moved}
@@ -105,7 +105,7 @@ def attackers(level: str, seed: int) -> int:
     """How many of the forty attack."""
     chosen = config("sign flip", "mean", level, seed)
     source = Wearables(**{k: v for k, v in chosen.source.items() if k != "name"} | {"devices": ("watch",)})
-    people = [source.client(c).user for c in Roster(SourceDirectory(source), chosen).cohort(1, 0)]
+    people = [source.client(c).user for c in ClientSampler(SourceDirectory(source), chosen).cohort(1, 0)]
     return int(REGISTRY.make(chosen.attack).attackers(seed, 1, people).sum())
 
 

@@ -18,8 +18,8 @@ import torch
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-from metapulse.sim.audit.subject import read_subject
-from metapulse.sim.experiment import run
+from metapulse.sim.audit.audited_run import read_audited_run
+from metapulse.sim.experiment import run_experiment
 from tests.mistakes import BUGS, attack, caught, private
 
 
@@ -34,8 +34,8 @@ def main() -> None:
     print(f"| mistake | {head} |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        run(private(), Path(folder) / "run")
-        subject = read_subject(Path(folder) / "run")
+        run_experiment(private(), Path(folder) / "run")
+        subject = read_audited_run(Path(folder) / "run")
         for bug in BUGS:
             found, p, more = attack(subject, bug, args.canaries, args.seed)
             shown, most, noise = found.bound, max(p.shares) / p.clip, p.noise / p.sigma

@@ -7,7 +7,7 @@ Prints the tables of docs/statistics.md. A score of a method for a person after 
     person + method × person + method × seed + method × seed × person,
 
 each normal with the standard deviation that a table names. Scores of one method against itself with other seeds have no
-method × person (A/A); methods that are equally good for the population but not for everybody do (a tie).
+method × person (A/A); methods that are equally good for the population but not for each person do (a tie).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from metapulse.rng import generator
-from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
-from metapulse.sim.lab.statistics.crossed import p_value
-from metapulse.sim.lab.statistics.families import holm, nested
+from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement, interquartile_mean
+from metapulse.sim.lab.statistics.crossed import crossed_p_value
+from metapulse.sim.lab.statistics.families import holm, nested_corrections
 from metapulse.sim.lab.statistics.ranks import friedman
 from tests.points import METHODS, WORLDS, World, percentile
 
@@ -42,7 +42,7 @@ def people_only(differences: np.ndarray) -> np.ndarray:
 
 def crossed(differences: np.ndarray) -> np.ndarray:
     """p of every method as the lab has it."""
-    return np.array([p_value(values) for values in differences])
+    return np.array([crossed_p_value(values) for values in differences])
 
 
 Test = Callable[[np.ndarray], np.ndarray]
@@ -76,8 +76,8 @@ def anywhere(world: World, people: int, seeds: int, tries: int, questions: int =
         common = half.scores(rng, seeds, people)
         scores = [common + half.scores(rng, seeds, people) for _ in range(questions)]
         p = np.concatenate([crossed(s[1:] - s[0]) for s in scores])
-        single += bool(nested(p, names, [asked]).min() <= ALPHA)
-        both += bool(nested(p, names, [asked, [0] * len(asked)]).min() <= ALPHA)
+        single += bool(nested_corrections(p, names, [asked]).min() <= ALPHA)
+        both += bool(nested_corrections(p, names, [asked, [0] * len(asked)]).min() <= ALPHA)
     return single / tries, both / tries
 
 
@@ -99,7 +99,7 @@ def coverage(tries: int) -> dict[str, dict[str, float]]:
     }
     statistics = {
         "percentiles, mean": (percentile, np.mean),
-        "mean": (mean, np.mean),
+        "mean": (grand_mean, np.mean),
         "interquartile mean": (interquartile_mean, lambda x: trim_mean(x, 0.25, axis=None)),
         "improvement": (improvement, lambda x: (1.0 + np.sign(x)).mean() / 2.0),
     }

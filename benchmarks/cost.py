@@ -64,7 +64,7 @@ def load(case: Case) -> Load:
 
 
 def seconds(case: Case, figures: Mapping[str, float]) -> float:
-    """Measured seconds of a round: CPU seconds in one process, which nobody else on the machine lengthens."""
+    """Measured seconds of a round: CPU seconds in one process, which other processes on the machine do not lengthen."""
     return figures["wall_s" if case[2] else "cpu_s"]
 
 

@@ -1,4 +1,4 @@
-"""A population of any size that costs nothing: a client's samples are made from its index when somebody asks."""
+"""A population of any size that costs nothing: a client's samples are made from its index on demand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Crowd:
 
     @property
     def users(self) -> int:
-        """Everybody has one device."""
+        """Each person has one device."""
         return self.clients
 
     @property

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from shared import finished, last_rows
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial
-from metapulse.client.work import Work
 from metapulse.rng import generator
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config
 from metapulse.server.metatest import MetaTest
-from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.suite import read_suite
 
@@ -37,7 +37,7 @@ def held_out(config: Config, split: int) -> list[str]:
     """Labels of the people held out in a split: the configuration's own for 0, drawn by number otherwise."""
     if split == 0:
         return list(config.split.test_users)
-    source = Work(config.work()).source
+    source = ClientExecutor(config.client_config()).source
     labels = sorted({source.client(c).label for c in range(len(source))}, key=lambda text: (len(text), text))
     size = len(config.split.test_users) or round(config.split.test * len(labels))
     return [labels[i] for i in sorted(generator(split, "held-out people").choice(len(labels), size, replace=False))]
@@ -105,19 +105,19 @@ BASELINES: dict[str, dict[str, Baseline]] = {
 def baselines(config: Config, scenario: str) -> Iterator[tuple[str, dict[int, float]]]:
     """(name, shots → figure) on the very episodes of the meta-test."""
     plain = build_plain(config)
-    work = Work(plain.work())
-    roster = Roster(SourceDirectory(work.source), plain)
-    test = MetaTest(plain, roster, None)  # type: ignore[arg-type]  # only asked for its trials
+    work = ClientExecutor(plain.client_config())
+    sampler = ClientSampler(SourceDirectory(work.source), plain)
+    test = MetaTest(plain, sampler, None)  # type: ignore[arg-type]  # only asked for its trials
     judges = dict(BASELINES[work.task.kind])
     if work.task.kind == "regression":
-        judges["ridge on everybody's samples"] = pooled_ridge(plain)
+        judges["ridge on all people's samples"] = pooled_ridge(plain)
     for name, judge in judges.items():
         figures = {}
         for shots in plain.evaluation.shots:
             trial: Trial = test.trial(scenario, shots)
             each = [
                 np.mean([judge(support, query) for support, query in work.episodes(client, trial)])
-                for client in roster.targets(scenario)
+                for client in sampler.targets(scenario)
             ]
             figures[shots] = float(np.mean(each))
         yield name, figures
@@ -139,10 +139,10 @@ def judged(rows: Sequence[dict[str, Any]], scenario: str, metric: str, step: int
 
 
 def pooled_ridge(config: Config) -> Baseline:
-    """Ridge regression on the samples of everybody in meta-training, put together: what no federation may do."""
-    work = Work(config.work())
-    roster = Roster(SourceDirectory(work.source), config)
-    parts = [work.source.samples(c) for c in roster.cohort(1, 0)]
+    """Ridge regression on the pooled samples of all people in meta-training, as a federation cannot have them."""
+    work = ClientExecutor(config.client_config())
+    sampler = ClientSampler(SourceDirectory(work.source), config)
+    parts = [work.source.samples(c) for c in sampler.cohort(1, 0)]
     weights = _ridge_weights((np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts])))
     return lambda support, query: float(((_with_one(query[0]) @ weights - query[1]) ** 2).mean())
 
@@ -173,7 +173,7 @@ def main() -> None:
     print(
         f"| split | scenario | method | {shots} | seeds |\n|---|---|---|" + "---|" * (len(first.evaluation.shots) + 1)
     )
-    task = Work(first.work()).task
+    task = ClientExecutor(first.client_config()).task
     metric = "balanced_accuracy" if task.kind == "classification" else "mse"
     unit = float(task.unit.split()[0]) if task.kind == "regression" else None  # "50 mg/dL"
     for split in args.splits:

@@ -61,16 +61,16 @@ def by_process(seconds: float) -> None:
     from metapulse.server.config import build_config
     from metapulse.sim.engines.workers import RayPool
     from metapulse.sim.population import ClientJob
-    from metapulse.strategies.aggregate import Handover
+    from metapulse.strategies.aggregate import AggregationSpec
 
-    job = ClientJob(to_json(build_config(workload(1_000_000, 100, 10, workers=2)).work()))
+    job = ClientJob(to_json(build_config(workload(1_000_000, 100, 10, workers=2)).client_config()))
     theta, pool, chunks = job.work.init(), RayPool(2), [list(range(i, i + 50)) for i in (0, 50)]
 
     def busy(rounds: int, until: float) -> int:
         done = 0
         while done < rounds or time.monotonic() < until:
             done += 1
-            pool.train(job, theta, 1, chunks, {}, Handover("uniform"))
+            pool.train(job, theta, 1, chunks, {}, AggregationSpec("uniform"))
         return done
 
     busy(400, 0.0)

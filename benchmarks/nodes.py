@@ -21,7 +21,7 @@ STORE = 256 * 2**20  # bytes of a node's object store
 PATIENCE = 60.0  # seconds for a node to come, and to go
 
 #: ``ray start`` that takes the loopback address for the machine's own: otherwise Ray listens on all interfaces, and
-#: whoever reaches its ports may run code.
+#: anyone who reaches its ports may run code.
 START = """
 import sys
 from ray._private import services
@@ -86,7 +86,7 @@ def end(started: list[subprocess.Popen[bytes]]) -> None:
             process.kill()
             process.wait()
     for pid in pids:
-        if "ray" in _command(pid):  # not somebody who has been given the number since
+        if "ray" in _command(pid):  # not another process that has been given the number since
             os.kill(pid, signal.SIGKILL)
 
 

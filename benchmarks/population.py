@@ -7,8 +7,9 @@ and ``wearables`` (making a client costs more than training on it). Each case ru
 turns, so that a slow phase of the machine hits all of them. Printed: seconds of sampling, CPU seconds of a round (in
 all, and without making data) and peak memory, with ratios to the smallest population.
 
-A process keeps the samples of clients that it has met, up to a limit (``metapulse/shelf.py``). 1 000 of 1 000 meet
-again in every round, 1 000 of a million never do; ``data`` shows that, and ``without data`` what the size itself costs.
+A process keeps the samples of clients that it has met, up to a limit (``metapulse/sample_cache.py``). 1 000 of 1 000
+meet again in every round, 1 000 of a million never do; ``data`` shows that, and ``without data`` what the size itself
+costs.
 """
 
 from __future__ import annotations

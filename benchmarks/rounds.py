@@ -95,11 +95,11 @@ def measure(table: Mapping[str, Any], memory: int = 10**9) -> Measured:
 
 def chunk_size(table: Mapping[str, Any]) -> int:
     """How many clients the engine stacks in a round of a configuration that leaves it open."""
-    from metapulse.client.work import Work
+    from metapulse.client.executor import ClientExecutor
     from metapulse.server.config import build_config
     from metapulse.sim.engines.chunks import comfortable
 
-    work = Work(build_config(table).work())
+    work = ClientExecutor(build_config(table).client_config())
     return comfortable(work.model, work.init(), table["strategy"]["cohort"])
 
 
@@ -107,7 +107,7 @@ def settled(found: Measured, skip: int = 2) -> dict[str, float]:
     """Medians over the rounds after the first few: wall and CPU seconds, loopback bytes, and seconds by stage.
 
     ``data_cpu_s`` is the share of ``data`` in the round, of its CPU seconds: the clock on the wall runs on while
-    somebody else has the core.
+    another process has the core.
 
     Args:
         found: of one run.
@@ -169,12 +169,12 @@ def workload(clients: int, cohort: int, rounds: int, model: str = "mlp", **engin
 def main() -> None:
     """Read an order, run it, print what was found."""
     from metapulse.server.config import build_config
-    from metapulse.sim.experiment import run
+    from metapulse.sim.experiment import run_experiment
 
     order = json.load(sys.stdin)
     watch = Watch(order["memory"])
     with tempfile.TemporaryDirectory() as folder:
-        run(build_config(order["table"]), Path(folder) / "run", watch)
+        run_experiment(build_config(order["table"]), Path(folder) / "run", watch)
     print(json.dumps(watch.found))
 
 

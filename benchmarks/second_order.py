@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench.experiment import experiment  # noqa: E402
 from benchmarks.bench.workload import WORKLOADS, Load, write  # noqa: E402
-from metapulse.sim.experiment import run  # noqa: E402
+from metapulse.sim.experiment import run_experiment  # noqa: E402
 
 LOCAL = ('learner.name="per_fedavg"', "learner.local_steps=5", "learner.batch_size=10", 'strategy.name="fedavg"')
 IN_ORDER = 'learner.order="sequential"'
@@ -71,7 +71,7 @@ def measure(load: Load, options: tuple[str, ...], seconds: float) -> float:
     """CPU seconds of one client's update."""
     watch = Stopwatch(seconds)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(EnoughError):
-        run(experiment(load, options, 10**7), Path(folder) / "run", watch)
+        run_experiment(experiment(load, options, 10**7), Path(folder) / "run", watch)
     return watch.each
 
 

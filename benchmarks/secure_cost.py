@@ -2,7 +2,7 @@
 
     python benchmarks/secure_cost.py
 
-MAML on sine curves, one round of everybody, in this process: CPU seconds without secure aggregation, simulated, and
+MAML on sine curves, one round of all clients, in this process: CPU seconds without secure aggregation, simulated, and
 with every party's cryptography (not for a thousand); smallest of three, the last column of one.
 """
 
@@ -19,7 +19,8 @@ from flwr.app import ConfigRecord, RecordDict
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
-from metapulse.client.spec import WorkSpec, to_json  # noqa: E402
+from metapulse.client.executor import ClientExecutor  # noqa: E402
+from metapulse.client.spec import ClientConfig, to_json  # noqa: E402
 from metapulse.client.wire import (  # noqa: E402
     ARRAYS,
     CONFIG,
@@ -31,7 +32,6 @@ from metapulse.client.wire import (  # noqa: E402
     decode,
     encode,
 )
-from metapulse.client.work import Work  # noqa: E402
 from metapulse.server.secure.aggregation import SecureAggregation  # noqa: E402
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid  # noqa: E402
 from metapulse.strategies.replies import Replies  # noqa: E402
@@ -44,14 +44,14 @@ SHOTS = 5  # of support, and as many of query
 
 
 def instruction(clients: int) -> RecordDict:
-    """What everybody is told."""
-    spec = WorkSpec(
+    """The instruction for all clients."""
+    spec = ClientConfig(
         source={"name": "sine", "clients": clients, "points": 2 * SHOTS},
         model={"name": "sine", "hidden": [64, 64]},
         learner={"name": "maml", "inner_steps": 2},
     )
     told = ConfigRecord({ROUND: 1, WORK: to_json(spec), RUN: "cost", SUM: "samples"})
-    return RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: told})
+    return RecordDict({ARRAYS: encode(ClientExecutor(spec).init()), CONFIG: told})
 
 
 def least(call: Callable[[], Any], times: int = 3) -> tuple[float, Replies]:

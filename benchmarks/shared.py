@@ -8,16 +8,16 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from metapulse.server.config import Config
-from metapulse.sim.experiment import resume, run
+from metapulse.sim.experiment import resume_experiment, run_experiment
 
 
 def finished(config: Config, folder: Path) -> Path:
     """The folder of a finished run, running or resuming it where needed."""
     if not (folder / "summary.json").exists():
         if (folder / "config.json").exists():
-            resume(folder)
+            resume_experiment(folder)
         else:
-            run(config, folder)
+            run_experiment(config, folder)
     return folder
 
 

@@ -5,8 +5,9 @@
 
 Simulated people, each with a watch, drawn for every round by independent coins (200 expected); C follows the median
 norm; σ is the smallest that keeps ε over all rounds at δ = 1 / (10 N). Held-out people adapt on five shots a class.
-Settings other than ε are the same for every ε and were not tuned for any. ``run`` adds the runs that the file does not
-have yet, writes it whenever a process has done all of one seed and population, and prints the table; ``page`` draws it.
+Settings other than ε are the same for every ε and were not tuned for any. ``run_experiment`` adds the runs that the
+file does not have yet, writes it whenever a process has done all of one seed and population, and prints the table;
+``page`` draws it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from metapulse.files import write_atomic
 from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import last_scores
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.report.document import Page, document
 from metapulse.sim.report.plots import Figure, colour, layout, mark
 from metapulse.sim.sources.wearables import population
@@ -77,7 +78,7 @@ def one(method: str, epsilon: float | None, people: int, seed: int) -> Row:
     """Run it: balanced accuracy before and after adaptation, σ, ε that was spent, and the CPU seconds it took."""
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        summary = run(build_config(table(method, epsilon, people, seed)), Path(folder) / "run")
+        summary = run_experiment(build_config(table(method, epsilon, people, seed)), Path(folder) / "run")
         plans = [event for event in RunFolder(Path(folder) / "run").events() if event["kind"] == "privacy"]
     scores = {s["step"]: s["mean"] for s in last_scores(summary) if s["metric"] == "balanced_accuracy"}
     row: Row = {"method": method, "epsilon": epsilon, "people": people, "seed": seed}

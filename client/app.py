@@ -1,10 +1,10 @@
-"""The ClientApp of a device: it decodes an instruction, has ``client/work.py`` follow it, and encodes the answer.
+"""The ClientApp of a device: it decodes an instruction, has ``client/executor.py`` follow it, and encodes the answer.
 
 A device serves its own data: where the node's configuration names a source (``source='{"name": "own", …}'``), that
 one is used whatever the instruction says, and ``client``, ``user``, ``device`` and ``label`` say which of its clients
-the device is and how it is called (``metapulse.client.device``). An instruction is a stranger's: what it may name and
-how much it may ask for is the device's own to say (``metapulse.client.trust``), and what is refused is refused in one
-line.
+the device is and how it is called (``metapulse.client.one_client_source``). An instruction is not trusted: what it may
+name and how much it may ask for is the device's own to say (``metapulse.client.trust``), and what is refused is refused
+in one line.
 
 An engine whose devices are simulated makes an app of its own (``device_app``), in which they do other work.
 
@@ -27,15 +27,16 @@ from flwr.clientapp import ClientApp
 from jaxtyping import Int64
 from torch import Tensor
 
-from metapulse.client.journal import Asked, admit
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.journal import TrainingRequest, admit
 from metapulse.client.limits import check_testing, check_training
-from metapulse.client.memory import InContext, InFolder, Memory, recall, remember
+from metapulse.client.memory import ContextMemory, FolderMemory, Memory, recall, remember
 from metapulse.client.privacy import protect, read_guard
-from metapulse.client.secure.answered import ANSWERED, InRecord, OnDisk
+from metapulse.client.secure.answered import ANSWERED, ContextAnswerRecord, FolderAnswerRecord
 from metapulse.client.secure.device import SECURE, answer
-from metapulse.client.secure.quantise import Terms, quantise
+from metapulse.client.secure.quantise import SumTerms, quantise
 from metapulse.client.spec import Trial
-from metapulse.client.trust import Policy, check_head, read_policy, read_trial, read_work
+from metapulse.client.trust import Policy, check_head, read_client_config, read_policy, read_trial
 from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
@@ -53,19 +54,18 @@ from metapulse.client.wire import (
     decode_like,
     encode,
     metric_record,
-    stamp,
+    reply_stamp,
     write_task,
 )
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError, InstructionError, MetapulseError
 from metapulse.methods.base import Report
 from metapulse.registry import only
-from metapulse.trees import finite, pick, sub
+from metapulse.trees import all_finite, pick, sub
 
 LONGEST = 500  # characters of a reason
 
 #: The work of an instruction, as far as the device allows it.
-ReadWork: TypeAlias = Callable[[ConfigRecord, Policy], Work]
+ReadWork: TypeAlias = Callable[[ConfigRecord, Policy], ClientExecutor]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Request:
         folder = self.context.node_config.get("state")
         return None if folder is None else Path(str(folder))
 
-    def open(self) -> tuple[Work, ConfigRecord]:
+    def open(self) -> tuple[ClientExecutor, ConfigRecord]:
         """The work and the configuration of the instruction, its head checked."""
         records = self.message.content.config_records
         if CONFIG not in records:
@@ -104,7 +104,7 @@ class Request:
                 raise InstructionError(f"an instruction of run {run}, this is run {own}")
         return self.read(records[CONFIG], self.policy), records[CONFIG]
 
-    def theta(self, work: Work, trial: Trial | None = None) -> dict[str, Tensor]:
+    def theta(self, work: ClientExecutor, trial: Trial | None = None) -> dict[str, Tensor]:
         """θ; a stranger's is held against the model, and its work against memory, before any of it is decoded."""
         if list(self.message.content.array_records) != [ARRAYS]:
             raise InstructionError(f"an instruction has one array record {ARRAYS!r}")
@@ -125,12 +125,12 @@ class Request:
     def memory(self, config: ConfigRecord) -> Memory:
         """What the device kept of earlier rounds."""
         if self.folder is None or RUN not in config:
-            return InContext(self.context.state)
-        return InFolder(self.folder, str(config[RUN]))
+            return ContextMemory(self.context.state)
+        return FolderMemory(self.folder, str(config[RUN]))
 
     def reply(self, content: dict[str, ArrayRecord | MetricRecord], config: ConfigRecord) -> Message:
         """A reply that says which version, run and round it is of."""
-        told = {CONFIG: ConfigRecord(stamp(config))} if WIRE in config else {}
+        told = {CONFIG: ConfigRecord(reply_stamp(config))} if WIRE in config else {}
         return Message(RecordDict({**content, **told}), reply_to=self.message)
 
 
@@ -142,7 +142,7 @@ def _partition(context: Context) -> int:
 
 
 def query(asked: Request) -> Message:
-    """Who is there: the partition id, the person, the device model, and what is predicted from what."""
+    """Which client this is: the partition id, the person, the device model, and what is predicted from what."""
     work, _ = asked.open()
     who = work.source.client(asked.partition)
     record = ConfigRecord({"partition-id": who.index, "user": who.user, "device": who.device, "label": who.label})
@@ -174,7 +174,7 @@ def _report(asked: Request) -> tuple[Report, dict[str, Tensor], int]:
         if policy.allow is not None:
             private, session = guard is not None and guard.noise > 0, SECURE in asked.message.content.config_records
             run, attempt = str(config.get(RUN, "none")), int(str(config.get(ATTEMPT, 0)))
-            question = Asked(run, attempt, round, checkpoint, private, session)
+            question = TrainingRequest(run, attempt, round, checkpoint, private, session)
             admit(asked.context.state, asked.folder, question, policy.limits.private_answers)
         outcome = work.train(meta, round, [partition], {partition: recall(memory, round - 1)})
         if outcome.keepers:
@@ -188,16 +188,18 @@ def _secure(asked: Request) -> Message:
     """One stage of secure aggregation; secrets stay in memory, and what was answered goes into the device's folder."""
     records, client = asked.message.content.config_records, asked.partition
 
-    def entries(terms: Terms) -> Int64[np.ndarray, " entries"]:
+    def entries(terms: SumTerms) -> Int64[np.ndarray, " entries"]:
         report = _report(asked)[0]
-        if not finite({**report.update, EXAMPLES: report.weight}):
+        if not all_finite({**report.update, EXAMPLES: report.weight}):
             raise InstructionError("update holds NaN or infinity")
         own: Int64[np.ndarray, " entries"]
         (own,) = quantise(report, terms, [client], read_guard(records[CONFIG]))
         return own
 
     kept, folder = asked.context.state.config_records, asked.folder
-    answered = InRecord(kept.setdefault(ANSWERED, ConfigRecord())) if folder is None else OnDisk(folder)
+    answered = (
+        ContextAnswerRecord(kept.setdefault(ANSWERED, ConfigRecord())) if folder is None else FolderAnswerRecord(folder)
+    )
     secrets = kept.setdefault(SECURE, ConfigRecord())
     return Message(answer(secrets, records[SECURE], client, entries, answered), reply_to=asked.message)
 
@@ -236,7 +238,7 @@ def _short(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in kept)[:LONGEST]
 
 
-def device_app(read: ReadWork = read_work) -> ClientApp:
+def device_app(read: ReadWork = read_client_config) -> ClientApp:
     """The ClientApp of a device.
 
     Args:

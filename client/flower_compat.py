@@ -1,4 +1,4 @@
-"""What is used of Flower beyond its public interface, all of it here, as it is in flwr 1.41.
+"""All that is used of Flower beyond its public interface, as it is in flwr 1.41.
 
 Public are ``flwr.app``, ``flwr.clientapp``, ``flwr.serverapp`` and ``flwr.simulation``. The rest may move with any
 release; ``tests/client/test_flower_compat.py`` says then what has moved, and what it was for.

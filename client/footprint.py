@@ -1,4 +1,4 @@
-"""How much memory an instruction's work will need, from its settings alone; nothing is allocated to know it.
+"""How much memory an instruction's work will need, estimated from its settings without allocating anything.
 
 Bytes are rounded up from what was measured (peaks of numpy's and torch's allocations); the limit they are held against
 is a device's own.

@@ -1,9 +1,9 @@
-"""What a device has answered: no training instruction is answered twice, and no coordinator goes back behind its word.
+"""Which training instructions a device has answered, so that none is answered twice or out of order.
 
 Rounds of a run are answered in ascending order of (attempt, round): a coordinator that is killed and goes on counts an
 attempt more and may ask rounds again that its last checkpoint has not seen. An instruction that comes a second time,
-from whoever kept a copy, is refused. Under noise of the device's own that matters: two answers to one round, each with
-fresh noise, say more than one. So those answers are counted over all runs, and end at the device's own limit.
+from a party that kept a copy, is refused. Under noise of the device's own that matters: two answers to one round, each
+with fresh noise, say more than one. So those answers are counted over all runs, and end at the device's own limit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ RUNS = 1000  # runs remembered; the longest unused are forgotten
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a training instruction says of itself.
+class TrainingRequest:
+    """Identity and order of a training instruction.
 
     Args:
         attempt: how often the run was begun or continued.
@@ -44,8 +44,8 @@ class Asked:
     session: bool = False
 
 
-def admit(state: RecordDict, folder: Path | None, asked: Asked, most: int) -> None:
-    """Write an instruction down before it is followed.
+def admit(state: RecordDict, folder: Path | None, asked: TrainingRequest, most: int) -> None:
+    """Record an instruction before it is followed.
 
     Args:
         state: Flower's, which lasts as long as the SuperNode does.
@@ -69,7 +69,7 @@ def admit(state: RecordDict, folder: Path | None, asked: Asked, most: int) -> No
         write_atomic(path, json.dumps(_entered(_read(text, str(path)), asked, most)).encode())
 
 
-def _entered(told: dict[str, Any], asked: Asked, most: int) -> dict[str, Any]:
+def _entered(told: dict[str, Any], asked: TrainingRequest, most: int) -> dict[str, Any]:
     """The journal with one line more."""
     runs, answers = dict(told["runs"]), told["answers"]
     attempt, round, checkpoint = runs.pop(asked.run, (0, 0, 0))

@@ -38,8 +38,8 @@ class Limits:
     private_answers: int = setting(10_000, "answers under this device's own noise, all runs together", ge=1)
 
 
-def read_json(text: str, limits: Limits, where: str) -> dict[str, Any]:
-    """A stranger's table, of bounded length and depth, without NaN and infinity.
+def read_untrusted_json(text: str, limits: Limits, where: str) -> dict[str, Any]:
+    """A JSON table from a message, of bounded length and depth, without NaN and infinity.
 
     Raises:
         InstructionError: what is wrong with it, in one line.
@@ -64,7 +64,7 @@ def read_json(text: str, limits: Limits, where: str) -> dict[str, Any]:
     raise InstructionError(f"{where} is nested more than {DEEPEST} levels deep")
 
 
-def check_work(spec: Mapping[str, Any], limits: Limits) -> None:
+def check_client_config(spec: Mapping[str, Any], limits: Limits) -> None:
     """Refuse a specification of work that is too large.
 
     Args:
@@ -142,7 +142,7 @@ def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limit
     if not isinstance(adapt, dict) or not isinstance(spec.get("learner"), dict):
         raise InstructionError("trial.adapt and work.learner must be tables")
     learner = spec["learner"] | adapt
-    check_work({**spec, "learner": learner}, limits)
+    check_client_config({**spec, "learner": learner}, limits)
     steps = trial["steps"]
     counts = [n for n in steps if isinstance(n, int)] if isinstance(steps, list) else []
     most = _at_most("trial.steps", max(counts, default=0), limits.loop)

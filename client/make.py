@@ -1,15 +1,17 @@
-"""Which work a specification asks for: ordinary rounds, or the question that comes before them."""
+"""The executor of a specification: for ordinary rounds, or for the moments that are asked for before them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from metapulse.client.scaling import Scaling
-from metapulse.client.spec import WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.scaling import ScalingExecutor
+from metapulse.client.spec import ClientConfig
 
 
-def make_work(spec: WorkSpec, ordinary: Callable[[WorkSpec], Work] = Work) -> Work:
+def make_executor(
+    spec: ClientConfig, ordinary: Callable[[ClientConfig], ClientExecutor] = ClientExecutor
+) -> ClientExecutor:
     """The work of a specification.
 
     Args:
@@ -19,4 +21,4 @@ def make_work(spec: WorkSpec, ordinary: Callable[[WorkSpec], Work] = Work) -> Wo
     Raises:
         ConfigError: it names something unknown.
     """
-    return Scaling(spec) if spec.transform.get("name") == "global" else ordinary(spec)
+    return ScalingExecutor(spec) if spec.transform.get("name") == "global" else ordinary(spec)

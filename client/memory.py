@@ -82,7 +82,7 @@ def remember(memory: Memory, round: int, checkpoint: int, state: Params) -> None
             memory.forget(kept)
 
 
-class InContext:
+class ContextMemory:
     """In Flower's context: as long as the SuperNode lives, and a run is not begun or continued anew.
 
     Args:
@@ -118,7 +118,7 @@ class InContext:
         del self._records[f"{STATE}{round}"]
 
 
-class InFolder:
+class FolderMemory:
     """In a folder of the device's own: RUN/000010.safetensors, each written in one step.
 
     Args:

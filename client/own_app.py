@@ -23,7 +23,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
-from metapulse.client.memory import InContext, recall, remember
+from metapulse.client.memory import ContextMemory, recall, remember
 from metapulse.client.own_data import Side, episode_of, read_side, task_of
 from metapulse.client.wire import EXAMPLES, METRICS, REPORTS, ROUND, UPDATES, decode, encode
 from metapulse.episodes import Batch, Episode
@@ -35,7 +35,7 @@ from metapulse.models.draws import drawing
 from metapulse.models.given import GivenModule, made_of
 from metapulse.registry import LEARNERS
 from metapulse.rng import Keys, generator
-from metapulse.trees import Params, Stacked, finite, pick
+from metapulse.trees import Params, Stacked, all_finite, pick
 
 #: From a client's context to its support and query.
 Data: TypeAlias = Callable[[Context], tuple[Side, Side]]
@@ -130,15 +130,15 @@ class _Client:
         round = _round(config)
         work = self._begin(record, context, self.data, round, round - 1)
         episode = work.episode
-        if self.learner.local:
+        if not self.learner.uses_query_set:
             episode = Episode(episode.support, episode.query.slice(0, 0))
         with drawing(work.keys):
             report = self.learner.update(work.model, work.theta, work.state, episode, work.keys)
         update = pick(report.update, 0)
-        if not finite(update):
+        if not all_finite(update):
             raise InstructionError("the update holds NaN or infinity")
         if report.state:
-            remember(InContext(context.state), round, 0, pick(report.state, 0))
+            remember(ContextMemory(context.state), round, 0, pick(report.state, 0))
         arrays = self._reply(record, work, update, config.get(REPORTS) == UPDATES)
         numbers = {("train_loss" if k == "loss" else k): float(v[0]) for k, v in report.metrics.items()}
         return _answer(message, {EXAMPLES: float(report.weight[0]), **numbers}, {key: arrays})
@@ -151,7 +151,9 @@ class _Client:
         steps = self.learner.inner_steps if self.adapt_steps is None else self.adapt_steps
         query, numbers = work.episode.query, {EXAMPLES: float(work.episode.query.counts[0])}
         with drawing(work.keys):
-            path = self.learner.path(work.model, work.theta, work.state, work.episode.support, work.keys)
+            path = self.learner.adaptation_trajectory(
+                work.model, work.theta, work.state, work.episode.support, work.keys
+            )
             for k, phi in enumerate(islice(path, steps + 1)):
                 for when in [when for when, step in (("_before", 0), ("", steps)) if step == k]:
                     judged = self._judge(work, phi, query)
@@ -186,7 +188,7 @@ class _Client:
         self._check(theta, model)
         partition = context.node_config.get("partition-id", context.node_id)
         keys = Keys(self.seed, round, [int(str(partition)) % CLIENTS])
-        state = recall(InContext(context.state), kept) or self.learner.initial_state(model, theta)
+        state = recall(ContextMemory(context.state), kept) or self.learner.initial_state(model, theta)
         return _Round(model, theta, episode_of(support, query), keys, {k: p.unsqueeze(0) for k, p in state.items()})
 
     def _loaded(self, record: ArrayRecord) -> tuple[nn.Module, dict[str, Tensor]]:

@@ -7,7 +7,7 @@ u min(1, C'/‖u‖) / g, Z the whole numbers nearest to normal ones of deviatio
 - Σ V, Z and their sum are whole numbers below 2⁵³, which float64 adds without error, in any order;
 - Σ V + Z is Σ V + N(0, (s/g)² I), rounded to whole numbers: rounding commutes with adding a whole number. So what is
   released is the continuous Gaussian mechanism, post-processed, and costs what that costs;
-- which numbers can come out, and how finely, depends on nobody's data, so low bits tell nothing (Mironov 2012, "On
+- which numbers can come out, and how finely, does not depend on data, so low bits tell nothing (Mironov 2012, "On
   Significance of the Least Significant Bits for Differential Privacy"; Haney et al. 2022, arXiv:2207.13793).
 
 What is assumed: a normal number in float64 falls into a cell of width g as often as a real one does. Cells hold 2²⁴ or
@@ -47,7 +47,7 @@ CACHED = 2**17  # numbers of 8 bytes: a megabyte
 
 @dataclass(frozen=True)
 class Guard:
-    """What a device does to its update before it leaves; travels as JSON in the instruction."""
+    """How a device clips and noises its update before it leaves; travels as JSON in the instruction."""
 
     clip: float = setting(1.0, "C, the longest update that leaves, Euclidean norm", gt=0)
     noise: float = setting(0.0, "standard deviation of what is added to every number", ge=0)
@@ -55,7 +55,7 @@ class Guard:
 
     @property
     def fresh(self) -> bool:
-        """Whether there is noise that nobody can draw again."""
+        """Whether there is noise that cannot be drawn again."""
         return self.noise > 0 and self.seed < 0
 
 
@@ -115,7 +115,7 @@ def shrunk(clip: float, parameters: int, step: float) -> float:
     return max(clip - 0.5 * step * math.sqrt(parameters), 0.0) * (1.0 - (parameters + 16) * 2.0**-52)
 
 
-def rows(update: Stacked) -> Float64[Tensor, "clients numbers"]:
+def update_rows(update: Stacked) -> Float64[Tensor, "clients numbers"]:
     """Every update as one row, in float64; a copy.
 
     Args:
@@ -128,7 +128,7 @@ def rows(update: Stacked) -> Float64[Tensor, "clients numbers"]:
     return wide
 
 
-def tree(numbers: Float64[Tensor, "... numbers"], like: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+def rows_to_tree(numbers: Float64[Tensor, "... numbers"], like: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     """Rows as stacks again, or one row as a tree.
 
     Args:
@@ -145,7 +145,7 @@ def whole(
     """V: every row made no longer than C, in whole steps; in place.
 
     Args:
-        wide: updates, see ``rows``.
+        wide: updates, see ``update_rows``.
         norms: their lengths.
         clip: C > 0.
         step: g > 0.
@@ -168,15 +168,15 @@ def clipped_sum(update: Stacked, clip: float) -> tuple[dict[str, Tensor], Float6
     clients, numbers = len(next(iter(update.values()))), sum(shape.numel() for shape in shapes.values())
     step, some = step_of(clip), max(1, CACHED // numbers)
     total, norms = torch.zeros(numbers, dtype=torch.float64), torch.empty(clients, dtype=torch.float64)
-    for at in range(0, clients, some):
-        wide = rows({name: u[at : at + some] for name, u in update.items()})
-        norms[at : at + some] = torch.linalg.vector_norm(wide, dim=1)
-        total += whole(wide, norms[at : at + some], clip, step).sum(0)
-    return tree(total * step, shapes), norms
+    for first in range(0, clients, some):
+        wide = update_rows({name: u[first : first + some] for name, u in update.items()})
+        norms[first : first + some] = torch.linalg.vector_norm(wide, dim=1)
+        total += whole(wide, norms[first : first + some], clip, step).sum(0)
+    return rows_to_tree(total * step, shapes), norms
 
 
 def secret() -> int:
-    """256 bits of the operating system's randomness, to address noise that nobody can draw again."""
+    """256 bits of the operating system's randomness, to address noise that cannot be drawn again."""
     return secrets.randbits(256)
 
 
@@ -195,7 +195,7 @@ def normal(like: Params, deviation: float, rng: np.random.Generator, step: float
 def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Sequence[int]) -> Report:
     """g (V_i + Z_i) for each client of a stack; weights become 1, and no metric leaves.
 
-    g is such that float32 carries it without error. An update that is no number counts as zero: whether somebody's is
+    g is such that float32 carries it without error. An update that is no number counts as zero: whether one is
     must not show.
 
     Args:
@@ -204,11 +204,11 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
         round: federated round, part of the address.
         clients: partition ids.
     """
-    step, wide = step_of(guard.clip, guard.noise, DIGITS), rows({name: report.update[name] for name in theta})
+    step, wide = step_of(guard.clip, guard.noise, DIGITS), update_rows({name: report.update[name] for name in theta})
     norms = torch.linalg.vector_norm(wide, dim=1)
     lost = ~torch.isfinite(norms)
     wide[lost], norms[lost] = 0.0, 0.0
-    clipped = tree(whole(wide, norms, guard.clip, step) * step, {name: p.shape for name, p in theta.items()})
+    clipped = rows_to_tree(whole(wide, norms, guard.clip, step) * step, {name: p.shape for name, p in theta.items()})
     seeds = [secret() if guard.seed < 0 else guard.seed for _ in clients]
     draws = [generator(seed, "privacy/device", round, c) for seed, c in zip(seeds, clients, strict=True)]
     noise = [normal(theta, guard.noise, rng, step) for rng in draws]

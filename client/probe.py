@@ -1,7 +1,7 @@
 """One call of a user's module on real samples before round 1: what it returns, and that it keeps clients apart.
 
 Stacks of clients, padding and second calls on the same samples are what the engines rely on, and what a module of
-somebody's own may break in ways that no number would show.
+a user's own may break in ways that no number would show.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.episodes import Batch, full_batch
 from metapulse.errors import ConfigError, MetapulseError
 from metapulse.models.module import TorchModule
@@ -25,7 +25,7 @@ AROUND = (0.0, 0.1, 1.0)  # standard deviations of the points around θ at which
 TOLERANCE = 1e-4  # of the largest output: a stack adds in another order than a single call
 
 
-def probe(work: Work, clients: Iterable[int], protected: str = "") -> list[str]:
+def probe_module(work: ClientExecutor, clients: Iterable[int], protected: str = "") -> list[str]:
     """Refuse a module that cannot serve, with the reason in one line; other models are ours.
 
     Args:
@@ -75,7 +75,7 @@ def without_gradient(model: TorchModule, params: Mapping[str, Tensor], batch: Ba
     return [name for name in params if name in still]
 
 
-def _samples(work: Work, clients: Iterable[int]) -> Batch | None:
+def _samples(work: ClientExecutor, clients: Iterable[int]) -> Batch | None:
     """Some samples of the first client that has any, as the model reads them."""
     for _, client in zip(range(TRIED), clients, strict=False):
         try:

@@ -1,4 +1,4 @@
-"""What a device answers before round 1 where inputs are scaled alike for everybody: mean and mean square, per channel.
+"""What a device answers before round 1 where inputs are scaled alike for all people: mean and mean square, per channel.
 
 The question is an ordinary training instruction whose θ is the answer's shape, so that clipping, noise, secure
 aggregation and the checks of replies are those of any round. A person counts once, with one device.
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metapulse.client.executor import ClientExecutor, States
 from metapulse.client.spec import Trial
-from metapulse.client.work import States, Work
 from metapulse.errors import InstructionError
-from metapulse.methods.base import Adding, Report
+from metapulse.methods.base import Report, SumSpec
 from metapulse.outcome import Outcome, Scores, each
 from metapulse.transforms import Global
 from metapulse.trees import Params
@@ -24,12 +24,12 @@ from metapulse.trees import Params
 COUNT, MEAN, SQUARE = "count", "mean", "square"
 
 
-class Scaling(Work):
+class ScalingExecutor(ClientExecutor):
     """Work of a run whose transform is not learnt yet."""
 
     def init(self) -> dict[str, Tensor]:
         """Zeros in the shape of an answer: one number for who is there, and two per channel."""
-        return blank(self.task.features[0])
+        return empty_moments(self.task.features[0])
 
     def train(
         self,
@@ -37,17 +37,17 @@ class Scaling(Work):
         round: int,
         clients: Sequence[int],
         states: States | None = None,
-        adding: Adding | None = None,
+        sum_spec: SumSpec | None = None,
     ) -> Outcome:
         """Minus 1, mean and mean square of every client: an outer step of rate 1 from zero is their mean."""
         began = time.perf_counter()
-        told, failures = each(clients, self._moments, round, "transform")
+        moments, failures = each(clients, self._moments, round, "transform")
         seconds = {"data": time.perf_counter() - began}
-        if not told:
+        if not moments:
             return Outcome([], None, failures, seconds)
-        mean, square = (-torch.from_numpy(np.stack([one[i] for one in told.values()])) for i in (0, 1))
-        update = {COUNT: -torch.ones(len(told), 1, dtype=torch.float64), MEAN: mean, SQUARE: square}
-        return Outcome(list(told), Report(update, torch.ones(len(told)), {}, {}), failures, seconds)
+        mean, square = (-torch.from_numpy(np.stack([one[i] for one in moments.values()])) for i in (0, 1))
+        update = {COUNT: -torch.ones(len(moments), 1, dtype=torch.float64), MEAN: mean, SQUARE: square}
+        return Outcome(list(moments), Report(update, torch.ones(len(moments)), {}, {}), failures, seconds)
 
     def evaluate(
         self, meta: Params, round: int, clients: Sequence[int], trial: Trial, states: States | None = None
@@ -62,8 +62,8 @@ class Scaling(Work):
         return transform.moments(samples.x[self.spec.episodes.everything(samples).support])
 
 
-def blank(channels: int) -> dict[str, Tensor]:
-    """θ of the question: an answer of nobody.
+def empty_moments(channels: int) -> dict[str, Tensor]:
+    """θ of the question: zero samples, zero means.
 
     Args:
         channels: C ≥ 1, or features where samples have no time axis.

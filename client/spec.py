@@ -1,4 +1,4 @@
-"""What clients are told to do, as it travels: the work of a run, and the questions of the meta-test."""
+"""Instructions to clients in the form in which they travel: the configuration of a run, and trials of the meta-test."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from metapulse.settings import build, plain, setting
 
 
 @dataclass(frozen=True)
-class WorkSpec:
-    """All a client must know to do its part; travels as JSON in every instruction."""
+class ClientConfig:
+    """Configuration of a client's part of a run; travels as JSON in every instruction."""
 
     seed: int = setting(0, "seed of everything drawn during training", ge=0)
     source: Mapping[str, Any] = setting({}, "the data source")
@@ -56,21 +56,21 @@ class Trial(Asked):
     history: tuple[str, ...] = setting((), "the person's old device models to adapt on first (empty: none)")
 
 
-def to_json(spec: WorkSpec | Trial) -> str:
+def to_json(spec: ClientConfig | Trial) -> str:
     """A specification as it travels."""
     return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
 
 
-def make_spec(table: Mapping[str, Any]) -> WorkSpec:
+def client_config_from_json(table: Mapping[str, Any]) -> ClientConfig:
     """The work of an instruction as it was read from JSON.
 
     Raises:
         ConfigError: it is malformed.
     """
-    return build(WorkSpec, table, "work")
+    return build(ClientConfig, table, "work")
 
 
-def make_trial(table: Mapping[str, Any]) -> Trial:
+def read_trial_json(table: Mapping[str, Any]) -> Trial:
     """The trial of a specification as it was read from JSON.
 
     Raises:
@@ -82,4 +82,4 @@ def make_trial(table: Mapping[str, Any]) -> Trial:
 @lru_cache(maxsize=64)
 def trial_from_json(text: str) -> Trial:
     """The trial of a specification of this process's own."""
-    return make_trial(json.loads(text))
+    return read_trial_json(json.loads(text))

@@ -1,4 +1,4 @@
-"""Whom a device believes what: its own configuration everything, an instruction only what that allows.
+"""What a device accepts: its own configuration in full, an instruction only as far as that configuration allows.
 
 On a device an instruction may choose among registered names, generated data and sizes within limits. Dotted names are
 imported only where the device's own configuration lists them (``allow``), and data of its own is named by it alone
@@ -17,18 +17,18 @@ from typing import Any
 
 from flwr.app import ConfigRecord
 
-from metapulse.client.limits import Limits, check_trial, check_work, read_json
-from metapulse.client.make import make_work
-from metapulse.client.spec import Trial, make_spec, make_trial
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.limits import Limits, check_client_config, check_trial, read_untrusted_json
+from metapulse.client.make import make_executor
+from metapulse.client.spec import Trial, client_config_from_json, read_trial_json
 from metapulse.client.wire import ATTEMPT, CHECKPOINT, GUARD, REPLY, ROUND, RUN, TRIAL, VERSION, WIRE, WORK, read_text
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError, InstructionError
 from metapulse.registry import only
 from metapulse.settings import build
 
-#: Sources that an instruction may name: what they hold is drawn from a seed, and nobody's.
+#: Sources that an instruction may name: what they hold is drawn from a seed and is no person's data.
 GENERATED = ("gaussian_means", "leaf", "low_rank", "mixture", "sine", "synthetic", "wearables")
-OWN = "metapulse.client.device:Device"
+OWN = "metapulse.client.one_client_source:OneClientSource"
 LARGEST = 2**31  # of a round, an attempt, a checkpoint
 LONGEST = 64  # characters of a run's identity; it becomes a path
 KEYS = 64  # settings of one instruction
@@ -105,7 +105,7 @@ def _dotted(source: Mapping[str, Any]) -> tuple[str, ...]:
     return (*inner, name) if isinstance(name, str) and ":" in name and name != OWN else tuple(inner)
 
 
-def read_work(config: ConfigRecord, policy: Policy) -> Work:
+def read_client_config(config: ConfigRecord, policy: Policy) -> ClientExecutor:
     """The work of an instruction, with the device's own source in the place of the one it names."""
     return _work(read_text(config, WORK), policy)
 
@@ -116,7 +116,7 @@ def read_trial(config: ConfigRecord, policy: Policy) -> Trial:
 
 
 @lru_cache(maxsize=8)
-def _work(text: str, policy: Policy) -> Work:
+def _work(text: str, policy: Policy) -> ClientExecutor:
     spec = _read(text, policy, WORK)
     if policy.source:
         spec["source"] = json.loads(policy.source)
@@ -127,9 +127,9 @@ def _work(text: str, policy: Policy) -> Work:
             told = f"source.name = {str(name)[:60]!r}: this device's own configuration names its data (key source);"
             raise InstructionError(f"{told} without one, an instruction may name {', '.join(GENERATED)}")
     if policy.allow is not None:
-        check_work({**spec, "source": {} if policy.source else spec.get("source")}, policy.limits)
+        check_client_config({**spec, "source": {} if policy.source else spec.get("source")}, policy.limits)
     with only(policy.names):
-        return make_work(make_spec(spec))
+        return make_executor(client_config_from_json(spec))
 
 
 @lru_cache(maxsize=64)
@@ -137,11 +137,13 @@ def _trial(text: str, work: str, policy: Policy) -> Trial:
     trial = _read(text, policy, TRIAL)
     if policy.allow is not None:
         check_trial(trial, _read(work, policy, WORK), policy.limits)
-    return make_trial(trial)
+    return read_trial_json(trial)
 
 
 def _read(text: str, policy: Policy, where: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text) if policy.allow is None else read_json(text, policy.limits, where)
+    found: dict[str, Any] = (
+        json.loads(text) if policy.allow is None else read_untrusted_json(text, policy.limits, where)
+    )
     return found
 
 
@@ -166,4 +168,4 @@ def check_head(config: ConfigRecord, policy: Policy) -> None:
     if config.get(REPLY, "update") not in ("update", "weights"):
         raise InstructionError(f"{REPLY} = {str(config[REPLY])[:40]!r}: must be one of update, weights")
     if GUARD in config:
-        read_json(read_text(config, GUARD), policy.limits, GUARD)
+        read_untrusted_json(read_text(config, GUARD), policy.limits, GUARD)

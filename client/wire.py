@@ -46,10 +46,10 @@ REPORTS, UPDATES = "reports", "updates"  # in an app of Flower's own: what a rep
 LARGEST_TASK = 2**24  # numbers in one sample, and outputs, that a task may ask a model for
 
 
-class Numbers(Array):
+class LazyArray(Array):
     """An array that holds the numbers themselves and makes bytes of them only for those who ask.
 
-    Within one process nobody does, and turning bytes back into numbers costs more than averaging them.
+    Within one process they are not needed, and turning bytes back into numbers costs more than averaging them.
     """
 
     def __init__(self, values: np.ndarray) -> None:
@@ -76,14 +76,14 @@ class Numbers(Array):
         return Array(np.asarray(self.values, order="C")).data  # a scalar stays one
 
     def numpy(self) -> np.ndarray:
-        """The numbers; whoever wants to write makes a copy, as of any array that is a view."""
+        """The numbers, a view that must not be written to; copy them first."""
         return self.values
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Array, (self.dtype, self.shape, self.stype, self.data)
 
 
-sent_as(Array, Numbers)
+sent_as(Array, LazyArray)
 
 
 def encode(params: Params) -> ArrayRecord:
@@ -95,7 +95,7 @@ def array_record(arrays: Mapping[str, np.ndarray]) -> ArrayRecord:
     """Arrays as an array record that holds them, not copies."""
     made = ArrayRecord()
     for name, values in arrays.items():
-        made[name] = Numbers(values)
+        made[name] = LazyArray(values)
     return made
 
 
@@ -138,7 +138,7 @@ class Instructions(Sequence[Message]):
         return Message(self.content, self.nodes[index], self.kind)
 
 
-def stamp(config: Mapping[str, Any]) -> dict[str, Any]:
+def reply_stamp(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a reply must repeat of its instruction: version, run and round; {} where it names no version."""
     return {key: config[key] for key in (WIRE, RUN, ROUND) if key in config} if WIRE in config else {}
 
@@ -148,7 +148,7 @@ def check_stamp(reply: RecordDict, expected: Mapping[str, Any]) -> None:
 
     Args:
         reply: a reply's content.
-        expected: the ``stamp`` of its instruction.
+        expected: the ``reply_stamp`` of its instruction.
 
     Raises:
         ReplyError: what differs, in one line.
@@ -163,7 +163,7 @@ def check_stamp(reply: RecordDict, expected: Mapping[str, Any]) -> None:
 
 
 def decode_like(record: ArrayRecord, like: Params) -> dict[str, Tensor]:
-    """A tree out of a stranger's record: same names, shapes and dtypes as ``like``, and finite.
+    """A tree out of a record from a message: same names, shapes and dtypes as ``like``, and finite.
 
     The header of every array is read first and nothing is allocated for one that does not fit.
 
@@ -179,7 +179,7 @@ def decode_like(record: ArrayRecord, like: Params) -> dict[str, Tensor]:
 
 def _decode_array(name: str, array: Array, like: Tensor) -> Tensor:
     expected = like.numpy()
-    if isinstance(array, Numbers):  # of this very process: there are no bytes to be careful with
+    if isinstance(array, LazyArray):  # of this very process: there are no bytes to be careful with
         return _checked(name, array.values, expected)
     limit = expected.nbytes + 1024  # room for the header
     if len(array.data) > limit:
@@ -242,7 +242,7 @@ def write_task(task: Task) -> str:
 
 
 def read_task(record: ConfigRecord) -> Task:
-    """A stranger's task.
+    """The task in a message.
 
     Raises:
         ReplyError: what is wrong with it, in one line.

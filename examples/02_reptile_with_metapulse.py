@@ -16,7 +16,7 @@ from typing import Any
 
 from metapulse.server.config import build_config, parse
 from metapulse.server.metatest import last_scores
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 
 ROUNDS = 1000
 REPORTED = (0, 1, 5, 32)
@@ -64,7 +64,7 @@ def errors(table: dict[str, Any], rounds: int, folder: Path) -> dict[int, float]
     """Mean squared error on the new clients by adaptation step, after so many rounds."""
     table = copy.deepcopy(table)
     table["run"]["rounds"] = rounds
-    summary = run(build_config(table), folder)
+    summary = run_experiment(build_config(table), folder)
     return {score["step"]: score["mean"] for score in last_scores(summary) if score["metric"] == "mse"}
 
 

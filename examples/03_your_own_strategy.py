@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from metapulse.server.config import build_config
 from metapulse.server.metatest import last_scores
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 
 STRATEGIES = {
     "FedAvg": ("flwr.serverapp.strategy:FedAvg", {}),
@@ -82,7 +82,7 @@ def main() -> None:
     print("balanced accuracy of new users, 3 shots per class, after steps: 0 5")
     with tempfile.TemporaryDirectory() as folder:
         for name, (reference, options) in STRATEGIES.items():
-            summary = run(build_config(config(reference, options)), Path(folder) / name.replace(" ", "-"))
+            summary = run_experiment(build_config(config(reference, options)), Path(folder) / name.replace(" ", "-"))
             scores = {s["step"]: s["mean"] for s in last_scores(summary) if s["metric"] == "balanced_accuracy"}
             print(f"{name:>14}", *(f"{scores[step]:6.3f}" for step in (0, 5)))
 

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import last_scores
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 
 
 class Windows(nn.Module):
@@ -68,7 +68,7 @@ def main() -> None:
     """Train, print the meta-test, then use the result without metapulse's learners."""
     config = build_config(CONFIG)
     with tempfile.TemporaryDirectory() as folder:
-        summary = run(config, Path(folder) / "run")
+        summary = run_experiment(config, Path(folder) / "run")
         theta = load_file(RunFolder(Path(folder) / "run").checkpoints()[-1] / "theta.safetensors")
     print(f"{summary['parameters']} parameters; balanced accuracy of new users, 3 shots per class:")
     for score in last_scores(summary):
@@ -77,7 +77,9 @@ def main() -> None:
 
     net = Windows(**OPTIONS)
     net.load_state_dict(theta)  # θ is a state dict
-    samples = Work(config.work()).source.samples(0)  # one person's windows, standardised as a device would
+    samples = ClientExecutor(config.client_config()).source.samples(
+        0
+    )  # one person's windows, standardised as a device would
     x, y = torch.tensor(samples.x), torch.tensor(samples.y)
     x = (x - x.mean((0, 2), keepdim=True)) / x.std((0, 2), keepdim=True)
     before = nn.functional.cross_entropy(net(x), y).item()

@@ -43,7 +43,7 @@ def compiled(source: Path, *flags: str) -> ctypes.CDLL | None:
 
 
 def _folder() -> Path:
-    """The user's cache; nobody else may write there, since what lies in it is run."""
+    """The user's cache; no other user may write there, since its content is run."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metapulse" / "native"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder

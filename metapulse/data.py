@@ -156,7 +156,7 @@ def outline(source: Any) -> Outline:
 
 
 @runtime_checkable
-class Remarking(Protocol):
+class RemarkingSource(Protocol):
     """What a source or a directory of clients may offer besides: what people have to know of its data."""
 
     def remarks(self) -> Sequence[str]:
@@ -164,7 +164,7 @@ class Remarking(Protocol):
 
 
 @runtime_checkable
-class Bulk(Protocol):
+class BulkSource(Protocol):
     """What a source may offer besides: equally many samples of many clients, all at once."""
 
     def block(self, clients: Sequence[int]) -> tuple[Float32[np.ndarray, "clients n *features"], np.ndarray]:
@@ -176,7 +176,7 @@ class Bulk(Protocol):
 
 
 @runtime_checkable
-class Stored(Protocol):
+class FileSource(Protocol):
     """What a source that reads files offers besides: which ones, so that other content is known for another run."""
 
     def files(self) -> Mapping[str, Path]:
@@ -221,7 +221,7 @@ def read_samples(source: Source, client: int) -> Samples:
         samples = source.samples(client)
     except MetapulseError:
         raise
-    except Exception as error:  # of somebody else's source
+    except Exception as error:  # raised by a source of the user's own
         reason = new_name(error) or " ".join(str(error).split())[:300]
         raise DataError(f"{who}: its source raises {type(error).__name__}: {reason}") from error
     if not isinstance(samples, Samples):
@@ -247,7 +247,7 @@ def look_alike(labels: Iterable[str], case: bool = False) -> tuple[str, str] | N
     return None
 
 
-def difference(pair: tuple[str, str]) -> str:
+def id_difference(pair: tuple[str, str]) -> str:
     """What two labels that ``look_alike`` found differ in, in words: one thing where it is one."""
     ways: dict[str, Callable[[str], str]] = {
         "blanks": lambda text: "".join(text.split()),

@@ -1,6 +1,6 @@
 """Episodes: a client's samples cut into support and query, and many clients' episodes stacked, padded and masked.
 
-The plan is drawn on the client with its own generator, so nobody else's presence changes it. Support and query never
+The plan is drawn on the client with its own generator, so other clients do not change it. Support and query never
 share a group (an execution, a day) where the plan says so, because windows of one group overlap.
 """
 
@@ -245,7 +245,7 @@ def _split_forward(labels: Rows | None, rows: Rows) -> tuple[Rows, Rows]:
     return np.sort(first), np.setdiff1d(rows, first)
 
 
-#: Samples of nobody.
+#: No samples: the query of learners that train on all.
 NOTHING = Batch(torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0))
 
 

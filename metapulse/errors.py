@@ -94,7 +94,7 @@ class EngineError(MetapulseError):
 
 
 class NoResultError(EngineError):
-    """A run that came to nothing: no usable reply, every round given up, or nobody could be judged."""
+    """A run that came to nothing: no usable reply, every round given up, or no client could be judged."""
 
 
 class RunError(MetapulseError):

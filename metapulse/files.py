@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, synced, then moved into it.
+"""Atomic files: written beside their place, synced, then moved into it.
 
 What is written beside has a name of its own, so that two writers of one file do not meet, and is locked meanwhile: one
 that is not locked was left by a process that died, and goes with the next write of that file.

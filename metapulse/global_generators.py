@@ -1,4 +1,4 @@
-"""Python's, NumPy's and PyTorch's global generators, which code of others draws from, at seeds of ours."""
+"""Seed the global generators of Python, NumPy and PyTorch, which third-party code draws from."""
 
 from __future__ import annotations
 

@@ -42,11 +42,11 @@ def spans(
     group: Int64[np.ndarray, " n"], time: Float64[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """First and last stamp of each sample's group."""
-    _, at = np.unique(group, return_inverse=True)
-    first, last = np.full(at.max(initial=0) + 1, np.inf), np.full(at.max(initial=0) + 1, -np.inf)
-    np.minimum.at(first, at, time)
-    np.maximum.at(last, at, time)
-    return first[at], last[at]
+    _, inverse = np.unique(group, return_inverse=True)
+    first, last = np.full(inverse.max(initial=0) + 1, np.inf), np.full(inverse.max(initial=0) + 1, -np.inf)
+    np.minimum.at(first, inverse, time)
+    np.maximum.at(last, inverse, time)
+    return first[inverse], last[inverse]
 
 
 def step(time: Float64[np.ndarray, " n"]) -> float:

@@ -1,4 +1,4 @@
-"""What methods there are, told without importing one: PyTorch takes a second to load, and a list needs none of it.
+"""The list of methods, made without importing them: PyTorch takes a second to load, and a list does not need it.
 
 A method's file opens with its name, its paper and what it does, and has one ``Paper(…)`` written out in it. Both are
 read from the file's syntax tree, so they are stated in one place, the file itself.

@@ -1,4 +1,4 @@
-"""Motion windows: channels that do not care how a device is worn, and, in training, devices nobody has worn yet.
+"""Motion windows: channels that do not depend on how a device is worn, and, in training, simulated other devices.
 
 A person changes phones for a watch: the sensor sits elsewhere, turned otherwise, and moves more. While it trains, a
 client therefore imagines a new device for every episode (domain randomisation): one random orientation, gain, tempo,
@@ -167,9 +167,9 @@ def retime(
     """
     last = x.shape[2] - 1
     there = (np.arange(last + 1) - last / 2) * tempo + last / 2
-    at = last - np.abs(last - np.abs(there) % (2 * last))
-    left = np.minimum(at.astype(np.int64), last - 1)
-    share = (at - left).astype(np.float32)
+    position = last - np.abs(last - np.abs(there) % (2 * last))
+    left = np.minimum(position.astype(np.int64), last - 1)
+    share = (position - left).astype(np.float32)
     out: np.ndarray = x[:, :, left] * (1 - share) + x[:, :, left + 1] * share
     if odd:
         out = out * np.where(np.floor(there / last) % 2 == 0, 1.0, -1.0).astype(np.float32)

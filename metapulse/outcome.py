@@ -1,4 +1,4 @@
-"""What comes of a stack of clients: of its training, and of its meta-test."""
+"""Results of a stack of clients: of its training, and of its meta-test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metapulse.errors import ClientError, MetapulseError
 from metapulse.methods.base import Report
-from metapulse.trees import Params, Stacked, to_device
+from metapulse.trees import Params, Stacked, to_torch_device
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Outcome:
         """The same in the processor's memory."""
         cpu = torch.device("cpu")
         report = None if self.report is None else self.report.to(cpu)
-        total = None if self.total is None else to_device(self.total, cpu)
-        return replace(self, report=report, total=total, state=to_device(self.state, cpu))
+        total = None if self.total is None else to_torch_device(self.total, cpu)
+        return replace(self, report=report, total=total, state=to_torch_device(self.state, cpu))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def only(names: Collection[str] | None) -> Iterator[None]:
 
 
 def restricted() -> bool:
-    """Whether somebody else's instruction is being followed, so that names and sizes are limited."""
+    """Whether a coordinator's instruction is being followed, so that names and sizes are limited."""
     return _ALLOWED.get() is not None
 
 
@@ -58,7 +58,7 @@ def _load(reference: str, where: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever somebody's file raises, sys.exit() included
+    except BaseException as error:  # whatever a user's file raises, sys.exit() included
         raise ConfigError(where, reference, f"cannot be imported ({_reason(error, module)})") from None
 
 
@@ -240,7 +240,7 @@ ATTACKS = Registry(
     {
         "none": "metapulse.sim.attacks.base:Attack",
         "sign_flip": "metapulse.sim.attacks.forging:SignFlip",
-        "scaling": "metapulse.sim.attacks.forging:Scaling",
+        "scaling": "metapulse.sim.attacks.forging:ScalingAttack",
         "nan": "metapulse.sim.attacks.forging:NotANumber",
         "free_rider": "metapulse.sim.attacks.forging:FreeRider",
         "alie": "metapulse.sim.attacks.colluding:ALIE",

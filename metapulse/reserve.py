@@ -1,4 +1,4 @@
-"""What a device keeps from its own training, so that a person of the training can be tested on it."""
+"""Samples that a device keeps out of training, so that people in training can be tested on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reserved(samples: Samples, split: str, seed: int, user: int) -> Bool[np.ndar
     return kept
 
 
-class Beside:
+class TrainableRows:
     """What each of a person's devices may train on beside the others; the same in every round, so it is found once.
 
     Args:

@@ -103,15 +103,15 @@ class Standardise(Transform):
     def floored(self, pool: Pool) -> Bool[np.ndarray, " channels"]:
         """Those whose sd is below the floor, constant ones among them."""
         mean, sd = _moments(pool)
-        found: np.ndarray = (sd <= np.maximum(STILL, LEAST * np.abs(mean))).reshape(-1)
-        return found
+        still: np.ndarray = (sd <= np.maximum(STILL, LEAST * np.abs(mean))).reshape(-1)
+        return still
 
 
 @dataclass(frozen=True)
 class Fixed(Transform):
-    """(x − centre) / scale with numbers that are known beforehand, the same for everybody.
+    """(x − centre) / scale with numbers that are known beforehand, the same for all clients.
 
-    It keeps a person's level, and tells nothing of anybody's samples, whatever the privacy asked.
+    It keeps a person's level, and depends on no samples, so it is compatible with any privacy.
     """
 
     pointwise: ClassVar[bool] = True
@@ -136,7 +136,7 @@ class Fixed(Transform):
         return scaled
 
 
-class Unsettled(Transform):
+class PendingTransform(Transform):
     """Settled by a run before round 1; until then, for a look at shapes and costs, the pool's numbers stand in."""
 
     def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
@@ -145,7 +145,7 @@ class Unsettled(Transform):
 
 
 @dataclass(frozen=True)
-class Global(Unsettled):
+class Global(PendingTransform):
     """(x − m) / s per channel with m and s of the people in meta-training, asked before round 1; it keeps levels.
 
     Each person counts once, by mean z̄_i and mean square q_i of z = (x − centre) / bound, cut to [−1, 1]:
@@ -170,8 +170,8 @@ class Global(Unsettled):
 
     def check_protected(self, protected: Mapping[str, bool]) -> None:
         """Answers of unknown size can neither be noised nor masked."""
-        if not self.bounded and (found := [key for key, on in protected.items() if on]):
-            raise ConfigError("transform.bound", list(self.bound), f"must be > 0 with {found[0]}")
+        if not self.bounded and (still := [key for key, on in protected.items() if on]):
+            raise ConfigError("transform.bound", list(self.bound), f"must be > 0 with {still[0]}")
 
     def task(self, task: Task) -> Task:
         """The same; guesses and bounds are one number, or one per channel."""
@@ -192,7 +192,7 @@ class Global(Unsettled):
 
 
 @dataclass(frozen=True)
-class Auto(Unsettled):
+class Auto(PendingTransform):
     """What suits the task: ``standardise`` for classes, ``global`` for a regression, whose target levels tell of.
 
     Under privacy or secure aggregation, where ``global`` needs a bound that only people can state, it is

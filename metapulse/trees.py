@@ -147,7 +147,7 @@ def _each(function: Callable[..., Tensor], first: Params, *others: Params) -> Pa
 
 
 def stack(params: Params, clients: int) -> Flat:
-    """θ seen by ``clients`` clients: views of shape (clients, *shape), no copy until somebody asks for the buffer."""
+    """θ seen by ``clients`` clients: views of shape (clients, *shape), no copy until the buffer is asked for."""
     views = {name: p.expand(clients, *p.shape) for name, p in params.items()}
     return Flat(None, _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), clients), views)
 
@@ -204,7 +204,7 @@ def full_like(params: Params, values: Mapping[str, float] | float) -> dict[str, 
     }
 
 
-def to_device(a: Params, device: torch.device) -> Params:
+def to_torch_device(a: Params, device: torch.device) -> Params:
     """The same tree on another device."""
     return _each(lambda p: p.to(device), a)
 
@@ -217,7 +217,7 @@ def norm(a: Params) -> Tensor:
     return total.sqrt()
 
 
-def finite(*trees: Params) -> bool:
+def all_finite(*trees: Params) -> bool:
     """Whether every number of some trees is."""
     parts = (p for a in trees for p in ([a.buffer] if isinstance(a, Flat) else a.values()))
     return all(bool(torch.isfinite(p).all()) for p in parts)
@@ -228,12 +228,12 @@ def tensors(a: Params) -> Mapping[str, Tensor]:
     return a.views if isinstance(a, Flat) else a
 
 
-def under(params: Params, prefix: str) -> dict[str, Tensor]:
+def subtree(params: Params, prefix: str) -> dict[str, Tensor]:
     """The entries whose name starts with ``prefix``, the prefix taken off (Meta-SGD keeps its rates so)."""
     return {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
 
 
-def without(params: Params, prefix: str) -> dict[str, Tensor]:
+def without_subtree(params: Params, prefix: str) -> dict[str, Tensor]:
     """The entries whose name does not start with ``prefix``."""
     return {name: p for name, p in params.items() if not name.startswith(prefix)}
 

@@ -1,4 +1,4 @@
-"""What people of a meta-test answer: checked reply by reply, and who gave no answer that could be used."""
+"""The answers of a meta-test, checked reply by reply, and which clients gave none that could be used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float64
 from metapulse.client.spec import Trial
 from metapulse.client.wire import EXAMPLES, METRICS, check_stamp
 from metapulse.errors import ReplyError
+from metapulse.server.client_sampler import SubsetGrid
 from metapulse.server.reasons import grouped
-from metapulse.server.roster import View
 from metapulse.server.statistics import HIGHER_IS_BETTER
 from metapulse.strategies.replies import Dropped, sift
 
@@ -23,7 +23,7 @@ FACTS = frozenset({"offered", "not_offered", "history"})
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientScores:
     """One client's scores.
 
     Args:
@@ -36,8 +36,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class People:
-    """How many a question was put to, and what became of them.
+class AnswerCounts:
+    """Counts of the clients that were asked a question: answered, diverged, missing.
 
     Args:
         shots: at so many.
@@ -55,9 +55,14 @@ class People:
     reasons: Mapping[str, int]
 
 
-def people(
-    scenario: str, shots: int, asked: int, answers: Mapping[int, Answer], apart: Iterable[str], dropped: list[Dropped]
-) -> People:
+def count_answers(
+    scenario: str,
+    shots: int,
+    asked: int,
+    answers: Mapping[int, ClientScores],
+    apart: Iterable[str],
+    dropped: list[Dropped],
+) -> AnswerCounts:
     """The count of one question.
 
     Args:
@@ -71,18 +76,18 @@ def people(
     missing = {one.client: one.reason for one in reversed(dropped) if one.client >= 0 and one.client not in answers}
     diverged = sum(bool(answer.overflowed.any()) for answer in answers.values())
     reasons = grouped([missing[client] for client in sorted(missing)] + aside)
-    return People(scenario, shots, asked, len(answers) - len(aside), diverged, reasons)
+    return AnswerCounts(scenario, shots, asked, len(answers) - len(aside), diverged, reasons)
 
 
 def read_answers(
-    replies: Iterable[Message], view: View, trial: Trial, told: Mapping[str, Any]
-) -> tuple[dict[int, Answer], list[Dropped]]:
+    replies: Iterable[Message], view: SubsetGrid, trial: Trial, told: Mapping[str, Any]
+) -> tuple[dict[int, ClientScores], list[Dropped]]:
     """Scores per client, and who gave none that could be used."""
     asked = {node: view.client_of(node) for node in view.get_node_ids()}
     return sift(replies, asked, lambda client, reply: _read(reply, trial, told))
 
 
-def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> Answer:
+def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> ClientScores:
     check_stamp(reply.content, told)
     records = reply.content.metric_records
     if list(records) != [METRICS]:
@@ -100,7 +105,7 @@ def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> Answer:
     return _sound(scores)
 
 
-def _sound(scores: Mapping[str, np.ndarray]) -> Answer:
+def _sound(scores: Mapping[str, np.ndarray]) -> ClientScores:
     """A share must be a share. A number that is none says that training ran away: the worst that can be answered."""
     for name, values in scores.items():
         finite = np.isfinite(values)
@@ -110,4 +115,4 @@ def _sound(scores: Mapping[str, np.ndarray]) -> Answer:
             raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
     overflowed = np.asarray(~np.stack([np.isfinite(values) for values in scores.values()]).all(0))
     worst = {name: np.where(overflowed, 0.0, v) if name in HIGHER_IS_BETTER else v for name, v in scores.items()}
-    return Answer(worst, overflowed)
+    return ClientScores(worst, overflowed)

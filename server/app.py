@@ -23,9 +23,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from metapulse.client.spec import to_json
 from metapulse.errors import ConfigError, NoResultError
-from metapulse.server.config import Config, build_config, load, merge, parse
+from metapulse.server.config import Config, build_config, load_config, merge, parse
 from metapulse.server.directory import handshake
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.server.lock import alone
 from metapulse.server.result import failure
 from metapulse.server.run import Run
@@ -48,8 +48,8 @@ class AppSettings:
 
 
 @app.main()
-def main(grid: Grid, context: Context) -> None:
-    """Find out who is there, then run to the end.
+def run_server(grid: Grid, context: Context) -> None:
+    """Ask the nodes which clients they serve, then run to the end.
 
     Raises:
         NoResultError: the run ended without one.
@@ -62,8 +62,8 @@ def main(grid: Grid, context: Context) -> None:
     logger = logging.getLogger("flwr")
     logger.info("metapulse: run folder %s", path.resolve())
     with alone(path):
-        begun, prompt = (path / "config.json").exists(), Prompt(grid)
-        directory = handshake(prompt, to_json(config.work()), settings.min_nodes, settings.wait_s)
+        begun, prompt = (path / "config.json").exists(), PollingGrid(grid)
+        directory = handshake(prompt, to_json(config.client_config()), settings.min_nodes, settings.wait_s)
         run = Run(config, prompt, directory, path)
         summary = run.resume() if begun else run.start()
     logger.info("metapulse: %d rounds done, θ %s", summary["rounds"], summary["theta"])
@@ -102,4 +102,4 @@ def _read(text: str) -> tuple[dict[str, Any], Mapping[str, dict[str, Any]]]:
     path = (folder / text).resolve()
     if not path.is_relative_to(folder):
         raise ConfigError("config", text, "must be a file inside the app's folder, or TOML text")
-    return load(path, anchor=False)
+    return load_config(path, anchor=False)

@@ -1,4 +1,4 @@
-"""How often a run was begun or continued: real devices answer one round of one attempt once."""
+"""How often a run was begun or continued; a real device answers each round of an attempt once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 2**31
 
 
 def count_attempt(folder: Path) -> int:
-    """One more than before; it is on disk before any device hears of it.
+    """Count an attempt, on disk before a device is asked.
 
     Raises:
         RunError: the count is damaged.

@@ -33,8 +33,8 @@ STATE, THETA, OUTER, BEST, DEVICES = (
 
 
 @dataclass(frozen=True)
-class Best:
-    """θ of the round that looks at validation people like best so far.
+class BestRound:
+    """θ of the best validation round so far.
 
     Args:
         round: which; the earliest of equals.
@@ -56,7 +56,7 @@ class Snapshot:
         outer: state of the outer update.
         rows: meta-test rows so far.
         dropped: replies refused so far.
-        best: θ of the best validation round; None where nobody looked yet.
+        best: θ of the best validation round; None before the first validation.
         privacy: what has been spent of the privacy budget; {} without one.
     """
 
@@ -65,7 +65,7 @@ class Snapshot:
     outer: Params
     rows: list[Row]
     dropped: int
-    best: Best | None = None
+    best: BestRound | None = None
     privacy: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""What of a file's sections does not reach a run for which a method, or the command line, names another entry."""
+"""Settings of a file that do not apply to a run because a method, or the command line, chooses another entry."""
 
 from __future__ import annotations
 

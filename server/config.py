@@ -1,4 +1,4 @@
-"""One TOML file, validated into typed objects; after this nobody reads a raw table.
+"""One TOML file, validated into typed objects; after this no code reads a raw table.
 
 A setting is documented where it is declared; ``server/config_text.py: commented_default`` prints them all.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from metapulse.client.limits import model_size
-from metapulse.client.spec import WorkSpec
+from metapulse.client.spec import ClientConfig
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import ATTACKS, ENGINES, LEARNERS, MODELS, SOURCES, TRANSFORMS
@@ -26,7 +26,7 @@ from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.server.split import SplitSettings
 from metapulse.settings import build, default_of, plain, setting
 from metapulse.strategies import secure
-from metapulse.strategies.privacy.settings import PrivacySettings, check_combination
+from metapulse.strategies.privacy.settings import PrivacySettings, check_privacy_combination
 from metapulse.strategies.registry import STRATEGIES
 
 
@@ -134,19 +134,19 @@ class Config:
     def _check_protected(self, strategy: Any) -> None:
         try:
             if self.privacy.on:
-                check_combination(strategy, self.evaluation.scenarios)
+                check_privacy_combination(strategy, self.evaluation.scenarios)
             if self.secure_aggregation.on:
-                secure.check_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
+                secure.check_secure_combination(self.secure_aggregation, strategy, self.privacy.mechanism)
             check_population(self.attack, self.faults, self.privacy.on, self.secure_aggregation.on)
         except ConfigError as error:  # what is refused by its class is shown as it was written
             section, _, key = error.key.partition(".")
             written = getattr(self, section)["name"] if key == "name" else error.value
             raise ConfigError(error.key, written, error.allowed) from None
 
-    def work(self) -> WorkSpec:
+    def client_config(self) -> ClientConfig:
         """What the clients must know of it."""
         known = "known_user" in self.evaluation.scenarios and self.episodes.split != "held_out"
-        return WorkSpec(
+        return ClientConfig(
             seed=self.run.seed,
             source=self.source,
             transform=self.transform,
@@ -185,7 +185,7 @@ def parse(text: str, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], dic
     return table, methods
 
 
-def load(
+def load_config(
     path: Path, overrides: Iterable[str] = (), anchor: bool = True
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """``parse`` a file.

@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from metapulse.client.wire import CONFIG, VERSION, WIRE, WORK, check_stamp, read_task
 from metapulse.data import Client, Clients, Task
 from metapulse.errors import EngineError, ReplyError
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.strategies.replies import first_line
 
 LARGEST_ID = 2**40  # populations stay below it: the bits above it address episodes
@@ -24,9 +24,9 @@ LONGEST_NAME = 200
 
 @runtime_checkable
 class Directory(Clients, Protocol):
-    """Who the clients are and where; a data source serves as one, and so do the answers of real nodes."""
+    """The clients and their nodes; a data source serves as one, and so do the answers of real nodes."""
 
-    def everyone(self) -> Sequence[int]:
+    def partition_ids(self) -> Sequence[int]:
         """Partition ids, ascending; a range where they are all there, so that a million cost nothing."""
 
     def node(self, index: int) -> int:
@@ -38,7 +38,7 @@ class Directory(Clients, Protocol):
 
 @dataclass(frozen=True)
 class QueriedDirectory:
-    """Who answered.
+    """The directory of nodes that answered.
 
     Args:
         task: what all of them predict.
@@ -71,7 +71,7 @@ class QueriedDirectory:
     def __len__(self) -> int:
         return len(self.clients)
 
-    def everyone(self) -> Sequence[int]:
+    def partition_ids(self) -> Sequence[int]:
         """Partition ids, ascending; there may be gaps."""
         return self._everyone
 
@@ -103,7 +103,7 @@ class QueriedDirectory:
         return [*self.said] + [f"node {node} refused: {reason}" for node, reason in sorted(self.refused.items())]
 
 
-def handshake(grid: Prompt, work: str, least: int, wait_s: float) -> QueriedDirectory:
+def handshake(grid: PollingGrid, work: str, least: int, wait_s: float) -> QueriedDirectory:
     """Ask every node that is, or comes, within ``wait_s`` seconds who it is.
 
     Ends as soon as at least ``least`` usable nodes have answered, none is owed an answer and none has newly come.

@@ -1,4 +1,4 @@
-"""Whether training ran away: then its numbers are no result, and the run says so instead of showing their mean.
+"""Whether training diverged: then the run reports that instead of a mean.
 
 A loss that ends a thousand times above where training began is not that of a poor model: predicting what the fresh
 network predicts would have been a thousand times better. So no setting is needed that says what a good loss is.
@@ -42,7 +42,7 @@ def divergence(
     return ""
 
 
-def read(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+def read_settings(settings: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """``section.key = value`` for those settings that the run has.
 
     Args:
@@ -67,7 +67,7 @@ def _means(rows: Sequence[Row]) -> list[float]:
 
 def _said(what: str, first: float, last: float | None, settings: Mapping[str, Mapping[str, Any]]) -> str:
     ends = "is no number" if last is None or not math.isfinite(last) else f"ends at {last:.3g}"
-    there = read(settings, ("learner.inner_lr", "strategy.lr"))
+    there = read_settings(settings, ("learner.inner_lr", "strategy.lr"))
     smaller = f"smaller steps ({', '.join(there)})" if there else "smaller steps"
     return (
         f"training diverged: {what} was {first:.3g} in the first round and {ends}; {smaller}, or inputs and targets of"

@@ -1,7 +1,7 @@
-"""Settings that have no effect beside those of other sections: refused, or told of where others may share them.
+"""Settings without effect because of other sections: refused, or reported where several runs share them.
 
 Within a section ``used_if`` says it where a setting is declared (``metapulse.settings``); what depends on two sections,
-or on the task, is here. A setting at its default is never meant.
+or on the task, is here. Settings at their default are ignored.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _named(config: _Sections) -> Iterator[Idle]:
     if s.validation_users and s.validation:
         yield "split.validation", "split.validation_users names them"
     if s.validation_users and s.test_users:
-        yield "split.seed", "everybody is named, and nobody is drawn"
+        yield "split.seed", "all people are named, and none is drawn"
 
 
 def _scenarios(config: _Sections) -> Iterator[Idle]:
@@ -148,16 +148,16 @@ def _rounds(config: _Sections) -> Iterator[Idle]:
     if asked and strategy.min_replies > asked:
         raise ConfigError("strategy.min_replies", strategy.min_replies, f"must be ≤ {asked}, the clients of a round")
     if not strategy.cohort:
-        yield "faults.over_selection", "strategy.cohort = 0 asks everybody as it is"
+        yield "faults.over_selection", "strategy.cohort = 0 asks all people as it is"
 
 
 def _shared(config: _Sections) -> Iterator[Idle]:
     """What stands in a common part of suites and comparisons, or is written once for several scenarios."""
     e, strategy, learner = config.evaluation, STRATEGIES.make(config.strategy), config.learner["name"]
-    if LEARNERS[learner].local:
+    if not LEARNERS[learner].uses_query_set:
         for key in ("shots", "query", "vary"):
             yield f"episodes.{key}", f"learner.name = {learner!r} trains on all samples of a device"
-    if "known_user" not in e.scenarios:  # devices keep their α, and nobody who has one is judged
+    if "known_user" not in e.scenarios:  # devices keep their α, and no person who has one is judged
         yield "learner.adaptive", "people who are new to the run start from learner.alpha"
     if config.split.folds:
         yield "split.test", "split.folds says how many are tested"

@@ -16,7 +16,7 @@ from typing import Any
 
 from metapulse.errors import RunError
 from metapulse.files import write_atomic
-from metapulse.server.files import finite
+from metapulse.server.files import finite_or_null
 
 Event = dict[str, Any]
 CHAIN = b', "chain": "'  # before the digest that ends a line
@@ -36,7 +36,7 @@ class EventLog:
         try:
             line = json.dumps(event, allow_nan=False)
         except ValueError:  # a number that JSON has no word for
-            line = json.dumps(finite(event), allow_nan=False)
+            line = json.dumps(finite_or_null(event), allow_nan=False)
         try:
             if self._told is None:
                 self._follow(self.path.read_bytes() if self.path.exists() else b"")

@@ -16,7 +16,7 @@ SEAL = "checksum"  # key of a sealed file: BLAKE2 of its name and everything els
 
 def write_json(path: Path, value: Any) -> None:
     """``value`` as readable JSON, atomically; NaN and infinity become null."""
-    text = json.dumps(finite(value), indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps(finite_or_null(value), indent=1, sort_keys=True, allow_nan=False)
     write_atomic(path, text.encode() + b"\n")
 
 
@@ -43,7 +43,7 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
 
 def sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` as JSON gives it back, with its checksum."""
-    made: dict[str, Any] = json.loads(json.dumps(finite(dict(value)), allow_nan=False))
+    made: dict[str, Any] = json.loads(json.dumps(finite_or_null(dict(value)), allow_nan=False))
     return {**made, SEAL: _seal(path, made)}
 
 
@@ -70,12 +70,12 @@ def _seal(path: Path, value: Mapping[str, Any]) -> str:
     return blake2b(json.dumps([path.name, rest], sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def finite(value: Any) -> Any:
+def finite_or_null(value: Any) -> Any:
     """The same structure with None for every number JSON has no word for."""
     if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
+        return {k: finite_or_null(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
+        return [finite_or_null(v) for v in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

@@ -1,4 +1,4 @@
-"""What decides a run's numbers besides its settings: the content of its data, and of code that is not ours.
+"""Fingerprints of what decides a run's numbers besides its settings: its data, and the user's own code.
 
 A fingerprint is a small mapping, for example ``{"data source.path": "9f…", "code my_methods": "04…"}``. It is written
 into the run's folder when that is made, is part of the run's address, and is compared before a run goes on: the same
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.data import Source, Stored
+from metapulse.data import FileSource, Source
 from metapulse.errors import ConfigError, DataError, RunError
 from metapulse.registry import SOURCES, resolve
 from metapulse.server.config import REGISTRIES, Config, resolved
@@ -52,13 +52,13 @@ def fingerprint(config: Config, source: object = None) -> dict[str, str]:
         the samples of a source that names no files; "code MODULE" for every module outside this package that the
         configuration names, and for those beside it that it imports.
     """
-    found = {name: _content(path) for name, path in places(config, source).items()}
-    if ":" in config.source["name"] and isinstance(source, Source) and not isinstance(source, Stored):
+    found = {name: _content(path) for name, path in fingerprinted_files(config, source).items()}
+    if ":" in config.source["name"] and isinstance(source, Source) and not isinstance(source, FileSource):
         found[f"{DATA}source"] = _samples(source)
     return dict(sorted(found.items()))
 
 
-def places(config: Config, source: object = None) -> dict[str, Path]:
+def fingerprinted_files(config: Config, source: object = None) -> dict[str, Path]:
     """Name → where it is, of the files that a fingerprint is of.
 
     Args:
@@ -66,7 +66,7 @@ def places(config: Config, source: object = None) -> dict[str, Path]:
     """
     table = resolved(config)
     found = {f"{DATA}{key}": path for key, path in _named_files(table)}
-    if isinstance(source, Stored):
+    if isinstance(source, FileSource):
         try:
             found |= {f"{DATA}source.{key}": path.expanduser() for key, path in source.files().items()}
         except DataError:  # not imported, or unreadable: the source itself says how, when it is asked
@@ -88,7 +88,7 @@ def known_inputs(config: Config, resumed: Path | None = None) -> dict[str, str]:
     source = SOURCES.make(config.source)
     inputs = fingerprint(config, source)
     if resumed is not None:
-        refuse_changed(resumed, RunFolder(resumed).inputs(), inputs, places(config, source))
+        refuse_changed(resumed, RunFolder(resumed).inputs(), inputs, fingerprinted_files(config, source))
     return inputs
 
 
@@ -116,7 +116,7 @@ def data_digest(inputs: Mapping[str, str]) -> str:
 def refuse_changed(
     folder: Path, before: Mapping[str, str], now: Mapping[str, str], where: Mapping[str, Path] | None = None
 ) -> None:
-    """Nothing goes on over other data or other code.
+    """Refuse to resume with other data or other code.
 
     Args:
         folder: of the run, for the message.
@@ -160,7 +160,7 @@ def _samples(source: Source) -> str:
 
 
 def _named_files(table: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Files that settings of one's own code name; our own entries say themselves what they read (``Stored``)."""
+    """Files that settings of one's own code name; our own entries say themselves what they read (``FileSource``)."""
     for section in REGISTRIES:
         settings = table[section]
         own = {k: v for k, v in settings.items() if k != "name" and (":" in settings["name"] or k == "options")}

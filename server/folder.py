@@ -1,4 +1,4 @@
-"""A run is a folder that another program can read.
+"""The folder of a run, which other programs can read.
 
 config.json           every setting with its value, the digests of data and code (fingerprint.py), and of all
                       together that decides the numbers
@@ -31,7 +31,7 @@ from metapulse.server.checkpoint import (
     OUTER,
     STATE,
     THETA,
-    Best,
+    BestRound,
     Snapshot,
     checksums,
     digest,
@@ -45,7 +45,7 @@ from metapulse.server.files import read_json, read_sealed, write_sealed
 from metapulse.server.metatest import Row
 from metapulse.server.metrics import SCHEMA, read_table, table_digest, table_of, write_table
 
-__all__ = ["SCHEMA", "Best", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
+__all__ = ["SCHEMA", "BestRound", "RunFolder", "Snapshot", "digest", "environment", "version_of"]
 
 LEFT = ("metrics.parquet", "privacy.jsonl", "privacy.json", "summary.json", "transform.json")  # of a run that had begun
 
@@ -271,7 +271,7 @@ class RunFolder:
             raise RunError(f"{error}{before}") from None
         theta, outer, best = self.theta(found[-1]), read_arrays(found[-1] / OUTER), None
         if "best_round" in state:
-            best = Best(state["best_round"], state["best_merit"], read_arrays(found[-1] / BEST))
+            best = BestRound(state["best_round"], state["best_merit"], read_arrays(found[-1] / BEST))
         path = self.path / "metrics.parquet"
         rows: list[Row] = _upto(read_table(path), state, path).to_pylist()  # rows only ever grow
         self.log.cut(self.log.check(state))

@@ -35,8 +35,8 @@ class Engine(Grid):
         return None
 
 
-class Through(Engine):
-    """Passes everything to another grid; what differs is overridden.
+class GridWrapper(Engine):
+    """Passes all calls on to another grid; subclasses override what differs.
 
     Args:
         grid: the real one.
@@ -79,11 +79,11 @@ class Through(Engine):
         return self._grid.send_and_receive(messages, timeout=timeout)
 
 
-class Prompt(Through):
+class PollingGrid(GridWrapper):
     """Asks for replies ten times a second (Flower's own grid asks every three seconds) until it is told to stop.
 
     Args:
-        stopped: set by another thread when nobody will answer any more.
+        stopped: set by another thread when no more answers will come.
     """
 
     def __init__(self, grid: Grid, stopped: threading.Event | None = None) -> None:
@@ -120,7 +120,7 @@ class Prompt(Through):
 def _from_its_node(reply: Message, sent: Mapping[str, Message]) -> Message:
     """An error that the SuperLink makes in the name of a node that is gone, as that node's own.
 
-    Otherwise two would be missing where one is: a stranger who answers, and a client that does not.
+    Otherwise two would be counted where one is missing: an unknown node that answers, and a client that does not.
     """
     to = sent.get(reply.metadata.reply_to_message_id)
     if to is None or not reply.has_error() or reply.metadata.src_node_id != SUPERLINK_NODE_ID:

@@ -56,7 +56,7 @@ def only_copy(identity: str, folder: Path) -> Iterator[None]:
     _make(place, 0o700)
     owner = place.stat().st_uid
     if place.is_symlink() or (hasattr(os, "getuid") and owner != os.getuid()):
-        raise RunError(f"{place} belongs to somebody else: set TMPDIR to a folder of your own")
+        raise RunError(f"{place} belongs to another user: set TMPDIR to a folder of your own")
     said = f"process {os.getpid()} in {folder.resolve()}"
     refusal = f"{folder} is a copy of a run that is in use by {{}}; wait until that has ended, or end it"
     with locked(place / f"{identity}.lock", said, refusal):

@@ -1,4 +1,4 @@
-"""The meta-test: the personalisation question, put to held-out people.
+"""The meta-test: how well θ adapts to held-out people.
 
 Every target gets K shots of its own and reports, per episode, its score before adaptation and after each step asked
 for. Scores stay per client; only the summary averages.
@@ -27,12 +27,12 @@ from metapulse.client.wire import (
     WIRE,
     WORK,
     Instructions,
-    stamp,
+    reply_stamp,
 )
 from metapulse.episodes import EpisodePlan
-from metapulse.server.answers import FACTS, Answer, People, people, read_answers
+from metapulse.server.answers import FACTS, AnswerCounts, ClientScores, count_answers, read_answers
+from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.config import Config
-from metapulse.server.roster import Roster, View
 from metapulse.server.statistics import HIGHER_IS_BETTER, spread
 from metapulse.settings import part
 from metapulse.strategies.replies import Dropped
@@ -48,24 +48,24 @@ HEADLINES = ("balanced_accuracy", "accuracy", "mse")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What came of a meta-test: rows in a fixed order, who gave no usable answer, and the count of every question."""
+class MetaTestResult:
+    """Result of a meta-test: rows in a fixed order, who gave no usable answer, and the count of every question."""
 
     rows: list[Row]
     dropped: list[Dropped]
-    people: list[People]
+    people: list[AnswerCounts]
 
 
 @dataclass(frozen=True)
 class MetaTest:
-    """Asks every scenario at every number of shots.
+    """Evaluates every scenario at every number of shots.
 
     Args:
-        roster: who is held out.
+        sampler: who is held out.
     """
 
     config: Config
-    roster: Roster
+    sampler: ClientSampler
     grid: Grid
 
     def looks(self, round: int) -> bool:
@@ -85,7 +85,7 @@ class MetaTest:
     def _falls(self, every: int, round: int) -> bool:
         return every > 0 and (round == self.config.run.rounds or round % every == 0)
 
-    def ask(self, round: int, arrays: ArrayRecord, run: str, phase: str, scenarios: Sequence[str]) -> Found:
+    def ask(self, round: int, arrays: ArrayRecord, run: str, phase: str, scenarios: Sequence[str]) -> MetaTestResult:
         """What people answer in some scenarios, at every number of shots.
 
         Args:
@@ -94,34 +94,34 @@ class MetaTest:
             run: identity of the run; devices that kept something in it answer with that.
             phase: whose people where it is about held-out ones, "validation" or "test".
         """
-        found = Found([], [], [])
+        found = MetaTestResult([], [], [])
         for scenario in scenarios:
-            clients = self.roster.targets(scenario, phase)
-            view = View(self.grid, clients, self.roster.directory)
+            clients = self.sampler.targets(scenario, phase)
+            view = SubsetGrid(self.grid, clients, self.sampler.directory)
             for shots in dict.fromkeys(self.config.evaluation.shots):
                 trial = self.trial(scenario, shots)
-                work = to_json(self.config.work())
+                work = to_json(self.config.client_config())
                 config = ConfigRecord({WIRE: VERSION, ROUND: round, WORK: work, TRIAL: to_json(trial), RUN: run})
                 content = RecordDict({ARRAYS: arrays, CONFIG: config})
                 messages = Instructions(content, list(view.get_node_ids()), MessageType.EVALUATE)
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
-                answers, refused = read_answers(replies, view, trial, stamp(config))
+                answers, refused = read_answers(replies, view, trial, reply_stamp(config))
                 found.dropped.extend(refused)
                 for client in sorted(answers):
                     found.rows.extend(self._rows(round, phase, scenario, shots, client, answers[client], trial))
-                apart = (why for answer in answers.values() if (why := told(answer.values, trial)[1]))
-                found.people.append(people(scenario, shots, len(clients), answers, apart, refused))
+                apart = (why for answer in answers.values() if (why := informative_episodes(answer.values, trial)[1]))
+                found.people.append(count_answers(scenario, shots, len(clients), answers, apart, refused))
         return found
 
     def trial(self, scenario: str, shots: int) -> Trial:
         """The question put to each target of a scenario."""
-        return question(self.config, scenario, shots, self.roster.train_devices)
+        return question(self.config, scenario, shots, self.sampler.train_devices)
 
     def _rows(
-        self, round: int, phase: str, scenario: str, shots: int, client: int, answer: Answer, trial: Trial
+        self, round: int, phase: str, scenario: str, shots: int, client: int, answer: ClientScores, trial: Trial
     ) -> Iterator[Row]:
-        who = self.roster.directory.client(client)
-        telling, apart = told(answer.values, trial)
+        who = self.sampler.directory.client(client)
+        telling, apart = informative_episodes(answer.values, trial)
         for metric, values in answer.values.items():
             if telling.any() and metric not in FACTS:
                 values = values[telling]
@@ -160,7 +160,7 @@ def question(config: Config, scenario: str, shots: int, old: tuple[str, ...] = (
     )
 
 
-def told(answer: Mapping[str, np.ndarray], trial: Trial) -> tuple[np.ndarray, str]:
+def informative_episodes(answer: Mapping[str, np.ndarray], trial: Trial) -> tuple[np.ndarray, str]:
     """Which episodes of a client say something about the method, and why none does ("": some do).
 
     Where answers are restricted to the classes offered, one class alone leaves no choice: the answer is right or wrong
@@ -174,7 +174,7 @@ def told(answer: Mapping[str, np.ndarray], trial: Trial) -> tuple[np.ndarray, st
     return telling, "" if telling.any() else NOT_OFFERED if choice.any() else ONE_CLASS
 
 
-def counted(rows: Iterable[Row]) -> list[Row]:
+def rows_in_means(rows: Iterable[Row]) -> list[Row]:
     """The rows that are in means."""
     return [row for row in rows if not row.get("apart") or row["metric"] in FACTS]
 
@@ -197,7 +197,7 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     for row in rows:
         if row.get("apart"):
             apart.setdefault(tuple(row[k] for k in question), set()).add(row["client"])
-    for row in counted(rows):
+    for row in rows_in_means(rows):
         key = tuple(row[k] for k in (*question, "metric"))
         groups.setdefault(key, []).append((row["value"], row["user"]))
     out = []
@@ -224,11 +224,11 @@ def headline_metric(scores: Iterable[Mapping[str, Any]]) -> str:
 
 
 def merit(rows: Sequence[Row]) -> float | None:
-    """What a look at validation people says of θ, larger is better; None where nobody could answer with a finite mean.
+    """What a look at validation people says of θ, larger is better; None without a finite mean.
 
     The headline metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
     """
-    rows = counted(rows)
+    rows = rows_in_means(rows)
     if not rows:
         return None
     metric = headline_metric(rows)
@@ -244,7 +244,7 @@ def merit(rows: Sequence[Row]) -> float | None:
 
 def headline(rows: list[Row]) -> float | None:
     """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
-    rows = counted(rows)
+    rows = rows_in_means(rows)
     if not rows:
         return None
     first = rows[0]

@@ -1,4 +1,4 @@
-"""The ``[method]`` section: one paper's two halves, filled in where they are left out, and held together.
+"""The ``[method]`` section: learner and strategy of one paper, filled in where left out, and checked.
 
 A learner and a strategy that both run can still be another algorithm than either paper's: an optimiser where the
 derivation has a plain mean, weights where it has none. Such a pair is refused in one line that says what goes with
@@ -114,7 +114,7 @@ def method_of(kind: type[Learner]) -> Method | None:
 
 
 def check_method(config: Sections) -> None:
-    """Refuse halves that do not belong together, unless that is meant.
+    """Refuse a learner and a strategy that do not belong together, unless ``method.free`` is set.
 
     Raises:
         ConfigError: names the setting, and what goes with what.
@@ -124,7 +124,7 @@ def check_method(config: Sections) -> None:
 
 
 def conflicts(config: Sections) -> Iterator[Conflict]:
-    """What of learner and strategy makes another algorithm than the paper's."""
+    """Settings of learner and strategy that make another algorithm than the paper's."""
     kind, strategy = LEARNERS[config.learner["name"]], STRATEGIES.make(config.strategy)
     method, name = method_of(kind), config.learner["name"]
     if config.method.name and method_named(config.method.name).learner is not kind:
@@ -161,7 +161,7 @@ def _shown(value: Any) -> Any:
     return value.get("name") if isinstance(value, Mapping) else value
 
 
-def constants(config: Sections, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
+def learner_constants(config: Sections, cohort: int, clients: int) -> tuple[dict[str, float], list[str]]:
     """The learner's settings that follow from who takes part, as its paper defines them, and a line about each.
 
     Args:

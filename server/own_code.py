@@ -1,4 +1,4 @@
-"""Files of one's own that a configuration names: found again from wherever a run is gone on with."""
+"""Make a user's own files importable again when a run is resumed from another folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The privacy budget of a run: settled before the first round, counted before every round, and the end of the run."""
+"""The privacy budget of a run: fixed before the first round, charged before every round."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.client.privacy import secret
-from metapulse.data import difference, look_alike
+from metapulse.data import id_difference, look_alike
 from metapulse.errors import ConfigError, RunError
 from metapulse.registry import TRANSFORMS
+from metapulse.server.client_sampler import ClientSampler, over_selected
 from metapulse.server.config import Config
 from metapulse.server.files import is_sealed, read_json, sealed
-from metapulse.server.roster import Roster, over_selected
 from metapulse.strategies.privacy.accounting import Release
-from metapulse.strategies.privacy.plan import Plan, settle
+from metapulse.strategies.privacy.plan import PrivacyPlan, complete_plan
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.transforms import Global
 
@@ -27,7 +27,7 @@ LEDGER = "privacy.jsonl"
 BEGUN = "privacy-begun"  # the event that says what the ledger's last line says: how many rounds have begun
 
 
-def make_plan(config: Config, roster: Roster) -> Plan | None:
+def make_plan(config: Config, sampler: ClientSampler) -> PrivacyPlan | None:
     """The plan of a configuration; None without privacy.
 
     Raises:
@@ -35,13 +35,13 @@ def make_plan(config: Config, roster: Roster) -> Plan | None:
     """
     if not config.privacy.on:
         return None
-    if pair := look_alike(roster.labels, case=True):
-        told = f"two people, or one twice? They differ in {difference(pair)} alone, and privacy is a person's"
+    if pair := look_alike(sampler.labels, case=True):
+        told = f"two people, or one twice? They differ in {id_difference(pair)} alone, and privacy is a person's"
         raise ConfigError("source", list(pair), f"{told}: give each one id")
-    cohort, people = STRATEGIES.make(over_selected(config)).cohort, config.privacy.people or roster.people
+    cohort, people = STRATEGIES.make(over_selected(config)).cohort, config.privacy.people or sampler.people
     transform = TRANSFORMS.make(config.transform)
     scaled = min(transform.people, people) if isinstance(transform, Global) else 0
-    return settle(config.privacy, cohort, people, config.run.rounds, scaled)
+    return complete_plan(config.privacy, cohort, people, config.run.rounds, scaled)
 
 
 class Budget:
@@ -58,19 +58,19 @@ class Budget:
 
     def __init__(
         self,
-        plan: Plan,
-        roster: Roster,
+        plan: PrivacyPlan,
+        sampler: ClientSampler,
         folder: Path,
         data: str = "",
         note: Callable[..., object] = lambda *told, **facts: None,
     ) -> None:
-        self.plan, self._roster, self._ledger = plan, roster, folder / LEDGER
+        self.plan, self._sampler, self._ledger = plan, sampler, folder / LEDGER
         seed = plan.settings.noise_seed
         self.secret = secret() if seed < 0 else seed
         self.begun, self._note = 0, note
         self.scales = 0  # how often people were asked for their scale
         self._whole = True  # the ledger ends with a whole line
-        about = {"data": data, "who": population(roster)}
+        about = {"data": data, "who": population(sampler)}
         self._record, self._scale = plan.record() | about, plan.scale_record() | about
 
     def resume(self, least: int) -> None:
@@ -137,9 +137,9 @@ class Budget:
         self.begun += 1
         self._note(round, BEGUN, begun=self.begun)
         release = self.plan.release
-        return self._roster.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
+        return self._sampler.persons(self.secret, round, release.cohort, self.plan.settings.sampling, release.people)
 
-    def begin_scale(self, clip: float) -> tuple[list[int], Plan, int]:
+    def begin_scale(self, clip: float) -> tuple[list[int], PrivacyPlan, int]:
         """Count the question for people's scale, then draw whom it goes to.
 
         Args:
@@ -156,8 +156,8 @@ class Budget:
         self.scales += 1
         first, s = replace(self.plan.first, sigma=self.plan.release.sigma), self.plan.settings
         own = secret() if s.noise_seed < 0 else s.noise_seed + 1
-        clients = self._roster.persons(own, 0, first.cohort, s.sampling, first.people)
-        return clients, Plan(replace(s, clip=clip, adaptive=False), first, 1), own
+        clients = self._sampler.persons(own, 0, first.cohort, s.sampling, first.people)
+        return clients, PrivacyPlan(replace(s, clip=clip, adaptive=False), first, 1), own
 
     def _enter(self, round: int, clip: float, record: Mapping[str, Any]) -> None:
         count = self.begun + self.scales + 1
@@ -174,16 +174,16 @@ class Budget:
         return self.plan.stated(self.begun, self.scales)
 
 
-def population(roster: Roster) -> str:
+def population(sampler: ClientSampler) -> str:
     """A digest of the published ids of all people of the training; of a large population, of how many there are."""
     told = blake2b(digest_size=16)
-    for label in roster.labels or [str(roster.people)]:
+    for label in sampler.labels or [str(sampler.people)]:
         told.update(label.encode() + b"\0")
     return told.hexdigest()
 
 
 def released(folder: Path) -> Counter[Release]:
-    """What a run's ledger says was released: each kind of round, and how many of it have begun.
+    """The releases in a run's ledger: each kind of round, and how many of it have begun.
 
     Raises:
         RunError: there is no ledger, or no whole line in it.

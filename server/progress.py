@@ -20,7 +20,7 @@ STAGES: Mapping[str, str] = {
 
 @runtime_checkable
 class Progress(Protocol):
-    """Told how a run goes; decides nothing."""
+    """Receives the progress of a run; has no influence on it."""
 
     def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """A round is over; ``spent`` are its seconds by stage, which add up to all of them."""
@@ -32,8 +32,8 @@ class Progress(Protocol):
         """Something that people have to know of: data left out, clients refused."""
 
 
-class Silence:
-    """Progress for nobody."""
+class SilentProgress:
+    """Progress that is not shown."""
 
     def round(self, round: int, rounds: int, clients: int, spent: Mapping[str, float]) -> None:
         """Nothing."""

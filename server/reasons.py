@@ -1,4 +1,4 @@
-"""Reasons of many replies, counted by what they say."""
+"""Count the reasons of dropped replies by kind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def gave_up(event: Mapping[str, Any]) -> bool:
     return event.get("client") == -1 and GIVEN_UP in str(event.get("reason", ""))
 
 
-def lost(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def lost_reply_counts(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What a summary says of replies that did not count: how many, how many rounds were given up, and why."""
     told = [event for event in events if event.get("kind") == "dropped"]
     rounds = sum(map(gave_up, told))

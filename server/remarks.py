@@ -1,10 +1,10 @@
-"""What people have to know of a run's data before they read its numbers."""
+"""Remarks on a run's data, to be read before its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from metapulse.data import Remarking
+from metapulse.data import RemarkingSource
 from metapulse.server.directory import Directory
 from metapulse.server.folder import RunFolder
 from metapulse.server.progress import Progress
@@ -26,7 +26,7 @@ def remark(
         more: further lines.
         private: whether the run is: what is exact about its data, and names people, then stays off the log.
     """
-    about = directory.remarks() if isinstance(directory, Remarking) else ()
+    about = directory.remarks() if isinstance(directory, RemarkingSource) else ()
     for line in (*about, *more):
         progress.note(line)
     for line in (*(() if private else about), *more) if log else ():

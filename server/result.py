@@ -1,6 +1,6 @@
-"""Whether a finished run has a result; where it has none, the run is a failure and says why.
+"""Whether a finished run has a result, and if not, why.
 
-A run has none whose training diverged, of whose people nobody could be judged, or whose numbers are absurd. What
+A run has none whose training diverged, of whose people none could be judged, or whose numbers are absurd. What
 became of its rounds stands in ``metapulse.server.verdict``.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from metapulse.server.answers import FACTS
 from metapulse.server.divergence import divergence
-from metapulse.server.metatest import Row, counted, of_last
-from metapulse.server.reasons import commonest, lost
+from metapulse.server.metatest import Row, of_last, rows_in_means
+from metapulse.server.reasons import commonest, lost_reply_counts
 
 ABSURD = 1e15  # no mean of scores is larger, where nothing says how large a loss was at the start
 SHARED = ("scenario", "shots", "asked", "answered", "diverged", "reasons")
@@ -31,7 +31,7 @@ def facts(events: Sequence[Event], rows: Sequence[Row], settings: Mapping[str, M
     Args:
         rows: of the meta-tests.
     """
-    found = {**lost(events), "people": people(events)}
+    found = {**lost_reply_counts(events), "people": answer_counts(events)}
     if why := divergence(events, rows, settings):
         return found | {"diverged": why}
     if why := no_result(events, rows):
@@ -39,7 +39,7 @@ def facts(events: Sequence[Event], rows: Sequence[Row], settings: Mapping[str, M
     return found
 
 
-def people(events: Iterable[Event]) -> list[dict[str, Any]]:
+def answer_counts(events: Iterable[Event]) -> list[dict[str, Any]]:
     """How many were asked every question, how many answered, and why the others did not, meta-test by meta-test."""
     return [
         {"round": event["round"], "phase": event["phase"], **{key: one[key] for key in SHARED}}
@@ -51,19 +51,19 @@ def people(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def no_result(events: Sequence[Event], rows: Sequence[Row]) -> str:
     """Why there is nothing to be read from a run; "" where there is."""
-    return _unjudged(of_last(people(events)), rows) or _absurd(events, rows)
+    return _unjudged(of_last(answer_counts(events)), rows) or _absurd(events, rows)
 
 
 def _unjudged(asked: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> str:
     if not asked or any(one["answered"] > one["diverged"] for one in asked):
         return ""
     if any(one["answered"] for one in asked):
-        return f"nobody could be judged: the loss of all {max(one['answered'] for one in asked)} overflowed"
+        return f"no client could be judged: the loss of all {max(one['answered'] for one in asked)} overflowed"
     reasons: dict[str, int] = {}
     for one in asked:
         for reason, count in one["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + count
-    return f"nobody could be judged of {max(one['asked'] for one in asked)} who were asked{commonest(reasons)}"
+    return f"no client could be judged of {max(one['asked'] for one in asked)} who were asked{commonest(reasons)}"
 
 
 def _absurd(events: Sequence[Event], rows: Sequence[Row]) -> str:
@@ -71,7 +71,7 @@ def _absurd(events: Sequence[Event], rows: Sequence[Row]) -> str:
     if any(event.get("kind") == "round" and event.get("loss") for event in events):
         return ""
     last = max((row["round"] for row in rows), default=0)
-    for row in counted(rows):
+    for row in rows_in_means(rows):
         if row["round"] == last and row["metric"] not in FACTS and abs(row["value"]) > ABSURD:
             return f"absurd numbers: {row['metric']} of client {row['client']} is {row['value']:.3g}"
     return ""

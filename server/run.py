@@ -13,6 +13,7 @@ from typing import Any, cast
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
 from metapulse.client.wire import (
     ATTEMPT,
@@ -27,26 +28,25 @@ from metapulse.client.wire import (
     differ,
     encode,
 )
-from metapulse.client.work import Work
 from metapulse.errors import RunError
 from metapulse.global_generators import seeded
 from metapulse.rng import generator
 from metapulse.server.attempts import count_attempt
+from metapulse.server.client_sampler import ClientSampler, SubsetGrid, over_selected
 from metapulse.server.config import Config, resolved
 from metapulse.server.directory import Directory
 from metapulse.server.effect import check_data, notes
 from metapulse.server.fingerprint import address, data_digest, fingerprint, refuse_changed
-from metapulse.server.folder import Best, RunFolder, Snapshot, digest
-from metapulse.server.grid import Engine, Through
+from metapulse.server.folder import BestRound, RunFolder, Snapshot, digest
+from metapulse.server.grid import Engine, GridWrapper
 from metapulse.server.lock import alone, only_copy
 from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
-from metapulse.server.method import constants
+from metapulse.server.method import learner_constants
 from metapulse.server.privacy import BEGUN, Budget, make_plan
-from metapulse.server.progress import Progress, Silence, round_stages
+from metapulse.server.progress import Progress, SilentProgress, round_stages
 from metapulse.server.remarks import noting, remark
 from metapulse.server.result import facts
-from metapulse.server.roster import Roster, View, over_selected
-from metapulse.server.scaler import Setting, settle_transform
+from metapulse.server.scaler import ScalingQuestion, settle_transform
 from metapulse.server.secure.aggregation import make_secure
 from metapulse.server.verdict import no_reply, refuse_fruitless, warnings
 from metapulse.strategies.registry import STRATEGIES, make_strategy
@@ -81,18 +81,18 @@ class Run:
         self.inputs = fingerprint(config) if inputs is None else inputs
         self.address = address(config, self.inputs)
         self.config, self.folder = config, RunFolder(path)
-        self.grid: Engine = grid if isinstance(grid, Engine) else Through(grid)
-        self.roster = Roster(directory, config)
-        self.view = View(self.grid, [], directory)  # the clients of a round
-        self.metatest = MetaTest(config, self.roster, grid)
-        self.progress: Progress = progress or Silence()
+        self.grid: Engine = grid if isinstance(grid, Engine) else GridWrapper(grid)
+        self.sampler = ClientSampler(directory, config)
+        self.view = SubsetGrid(self.grid, [], directory)  # the clients of a round
+        self.metatest = MetaTest(config, self.sampler, grid)
+        self.progress: Progress = progress or SilentProgress()
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
-        plan = make_plan(config, self.roster)
+        plan = make_plan(config, self.sampler)
         data, note = data_digest(self.inputs), self.folder.event
-        self.budget = None if plan is None else Budget(plan, self.roster, path, data, note)
-        self.constants, said = constants(config, self.cohort, self.roster.drawn_from)
-        self._said = notes(config) + said + ([] if self.budget else self.roster.clamped(self.cohort))
+        self.budget = None if plan is None else Budget(plan, self.sampler, path, data, note)
+        self.constants, said = learner_constants(config, self.cohort, self.sampler.drawn_from)
+        self._said = notes(config) + said + ([] if self.budget else self.sampler.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: RunStrategy = make_strategy(
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
@@ -103,8 +103,8 @@ class Run:
         self.idle = 0  # rounds without a usable reply, up to now
         self.saved = 0  # round of the last checkpoint
         self.attempt = 0  # how often the run was begun or continued, where its devices are real
-        self.best: Best | None = None  # θ of the best validation round, up to now
-        self._work = to_json(config.work())
+        self.best: BestRound | None = None  # θ of the best validation round, up to now
+        self._work = to_json(config.client_config())
 
     def start(self) -> dict[str, Any]:
         """Begin a new run in an empty folder; returns its summary."""
@@ -129,9 +129,9 @@ class Run:
                 return self._again()
 
     def _fresh(self) -> dict[str, Any]:
-        remark(self.roster.directory, self.folder, self.progress, True, self._said, self.budget is not None)
+        remark(self.sampler.directory, self.folder, self.progress, True, self._said, self.budget is not None)
         self._settle_population(begun=False)
-        theta = Work(self.config.work(), self.roster.directory.task).init()
+        theta = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
         self._begin(theta)
         return self._loop(0, theta)
 
@@ -142,13 +142,13 @@ class Run:
             self.budget.resume(max(begun, int(last.privacy.get("rounds", last.round)) if last else 0))
         if last is None:
             return self._fresh()
-        remark(self.roster.directory, self.folder, self.progress, False, self._said)
+        remark(self.sampler.directory, self.folder, self.progress, False, self._said)
         self._settle_population(begun=True)
         self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self.strategy.state = dict(last.outer)
         self.grid.load_devices(self.folder.devices(last.round))
-        fresh = Work(self.config.work(), self.roster.directory.task).init()
+        fresh = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
         names = list(fresh)
         shapes, kept = ({k: tuple(p.shape) for k, p in theta.items()} for theta in (fresh, last.theta))
         if shapes != kept:
@@ -161,12 +161,12 @@ class Run:
 
     def _settle_population(self, begun: bool) -> None:
         """From here on clients are told the numbers that the configuration leaves to the population."""
-        parts = (self.config, self.grid, self.roster, self.folder, self.progress, self.budget, self.secure)
-        self.config, dropped = settle_transform(Setting(*parts, self.grid.keeps), begun)
+        parts = (self.config, self.grid, self.sampler, self.folder, self.progress, self.budget, self.secure)
+        self.config, dropped = settle_transform(ScalingQuestion(*parts, self.grid.keeps), begun)
         self._drop(0, dropped)
         self.config = replace(self.config, learner={**self.config.learner, **self.constants})
         self.metatest = replace(self.metatest, config=self.config)
-        self._work = to_json(self.config.work())
+        self._work = to_json(self.config.client_config())
 
     def _idle(self) -> int:
         rounds = [event for event in self.folder.events() if event["kind"] == "round"]
@@ -179,17 +179,17 @@ class Run:
 
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
-        theta = Work(self.config.work(), self.roster.directory.task).init()
-        check_data(self.config, self.roster.directory.task, self.roster.directory.devices)
-        asked = self.roster.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
+        theta = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
+        check_data(self.config, self.sampler.directory.task, self.sampler.directory.devices)
+        asked = self.sampler.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
         self.strategy.check_cohort(len(asked))
         if self.secure is not None:
             self.secure.check(len(asked), None if self.budget else theta)
         for scenario in self.config.evaluation.scenarios:
-            self.roster.targets(scenario)
+            self.sampler.targets(scenario)
         if self.config.evaluation.validation_every:
             for scenario in self.config.evaluation.held_out:
-                self.roster.targets(scenario, "validation")
+                self.sampler.targets(scenario, "validation")
 
     def _loop(self, done: int, theta: Params) -> dict[str, Any]:
         self.attempt = 0 if self.grid.keeps else count_attempt(self.folder.path)
@@ -221,7 +221,7 @@ class Run:
         """Draw clients, instruct them, collect what they send, take the outer step, log; θ after it."""
         began = time.perf_counter()
         clients = (
-            self.budget.begin(round, self.strategy.clip) if self.budget else self.roster.cohort(round, self.cohort)
+            self.budget.begin(round, self.strategy.clip) if self.budget else self.sampler.cohort(round, self.cohort)
         )
         self.view.show(clients)
         with self._seeded(round) if self.strategy.draws else nullcontext():
@@ -253,7 +253,7 @@ class Run:
         """The replies; under secure aggregation, their sum."""
         if self.secure is not None:
             content = cast(Instructions, messages).content  # the strategies that it is for make nothing else
-            nodes = self.roster.directory.nodes_of(clients)
+            nodes = self.sampler.directory.nodes_of(clients)
             return self.secure.collect(content, dict(zip(clients, nodes, strict=True)))
         return self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
 
@@ -266,7 +266,7 @@ class Run:
         return record
 
     def _judge(self, round: int, arrays: ArrayRecord) -> None:
-        """Ask whoever is to be asked after a round: validation people, then test people.
+        """Ask the people who are to be asked after a round: validation people, then test people.
 
         At the end test people also judge θ of the best validation round; known people do not, because what their
         devices keep is of the last round.
@@ -275,7 +275,7 @@ class Run:
         if self.metatest.looks(round):
             value = merit(self._ask(round, arrays, "validation", e.held_out))
             if value is not None and (self.best is None or value > self.best.merit):
-                self.best = Best(round, value, decode(arrays))
+                self.best = BestRound(round, value, decode(arrays))
         if round == self.config.run.rounds:
             self._ask_best(round)
         if self.metatest.due(round):
@@ -321,8 +321,10 @@ class Run:
 
     def _finish(self, theta: Params) -> dict[str, Any]:
         events = self.folder.events()
-        learner = Work(self.config.work(), self.roster.directory.task)
-        refuse_fruitless(events, resolved(self.config), bool(learner.learner.shared(learner.model, theta)))
+        learner = ClientExecutor(self.config.client_config(), self.sampler.directory.task)
+        refuse_fruitless(
+            events, resolved(self.config), bool(learner.learner.downloaded_parameters(learner.model, theta))
+        )
         summary: dict[str, Any] = {
             "name": self.config.run.name,
             "seed": self.config.run.seed,
@@ -330,7 +332,7 @@ class Run:
             "config": self.address,
             "theta": digest(theta),
             "parameters": sum(p.numel() for p in theta.values()),
-            "task": asdict(self.roster.directory.task),
+            "task": asdict(self.sampler.directory.task),
             "scores": summarise(self.rows),
         }
         if self.budget is not None:

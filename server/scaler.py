@@ -1,9 +1,9 @@
-"""Which transform clients are told of: the one that suits the task, and a scale that is learnt from people.
+"""The transform that instructions name: chosen by the task, with a scale that may be learnt from people.
 
 Mean and sd of all people's samples are learnt before round 1 by one round of federated averaging whose "update" is a
 person's mean and mean square per channel. So they take the way of every update: engines, checks, clipping, noise and
 secure aggregation are those of a round. What came out is on disk, in transform.json, before anything is done with it; a
-run that goes on reads it there and asks nobody again.
+run that goes on reads it there and asks no client again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Error, Message, MessageType
 from flwr.serverapp import Grid
 
-from metapulse.client.scaling import COUNT, MEAN, SQUARE, blank
+from metapulse.client.scaling import COUNT, MEAN, SQUARE, empty_moments
 from metapulse.client.spec import to_json
 from metapulse.client.wire import (
     ARRAYS,
@@ -37,12 +37,12 @@ from metapulse.data import Task
 from metapulse.errors import ConfigError, NoResultError, ReplyError, RunError
 from metapulse.registry import TRANSFORMS
 from metapulse.server.attempts import count_attempt
+from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.config import Config
 from metapulse.server.files import read_sealed, write_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.privacy import Budget
 from metapulse.server.progress import Progress
-from metapulse.server.roster import Roster, View
 from metapulse.server.secure.aggregation import SecureAggregation
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import CLIENT_FAILED, Dropped
@@ -57,13 +57,13 @@ SLACK = 1e-9  # of sums in float64
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Where the question is asked.
+class ScalingQuestion:
+    """Where and how people are asked for their moments.
 
     Args:
         config: of the run.
         grid: where the clients are.
-        roster: who they are.
+        sampler: who they are.
         folder: of the run.
         progress: told what people have to know.
         budget: of privacy.
@@ -73,7 +73,7 @@ class Setting:
 
     config: Config
     grid: Grid
-    roster: Roster
+    sampler: ClientSampler
     folder: RunFolder
     progress: Progress
     budget: Budget | None
@@ -81,7 +81,7 @@ class Setting:
     kept_here: bool
 
 
-def settle_transform(at: Setting, begun: bool) -> tuple[Config, list[Dropped]]:
+def settle_transform(at: ScalingQuestion, begun: bool) -> tuple[Config, list[Dropped]]:
     """The configuration that clients are told of, its transform with all its numbers; and who gave no usable answer.
 
     Args:
@@ -89,10 +89,10 @@ def settle_transform(at: Setting, begun: bool) -> tuple[Config, list[Dropped]]:
         begun: whether the run has had a round, or could have had.
 
     Raises:
-        NoResultError: nobody gave a usable answer.
+        NoResultError: no client gave a usable answer.
         RunError: transform.json is gone, damaged, or another run's.
     """
-    section, reason = suited(at.config, at.roster.directory.task)
+    section, reason = suited(at.config, at.sampler.directory.task)
     if reason and not begun:
         at.folder.event(0, "transform", chosen=section["name"], reason=reason)
         if not reason.endswith("."):
@@ -100,7 +100,7 @@ def settle_transform(at: Setting, begun: bool) -> tuple[Config, list[Dropped]]:
     transform = TRANSFORMS.make(section)
     if not isinstance(transform, Global):
         return replace(at.config, transform=section), []
-    transform.task(at.roster.directory.task)
+    transform.task(at.sampler.directory.task)
     path = at.folder.path / LEARNT
     dropped: list[Dropped] = []
     if path.exists():
@@ -160,31 +160,35 @@ def floor_line(floored: Sequence[int], channels: int) -> str:
     return f"transform.global: {len(floored)} of {channels} channels hardly move (from 0: {which}); floors are used"
 
 
-def _learn(at: Setting, transform: Global, section: Mapping[str, Any]) -> tuple[dict[str, Any], list[Dropped]]:
+def _learn(at: ScalingQuestion, transform: Global, section: Mapping[str, Any]) -> tuple[dict[str, Any], list[Dropped]]:
     """One round of averaging over people; what is told of it, and who was dropped."""
-    channels = at.roster.directory.task.features[0]
-    zeros, dropped = blank(channels), list[Dropped]()
+    channels = at.sampler.directory.task.features[0]
+    zeros, dropped = empty_moments(channels), list[Dropped]()
     config = replace(at.config, transform=section)
     facts: dict[str, Any] = {
         WIRE: VERSION,
-        WORK: to_json(config.work()),
+        WORK: to_json(config.client_config()),
         CHECKPOINT: 0,
         RUN: f"{at.folder.identity}scale",
     }
     for _ in range(ASKED):
         clients, strategy, noise = _asked(at, transform, channels, dropped)
         attempt = 0 if at.kept_here else count_attempt(at.folder.path)
-        view = View(at.grid, clients, at.roster.directory)
+        view = SubsetGrid(at.grid, clients, at.sampler.directory)
         messages = strategy.configure_train(ROUND, encode(zeros), ConfigRecord({**facts, ATTEMPT: attempt}), view)
         after, _ = strategy.aggregate_train(ROUND, _replies(at, transform, messages, clients, zeros))
         if after is not None:
             people = {"people": len(clients)} if at.budget is None else {}  # who was drawn is private
             return {**_numbers(decode(after), transform, noise), **people}, dropped
     reasons = sorted({one.reason for one in dropped})[:3]
-    raise NoResultError(f"transform.name = 'global': nobody gave a usable answer: {'; '.join(reasons) or 'no reply'}")
+    raise NoResultError(
+        f"transform.name = 'global': no client gave a usable answer: {'; '.join(reasons) or 'no reply'}"
+    )
 
 
-def _asked(at: Setting, transform: Global, channels: int, dropped: list[Dropped]) -> tuple[list[int], Any, float]:
+def _asked(
+    at: ScalingQuestion, transform: Global, channels: int, dropped: list[Dropped]
+) -> tuple[list[int], Any, float]:
     """Who is asked, the strategy that averages them, and the noise on each number of that average."""
     mean = STRATEGIES.make(at.config.strategy).linear
     section: dict[str, Any] = {"name": "fedavg", "cohort": 0}
@@ -197,17 +201,17 @@ def _asked(at: Setting, transform: Global, channels: int, dropped: list[Dropped]
         if plan.settings.mechanism == "local":
             deviation *= math.sqrt(plan.release.cohort)
         return clients, make_strategy(section, 1, at.config.run.seed, note, (plan, own)), deviation
-    size = min(transform.people, at.roster.people)
-    clients = at.roster.persons(at.config.run.seed, 0, size, "fixed")
+    size = min(transform.people, at.sampler.people)
+    clients = at.sampler.persons(at.config.run.seed, 0, size, "fixed")
     return clients, make_strategy(section, 1, at.config.run.seed, note), 0.0
 
 
 def _replies(
-    at: Setting, transform: Global, messages: Instructions, clients: Sequence[int], zeros: Params
+    at: ScalingQuestion, transform: Global, messages: Instructions, clients: Sequence[int], zeros: Params
 ) -> Iterable[Message]:
     """The replies, those that no samples can have given made into failures; under secure aggregation, their sum."""
     if at.secure is not None:
-        secure, node = at.secure, at.roster.directory.node
+        secure, node = at.secure, at.sampler.directory.node
         scaled = replace(secure.settings, range=1.0)
         own = SecureAggregation(
             scaled, "uniform", secure.seed, at.grid, at.config.engine.timeout_s, secure.sessions, 1.0
@@ -234,14 +238,14 @@ def _looked_at(reply: Message, messages: Instructions, transform: Global, zeros:
     return Message(Error(CLIENT_FAILED, reason), reply_to=Message(messages.content, node, MessageType.TRAIN))
 
 
-def implausible(told: Mapping[str, np.ndarray], bounded: bool) -> str:
+def implausible(moments: Mapping[str, np.ndarray], bounded: bool) -> str:
     """Why no samples have such moments; "": some may.
 
     Args:
         told: count, mean and mean square.
         bounded: whether all values are from −1 to 1.
     """
-    count, mean, square = told[COUNT], told[MEAN], told[SQUARE]
+    count, mean, square = moments[COUNT], moments[MEAN], moments[SQUARE]
     if not (count == 1.0).all():
         return "a person counts once"
     if (square < mean**2 * (1.0 - SLACK) - SLACK).any():
@@ -259,10 +263,10 @@ def _numbers(theta: Params, transform: Global, noise: float) -> dict[str, Any]:
         raise ConfigError(
             "transform.name", "global", f"noise of {noise:.2g} leaves nothing of so few people; state fixed numbers"
         )
-    return scale(told[MEAN] / count, told[SQUARE] / count, transform, noise / count)
+    return channel_scale(told[MEAN] / count, told[SQUARE] / count, transform, noise / count)
 
 
-def scale(mean: np.ndarray, square: np.ndarray, transform: Global, noise: float = 0.0) -> dict[str, Any]:
+def channel_scale(mean: np.ndarray, square: np.ndarray, transform: Global, noise: float = 0.0) -> dict[str, Any]:
     """m = c + B z̄ and s = B √(q − z̄²), not below what noise alone makes, nor a thousandth of m; B of a still channel.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is simulated of a population: its section [faults], and where it and [attack] are refused.
+"""The section [faults] of a simulated population, and where it and [attack] are refused.
 
 An engine whose devices are simulated brings both about (``metapulse.sim.population``). No instruction holds them, and a
 deployment, whose devices are real, refuses them. Asking more clients than the cohort is the coordinator's own.
@@ -78,7 +78,7 @@ def check_population(attack: Mapping[str, Any], faults: FaultSettings, private: 
         if private:
             raise ConfigError(key, name, "puts one person's update into others': no sensitivity is known for it")
         if secure:
-            raise ConfigError(key, name, "needs everybody's update, and nobody sees another's")
+            raise ConfigError(key, name, "needs all clients' updates, and no client sees another's")
     if secure and faults.duplicate:
         raise ConfigError("faults.duplicate", faults.duplicate, "must be 0: there is no reply that could come twice")
 

@@ -1,4 +1,4 @@
-"""Who is for training and who is held out: by person, seeded, exact, and without ever listing a large population.
+"""The split of people into training, validation and test: seeded, exact, and without listing a large population.
 
 Every person gets a rank by a keyed permutation that can be evaluated for any few people alone (a four-round Feistel
 network with cycle walking). The first ranks are the meta-test, the next meta-validation, the rest meta-training; so a
@@ -144,7 +144,7 @@ class Split:
 
     @property
     def _bounds(self) -> tuple[int, int]:
-        """First rank of the fold, and the first after it: over all folds everybody is tested once."""
+        """First rank of the fold, and the first after it: over all folds every person is tested once."""
         return self.fold * self.users // self.folds, (self.fold + 1) * self.users // self.folds
 
     @property
@@ -157,7 +157,7 @@ class Split:
 
     @property
     def trivial(self) -> bool:
-        """Whether everybody is in meta-training."""
+        """Whether all people are in meta-training."""
         return not (any(self.shares) or self.test_users or self.validation_users)
 
     def phases(self, people: People) -> Phases:

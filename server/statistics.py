@@ -1,4 +1,4 @@
-"""What a group of clients says about a method: mean, spread, worst decile, and an interval over people."""
+"""Statistics over clients: mean, spread, worst decile, and an interval over people."""
 
 from __future__ import annotations
 

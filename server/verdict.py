@@ -1,4 +1,4 @@
-"""What became of a run's rounds: whether θ moved, what secure aggregation made of updates, whether anything came."""
+"""A summary of a run's rounds: whether θ moved, what secure aggregation rounded or clipped, whether replies came."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from metapulse.client.secure.quantise import CLIPPED, ZEROED
 from metapulse.errors import NoResultError
-from metapulse.server.divergence import read
+from metapulse.server.divergence import read_settings
 from metapulse.server.reasons import commonest, grouped
 from metapulse.strategies.secure import SecureSettings
 
@@ -37,7 +37,7 @@ def refuse_fruitless(events: Events, settings: Mapping[str, Mapping[str, Any]], 
     if not any(event.get("step", event["moved"]) for event in rounds.values()):
         raise NoResultError(f"no round of {len(rounds)} had a usable outcome{_most_often(dropped)}")
     if shares:
-        look = read(settings, STEPS)
+        look = read_settings(settings, STEPS)
         why = commonest(grouped(str(event["reason"]) for event in dropped))
         at = f"; look at {', '.join(look)}" if look else ""
         raise NoResultError(f"θ did not move in any of {len(rounds)} rounds: nothing was trained{at}{why}")
@@ -58,7 +58,7 @@ def no_reply(round: int, patience: int, events: Events, log: Path) -> NoResultEr
 def _most_often(dropped: Events) -> str:
     """The end of a sentence: why rounds were given up, or else why replies were refused."""
     told = [e for e in dropped if e["client"] < 0] or dropped
-    return commonest(grouped(str(e["reason"]) for e in told)) or "; nobody was asked"
+    return commonest(grouped(str(e["reason"]) for e in told)) or "; no client was asked"
 
 
 def warnings(events: Events, settings: SecureSettings) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metapulse.errors import ConfigError, MetapulseError, RunError
-from metapulse.sim.process import settle
+from metapulse.sim.process import set_process_defaults
 
 if TYPE_CHECKING:
     from metapulse.sim.cells import Cell
@@ -51,7 +51,7 @@ def run(
         RunError: the folder is taken.
         MetapulseError: every run failed.
     """
-    settle()
+    set_process_defaults()
     from metapulse.server.lock import alone
     from metapulse.sim.suite import new_cells, new_folder, read_suite
     from metapulse.sim.tracking import chosen
@@ -87,7 +87,7 @@ def resume(path: str | Path, *, quiet: bool = False, track: Sequence[str] = ()) 
         RunError: the folder holds no run, or one of another configuration, data or code.
         MetapulseError: every run failed.
     """
-    settle()
+    set_process_defaults()
     from metapulse.server.lock import alone
     from metapulse.sim.suite import saved_cells
     from metapulse.sim.tracking import chosen
@@ -122,7 +122,7 @@ def compare(
         ConfigError: names the key, its value and what is allowed.
         RunError: the folder holds something else, or no run has come to its end.
     """
-    settle()
+    set_process_defaults()
     from rich.console import Console
 
     from metapulse.sim.comparison_runner import ComparisonRunner
@@ -154,7 +154,7 @@ def report(*folders: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         RunError: a folder holds no run, or a file in it is damaged.
     """
-    settle()
+    set_process_defaults()
     from metapulse.sim.report import write_report
     from metapulse.sim.suite import saved_cells
 
@@ -174,7 +174,7 @@ def load(path: str | Path, *, data: str | Path | None = None) -> Result:
     Raises:
         RunError: the folder holds no run, or none that is finished.
     """
-    settle()
+    set_process_defaults()
     from metapulse.server.result import failure
     from metapulse.sim.results import Result
     from metapulse.sim.suite import saved_cells

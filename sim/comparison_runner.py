@@ -27,11 +27,11 @@ from metapulse.server.folder import version_of
 from metapulse.server.lock import alone
 from metapulse.sim.cells import Cell, CellResult, distinct
 from metapulse.sim.engines.cluster import check_workers
-from metapulse.sim.lab.cells import Inputs, comparison_cells, select
-from metapulse.sim.lab.compare import compare
+from metapulse.sim.lab.cells import RunInputs, comparison_cells, select
+from metapulse.sim.lab.compare import judge_methods
 from metapulse.sim.lab.comparison import Comparison
 from metapulse.sim.lab.levels import unlevelled
-from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.spec import ComparisonSpec
 from metapulse.sim.lab.table import cost_table, result_table, write_parquet
 from metapulse.sim.lab.tune import Pair, studies, tune
 from metapulse.sim.progress import Display
@@ -51,12 +51,12 @@ class ComparisonRunner:
         track: names of trackers that are told of every run, trials of tuning included.
     """
 
-    spec: Spec
+    spec: ComparisonSpec
     folder: Path
     workers: int
     display: Callable[[str, Sequence[Cell], int, int], Display]
     track: Sequence[str] = ()
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: RunInputs = field(default_factory=RunInputs)
 
     def run(self, only: Sequence[str] = ()) -> tuple[Comparison | None, list[CellResult]]:
         """Do what is left, and write tables and report about everything that is finished.
@@ -131,7 +131,9 @@ class ComparisonRunner:
         write_parquet(self.folder / "costs.parquet", cost_table(cells))
         if table.is_empty():
             return None
-        said = compare(table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed)
+        said = judge_methods(
+            table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed
+        )
         said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
         write_comparison(self.folder, said)
         write_comparison_report(self.folder)

@@ -1,4 +1,4 @@
-"""Errors in one line; of those that nobody foresaw, the traceback goes to a file."""
+"""Errors in one line; the traceback of an unexpected one goes to a file."""
 
 from __future__ import annotations
 

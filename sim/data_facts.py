@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.data import Samples, read_samples
 from metapulse.errors import MetapulseError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config
 from metapulse.server.files import write_sealed
 from metapulse.server.metatest import MetaTest
-from metapulse.server.roster import Roster
 from metapulse.sim.data_remarks import data_remarks
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 
@@ -33,7 +33,7 @@ def data_facts(config: Config) -> dict[str, Any]:
     Raises:
         MetapulseError: the source cannot be read at all.
     """
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     source = work.source
     samples, unusable = _look(work, range(min(len(source), MOST)))
     who = {client: source.client(client) for client in samples}
@@ -71,7 +71,7 @@ def keep(config: Config, path: Path) -> None:
         return
 
 
-def lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts in words: (name, text) of each."""
     looked, clients = facts["looked_at"], facts["clients"]
     some = "" if looked == clients else f" (what follows is of the first {looked})"
@@ -103,13 +103,13 @@ def lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return out
 
 
-def who_is(work: Work, client: int) -> str:
+def who_is(work: ClientExecutor, client: int) -> str:
     """A client by the names of its person and device."""
     one = work.source.client(client)
     return f"{one.label}, {one.device}"
 
 
-def _look(work: Work, clients: Sequence[int]) -> tuple[dict[int, Samples], dict[int, str]]:
+def _look(work: ClientExecutor, clients: Sequence[int]) -> tuple[dict[int, Samples], dict[int, str]]:
     samples, unusable = {}, {}
     for client in clients:
         try:
@@ -119,9 +119,9 @@ def _look(work: Work, clients: Sequence[int]) -> tuple[dict[int, Samples], dict[
     return samples, unusable
 
 
-def _split(work: Work, config: Config) -> dict[str, int]:
+def _split(work: ClientExecutor, config: Config) -> dict[str, int]:
     """People in meta-training, meta-validation and meta-test."""
-    split = Roster(SourceDirectory(work.source), config).split
+    split = ClientSampler(SourceDirectory(work.source), config).split
     if work.source.users > MOST:
         validation, test = split.shares
         return {"training": work.source.users - validation - test, "validation": validation, "test": test}
@@ -130,7 +130,7 @@ def _split(work: Work, config: Config) -> dict[str, int]:
     return {name: int((phases == phase).sum()) for phase, name in names.items()}
 
 
-def _classes(work: Work, samples: dict[int, Samples]) -> list[dict[str, Any]]:
+def _classes(work: ClientExecutor, samples: dict[int, Samples]) -> list[dict[str, Any]]:
     """Samples and people of each class; [] where numbers are predicted."""
     task = work.source.task
     if task.kind != "classification":
@@ -156,14 +156,14 @@ def _gap(samples: Samples) -> float | None:
     return float(np.diff(np.sort(samples.time)).max())
 
 
-def _episode(work: Work, config: Config) -> str:
+def _episode(work: ClientExecutor, config: Config) -> str:
     """What one test episode of the first person who can be asked holds."""
-    roster = Roster(SourceDirectory(work.source), config)
-    test = MetaTest(config, roster, CohortGrid(len(work.source)))
+    sampler = ClientSampler(SourceDirectory(work.source), config)
+    test = MetaTest(config, sampler, CohortGrid(len(work.source)))
     for scenario in config.evaluation.scenarios:
         trial = test.trial(scenario, max(config.evaluation.shots))
         try:
-            clients = roster.targets(scenario)
+            clients = sampler.targets(scenario)
         except MetapulseError as error:
             return str(error)
         for client in clients[:MOST]:

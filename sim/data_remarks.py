@@ -1,4 +1,4 @@
-"""What people have to know of their data before round 1, where the data are here: on every simulating engine."""
+"""Remarks on the data before round 1, where they are at hand: on every simulating engine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from metapulse.client.probe import probe
-from metapulse.client.work import Work
-from metapulse.data import Remarking, read_samples
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.probe import probe_module
+from metapulse.data import RemarkingSource, read_samples
 from metapulse.errors import MetapulseError
 from metapulse.registry import TRANSFORMS
 from metapulse.server.config import Config
@@ -19,23 +19,23 @@ LOOKED_AT = 50  # clients whose inputs are looked at
 SHOWN = 8  # inputs that are named
 
 
-def probed(work: Work, config: Config) -> list[str]:
+def probed(work: ClientExecutor, config: Config) -> list[str]:
     """A module of one's own called once: what of it gets no gradient, a line; [] for other models.
 
     Raises:
         ConfigError: the module cannot serve, see ``metapulse.client.probe``.
     """
     noisy = "[privacy]" if config.privacy.on else "[secure_aggregation]" if config.secure_aggregation.on else ""
-    return probe(work, range(len(work.source)), noisy)
+    return probe_module(work, range(len(work.source)), noisy)
 
 
-def data_remarks(work: Work, config: Config) -> list[str]:
+def data_remarks(work: ClientExecutor, config: Config) -> list[str]:
     """What the source says of its data, and which inputs hardly move."""
-    said = list(work.source.remarks()) if isinstance(work.source, Remarking) else []
+    said = list(work.source.remarks()) if isinstance(work.source, RemarkingSource) else []
     return said + still_inputs(work, TRANSFORMS.make(suited(config, work.source.task)[0]))
 
 
-def still_inputs(work: Work, transform: Transform) -> list[str]:
+def still_inputs(work: ClientExecutor, transform: Transform) -> list[str]:
     """One line on inputs that spread so little that the transform uses a floor for it; [] if there are none."""
     looked, channels, still = 0, 0, Counter[int]()
     for client in range(min(len(work.source), LOOKED_AT)):

@@ -1,4 +1,4 @@
-"""What there is to say about a batch of runs: how many are done and failed, and how long the rest will take."""
+"""Progress of a batch of runs: how many are done and failed, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _likes(cell: Cell) -> list[tuple[str, ...]]:
     return [(cell.dataset, cell.method), (cell.dataset,), ()]
 
 
-class Tally:
+class BatchTally:
     """How many runs of a batch are done and failed.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError
 from metapulse.registry import resolve
 from metapulse.server.config import Config, build_config
@@ -20,15 +20,17 @@ from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.settings import Cohort
-from metapulse.sim.engines.workers import Local, Pool, RayPool
+from metapulse.sim.engines.workers import LocalPool, RayPool, WorkerPool
 from metapulse.sim.population import Population, forget_jobs
 
 
-def run(config: Config, path: Path, progress: Progress | None = None, resume: bool = False) -> dict[str, Any]:
+def run_experiment(
+    config: Config, path: Path, progress: Progress | None = None, resume: bool = False
+) -> dict[str, Any]:
     """Run to the end, from the start or from the last checkpoint.
 
     Args:
-        path: the run's folder; new for a fresh run, an interrupted run's for ``resume``.
+        path: the run's folder; new for a fresh run, an interrupted run's for ``resume_experiment``.
         resume: go on where the folder's last checkpoint stands.
 
     Returns:
@@ -63,7 +65,7 @@ def run_cohort(
     """
     forget_jobs()
     inputs = known_inputs(config, path if resume else None)
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     source = work.source
     idle, population = probed(work, config), Population.of(config)
     grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
@@ -75,7 +77,7 @@ def run_cohort(
         grid.close()
 
 
-def _pool(engine: Cohort) -> Pool:
+def _pool(engine: Cohort) -> WorkerPool:
     try:
         torch.empty(1, device=engine.device)
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
@@ -83,9 +85,9 @@ def _pool(engine: Cohort) -> Pool:
         raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
     if engine.workers:
         return RayPool(engine.workers, engine.address, engine.device)
-    return Local(engine.device)
+    return LocalPool(engine.device)
 
 
-def resume(path: Path, progress: Progress | None = None) -> dict[str, Any]:
+def resume_experiment(path: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Finish the interrupted run in a folder, to the same bits as if it had never stopped."""
-    return run(build_config(RunFolder(path).config()[0]), path, progress, resume=True)
+    return run_experiment(build_config(RunFolder(path).config()[0]), path, progress, resume=True)

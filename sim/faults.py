@@ -1,7 +1,7 @@
-"""What goes wrong with devices: they are away, they fail, they are slow, they stop half-way, they answer twice.
+"""Faults of devices: away, failing, slow, stopping half-way, answering twice.
 
 Traits of the population, not of an engine: every draw has its address, so that the same devices fail in the same rounds
-whoever calls them. Purposes: "fault/phase", "fault/charging", "fault/wifi" and "fault/outage", "fault/speed",
+whatever calls them. Purposes: "fault/phase", "fault/charging", "fault/wifi" and "fault/outage", "fault/speed",
 "fault/partial", "fault/share", "fault/samples", "fault/duplicate".
 """
 

@@ -81,7 +81,7 @@ def looked(scores: Iterable[Mapping[str, Any]]) -> tuple[str, list[float]]:
     return metric, [sum(rounds[r]) / len(rounds[r]) for r in sorted(rounds)]
 
 
-def course(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]]) -> Trend | None:
+def run_trend(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]]) -> Trend | None:
     """How a run's curve ends; None where there is no curve to tell by.
 
     Args:
@@ -94,5 +94,5 @@ def course(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, An
 
 def levelling(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]]) -> str:
     """The same as the end of a sentence about a run."""
-    found = course(events, scores)
+    found = run_trend(events, scores)
     return "has too few rounds, or no loss, to tell whether it had levelled off" if found is None else str(found)

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float32, Int64, Shaped
 from torch import Tensor
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial
-from metapulse.client.work import Work
 from metapulse.data import Samples, Task, check_samples
 from metapulse.episodes import Cut, stack_batches
 from metapulse.errors import RunError
@@ -26,7 +26,7 @@ from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import question
 from metapulse.server.scaler import learned, suited
-from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.device_states import DeviceStates
 from metapulse.trees import Params, Stacked
 
 #: Inputs as the data source gives them, before the transform; of a user, numbers of any type.
@@ -47,7 +47,7 @@ class PersonalModel:
         classes: which classes are answered with, (1, classes); None: all of them, or a regression.
     """
 
-    work: Work
+    work: ClientExecutor
     task: Task
     trial: Trial
     params: Stacked
@@ -73,8 +73,10 @@ class PersonalModel:
         inputs = self.work.transform.apply(x, x if self.fitted is None else self.fitted, None)
         with torch.no_grad():
             learner = self.work.adapted(self.trial)
-            told: np.ndarray = learner.predict(self.work.model, self.params, torch.from_numpy(inputs)[None])[0].numpy()
-        return told
+            answer: np.ndarray = learner.predict(self.work.model, self.params, torch.from_numpy(inputs)[None])[
+                0
+            ].numpy()
+        return answer
 
     def predict(self, x: Given) -> Int64[np.ndarray, " n"] | Float32[np.ndarray, "n outputs"]:
         """The most likely class of every sample, or its predicted targets.
@@ -100,7 +102,7 @@ class PersonalModel:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """What a finished run has learnt, with all that it takes to use it."""
 
     path: Path
@@ -109,17 +111,17 @@ class Trained:
     @cached_property
     def task(self) -> Task:
         """What is predicted from what: as the summary says, or the source of a run whose summary does not."""
-        told = RunFolder(self.path).summary().get("task")
-        if told is None:
-            return Work(replace(self.config.work(), transform={"name": "none"})).source.task
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+        answer = RunFolder(self.path).summary().get("task")
+        if answer is None:
+            return ClientExecutor(replace(self.config.client_config(), transform={"name": "none"})).source.task
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in answer.items()}
         return Task(**given)
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> ClientExecutor:
         """Model, learner, source, and the transform with the numbers that the run has learnt."""
         config = learned(self.config, self.path)
-        return Work(replace(config.work(), transform=suited(config, self.task)[0]), self.task)
+        return ClientExecutor(replace(config.client_config(), transform=suited(config, self.task)[0]), self.task)
 
     @cached_property
     def _final(self) -> tuple[int, Params]:
@@ -134,7 +136,7 @@ class Trained:
     def person(
         self, person: str | int, device: str | None, scenario: str | None, shots: int | None, steps: int | None
     ) -> PersonalModel:
-        """θ adapted to the support of somebody's first test episode, as in the meta-test."""
+        """θ adapted to the support of a person's first test episode, as in the meta-test."""
         client, trial = self._client(person, device), self._trial(scenario, shots)
         samples, cuts = self.work.cuts(client, trial)
         return self._adapted(trial, samples, cuts[0], client, steps)
@@ -168,7 +170,7 @@ class Trained:
         return PersonalModel(self.work, self.task, trial, phi, fitted, classes)
 
     def _walk(self, trial: Trial, support: Samples, fitted: Inputs, client: int, kept: Params, steps: int) -> Stacked:
-        """φ after so many adaptation steps, for a stack of one: the way that ``Work.evaluate`` goes."""
+        """φ after so many adaptation steps, for a stack of one: the way that ``ClientExecutor.evaluate`` goes."""
         work, theta = self.work, self._final[1]
         inputs = np.zeros((0, *work.task.features), np.float32)
         if len(support):
@@ -178,12 +180,12 @@ class Trained:
         state = {name: (kept or fresh)[name].unsqueeze(0) for name in fresh}
         keys = Keys(trial.seed, 0, [client])
         with drawing(keys):
-            path = work.adapted(trial).path(work.model, theta, state, batch, keys, None)
+            path = work.adapted(trial).adaptation_trajectory(work.model, theta, state, batch, keys, None)
             return next(islice(path, steps, None))
 
     def _kept(self, client: int) -> Params:
         """What the client's device kept at the end of a run of the cohort engine; {}: nothing, or not known here."""
-        with closing(Devices()) as devices:
+        with closing(DeviceStates()) as devices:
             devices.load(RunFolder(self.path).devices(self._final[0]))
             return devices.of([client]).get(client, {})
 

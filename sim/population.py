@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from metapulse.client.make import make_work
-from metapulse.client.spec import WorkSpec, make_spec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.make import make_executor
+from metapulse.client.spec import ClientConfig, client_config_from_json
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ClientError
-from metapulse.methods.base import Adding, Learner, Report
+from metapulse.methods.base import Learner, Report, SumSpec
 from metapulse.outcome import Outcome
 from metapulse.registry import ATTACKS
 from metapulse.rng import Keys
@@ -68,7 +68,7 @@ class ClientJob:
     population: Population = SOUND
 
     @property
-    def work(self) -> Work:
+    def work(self) -> ClientExecutor:
         """The work, made once per process."""
         return _made(self)
 
@@ -84,19 +84,21 @@ def forget_jobs() -> None:
 
 
 @lru_cache(maxsize=8)
-def _made(job: ClientJob) -> Work:
-    spec = make_spec(json.loads(job.text))
-    return make_work(spec) if job.population == SOUND else make_work(spec, partial(FaultyClients, job.population))
+def _made(job: ClientJob) -> ClientExecutor:
+    spec = client_config_from_json(json.loads(job.text))
+    return (
+        make_executor(spec) if job.population == SOUND else make_executor(spec, partial(FaultyClients, job.population))
+    )
 
 
-class FaultyClients(Work):
+class FaultyClients(ClientExecutor):
     """Work of a population some of whom attack, or whose devices fail.
 
     Args:
         population: who attacks, and what goes wrong.
     """
 
-    def __init__(self, population: Population, spec: WorkSpec) -> None:
+    def __init__(self, population: Population, spec: ClientConfig) -> None:
         super().__init__(spec)
         self.attack: Attack = ATTACKS.make(json.loads(population.attack)) if population.attack else Attack()
         self.faults = build(Faults, json.loads(population.faults or "{}"), "faults")
@@ -116,11 +118,11 @@ class FaultyClients(Work):
         round: int,
         clients: Sequence[int],
         states: Mapping[int, Params] | None = None,
-        adding: Adding | None = None,
+        sum_spec: SumSpec | None = None,
     ) -> Outcome:
         """One round of those who can be reached; late replies are lost, and what their devices keep is not.
 
-        Updates come one by one, whatever ``adding`` says: a sum could not be taken apart again.
+        Updates come one by one, whatever ``sum_spec`` says: a sum could not be taken apart again.
         """
         who = {c: self.source.client(c) for c in clients}
         away = self.faults.away(self.spec.seed, round, list(who.values()))
@@ -131,19 +133,19 @@ class FaultyClients(Work):
             samples = outcome.report.weight.double().cpu().numpy()
             late = self.faults.late(self.spec.seed, round, [who[c] for c in outcome.clients], samples)
         lost = _said(away, round, "away") | _said(late, round, "reply")
-        outcome = without(replace(outcome, failures=outcome.failures | lost), late)
+        outcome = without_reports(replace(outcome, failures=outcome.failures | lost), late)
         return outcome if self.attack.omniscient else self.forged(outcome, round)
 
     def forged(self, outcome: Outcome, round: int) -> Outcome:
         """An outcome with what its attackers report in the place of their honest updates.
 
         Args:
-            outcome: of a stack; of the whole cohort where the attack is made of everybody's updates.
+            outcome: of a stack; of the whole cohort where the attack is made of all clients' updates.
         """
         if outcome.report is None:
             return outcome
         bad = self._attackers(round, outcome.clients).to(outcome.report.weight.device)
-        if not bad.any() or (self.attack.omniscient and bad.all()):  # nobody honest to learn from
+        if not bad.any() or (self.attack.omniscient and bad.all()):  # no honest client to learn from
             return outcome
         keys = Keys(self.spec.seed, round, outcome.clients)
         return replace(
@@ -172,16 +174,16 @@ class FaultyClients(Work):
         return self.attack.attackers(self.spec.seed, round, [self.source.client(c).user for c in clients])
 
 
-def without(outcome: Outcome, lost: Mapping[int, str]) -> Outcome:
+def without_reports(outcome: Outcome, lost: Mapping[int, str]) -> Outcome:
     """An outcome without the reports of some clients; their devices keep what they have learnt."""
     if not lost or outcome.report is None:
         return outcome
     rows = [i for i, c in enumerate(outcome.clients) if c not in lost]
     if not rows:
         return replace(outcome, clients=[], report=None)
-    at, report = torch.from_numpy(np.array(rows)).to(outcome.report.weight.device), outcome.report
-    metrics = {name: m[at] for name, m in report.metrics.items()}
-    kept = Report({name: u[at] for name, u in report.update.items()}, report.weight[at], {}, metrics)
+    rows_kept, report = torch.from_numpy(np.array(rows)).to(outcome.report.weight.device), outcome.report
+    metrics = {name: m[rows_kept] for name, m in report.metrics.items()}
+    kept = Report({name: u[rows_kept] for name, u in report.update.items()}, report.weight[rows_kept], {}, metrics)
     return replace(outcome, clients=[outcome.clients[i] for i in rows], report=kept)
 
 

@@ -1,4 +1,4 @@
-"""What every process of a simulation has in common: one thread, and nothing leaves the machine."""
+"""Settings of every process of a simulation: one thread, and no telemetry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVIRONMENT = {
 }
 
 
-def settle() -> None:
+def set_process_defaults() -> None:
     """Set these variables where the user has not: Flower and Ray read them when they are imported or started."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

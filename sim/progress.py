@@ -15,7 +15,7 @@ from rich.text import Text
 
 from metapulse.server.progress import STAGES, add_up
 from metapulse.sim.cells import Cell
-from metapulse.sim.estimate import Tally, duration
+from metapulse.sim.estimate import BatchTally, duration
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal
@@ -54,7 +54,7 @@ class Speed:
 
 
 class Display:
-    """Told how a batch of runs goes; this one shows nothing."""
+    """Receives the progress of a batch of runs; this one shows nothing."""
 
     def begin(self, cell: Cell) -> None:
         """A run begins, or goes on."""
@@ -79,8 +79,8 @@ class Display:
 MakeDisplay: TypeAlias = Callable[[Sequence[Cell], int, int], Display]
 
 
-class Shown(Display):
-    """What bars and lines have in common.
+class TextDisplay(Display):
+    """Base of progress bars and progress lines.
 
     Args:
         tally: counts of the batch.
@@ -88,7 +88,7 @@ class Shown(Display):
         rounds: tell how each run goes, as where there are few; errors are then the caller's to tell.
     """
 
-    def __init__(self, tally: Tally, console: Console, rounds: bool) -> None:
+    def __init__(self, tally: BatchTally, console: Console, rounds: bool) -> None:
         self.tally, self.console, self.rounds = tally, console, rounds
         self.speeds: dict[Path, Speed] = {}
         self._noted: set[tuple[str, str, str]] = set()
@@ -120,10 +120,10 @@ class Shown(Display):
         self.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-class Bars(Shown):
+class ProgressBars(TextDisplay):
     """A bar for each run at work and, where there are several, one for all; for a terminal."""
 
-    def __init__(self, tally: Tally, console: Console, rounds: bool) -> None:
+    def __init__(self, tally: BatchTally, console: Console, rounds: bool) -> None:
         super().__init__(tally, console, rounds)
         self.bars = RichProgress(
             TextColumn("{task.description:<11}", markup=False, table_column=Column(no_wrap=True)),
@@ -193,7 +193,7 @@ class _TimeLeft(TimeRemainingColumn):
         return Text() if task.fields["batch"] else super().render(task)
 
 
-class Lines(Shown):
+class ProgressLines(TextDisplay):
     """Plain lines, for logs: about every tenth of a run's rounds, or one for each run that ends."""
 
     def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
@@ -225,4 +225,6 @@ def display(
     """
     if console.quiet:
         return Display()
-    return (Bars if console.is_terminal else Lines)(Tally(title, todo, done, workers), console, rounds)
+    return (ProgressBars if console.is_terminal else ProgressLines)(
+        BatchTally(title, todo, done, workers), console, rounds
+    )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from metapulse.server.config import Config
     from metapulse.sim.lab.comparison import Comparison
-    from metapulse.sim.personal import PersonalModel, Trained
+    from metapulse.sim.personal import PersonalModel, TrainedRun
 
 SHOWN = ("scenario", "shots", "step", "metric", "mean", "low", "high", "clients")
 
@@ -120,7 +120,7 @@ class Result:
         engine ran it.
 
         Args:
-            person: id as in column ``user`` of the metrics, or number from 0; None: nobody.
+            person: id as in column ``user`` of the metrics, or number from 0; None: no person.
             device: the person's device model; may be left out where there is one only.
             support: (x, y) to adapt on, as the source gives them, in the place of a person's: x of (n, *features), y of
                 n labels 0 … classes − 1, or targets.
@@ -170,10 +170,10 @@ class Result:
         return next(iter(self.runs))
 
     @cached_property
-    def _trained(self) -> dict[str, Trained]:
-        from metapulse.sim.personal import Trained
+    def _trained(self) -> dict[str, TrainedRun]:
+        from metapulse.sim.personal import TrainedRun
 
-        return {name: Trained(path, config) for name, (config, path) in self.runs.items()}
+        return {name: TrainedRun(path, config) for name, (config, path) in self.runs.items()}
 
     def __rich__(self) -> Any:
         return score_table(self.summaries)

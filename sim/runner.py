@@ -1,4 +1,4 @@
-"""Does the runs of a suite or a comparison: side by side on Ray, one core each, or one after another in this process.
+"""Runs a suite or a comparison: side by side on Ray, one core each, or one after another in this process.
 
 Finished ones are not done again, interrupted ones go on from their last checkpoint, and one that fails does not stop
 the rest. A process holds a run's folder for as long as it lives, and another that comes later waits or is refused: a
@@ -18,12 +18,12 @@ from metapulse.server.config import build_config, resolved
 from metapulse.server.fingerprint import known_inputs
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
-from metapulse.server.progress import Progress, Silence
+from metapulse.server.progress import Progress, SilentProgress
 from metapulse.server.result import failure
 from metapulse.sim.cells import Cell, CellResult
 from metapulse.sim.crash import failed, one_line
 from metapulse.sim.engines.cluster import start_ray, stop_ray
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.progress import Display, MakeDisplay
 from metapulse.sim.tracking import chosen, tracked
 
@@ -94,10 +94,12 @@ def run_cell(
                 summary = _summary(cell)  # written by another process in the meantime
                 if summary is None:
                     _check_inputs(cell, beside)
-                    with tracked(progress or Silence(), cell.path, kinds) as told:
+                    with tracked(progress or SilentProgress(), cell.path, kinds) as told:
                         for line in cell.notes:
                             told.note(line)
-                        summary = run(cell.config, cell.path, told, resume=(cell.path / "config.json").exists())
+                        summary = run_experiment(
+                            cell.config, cell.path, told, resume=(cell.path / "config.json").exists()
+                        )
         why = failure(summary)
         return CellResult(cell, summary, why, 1 if why else 0)
     except NoResultError as error:
@@ -123,7 +125,7 @@ def _check_inputs(cell: Cell, beside: Sequence[Cell]) -> None:
             known_inputs(other.config, other.path)
 
 
-class CellProgress(Silence):
+class CellProgress(SilentProgress):
     """Progress of a run in this process, passed on to the display of its batch."""
 
     def __init__(self, cell: Cell, display: Display) -> None:
@@ -177,7 +179,7 @@ def _result(ray: Any, reference: Any, cell: Cell) -> tuple[CellResult, list[str]
         return CellResult(cell, None, f"its process died {RETRIES + 1} times; is there enough memory?", 2), []
 
 
-class _Notes(Silence):
+class _Notes(SilentProgress):
     """Keeps what people have to know, for the process that has the display."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ SCENARIO_TITLES = {
 Score = Mapping[str, Any]
 
 
-def columns(scores: Iterable[Score]) -> list[tuple[str, int, int]]:
+def score_columns(scores: Iterable[Score]) -> list[tuple[str, int, int]]:
     """(title, shots, step) of a table: before adaptation at the most shots, then each number of shots at the last step.
 
     Before adaptation shots only decide which episodes are drawn, so one column stands for all.
@@ -56,7 +56,7 @@ def scenario_title(scenario: str) -> str:
     return SCENARIO_TITLES.get(scenario, scenario)
 
 
-def find(scores: Iterable[Score], scenario: str, shots: int, step: int, metric: str) -> Score | None:
+def find_score(scores: Iterable[Score], scenario: str, shots: int, step: int, metric: str) -> Score | None:
     """One entry of a summary's scores."""
     wanted = (scenario, shots, step, metric)
     return next((s for s in scores if (s["scenario"], s["shots"], s["step"], s["metric"]) == wanted), None)
@@ -68,7 +68,7 @@ class ScoreGrid:
 
     Args:
         metric: the headline.
-        columns: (title, shots, step) of each column, as from ``columns``.
+        columns: (title, shots, step) of each column, as from ``score_columns``.
         rows: scenario → for each run its score in every column, with whether it is the best of the column.
     """
 
@@ -84,10 +84,10 @@ def score_grid(finals: Sequence[Sequence[Score]]) -> ScoreGrid:
         finals: of each run the scores of its last meta-test.
     """
     everything = [score for scores in finals for score in scores]
-    metric, shown = headline_metric(everything), columns(everything)
+    metric, shown = headline_metric(everything), score_columns(everything)
     rows = {}
     for scenario in scenarios(everything):
-        found = [[find(scores, scenario, k, step, metric) for _, k, step in shown] for scores in finals]
+        found = [[find_score(scores, scenario, k, step, metric) for _, k, step in shown] for scores in finals]
         tops = [_top(column, metric) for column in zip(*found, strict=True)]
         rows[scenario] = [[(s, i == top) for s, top in zip(row, tops, strict=True)] for i, row in enumerate(found)]
     return ScoreGrid(metric, shown, rows)
@@ -119,7 +119,7 @@ def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) ->
     for scenario, rows in grid.rows.items():
         table.add_section()
         for j, (name, row) in enumerate(zip(summaries, rows, strict=True)):
-            cells = [Text(interval(score, between) + size(score), "bold" if best else "") for score, best in row]
+            cells = [Text(interval_text(score, between) + size(score), "bold" if best else "") for score, best in row]
             table.add_row(Text("" if j else scenario), Text(name), *cells)
     return table
 
@@ -159,22 +159,22 @@ def beside(summary: Mapping[str, Any]) -> list[str]:
     return [*missing(summary.get("people", ())), *filter(None, [lost_replies(summary)])]
 
 
-def interval(score: Score | None, between: str = " ") -> str:
+def interval_text(score: Score | None, between: str = " ") -> str:
     """Mean and interval, as in 0.812 [0.790, 0.834]; a dash for nothing."""
     if score is None:
         return "–"
-    mean, low, high = (number(score[key], score["metric"]) for key in ("mean", "low", "high"))
+    mean, low, high = (number_text(score[key], score["metric"]) for key in ("mean", "low", "high"))
     return f"{mean}{between}[{low}, {high}]"
 
 
-def number(value: float, metric: str, sign: str = "") -> str:
+def number_text(value: float, metric: str, sign: str = "") -> str:
     """A share with three decimals, anything else with four digits; ``sign`` "+" shows the sign of differences."""
     return f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}"
 
 
 def gain(value: float, metric: str, sign: str = "") -> str:
     """A difference of a comparison: of shares as it is, of errors the log ratio as the share of error taken away."""
-    return number(value, metric, sign) if metric in HIGHER_IS_BETTER else f"{100.0 * -expm1(-value):{sign}.1f} %"
+    return number_text(value, metric, sign) if metric in HIGHER_IS_BETTER else f"{100.0 * -expm1(-value):{sign}.1f} %"
 
 
 def measured(scores: Iterable[Score]) -> list[Score]:

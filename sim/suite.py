@@ -18,7 +18,7 @@ from typing import Any
 
 from metapulse.errors import ConfigError, RunError
 from metapulse.server.common import dropped, unreached
-from metapulse.server.config import Config, anchored, build_config, load, merge, resolved, together
+from metapulse.server.config import Config, anchored, build_config, load_config, merge, resolved, together
 from metapulse.server.files import read_json, read_sealed, write_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.own_code import reach
@@ -56,7 +56,7 @@ def read_suite(path: Path, sets: Sequence[str] = (), options: Mapping[str, Mappi
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    common, tables = load(path)
+    common, tables = load_config(path)
     methods = read_methods(tables)
     over, only = _changes(sets)
     if unknown := sorted(set(only) - set(methods)):

@@ -11,17 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.client.privacy import Guard, clipped_sum, read_guard
-from metapulse.client.secure.quantise import ENTRIES, Terms, quantise
+from metapulse.client.secure.quantise import ENTRIES, SumTerms, quantise
 from metapulse.client.wire import CLIP, GUARD, SUM
-from metapulse.methods.base import NORM, Adding, Report, shares
+from metapulse.methods.base import NORM, Report, SumSpec, update_shares
 from metapulse.outcome import Outcome
-from metapulse.strategies.replies import MAX_WEIGHT, Dropped, Stack, Total, sound
-from metapulse.trees import Params, Stacked, finite, tensors, weighted_sum
+from metapulse.strategies.replies import MAX_WEIGHT, Dropped, UpdateStack, UpdateSum, sound
+from metapulse.trees import Params, Stacked, all_finite, tensors, weighted_sum
 
 
 @dataclass(frozen=True)
-class Handover:
-    """How an engine that holds many clients hands over their updates.
+class AggregationSpec:
+    """How an engine that holds many clients returns their updates: one by one, or as a sum.
 
     Args:
         weighting: "samples" or "uniform": as their weighted sum; "": one by one.
@@ -34,22 +34,22 @@ class Handover:
     weighting: str = ""
     clip: float = 0.0
     guard: Guard | None = None
-    terms: Terms | None = None
+    terms: SumTerms | None = None
     #: How a learner may add its updates up by itself; None: it may not, they are looked at one by one.
-    adding: Adding | None = field(init=False)
+    sum_spec: SumSpec | None = field(init=False)
 
     def __post_init__(self) -> None:
         apart = self.guard or self.terms or self.clip or not self.weighting
-        object.__setattr__(self, "adding", None if apart else Adding(self.weighting))
+        object.__setattr__(self, "adding", None if apart else SumSpec(self.weighting))
 
     @classmethod
-    def asked(cls, config: ConfigRecord) -> Handover:
+    def asked(cls, config: ConfigRecord) -> AggregationSpec:
         """What an instruction asks for."""
         guard = read_guard(config) if GUARD in config else None
         return cls(str(config.get(SUM, "")), float(str(config.get(CLIP, 0.0))), guard)
 
 
-def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor]:
+def weighted_mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor]:
     """Σ w_i u_i / Σ w_i, accumulated in float64.
 
     A float32 mean over ten thousand clients errs in the sixth digit, and its error depends on their order.
@@ -68,37 +68,38 @@ def mean(update: Stacked, weight: Float[Tensor, " clients"]) -> dict[str, Tensor
     }
 
 
-def condense(outcome: Outcome, handover: Handover) -> Outcome:
+def partial_sum(outcome: Outcome, aggregation: AggregationSpec) -> Outcome:
     """A chunk's updates as Σ w_i u_i, once each of them has been found sound; who is not becomes a failure.
 
     Where the learner has added them up itself, so it stays: a sum like that is only made of sound updates.
 
-    A sum of some dozens of clients in float32 errs in the seventh digit; chunks are added up in float64 (``join``).
+    A sum of some dozens of clients in float32 errs in the seventh digit; chunks are added up in float64
+    (``join_sums``).
 
     Args:
         outcome: of one chunk.
-        handover: how its updates are weighted, and clipped first.
+        aggregation: how its updates are weighted, and clipped first.
     """
     if outcome.report is None or outcome.total is not None:
         return outcome
-    if handover.terms is not None:
-        return _condense_entries(outcome, outcome.report, handover.terms, handover.guard)
+    if aggregation.terms is not None:
+        return _partial_sum_entries(outcome, outcome.report, aggregation.terms, aggregation.guard)
     report = outcome.report
-    total, metrics = _sum(report.update, report.weight, handover, torch.float32)
+    total, metrics = _sum(report.update, report.weight, aggregation, torch.float32)
     sane = (report.weight > 0) & (report.weight <= MAX_WEIGHT)  # false for what is not a number
-    if not (bool(sane.all()) and finite(total)):  # one bad number shows in the sum; now find whose it is
+    if not (bool(sane.all()) and all_finite(total)):  # one bad number shows in the sum; now find whose it is
         outcome = vetted(outcome, report)
         if outcome.report is None:
             return outcome
         report = outcome.report
         wide = {name: u.double() for name, u in report.update.items()}
-        total, metrics = _sum(wide, report.weight, handover, torch.float64)
+        total, metrics = _sum(wide, report.weight, aggregation, torch.float64)
     return replace(outcome, report=replace(report, update={}, metrics=report.metrics | metrics), total=total)
 
 
 def vetted(outcome: Outcome, report: Report) -> Outcome:
     """A chunk without those whose update or weight is unsound, which become failures."""
-    stack, refused = sound(Stack(outcome.clients, report.update, report.weight, report.metrics))
+    stack, refused = sound(UpdateStack(outcome.clients, report.update, report.weight, report.metrics))
     failures = outcome.failures | {one.client: one.reason for one in refused}
     if stack is None:
         return replace(outcome, clients=[], report=None, failures=failures)
@@ -106,7 +107,7 @@ def vetted(outcome: Outcome, report: Report) -> Outcome:
     return replace(outcome, clients=stack.clients, report=report, failures=failures)
 
 
-def _condense_entries(outcome: Outcome, report: Report, terms: Terms, guard: Guard | None) -> Outcome:
+def _partial_sum_entries(outcome: Outcome, report: Report, terms: SumTerms, guard: Guard | None) -> Outcome:
     """A chunk's whole numbers, added up; neither weights nor metrics leave a device."""
     outcome = vetted(outcome, report)
     if outcome.report is None:
@@ -117,16 +118,16 @@ def _condense_entries(outcome: Outcome, report: Report, terms: Terms, guard: Gua
 
 
 def _sum(
-    update: Stacked, weight: Float[Tensor, " clients"], handover: Handover, dtype: torch.dtype
+    update: Stacked, weight: Float[Tensor, " clients"], aggregation: AggregationSpec, dtype: torch.dtype
 ) -> tuple[Params, dict[str, Tensor]]:
     """Σ w_i u_i; where updates are clipped Σ u_i, one weight for all as a claim of privacy has it, and their norms."""
-    if not handover.clip:
-        return weighted_sum(update, shares(weight, handover.weighting).to(dtype)), {}
-    total, norms = clipped_sum(update, handover.clip)
+    if not aggregation.clip:
+        return weighted_sum(update, update_shares(weight, aggregation.weighting).to(dtype)), {}
+    total, norms = clipped_sum(update, aggregation.clip)
     return total, {NORM: norms}
 
 
-def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[Dropped]]:
+def join_sums(parts: Sequence[Outcome], weighting: str) -> tuple[UpdateSum | None, list[Dropped]]:
     """The sums of a round's chunks as one, in their order, and who failed."""
     failures = [Dropped(c, reason) for part in parts for c, reason in sorted(part.failures.items())]
     good = [(part, part.report, part.total) for part in parts if part.report is not None and part.total is not None]
@@ -139,4 +140,4 @@ def join(parts: Sequence[Outcome], weighting: str) -> tuple[Total | None, list[D
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]
-    return Total(clients, total, float(shares(weight, weighting).double().sum()), weight, metrics), failures
+    return UpdateSum(clients, total, float(update_shares(weight, weighting).double().sum()), weight, metrics), failures

@@ -22,12 +22,12 @@ from metapulse.methods.base import Paper
 from metapulse.outer import OuterName, OuterUpdate, Schedule, State, Weighting, outer_rate, reading
 from metapulse.rng import generator
 from metapulse.settings import default_of, setting
-from metapulse.strategies.aggregate import mean
-from metapulse.strategies.aggregators.base import Aggregator, matrix, tree
+from metapulse.strategies.aggregate import weighted_mean
+from metapulse.strategies.aggregators.base import Aggregator, matrix, row_to_tree
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
-from metapulse.strategies.replies import Checked, Dropped, Stack, Total, check
+from metapulse.strategies.replies import CheckedReplies, Dropped, UpdateStack, UpdateSum, check_replies
 from metapulse.strategies.strategy import RunStrategy
-from metapulse.trees import Params, finite, norm
+from metapulse.trees import Params, all_finite, norm
 
 #: Told (round, dropped clients) when replies are refused.
 OnDrop: TypeAlias = Callable[[int, list[Dropped]], None]
@@ -159,7 +159,7 @@ class OuterStrategy(RunStrategy):
         Args:
             theta: θ, floating-point.
             asked: node id → client id of those who were asked.
-            told: the instruction, of which each reply must repeat some (``metapulse.client.wire.stamp``).
+            told: the instruction, of which each reply must repeat some (``metapulse.client.wire.reply_stamp``).
         """
         self._theta, self._asked, self._told = dict(theta), dict(asked), dict(told or {})
 
@@ -175,9 +175,9 @@ class OuterStrategy(RunStrategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check, average, take the outer step."""
-        return self.conclude(server_round, check(replies, self._theta, self._asked, self._told))
+        return self.conclude(server_round, check_replies(replies, self._theta, self._asked, self._told))
 
-    def conclude(self, server_round: int, checked: Checked) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def conclude(self, server_round: int, checked: CheckedReplies) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """``aggregate_train`` of replies that have been checked."""
         if checked.dropped:
             self._on_drop(server_round, checked.dropped)
@@ -195,7 +195,7 @@ class OuterStrategy(RunStrategy):
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
         theta, state = self.update.apply(self.state, self._theta, aggregate, lr)
-        if not finite(theta, state):  # finite updates can be large enough for that: 1e30 squared
+        if not all_finite(theta, state):  # finite updates can be large enough for that: 1e30 squared
             self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
             return None
         if not self.linear and self.aggregator.remembers:
@@ -203,18 +203,18 @@ class OuterStrategy(RunStrategy):
         self.state, self._next, self._made = state, theta, encode(theta)
         return self._made
 
-    def _aggregate(self, stack: Stack | Total) -> Params:
+    def _aggregate(self, stack: UpdateStack | UpdateSum) -> Params:
         """One update of many: the mean, weighted as the settings say, or what the aggregator makes of them."""
-        if isinstance(stack, Total):
+        if isinstance(stack, UpdateSum):
             return stack.mean(self._theta)
         if self.linear:
             weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)
-            return mean(stack.update, weight)
+            return weighted_mean(stack.update, weight)
         kept = [self.state[LAST + name].reshape(-1) for name in self._theta if LAST + name in self.state]
         last = torch.cat(kept) if kept else None
-        return tree(self.aggregator.aggregate(matrix(stack.update), last), self._theta)
+        return row_to_tree(self.aggregator.aggregate(matrix(stack.update), last), self._theta)
 
-    def _metrics(self, checked: Checked, update_norm: float) -> MetricRecord:
+    def _metrics(self, checked: CheckedReplies, update_norm: float) -> MetricRecord:
         stack = checked.stack
         record = MetricRecord({"clients": len(stack.clients) if stack else 0, "dropped": len(checked.dropped)})
         record["update-norm"] = update_norm

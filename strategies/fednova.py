@@ -12,7 +12,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.methods.fednova import FedNova, effective_steps
 from metapulse.strategies.base import OnDrop, OuterSettings, OuterStrategy
-from metapulse.strategies.replies import Stack, Total
+from metapulse.strategies.replies import UpdateStack, UpdateSum
 from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params, scale
 
@@ -42,7 +42,7 @@ class FedNovaSettings(OuterSettings):
 class NormalisedAverage(OuterStrategy):
     """Updates are per local step; their mean is stretched by what clients report as ``steps`` (1 where they do not)."""
 
-    def _aggregate(self, stack: Stack | Total) -> Params:
+    def _aggregate(self, stack: UpdateStack | UpdateSum) -> Params:
         """τ_eff times the mean update."""
         steps = stack.metrics.get(STEPS, torch.ones_like(stack.weight))
         weight = stack.weight if self.settings.weighting == "samples" else torch.ones_like(stack.weight)

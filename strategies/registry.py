@@ -7,7 +7,7 @@ from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.registry import Registry
-from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.plan import PrivacyPlan
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.replies import Dropped
 from metapulse.strategies.strategy import RunStrategy
@@ -31,7 +31,7 @@ def make_strategy(
     rounds: int,
     seed: int,
     on_drop: Callable[[int, list[Dropped]], None] | None = None,
-    privacy: tuple[Plan, int] | None = None,
+    privacy: tuple[PrivacyPlan, int] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> RunStrategy:
     """The Flower strategy of a configuration's ``[strategy]`` section.

@@ -1,6 +1,6 @@
 """Replies of a round: checked one by one when they come as messages, or as one stack when the engine has one.
 
-A reply is hostile until checked: keys, shapes, dtypes, finite values, a sane weight, a sane size, and a sender that
+Every reply is checked before use: keys, shapes, dtypes, finite values, a sane weight, a sane size, and a sender that
 was asked and has not answered before. An offender is dropped, named and counted; the round goes on.
 """
 
@@ -26,7 +26,7 @@ from metapulse.client.wire import (
     check_stamp,
     decode_like,
     metric_record,
-    stamp,
+    reply_stamp,
 )
 from metapulse.errors import ReplyError
 from metapulse.trees import Params, Stacked
@@ -46,7 +46,7 @@ class Dropped:
     """A client that did not count in a round, and why.
 
     Args:
-        client: partition id; −1 where nobody knows who it was.
+        client: partition id; −1 where it is not known.
         reason: one line.
     """
 
@@ -55,7 +55,7 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Stack:
+class UpdateStack:
     """Updates of a round as one stack, ordered by partition id.
 
     Args:
@@ -71,11 +71,11 @@ class Stack:
     metrics: Mapping[str, Float[Tensor, " clients"]]
 
 
-def contents(stack: Stack, told: Mapping[str, Any] | None = None) -> Callable[[int], RecordDict]:
+def contents(stack: UpdateStack, told: Mapping[str, Any] | None = None) -> Callable[[int], RecordDict]:
     """What the message of one position of a stack carries, made of views when it is asked for.
 
     Args:
-        told: what each repeats of its instruction (``metapulse.client.wire.stamp``).
+        told: what each repeats of its instruction (``metapulse.client.wire.reply_stamp``).
     """
     repeat = {CONFIG: ConfigRecord(dict(told))} if told else {}
     arrays = {name: u.detach().cpu().numpy() for name, u in stack.update.items()}
@@ -90,14 +90,14 @@ def contents(stack: Stack, told: Mapping[str, Any] | None = None) -> Callable[[i
 
 
 @dataclass(frozen=True)
-class Total:
-    """A round's updates as their weighted sum, for whoever needs no more than that.
+class UpdateSum:
+    """A round's updates as their weighted sum, for strategies that need no more.
 
     Args:
         clients: partition ids that are in it, ascending; each was checked.
         total: Σ w_i u_i in the shape of θ, float64.
         shares: Σ w_i.
-        weight: samples behind each update, (clients,), > 0; NaN where nobody may know.
+        weight: samples behind each update, (clients,), > 0; NaN where it is secret.
         metrics: (clients,) each.
     """
 
@@ -113,7 +113,7 @@ class Total:
 
 
 class Replies(Sequence[Message]):
-    """Replies of an engine that holds them stacked: messages to whoever looks at one, a stack to whoever asks for it.
+    """Replies of an engine that holds them stacked: single messages on demand, a stack for strategies that use it.
 
     Args:
         stack: the updates that arrived, before any check.
@@ -125,10 +125,10 @@ class Replies(Sequence[Message]):
 
     def __init__(
         self,
-        stack: Stack | None,
+        stack: UpdateStack | None,
         failures: Sequence[Dropped],
         message: Callable[[int], Message],
-        total: Total | None = None,
+        total: UpdateSum | None = None,
         given_up: str = "",
     ) -> None:
         self.stack, self.failures, self.total, self._message = stack, failures, total, message
@@ -155,23 +155,23 @@ class Replies(Sequence[Message]):
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedReplies:
     """What is left of a round's replies after the checks."""
 
-    stack: Stack | Total | None
+    stack: UpdateStack | UpdateSum | None
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def check(
+def check_replies(
     replies: Iterable[Message], theta: Params, asked: Mapping[int, int], told: Mapping[str, Any] | None = None
-) -> Checked:
+) -> CheckedReplies:
     """Separate the replies that may count from those that may not.
 
     Args:
         replies: as an engine returned them.
         theta: θ; every update must have its names, shapes and dtypes.
         asked: node id → partition id of those who were asked.
-        told: the instruction, whose ``metapulse.client.wire.stamp`` each reply must repeat.
+        told: the instruction, whose ``metapulse.client.wire.reply_stamp`` each reply must repeat.
 
     Returns:
         The accepted updates in order of partition id, and who was dropped and why; a node that was asked and is not
@@ -179,10 +179,10 @@ def check(
     """
     if isinstance(replies, Replies):
         return _check_stack(replies, theta)
-    repeated = stamp(told or {})
+    repeated = reply_stamp(told or {})
     accepted, dropped = sift(replies, asked, lambda client, message: read_reply(message, theta, repeated))
     if not accepted:
-        return Checked(None, dropped)
+        return CheckedReplies(None, dropped)
     parts = list(accepted.values())
     update = {name: torch.stack([p.update[name] for p in parts]) for name in theta}
     names = sorted({name for p in parts for name in p.metrics})
@@ -190,7 +190,7 @@ def check(
         name: torch.tensor([p.metrics.get(name, math.nan) for p in parts], dtype=torch.float64) for name in names
     }
     weight = torch.tensor([p.weight for p in parts], dtype=torch.float64)
-    return Checked(Stack(list(accepted), update, weight, metrics), dropped)
+    return CheckedReplies(UpdateStack(list(accepted), update, weight, metrics), dropped)
 
 
 @dataclass(frozen=True)
@@ -262,22 +262,22 @@ def read_reply(reply: Message, theta: Params, told: Mapping[str, Any]) -> Reply:
     return Reply(update, float(weight), metrics)
 
 
-def _check_stack(replies: Replies, theta: Params) -> Checked:
+def _check_stack(replies: Replies, theta: Params) -> CheckedReplies:
     """The same checks on a whole stack; its names and shapes come from our own engine, its values from clients."""
     dropped = list(replies.failures)
     if replies.given_up:
-        return Checked(None, [*dropped, Dropped(-1, replies.given_up)])
+        return CheckedReplies(None, [*dropped, Dropped(-1, replies.given_up)])
     if replies.total is not None:
-        return Checked(replies.total if replies.total.clients else None, dropped)
+        return CheckedReplies(replies.total if replies.total.clients else None, dropped)
     stack = replies.stack
     if stack is None:
-        return Checked(None, dropped)
+        return CheckedReplies(None, dropped)
     good, refused = sound(stack)
     dropped = sorted(dropped + refused, key=lambda one: (one.client, one.reason))
-    return Checked(good, dropped)
+    return CheckedReplies(good, dropped)
 
 
-def sound(stack: Stack) -> tuple[Stack | None, list[Dropped]]:
+def sound(stack: UpdateStack) -> tuple[UpdateStack | None, list[Dropped]]:
     """The clients of a stack whose update is finite and whose weight is sane, and why the others are not."""
     dropped = []
     finite = torch.stack([torch.isfinite(u.reshape(len(u), -1)).all(1) for u in stack.update.values()]).all(0)
@@ -295,7 +295,7 @@ def sound(stack: Stack) -> tuple[Stack | None, list[Dropped]]:
     keep = torch.nonzero(good).flatten()
     if len(keep) == 0:
         return None, dropped
-    kept = Stack(
+    kept = UpdateStack(
         [stack.clients[i] for i in keep.tolist()],
         {name: u[keep] for name, u in stack.update.items()},
         stack.weight[keep],

@@ -1,4 +1,4 @@
-"""Who shares secrets with whom under secure aggregation: how many neighbours it takes, and what may be opened.
+"""The neighbour graph of secure aggregation: how many neighbours are needed, and what may be opened.
 
 With n clients of which γn collude with the server and δn are lost, a circle of k neighbours and a threshold t are safe
 with σ bits and open with η bits where
@@ -109,9 +109,9 @@ def tail(population: int, marked: int, drawn: int) -> Float64[np.ndarray, " coun
     x = np.arange(max(0, drawn - rest), min(drawn, marked) + 1, dtype=np.float64)
     first = _choose(marked, int(x[0])) + _choose(rest, drawn - int(x[0])) - _choose(population, drawn)
     ratios = (marked - x[:-1]) * (drawn - x[:-1]) / ((x[:-1] + 1) * (rest - drawn + x[:-1] + 1))
-    found = np.zeros(drawn + 1)
-    found[x.astype(np.int64)] = np.exp(first + np.concatenate([[0.0], np.log(ratios).cumsum()]))
-    sums: Float64[np.ndarray, " counts"] = found[::-1].cumsum()[::-1]
+    probabilities = np.zeros(drawn + 1)
+    probabilities[x.astype(np.int64)] = np.exp(first + np.concatenate([[0.0], np.log(ratios).cumsum()]))
+    sums: Float64[np.ndarray, " counts"] = probabilities[::-1].cumsum()[::-1]
     return sums
 
 
@@ -125,7 +125,7 @@ class Ring:
     Args:
         clients: partition ids.
         risk: what is to be withstood.
-        neighbours: k, even, half of them on either side; n − 1 or more: everybody.
+        neighbours: k, even, half of them on either side; n − 1 or more: all others.
         threshold: t ≥ 2.
         rng: draws the circle.
 
@@ -150,7 +150,7 @@ class Ring:
         """Those who have as many as the threshold around them, when all others have been left out, ascending.
 
         Raises:
-            ReplyError: nobody has.
+            ReplyError: none has.
         """
         left = set(members)
         while left:
@@ -171,7 +171,7 @@ class Ring:
         counts[~np.isin(self._order, list(members))] = self.width
         fewest = int(counts.argmin())
         if not members or counts[fewest] < self.threshold:
-            who = f"{counts[fewest]} are left around client {self._order[fewest]}" if members else "nobody is left"
+            who = f"{counts[fewest]} are left around client {self._order[fewest]}" if members else "no client is left"
             raise ReplyError(f"{stage}: {who}, {self.threshold} are needed")
 
     def must_hide(self, stage: str, senders: Collection[int]) -> None:

@@ -66,7 +66,7 @@ class SecureSettings:
         return Risk.of(clients, self.corrupt, self.drop_out, self.security)
 
 
-def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -> None:
+def check_secure_combination(settings: SecureSettings, strategy: Any, mechanism: str) -> None:
     """Refuse what needs more of the updates than their weighted sum.
 
     Raises:
@@ -77,7 +77,7 @@ def check_combination(settings: SecureSettings, strategy: Any, mechanism: str) -
         raise ConfigError("strategy.name", name, "looks at every reply: secure aggregation needs one of our means")
     if not strategy.linear:
         name = strategy.aggregator["name"]
-        raise ConfigError("strategy.aggregator", name, "must be mean: under secure aggregation nobody sees an update")
+        raise ConfigError("strategy.aggregator", name, "must be mean: under secure aggregation no party sees an update")
     if mechanism == "central":
         raise ConfigError(
             "privacy.mechanism", mechanism, "must be client or local: no server can clip what it cannot see"
@@ -147,9 +147,9 @@ def check_step(settings: SecureSettings, clients: int, theta: Params, rate: floa
 
 
 def _neighbours(settings: SecureSettings, risk: Risk) -> int:
-    everybody = risk.clients - 1
-    chosen = everybody if risk.clients <= SMALL else risk.neighbours()
-    return min(everybody, settings.neighbours or chosen)
+    others = risk.clients - 1
+    chosen = others if risk.clients <= SMALL else risk.neighbours()
+    return min(others, settings.neighbours or chosen)
 
 
 def _threshold(settings: SecureSettings, risk: Risk, neighbours: int) -> int:

@@ -21,14 +21,14 @@ from flwr.serverapp import Grid
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
 from flwr.serverapp.strategy import Strategy
 
-from metapulse.client.wire import REPLY, ROUND, decode, stamp
+from metapulse.client.wire import REPLY, ROUND, decode, reply_stamp
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.registry import resolve
 from metapulse.settings import setting
 from metapulse.strategies.base import StrategySettings
-from metapulse.strategies.replies import MAX_METRIC, Dropped, Stack, check, contents
-from metapulse.strategies.stock_state import arrays_of, pack, unpack
+from metapulse.strategies.replies import MAX_METRIC, Dropped, UpdateStack, check_replies, contents
+from metapulse.strategies.stock_state import arrays_of, pack_attributes, unpack_attributes
 from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params
 
@@ -108,7 +108,7 @@ class StockStrategy(RunStrategy):
         with _hushed():
             messages = list(self.inner.configure_train(server_round, arrays, config, grid))
         self._tell_unread(messages, ours)
-        self._told = stamp(config)
+        self._told = reply_stamp(config)
         nodes = [message.metadata.dst_node_id for message in messages]
         self._asked = {node: client_of(node) for node in nodes}
         self._sent = {self._asked[message.metadata.dst_node_id]: message for message in messages}
@@ -119,10 +119,10 @@ class StockStrategy(RunStrategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The inner strategy's aggregate over the replies that pass, in order of partition id."""
         theta = decode(self._arrays)
-        checked = check(replies, theta, self._asked, self._told)
+        checked = check_replies(replies, theta, self._asked, self._told)
         if checked.dropped:
             self._on_drop(server_round, checked.dropped)
-        if not isinstance(checked.stack, Stack):
+        if not isinstance(checked.stack, UpdateStack):
             return None, MetricRecord({"clients": 0, "dropped": len(checked.dropped)})
         kept = copy.deepcopy(vars(self.inner))
         try:
@@ -142,7 +142,7 @@ class StockStrategy(RunStrategy):
         numbers = {"clients": len(checked.stack.clients), "dropped": len(checked.dropped)}
         return moved, MetricRecord({**dict(metrics or {}), **numbers})
 
-    def _alike(self, stack: Stack) -> list[Message]:
+    def _alike(self, stack: UpdateStack) -> list[Message]:
         """The accepted replies made anew of what passed, with the metrics they share.
 
         One that differs in anything (names of metrics, order or kind of arrays) would make Flower give up the round.
@@ -180,12 +180,15 @@ class StockStrategy(RunStrategy):
             ConfigError: names an attribute that no checkpoint can hold.
         """
         own = getattr(self.inner, "state_dict", None)
-        packed = pack(own() if callable(own) else vars(self.inner), self._reference)
+        packed = pack_attributes(own() if callable(own) else vars(self.inner), self._reference)
         return {name: torch.from_numpy(np.array(value)) for name, value in packed.items()}
 
     @state.setter
     def state(self, saved: Params) -> None:
-        own, values = getattr(self.inner, "load_state_dict", None), unpack({k: v.numpy() for k, v in saved.items()})
+        own, values = (
+            getattr(self.inner, "load_state_dict", None),
+            unpack_attributes({k: v.numpy() for k, v in saved.items()}),
+        )
         if callable(own):
             own(values)
         else:
@@ -214,7 +217,7 @@ def _made(settings: Stock) -> Strategy:
     try:
         with _hushed():
             inner = made(**own, **options)
-    except Exception as error:  # of somebody else's constructor
+    except Exception as error:  # raised by a third party's constructor
         given = ", ".join(f"{name} = {value!r}" for name, value in settings.options.items()) or "none"
         reason = f"{settings.reference} refuses them ({type(error).__name__}: {error})"
         raise ConfigError("strategy.options", given, reason) from None

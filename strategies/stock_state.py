@@ -1,4 +1,4 @@
-"""What a strategy of somebody else's carries from round to round, as arrays that a checkpoint can hold, and back.
+"""What a strategy of a third party carries from round to round, as arrays that a checkpoint can hold, and back.
 
 Attributes may be numbers, text, arrays, tensors, records of Flower's, random generators, and lists, tuples, sets and
 dictionaries of them. Each becomes JSON for its form, kept as bytes, beside its arrays.
@@ -26,7 +26,7 @@ SEQUENCES: Mapping[str, Callable[[list[Any]], Any]] = {"list": list, "tuple": tu
 RECORDS = {"MetricRecord": MetricRecord, "ConfigRecord": ConfigRecord}
 
 
-def pack(attributes: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
+def pack_attributes(attributes: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
     """Attributes as arrays by path: NAME/form and NAME/0, NAME/1, ….
 
     Args:
@@ -51,8 +51,8 @@ def pack(attributes: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
     return packed
 
 
-def unpack(packed: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The attributes that ``pack`` was given."""
+def unpack_attributes(packed: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The attributes that ``pack_attributes`` was given."""
     names = [path.removesuffix(f"/{FORM}") for path in packed if path.endswith(f"/{FORM}")]
     forms = {name: json.loads(packed[f"{name}/{FORM}"].tobytes()) for name in names}
     return {name: _value(form, lambda i, name=name: packed[f"{name}/{i}"].copy()) for name, form in forms.items()}

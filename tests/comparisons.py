@@ -13,7 +13,7 @@ import polars as pl
 
 from metapulse.rng import generator
 from metapulse.server.config import build_config, merge, resolved
-from metapulse.sim.lab.compare import compare
+from metapulse.sim.lab.compare import judge_methods
 from metapulse.sim.report.comparison.folder import CellState, ComparisonFolder
 
 #: Learner and settings of methods; the first is the reference. Two pairs differ in one setting.
@@ -63,7 +63,7 @@ def lab(size: Size) -> ComparisonFolder:
     """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
-    comparison = compare(rows, "made-up", methods[0], methods, datasets, size.seeds)
+    comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
     return ComparisonFolder(
         comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning

@@ -20,7 +20,7 @@ from metapulse.errors import MetapulseError
 from metapulse.server.folder import RunFolder, digest
 from metapulse.server.privacy import LEDGER
 from metapulse.server.run import Run
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.report.runs.run_data import read_run
 from metapulse.sim.runner import run_cells
 from metapulse.sim.suite import Suite, new_cells, saved_cells
@@ -54,14 +54,14 @@ def bases(folder: Path) -> dict[str, Path]:
         saved = {"every": 2, "keep": 2}
         config = make(learner, strategy, "sine", ROUNDS, checkpoint=saved, **sections, **more)
         made[f"{name}-done"] = folder / f"{name}-done"
-        run(config, made[f"{name}-done"])
+        run_experiment(config, made[f"{name}-done"])
         made[name] = folder / name
         interrupt(config, made[name])
         if name == "maml":
             methods = {"a": config, "b": replace(config, run=replace(config.run, name="b"))}
             made["suite"] = folder / "suite"
             first, second = new_cells(Suite("suite", seed, methods, nested=True), made["suite"])
-            run(first.config, first.path)
+            run_experiment(first.config, first.path)
             interrupt(second.config, second.path)
     return made
 
@@ -77,7 +77,7 @@ def interrupt(config: Any, path: Path) -> None:
 
     Run._round = stopped  # type: ignore[method-assign]
     try:
-        run(config, path)
+        run_experiment(config, path)
     except Stop:
         pass
     finally:

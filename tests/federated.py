@@ -76,7 +76,7 @@ def rounds(
     weighting: str = "samples",
     lr: float = 1.0,
 ) -> After:
-    """θ ← θ − lr · mean of the updates, everybody in every round."""
+    """θ ← θ − lr · mean of the updates, all clients in every round."""
     clients = len(ep.support.mask)
     at = {name: p.double() for name, p in {**learner.init(model, generator(0, "init")), **(start or START)}.items()}
     state: Mapping[str, Tensor] = {}

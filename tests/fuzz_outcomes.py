@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from metapulse.server.progress import Silence
+from metapulse.server.progress import SilentProgress
 
 
 class SlowError(BaseException):
     """A trial took too long."""
 
 
-class Listener(Silence):
+class Listener(SilentProgress):
     """Keeps what is said of a run."""
 
     def __init__(self) -> None:

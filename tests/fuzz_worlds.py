@@ -141,7 +141,7 @@ def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
         world = SINE if name == "cnp" else {}
         held = METHODS[name].halves["strategy"] if METHODS[name].server.fixed else {"name": "fedavg"}
         strategy = {**held, "cohort": 5}
-        batches = {"batch_size": 3} if LEARNERS[name].local else {}
+        batches = {"batch_size": 3} if not LEARNERS[name].uses_query_set else {}
         yield f"learner {name}", {**world, "learner": {"name": name, **batches}, "strategy": strategy}, ("learner",)
     for name in ("r2d2", "protonet", "recurrent", "snail", "mann", "maml_pp", "majority"):
         if name != "protonet":

@@ -29,7 +29,7 @@ from metapulse.registry import ENGINES
 from metapulse.server.config import REGISTRIES, Config, build_config, resolved
 from metapulse.server.result import failure
 from metapulse.settings import is_setting
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.strategies.aggregators.registry import AGGREGATORS
 from tests.fuzz_outcomes import Count, Listener, Outcome, SlowError
 from tests.fuzz_worlds import PROCESSES, WORK, Table, World, reason, worlds
@@ -49,7 +49,7 @@ def attempt(table: Table) -> Outcome:
                 return Outcome("refused", "no scenario")
             if build_config(json.loads(json.dumps(resolved(config)))).digest() != config.digest():
                 return Outcome("find", "the resolved configuration is another one")
-            summary = run(config, Path(folder) / "run", listener)
+            summary = run_experiment(config, Path(folder) / "run", listener)
         except NoResultError as error:
             return _line("failed", str(error))
         except (MetapulseError, OSError) as error:

@@ -11,7 +11,7 @@ import pytest
 
 from metapulse.sim.cells import Cell
 from metapulse.sim.lab.costs import RunCost
-from metapulse.sim.lab.spec import Spec, read_spec
+from metapulse.sim.lab.spec import ComparisonSpec, read_spec
 from metapulse.sim.progress import Display
 
 SPEC = """
@@ -40,7 +40,7 @@ on.many = { learner = { inner_lr = 0.05 } }
 """
 
 
-def spec(folder: Path, text: str = SPEC) -> Spec:
+def spec(folder: Path, text: str = SPEC) -> ComparisonSpec:
     """The specification of a text."""
     (folder / "spec.toml").write_text(text)
     return read_spec(folder / "spec.toml")

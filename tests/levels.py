@@ -11,13 +11,13 @@ import numpy as np
 from metapulse.data import Samples, Task
 from metapulse.rng import generator
 from metapulse.settings import setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 SOURCE = {"name": "tests.levels:Levels"}
 
 
 @dataclass(frozen=True)
-class Levels(Lone):
+class Levels(OneDevicePopulation):
     """Two features a sample: the level of a person, N(60, 10²), with N(0, 1) around it; and one that never moves."""
 
     device: ClassVar[str] = "watch"

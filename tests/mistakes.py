@@ -17,19 +17,19 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from metapulse.client.privacy import lengths, normal, rows, shrinkage, step_of, tree, whole
+from metapulse.client.privacy import lengths, normal, rows_to_tree, shrinkage, step_of, update_rows, whole
 from metapulse.client.wire import decode, encode
 from metapulse.methods.base import NORM
 from metapulse.rng import generator
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config, build_config, merge, resolved
-from metapulse.server.grid import Through
-from metapulse.server.roster import Roster
+from metapulse.server.grid import GridWrapper
 from metapulse.sim.audit.audit import DRAWS
+from metapulse.sim.audit.audited_run import AuditedRun
 from metapulse.sim.audit.canary_run import CanaryAudit, canary_audit
 from metapulse.sim.audit.presence import Presence, presence
-from metapulse.sim.audit.probe import Probe, probe
-from metapulse.sim.audit.subject import Subject
-from metapulse.strategies.aggregate import Handover
+from metapulse.sim.audit.probe import Probe, probe_round
+from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.base import OuterStrategy
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.trees import Params, Stacked, add, scale
@@ -67,13 +67,13 @@ def unclipped_first(norms: Tensor, clip: float) -> Tensor:
 
 
 def by_examples(
-    update: Stacked, weight: Tensor, handover: Handover, dtype: torch.dtype
+    update: Stacked, weight: Tensor, aggregation: AggregationSpec, dtype: torch.dtype
 ) -> tuple[Params, dict[str, Tensor]]:
     """A person counts as often as he has samples."""
     norms = lengths(update)
-    step = step_of(handover.clip)
-    total = (weight.double() * step) @ whole(rows(update), norms, handover.clip, step)
-    return tree(total, {name: u.shape[1:] for name, u in update.items()}), {NORM: norms}
+    step = step_of(aggregation.clip)
+    total = (weight.double() * step) @ whole(update_rows(update), norms, aggregation.clip, step)
+    return rows_to_tree(total, {name: u.shape[1:] for name, u in update.items()}), {NORM: norms}
 
 
 def noise_after() -> dict[str, Any]:
@@ -105,7 +105,7 @@ def half_the_noise() -> dict[str, Any]:
     return {name: lambda self, replied: whole(self, replied) / 2.0}
 
 
-class Fewer(Through):
+class Fewer(GridWrapper):
     """A grid that shows some of its nodes."""
 
     def __init__(self, grid: Grid, nodes: list[int]) -> None:
@@ -134,25 +134,25 @@ def cut_to_cohort() -> dict[str, Any]:
     return {"metapulse.strategies.privacy.strategy.PrivateStrategy.configure_train": configure}
 
 
-def other_draws(change: Callable[[Roster, list[int], int], list[int]]) -> dict[str, Any]:
-    """The roster draws as it does, and changes something about it."""
-    whole = Roster.persons
+def other_draws(change: Callable[[ClientSampler, list[int], int], list[int]]) -> dict[str, Any]:
+    """The sampler draws as it does, and changes something about it."""
+    whole = ClientSampler.persons
 
-    def persons(self: Roster, seed: int, round: int, size: int, sampling: str, *people: int) -> list[int]:
+    def persons(self: ClientSampler, seed: int, round: int, size: int, sampling: str, *people: int) -> list[int]:
         drawn = whole(self, seed, round, size, sampling, *people)
         return change(self, drawn, size) if sampling == "poisson" else drawn
 
-    return {"metapulse.server.roster.Roster.persons": persons}
+    return {"metapulse.server.sampler.ClientSampler.persons": persons}
 
 
-def cut_where_drawn(roster: Roster, drawn: list[int], size: int) -> list[int]:
-    """The roster never draws more than a cohort."""
+def cut_where_drawn(sampler: ClientSampler, drawn: list[int], size: int) -> list[int]:
+    """The sampler never draws more than a cohort."""
     return drawn[:size]
 
 
-def first_always(roster: Roster, drawn: list[int], size: int) -> list[int]:
+def first_always(sampler: ClientSampler, drawn: list[int], size: int) -> list[int]:
     """One person is in every round."""
-    return sorted({int(roster.persons(0, 0, roster.people, "fixed")[0]), *drawn})
+    return sorted({int(sampler.persons(0, 0, sampler.people, "fixed")[0]), *drawn})
 
 
 BUGS: dict[str, Callable[[], Mapping[str, Any]]] = {
@@ -178,16 +178,16 @@ def planted(bug: str) -> Iterator[None]:
         yield
 
 
-def attack(subject: Subject, bug: str, canaries: int, seed: int) -> tuple[CanaryAudit, Probe, Presence]:
+def attack(subject: AuditedRun, bug: str, canaries: int, seed: int) -> tuple[CanaryAudit, Probe, Presence]:
     """Canaries, assertions and another person against a mechanism with a mistake in it."""
     with planted(bug):
         return canary_audit(subject, canaries, 40, seed), *added(subject, seed)
 
 
-def added(subject: Subject, seed: int) -> tuple[Probe, Presence]:
+def added(subject: AuditedRun, seed: int) -> tuple[Probe, Presence]:
     """Assertions and another person."""
     assert subject.plan is not None
-    measured = probe(subject, subject.plan, seed)
+    measured = probe_round(subject, subject.plan, seed)
     found = presence(subject, subject.plan, measured, DRAWS, seed)
     assert found is not None
     return measured, found
@@ -202,7 +202,7 @@ def caught(found: CanaryAudit, measured: Probe, shown: Presence) -> list[str]:
     return [name for name, speaks in said.items() if speaks]
 
 
-def subject(people: int, cohort: int, sigma: float, rounds: int, delta: float, **privacy: Any) -> Subject:
+def subject(people: int, cohort: int, sigma: float, rounds: int, delta: float, **privacy: Any) -> AuditedRun:
     """A run of so many people that are trained, and one who is not; what it states is what its accountant says."""
     table = {
         "run": {"rounds": rounds},
@@ -211,12 +211,12 @@ def subject(people: int, cohort: int, sigma: float, rounds: int, delta: float, *
         "strategy": {"cohort": cohort},
         "privacy": {"noise_multiplier": sigma, "delta": delta, **privacy},
     }
-    made = Subject(Path(), build_config(merge(resolved(private()), table)), rounds, {})
+    made = AuditedRun(Path(), build_config(merge(resolved(private()), table)), rounds, {})
     assert made.plan is not None
     return replace(made, spent=made.plan.stated(rounds))
 
 
-def shown(made: Subject, draws: int, seed: int) -> Presence:
+def shown(made: AuditedRun, draws: int, seed: int) -> Presence:
     """What another person shows where a person counts for C, and noise is what it should be."""
     assert made.plan is not None
     sigma = made.plan.multiplier

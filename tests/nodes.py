@@ -42,7 +42,7 @@ class Nodes(Polled):
             for node in self._apps
         }
         self._late, self._silent, self._looks = dict(late or {}), set(silent), 0
-        self.asked: list[list[Message]] = []  # of every call that asked somebody
+        self.asked: list[list[Message]] = []  # of every call that asked a client
 
     def get_node_ids(self) -> Iterable[int]:
         self._looks += 1

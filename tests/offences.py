@@ -19,7 +19,7 @@ from metapulse.client.wire import ARRAYS, METRICS, decode, encode
 from metapulse.rng import Keys, generator
 from metapulse.sim.attacks.base import Attacker
 from metapulse.sim.attacks.colluding import ALIE, IPM
-from metapulse.sim.attacks.forging import NotANumber, Scaling, SignFlip
+from metapulse.sim.attacks.forging import NotANumber, ScalingAttack, SignFlip
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Dropped
@@ -77,7 +77,7 @@ OFFENCES: Mapping[str, Offence] = {
     "IPM, ε = 0.5": Offence(by(IPM(epsilon=0.5))),
     "ALIE, z = 1.5": Offence(by(ALIE(z=1.5))),
     "replacement × n/f": Offence(by(SignFlip(factor=CLIENTS / HOSTILE))),
-    "scaling × 100": Offence(by(Scaling(factor=100.0))),
+    "scaling × 100": Offence(by(ScalingAttack(factor=100.0))),
     "1e30": Offence(constant(1e30)),
     "NaN": Offence(by(NotANumber()), refused=True),
     "+inf": Offence(by(NotANumber(value="inf")), refused=True),

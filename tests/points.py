@@ -5,7 +5,7 @@ A score of a method for a person after a seed's run is, in points,
     person + method × person + method × seed + method × seed × person,
 
 each normal with the standard deviation that a world names. Scores of one method against itself with other seeds have no
-method × person (A/A); methods that are equally good for the population but not for everybody do (a tie).
+method × person (A/A); methods that are equally good for the population but not for each person do (a tie).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Program:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.1)
-        raise AssertionError(f"nobody listens on {port} after {seconds} s: {self.said[-3000:]}")
+        raise AssertionError(f"no process listens on {port} after {seconds} s: {self.said[-3000:]}")
 
 
 def _alive(group: int) -> bool:

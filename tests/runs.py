@@ -87,7 +87,7 @@ def make(learner: str, strategy: str, world: str = "", rounds: int = 1, /, **sec
     world = world or ("sine" if learner in CURVES else "wearables")
     settings: dict[str, Any] = {"inner_steps": 2}
     if issubclass(LEARNERS[learner], Learner):
-        if LEARNERS[learner].local:
+        if not LEARNERS[learner].uses_query_set:
             settings["batch_size"] = 4  # minibatches: drawn, so that addresses are tested too
         has = {field.name for field in fields(LEARNERS[learner])}
         settings = {key: value for key, value in settings.items() if key in has}

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.secure.device import SECURE, STAGE
 from metapulse.client.spec import to_json
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, WORK, encode
-from metapulse.client.work import Work
-from metapulse.server.grid import Through
+from metapulse.server.grid import GridWrapper
 from metapulse.server.secure.aggregation import SecureAggregation
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.strategies.replies import Replies
@@ -29,7 +29,7 @@ Tamper = Callable[[str, int, Message], Message | None]
 
 
 @dataclass
-class Recording(Through):
+class Recording(GridWrapper):
     """Everything the server sends and gets, and a hand in between."""
 
     grid: CohortGrid
@@ -59,9 +59,9 @@ class Recording(Through):
 
 def content(round: int = 1, **extra: Any) -> RecordDict:
     """The instruction of a round without secure aggregation."""
-    spec = CONFIGURATION.work()
+    spec = CONFIGURATION.client_config()
     record = ConfigRecord({ROUND: round, WORK: to_json(spec), RUN: "abc", **extra})
-    return RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: record})
+    return RecordDict({ARRAYS: encode(ClientExecutor(spec).init()), CONFIG: record})
 
 
 def silent(*lost: tuple[str, int]) -> Tamper:
@@ -70,5 +70,5 @@ def silent(*lost: tuple[str, int]) -> Tamper:
 
 
 def collect(grid: Any, settings: SecureSettings, weighting: Any = "samples", **extra: Any) -> Replies:
-    """One round of everybody."""
+    """One round of all clients."""
     return SecureAggregation(settings, weighting, 5, grid, 60.0).collect(content(**extra), NODES)

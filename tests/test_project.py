@@ -288,7 +288,7 @@ def test_no_init_file_shadows_a_package() -> None:
 
 
 def test_no_file_names_one_machine() -> None:
-    """Absolute paths of somebody's machine."""
+    """Absolute paths of a developer's machine."""
     machine = re.compile(r"""(?<![\w.$}/-])/(?:work|tmp|home|root|Users|opt)/\w""")
     found = []
     for path in files():

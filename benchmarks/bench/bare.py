@@ -13,19 +13,19 @@ import torch
 from benchmarks.bench.experiment import experiment
 from benchmarks.bench.harness import Job, main
 from benchmarks.bench.workload import OUTER_RATE
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.sim.engines.chunks import comfortable
-from metapulse.strategies.aggregate import Handover, condense
+from metapulse.strategies.aggregate import AggregationSpec, partial_sum
 
 
 class Bare:
-    """A round is ``Work.train`` on every chunk; a running sum in float64 of the chunks' sums."""
+    """A round is ``ClientExecutor.train`` on every chunk; a running sum in float64 of the chunks' sums."""
 
     def __init__(self, job: Job) -> None:
         torch.set_num_threads(1)
         config = experiment(job.load, job.options)
         self._load = job.load
-        self._work = Work(config.work())
+        self._work = ClientExecutor(config.client_config())
         self._theta = self._work.init()
         cohort = job.load.workload.cohort
         self._chunk = config.engine.chunk or comfortable(self._work.model, self._theta, cohort)
@@ -36,9 +36,11 @@ class Bare:
         clients = self._load.workload.clients(round).tolist()
         total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._theta.items()}
         for first in range(0, len(clients), self._chunk):
-            handover = Handover("uniform")
-            outcome = self._work.train(self._theta, round, clients[first : first + self._chunk], adding=handover.adding)
-            summed = condense(outcome, handover).total
+            aggregation = AggregationSpec("uniform")
+            outcome = self._work.train(
+                self._theta, round, clients[first : first + self._chunk], sum_spec=aggregation.sum_spec
+            )
+            summed = partial_sum(outcome, aggregation).total
             assert summed is not None
             for name, part in summed.items():
                 total[name] += part

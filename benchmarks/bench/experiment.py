@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.bench.torch_models import MODELS, parameters
 from benchmarks.bench.workload import BATCH, FEATURES, OUTER_RATE, RATE, STEPS, Load, Workload
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.server.config import Config, build_config, merge, parse
 
 SECTIONS: Mapping[str, dict[str, Any]] = {
@@ -59,7 +59,7 @@ def experiment(load: Load, options: Sequence[str] = (), rounds: int = 1) -> Conf
 
 
 def write_theta(folder: Path) -> None:
-    """Write θ₀ of every model: where metapulse starts, and so everybody.
+    """Write θ₀ of every model: where metapulse starts, and so all systems.
 
     Raises:
         ValueError: metapulse's names, order or shapes are not those of the peers' modules.
@@ -75,5 +75,5 @@ def write_theta(folder: Path) -> None:
 
 def start(load: Load, options: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """θ before the first round of metapulse's run."""
-    theta = Work(experiment(load, options).work()).init()
+    theta = ClientExecutor(experiment(load, options).client_config()).init()
     return {name: p.numpy() for name, p in theta.items()}

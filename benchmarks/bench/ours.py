@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks.bench.experiment import experiment
 from benchmarks.bench.harness import Job, Meter, read_job
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
-from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 
 ENDLESS = 10**7
 
@@ -71,18 +71,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _first(job, meter, Path(folder) / "first")
         try:
-            run(experiment(job.load, job.options, ENDLESS), Path(folder) / "measured", Watch(meter))
+            run_experiment(experiment(job.load, job.options, ENDLESS), Path(folder) / "measured", Watch(meter))
         except EnoughError:
             meter.report()
 
 
 def _first(job: Job, meter: Meter, folder: Path) -> None:
     config = experiment(job.load, job.options)
-    run(config, folder, First(meter))
+    run_experiment(config, folder, First(meter))
     last = RunFolder(folder).last()
     assert last is not None
-    source = Work(config.work()).source
-    clients = Roster(SourceDirectory(source), config).cohort(1, job.load.workload.cohort)
+    source = ClientExecutor(config.client_config()).source
+    clients = ClientSampler(SourceDirectory(source), config).cohort(1, job.load.workload.cohort)
     theta: dict[str, np.ndarray] = {name: p.numpy() for name, p in last.theta.items()}
     meter.keep(theta, clients)
 

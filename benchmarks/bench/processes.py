@@ -53,7 +53,7 @@ def peak_megabytes() -> float:
 def own_megabytes() -> float:
     """What this process and its descendants hold now: proportional set size without pages of files.
 
-    Those (libraries) count for less while somebody else uses them too, and so change with whatever else runs.
+    Those (libraries) count for less while other processes use them too, and so change with whatever else runs.
     """
     return sum(own_kilobytes(pid) for pid in tree(os.getpid())) / 1024
 

@@ -1,6 +1,6 @@
 """What the parameters are after the first round, in float64: one client after another, by plain autograd.
 
-A client's update is computed once and kept; so whoever was sampled, a system can be checked.
+A client's update is computed once and kept; so a system can be checked whichever clients it sampled.
 """
 
 from __future__ import annotations

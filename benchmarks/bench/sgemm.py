@@ -17,7 +17,7 @@ SIZE = 1024
 def measure(seconds: float = 0.25) -> float:
     """GFLOP per CPU-second of a 1024³ float32 product on one thread: the median of as many as fit into ``seconds``.
 
-    By CPU time, as the systems' updates are: somebody else on the core slows both down, and neither figure.
+    By CPU time, as the systems' updates are: another process on the core slows both down, and neither figure.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The models as plain ``torch.nn`` modules, written as anybody would; their parameters have metapulse's names."""
+"""The models as plain ``torch.nn`` modules, written in the usual way; their parameters have metapulse's names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a device has given a masked vector for: no round twice, whatever becomes of the coordinator.
+"""For which rounds a device has given a masked vector, so that it gives none twice, even if the coordinator restarts.
 
 Two sums over nearly the same clients differ by what one of them gave. A coordinator that was killed asks for a round
-again, in a new session; a device whose vector had already left then declines, for nobody can tell what has become of
+again, in a new session; a device whose vector had already left then declines, for it is unknown what has become of
 it. Only where the device adds noise of its own, fresh every time and counted by the coordinator as one more release,
 does it answer a new session of the same round. No session is answered twice, and no round after a later one.
 """
@@ -27,7 +27,7 @@ Last = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class SumRequest:
     """One session of secure aggregation.
 
     Args:
@@ -68,27 +68,27 @@ class Asked:
 
 
 @runtime_checkable
-class Answered(Protocol):
+class AnswerRecord(Protocol):
     """What one device has answered."""
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: SumRequest) -> None:
         """Raise ValueError where a session must be declined."""
 
-    def enter(self, asked: Asked) -> None:
+    def enter(self, asked: SumRequest) -> None:
         """Write a session down before its vector leaves; raise ValueError where it must be declined."""
 
 
-class InRecord:
+class ContextAnswerRecord:
     """In Flower's context or an engine's memory: as long as the process lives."""
 
     def __init__(self, record: ConfigRecord) -> None:
         self._record = record
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: SumRequest) -> None:
         """Decline a second answer."""
         asked.refuse(self._last(), lasting=False)
 
-    def enter(self, asked: Asked) -> None:
+    def enter(self, asked: SumRequest) -> None:
         """Keep it."""
         last = self._last()
         asked.refuse(last, lasting=False)
@@ -98,7 +98,7 @@ class InRecord:
         return _parsed(str(self._record.get(ANSWERED, "{}")), ANSWERED)
 
 
-class OnDisk:
+class FolderAnswerRecord:
     """In the device's folder: ``answered.json``, written in one step, by one process at a time.
 
     Args:
@@ -108,11 +108,11 @@ class OnDisk:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / f"{ANSWERED}.json"
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: SumRequest) -> None:
         """Decline a second answer."""
         asked.refuse(self._last(), lasting=True)
 
-    def enter(self, asked: Asked) -> None:
+    def enter(self, asked: SumRequest) -> None:
         """Keep it for good.
 
         Raises:

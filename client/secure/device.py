@@ -32,16 +32,16 @@ from metapulse.client.flower_compat import (
     share_keys_plaintext_concat,
     share_keys_plaintext_separate,
 )
-from metapulse.client.secure.answered import Answered, Asked
-from metapulse.client.secure.masks import SEED, Residues, expand, pairwise, private_bytes, private_key, public_key
+from metapulse.client.secure.answered import AnswerRecord, SumRequest
+from metapulse.client.secure.masks import SEED, Residues, expand_key, pairwise, private_bytes, private_key, public_key
 from metapulse.client.secure.quantise import (
     ENTRIES,
     MASKED_VECTORS,
     SET_UP,
     SHARE_KEYS,
     STAGES,
-    Terms,
-    lost,
+    SumTerms,
+    dropout_stages,
     refusal,
     wrap,
 )
@@ -54,10 +54,12 @@ ALIVE, GONE, OWNERS, SHARES = "alive", "gone", "owners", "shares"
 NEXT, SECRETS, SEED_SECRET = "next", "secrets", "seed"  # of a device's memory alone
 
 #: Trains, and gives what is to be added up.
-Entries = Callable[[Terms], Int64[np.ndarray, " entries"]]
+Entries = Callable[[SumTerms], Int64[np.ndarray, " entries"]]
 
 
-def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entries, answered: Answered) -> RecordDict:
+def answer(
+    memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entries, answered: AnswerRecord
+) -> RecordDict:
     """A device's answer to one of the four instructions.
 
     Args:
@@ -73,7 +75,7 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
     turn = STAGES.index(stage)
     try:
         asked = _asked(session, terms)
-        if lost(terms, [client])[0] == turn:
+        if dropout_stages(terms, [client])[0] == turn:
             raise ValueError("lost")
         if stage == SET_UP:
             memory.clear()
@@ -100,16 +102,16 @@ def answer(memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entri
     return reply
 
 
-def read_terms(told: ConfigRecord) -> Terms:
+def read_terms(told: ConfigRecord) -> SumTerms:
     """The terms that an instruction names."""
-    return build(Terms, json.loads(read_text(told, TERMS)), TERMS)
+    return build(SumTerms, json.loads(read_text(told, TERMS)), TERMS)
 
 
-def _asked(session: str, terms: Terms) -> Asked:
+def _asked(session: str, terms: SumTerms) -> SumRequest:
     run, _, rest = session.partition("/")
     if not run.isalnum() or len(run) > 64 or rest != f"{terms.round}/{terms.attempt}":
         raise ValueError("a session is RUN/ROUND/ATTEMPT, as its terms have them")
-    return Asked(run, terms.round, terms.attempt, terms.noisy)
+    return SumRequest(run, terms.round, terms.attempt, terms.noisy)
 
 
 def _set_up(memory: ConfigRecord) -> ConfigRecord:
@@ -120,7 +122,7 @@ def _set_up(memory: ConfigRecord) -> ConfigRecord:
     return ConfigRecord({KEYS: memory[KEYS]})
 
 
-def _share_keys(memory: ConfigRecord, told: ConfigRecord, terms: Terms, client: int) -> ConfigRecord:
+def _share_keys(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms, client: int) -> ConfigRecord:
     """The neighbours' keys come two for each, the device's own among them."""
     around, keys = _list(told, AROUND), _list(told, KEYS)
     if len(around) < terms.threshold:
@@ -140,10 +142,10 @@ def _share_keys(memory: ConfigRecord, told: ConfigRecord, terms: Terms, client: 
         for i, other in enumerate(around)
         if i != mine
     ]
-    return ConfigRecord({SEALED: sealed, PRINTS: [fingerprint(share) for pair in pairs for share in pair]})
+    return ConfigRecord({SEALED: sealed, PRINTS: [share_fingerprint(share) for pair in pairs for share in pair]})
 
 
-def _mask(memory: ConfigRecord, told: ConfigRecord, terms: Terms, client: int, entries: Entries) -> Residues:
+def _mask(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms, client: int, entries: Entries) -> Residues:
     """Masks go with every neighbour who has shared its keys, whether or not its parcel can be opened."""
     senders, sealed = _list(told, SENDERS), _list(told, SEALED)
     if len(senders) + 1 < terms.threshold:
@@ -152,7 +154,7 @@ def _mask(memory: ConfigRecord, told: ConfigRecord, terms: Terms, client: int, e
     mask_key, seal_key = _list(memory, SECRETS)
     owners, shares = _list(memory, OWNERS), _list(memory, SHARES)
     vector: Residues = wrap(entries(terms), terms.bits)
-    vector = vector + expand(_bytes(memory, SEED_SECRET), len(vector), terms.bits)
+    vector = vector + expand_key(_bytes(memory, SEED_SECRET), len(vector), terms.bits)
     for sender, parcel in zip(senders, sealed, strict=True):
         theirs = 2 * around.index(sender)
         vector += pairwise(private_key(mask_key), client, keys[theirs], sender, len(vector), terms.bits)
@@ -167,7 +169,7 @@ def _mask(memory: ConfigRecord, told: ConfigRecord, terms: Terms, client: int, e
     return vector
 
 
-def _unmask(memory: ConfigRecord, told: ConfigRecord, terms: Terms) -> ConfigRecord:
+def _unmask(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms) -> ConfigRecord:
     """One secret of each neighbour, never both: together they would open its vector."""
     alive, gone = _list(told, ALIVE), _list(told, GONE)
     asked = {*alive, *gone}
@@ -181,8 +183,8 @@ def _unmask(memory: ConfigRecord, told: ConfigRecord, terms: Terms) -> ConfigRec
     return ConfigRecord({OWNERS: list(opened), SHARES: list(opened.values())})
 
 
-def fingerprint(share: bytes) -> bytes:
-    """Tells a share from a forged one, and nothing about it: it has 128 random bits or more."""
+def share_fingerprint(share: bytes) -> bytes:
+    """A digest that identifies a share without revealing it: a share has at least 128 random bits."""
     return sha256(share).digest()
 
 

@@ -1,4 +1,4 @@
-"""Keys and masks, all of them other people's work: Flower's key agreement, and AES in counter mode.
+"""Keys and masks by established implementations: Flower's key agreement, and AES in counter mode.
 
 Flower's own ``pseudo_rand_gen`` is not used: it folds a key of 256 bits into a seed of 32 (28, of a shared key, whose
 bytes are letters), which a server can try out one by one.
@@ -37,7 +37,7 @@ def private_key(secret: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 def public_key(data: bytes) -> ec.EllipticCurvePublicKey:
-    """A stranger's public key.
+    """The public key in a message.
 
     Raises:
         ReplyError: it is none on the curve.
@@ -51,7 +51,7 @@ def public_key(data: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def expand(key: bytes, entries: int, bits: int) -> Residues:
+def expand_key(key: bytes, entries: int, bits: int) -> Residues:
     """Uniform numbers modulo 2^bits out of a key of 32 bytes that is used once: AES-256 in counter mode."""
     stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(bytes(entries * bits // 8))
     return np.frombuffer(stream, np.uint16 if bits == 16 else np.uint32)
@@ -62,5 +62,5 @@ def pairwise(
 ) -> Residues:
     """What one of a pair adds to its entries; what the other adds is the negative."""
     shared = urlsafe_b64decode(generate_shared_key(mine, public_key(theirs)))
-    mask = expand(shared, entries, bits)
+    mask = expand_key(shared, entries, bits)
     return mask if my_id < their_id else -mask

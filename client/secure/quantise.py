@@ -1,4 +1,4 @@
-"""From an update to whole numbers that add up without overflow, and back from their sum.
+"""Quantise an update to integers that add up without overflow, and recover the sum.
 
 A client's entries are [n_i, c_i, n_i a_i, n_i z_i, q_i]: its weight in steps of W/L, whether R was too small for its
 update, the shares of its numbers that were clipped (a_i) and rounded to zero (z_i), and n_i u_i/R rounded at random, R
@@ -42,8 +42,8 @@ TAIL = 10.0  # standard deviations of noise that a sum has room for
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What all parties of one round go by; travels as JSON."""
+class SumTerms:
+    """Parameters of a masked sum, shared by all parties of a round; travels as JSON."""
 
     seed: int = setting(0, "addresses rounding and drawn drop-outs", ge=0)
     round: int = setting(1, "federated round", ge=1)
@@ -85,19 +85,19 @@ def session_purpose(purpose: str, attempt: int) -> str:
     return purpose if attempt == 1 else f"{purpose}/{attempt}"
 
 
-def lost(terms: Terms, clients: Sequence[int]) -> Int64[np.ndarray, " clients"]:
+def dropout_stages(terms: SumTerms, clients: Sequence[int]) -> Int64[np.ndarray, " clients"]:
     """The stage at which each client is lost, by address; 4: at none."""
     drawn = uniforms(terms.seed, "secure/dropout", terms.round, clients, len(STAGES)) < np.array(terms.dropout)
     return np.where(drawn.any(1), drawn.argmax(1), len(STAGES))
 
 
-def refusal(terms: Terms, client: int, reason: str = "lost") -> ClientError:
+def refusal(terms: SumTerms, client: int, reason: str = "lost") -> ClientError:
     """Why a client gives no answer, in the same words whether it masks or is simulated without masks."""
     return ClientError(terms.round, client, "secure aggregation", reason)
 
 
 def quantise(
-    report: Report, terms: Terms, clients: Sequence[int], guard: Guard | None = None
+    report: Report, terms: SumTerms, clients: Sequence[int], guard: Guard | None = None
 ) -> Int64[np.ndarray, "clients entries"]:
     """The whole numbers that each client of a stack adds to the sum; |entry| ≤ L, but for noise.
 
@@ -141,7 +141,7 @@ def quantise(
     return entries
 
 
-def room(guard: Guard, terms: Terms, parameters: int) -> float:
+def room(guard: Guard, terms: SumTerms, parameters: int) -> float:
     """C − √d R/L: the norm that an update may have for rounding to make it no longer than C.
 
     Args:
@@ -159,7 +159,7 @@ def room(guard: Guard, terms: Terms, parameters: int) -> float:
     return left
 
 
-def _noise(guard: Guard, terms: Terms, client: int, count: int) -> Int64[np.ndarray, " count"]:
+def _noise(guard: Guard, terms: SumTerms, client: int, count: int) -> Int64[np.ndarray, " count"]:
     """A device's part of the noise, in steps, its size rounded up."""
     below: Below = secrets.randbelow
     if guard.seed >= 0:
@@ -177,7 +177,7 @@ def unwrap(residues: Shaped[np.ndarray, "..."]) -> Int64[np.ndarray, "..."]:
     return residues.view(residues.dtype.str.replace("u", "i")).astype(np.int64)
 
 
-def weighted_total(entries: Int64[np.ndarray, " entries"], terms: Terms, theta: Params) -> tuple[Stacked, float]:
+def weighted_total(entries: Int64[np.ndarray, " entries"], terms: SumTerms, theta: Params) -> tuple[Stacked, float]:
     """(R W/L) Σ q_i in the shape of θ, float64, and (W/L) Σ n_i.
 
     |error of the mean| < m R / Σ n_i for m clients, with standard deviation ≤ √m R / (2 Σ n_i).

@@ -30,7 +30,7 @@ def block(method: Method) -> str:
     kind, server = method.learner, method.server
     made = STRATEGIES.make(method.halves["strategy"])
     lines = [f"### {method.name}", "", *_cited(method), ""]
-    reads = "all of its samples" if kind.local else "support, judged on query"
+    reads = "all of its samples" if not kind.uses_query_set else "support, judged on query"
     lines.append(f"- **Client** (trains on {reads}): sends {_code(method.sends)}.")
     said = ", ".join([f"`{server.strategy}`", *(f"`{k} = {_toml(v)}`" for k, v in server.settings.items())])
     step = server.step or STEP[server.strategy, made.weighting]

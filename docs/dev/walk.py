@@ -133,7 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     walk = Walk()
     with watched(walk), tempfile.TemporaryDirectory() as folder:
-        experiment.run(build_config(CONFIG), Path(folder) / "run")
+        experiment.run_experiment(build_config(CONFIG), Path(folder) / "run")
     files, functions = walk.files, len(set(walk.calls))
     print(f"{len(files)} files, {functions} functions, {walk.changes} changes of file there and back", end="")
     print(f" ({walk.changes_of_calls} from call to call)")

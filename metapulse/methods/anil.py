@@ -9,7 +9,7 @@ from typing import ClassVar
 from metapulse.methods.base import Paper
 from metapulse.methods.maml import MAML
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Partial
+from metapulse.methods.oracles import FrozenParameters
 from metapulse.models.base import Model
 from metapulse.trees import Params, full_like
 
@@ -36,9 +36,9 @@ class ANIL(MAML):
         moving = self.moving(model, meta)
         return full_like(meta, {name: self.inner_lr if name in moving else 0.0 for name in meta})
 
-    def objective(self, model: Model, meta: Params, clients: int) -> Partial:
+    def objective(self, model: Model, meta: Params, clients: int) -> FrozenParameters:
         """The loss as a function of what moves alone."""
-        return Partial(model, self.moving(model, meta), task=model.task)
+        return FrozenParameters(model, self.moving(model, meta), task=model.task)
 
 
 METHOD = Method(

@@ -16,7 +16,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, per_client, prefixed, stack, sub, under
+from metapulse.trees import Params, Stacked, add, per_client, prefixed, stack, sub, subtree
 
 OWN, ALPHA = "own/", "alpha"
 
@@ -37,7 +37,7 @@ class APFL(InnerLoop):
         "2003.13461",
         "Algorithm 1, equations 4 and 10",
     )
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     alpha: float = setting(0.5, "share α of the own model (adaptive: its start)", ge=0, le=1)
     adaptive: bool = setting(False, "each device learns its α by gradient steps")
@@ -46,7 +46,7 @@ class APFL(InnerLoop):
         """v = θ, and α."""
         return {**prefixed(meta, OWN), ALPHA: torch.tensor(self.alpha)}
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps on v with w = θ held: the mixture moves by −η α² ∇L."""
@@ -80,7 +80,7 @@ class APFL(InnerLoop):
     def _own(self, model: Model, meta: Params, state: Stacked, clients: int) -> tuple[Stacked, PerClient]:
         """v and α of every device."""
         kept = state or stack(self.initial_state(model, meta), clients)
-        return under(kept, OWN), kept[ALPHA].to(next(iter(meta.values())).dtype)
+        return subtree(kept, OWN), kept[ALPHA].to(next(iter(meta.values())).dtype)
 
 
 def mixture(v: Stacked, w: Stacked, alpha: PerClient) -> Stacked:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from metapulse.episodes import Batch, Episode, Inputs, Outputs, PerClient
 from metapulse.models.base import Model
+from metapulse.renamed import MEMBERS
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, stack, to_device, without
+from metapulse.trees import Params, Stacked, stack, to_torch_device, without_subtree
 
 NORM = "privacy/norm"  # metric under which clipped sums tell how long each update was
 
@@ -83,20 +84,22 @@ class Report:
     def to(self, device: torch.device) -> Report:
         """The same report on another device."""
         metrics = {name: m.to(device) for name, m in self.metrics.items()}
-        return Report(to_device(self.update, device), self.weight.to(device), to_device(self.state, device), metrics)
+        return Report(
+            to_torch_device(self.update, device), self.weight.to(device), to_torch_device(self.state, device), metrics
+        )
 
 
-def shares(weight: PerClient, weighting: str) -> PerClient:
+def update_shares(weight: PerClient, weighting: str) -> PerClient:
     """s, what each update counts in a sum: its weight ("samples"), or 1 ("uniform")."""
     return weight if weighting == "samples" else torch.ones_like(weight)
 
 
 @dataclass(frozen=True)
-class Adding:
+class SumSpec:
     """How updates are added up: Σ_i s_i u_i.
 
     Args:
-        weighting: what the shares s are, see ``shares``.
+        weighting: what the shares s are, see ``update_shares``.
     """
 
     weighting: str
@@ -108,7 +111,7 @@ class Learner(ABC):
 
     paper: ClassVar[Paper]
     #: True: trains on all of its samples, in minibatches; False: on support, judged on query.
-    local: ClassVar[bool] = False
+    uses_query_set: ClassVar[bool] = True
     #: Kinds of task that it can learn.
     kinds: ClassVar[tuple[str, ...]] = ("classification", "regression")
     #: Whether its update is per local step, and how many there were is among its metrics, as ``steps``.
@@ -117,6 +120,12 @@ class Learner(ABC):
     rounds_only: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
     #: Prefix of the names under which θ holds what is learned beside the model; "": nothing is.
     beside: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a member under the name it had in 0.1.0: nothing would call it."""
+        super().__init_subclass__()
+        for old in sorted(MEMBERS.keys() & vars(cls).keys()):
+            raise TypeError(f"{cls.__name__}.{old} is now {MEMBERS[old]}")
 
     @property
     def inner_steps(self) -> int:
@@ -131,16 +140,16 @@ class Learner(ABC):
         """What a device keeps before its first round, without client axis; {} for learners that keep nothing."""
         return {}
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """Names of θ that a device must be sent: all, unless it has its own in their place, or never looks at them."""
         return frozenset(meta)
 
     def start(self, meta: Params, clients: int) -> Stacked:
         """φ₀, where adaptation begins: θ for every client, without what is learned ``beside`` the model."""
-        return stack(without(meta, self.beside) if self.beside else meta, clients)
+        return stack(without_subtree(meta, self.beside) if self.beside else meta, clients)
 
     @abstractmethod
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ₀, φ₁, φ₂, …: personal parameters after every adaptation step, without end.
@@ -148,7 +157,7 @@ class Learner(ABC):
         Args:
             model: the oracle.
             meta: θ.
-            state: what the devices kept; {}: nobody has kept anything yet.
+            state: what the devices kept; {}: no client has kept anything yet.
             support: samples to adapt on.
             keys: addresses, for learners that draw minibatches.
             start: where to begin instead of ``self.start`` (a person's old device, for example).
@@ -159,7 +168,7 @@ class Learner(ABC):
     ) -> Stacked:
         """Personal parameters after ``steps`` (default: ``inner_steps``) adaptation steps."""
         count = self.inner_steps if steps is None else steps
-        return next(islice(self.path(model, meta, state, support, keys), count, None))
+        return next(islice(self.adaptation_trajectory(model, meta, state, support, keys), count, None))
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """Logits or predicted targets under personal parameters: what the meta-test judges.
@@ -169,7 +178,7 @@ class Learner(ABC):
 
         Args:
             model: the oracle.
-            phi: a point of ``path``.
+            phi: a point of ``adaptation_trajectory``.
             x: inputs of each client.
         """
         return model.predict(phi, x)
@@ -181,15 +190,16 @@ class Learner(ABC):
         Args:
             model: the oracle.
             meta: θ, not changed.
-            state: what the devices kept from their last round; {}: it is everybody's first.
-            episode: support and query; learners with ``local`` get all samples as support and an empty query.
+            state: what the devices kept from their last round; {} in the first round.
+            episode: support and query; learners without ``uses_query_set`` get all samples as support and an empty
+                query.
             keys: addresses, for learners that draw minibatches.
         """
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec
     ) -> tuple[Report, Params] | None:
-        """``update`` for somebody who only adds the updates up: a report without them, and their sum.
+        """``update`` where only the sum of the updates is needed: a report without them, and their sum.
 
         Args:
             model: the oracle.
@@ -197,7 +207,7 @@ class Learner(ABC):
             state: what the devices kept from their last round.
             episode: as for ``update``.
             keys: as for ``update``.
-            adding: how.
+            sum_spec: how.
 
         Returns:
             None, from most learners, where adding up what ``update`` reports is no slower.

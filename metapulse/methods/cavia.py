@@ -1,7 +1,7 @@
 """CAVIA (Zintgraf et al. 2019): a few context parameters, read beside every input, are all that adapts.
 
-θ is the parameters of the model with that many more inputs, and is the same for everybody; the context starts at zero,
-is a client's own and stays on its device.
+θ is the parameters of the model with that many more inputs, and is the same for all clients; the context starts at
+zero, is a client's own and stays on its device.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Params, Stacked, stack, without
+from metapulse.trees import Params, Stacked, stack, without_subtree
 
 CONTEXT = "context"
 
@@ -57,7 +57,7 @@ class CAVIA(InnerLoop):
         like = next(iter(meta.values()))
         return {**stack(meta, clients), CONTEXT: like.new_zeros(clients, self.context)}
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Gradient steps on the context alone."""
@@ -73,7 +73,7 @@ class CAVIA(InnerLoop):
         """The model of [x, c]."""
         context = phi[CONTEXT]
         constant = context.view(len(x), 1, -1, *(1,) * (x.dim() - 3)).expand(*x.shape[:2], -1, *x.shape[3:])
-        return model.widened(self.context).predict(without(phi, CONTEXT), torch.cat([x, constant], 2))
+        return model.widened(self.context).predict(without_subtree(phi, CONTEXT), torch.cat([x, constant], 2))
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """The exact outer gradient in θ; the weight is the number of query samples."""

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import MetricLearner
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.prototypical import class_means, nearness
-from metapulse.methods.reading import Metric
 from metapulse.methods.untrained import Untrained
 from metapulse.models.base import Model
 from metapulse.settings import setting
@@ -22,7 +22,7 @@ from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)
-class ClassMean(Untrained, Metric):
+class ClassMean(Untrained, MetricLearner):
     """p(y = k | x) ∝ exp(−‖z − c_k‖²/d) with c_k the mean of z over y_i = k, z of width d read off x alone.
 
     z is the mean and the sd of every channel of a window of channels × time, or x itself, flattened.
@@ -35,7 +35,7 @@ class ClassMean(Untrained, Metric):
         "what is averaged: mean and sd of every channel of a window (samples without time as they are), or the samples",
     )
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """Class means of the support, and which classes have one."""
         return class_means(self.features(support.x), support, model.task.outputs)
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Tilted
+from metapulse.methods.oracles import ProximalLoss
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -45,16 +45,16 @@ class Ditto(LocalSGD):
         """The device's own v, or θ."""
         return state or self.start(meta, len(support.mask))
 
-    def objective(self, model: Model, meta: Params, clients: int) -> Tilted:
+    def objective(self, model: Model, meta: Params, clients: int) -> ProximalLoss:
         """L(v) + (λ/2)‖v − θ‖²."""
-        return Tilted(model, self.start(meta, clients), self.lam, task=model.task)
+        return ProximalLoss(model, self.start(meta, clients), self.lam, task=model.task)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work, and the personal model's steps against the θ that arrived."""
         samples = episode.pooled
         oracle, begun = self.objective(model, meta, len(keys.clients)), self.begin(model, meta, state, samples)
         batches = self.batches(samples, keys, "personal")
-        v, loss = settle(oracle, begun, batches, self.inner_lr, self.optimizer, self.personal_steps)
+        v, loss = run_inner_loop(oracle, begun, batches, self.inner_lr, self.optimizer, self.personal_steps)
         report = super().update(model, meta, state, episode, keys)
         return replace(report, state=v, metrics={**report.metrics, "personal_loss": loss})
 

@@ -1,4 +1,4 @@
-"""FedAvg (McMahan et al. 2017): local SGD; one global model for everybody, not adapted at test time."""
+"""FedAvg (McMahan et al. 2017): local SGD; one global model for all clients, not adapted at test time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import ClassVar
 
 from metapulse.episodes import Batch, Episode
-from metapulse.methods.base import Adding, Paper, Report, shares
+from metapulse.methods.base import Paper, Report, SumSpec, update_shares
 from metapulse.methods.inner import displacement
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.method import Method, Server
@@ -22,7 +22,7 @@ from metapulse.trees import Params, Stacked
 class LocalTraining(InnerLoop):
     """Local training on all of a client's samples; reports θ − φ_K (Algorithm 1, ClientUpdate)."""
 
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """K = ``inner_steps`` minibatch steps from θ; the update is θ − φ_K, the weight the number of samples."""
@@ -33,7 +33,7 @@ class LocalTraining(InnerLoop):
         return Report(moved, samples.counts, state, {"loss": loss})
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec
     ) -> tuple[Report, Params] | None:
         """The sum of (θ − φ_K)_i, for those who have ``update`` from here: another one's updates are not these."""
         if type(self).update is not LocalTraining.update:
@@ -43,7 +43,7 @@ class LocalTraining(InnerLoop):
             return None
         samples = episode.pooled
         batches = self.first(samples, keys, steps)
-        theta, wanted = self.start(meta, len(keys.clients)), shares(samples.counts, adding.weighting)
+        theta, wanted = self.start(meta, len(keys.clients)), update_shares(samples.counts, sum_spec.weighting)
         loss, total = code.descend_sum(theta, batches, self.inner_lr, wanted)
         return Report({}, samples.counts, state, {"loss": loss / steps}), total
 
@@ -55,7 +55,7 @@ class LocalSGD(ChosenOptimizer, LocalTraining):
 
 @dataclass(frozen=True)
 class FedAvg(LocalSGD):
-    """One model for everybody."""
+    """One model for all clients."""
 
     rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"inner_lr", "batch_size", "order", "optimizer"}
     paper: ClassVar[Paper] = Paper(
@@ -67,7 +67,7 @@ class FedAvg(LocalSGD):
         "Algorithm 1",
     )
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ_k = φ₀ for every k: the global model does not adapt."""

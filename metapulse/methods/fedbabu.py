@@ -9,7 +9,7 @@ from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Partial
+from metapulse.methods.oracles import FrozenParameters
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked
@@ -28,13 +28,13 @@ class FedBABU(LocalSGD):
         "Algorithm 1",
     )
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """The body; the head is that of the start."""
         return frozenset(meta) - model.head
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work with the head held."""
-        body = Partial(model, frozenset(meta) - model.head, task=model.task)
+        body = FrozenParameters(model, frozenset(meta) - model.head, task=model.task)
         return super().update(body, meta, state, episode, keys)
 
 

@@ -12,11 +12,11 @@ from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
 from metapulse.methods.method import EXACTLY, Method, Server, participation
-from metapulse.methods.oracles import Tilted
+from metapulse.methods.oracles import ProximalLoss
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, prefixed, scale, stack, under, zeros_like
+from metapulse.trees import Params, Stacked, add, prefixed, scale, stack, subtree, zeros_like
 
 DUAL = "dual/"
 
@@ -51,14 +51,14 @@ class FedDyn(LocalSGD):
 
     def initial_state(self, model: Model, meta: Params) -> Params:
         """g_i = 0."""
-        return prefixed(zeros_like(under(meta, DUAL)), DUAL)
+        return prefixed(zeros_like(subtree(meta, DUAL)), DUAL)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on the regularised objective, and the two linear terms of the server's step."""
         clients = len(keys.clients)
-        g = under(state or stack(self.initial_state(model, meta), clients), DUAL)
-        h = stack(under(meta, DUAL), clients)
-        oracle = Tilted(model, self.start(meta, clients), self.weight, scale(g, -1.0), task=model.task)
+        g = subtree(state or stack(self.initial_state(model, meta), clients), DUAL)
+        h = stack(subtree(meta, DUAL), clients)
+        oracle = ProximalLoss(model, self.start(meta, clients), self.weight, scale(g, -1.0), task=model.task)
         report = super().update(oracle, meta, state, episode, keys)
         back = report.update  # θ − φ_K
         update = add(scale(back, 1.0 + self.share), h, 1.0 / self.weight)

@@ -1,7 +1,7 @@
-"""FedEM (Marfoq, Neglia, Bellet, Kameni, Vidal 2021): everybody's data is a mixture of the same few distributions.
+"""FedEM (Marfoq, Neglia, Bellet, Kameni, Vidal 2021): each client's data is a mixture of the same few distributions.
 
 A device shares in training all component models, each on the samples it answers for, and keeps how its own samples
-are mixed. Somebody new only finds out their mixture.
+are mixed. A new client only estimates its mixture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, per_client, stack, sub, without
+from metapulse.trees import Params, Stacked, per_client, stack, sub, without_subtree
 
 MIXTURE = "mixture"
 
@@ -46,7 +46,7 @@ class FedEM(InnerLoop):
         "2108.10252",
         "Algorithm 1, equations 8 to 10",
     )
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     components: int = setting(3, "number M of component models", ge=1, le=1000)
 
@@ -64,14 +64,14 @@ class FedEM(InnerLoop):
         first = next(iter(meta.values()))
         return {**stack(meta, clients), MIXTURE: first.new_zeros(clients, self.components)}
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """EM on π alone, from the device's own or from equal shares."""
         phi = {**self.start(meta, len(keys.clients)), **state} if start is None else start
         yield phi
         for batch in self.batches(support, keys, "adapt"):
-            phi = {**phi, MIXTURE: shares(phi, batch, self.responsibilities(model, phi, batch))}
+            phi = {**phi, MIXTURE: mixture_weights(phi, batch, self.responsibilities(model, phi, batch))}
             yield phi
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
@@ -86,7 +86,9 @@ class FedEM(InnerLoop):
         """One E-step and K weighted steps of all components; the weight is the number of samples."""
         samples, clients = episode.pooled, len(keys.clients)
         begun = {**self.start(meta, clients), **state}
-        theta = {name: p.flatten(0, 1) for name, p in without(begun, MIXTURE).items()}  # a stack of all components
+        theta = {
+            name: p.flatten(0, 1) for name, p in without_subtree(begun, MIXTURE).items()
+        }  # a stack of all components
         phi, total = theta, torch.zeros_like(samples.counts)
         for batch in islice(self.batches(samples, keys), self.inner_steps):
             q = self.responsibilities(model, begun, batch).exp() * batch.mask[:, None]
@@ -97,7 +99,7 @@ class FedEM(InnerLoop):
             share = wide.counts.clamp(min=1.0) / batch.counts.clamp(min=1.0).repeat_interleave(self.components)
             phi = dict(sub(phi, per_client(grads, self.inner_lr * share)))
             total = total + (loss * share).view(clients, -1).sum(1)
-        kept = {MIXTURE: shares(begun, samples, self.responsibilities(model, begun, samples))}
+        kept = {MIXTURE: mixture_weights(begun, samples, self.responsibilities(model, begun, samples))}
         update = {name: p.view(clients, self.components, *p.shape[1:]) for name, p in sub(theta, phi).items()}
         return Report(update, samples.counts, kept, {"loss": total / max(self.inner_steps, 1)})
 
@@ -112,12 +114,12 @@ class FedEM(InnerLoop):
 
     def _answers(self, model: Model, phi: Stacked, x: Inputs) -> Float[Tensor, "clients components samples outputs"]:
         """What every component predicts."""
-        every = {name: p.flatten(0, 1) for name, p in without(phi, MIXTURE).items()}
+        every = {name: p.flatten(0, 1) for name, p in without_subtree(phi, MIXTURE).items()}
         answers = model.predict(every, x.repeat_interleave(self.components, 0))
         return answers.view(len(x), self.components, *answers.shape[1:])
 
 
-def shares(
+def mixture_weights(
     phi: Stacked, batch: Batch, log_q: Float[Tensor, "clients components samples"]
 ) -> Float[Tensor, "clients components"]:
     """log π_m = log mean_j q_j(m) over a client's samples; as it was for a client without any."""

@@ -1,4 +1,4 @@
-"""FedNova (Wang, Liu, Liang, Joshi, Poor 2020): clients that take more steps do not pull the model their way."""
+"""FedNova (Wang, Liu, Liang, Joshi, Poor 2020): updates are normalised by the number of local steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from metapulse.episodes import Episode, PerClient
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalTraining
-from metapulse.methods.inner import settle_each
+from metapulse.methods.inner import run_uneven_inner_loops
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -49,7 +49,7 @@ class FedNova(LocalTraining):
         share = samples.counts / self.batch_size if self.batch_size else torch.ones_like(samples.counts)
         tau = (self.epochs * share.clamp(min=1.0)).ceil().clamp(max=self.inner_steps)
         theta = self.start(meta, len(keys.clients))
-        phi, loss = settle_each(model, theta, self.batches(samples, keys), self.inner_lr, tau)
+        phi, loss = run_uneven_inner_loops(model, theta, self.batches(samples, keys), self.inner_lr, tau)
         update = per_client(sub(theta, phi), 1.0 / tau.clamp(min=1.0))
         return Report(update, samples.counts, state, {"loss": loss, "steps": tau})
 
@@ -61,8 +61,8 @@ def effective_steps(steps: PerClient, weight: PerClient) -> float:
         steps: τ_i, as clients report them; what is no number counts as one step, and at most ``MOST_STEPS`` count.
         weight: w_i > 0, of which p_i = w_i / Σ w_i.
     """
-    told, wide = steps.nan_to_num(nan=1.0).clamp(0.0, MOST_STEPS).double(), weight.double()
-    return float((told * wide).sum() / wide.sum())
+    taken, wide = steps.nan_to_num(nan=1.0).clamp(0.0, MOST_STEPS).double(), weight.double()
+    return float((taken * wide).sum() / wide.sum())
 
 
 METHOD = Method(

@@ -12,9 +12,9 @@ from metapulse.episodes import Episode, PerClient
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import settle_each
+from metapulse.methods.inner import run_uneven_inner_loops
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Tilted
+from metapulse.methods.oracles import ProximalLoss
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -51,12 +51,12 @@ class FedProx(LocalSGD):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on the proximal objective; the loss it reports is that of the data alone."""
         theta = self.start(meta, len(keys.clients))
-        oracle = Tilted(model, theta, self.mu, task=model.task) if self.mu else model
+        oracle = ProximalLoss(model, theta, self.mu, task=model.task) if self.mu else model
         if not self.epochs:
             return super().update(oracle, meta, state, episode, keys)
         samples = episode.pooled
         batches, tau = self.batches(samples, keys), self.work(samples.counts, keys)
-        phi, loss = settle_each(oracle, theta, batches, self.inner_lr, tau)
+        phi, loss = run_uneven_inner_loops(oracle, theta, batches, self.inner_lr, tau)
         return Report(sub(theta, phi), samples.counts, state, {"loss": loss})
 
     def work(self, counts: PerClient, keys: Keys) -> PerClient:

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from metapulse.episodes import Batch, PerClient
 from metapulse.methods.base import Paper
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Partial
+from metapulse.methods.oracles import FrozenParameters
 from metapulse.methods.partly import PartlyPersonal
 from metapulse.models.base import Model
 from metapulse.rng import Keys
@@ -41,17 +41,17 @@ class FedRep(PartlyPersonal):
         """The head."""
         return model.head
 
-    def objective(self, model: Model, meta: Params, clients: int) -> Partial:
+    def objective(self, model: Model, meta: Params, clients: int) -> FrozenParameters:
         """The loss as a function of the head."""
-        return Partial(model, model.head, task=model.task)
+        return FrozenParameters(model, model.head, task=model.task)
 
     def train(self, model: Model, phi: Stacked, samples: Batch, keys: Keys) -> tuple[Stacked, PerClient]:
         """φ after both kinds of steps, and the mean loss of those on the body."""
-        head = Partial(model, model.head, task=model.task)
-        body = Partial(model, frozenset(phi) - model.head, task=model.task)
+        head = FrozenParameters(model, model.head, task=model.task)
+        body = FrozenParameters(model, frozenset(phi) - model.head, task=model.task)
         batches = self.batches(samples, keys, "head")
-        phi, _ = settle(head, phi, batches, self.inner_lr, self.optimizer, self.head_steps)
-        return settle(body, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)
+        phi, _ = run_inner_loop(head, phi, batches, self.inner_lr, self.optimizer, self.head_steps)
+        return run_inner_loop(body, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)
 
 
 METHOD = Method(

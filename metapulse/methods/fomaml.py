@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
@@ -32,7 +32,7 @@ class FOMAML(ChosenOptimizer, InnerLoop):
         """Adapt on support, report the query gradient there; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
         batches = self.batches(episode.support, keys)
-        phi, _ = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
+        phi, _ = run_inner_loop(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
         loss, update = model.value_and_grad(phi, episode.query)
         return Report(update, episode.query.counts, state, {"loss": loss})
 

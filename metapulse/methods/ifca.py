@@ -1,4 +1,4 @@
-"""IFCA (Ghosh, Chung, Yin, Ramchandran 2020): several global models; every device trains the one that suits it best."""
+"""IFCA (Ghosh, Chung, Yin, Ramchandran 2020): several global models; a device trains the one with the lowest loss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, prefixed, stack, sub, under, without
+from metapulse.trees import Params, Stacked, prefixed, stack, sub, subtree, without_subtree
 
 OTHER = "ifca/"
 
@@ -59,19 +59,19 @@ class IFCA(LocalSGD):
         samples = episode.pooled
         choice, theta = self.chosen(model, meta, samples)
         batches = self.batches(samples, keys)
-        phi, loss = settle(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
+        phi, loss = run_inner_loop(model, theta, batches, self.inner_lr, self.optimizer, self.inner_steps)
         moved = sub(theta, phi)
         update: dict[str, Tensor] = {}
         for j in range(self.clusters):
-            mine = choice == j
-            part = {name: p * mine.view(-1, *(1,) * (p.dim() - 1)) for name, p in moved.items()}
+            members = choice == j
+            part = {name: p * members.view(-1, *(1,) * (p.dim() - 1)) for name, p in moved.items()}
             update |= part if j == 0 else prefixed(part, f"{OTHER}{j}/")
         return Report(update, samples.counts, state, {"loss": loss, "cluster": choice.to(loss)})
 
     def chosen(self, model: Model, meta: Params, samples: Batch) -> tuple[Int64[Tensor, " clients"], dict[str, Tensor]]:
         """Which model each client chooses by its loss on ``samples``, and that model for each."""
         clients = len(samples.mask)
-        models = [without(meta, OTHER), *(under(meta, f"{OTHER}{j}/") for j in range(1, self.clusters))]
+        models = [without_subtree(meta, OTHER), *(subtree(meta, f"{OTHER}{j}/") for j in range(1, self.clusters))]
         with torch.no_grad():
             losses: Float[Tensor, "clusters clients"] = torch.stack(
                 [model.loss(stack(own, clients), samples) for own in models]

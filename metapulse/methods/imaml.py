@@ -41,7 +41,7 @@ class IMAML(InnerLoop):
     attraction: float = setting(1.0, "strength λ that draws φ to θ", gt=0)
     cg_steps: int = setting(5, "steps of conjugate gradient", ge=0)
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Gradient steps on the support loss and its attraction to θ."""

@@ -18,7 +18,7 @@ Rule = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Point:
+class InnerPoint:
     """A point on the inner path: φ_k and the batch loss at φ_{k−1} that led there (zero at the start)."""
 
     params: Stacked
@@ -27,7 +27,7 @@ class Point:
 
 def descend(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str = "sgd"
-) -> Iterator[Point]:
+) -> Iterator[InnerPoint]:
     """φ₀, φ₁, …: φ_{k+1} = φ_k − α g_k (SGD), or Adam's step from zero moments.
 
     Args:
@@ -38,14 +38,14 @@ def descend(
     """
     phi = flat_stack(start)
     rule = _adam(phi.buffer, lr) if optimizer == "adam" else lambda g: g * lr
-    yield Point(phi, phi.buffer.new_zeros(phi.layout.clients))
+    yield InnerPoint(phi, phi.buffer.new_zeros(phi.layout.clients))
     for batch in batches:
         loss, grads = model.value_and_grad(phi, batch)
         phi = phi.like(phi.buffer - rule(flat_stack(grads).buffer))
-        yield Point(phi, loss)
+        yield InnerPoint(phi, loss)
 
 
-def settle(
+def run_inner_loop(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, PerClient]:
     """φ_K after ``steps`` steps of ``descend``, and the mean of the batch losses on the way (zero without steps)."""
@@ -62,12 +62,12 @@ def settle(
     return phi, total / max(steps, 1)
 
 
-def settle_each(
+def run_uneven_inner_loops(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, steps: PerClient
 ) -> tuple[Stacked, PerClient]:
-    """``settle`` by SGD where every client takes a number of steps of its own; the others wait."""
+    """``run_inner_loop`` by SGD where every client takes a number of steps of its own; the others wait."""
     if bool((steps == steps[0]).all()):
-        return settle(model, start, batches, lr, "sgd", int(steps[0]))
+        return run_inner_loop(model, start, batches, lr, "sgd", int(steps[0]))
     phi, total = start, torch.zeros_like(steps)
     for k, batch in enumerate(islice(batches, int(steps.max()))):
         going = (k < steps).to(steps)
@@ -80,11 +80,11 @@ def settle_each(
 def displacement(
     model: Model, start: Stacked, batches: Iterator[Batch], lr: float, optimizer: str, steps: int
 ) -> tuple[Flat, PerClient]:
-    """φ₀ − φ_K of ``settle``, and the mean loss on the way."""
+    """φ₀ − φ_K of ``run_inner_loop``, and the mean loss on the way."""
     if optimizer == "sgd":
         moved, total = model.sgd_displacement(start, batches, lr, steps)
         return moved, total / max(steps, 1)
-    phi, loss = settle(model, start, batches, lr, optimizer, steps)
+    phi, loss = run_inner_loop(model, start, batches, lr, optimizer, steps)
     return flat_stack(sub(start, phi)), loss
 
 

@@ -1,6 +1,6 @@
 """Local-only: every device learns by itself from the common random start; nothing is shared.
 
-The row that every comparison needs: what federation must beat.
+The baseline that every federated method has to beat.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class LocalOnly(ChosenOptimizer, Descent):
     """θ stays at its initialisation; adaptation is all there is."""
 
     paper: ClassVar[Paper] = Paper("local", "baseline", 0, "Local training without federation", "", "no equation")
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     @property
     def steps(self) -> int:
         """A guess: there is no training, and the meta-test says how far to adapt."""
         return 5
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """Nothing."""
         return frozenset()
 

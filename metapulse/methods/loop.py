@@ -1,4 +1,4 @@
-"""What learners that descend gradients are put together from: minibatches, a rate, a number of steps, an optimiser.
+"""Parts of learners that descend gradients: minibatches, a rate, a number of steps, an optimiser.
 
 A learner takes the parts that its paper has; their settings are then its own. What reads its support at once, or
 solves for it, takes none of them, and a setting of theirs is an unknown key for it.
@@ -75,10 +75,13 @@ class Descent(Minibatches):
         """The oracle that adaptation descends: the loss alone, unless something pulls on φ, or some of it is held."""
         return model
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
-        """From ``begin``, gradient steps on ``objective``, or the optimiser's along them; see ``Learner.path``."""
+        """From ``begin``, gradient steps on ``objective``, or the optimiser's along them.
+
+        See ``Learner.adaptation_trajectory``.
+        """
         phi = self.begin(model, meta, state, support) if start is None else start
         oracle, batches = self.objective(model, meta, len(keys.clients)), self.batches(support, keys, "adapt")
         return (point.params for point in descend(oracle, phi, batches, self.inner_lr, self.optimizer))

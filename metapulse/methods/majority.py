@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import targets
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
-from metapulse.methods.reading import targets
 from metapulse.methods.untrained import Untrained
 from metapulse.models.base import Model
 from metapulse.trees import Stacked
@@ -25,7 +25,7 @@ class Majority(Untrained):
 
     paper: ClassVar[Paper] = Paper("majority", "baseline", 0, "Majority label, or mean target", "", "no equation")
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """The logarithm of the shares of the classes, or the mean target (0 without support)."""
         total, n = targets(model.task, support).sum(1), support.counts.unsqueeze(1)
         if model.task.kind == "classification":

@@ -1,4 +1,4 @@
-"""MAML++ (Antoniou, Edwards, Storkey 2019): what makes MAML train well.
+"""MAML++ (Antoniou, Edwards, Storkey 2019): changes to MAML that make its training stable.
 
 Learned rates per layer and step, a loss after every inner step that is annealed into the loss after the last, and
 first order before second. Its cosine schedule is the strategy's (``strategy.schedule``); its batch normalisation has
@@ -25,7 +25,19 @@ from metapulse.models.base import Model
 from metapulse.models.kernels.base import Expansion
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, flat_stack, mul, prefixed, stack, sub, under, without, zeros_like
+from metapulse.trees import (
+    Params,
+    Stacked,
+    add,
+    flat_stack,
+    mul,
+    prefixed,
+    stack,
+    sub,
+    subtree,
+    without_subtree,
+    zeros_like,
+)
 
 RATE = "rate/"
 
@@ -63,7 +75,7 @@ class MAMLPlusPlus(InnerLoop):
         params = model.init(rng)
         return params | prefixed({name: torch.full((self.inner_steps,), self.inner_lr) for name in params}, RATE)
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps with the learned rates; beyond them only such as do not raise the support loss."""
@@ -98,7 +110,7 @@ class MAMLPlusPlus(InnerLoop):
             phi = sub(phi, mul(visited[-1].grad, alpha))
             points.append(phi)
         loss, adjoint = torch.zeros_like(episode.query.counts), zeros_like(flat_stack(phi))
-        slopes = {name: p.new_zeros(clients, *p.shape) for name, p in under(meta, RATE).items()}
+        slopes = {name: p.new_zeros(clients, *p.shape) for name, p in subtree(meta, RATE).items()}
         for k in reversed(range(steps + 1)):
             if k < steps:
                 _credit(slopes, min(k, self._learned(meta) - 1), visited[k], adjoint)
@@ -111,20 +123,20 @@ class MAMLPlusPlus(InnerLoop):
 
     def _learned(self, meta: Params) -> int:
         """Steps that have rates."""
-        return len(next(iter(under(meta, RATE).values())))
+        return len(next(iter(subtree(meta, RATE).values())))
 
     def _rates(self, meta: Params, step: int, clients: int) -> Stacked:
         """The rates of a step as a stack in the shape of φ; those of the last step where it has none."""
         at = min(step, self._learned(meta) - 1)
         return flat_stack(
-            stack({n: meta[RATE + n][at].expand(p.shape) for n, p in without(meta, RATE).items()}, clients)
+            stack({n: meta[RATE + n][at].expand(p.shape) for n, p in without_subtree(meta, RATE).items()}, clients)
         )
 
 
-def _credit(slopes: dict[str, Tensor], step: int, at: Expansion, adjoint: Stacked) -> None:
+def _credit(slopes: dict[str, Tensor], step: int, expansion: Expansion, adjoint: Stacked) -> None:
     """Add −⟨g_k, λ_{k+1}⟩ of every tensor, the slope in its rate at a step."""
     for name, slope in slopes.items():
-        slope[:, step] -= (at.grad[name] * adjoint[name]).flatten(1).sum(1)
+        slope[:, step] -= (expansion.grad[name] * adjoint[name]).flatten(1).sum(1)
 
 
 METHOD = Method(

@@ -1,4 +1,4 @@
-"""Matching networks (Vinyals et al. 2016): every support sample votes for its label, the closer the louder."""
+"""Matching networks (Vinyals et al. 2016): every support sample votes for its label, weighted by its similarity."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import MetricLearner, targets
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
-from metapulse.methods.reading import Metric, targets
 from metapulse.models.base import Model
 from metapulse.settings import setting
 from metapulse.trees import Stacked
@@ -21,7 +21,7 @@ LEAST = 1e-30  # of a probability, before its logarithm
 
 
 @dataclass(frozen=True)
-class Matching(Metric):
+class Matching(MetricLearner):
     """p(y | x) = Σ_i a_i y_i with a = softmax_i(s · cos(f(x), f(x_i))); reports ∇_θ of the query's −log p.
 
     f and g of the paper are one encoder; its full context embeddings, which read the support as a sequence, are not
@@ -39,7 +39,7 @@ class Matching(Metric):
 
     scale: float = setting(1.0, "factor s on the cosine similarity", gt=0)
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """Unit embeddings of the support and their labels as indicators, all zero for padding."""
         keys = functional.normalize(model.embed(phi, support.x), dim=2)
         return {"keys": keys, "labels": targets(model.task, support)}

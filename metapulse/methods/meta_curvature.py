@@ -21,7 +21,7 @@ from metapulse.methods.maml import MAML
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, add, prefixed, stack, sub, under
+from metapulse.trees import Params, Stacked, add, prefixed, stack, sub, subtree
 
 CURVATURE = "curvature/"
 
@@ -44,12 +44,12 @@ class MetaCurvature(MAML):
         axes = {f"{name}/{axis}": torch.eye(size) for name, p in params.items() for axis, size in enumerate(p.shape)}
         return params | prefixed(axes, CURVATURE)
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps along the transformed gradients."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
-        matrices = stack(under(meta, CURVATURE), len(keys.clients))
+        matrices = stack(subtree(meta, CURVATURE), len(keys.clients))
         yield phi
         for batch in self.batches(support, keys, "adapt"):
             phi = add(phi, transformed(model.grad(phi, batch), matrices), -self.inner_lr)
@@ -58,17 +58,17 @@ class MetaCurvature(MAML):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """MAML's adjoint with MC between: λ ← λ − H MCᵀ(αλ); the weight is the number of query samples."""
         clients = len(keys.clients)
-        phi, matrices = self.start(meta, clients), stack(under(meta, CURVATURE), clients)
+        phi, matrices = self.start(meta, clients), stack(subtree(meta, CURVATURE), clients)
         visited = []
         for batch in islice(self.batches(episode.support, keys), self.inner_steps):
             visited.append(model.expand(phi, batch))
             phi = add(phi, transformed(visited[-1].grad, matrices), -self.inner_lr)
         loss, adjoint = model.value_and_grad(phi, episode.query)
         slopes: Params = {name: torch.zeros_like(m) for name, m in matrices.items()}
-        for at in reversed(visited):
-            back, own = self._back(at.grad, matrices, adjoint)
+        for expansion in reversed(visited):
+            back, own = self._back(expansion.grad, matrices, adjoint)
             slopes = sub(slopes, own)
-            adjoint = sub(adjoint, at.hvp(back))
+            adjoint = sub(adjoint, expansion.hvp(back))
         return Report({**adjoint, **prefixed(slopes, CURVATURE)}, episode.query.counts, state, {"loss": loss})
 
     def _back(self, g: Stacked, matrices: Stacked, adjoint: Stacked) -> tuple[Mapping[str, Tensor], dict[str, Tensor]]:
@@ -77,8 +77,8 @@ class MetaCurvature(MAML):
         with torch.enable_grad():
             moved = transformed(leaves, own)
             product = self.inner_lr * torch.stack([(p * adjoint[name]).sum() for name, p in moved.items()]).sum()
-        found = torch.autograd.grad(product, [*leaves.values(), *own.values()])
-        return dict(zip(leaves, found[: len(leaves)], strict=True)), dict(zip(own, found[len(leaves) :], strict=True))
+        grads = torch.autograd.grad(product, [*leaves.values(), *own.values()])
+        return dict(zip(leaves, grads[: len(leaves)], strict=True)), dict(zip(own, grads[len(leaves) :], strict=True))
 
 
 def transformed(gradient: Stacked, matrices: Stacked) -> dict[str, Tensor]:
@@ -88,14 +88,14 @@ def transformed(gradient: Stacked, matrices: Stacked) -> dict[str, Tensor]:
         gradient: (clients, *shape) per name.
         matrices: (clients, size, size) per name and axis: "layer0.weight/1".
     """
-    found = {}
+    result = {}
     for name, g in gradient.items():
         for axis in range(1, g.dim()):
             turned = g.movedim(axis, 1)
             g = (matrices[f"{name}/{axis - 1}"] @ turned.reshape(*turned.shape[:2], -1)).view(turned.shape)
             g = g.movedim(1, axis)
-        found[name] = g
-    return found
+        result[name] = g
+    return result
 
 
 METHOD = Method(

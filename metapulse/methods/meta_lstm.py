@@ -24,7 +24,7 @@ from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.rng import Keys
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Params, Stacked, prefixed, stack, under, without
+from metapulse.trees import Params, Stacked, prefixed, stack, subtree, without_subtree
 
 OPTIMISER = "optimiser/"
 P = 10.0  # logarithms of numbers between e^−p and 1 are read; smaller ones as they are
@@ -33,7 +33,7 @@ Coordinates = Float[Tensor, "clients coordinates"]
 
 
 @dataclass(frozen=True)
-class State:
+class OptimiserState:
     """What the optimiser carries from step to step: φ, both gates, and the state of the LSTM before them."""
 
     phi: Coordinates
@@ -73,18 +73,18 @@ class MetaLSTM(InnerLoop):
             own[f"{name}.bias"] = torch.full((1,), start).logit()
         return params | prefixed(own, OPTIMISER)
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """The learned optimiser's steps; it begins without memory wherever the parameters begin."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
         yield phi
-        own = stack(under(meta, OPTIMISER), len(keys.clients))
-        at = self._begin(phi)
+        own = stack(subtree(meta, OPTIMISER), len(keys.clients))
+        inner = self._begin(phi)
         for batch in self.batches(support, keys, "adapt"):
             with torch.no_grad():
-                at = self._step(model, own, phi, at, batch)
-            yield _tree(at.phi, phi)
+                inner = self._step(model, own, phi, inner, batch)
+            yield _tree(inner.phi, phi)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """The query gradient at φ_K, taken back through the gates; the weight is the number of query samples."""
@@ -92,39 +92,39 @@ class MetaLSTM(InnerLoop):
         leaves = {name: p.detach().clone().requires_grad_() for name, p in stack(meta, clients).items()}
         batches = islice(self.batches(episode.support, keys), self.inner_steps)
         with torch.enable_grad():
-            theta, own = without(leaves, OPTIMISER), under(leaves, OPTIMISER)
-            at = self._begin(theta)
+            theta, own = without_subtree(leaves, OPTIMISER), subtree(leaves, OPTIMISER)
+            inner = self._begin(theta)
             for batch in batches:
-                at = self._step(model, own, theta, at, batch)
-        loss, gradient = model.value_and_grad(_tree(at.phi.detach(), theta), episode.query)
+                inner = self._step(model, own, theta, inner, batch)
+        loss, gradient = model.value_and_grad(_tree(inner.phi.detach(), theta), episode.query)
         grads = torch.autograd.grad(
-            at.phi, list(leaves.values()), _coordinates(gradient), allow_unused=True, materialize_grads=True
+            inner.phi, list(leaves.values()), _coordinates(gradient), allow_unused=True, materialize_grads=True
         )
         return Report(dict(zip(leaves, grads, strict=True)), episode.query.counts, state, {"loss": loss})
 
-    def _begin(self, phi: Stacked) -> State:
+    def _begin(self, phi: Stacked) -> OptimiserState:
         flat = _coordinates(phi)
         zeros = flat.new_zeros(*flat.shape, self.hidden)
-        return State(flat, torch.zeros_like(flat), torch.zeros_like(flat), (zeros, zeros))
+        return OptimiserState(flat, torch.zeros_like(flat), torch.zeros_like(flat), (zeros, zeros))
 
-    def _step(self, model: Model, own: Stacked, like: Stacked, at: State, batch: Batch) -> State:
+    def _step(self, model: Model, own: Stacked, like: Stacked, inner: OptimiserState, batch: Batch) -> OptimiserState:
         """One step of every client that has samples; the others stay."""
-        loss, gradient = model.value_and_grad(_tree(at.phi.detach(), like), batch)
+        loss, gradient = model.value_and_grad(_tree(inner.phi.detach(), like), batch)
         g = _coordinates(gradient)
         read = torch.cat([_readable(g), _readable(loss.unsqueeze(1)).expand(*g.shape, 2)], 2)
-        hidden = lstm_step(read, at.hidden, own["weight"], own["bias"])
+        hidden = lstm_step(read, inner.hidden, own["weight"], own["bias"])
         rate, keep = (
             torch.sigmoid(
                 linear(
-                    torch.cat([hidden[0], at.phi.unsqueeze(2), last.unsqueeze(2)], 2),
+                    torch.cat([hidden[0], inner.phi.unsqueeze(2), last.unsqueeze(2)], 2),
                     own[f"{name}.weight"],
                     own[f"{name}.bias"],
                 )
             ).squeeze(2)
-            for name, last in (("rate", at.rate), ("keep", at.keep))
+            for name, last in (("rate", inner.rate), ("keep", inner.keep))
         )
         some = (batch.counts > 0).unsqueeze(1)
-        return State(torch.where(some, keep * at.phi - rate * g, at.phi), rate, keep, hidden)
+        return OptimiserState(torch.where(some, keep * inner.phi - rate * g, inner.phi), rate, keep, hidden)
 
 
 def _readable(x: Coordinates) -> Float[Tensor, "clients coordinates 2"]:

@@ -22,7 +22,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, flat, mul, prefixed, sub, under
+from metapulse.trees import Params, Stacked, flat, mul, prefixed, sub, subtree
 
 RATE = "rate/"
 
@@ -60,7 +60,7 @@ class MetaSGD(Minibatches):
         }
         return params | prefixed(rates, RATE)
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """Steps with the learned rates; beyond the trained number of steps only those that do not hurt.
@@ -68,7 +68,7 @@ class MetaSGD(Minibatches):
         The rates are fitted to ``inner_steps`` steps, and more of them can diverge: on sine tasks trained with one
         step, the fifth is already NaN. So a client takes a further step only while its support loss does not rise.
         """
-        rates = flat(under(meta, RATE))
+        rates = flat(subtree(meta, RATE))
         phi = self.start(meta, len(keys.clients)) if start is None else start
         yield phi
         for k, batch in enumerate(self.batches(support, keys, "adapt")):
@@ -80,7 +80,7 @@ class MetaSGD(Minibatches):
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
         support = list(islice(self.batches(episode.support, keys), self.inner_steps))
-        outer = model.outer_gradient(theta, flat(under(meta, RATE)), support, episode.query, learned=True)
+        outer = model.outer_gradient(theta, flat(subtree(meta, RATE)), support, episode.query, learned=True)
         return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
 
 

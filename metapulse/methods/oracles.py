@@ -1,4 +1,4 @@
-"""Oracles around an oracle: a client's loss with a term added, or with some of its parameters held fast.
+"""Wrappers of a model: a client's loss with a proximal or linear term, or with some parameters frozen.
 
 Most personalised methods are gradient descent on such a loss, so with these they share one inner loop.
 """
@@ -36,7 +36,7 @@ class _Around(Model):
 
 
 @dataclass(frozen=True, eq=False)
-class Tilted(_Around):
+class ProximalLoss(_Around):
     """L(φ) + (μ/2)‖φ − anchor‖² + ⟨tilt, φ⟩; the loss it tells is L alone.
 
     Args:
@@ -59,7 +59,7 @@ class Tilted(_Around):
 
 
 @dataclass(frozen=True, eq=False)
-class Partial(_Around):
+class FrozenParameters(_Around):
     """L as a function of some parameters: the gradient in all others is zero.
 
     Args:

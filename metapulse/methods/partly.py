@@ -10,7 +10,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.methods.base import Report
 from metapulse.methods.fedavg import LocalSGD
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, sub, zeros_like
@@ -31,7 +31,7 @@ class PartlyPersonal(LocalSGD):
         """θ's own values of the personal names."""
         return {name: p for name, p in meta.items() if name in self.personal(model, meta)}
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """All that is not personal."""
         return frozenset(meta) - self.personal(model, meta)
 
@@ -49,4 +49,4 @@ class PartlyPersonal(LocalSGD):
 
     def train(self, model: Model, phi: Stacked, samples: Batch, keys: Keys) -> tuple[Stacked, PerClient]:
         """φ_K and the mean loss on the way."""
-        return settle(model, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)
+        return run_inner_loop(model, phi, self.batches(samples, keys), self.inner_lr, self.optimizer, self.inner_steps)

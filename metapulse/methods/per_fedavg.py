@@ -32,7 +32,7 @@ class PerFedAvg(Descent):
         "2002.07948",
         "Algorithm 1, equations 7, 11 and 12",
     )
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     local_steps: int = setting(5, "local steps τ of one client in one round", ge=0)
     local_lr: float = setting(0.001, "local learning rate β", gt=0)

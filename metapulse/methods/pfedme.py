@@ -13,10 +13,10 @@ import torch
 
 from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
-from metapulse.methods.inner import settle
+from metapulse.methods.inner import run_inner_loop
 from metapulse.methods.loop import ChosenOptimizer, InnerLoop
 from metapulse.methods.method import Method, Server
-from metapulse.methods.oracles import Tilted
+from metapulse.methods.oracles import ProximalLoss
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -40,7 +40,7 @@ class PFedMe(ChosenOptimizer, InnerLoop):
         "2006.08848",
         "Algorithm 1, equations 2 to 4",
     )
-    local: ClassVar[bool] = True
+    uses_query_set: ClassVar[bool] = False
 
     inner_steps: int = setting(5, "gradient steps K on the personal problem of one minibatch", ge=0)
     local_steps: int = setting(10, "local steps R of one client in one round", ge=0)
@@ -52,9 +52,9 @@ class PFedMe(ChosenOptimizer, InnerLoop):
         """One minibatch per local step."""
         return self.local_steps
 
-    def objective(self, model: Model, meta: Params, clients: int) -> Tilted:
+    def objective(self, model: Model, meta: Params, clients: int) -> ProximalLoss:
         """L(φ) + (λ/2)‖φ − θ‖², whose minimiser is φ̂(θ)."""
-        return Tilted(model, self.start(meta, clients), self.lam, task=model.task)
+        return ProximalLoss(model, self.start(meta, clients), self.lam, task=model.task)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """R steps on the envelope; the weight is the number of samples."""
@@ -63,8 +63,8 @@ class PFedMe(ChosenOptimizer, InnerLoop):
         w, phi = flat_stack(theta), flat_stack(theta)
         total = torch.zeros_like(samples.counts)
         for batch in islice(self.batches(samples, keys), self.local_steps):
-            oracle = Tilted(model, w, self.lam, task=model.task)
-            phi, loss = settle(oracle, phi, repeat(batch), self.inner_lr, self.optimizer, self.inner_steps)
+            oracle = ProximalLoss(model, w, self.lam, task=model.task)
+            phi, loss = run_inner_loop(oracle, phi, repeat(batch), self.inner_lr, self.optimizer, self.inner_steps)
             w = flat_stack(add(w, sub(w, phi), -self.local_lr * self.lam))
             total = total + loss
         return Report(sub(theta, w), samples.counts, state, {"loss": total / max(self.local_steps, 1)})

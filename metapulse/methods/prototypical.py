@@ -12,18 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import FLOOR, MetricLearner, class_shares
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
-from metapulse.methods.reading import FLOOR, Metric, shares
 from metapulse.models.base import Model
 from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)
-class ClassMeans(Metric):
+class ClassMeans(MetricLearner):
     """Remembers the mean embedding of each class, and which classes have support."""
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """c_k = 1/n_k Σ_{y_i = k} f(x_i), and 1 for every class that has one."""
         return class_means(model.embed(phi, support.x), support, model.task.outputs)
 
@@ -56,7 +56,7 @@ def class_means(
         support: their labels.
         classes: how many there are.
     """
-    share = shares(support, classes)
+    share = class_shares(support, classes)
     return {"means": share @ z, "known": (share.sum(2) > 0).to(share)}
 
 

@@ -26,7 +26,7 @@ from metapulse.models.base import Model
 from metapulse.models.layers import linear
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, prefixed, stack, under, without
+from metapulse.trees import Params, Stacked, prefixed, stack, subtree, without_subtree
 
 RIDGE = "ridge/"
 ONE = 3.0  # the constant input whose weight is the bias: larger than one, so that the ridge hardly shrinks it
@@ -63,18 +63,18 @@ class R2D2(Learner):
         own = {"log_lambda": math.log(self.ridge), "log_scale": math.log(self.scale), "balance": self.balance}
         return model.init(rng) | prefixed({name: torch.tensor(v) for name, v in own.items()}, RIDGE)
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """All but the head, which stays as initialised."""
         return frozenset(meta) - model.head
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """θ's own head, for which episodes with support have no gradient; after that, always the solved one."""
         phi = self.start(meta, len(keys.clients)) if start is None else dict(start)
         yield phi
         with torch.no_grad():
-            solved = self.solve(model, phi, stack(under(meta, RIDGE), len(keys.clients)), support)
+            solved = self.solve(model, phi, stack(subtree(meta, RIDGE), len(keys.clients)), support)
         yield from repeat(solved)
 
     def solve(self, model: Model, phi: Stacked, ridge: Stacked, support: Batch) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class R2D2(Learner):
         clients = len(keys.clients)
         leaves = {name: p.detach().clone().requires_grad_() for name, p in stack(meta, clients).items()}
         with torch.enable_grad():
-            phi = self.solve(model, without(leaves, RIDGE), under(leaves, RIDGE), episode.support)
+            phi = self.solve(model, without_subtree(leaves, RIDGE), subtree(leaves, RIDGE), episode.support)
             loss = self._query_loss(model, phi, episode)
             grads = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
         return Report(dict(zip(leaves, grads, strict=True)), episode.query.counts, state, {"loss": loss.detach()})

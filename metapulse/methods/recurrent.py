@@ -16,19 +16,19 @@ from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import AmortisedLearner, targets
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
-from metapulse.methods.reading import Reader, targets
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Stacked, prefixed, under
+from metapulse.trees import Stacked, prefixed, subtree
 
 LSTM = "lstm/"
 
 
 @dataclass(frozen=True)
-class Recurrent(Reader):
+class Recurrent(AmortisedLearner):
     """(h, c) ← LSTM([f(x_t), y_{t−1}], (h, c)) over the support; answers V h + b after one step on [f(x), y_n].
 
     Reports ∇_θ L_query; the answers it would give while it reads are not trained. Samples are read in the order of the
@@ -75,10 +75,10 @@ class Recurrent(Reader):
         h, c = lstm_step(seen, (state["hidden"], state["cell"]), own["weight"], own["bias"])
         return {"hidden": h, "cell": c}, h
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """The state after the last real sample, and that one's label."""
         z, y = model.embed(phi, support.x), targets(model.task, support)
-        own, state = under(phi, LSTM), self.begin(z)
+        own, state = subtree(phi, LSTM), self.begin(z)
         last = z.new_zeros(len(z), 1, model.task.outputs)
         for t in range(z.shape[1]):
             after, _ = self.step(own, state, torch.cat([z[:, t : t + 1], last], 2))
@@ -91,7 +91,7 @@ class Recurrent(Reader):
 
     def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """One step further, each sample on its own."""
-        z, own = model.embed(phi, x), under(phi, LSTM)
+        z, own = model.embed(phi, x), subtree(phi, LSTM)
         state = {name: s.expand(-1, z.shape[1], *s.shape[2:]) for name, s in memory.items()}
         _, features = self.step(own, state, torch.cat([z, state.pop("last")], 2))
         return linear(features, own["out.weight"], own["out.bias"])

@@ -13,13 +13,13 @@ from torch.nn import functional
 from metapulse.data import Task
 from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.losses import masked_mean
+from metapulse.methods.amortised import FLOOR, answerable, own_network
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.methods.prototypical import ClassMeans
-from metapulse.methods.reading import FLOOR, answerable, net
 from metapulse.models.base import Model
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Stacked, prefixed, under
+from metapulse.trees import Stacked, prefixed, subtree
 
 RELATION = "relation/"
 
@@ -46,7 +46,7 @@ class Relation(ClassMeans):
 
     def own(self, task: Task, width: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """The relation module."""
-        return prefixed(net(2 * width, (self.hidden,), 1).init(rng), RELATION)
+        return prefixed(own_network(2 * width, (self.hidden,), 1).init(rng), RELATION)
 
     def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """g of every class mean beside every sample; far below all others for a class without support."""
@@ -56,7 +56,7 @@ class Relation(ClassMeans):
         pairs = torch.cat(
             [means.unsqueeze(1).expand(-1, n, -1, -1), z.unsqueeze(2).expand(-1, -1, classes, -1)], 3
         )  # (clients, samples, classes, 2 · width)
-        scores = net(2 * width, (self.hidden,), 1).predict(under(phi, RELATION), pairs.flatten(1, 2))
+        scores = own_network(2 * width, (self.hidden,), 1).predict(subtree(phi, RELATION), pairs.flatten(1, 2))
         return scores.view(clients, n, classes).masked_fill(memory["known"].unsqueeze(1) == 0, FLOOR)
 
     def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:

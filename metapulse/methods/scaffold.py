@@ -12,11 +12,11 @@ from metapulse.episodes import Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.fedavg import LocalTraining
 from metapulse.methods.method import EXACTLY, Method, Server, participation
-from metapulse.methods.oracles import Tilted
+from metapulse.methods.oracles import ProximalLoss
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, prefixed, scale, stack, sub, under, zeros_like
+from metapulse.trees import Params, Stacked, prefixed, scale, stack, sub, subtree, zeros_like
 
 CONTROL = "control/"
 
@@ -50,15 +50,15 @@ class Scaffold(LocalTraining):
 
     def initial_state(self, model: Model, meta: Params) -> Params:
         """c_i = 0."""
-        return prefixed(zeros_like(under(meta, CONTROL)), CONTROL)
+        return prefixed(zeros_like(subtree(meta, CONTROL)), CONTROL)
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """FedAvg's work on controlled gradients."""
         clients = len(keys.clients)
         kept = state or stack(self.initial_state(model, meta), clients)
-        own = under(kept, CONTROL)
-        tilt = sub(stack(under(meta, CONTROL), clients), own)  # c − c_i
-        oracle = Tilted(model, self.start(meta, clients), 0.0, tilt, task=model.task)
+        own = subtree(kept, CONTROL)
+        tilt = sub(stack(subtree(meta, CONTROL), clients), own)  # c − c_i
+        oracle = ProximalLoss(model, self.start(meta, clients), 0.0, tilt, task=model.task)
         report = super().update(oracle, meta, state, episode, keys)
         after: Params = own
         if self.inner_steps:

@@ -13,26 +13,26 @@ from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.episodes import Batch, Inputs, Outputs
+from metapulse.methods.amortised import AmortisedLearner, targets
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
-from metapulse.methods.reading import Reader, targets
 from metapulse.models.base import Model
 from metapulse.models.layers import linear, uniform_init
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Stacked, prefixed, under
+from metapulse.trees import Stacked, prefixed, subtree
 
 OWN = "snail/"
 
 
 @dataclass(frozen=True)
-class SNAIL(Reader):
+class SNAIL(AmortisedLearner):
     """Reads [f(x_1), y_1], …, [f(x_n), y_n], [f(x), 0] and answers at the last: attention, convolutions, attention.
 
     The convolutions have width two and dilations 1, 2, 4, … up to ``length``; every block hands on what it read beside
     what it found. Smaller than the paper's, which has two more blocks. The order is the episode's, class by class.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Reader.rounds_only | {"filters", "key_width", "value_width"}
+    rounds_only: ClassVar[frozenset[str]] = AmortisedLearner.rounds_only | {"filters", "key_width", "value_width"}
     paper: ClassVar[Paper] = Paper(
         "mishra2018snail",
         "Mishra et al.",
@@ -73,7 +73,7 @@ class SNAIL(Reader):
         shapes[f"{name}.value"] = (self.value_width, width)
         return width + self.value_width
 
-    def read(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> dict[str, Tensor]:
         """The labelled samples, real ones moved to the end, so that the one that asks follows the last."""
         z = torch.cat([model.embed(phi, support.x), targets(model.task, support)], 2)
         order = torch.argsort(support.mask, dim=1, stable=True)
@@ -82,7 +82,7 @@ class SNAIL(Reader):
 
     def answer(self, model: Model, phi: Stacked, memory: Stacked, x: Inputs) -> Outputs:
         """What stands at the end of each sample's own sequence."""
-        z, own = model.embed(phi, x), under(phi, OWN)
+        z, own = model.embed(phi, x), subtree(phi, OWN)
         clients, n, _ = z.shape
         asking = torch.cat([z, z.new_zeros(clients, n, model.task.outputs)], 2).unsqueeze(2)
         before = memory["samples"].unsqueeze(1).expand(-1, n, -1, -1)

@@ -1,6 +1,6 @@
-"""Learners that need no training: what they remember of the support is all they answer from.
+"""Learners without training: they answer from what they remember of the support alone.
 
-Rows that every comparison needs beside ``local_only``: what a model must beat.
+Baselines, beside ``local_only``, that every trained model has to beat.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from metapulse.episodes import Episode
+from metapulse.methods.amortised import AmortisedLearner
 from metapulse.methods.base import Report
-from metapulse.methods.reading import Reader
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.trees import Params, Stacked, zeros_like
 
 
 @dataclass(frozen=True)
-class Untrained(Reader):
+class Untrained(AmortisedLearner):
     """θ is the model's and plays no part: rounds change nothing, and none are needed."""
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -32,7 +32,7 @@ class Untrained(Reader):
         self.check_kind(model.task)
         return model.init(rng)
 
-    def shared(self, model: Model, meta: Params) -> frozenset[str]:
+    def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
         """Nothing."""
         return frozenset()
 
@@ -40,6 +40,6 @@ class Untrained(Reader):
         """A zero update; the loss is that of the answers to the query."""
         theta = self.start(meta, len(keys.clients))
         with torch.no_grad():
-            memory = self.read(model, theta, episode.support)
+            memory = self.encode_support(model, theta, episode.support)
             loss = self.loss(model, theta, memory, episode.support, episode.query)
         return Report(zeros_like(theta), episode.query.counts, state, {"loss": loss})

@@ -60,8 +60,8 @@ def outer_gradient(
         phi = sub(phi, mul(visited[-1].grad, alpha))
     loss, adjoint = model.value_and_grad(phi, query)
     rate_grads = zeros_like(adjoint)
-    for at in reversed(visited):
+    for expansion in reversed(visited):
         if learned:
-            rate_grads = sub(rate_grads, mul(at.grad, adjoint))
-        adjoint = sub(adjoint, at.hvp(mul(adjoint, alpha)))
+            rate_grads = sub(rate_grads, mul(expansion.grad, adjoint))
+        adjoint = sub(adjoint, expansion.hvp(mul(adjoint, alpha)))
     return OuterGradient(adjoint, rate_grads, loss)

@@ -27,7 +27,7 @@ def value_and_grad(loss: LossFunction, params: Stacked, batch: Batch) -> tuple[P
     return value.detach(), flat_stack(dict(zip(leaves, grads, strict=True)))
 
 
-def expand(loss: LossFunction, params: Stacked, batch: Batch) -> Expansion:
+def expand_loss(loss: LossFunction, params: Stacked, batch: Batch) -> Expansion:
     """Loss, ∇L, and v ↦ ∇²L v as the gradient of ∇L · v; the graph of ∇L lives as long as the expansion."""
     leaves = _leaves(params)
     values = list(leaves.values())

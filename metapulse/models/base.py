@@ -131,7 +131,7 @@ class Model(ABC):
         Args:
             params: where; (clients, *shape) per name.
         """
-        return self.chain.expand(params, batch) if self.chain else autograd.expand(self.loss, params, batch)
+        return self.chain.expand(params, batch) if self.chain else autograd.expand_loss(self.loss, params, batch)
 
     def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client, in the shape of ``params``.
@@ -143,8 +143,8 @@ class Model(ABC):
         if code := self._code(params):
             return code.gradient(params, batch, into)
         if self.chain:
-            at = self.chain.expand(params, batch, into)
-            return at.loss, at.grad
+            expansion = self.chain.expand(params, batch, into)
+            return expansion.loss, expansion.grad
         return autograd.value_and_grad(self.loss, params, batch)
 
     def grad(self, params: Stacked, batch: Batch) -> Stacked:

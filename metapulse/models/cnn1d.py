@@ -16,8 +16,8 @@ from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.conv import blocks
 from metapulse.models.kernels.dense import Linear
-from metapulse.models.kernels.losses import loss_of
-from metapulse.models.kernels.pooling import Mean
+from metapulse.models.kernels.losses import loss_kernel
+from metapulse.models.kernels.pooling import MeanPool
 from metapulse.models.layers import conv1d, max_pool, uniform_init
 from metapulse.settings import LAYERS, WIDTH, setting
 from metapulse.trees import Stacked
@@ -48,7 +48,7 @@ class CNN1d(Model):
     def chain(self) -> Chain:
         """Convolutions channels-last, mean over time, head."""
         kernels, view = blocks(self.task.features[1], (self.kernel,) * len(self.channels), same=False)
-        return Chain((*kernels, Mean(), Linear("head.weight", "head.bias")), loss_of(self.task), view)
+        return Chain((*kernels, MeanPool(), Linear("head.weight", "head.bias")), loss_kernel(self.task), view)
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """U(±1/√fan_in) everywhere."""

@@ -1,4 +1,4 @@
-"""Making a user's module: the same for the same seed in every process, or refused with the reason."""
+"""Construct a user's module reproducibly from a seed, or refuse it with the reason."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def check_constants(factory: str, made: nn.Module, again: nn.Module, other: nn.M
     for name, p in made.named_parameters():
         if not torch.equal(p, again.get_parameter(name)):
             raise ConfigError(KEY, factory, f"is not reproducible: {name} differs between two modules of one seed")
-    for name, value in constants(made):
-        if not _same(value, dict(constants(other)).get(name)):
+    for name, value in frozen_tensors(made):
+        if not _same(value, dict(frozen_tensors(other)).get(name)):
             raise ConfigError(
                 KEY,
                 factory,
@@ -72,7 +72,7 @@ def check_constants(factory: str, made: nn.Module, again: nn.Module, other: nn.M
             )
 
 
-def constants(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def frozen_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Frozen parameters and buffers, by name."""
     yield from ((name, p.detach()) for name, p in module.named_parameters() if not p.requires_grad)
     yield from module.named_buffers()

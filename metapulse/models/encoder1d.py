@@ -18,12 +18,12 @@ from metapulse.episodes import Inputs
 from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
-from metapulse.models.kernels.compose import Beside, Series
+from metapulse.models.kernels.compose import Parallel, Series
 from metapulse.models.kernels.conv import blocks
 from metapulse.models.kernels.dense import Linear
-from metapulse.models.kernels.losses import loss_of
+from metapulse.models.kernels.losses import loss_kernel
 from metapulse.models.kernels.norm import LayerNorm
-from metapulse.models.kernels.pooling import MeanMax, Statistics
+from metapulse.models.kernels.pooling import MeanMaxPool, StatisticsPool
 from metapulse.models.layers import conv1d, layer_norm, linear, max_pool, uniform_init
 from metapulse.settings import LAYERS, WIDTH, setting
 from metapulse.trees import Stacked
@@ -58,10 +58,10 @@ class Encoder1d(Model):
         """Convolutions channels-last and the embedding, beside the statistics; head."""
         time = self.task.features[1]
         kernels, view = blocks(time, self.kernels, same=True)
-        embedding = (MeanMax(), Linear("embed.weight", "embed.bias"), LayerNorm("norm.weight", "norm.bias"))
-        statistics = Statistics("statistics.log_gain", self.kernels[0] // 2, time)
-        both = Beside(Series((*kernels, *embedding)), statistics)
-        return Chain((both, Linear("head.weight", "head.bias")), loss_of(self.task), view)
+        embedding = (MeanMaxPool(), Linear("embed.weight", "embed.bias"), LayerNorm("norm.weight", "norm.bias"))
+        statistics = StatisticsPool("statistics.log_gain", self.kernels[0] // 2, time)
+        both = Parallel(Series((*kernels, *embedding)), statistics)
+        return Chain((both, Linear("head.weight", "head.bias")), loss_kernel(self.task), view)
 
     def widened(self, channels: int) -> Encoder1d:
         """Constant channels have a standard deviation of zero, where it has no slope.

@@ -16,7 +16,7 @@ from metapulse.errors import ConfigError
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.dense import Linear
-from metapulse.models.kernels.losses import loss_of
+from metapulse.models.kernels.losses import loss_kernel
 from metapulse.models.kernels.recurrent import Gated
 from metapulse.models.layers import gru, uniform_init
 from metapulse.settings import WIDTH, setting
@@ -39,7 +39,7 @@ class GRU(Model):
     def chain(self) -> Chain:
         """The recurrent layer and the head."""
         view = (lambda x: x) if len(self.task.features) == 2 else (lambda x: x.unsqueeze(2))
-        return Chain((Gated("gru"), Linear("head.weight", "head.bias")), loss_of(self.task), view)
+        return Chain((Gated("gru"), Linear("head.weight", "head.bias")), loss_kernel(self.task), view)
 
     def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client, a block of clients after the other so that the cache holds its path."""

@@ -16,7 +16,7 @@ from metapulse.episodes import Inputs
 from metapulse.models.base import Model
 from metapulse.models.kernels.base import Chain, Kernel
 from metapulse.models.kernels.dense import Linear, ReLU, Tanh
-from metapulse.models.kernels.losses import loss_of
+from metapulse.models.kernels.losses import loss_kernel
 from metapulse.models.layers import linear, truncated_normal_init, uniform_init
 from metapulse.settings import LAYERS, WIDTH, setting
 from metapulse.trees import Stacked
@@ -55,7 +55,7 @@ class MLP(Model):
         for i in range(len(self.widths) - 1):
             kernels += [ReLU() if self.activation == "relu" else Tanh()] if i else []
             kernels.append(Linear(f"layer{i}.weight", f"layer{i}.bias"))
-        return Chain(tuple(kernels), loss_of(self.task), lambda x: x.flatten(2))
+        return Chain(tuple(kernels), loss_kernel(self.task), lambda x: x.flatten(2))
 
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Weights as ``start`` says."""

@@ -23,14 +23,14 @@ from metapulse.models.base import Model
 from metapulse.models.construction import aliases, check_constants, constructed
 from metapulse.models.draws import seeds
 from metapulse.models.kernels.base import Expansion
-from metapulse.models.kernels.losses import loss_of
+from metapulse.models.kernels.losses import loss_kernel
 from metapulse.registry import resolve, restricted
 from metapulse.settings import setting
 from metapulse.trees import Flat, Stacked, flat_stack, pick
 
 PROBED = 16  # samples on which training and evaluation mode are told apart
 UNBATCHED = ("batching rule not implemented", "data-dependent control flow", "vmap: it looks like")
-LARGEST = 2**26  # parameters that a device makes a module of at somebody else's word
+LARGEST = 2**26  # parameters that a device makes a module of on a coordinator's instruction
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TorchModule(Model):
 
     @cached_property
     def module(self) -> nn.Module:
-        """The module that is called with other parameters in place of its own; its constants are everybody's.
+        """The module that is called with other parameters in place of its own; its constants are shared by all clients.
 
         Raises:
             ConfigError: it cannot be made, cannot serve, or is another one in every process.
@@ -154,7 +154,7 @@ class TorchModule(Model):
     def init(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """The module's own initialisation, under a seed drawn from ``rng``; what is frozen is no part of θ."""
         seed = int(rng.integers(2**63))
-        _ = self._training  # refuses what could not serve, before anybody counts or times a call
+        _ = self._training  # refuses what could not serve, before a call is counted or timed
         made = self._make(seed)
         return {name: p.detach().clone() for name, p in made.named_parameters() if p.requires_grad}
 
@@ -200,7 +200,7 @@ class TorchModule(Model):
         def loss(own: Stacked, part: Batch) -> Tensor:
             return task_loss(self.task, self._predict_training(own, part), part.y, part.mask)
 
-        return autograd.expand(loss, params, batch)
+        return autograd.expand_loss(loss, params, batch)
 
     def value_and_grad(self, params: Stacked, batch: Batch, into: Flat | None = None) -> tuple[PerClient, Stacked]:
         """Loss (clients,) and ∇L per client: autograd through the module, the loss's own derivative at its end.
@@ -212,7 +212,7 @@ class TorchModule(Model):
         with torch.enable_grad():
             outputs = self._predict_training(leaves, batch)
         with torch.no_grad():
-            end = loss_of(self.task)
+            end = loss_kernel(self.task)
             loss, saved = end.forward(outputs.detach(), batch)
             slopes = end.backward(saved, batch)
             grads = torch.autograd.grad(

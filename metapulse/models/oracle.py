@@ -1,4 +1,4 @@
-"""What is asked of a model where only its derivatives matter."""
+"""The interface of a model whose derivatives alone are used."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SUFFIX_OF_NONE = (".DS_Store", "Thumbs.db")
 
 
 @dataclass(frozen=True)
-class Limits:
+class ContainerLimits:
     """What an input may be at most.
 
     Args:
@@ -129,7 +129,7 @@ class Inputs:
         limits: what they may be.
     """
 
-    def __init__(self, paths: Sequence[Path], limits: Limits = Limits()) -> None:  # frozen
+    def __init__(self, paths: Sequence[Path], limits: ContainerLimits = ContainerLimits()) -> None:  # frozen
         self.limits = limits
         self.files: list[File] = []
         self.broken: dict[str, str] = {}  # archives within the inputs that cannot be read: name → cause

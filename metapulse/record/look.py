@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from metapulse.record.clock import US
-from metapulse.record.containers import Inputs, Limits
+from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import Device, Row
 from metapulse.record.store import Progress, Read, silent
@@ -81,7 +81,7 @@ def look(
     inputs: Sequence[Path],
     options: Options = Options(),  # noqa: B008  # frozen
     progress: Progress = silent,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
+    limits: ContainerLimits = ContainerLimits(),  # noqa: B008  # frozen
 ) -> Look:
     """Read inputs and say what is in them.
 

@@ -19,7 +19,7 @@ import numpy as np
 from metapulse.errors import DataError
 from metapulse.files import replace_with
 from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
-from metapulse.record.containers import File, Inputs, Limits
+from metapulse.record.containers import ContainerLimits, File, Inputs
 from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.recognise import recognise
 from metapulse.record.runs import Runs
@@ -92,7 +92,7 @@ def import_files(
     out: Path,
     options: Options = Options(),  # noqa: B008  # frozen
     progress: Progress = silent,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
+    limits: ContainerLimits = ContainerLimits(),  # noqa: B008  # frozen
 ) -> Tally:
     """Read every input into the record at ``out``; a record that is there already is added to.
 

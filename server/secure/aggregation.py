@@ -24,7 +24,7 @@ from metapulse.client.secure.quantise import (
     SHARE_KEYS,
     UNMASK,
     ZEROED,
-    Terms,
+    SumTerms,
     levels,
     room,
     session_purpose,
@@ -34,12 +34,12 @@ from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, decode, read_text
 from metapulse.errors import ReplyError
 from metapulse.rng import generator
 from metapulse.server.config import Config
-from metapulse.server.secure.masked import Masked
-from metapulse.server.secure.session import Parties, Session
-from metapulse.server.secure.sessions import Sessions
-from metapulse.server.secure.unmasked import Adder, Unmasked
+from metapulse.server.secure.masked import MaskedParties
+from metapulse.server.secure.session import Parties, RoundSession
+from metapulse.server.secure.sessions import SessionCounter
+from metapulse.server.secure.unmasked import SummingEngine, UnmaskedParties
 from metapulse.strategies.registry import STRATEGIES
-from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Total
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, UpdateSum
 from metapulse.strategies.secure import SecureSettings, check_size, check_step, make_ring
 from metapulse.trees import Params
 
@@ -62,11 +62,11 @@ class SecureAggregation:
         seed: int,
         grid: Grid,
         timeout: float,
-        sessions: Sessions | None = None,
+        sessions: SessionCounter | None = None,
         rate: float = 1.0,
     ) -> None:
         self.settings, self.weighting, self.seed, self.rate = settings, weighting, seed, rate
-        self._grid, self._timeout, self.sessions = grid, timeout, sessions or Sessions(None)
+        self._grid, self._timeout, self.sessions = grid, timeout, sessions or SessionCounter(None)
 
     def check(self, clients: int, theta: Params | None = None) -> None:
         """Refuse settings that do not give rounds of so many clients the security that is asked for, or drown θ.
@@ -83,7 +83,7 @@ class SecureAggregation:
             check_step(self.settings, clients, theta, self.rate)
 
     def collect(self, content: RecordDict, nodes: Mapping[int, int]) -> Replies:
-        """The weighted sum of a round's updates; where the round was given up, failures only, the last of nobody (−1).
+        """The weighted sum of a round's updates; where the round was given up, failures only, the last with client −1.
 
         Args:
             content: what clients are told: θ, round, work.
@@ -101,14 +101,14 @@ class SecureAggregation:
             return Replies(None, session.dropped, _failures(session), given_up=given_up)
         return Replies(None, session.dropped, _failures(session), total)
 
-    def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> Session:
+    def _begin(self, content: RecordDict, nodes: Mapping[int, int]) -> RoundSession:
         s, config = self.settings, content.config_records[CONFIG]
         round, guard = int(str(config[ROUND])), read_guard(config)
         attempt = self.sessions.begin(round)
         ring = make_ring(s, sorted(nodes), generator(self.seed, session_purpose("secure/ring", attempt), round))
         most = levels(max(1, len(nodes)), s.bits, guard.noise / s.range if guard else 0.0)
         largest = s.max_weight if self.weighting == "samples" else 1.0
-        terms = Terms(
+        terms = SumTerms(
             self.seed,
             round,
             self.weighting,
@@ -123,25 +123,25 @@ class SecureAggregation:
         )
         if guard is not None:
             room(guard, terms, sum(math.prod(array.shape) for array in content.array_records[ARRAYS].values()))
-        return Session(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}/{attempt}")
+        return RoundSession(terms, ring, nodes, content, f"{read_text(config, RUN)}/{round}/{attempt}")
 
-    def _parties(self, session: Session) -> Parties:
-        if isinstance(self._grid, Adder) and not self._grid.masks:
-            return Unmasked(session, self._grid)
-        return Masked(session, self._grid, self._timeout)
+    def _parties(self, session: RoundSession) -> Parties:
+        if isinstance(self._grid, SummingEngine) and not self._grid.masks:
+            return UnmaskedParties(session, self._grid)
+        return MaskedParties(session, self._grid, self._timeout)
 
 
 def make_secure(config: Config, grid: Grid, folder: Path) -> SecureAggregation:
     """The protocol of a configuration that has it on, for a run in a folder."""
     strategy = STRATEGIES.make(config.strategy)
     rate = strategy.lr if strategy.outer in ("sgd", "momentum") else 1.0
-    sessions = Sessions(None if getattr(grid, "simulated", False) else folder)
+    sessions = SessionCounter(None if getattr(grid, "simulated", False) else folder)
     asked, timeout = config.secure_aggregation, config.engine.timeout_s
     return SecureAggregation(asked, strategy.weighting, config.run.seed, grid, timeout, sessions, rate)
 
 
-def run_stages(parties: Parties, session: Session) -> Total:
-    """Stage after stage, as long as enough are left around everybody whose masks are in the sum.
+def run_stages(parties: Parties, session: RoundSession) -> UpdateSum:
+    """Stage after stage, as long as enough are left around every client whose masks are in the sum.
 
     Before there are any, those with too few around them are left out; after, nothing is opened unless all of the sum
     can be, and nothing smaller.
@@ -158,7 +158,7 @@ def run_stages(parties: Parties, session: Session) -> Total:
     return _read(parties.unmask(senders, sharers), senders, session)
 
 
-def _surrounded(stage: str, clients: list[int], session: Session) -> list[int]:
+def _surrounded(stage: str, clients: list[int], session: RoundSession) -> list[int]:
     """Those who have enough around them; the others are dropped."""
     left = session.ring.surrounded(stage, clients)
     reason = f"{stage}: too few neighbours are left"
@@ -166,7 +166,7 @@ def _surrounded(stage: str, clients: list[int], session: Session) -> list[int]:
     return left
 
 
-def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: Session) -> Total:
+def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: RoundSession) -> UpdateSum:
     """What a sum says, once it is one that these clients can have made; a wrong mask leaves noise of all sizes."""
     terms, most = session.terms, session.terms.levels * len(senders)
     least = most if terms.weighting == "uniform" else len(senders)
@@ -181,15 +181,15 @@ def _read(entries: Int64[np.ndarray, " entries"], senders: list[int], session: S
         ZEROED: entries[3] / entries[0],
     }
     metrics = {} if noisy else {name: nobodys * float(share) for name, share in shares_of.items()}
-    return Total(senders, total, shares, nobodys * math.nan, metrics)
+    return UpdateSum(senders, total, shares, nobodys * math.nan, metrics)
 
 
-def _private(session: Session) -> bool:
+def _private(session: RoundSession) -> bool:
     return read_guard(session.content.config_records[CONFIG]) is not None
 
 
-def _failures(session: Session) -> Callable[[int], Message]:
-    """The message of anybody who was lost, for whoever looks at one."""
+def _failures(session: RoundSession) -> Callable[[int], Message]:
+    """The message of a client that was lost, for strategies that look at single messages."""
 
     def message(index: int) -> Message:
         one = session.dropped[index]

@@ -1,4 +1,4 @@
-"""The protocol with real parties: four round trips, and every answer hostile until checked."""
+"""The protocol with real parties: four round trips, in which every answer is checked before it is used."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from metapulse.client.secure.device import (
     SHARES,
     STAGE,
     TERMS,
-    fingerprint,
+    share_fingerprint,
 )
-from metapulse.client.secure.masks import SCALAR, SEED, Residues, expand, pairwise, private_key, public_key
+from metapulse.client.secure.masks import SCALAR, SEED, Residues, expand_key, pairwise, private_key, public_key
 from metapulse.client.secure.quantise import ENTRIES, HEAD, MASKED_VECTORS, SET_UP, SHARE_KEYS, UNMASK, unwrap, wrap
 from metapulse.client.wire import ARRAYS, CONFIG, decode_like
 from metapulse.errors import ReplyError
-from metapulse.server.secure.session import Session
+from metapulse.server.secure.session import RoundSession
 from metapulse.settings import plain
 from metapulse.strategies.replies import Dropped, sift
 
@@ -41,14 +41,14 @@ T = TypeVar("T")
 LONGEST = 1024  # bytes of a key, a share, or a sealed pair of shares
 
 
-class Masked:
+class MaskedParties:
     """Parties behind a grid.
 
     Args:
         timeout: longest wait for a round trip, seconds.
     """
 
-    def __init__(self, session: Session, grid: Grid, timeout: float) -> None:
+    def __init__(self, session: RoundSession, grid: Grid, timeout: float) -> None:
         self._session, self._grid, self._timeout = session, grid, timeout
         self._keys: dict[int, list[bytes]] = {}
         self._around: dict[int, list[int]] = {}  # to whom each client's shares went
@@ -69,9 +69,9 @@ class Masked:
         return list(self._keys)
 
     def share_keys(self, clients: list[int]) -> list[int]:
-        """Everybody gets the neighbours' keys and gives a sealed pair of shares for each of them."""
-        everybody = set(clients)
-        self._around = {c: self._session.ring.around(c, everybody) for c in clients}
+        """Each client gets the neighbours' keys and gives a sealed pair of shares for each of them."""
+        present = set(clients)
+        self._around = {c: self._session.ring.around(c, present) for c in clients}
         told = {
             c: {AROUND: around, KEYS: [key for one in around for key in self._keys[one]]}
             for c, around in self._around.items()
@@ -90,13 +90,13 @@ class Masked:
         return list(given)
 
     def masked_vectors(self, clients: list[int]) -> list[int]:
-        """Everybody gets the sealed shares, trains, and gives its masked entries; only their sum is kept."""
+        """Each client gets the sealed shares, trains, and gives its masked entries; only their sum is kept."""
         theta, bits = self._session.content.array_records[ARRAYS], self._session.terms.bits
         size = HEAD + sum(int(np.prod(array.shape)) for array in theta.values())
         like = {ENTRIES: torch.from_numpy(wrap(np.zeros(size, dtype=np.int64), bits))}
-        told, everybody = {}, set(clients)
+        told, present = {}, set(clients)
         for c in clients:
-            parcels = {sender: p for sender, p in sorted(self._sealed.get(c, {}).items()) if sender in everybody}
+            parcels = {sender: p for sender, p in sorted(self._sealed.get(c, {}).items()) if sender in present}
             told[c] = {SENDERS: list(parcels), SEALED: list(parcels.values())}
 
         def read(client: int, message: Message) -> Residues:
@@ -107,7 +107,7 @@ class Masked:
         return list(vectors)
 
     def unmask(self, senders: list[int], sharers: list[int]) -> Int64[np.ndarray, " entries"]:
-        """Everybody gives, of each neighbour, a share of the one secret that is to be opened."""
+        """Each client gives, of each neighbour, a share of the one secret that is to be opened."""
         ring, alive = self._session.ring, set(senders)
         gone = set(sharers) - alive
         told = {c: {ALIVE: ring.around(c, alive), GONE: ring.around(c, gone)} for c in senders}
@@ -118,7 +118,7 @@ class Masked:
             for owner, share in held.items():
                 shares[owner].append(share)
         for owner in senders:
-            self._sum -= expand(self._open(owner, shares[owner], SEED), len(self._sum), self._session.terms.bits)
+            self._sum -= expand_key(self._open(owner, shares[owner], SEED), len(self._sum), self._session.terms.bits)
         for owner in sorted(gone):
             self._sum -= self._leftover(owner, shares[owner], alive)
         return unwrap(self._sum)
@@ -150,7 +150,7 @@ class Masked:
         shares = read_bytes(message, SHARES, len(owners))
         for owner, share in zip(owners, shares, strict=True):
             place = 2 * self._around[owner].index(client) + (owner in told[GONE])
-            if fingerprint(share) != self._prints[owner][place]:
+            if share_fingerprint(share) != self._prints[owner][place]:
                 raise ReplyError(f"its share of client {owner} is not the one that it was given")
         return dict(zip(owners, shares, strict=True))
 

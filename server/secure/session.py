@@ -10,14 +10,14 @@ import numpy as np
 from flwr.app import RecordDict
 from jaxtyping import Int64
 
-from metapulse.client.secure.quantise import Terms
+from metapulse.client.secure.quantise import SumTerms
 from metapulse.strategies.replies import Dropped
 from metapulse.strategies.ring import Ring
 
 
 @dataclass(frozen=True)
-class Session:
-    """What the parties of one round have in common.
+class RoundSession:
+    """Settings that the parties of one round share.
 
     Args:
         ring: who shares secrets with whom.
@@ -27,7 +27,7 @@ class Session:
         dropped: who is lost on the way, and why.
     """
 
-    terms: Terms
+    terms: SumTerms
     ring: Ring
     nodes: Mapping[int, int]
     content: RecordDict

@@ -1,4 +1,4 @@
-"""Which session of a round this is. A round that is done again is a new one: who answered the old one declines."""
+"""Numbers of sessions. A repeated round is a new session, which devices that answered the old one decline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metapulse.server.files import read_json, write_json
 SESSIONS = "sessions.json"
 
 
-class Sessions:
+class SessionCounter:
     """Counts the rounds that begin again, on disk before any device hears of one.
 
     Args:

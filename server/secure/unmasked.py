@@ -1,4 +1,4 @@
-"""The protocol on an engine that holds every client, its masks left out: same entries, same drop-outs, same sum."""
+"""The protocol without masks on an engine that holds every client: same entries, same drop-outs, same sum."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from metapulse.client.secure.quantise import (
     SHARE_KEYS,
     STAGES,
     UNMASK,
-    Terms,
-    lost,
+    SumTerms,
+    dropout_stages,
     refusal,
 )
-from metapulse.server.secure.session import Session
-from metapulse.strategies.replies import Dropped, Total
+from metapulse.server.secure.session import RoundSession
+from metapulse.strategies.replies import Dropped, UpdateSum
 
 
 @runtime_checkable
-class Adder(Protocol):
+class SummingEngine(Protocol):
     """An engine that can add up its clients' entries where they are."""
 
     masks: bool
 
-    def add_up(self, content: RecordDict, clients: list[int], terms: Terms) -> tuple[Total | None, list[Dropped]]:
+    def add_up(
+        self, content: RecordDict, clients: list[int], terms: SumTerms
+    ) -> tuple[UpdateSum | None, list[Dropped]]:
         """The sum of the entries of those who could train, and who could not."""
 
 
-class Unmasked:
+class UnmaskedParties:
     """Parties whose drop-outs are drawn here, as devices draw them.
 
     Args:
         engine: holds the clients.
     """
 
-    def __init__(self, session: Session, engine: Adder) -> None:
+    def __init__(self, session: RoundSession, engine: SummingEngine) -> None:
         self._session, self._engine = session, engine
         self._sum: Int64[np.ndarray, " entries"] = np.zeros(0, dtype=np.int64)
 
@@ -69,7 +71,7 @@ class Unmasked:
 
     def _left(self, stage: str, clients: list[int]) -> list[int]:
         terms = self._session.terms
-        stages = lost(terms, clients)
+        stages = dropout_stages(terms, clients)
         gone = {c for c, at in zip(clients, stages.tolist(), strict=True) if at == STAGES.index(stage)}
         self._session.dropped.extend(Dropped(c, f"{stage}: {refusal(terms, c)}") for c in sorted(gone))
         return [c for c in clients if c not in gone]

@@ -1,1 +1,1 @@
-"""People who attack the federation they take part in."""
+"""Attacks by clients of the federation."""

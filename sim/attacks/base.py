@@ -1,4 +1,4 @@
-"""What an attack is: who does it and when, what it does to their samples, and what to the updates they report."""
+"""The interface of an attack: which clients attack and when, and what changes in their samples and updates."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class Attacker(Attack):
-    """A share of the people attacks, always the same ones, in a window of rounds."""
+    """A fixed share of the people, who attack in a window of rounds."""
 
     paper: ClassVar[Paper]
 

@@ -1,4 +1,4 @@
-"""Attacks by people who know the updates of all who are honest, and agree on one of their own."""
+"""Colluding attacks: the attackers know all honest updates, and agree on one of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on one's own update, by people who know nothing of the others."""
+"""Attacks that forge the client's own update, without knowledge of the others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SignFlip(Attacker):
 
 
 @dataclass(frozen=True)
-class Scaling(Attacker):
+class ScalingAttack(Attacker):
     """u ← s u: the right way, but too far."""
 
     paper: ClassVar[Paper] = Paper("scaling", "baseline", 0, "A longer update", "", "no equation")

@@ -1,4 +1,4 @@
-"""Attacks through one's own samples; what is reported has been trained on them."""
+"""Data poisoning: the client trains on manipulated samples of its own."""
 
 from __future__ import annotations
 

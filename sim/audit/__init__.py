@@ -1,1 +1,1 @@
-"""Attacks that a run makes on itself: what its release tells an attacker, beside what is claimed of it."""
+"""Attacks on a run: what its release reveals, compared with what is claimed."""

@@ -1,4 +1,4 @@
-"""All attacks on one run, in order, and what they come to."""
+"""All attacks on one run, in order, and their summary."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metapulse.sim.audit.audited_run import read_audited_run
 from metapulse.sim.audit.canary_run import CanaryAudit, canary_audit
 from metapulse.sim.audit.inversion import Inversion, invert
 from metapulse.sim.audit.membership import Membership, of_personal_models, of_theta
 from metapulse.sim.audit.presence import Presence, presence
-from metapulse.sim.audit.probe import Probe, probe
+from metapulse.sim.audit.probe import Probe, probe_round
 from metapulse.sim.audit.shadow import Shadows, shadow_audit
-from metapulse.sim.audit.subject import read_subject
 from metapulse.strategies.privacy.plan import shown
 
 VICTIMS = 6  # people whose updates are inverted
@@ -21,7 +21,7 @@ DRAWS = 500  # rounds that are drawn again
 
 @dataclass(frozen=True)
 class Audit:
-    """What attacks on a run found.
+    """Results of all attacks on a run.
 
     Args:
         parameters: numbers in θ.
@@ -87,10 +87,10 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
     Raises:
         RunError: the folder holds no finished run.
     """
-    subject = read_subject(path)
+    subject = read_audited_run(path)
     plan = subject.plan
     people_attack = of_theta(subject, people, seed)
-    measured = None if plan is None else probe(subject, plan, seed)
+    measured = None if plan is None else probe_round(subject, plan, seed)
     return Audit(
         subject.config.run.name,
         sum(p.numel() for p in subject.theta.values()),
@@ -106,7 +106,7 @@ def audit_run(path: Path, canaries: int, people: int, seed: int, draws: int = DR
     )
 
 
-def lines(audit: Audit) -> list[str]:
+def audit_lines(audit: Audit) -> list[str]:
     """What was found, a line each."""
     bound = audit.canaries.bound
     upper = f"claimed ≤ {audit.claimed} at δ = {audit.canaries.delta:g}" if audit.spent else "nothing claimed"
@@ -116,7 +116,7 @@ def lines(audit: Audit) -> list[str]:
     ]
     if audit.probe is not None:
         p = audit.probe
-        found.append(f"assertions: nobody may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
+        found.append(f"assertions: no update may count more than C = {p.clip:g}, most counts {max(p.shares):.6g}")
         found.append(f"assertions: noise {p.noise:.4g} ± {p.error:.2g} C, claimed {p.sigma:.4g} C")
     if audit.presence is not None:
         a = audit.presence

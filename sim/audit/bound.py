@@ -15,13 +15,13 @@ from jaxtyping import Bool, Float64
 from scipy.stats import binom  # type: ignore[attr-defined]
 
 CONFIDENCE = 0.95
-SHARES = (1.0, 0.5, 0.25, 0.125)  # of the canaries that are guessed about; fixed before anybody looks at scores
-LARGEST = 64.0  # ε beyond which nobody looks
+SHARES = (1.0, 0.5, 0.25, 0.125)  # of the canaries that are guessed about; fixed before scores are seen
+LARGEST = 64.0  # ε beyond which the search ends
 
 
 @dataclass(frozen=True)
-class Bound:
-    """What so many guesses show.
+class EpsilonBound:
+    """The lower bound on ε from a number of guesses.
 
     Args:
         guesses: r, about canaries with the highest and the lowest scores; the others are abstained from.
@@ -36,7 +36,7 @@ class Bound:
     ceiling: float
 
 
-def p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: float) -> float:
+def guessing_p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: float) -> float:
     """Probability, at most, of so many correct guesses under (ε, δ): β + 2 m δ α.
 
     β = P[B ≥ v], α = max_i P[v − i ≤ B < v] / i, B ~ Binomial(r, e^ε / (1 + e^ε)).
@@ -64,24 +64,24 @@ def lower_bound(canaries: int, guesses: int, correct: int, delta: float, level: 
     With δ = 0 and all guesses correct it is −ln(level^(−1/r) − 1).
 
     Args:
-        canaries, guesses, correct, delta: as for ``p_value``.
+        canaries, guesses, correct, delta: as for ``guessing_p_value``.
         level: probability of refuting an ε that is true, in (0, 1).
     """
     low, high = 0.0, LARGEST
-    if p_value(canaries, guesses, correct, low, delta) > level:
+    if guessing_p_value(canaries, guesses, correct, low, delta) > level:
         return 0.0
     while high - low > 1e-6:
         middle = (low + high) / 2.0
-        if p_value(canaries, guesses, correct, middle, delta) > level:
+        if guessing_p_value(canaries, guesses, correct, middle, delta) > level:
             high = middle
         else:
             low = middle
     return low
 
 
-def audit(
+def guess_bounds(
     scores: Float64[np.ndarray, " canaries"], present: Bool[np.ndarray, " canaries"], delta: float
-) -> list[Bound]:
+) -> list[EpsilonBound]:
     """Guess "in" for the highest scores and "out" for the lowest, as many as each of ``SHARES`` says.
 
     All bounds hold together with 95 % confidence (Bonferroni), so the largest of them does.
@@ -96,13 +96,13 @@ def audit(
     return [_bound(present[order], half, delta, (1.0 - CONFIDENCE) / len(halves)) for half in halves]
 
 
-def _bound(ordered: Bool[np.ndarray, " canaries"], half: int, delta: float, level: float) -> Bound:
+def _bound(ordered: Bool[np.ndarray, " canaries"], half: int, delta: float, level: float) -> EpsilonBound:
     m, guesses = len(ordered), 2 * half
     correct = int(ordered[-half:].sum() + (~ordered[:half]).sum())
     reached, ceiling = (lower_bound(m, guesses, right, delta, level) for right in (correct, guesses))
-    return Bound(guesses, correct, reached, ceiling)
+    return EpsilonBound(guesses, correct, reached, ceiling)
 
 
-def best(bounds: Sequence[Bound]) -> Bound:
-    """The one that shows most."""
+def best_bound(bounds: Sequence[EpsilonBound]) -> EpsilonBound:
+    """The largest of several bounds."""
     return max(bounds, key=lambda bound: bound.epsilon)

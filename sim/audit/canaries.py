@@ -1,4 +1,4 @@
-"""Canaries: made-up people whose updates an attacker chose, so that he knows what to look for in θ.
+"""Canaries: artificial people whose updates an attacker chose, and therefore can look for in θ.
 
 They take the place of people at the engine, where updates come out of learners: whatever a run does to an update after
 that, on devices, in workers or on the server, it does to theirs.
@@ -15,17 +15,17 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from metapulse.client.spec import WorkSpec, make_spec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig, client_config_from_json
 from metapulse.data import Client, Task
-from metapulse.methods.base import Adding, Report
+from metapulse.methods.base import Report, SumSpec
 from metapulse.outcome import Outcome
 from metapulse.rng import generator
 from metapulse.server.directory import Directory
 from metapulse.sim.engines.cohort import FIRST_NODE
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
-from metapulse.strategies.aggregators.base import matrix, tree
+from metapulse.strategies.aggregators.base import matrix, row_to_tree
 from metapulse.trees import Params
 
 
@@ -65,7 +65,7 @@ class Canaries:
             canaries: which, from 0; at least one.
         """
         size = sum(p.numel() for p in meta.values())
-        updates = [tree(int(self.signs[i]) * self.length * self.direction(i, size), meta) for i in canaries]
+        updates = [row_to_tree(int(self.signs[i]) * self.length * self.direction(i, size), meta) for i in canaries]
         update = {name: torch.stack([one[name] for one in updates]) for name in meta}
         return Report(update, torch.from_numpy(self.weights[list(canaries)]), {}, {})
 
@@ -79,21 +79,21 @@ class Canaries:
         return np.array([float(self.direction(i, len(flat)) @ flat) for i in range(len(self))])
 
 
-class Planted(Local):
+class CanaryPool(LocalPool):
     """This process, with canaries among the people."""
 
     def __init__(self, canaries: Canaries) -> None:
         super().__init__()
         self._canaries = canaries
 
-    def _make(self, job: ClientJob) -> Work:
-        return CanaryWork(make_spec(json.loads(job.text)), self._canaries)
+    def _make(self, job: ClientJob) -> ClientExecutor:
+        return CanaryExecutor(client_config_from_json(json.loads(job.text)), self._canaries)
 
 
-class CanaryWork(Work):
+class CanaryExecutor(ClientExecutor):
     """People's work as it is, and canaries' reports beside theirs."""
 
-    def __init__(self, spec: WorkSpec, canaries: Canaries) -> None:
+    def __init__(self, spec: ClientConfig, canaries: Canaries) -> None:
         super().__init__(spec)
         self._canaries = canaries
 
@@ -103,14 +103,14 @@ class CanaryWork(Work):
         round: int,
         clients: Sequence[int],
         states: Mapping[int, Params] | None = None,
-        adding: Adding | None = None,
+        sum_spec: SumSpec | None = None,
     ) -> Outcome:
-        """One round; updates one by one, whatever ``adding`` says, because canaries' are to be among them."""
+        """One round; updates one by one, whatever ``sum_spec`` says, because canaries' are to be among them."""
         first = self._canaries.first
         people = [c for c in clients if c < first and c not in self._canaries.absent]
         heard = [c for c in clients if c >= first and self._canaries.signs[c - first]]
         outcome = super().train(meta, round, people, states) if people else Outcome([], None, {})
-        reports = [replace(outcome.report, metrics={})] if outcome.report is not None else []  # nobody asks for them
+        reports = [replace(outcome.report, metrics={})] if outcome.report is not None else []  # they are not used
         if heard:
             reports.append(self._canaries.report(meta, [c - first for c in heard]))
         return replace(outcome, clients=[*outcome.clients, *heard], report=_join(reports) if reports else None)
@@ -128,7 +128,7 @@ def _join(reports: Sequence[Report]) -> Report:
 
 
 @dataclass(frozen=True)
-class Crowd:
+class CrowdDirectory:
     """A directory of some people, each with one device, and of canaries, who wear the same.
 
     Args:
@@ -159,7 +159,7 @@ class Crowd:
     def __len__(self) -> int:
         return len(self.people) + self.canaries
 
-    def everyone(self) -> Sequence[int]:
+    def partition_ids(self) -> Sequence[int]:
         """Partition ids, ascending."""
         return [*self.people, *range(len(self.real), len(self.real) + self.canaries)]
 

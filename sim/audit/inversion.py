@@ -22,8 +22,8 @@ from metapulse.client.privacy import lengths, normal, shrinkage, step_of
 from metapulse.episodes import Batch
 from metapulse.models.base import Model
 from metapulse.rng import generator
-from metapulse.sim.audit.subject import Subject
-from metapulse.strategies.privacy.plan import Plan
+from metapulse.sim.audit.audited_run import AuditedRun
+from metapulse.strategies.privacy.plan import PrivacyPlan
 from metapulse.trees import Params, Stacked, add, per_client, pick, zeros_like
 
 STEPS, SPEED = 300, 0.1  # of the search
@@ -42,7 +42,7 @@ class Inversion:
         error: median squared error of the nearest reconstruction over the variance of inputs; 1 is no better than
             the mean. None where no update showed anything.
         recovered: share of samples with an error below ``FOUND``; samples whose update shows nothing are not.
-        control: median error of the same reconstructions, held against somebody else's samples.
+        control: median error of the same reconstructions, held against another person's samples.
         control_recovered: share of those.
         nothing: why some updates, or all, left nothing to invert; "" where each showed something.
     """
@@ -57,14 +57,14 @@ class Inversion:
     nothing: str = ""
 
 
-def invert(subject: Subject, people: int, seed: int) -> list[Inversion]:
+def invert(subject: AuditedRun, people: int, seed: int) -> list[Inversion]:
     """Invert updates of a few people: of one sample and one step, as the run sends them, and added up.
 
     Bare, and private where the run is. A sum is what a server sees under secure aggregation; sums are of two groups of
     people, each the other's control, and left out where there are not enough people.
 
     Args:
-        people: how many, ≥ 2; the control needs somebody else.
+        people: how many, ≥ 2; the control needs another person.
         seed: of the choice of people, the search's start and the noise.
     """
     clients = subject.people(seed, max(people, 2 * SUMMED))
@@ -91,12 +91,12 @@ class _Victim:
     update: Params
 
 
-def _victim(subject: Subject, everything: Batch, index: int, client: int, single: bool) -> _Victim:
+def _victim(subject: AuditedRun, everything: Batch, index: int, client: int, single: bool) -> _Victim:
     batch = _of_one(everything, index, single)
     return _Victim(client, batch, _update(subject, client, batch, single))
 
 
-def _attacked(subject: Subject, name: str, groups: Sequence[Sequence[_Victim]], seed: int) -> list[Inversion]:
+def _attacked(subject: AuditedRun, name: str, groups: Sequence[Sequence[_Victim]], seed: int) -> list[Inversion]:
     """Invert the sum of each group's updates; without privacy and with it, where there is some."""
     truths = [torch.cat([v.batch.x[0].flatten(1) for v in group]) for group in groups]
     plans = (None, subject.plan) if subject.plan else (None,)
@@ -113,10 +113,10 @@ def _of_one(batch: Batch, client: int, single: bool) -> Batch:
     return Batch(batch.x[client, rows][None], batch.y[client, rows][None], batch.mask[client, rows][None])
 
 
-def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params:
+def _update(subject: AuditedRun, client: int, batch: Batch, single: bool) -> Params:
     """What a client reports next: the gradient at its start, or what its learner makes of the round."""
     work = subject.work
-    if not work.learner.shared(work.model, subject.theta):
+    if not work.learner.downloaded_parameters(work.model, subject.theta):
         return zeros_like(subject.theta)  # nothing is shared: no gradient is ever sent
     if single:
         return pick(work.model.grad(work.learner.start(subject.theta, 1), batch), 0)
@@ -127,7 +127,7 @@ def _update(subject: Subject, client: int, batch: Batch, single: bool) -> Params
 
 
 def _guess(
-    subject: Subject, group: Sequence[_Victim], plan: Plan | None, seed: int
+    subject: AuditedRun, group: Sequence[_Victim], plan: PrivacyPlan | None, seed: int
 ) -> Float[Tensor, "guesses features"]:
     """Reconstructions of some people's inputs, from the sum of their updates, or from their round if they are alone.
 
@@ -206,8 +206,8 @@ def _judge(name: str, private: bool, guesses: list[Tensor], truths: list[Tensor]
     others = [*truths[1:], truths[0]]
     control = torch.cat([_errors(g, t) for g, t in zip(guesses, others, strict=True)]) / variance
     shares = [float((one < FOUND).double().mean()) for one in (own, control)]
-    told = [one[one.isfinite()] for one in (own, control)]
-    medians = [float(one.median()) if len(one) else None for one in told]
+    errors = [one[one.isfinite()] for one in (own, control)]
+    medians = [float(one.median()) if len(one) else None for one in errors]
     zero = sum(len(g) == 0 for g in guesses)
     nothing = f"{zero} of {len(guesses)} updates are 0 in every number" if zero else ""
     return Inversion(name, private, len(truths), medians[0], shares[0], medians[1], shares[1], nothing)

@@ -17,15 +17,15 @@ import torch
 from jaxtyping import Float64
 from scipy.stats import mannwhitneyu  # type: ignore[attr-defined]
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial
-from metapulse.client.work import Work
 from metapulse.episodes import Batch, EpisodePlan, stack_batches
 from metapulse.errors import DataError
 from metapulse.losses import task_loss
 from metapulse.methods.base import Learner
 from metapulse.rng import Keys, generator
 from metapulse.server.statistics import bootstrap
-from metapulse.sim.audit.subject import Subject
+from metapulse.sim.audit.audited_run import AuditedRun
 from metapulse.trees import Stacked, stack
 
 Scores = Float64[np.ndarray, " _"]
@@ -37,7 +37,7 @@ class Membership:
 
     Args:
         name: what was attacked, and by what.
-        auc: probability that a member looks more like one than somebody else does.
+        auc: probability that a member looks more like one than a non-member does.
         low, high: of ``auc``.
         members, others: how many there were.
         control, control_low, control_high: the same of two groups without members.
@@ -64,7 +64,7 @@ def auc(members: Scores, others: Scores) -> float:
     return float(mannwhitneyu(members, others).statistic) / (len(members) * len(others))
 
 
-def interval(area: float, members: int, others: int) -> tuple[float, float]:
+def auc_interval(area: float, members: int, others: int) -> tuple[float, float]:
     """95 % interval of an area under a curve.
 
     Args:
@@ -80,7 +80,7 @@ def interval(area: float, members: int, others: int) -> tuple[float, float]:
     return max(0.0, area - half), min(1.0, area + half)
 
 
-def of_theta(subject: Subject, most: int, seed: int) -> Membership | None:
+def of_theta(subject: AuditedRun, most: int, seed: int) -> Membership | None:
     """Is θ's loss smaller on people of the training than on held-out ones? None where fewer than four are held out.
 
     Args:
@@ -94,18 +94,18 @@ def of_theta(subject: Subject, most: int, seed: int) -> Membership | None:
     mixed = generator(seed, "audit/control").permutation(others)
     halves = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
     area, control = auc(-members, -others), auc(*halves)
-    bounds = interval(area, len(members), len(others))
+    bounds = auc_interval(area, len(members), len(others))
     sizes = (len(members), len(others))
-    return Membership("θ, loss of a person", area, *bounds, *sizes, control, *interval(control, *map(len, halves)))
+    return Membership("θ, loss of a person", area, *bounds, *sizes, control, *auc_interval(control, *map(len, halves)))
 
 
-def held_out(subject: Subject) -> list[int]:
+def held_out(subject: AuditedRun) -> list[int]:
     """People who were in no round, by partition id; none where the meta-test asks known people alone."""
     scenarios = subject.config.evaluation.held_out
-    return subject.roster.targets(scenarios[0]) if scenarios else []
+    return subject.sampler.targets(scenarios[0]) if scenarios else []
 
 
-def _people_losses(subject: Subject, clients: list[int], seed: int) -> Scores:
+def _people_losses(subject: AuditedRun, clients: list[int], seed: int) -> Scores:
     trial = Trial("audit", subject.config.episodes, steps=(0,), episodes=1, seed=seed)
     metrics = subject.work.evaluate(subject.theta, subject.round, clients, trial).metrics if clients else {}
     if not metrics:
@@ -113,7 +113,7 @@ def _people_losses(subject: Subject, clients: list[int], seed: int) -> Scores:
     return metrics["loss" if subject.work.task.kind == "classification" else "mse"].double().flatten().numpy()
 
 
-def of_personal_models(subject: Subject, most: int, seed: int) -> list[Membership]:
+def of_personal_models(subject: AuditedRun, most: int, seed: int) -> list[Membership]:
     """Does a personal model give away which of a person's samples it was adapted on?
 
     By its loss, and by how much smaller that is than θ's, which has seen neither. One area per person; their mean.
@@ -138,7 +138,7 @@ def _over_people(name: str, found: list[tuple[Scores, Scores, Scores]]) -> Membe
 
 
 def _personal(
-    subject: Subject, clients: list[int], seed: int
+    subject: AuditedRun, clients: list[int], seed: int
 ) -> Iterator[tuple[tuple[Scores, Scores, Scores], tuple[Scores, Scores, Scores]]]:
     """For every person scores of support and of two halves of query: by loss, and by loss relative to θ's."""
     e, work = subject.config.evaluation, subject.work
@@ -154,7 +154,10 @@ def _personal(
             continue
         seen, unseen = stack_batches([support]), stack_batches([query])
         state = stack(learner.initial_state(work.model, subject.theta), 1)
-        path = islice(learner.path(work.model, subject.theta, state, seen, Keys(seed, 0, [client])), max(e.steps) + 1)
+        path = islice(
+            learner.adaptation_trajectory(work.model, subject.theta, state, seen, Keys(seed, 0, [client])),
+            max(e.steps) + 1,
+        )
         # A point of the path may be overwritten by the next: each is judged as it comes.
         judged = [[_losses(work, learner, phi, part) for part in (seen, unseen)] for phi in path]
         before, after = judged[0], judged[-1]
@@ -166,7 +169,7 @@ def _personal(
         )
 
 
-def _losses(work: Work, learner: Learner, phi: Stacked, part: Batch) -> Scores:
+def _losses(work: ClientExecutor, learner: Learner, phi: Stacked, part: Batch) -> Scores:
     """The loss of each sample of one person: each counted as a person of its own."""
     with torch.no_grad():
         answers = learner.predict(work.model, phi, part.x)

@@ -13,7 +13,7 @@ from metapulse.server.files import write_json
 from metapulse.sim.audit.audit import Audit
 from metapulse.sim.audit.inversion import FOUND
 from metapulse.sim.audit.probe import DOUBT
-from metapulse.sim.report.document import Page, document, joined, parts
+from metapulse.sim.report.document import Page, document, joined_markup, parts
 from metapulse.sim.report.plots import SHADE, Figure, clear, colour, layout, name_axis, rule
 from metapulse.sim.report.table import Rows, TableCell, html_table
 
@@ -40,7 +40,7 @@ def render(audit: Audit) -> str:
     _presence(page, audit)
     page.add(
         "Membership inference",
-        "AUC: probability that somebody who was in it looks more like it than somebody who was not; 0.5 is guessing."
+        "AUC: probability that a person who was in it looks more like it than one who was not; 0.5 is guessing."
         " The control asks the same about two groups of which neither was in it. Intervals of 95 %: of people's losses"
         " under θ by Hanley and McNeil, of personal models over people, who are resampled. On personal models the"
         " members are the samples that one was adapted on; θ's privacy says nothing about them.",
@@ -51,7 +51,7 @@ def render(audit: Audit) -> str:
         "Gradient inversion",
         "Inputs rebuilt from updates, alone or added up: error of the nearest reconstruction over the variance of"
         f" inputs (1: no better than their mean), and share of samples with less than {FOUND:g}. The control holds the"
-        " same reconstructions against somebody else's samples. Private: clipped, with the noise of a round in which"
+        " same reconstructions against another person's samples. Private: clipped, with the noise of a round in which"
         " these people would be alone. A central server sees bare updates; under secure aggregation, sums.",
         _inversion(audit),
     )
@@ -79,7 +79,7 @@ def _verdict(audit: Audit) -> str:
 
 
 def _sentence(text: str) -> str:
-    return joined(parts.lines([(None, text)]))
+    return joined_markup(parts.lines([(None, text)]))
 
 
 def _canaries(page: Page, audit: Audit) -> None:
@@ -87,7 +87,7 @@ def _canaries(page: Page, audit: Audit) -> None:
     page.add(
         "Canaries",
         f"The run was done again with its own settings: {c.rounds} rounds with {c.people} of its people and"
-        f" {c.canaries} canaries, each there by a fair coin, {c.cohort} expected in a round, everybody in it as"
+        f" {c.canaries} canaries, each there by a fair coin, {c.cohort} expected in a round, each person in it as"
         " likely as in the run. The attacker knows every canary's direction and both ends of training, guesses"
         " the coins of the most telling ones, and abstains from the rest."
         " Lower bounds hold together with 95 % confidence.",
@@ -149,7 +149,7 @@ def _assertions(page: Page, audit: Audit) -> None:
     if p is None:
         return
     rows: Rows = [
-        ["nobody counts more than C", f"{max(p.shares):.6g}", f"{p.clip:.6g}", _passed(not p.unclipped)],
+        ["no update counts more than C", f"{max(p.shares):.6g}", f"{p.clip:.6g}", _passed(not p.unclipped)],
         ["the least that one counts", f"{min(p.shares):.6g}", f"{p.clip:.6g}", ""],
         ["noise over C", f"{p.noise:.4g} ± {p.error:.2g}", f"{p.sigma:.4g}", _passed(not p.quiet)],
     ]

@@ -1,8 +1,8 @@
-"""Adding a person: what a run's own draws and sums make of somebody more, and what that shows at worst.
+"""Adding a person: what a run's own draws and sums reveal about one person more, at worst.
 
-Rounds are drawn again with fresh secrets by the run's own roster, and held against the law that is accounted for. Its
+Rounds are drawn again with fresh secrets by the run's own sampler, and held against the law that is accounted for. Its
 own strategy is shown every number of people that can be drawn, and adds up next to no noise, so that it is seen who
-counts. The observer knows everybody's data: the one who may be there counts as +C along a direction, all others as −C
+counts. The observer knows all people's data: the one who may be there counts as +C along a direction, all others as −C
 along it, or as nothing. The rate at which people are drawn is public, and stays.
 """
 
@@ -21,17 +21,17 @@ from scipy.stats import binom  # type: ignore[attr-defined]
 
 from metapulse.client.wire import Instructions, decode, encode
 from metapulse.rng import generator
+from metapulse.server.client_sampler import SubsetGrid, over_selected
 from metapulse.server.directory import Directory
-from metapulse.server.roster import View, over_selected
+from metapulse.sim.audit.audited_run import AuditedRun
 from metapulse.sim.audit.probe import DOUBT, Probe
-from metapulse.sim.audit.subject import Subject
-from metapulse.sim.audit.worst_case import Law, epsilon_at_least
+from metapulse.sim.audit.worst_case import SumDistribution, epsilon_at_least
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.strategies.privacy.accounting import REPLACE, Release
-from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.plan import PrivacyPlan
 from metapulse.strategies.privacy.strategy import PrivateStrategy
 from metapulse.strategies.registry import make_strategy
-from metapulse.strategies.replies import Replies, Stack
+from metapulse.strategies.replies import Replies, UpdateStack
 
 SILENT = 1e-9  # σ of rounds in which it is to be seen who counts
 SURE = 6.0  # standard errors: sound draws are doubted once in 1e9
@@ -42,7 +42,7 @@ RARE = 1e-14  # probability below which a number of people is left out of the su
 
 @dataclass(frozen=True)
 class Presence:
-    """What adding a person shows.
+    """Result of the audit that adds a person.
 
     Args:
         replays: rounds that were drawn.
@@ -76,7 +76,7 @@ class Presence:
         return self.claimed is not None and self.epsilon > self.claimed
 
 
-def presence(subject: Subject, plan: Plan, measured: Probe, replays: int, seed: int) -> Presence | None:
+def presence(subject: AuditedRun, plan: PrivacyPlan, measured: Probe, replays: int, seed: int) -> Presence | None:
     """Draw rounds again, and hold what they show at worst beside the claim; None under local privacy: no sums there.
 
     Args:
@@ -91,7 +91,7 @@ def presence(subject: Subject, plan: Plan, measured: Probe, replays: int, seed: 
     draws = list(drawn(subject, plan, replays, seed))
     sizes = np.array([len(one) for one in draws])
     rate, sigma = _rate(release, sizes), _sigma(plan, measured)
-    rule = counted(subject, plan, np.union1d(sizes, _possible(release, rate)), seed)
+    rule = people_that_count(subject, plan, np.union1d(sizes, _possible(release, rate)), seed)
     pairs = [laws(release, rate, rule, against) for against in AGAINST]
     shown = max(epsilon_at_least(*pair, sigma, rounds, delta) for pair in pairs)
     fewer = sum(rule[size] < size for size in sizes.tolist())
@@ -99,7 +99,7 @@ def presence(subject: Subject, plan: Plan, measured: Probe, replays: int, seed: 
     return Presence(*facts, sigma, rounds, delta, shown, subject.claimed)
 
 
-def drawn(subject: Subject, plan: Plan, replays: int, seed: int) -> Iterator[list[int]]:
+def drawn(subject: AuditedRun, plan: PrivacyPlan, replays: int, seed: int) -> Iterator[list[int]]:
     """Partition ids of rounds, each drawn as the run draws, with a secret of its own.
 
     Args:
@@ -108,10 +108,12 @@ def drawn(subject: Subject, plan: Plan, replays: int, seed: int) -> Iterator[lis
     """
     secrets, sampling = generator(seed, "presence/secret").integers(2**63, size=replays), plan.settings.sampling
     for round, secret in enumerate(secrets.tolist(), 1):
-        yield subject.roster.persons(secret, round, plan.release.cohort, sampling, plan.release.people)
+        yield subject.sampler.persons(secret, round, plan.release.cohort, sampling, plan.release.people)
 
 
-def counted(subject: Subject, plan: Plan, sizes: Int64[np.ndarray, " sizes"], seed: int) -> dict[int, int]:
+def people_that_count(
+    subject: AuditedRun, plan: PrivacyPlan, sizes: Int64[np.ndarray, " sizes"], seed: int
+) -> dict[int, int]:
     """How many count of so many drawn; all of them where that is not always the same.
 
     Args:
@@ -124,12 +126,12 @@ def counted(subject: Subject, plan: Plan, sizes: Int64[np.ndarray, " sizes"], se
     silent = replace(plan, release=replace(plan.release, sigma=SILENT))
     made = make_strategy(plain, len(shown) * TWICE, subject.config.run.seed, None, (silent, seed))
     strategy, pool = cast(PrivateStrategy, made), np.array(subject.people(seed, int(sizes[-1])))
-    grid, left = CohortGrid(len(subject.roster.directory)), []  # which nothing is sent through
+    grid, left = CohortGrid(len(subject.sampler.directory)), []  # which nothing is sent through
     for place, size in enumerate(shown.tolist()):
         found = set()
         for round in range(place * TWICE + 1, (place + 1) * TWICE + 1):
             chosen = generator(seed, "presence/round", round).choice(pool, size, replace=False)
-            found.add(_count(strategy, grid, sorted(chosen.tolist()), round, subject.roster.directory))
+            found.add(_count(strategy, grid, sorted(chosen.tolist()), round, subject.sampler.directory))
         left.append(size - found.pop() if len(found) == 1 else 0)
     grid.close()
     return dict(
@@ -139,7 +141,7 @@ def counted(subject: Subject, plan: Plan, sizes: Int64[np.ndarray, " sizes"], se
 
 def _count(strategy: PrivateStrategy, grid: Grid, clients: list[int], round: int, directory: Directory) -> int:
     """How many of those drawn are in the sum that a round of the strategy releases: each of them sends C."""
-    view = View(grid, clients, directory)
+    view = SubsetGrid(grid, clients, directory)
     theta = {"w": torch.zeros(1, dtype=torch.float64)}
     strategy.state = {}
     asked = cast(Instructions, strategy.configure_train(round, encode(theta), ConfigRecord(), view)).nodes
@@ -147,7 +149,7 @@ def _count(strategy: PrivateStrategy, grid: Grid, clients: list[int], round: int
     if asked:
         update = torch.full((len(asked), 1), clip, dtype=torch.float64)
         who = sorted(view.client_of(node) for node in asked)
-        stack = Stack(who, {"w": update}, torch.ones(len(asked)), {})
+        stack = UpdateStack(who, {"w": update}, torch.ones(len(asked)), {})
     arrays, _ = strategy.aggregate_train(round, Replies(stack, [], _message))
     moved = 0.0 if arrays is None else -float(decode(arrays)["w"])
     return int(np.rint(moved * strategy.plan.release.cohort / clip))
@@ -167,7 +169,7 @@ def _rate(release: Release, sizes: Int64[np.ndarray, " replays"]) -> float:
     return max(release.rate, seen - SURE * float(np.sqrt(seen * (1.0 - seen) / trials)))
 
 
-def _sigma(plan: Plan, measured: Probe) -> float:
+def _sigma(plan: PrivacyPlan, measured: Probe) -> float:
     """σ over the most that a person counts for: as claimed, unless beyond doubt it is less noise, or more of him."""
     sigma = plan.release.sigma
     if measured.quiet:
@@ -175,7 +177,9 @@ def _sigma(plan: Plan, measured: Probe) -> float:
     return sigma / (max(measured.shares) / measured.clip) if measured.unclipped else sigma
 
 
-def laws(release: Release, rate: float, rule: dict[int, int], against: float) -> tuple[Law, Law]:
+def laws(
+    release: Release, rate: float, rule: dict[int, int], against: float
+) -> tuple[SumDistribution, SumDistribution]:
     """Σ over C with and without the person, or with him and with his opposite where one replaces the other.
 
     Of N − 1 others d ~ Binomial(N − 1, q) are drawn, and with him d + 1, of whom ``rule`` lets K count, each as likely
@@ -188,7 +192,7 @@ def laws(release: Release, rate: float, rule: dict[int, int], against: float) ->
     """
     total, weights = _support(release, rate)
     others = total - 1 if release.sampling == "poisson" else total
-    without = Law(-against * np.array([rule[d] for d in others.tolist()]), weights)
+    without = SumDistribution(-against * np.array([rule[d] for d in others.tolist()]), weights)
     count = np.array([rule[d] for d in total.tolist()])
     heard = np.minimum(1.0, count / np.maximum(total, 1))
     absent = without if release.relation != REPLACE else _joined(without, count, heard, weights, rate, against, -1.0)
@@ -211,21 +215,21 @@ def _possible(release: Release, rate: float) -> Int64[np.ndarray, " d"]:
 
 
 def _joined(
-    without: Law,
+    without: SumDistribution,
     count: Int64[np.ndarray, " d"],
     heard: Float64[np.ndarray, " d"],
     weights: Float64[np.ndarray, " d"],
     rate: float,
     against: float,
     own: float,
-) -> Law:
+) -> SumDistribution:
     """With probability q he is drawn: he counts for ``own`` with probability ``heard``, or is left out."""
     places = np.concatenate([without.places, own - against * (count - 1.0), -against * count])
     masses = np.concatenate([(1.0 - rate) * without.weights, rate * weights * heard, rate * weights * (1.0 - heard)])
-    return Law(places[masses > 0.0], masses[masses > 0.0])
+    return SumDistribution(places[masses > 0.0], masses[masses > 0.0])
 
 
-def doubt(subject: Subject, release: Release, draws: list[list[int]]) -> str:
+def doubt(subject: AuditedRun, release: Release, draws: list[list[int]]) -> str:
     """Why draws are not what is accounted for, "" where they may be; each test doubts sound ones once in 1e9.
 
     Args:
@@ -237,7 +241,7 @@ def doubt(subject: Subject, release: Release, draws: list[list[int]]) -> str:
     if _rate(release, sizes) > release.rate:
         return f"{sizes.mean():.4g} people in a round, expected {release.cohort}"
     rate = float(sizes.mean()) / release.people
-    who = [subject.roster.directory.client(client).user for draw in draws for client in draw]
+    who = [subject.sampler.directory.client(client).user for draw in draws for client in draw]
     every = np.unique(who, return_counts=True)[1]
     people = np.pad(every, (0, max(0, release.people - len(every))))
     for what, counts, size in (

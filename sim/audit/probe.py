@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from metapulse.sim.audit.subject import Subject
+from metapulse.sim.audit.audited_run import AuditedRun
 from metapulse.strategies.aggregators.base import matrix
-from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.plan import PrivacyPlan
 from metapulse.trees import Params
 
 PROBES, RATE = 32, 5.0
@@ -34,7 +34,7 @@ class Probe:
 
     Args:
         clip: C.
-        shares: how much of each canary counted; more than C for nobody.
+        shares: how much of each canary counted; at most C each.
         sigma: noise over C that the accountant counts on.
         noise: noise over C that was found.
         error: standard error of it.
@@ -57,7 +57,7 @@ class Probe:
         return self.noise < self.sigma - DOUBT * self.error
 
 
-def probe(subject: Subject, plan: Plan, seed: int) -> Probe:
+def probe_round(subject: AuditedRun, plan: PrivacyPlan, seed: int) -> Probe:
     """One round with canaries and one with their opposites, noise and everything else the same.
 
     Args:
@@ -66,18 +66,18 @@ def probe(subject: Subject, plan: Plan, seed: int) -> Probe:
     signs = np.ones(PROBES, np.int64)
     plus, minus = _step(subject, signs, seed), _step(subject, -signs, seed)
     scale = PROBES / RATE
-    mine, noise = scale * (plus - minus) / 2.0, scale * (plus + minus) / 2.0
+    signal, noise = scale * (plus - minus) / 2.0, scale * (plus + minus) / 2.0
     canaries = subject.canaries(signs, seed)
     directions = torch.stack([canaries.direction(i, len(noise)) for i in range(PROBES)])
-    shares = torch.linalg.lstsq(directions.T, mine.unsqueeze(1)).solution[:, 0]
-    found = float(noise.square().mean().sqrt()) / plan.settings.clip
+    shares = torch.linalg.lstsq(directions.T, signal.unsqueeze(1)).solution[:, 0]
+    sd = float(noise.square().mean().sqrt()) / plan.settings.clip
     local = plan.settings.mechanism == "local"
     sigma = plan.release.sigma * math.sqrt(PROBES) if local else plan.multiplier
-    return Probe(plan.settings.clip, shares.tolist(), sigma, found, sigma / math.sqrt(2 * len(noise)))
+    return Probe(plan.settings.clip, shares.tolist(), sigma, sd, sigma / math.sqrt(2 * len(noise)))
 
 
-def _step(subject: Subject, signs: Any, seed: int) -> Float64[Tensor, " parameters"]:
-    """θ_0 − θ_1 of one round of everybody, as one vector."""
+def _step(subject: AuditedRun, signs: Any, seed: int) -> Float64[Tensor, " parameters"]:
+    """θ_0 − θ_1 of one round of all people, as one vector."""
     change = {
         "run": {"rounds": 1},
         "strategy": {"outer": "sgd", "lr": RATE, "schedule": "constant", "l2": 0.0},

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float64
 from metapulse.client.spec import Trial
 from metapulse.rng import generator
 from metapulse.server.statistics import bootstrap
-from metapulse.sim.audit.bound import Bound, audit, best
+from metapulse.sim.audit.audited_run import AuditedRun
+from metapulse.sim.audit.bound import EpsilonBound, best_bound, guess_bounds
 from metapulse.sim.audit.canaries import Canaries
 from metapulse.sim.audit.membership import Scores, auc
-from metapulse.sim.audit.subject import Subject
 from metapulse.trees import Params, sub
 
 SMALLEST = 1e-12  # loss that is not told from none
@@ -31,7 +31,7 @@ FALSE_ALARM = 0.05  # share of those who were not in it who are said to have bee
 
 @dataclass(frozen=True)
 class Shadows:
-    """What likelihood ratios show.
+    """Result of the likelihood-ratio attack.
 
     Args:
         runs: trained; each is attacked, the others are its shadows.
@@ -51,10 +51,10 @@ class Shadows:
     control: float
     control_low: float
     control_high: float
-    bound: Bound
+    bound: EpsilonBound
 
 
-def shadow_audit(subject: Subject, shadows: int, most: int, seed: int) -> Shadows | None:
+def shadow_audit(subject: AuditedRun, shadows: int, most: int, seed: int) -> Shadows | None:
     """Train runs in which people are by coins, and guess the coins; None where fewer than four people can be judged.
 
     The cost is ``shadows`` + 1 runs, of ``most`` people at most.
@@ -79,17 +79,19 @@ def shadow_audit(subject: Subject, shadows: int, most: int, seed: int) -> Shadow
     fresh = generator(seed, "shadow/control").random(coins.shape) < 0.5
     found, control = over_runs(scores, coins), over_runs(scores, fresh)
     delta = 0.0 if subject.plan is None else subject.plan.settings.delta
-    at = np.quantile(scores[~coins], 1.0 - FALSE_ALARM)
-    hits = float((scores[coins] > at).mean())
-    return Shadows(runs, int(usable.sum()), *found, hits, *control, best(audit(scores[0], coins[0], delta)))
+    threshold = np.quantile(scores[~coins], 1.0 - FALSE_ALARM)
+    hits = float((scores[coins] > threshold).mean())
+    return Shadows(
+        runs, int(usable.sum()), *found, hits, *control, best_bound(guess_bounds(scores[0], coins[0], delta))
+    )
 
 
 def ratios(
     losses: Float64[np.ndarray, "runs people"], coins: Bool[np.ndarray, "runs people"], run: int
 ) -> Float64[np.ndarray, " people"]:
-    """log N(ℓ; μ_in, s²) − log N(ℓ; μ_out, s²) of everybody's loss in one run, by all other runs.
+    """log N(ℓ; μ_in, s²) − log N(ℓ; μ_out, s²) of each person's loss in one run, by all other runs.
 
-    0 for people who were in all of those, or in none; s² is everybody's.
+    0 for people who were in all of those, or in none; s² is common to all people.
 
     Args:
         losses: ℓ, logarithms of losses.
@@ -106,8 +108,8 @@ def ratios(
         means.append(np.where(count > 0, mean, np.nan))
     variance = max(squares / max(1, seen.size - 2 * seen.shape[1]), SMALLEST)
     ratio = ((losses[run] - means[1]) ** 2 - (losses[run] - means[0]) ** 2) / (2.0 * variance)
-    told: Scores = np.nan_to_num(ratio, nan=0.0)
-    return told
+    known: Scores = np.nan_to_num(ratio, nan=0.0)
+    return known
 
 
 def over_runs(
@@ -124,23 +126,23 @@ def over_runs(
     return float(areas.mean()), low, high
 
 
-def _losses(subject: Subject, people: list[int], coins: Bool[np.ndarray, " people"], seed: int) -> Scores:
-    """log ℓ of everybody but the judge, under θ of a run with those whose coin says so; NaN of who cannot be judged."""
+def _losses(subject: AuditedRun, people: list[int], coins: Bool[np.ndarray, " people"], seed: int) -> Scores:
+    """log ℓ of all but the first, under θ of a run with those whose coin says so; NaN of who cannot be judged."""
     absent = frozenset(np.array(people[1:])[~coins].tolist())
-    nobody = Canaries(len(subject.roster.directory), np.zeros(0, np.int64), 1.0, np.zeros(0), seed, absent)
-    cohort = max(1, (len(people) - 1) * subject.cohort // subject.roster.people)
+    no_canaries = Canaries(len(subject.sampler.directory), np.zeros(0, np.int64), 1.0, np.zeros(0), seed, absent)
+    cohort = max(1, (len(people) - 1) * subject.cohort // subject.sampler.people)
     with tempfile.TemporaryDirectory() as folder:
-        moved, _ = subject.again(nobody, people, cohort, Path(folder) / "run", {})
-    return judged(subject, sub(subject.work.init(), moved), people[1:])
+        moved, _ = subject.again(no_canaries, people, cohort, Path(folder) / "run", {})
+    return judged_losses(subject, sub(subject.work.init(), moved), people[1:])
 
 
-def judged(subject: Subject, theta: Params, people: list[int]) -> Scores:
+def judged_losses(subject: AuditedRun, theta: Params, people: list[int]) -> Scores:
     """log ℓ of some people under a θ; NaN of who has too few samples."""
     trial = Trial("audit/shadow", subject.config.episodes, steps=(0,), episodes=1)
     found = subject.work.evaluate(dict(theta), subject.round, people, trial)
     name = "loss" if subject.work.task.kind == "classification" else "mse"
-    told = (
+    known = (
         dict(zip(found.clients, found.metrics[name].double().flatten().tolist(), strict=True)) if found.clients else {}
     )
-    logs: Scores = np.log(np.maximum(np.array([told.get(one, np.nan) for one in people]), SMALLEST))
+    logs: Scores = np.log(np.maximum(np.array([known.get(one, np.nan) for one in people]), SMALLEST))
     return logs

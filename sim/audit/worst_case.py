@@ -18,15 +18,15 @@ from metapulse.strategies.privacy import accounting
 
 FINE, BINS = 50, 40_000  # bins in a standard deviation of the noise, and altogether at most
 REACH = 9.0  # standard deviations beyond the outermost place: outside are 1e-19
-LARGEST = 1e3  # ε beyond which nobody looks
+LARGEST = 1e3  # ε beyond which the search ends
 PRECISION, WIDTH = 0.004, 2**20  # what all roundings together may take from ε, while a composition has so many steps
 
 Mass = Float64[np.ndarray, " bins"]
 
 
 @dataclass(frozen=True)
-class Law:
-    """Where the sum of a round is before noise.
+class SumDistribution:
+    """Distribution of a round's sum before noise.
 
     Args:
         places: in units of C.
@@ -36,10 +36,10 @@ class Law:
     places: Float64[np.ndarray, " places"]
     weights: Float64[np.ndarray, " places"]
 
-    def merged(self) -> Law:
+    def merged(self) -> SumDistribution:
         """The same law, every place once."""
         places, where = np.unique(self.places, return_inverse=True)
-        return Law(places, np.bincount(where, weights=self.weights))
+        return SumDistribution(places, np.bincount(where, weights=self.weights))
 
     def masses(self, edges: Float64[np.ndarray, " edges"], sigma: float) -> Mass:
         """Probability of every bin between two edges, with N(0, σ²) added; exact far out on either side."""
@@ -51,7 +51,7 @@ class Law:
         return total
 
 
-def epsilon_at_least(one: Law, other: Law, sigma: float, rounds: int, delta: float) -> float:
+def epsilon_at_least(one: SumDistribution, other: SumDistribution, sigma: float, rounds: int, delta: float) -> float:
     """The largest ε, by as much as roundings take smaller, for which so many rounds are not (ε, δ)-private.
 
     Args:

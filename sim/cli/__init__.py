@@ -16,11 +16,11 @@ from metapulse.errors import MetapulseError
 from metapulse.sim.cli import data as data_commands
 from metapulse.sim.cli import describe, privacy, runs
 from metapulse.sim.cli import record as record_commands
-from metapulse.sim.cli.audit import audit
-from metapulse.sim.cli.compare import compare
+from metapulse.sim.cli.audit import audit_command
+from metapulse.sim.cli.compare import compare_command
 from metapulse.sim.cli.conformance import conformance
 from metapulse.sim.crash import failed, one_line
-from metapulse.sim.process import settle
+from metapulse.sim.process import set_process_defaults
 from metapulse.sim.stopping import exit_code, stoppable
 
 __all__ = ["app", "main"]
@@ -34,23 +34,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-runs.add_to(app)
-app.command()(compare)
-describe.add_to(app)
-privacy.add_to(app)
-app.command()(audit)
+runs.add_run_commands(app)
+app.command("compare")(compare_command)
+describe.add_describe_commands(app)
+privacy.add_privacy_command(app)
+app.command("audit")(audit_command)
 app.command()(conformance)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(record_commands.app, name="record")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0, 1 for an error nobody foresaw, 2 for one that names its cause, 128 + a signal.
+    """Run one command; the exit code: 0, 1 for an unexpected error, 2 for one that names its cause, 128 + a signal.
 
     Args:
         argv: arguments without the program's name; None: this process's.
     """
-    settle()
+    set_process_defaults()
     sys.path.append(str(Path.cwd()))  # files of one's own, after everything that is installed
     _open_streams()
     for stream in (sys.stdout, sys.stderr):  # text is UTF-8, whatever the locale
@@ -95,7 +95,7 @@ def _unwritten(error: OSError) -> int:
 
 
 def _open_streams() -> None:
-    """Python's streams are there, also where the caller has closed them (``>&-``): what goes there is wanted by nobody.
+    """Python's streams are there, also where the caller has closed them (``>&-``): what is written there is discarded.
 
     Otherwise the next file that is opened would take the descriptor, and be written into.
     """

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-def audit(
+def audit_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run; nothing in it changes.")],
     canaries: Annotated[int, typer.Option(min=2, help="Made-up people, each in the run or not by a coin.")] = 1000,
     people: Annotated[int, typer.Option(min=4, help="Real people beside them, and under attack, at most.")] = 100,
@@ -31,7 +31,7 @@ def audit(
     import torch
 
     from metapulse.errors import ConfigError
-    from metapulse.sim.audit.audit import audit_run, lines
+    from metapulse.sim.audit.audit import audit_lines, audit_run
     from metapulse.sim.audit.page import write_audit
 
     page = out or folder / "audit.html"
@@ -40,7 +40,7 @@ def audit(
     torch.set_num_threads(1)
     found = audit_run(folder, canaries, people, seed, draws, shadows)
     write_audit(found, page)
-    for line in lines(found):
+    for line in audit_lines(found):
         print(line)
     print(f"page: {page}, numbers: {page.with_suffix('.json')}")
     if found.refuted:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metapulse.sim.comparison_runner import ComparisonRunner
 
 
-def compare(
+def compare_command(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="Methods, data sets and seeds; see docs/lab.md.")],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the comparison; left out: compare/NAME.")

@@ -22,7 +22,7 @@ def conformance(
     from metapulse.errors import ConfigError
     from metapulse.methods.base import Learner
     from metapulse.registry import LEARNERS
-    from metapulse.sim.conformance.learners import Subject
+    from metapulse.sim.conformance.learners import LearnerUnderTest
     from metapulse.sim.conformance.suite import examine
 
     for trait in traits or ():
@@ -31,7 +31,7 @@ def conformance(
     kind = LEARNERS[learner]
     if not (isinstance(kind, type) and issubclass(kind, Learner)):
         raise ConfigError("learner", learner, "is not a subclass of metapulse.methods.base.Learner")
-    verdicts = list(examine(Subject(learner, frozenset(traits or ()))))
+    verdicts = list(examine(LearnerUnderTest(learner, frozenset(traits or ()))))
     for verdict in verdicts:
         if verdict.problem:
             where = f" ({verdict.model})" if verdict.model else ""

@@ -38,11 +38,11 @@ def show(
     sets: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for 'run'.")] = None,
 ) -> None:
     """People, devices, classes, samples, gaps, what is left out, and what a test episode holds; nothing is run."""
-    from metapulse.sim.data_facts import data_facts, lines
+    from metapulse.sim.data_facts import data_facts, fact_lines
     from metapulse.sim.suite import read_suite
 
     asked = read_suite(config, sets or ())
-    for name, text in lines(data_facts(next(iter(asked.configs.values())))):
+    for name, text in fact_lines(data_facts(next(iter(asked.configs.values())))):
         print(f"{name}: {text}")
 
 

@@ -1,4 +1,4 @@
-"""``metapulse config``, ``methods`` and ``cite``: what there is to choose from, and where it comes from."""
+"""``metapulse config``, ``methods_command`` and ``cite``: what there is to choose from, and where it comes from."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ SOFTWARE = {
 }
 
 
-def add_to(app: typer.Typer) -> None:
+def add_describe_commands(app: typer.Typer) -> None:
     """Register the commands of this file."""
     app.command()(config)
-    app.command()(methods)
+    app.command("methods")(methods_command)
     app.command()(cite)
 
 
@@ -61,7 +61,7 @@ def config(
     sys.stdout.write(commented_method(method, source) if method else commented_default())
 
 
-def methods() -> None:
+def methods_command() -> None:
     """List what is registered: methods, strategies, aggregators, models, data sources, transforms."""
     console = Console() if sys.stdout.isatty() else Console(width=140)
     table = Table(title="What a configuration can name", title_justify="left")
@@ -112,7 +112,7 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
     """(key, BibTeX) of a run's learner, strategy, model, data, and the software that carries it."""
     from metapulse.methods.base import Paper
     from metapulse.registry import ATTACKS, LEARNERS, MODELS, SOURCES, TRANSFORMS
-    from metapulse.strategies.aggregators.registry import AGGREGATORS, named
+    from metapulse.strategies.aggregators.registry import AGGREGATORS, aggregator_names
     from metapulse.strategies.registry import STRATEGIES
 
     chosen: Mapping[str, tuple[Mapping[str, Any], Any]] = {
@@ -125,7 +125,7 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
     }
     entries = [registry[str(section["name"])] for section, registry in chosen.values()]
     aggregator = getattr(STRATEGIES.make(config.strategy), "aggregator", {})
-    for paper in map(paper_of, entries + [AGGREGATORS[name] for name in named(aggregator)]):
+    for paper in map(paper_of, entries + [AGGREGATORS[name] for name in aggregator_names(aggregator)]):
         if paper and paper.year:
             yield paper.key, replace(paper, authors=bibtex_authors(paper.authors)).bibtex
     yield from _data(str(config.source["name"]))

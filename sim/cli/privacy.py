@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from metapulse.strategies.privacy.plan import Plan
+    from metapulse.strategies.privacy.plan import PrivacyPlan
 
 
-def add_to(app: typer.Typer) -> None:
+def add_privacy_command(app: typer.Typer) -> None:
     """Register the command of this file."""
     app.command()(privacy)
 
@@ -35,33 +35,33 @@ def privacy(
     options |= {"sampling": sampling, "accountant": accountant}
     given = {key: value for key, value in options.items() if value is not None}
     plan = _of_options(people, cohort, rounds, given) if config is None else _of_file(config, sets or (), given)
-    for line in describe(plan):
+    for line in describe_plan(plan):
         print(line)
 
 
-def _of_options(people: int | None, cohort: int | None, rounds: int | None, given: dict[str, Any]) -> Plan:
+def _of_options(people: int | None, cohort: int | None, rounds: int | None, given: dict[str, Any]) -> PrivacyPlan:
     from metapulse.settings import build
-    from metapulse.strategies.privacy.plan import settle
+    from metapulse.strategies.privacy.plan import complete_plan
     from metapulse.strategies.privacy.settings import PrivacySettings
 
     if people is None or cohort is None or rounds is None:
         raise typer.BadParameter("without a configuration, --people, --cohort and --rounds are needed")
     settings = build(PrivacySettings, {"mechanism": "central", **given}, "privacy")
-    return settle(settings, cohort, people, rounds)
+    return complete_plan(settings, cohort, people, rounds)
 
 
-def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
-    from metapulse.client.work import Work
+def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> PrivacyPlan:
+    from metapulse.client.executor import ClientExecutor
     from metapulse.errors import ConfigError
-    from metapulse.server.config import build_config, load, merge
+    from metapulse.server.client_sampler import ClientSampler
+    from metapulse.server.config import build_config, load_config, merge
     from metapulse.server.privacy import make_plan
-    from metapulse.server.roster import Roster
     from metapulse.sim.engines.cohort import SourceDirectory
 
-    table, _ = load(path, sets)
+    table, _ = load_config(path, sets)
     config = build_config(merge(table, {"privacy": given}))
-    roster = Roster(SourceDirectory(Work(config.work()).source), config)
-    plan = make_plan(config, roster)
+    sampler = ClientSampler(SourceDirectory(ClientExecutor(config.client_config()).source), config)
+    plan = make_plan(config, sampler)
     if plan is None:
         raise ConfigError(
             "privacy.mechanism", "none", "nothing to account for; choose one (--set privacy.mechanism=central)"
@@ -69,14 +69,14 @@ def _of_file(path: Path, sets: Any, given: dict[str, Any]) -> Plan:
     return plan
 
 
-def _scale(plan: Plan) -> list[str]:
+def _scale(plan: PrivacyPlan) -> list[str]:
     if (first := plan.first) is None:
         return []
     told = f"people's scale, once before them: {first.cohort} of {first.people} people"
     return [f"{told} ({first.sampling}), σ = {first.sigma:.6g}; every ε here includes it"]
 
 
-def describe(plan: Plan) -> list[str]:
+def describe_plan(plan: PrivacyPlan) -> list[str]:
     """The plan in lines: what is claimed, what one round does, and ε after some of its rounds by both accountants."""
     from metapulse.strategies.privacy.accounting import analysis
     from metapulse.strategies.privacy.plan import shown

@@ -1,4 +1,4 @@
-"""``metapulse run``, ``resume`` and ``report``: what makes a run's folder, and what reads it."""
+"""``metapulse run``, ``resume_command`` and ``report_command``: what makes a run's folder, and what reads it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Trackers = Annotated[
 RunFolders = Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of runs or suites.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_run_commands(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.command()(run)
-    app.command()(resume)
-    app.command()(report)
+    app.command("run")(run_command)
+    app.command("resume")(resume_command)
+    app.command("report")(report_command)
 
 
-def run(
+def run_command(
     config: ConfigFile,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="section.key=value; again for more.")
@@ -59,7 +59,7 @@ def run(
         _run_all(new_cells(suite, folder), folder, track or ())
 
 
-def resume(
+def resume_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an interrupted run or suite.")],
     data: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where source.path lies now; its content must be the same.")
@@ -93,7 +93,7 @@ def other_versions(cells: Sequence[Cell]) -> list[str]:
     return lines
 
 
-def report(
+def report_command(
     folders: RunFolders,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Page; left out: report.html in DIR, or here for several.")

@@ -1,1 +1,1 @@
-"""What every learner promises, as checks: for those of the registry (tests/conformance), and for one of your own."""
+"""The contract of a learner as checks: for those of the registry (tests/conformance), and for your own."""

@@ -1,7 +1,7 @@
 """The contract of a learner: laws that hold for every one, on every kind of model and task.
 
-A check is a function of a ``Subject`` and a model. It returns where the law holds, and raises AssertionError, saying
-which law is broken, where it does not.
+A check is a function of a ``LearnerUnderTest`` and a model. It returns where the law holds, and raises AssertionError,
+saying which law is broken, where it does not.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
+from metapulse.methods.amortised import AmortisedLearner
 from metapulse.methods.base import Learner, Paper
-from metapulse.methods.reading import Reader
 from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.registry import LEARNERS
@@ -50,7 +50,7 @@ class RefusalError(Exception):
 
 
 @dataclass(frozen=True)
-class Subject:
+class LearnerUnderTest:
     """A learner to be checked.
 
     Args:
@@ -74,7 +74,7 @@ class Subject:
 
     def has(self, trait: str) -> bool:
         """Whether it is said, or known, to be so."""
-        return trait in self.traits or (trait in ("at_once", "particular") and issubclass(self.kind, Reader))
+        return trait in self.traits or (trait in ("at_once", "particular") and issubclass(self.kind, AmortisedLearner))
 
     @property
     def home(self) -> Model:
@@ -89,7 +89,7 @@ class Subject:
         """
         learner = self.make()
         ep = episode(model.task, SUPPORT, QUERY)
-        if learner.local:
+        if not learner.uses_query_set:
             ep = Episode(ep.pooled, batch(model.task, (0, 0, 0), longest=0))
         try:
             start = meta(learner, model)
@@ -106,7 +106,7 @@ def require(holds: bool, law: str) -> None:
         raise AssertionError(law)
 
 
-def loss_of(learner: Learner, model: Model, phi: Stacked, part: Batch) -> Tensor:
+def client_losses(learner: Learner, model: Model, phi: Stacked, part: Batch) -> Tensor:
     """Mean loss of each client's answers."""
     return task_loss(model.task, learner.predict(model, phi, part.x), part.y, part.mask)
 
@@ -115,10 +115,10 @@ def query_gradient(learner: Learner, model: Model, phi: Stacked, query: Batch) -
     """∇L of the learner's answers: the model's own where the model answers, otherwise by autograd."""
     if type(learner).predict is Learner.predict:
         return model.grad(phi, query)
-    return autograd.value_and_grad(lambda at, part: loss_of(learner, model, at, part), phi, query)[1]
+    return autograd.value_and_grad(lambda params, part: client_losses(learner, model, params, part), phi, query)[1]
 
 
-class Watched:
+class WatchedTensors:
     """Every tensor that goes in, with a copy and its version."""
 
     def __init__(self, *trees: Any) -> None:
@@ -144,10 +144,10 @@ def shaped(tree: Stacked, like: Mapping[str, Tensor], what: str) -> None:
         require(bool(torch.isfinite(p).all()) and not p.requires_grad, f"{what}[{key}] is finite, and has no graph")
 
 
-def update_has_the_shape_of_theta(subject: Subject, model: Model) -> None:
+def update_has_the_shape_of_theta(subject: LearnerUnderTest, model: Model) -> None:
     """A pseudo-gradient in the shape of θ, a state in that of the initial one, weights, and finite metrics."""
     learner, start, ep = subject.world(model)
-    watched = Watched(start, ep.support, ep.query)
+    watched = WatchedTensors(start, ep.support, ep.query)
     report = learner.update(model, start, {}, ep, keys(THREE))
     shaped(report.update, start, "update")
     shaped(report.state, learner.initial_state(model, start), "state")
@@ -161,11 +161,11 @@ def update_has_the_shape_of_theta(subject: Subject, model: Model) -> None:
     watched.untouched()
 
 
-def adapt_reads_the_path(subject: Subject, model: Model) -> None:
+def adapt_reads_the_path(subject: LearnerUnderTest, model: Model) -> None:
     """A path begins at the start; ``adapt`` is its k-th point; the model, or the learner, answers at each."""
     learner, start, ep = subject.world(model)
-    watched = Watched(start, ep.support)
-    points = list(islice(learner.path(model, start, {}, ep.support, keys(THREE)), 5))
+    watched = WatchedTensors(start, ep.support)
+    points = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE)), 5))
     if not subject.has("choosing"):
         same(points[0], learner.start(start, 3), rtol=0, atol=0)
     if type(learner).predict is Learner.predict:
@@ -181,32 +181,32 @@ def adapt_reads_the_path(subject: Subject, model: Model) -> None:
     watched.untouched()
 
 
-def path_begins_where_it_is_told(subject: Subject, model: Model) -> None:
+def path_begins_where_it_is_told(subject: LearnerUnderTest, model: Model) -> None:
     """From another start, too; and from a point of itself it goes on as it went."""
     learner, start, ep = subject.world(model)
     elsewhere = noisy(learner.start(start, 3), 9)
-    watched = Watched(elsewhere)
-    points = list(islice(learner.path(model, start, {}, ep.support, keys(THREE), elsewhere), 3))
+    watched = WatchedTensors(elsewhere)
+    points = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE), elsewhere), 3))
     same(points[0], elsewhere, rtol=0, atol=0)
     watched.untouched()
     if subject.has("moments"):
         return
-    again = list(islice(learner.path(model, start, {}, ep.support, keys(THREE), points[1]), 2))
+    again = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE), points[1]), 2))
     near(again[1], points[2])  # full batches and plain gradient steps have no memory
 
 
-def small_steps_descend_the_support_loss(subject: Subject, model: Model) -> None:
+def small_steps_descend_the_support_loss(subject: LearnerUnderTest, model: Model) -> None:
     """Adaptation with the default rate never raises the loss on what it adapts to."""
     if subject.has("untrained"):
         raise RefusalError(f"{subject.name}: only training makes its answers fit")
     learner, start, ep = subject.world(model)
-    points = islice(learner.path(model, start, {}, ep.support, keys(THREE)), 6)
-    losses = [loss_of(learner, model, phi, ep.support) for phi in points]
+    points = islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE)), 6)
+    losses = [client_losses(learner, model, phi, ep.support) for phi in points]
     lower = all(bool((after <= before + 1e-6).all()) for before, after in pairwise(losses))
     require(lower, f"the support loss does not rise: {[round(float(x.mean()), 4) for x in losses]}")
 
 
-def same_inputs_same_bits(subject: Subject, model: Model) -> None:
+def same_inputs_same_bits(subject: LearnerUnderTest, model: Model) -> None:
     """Minibatches included: they are drawn by address."""
     learner, start, ep = subject.world(model)
     learner = in_minibatches(learner)
@@ -217,21 +217,21 @@ def same_inputs_same_bits(subject: Subject, model: Model) -> None:
     same(phi, psi, rtol=0, atol=0)
 
 
-def no_steps_learn_nothing_locally(subject: Subject, model: Model) -> None:
+def no_steps_learn_nothing_locally(subject: LearnerUnderTest, model: Model) -> None:
     """Zero steps are the identity: θ − φ₀ = 0, or the plain query gradient at θ for those that report one."""
     if subject.has("at_once") or subject.has("solved"):
         raise RefusalError(f"{subject.name}: it takes no steps that could be left out")
     learner, start, ep = subject.world(model)
     learner = with_steps(learner, 0)
     update = learner.update(model, start, {}, ep, keys(THREE)).update
-    expected = query_gradient(learner, model, learner.start(start, 3), ep.query) if not learner.local else {}
+    expected = query_gradient(learner, model, learner.start(start, 3), ep.query) if learner.uses_query_set else {}
     for key, p in update.items():
         near({key: p}, {key: expected.get(key, torch.zeros_like(p))})
     if not subject.has("choosing"):
         same(learner.adapt(model, start, {}, ep.support, keys(THREE), 0), learner.start(start, 3), rtol=0, atol=0)
 
 
-def nobody_moves_without_support(subject: Subject, model: Model) -> None:
+def clients_without_support_do_not_move(subject: LearnerUnderTest, model: Model) -> None:
     """A client whose mask is zero everywhere stays; the others are as if it were not there."""
     learner, start, ep = subject.world(model)
     mask = ep.support.mask.clone()
@@ -242,11 +242,11 @@ def nobody_moves_without_support(subject: Subject, model: Model) -> None:
     for key, p in learner.start(start, 3).items():
         require(bool(torch.isfinite(phi[key]).all()), f"φ[{key}] is finite without support")
         require(torch.equal(phi[key][1], p[1]), f"φ[{key}] of a client without support is where it began")
-    others = ({key: at[key][[0, 2]] for key in learner.start(start, 3)} for at in (phi, full))
+    others = ({key: params[key][[0, 2]] for key in learner.start(start, 3)} for params in (phi, full))
     near(*others)  # clients do not see each other
 
 
-def update_descends(subject: Subject, model: Model) -> None:
+def update_descends(subject: LearnerUnderTest, model: Model) -> None:
     """A small step of θ along the mean update lowers what the learner trains: the loss after its own adaptation.
 
     Readers say it themselves: some train on another loss than the task's, or not on every query sample.
@@ -254,12 +254,14 @@ def update_descends(subject: Subject, model: Model) -> None:
     if subject.has("still"):
         raise RefusalError(f"{subject.name}: its θ never moves")
     learner, start, ep = subject.world(model)
-    target = ep.query if not learner.local else ep.support
+    target = ep.query if learner.uses_query_set else ep.support
 
-    def after(at: dict[str, Tensor]) -> float:
-        if isinstance(learner, Reader):
-            return float(learner.update(model, at, {}, ep, keys(THREE)).metrics["loss"].mean())
-        return float(loss_of(learner, model, learner.adapt(model, at, {}, ep.support, keys(THREE)), target).mean())
+    def after(params: dict[str, Tensor]) -> float:
+        if isinstance(learner, AmortisedLearner):
+            return float(learner.update(model, params, {}, ep, keys(THREE)).metrics["loss"].mean())
+        return float(
+            client_losses(learner, model, learner.adapt(model, params, {}, ep.support, keys(THREE)), target).mean()
+        )
 
     update = {key: p.mean(0) for key, p in learner.update(model, start, {}, ep, keys(THREE)).update.items()}
     length = float(torch.stack([p.square().sum() for p in update.values()]).sum().sqrt())
@@ -268,7 +270,7 @@ def update_descends(subject: Subject, model: Model) -> None:
     require(after(moved) < after(start), "a small step along −update lowers the loss")
 
 
-def theta_has_an_address(subject: Subject, model: Model) -> None:
+def theta_has_an_address(subject: LearnerUnderTest, model: Model) -> None:
     """θ at the start depends on the seed and on nothing else; φ₀ is what it has of the model."""
     learner = subject.make()
     a, b, c = (learner.init(model, generator(seed, "init")) for seed in (3, 3, 4))
@@ -279,7 +281,7 @@ def theta_has_an_address(subject: Subject, model: Model) -> None:
     same(stack(own, 2), {key: start[key] for key in own}, rtol=0, atol=0)
 
 
-def settings_and_paper_are_told(subject: Subject, model: Model) -> None:
+def settings_and_paper_are_documented(subject: LearnerUnderTest, model: Model) -> None:
     """A paper, a docstring, a line for every setting; settings survive a configuration; one out of range is refused."""
     learner = subject.make()
     require(isinstance(getattr(learner, "paper", None), Paper) and bool(learner.paper.title), "it names its paper")

@@ -1,18 +1,18 @@
-"""Laws of a learner about clients beside each other: padding, company, and what a device keeps."""
+"""Laws of a learner about stacks: padding, other clients, and what a device keeps."""
 
 from __future__ import annotations
 
 import torch
 
 from metapulse.episodes import Batch, Episode
-from metapulse.methods.base import Adding, shares
+from metapulse.methods.base import SumSpec, update_shares
 from metapulse.models.base import Model
-from metapulse.sim.conformance.learners import THREE, RefusalError, Subject, Watched, require
+from metapulse.sim.conformance.learners import THREE, LearnerUnderTest, RefusalError, WatchedTensors, require
 from metapulse.sim.conformance.worlds import in_minibatches, keys, near, padded, same, some
 from metapulse.trees import pick, stack, weighted_sum
 
 
-def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model) -> None:
+def neither_padding_nor_company_changes_a_client(subject: LearnerUnderTest, model: Model) -> None:
     """Garbage where the mask is zero changes nothing, and each client alone does what it does in a stack (float64)."""
     learner, start, ep = subject.world(model)
     start = {key: p.double() for key, p in start.items()}
@@ -33,7 +33,7 @@ def neither_padding_nor_company_changes_a_client(subject: Subject, model: Model)
         same({key: p[0] for key, p in alone.update.items()}, pick(a.update, client), rtol=1e-9, atol=1e-11)
 
 
-def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None:
+def a_device_keeps_all_that_it_remembers(subject: LearnerUnderTest, model: Model) -> None:
     """Two rounds of a stack are two rounds of each alone; an initial state is no state; what goes in is not changed."""
     learner, start, ep = subject.world(model)
     learner = in_minibatches(learner)
@@ -43,7 +43,7 @@ def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None
     near(again.update, first.update)
     near(again.state, first.state)
     kept = {key: p.clone() for key, p in first.state.items()}
-    watched = Watched(kept)
+    watched = WatchedTensors(kept)
     second = learner.update(model, start, kept, ep, keys(THREE, round=2))
     phi = learner.adapt(model, start, kept, ep.support, keys(THREE), 2)
     watched.untouched()
@@ -56,7 +56,7 @@ def a_device_keeps_all_that_it_remembers(subject: Subject, model: Model) -> None
         same(pick(adapted, 0), pick(phi, client), rtol=1e-3, atol=1e-5)
 
 
-def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
+def what_a_device_keeps_matters(subject: LearnerUnderTest, model: Model) -> None:
     """To its next round, or to its answers; otherwise it need not be kept."""
     learner, start, ep = subject.world(model)
     kept = learner.update(model, start, {}, ep, keys(THREE)).state
@@ -73,12 +73,12 @@ def what_a_device_keeps_matters(subject: Subject, model: Model) -> None:
     require(moved, "what a device keeps changes its next update or its answers")
 
 
-def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
+def a_sum_is_that_of_the_updates(subject: LearnerUnderTest, model: Model) -> None:
     """Of those who offer one: a learner with an update of its own must not inherit another's sum."""
     learner, start, ep = subject.world(model)
     learner = in_minibatches(learner)
     for weighting in ("samples", "uniform"):
-        summed = learner.update_sum(model, start, {}, ep, keys(THREE), Adding(weighting))
+        summed = learner.update_sum(model, start, {}, ep, keys(THREE), SumSpec(weighting))
         if summed is None:
             raise RefusalError(f"{subject.name}: it offers no sum")
         report, total = summed
@@ -86,4 +86,4 @@ def a_sum_is_that_of_the_updates(subject: Subject, model: Model) -> None:
         require(not report.update, "a report beside a sum holds no updates")
         require(torch.equal(report.weight, stacked.weight), "the weights are those of the updates")
         near(report.metrics, stacked.metrics)
-        same(total, weighted_sum(stacked.update, shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
+        same(total, weighted_sum(stacked.update, update_shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)

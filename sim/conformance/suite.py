@@ -1,4 +1,4 @@
-"""Which check runs in which worlds, and all of them for one learner."""
+"""The list of checks with their test problems, and all of them for one learner."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from metapulse.models.base import Model
 from metapulse.sim.conformance import learners, stacks
-from metapulse.sim.conformance.learners import RefusalError, Subject
+from metapulse.sim.conformance.learners import LearnerUnderTest, RefusalError
 from metapulse.sim.conformance.worlds import MODELS
 
-Check = Callable[[Subject, Model], None]
+Check = Callable[[LearnerUnderTest, Model], None]
 HOME = ()  # only the subject's own kind of task
 ALL, BOTH = tuple(MODELS), ("mlp-tanh", "mlp-regression")
 CHECKS: dict[Check, tuple[str, ...]] = {
@@ -21,10 +21,10 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     learners.small_steps_descend_the_support_loss: BOTH,
     learners.same_inputs_same_bits: ALL,
     learners.no_steps_learn_nothing_locally: HOME,
-    learners.nobody_moves_without_support: HOME,
+    learners.clients_without_support_do_not_move: HOME,
     learners.update_descends: HOME,
     learners.theta_has_an_address: HOME,
-    learners.settings_and_paper_are_told: HOME,
+    learners.settings_and_paper_are_documented: HOME,
     stacks.neither_padding_nor_company_changes_a_client: BOTH,
     stacks.a_device_keeps_all_that_it_remembers: ("mlp-tanh", "encoder1d"),
     stacks.what_a_device_keeps_matters: ("encoder1d",),
@@ -48,14 +48,14 @@ class Verdict:
     refused: bool = False
 
 
-def places() -> Iterator[tuple[Check, str]]:
+def check_places() -> Iterator[tuple[Check, str]]:
     """Every check with every model it runs on; "" is the learner's own kind of task."""
     for check, models in CHECKS.items():
         for model in models or ("",):
             yield check, model
 
 
-def run(check: Check, subject: Subject, model: str) -> None:
+def run_check(check: Check, subject: LearnerUnderTest, model: str) -> None:
     """One check.
 
     Raises:
@@ -65,12 +65,12 @@ def run(check: Check, subject: Subject, model: str) -> None:
     check(subject, MODELS[model] if model else subject.home)
 
 
-def examine(subject: Subject) -> Iterator[Verdict]:
+def examine(subject: LearnerUnderTest) -> Iterator[Verdict]:
     """All checks of one learner, whatever it raises."""
-    for check, model in places():
+    for check, model in check_places():
         words = check.__name__.replace("_", " ")
         try:
-            run(check, subject, model)
+            run_check(check, subject, model)
         except RefusalError as refusal:
             yield Verdict(words, model, str(refusal), refused=True)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What a learner can be by design, so that some laws do not bind it."""
+"""Properties of a learner by design, to which some laws do not apply."""
 
 from collections.abc import Mapping
 

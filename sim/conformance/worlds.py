@@ -1,4 +1,4 @@
-"""Small worlds to check learners in: models, ragged stacks of episodes, garbage in their padding; drawn from a seed."""
+"""Small test problems for learners: models, ragged stacks of episodes, garbage in their padding; drawn from a seed."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def episode(
     return Episode(batch(task, support, seed, dtype), batch(task, query, seed + 1000, dtype))
 
 
-def rows(part: Batch, clients: Sequence[int]) -> Batch:
+def select_clients(part: Batch, clients: Sequence[int]) -> Batch:
     """Some clients of a stack, in the given order."""
     index = torch.tensor(list(clients))
     return Batch(part.x[index], part.y[index], part.mask[index])
@@ -118,7 +118,7 @@ def rows(part: Batch, clients: Sequence[int]) -> Batch:
 
 def some(ep: Episode, clients: Sequence[int]) -> Episode:
     """Some clients' episodes."""
-    return Episode(rows(ep.support, clients), rows(ep.query, clients))
+    return Episode(select_clients(ep.support, clients), select_clients(ep.query, clients))
 
 
 def padded(part: Batch, extra: int, seed: int) -> Batch:
@@ -136,8 +136,8 @@ def padded(part: Batch, extra: int, seed: int) -> Batch:
     mask = torch.zeros(clients, n + extra).to(part.mask)
     for i in range(clients):
         real = torch.nonzero(part.mask[i]).flatten()
-        at = torch.from_numpy(np.sort(rng.permutation(n + extra)[: len(real)]))
-        x[i, at], y[i, at], mask[i, at] = part.x[i, real], part.y[i, real], 1.0
+        places = torch.from_numpy(np.sort(rng.permutation(n + extra)[: len(real)]))
+        x[i, places], y[i, places], mask[i, places] = part.x[i, real], part.y[i, real], 1.0
     return Batch(x, y, mask)
 
 

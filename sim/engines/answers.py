@@ -11,7 +11,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from metapulse.client.wire import METRICS, metric_record
 from metapulse.methods.base import Report
 from metapulse.outcome import Outcome, Scores
-from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, Stack, contents
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, UpdateStack, contents
 from metapulse.trees import Params, sub
 
 
@@ -45,7 +45,7 @@ def replies_of(
     if report is None:
         return Replies(None, failures, lambda i: failure(asked, failures[i]))
     sent = report.update if meta is None else sub(meta, report.update)
-    stack = Stack(outcome.clients, sent, report.weight, report.metrics)
+    stack = UpdateStack(outcome.clients, sent, report.weight, report.metrics)
     content = contents(stack, told)
 
     def message(index: int) -> Message:

@@ -46,7 +46,7 @@ def check_workers(workers: int, key: str = "engine.workers") -> None:
 def start_ray(cores: int, address: str = "") -> bool:
     """Make sure that this process is connected to Ray; whether it was not before.
 
-    A cluster started here listens on the loopback address only: whoever reaches a Ray port may run code.
+    A cluster started here listens on the loopback address only, because a Ray port lets anyone who reaches it run code.
 
     Args:
         cores: of a cluster started here, ≥ 1.
@@ -156,10 +156,10 @@ def sweep(session: Path) -> None:
 
 
 def _knock(address: str) -> str:
-    """The host of host:port, after somebody has answered there: Ray itself would wait for minutes.
+    """The host of host:port, after a process has answered there: Ray itself would wait for minutes.
 
     Raises:
-        OSError: nobody answers.
+        OSError: no process answers.
     """
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "/" not in host:

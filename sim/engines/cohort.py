@@ -13,10 +13,11 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from torch import Tensor
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.flower_compat import NodeInfo, Run, act_as_server
 from metapulse.client.privacy import read_guard
 from metapulse.client.secure.device import SECURE
-from metapulse.client.secure.quantise import Terms
+from metapulse.client.secure.quantise import SumTerms
 from metapulse.client.spec import trial_from_json
 from metapulse.client.wire import (
     ARRAYS,
@@ -28,22 +29,21 @@ from metapulse.client.wire import (
     Instructions,
     decode,
     read_text,
-    stamp,
+    reply_stamp,
 )
-from metapulse.client.work import Work
 from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome
 from metapulse.server.grid import Engine
 from metapulse.sim.engines.answers import failure, join_outcomes, replies_of, score_message
 from metapulse.sim.engines.chunks import comfortable
-from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.device_states import DeviceStates
 from metapulse.sim.engines.resent import resent
 from metapulse.sim.engines.secure import SecureDevices
-from metapulse.sim.engines.workers import Local, Pool
+from metapulse.sim.engines.workers import LocalPool, WorkerPool
 from metapulse.sim.population import SOUND, ClientJob, FaultyClients, Population
-from metapulse.strategies.aggregate import Handover, join
-from metapulse.strategies.replies import Dropped, Replies, Total
+from metapulse.strategies.aggregate import AggregationSpec, join_sums
+from metapulse.strategies.replies import Dropped, Replies, UpdateSum
 from metapulse.trees import Params
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
@@ -79,7 +79,7 @@ class SourceDirectory:
     def __len__(self) -> int:
         return len(self.source)
 
-    def everyone(self) -> Sequence[int]:
+    def partition_ids(self) -> Sequence[int]:
         """Every partition id."""
         return range(len(self.source))
 
@@ -109,7 +109,7 @@ class CohortGrid(Engine):
 
     Args:
         size: number of clients of the population.
-        pool: runs chunks: ``Local`` here, or Ray actors.
+        pool: runs chunks: ``LocalPool`` here, or Ray actors.
         chunk: clients stacked at once; 0: see ``metapulse.sim.engines.chunks``.
         folder: where what devices keep is put down while the grid lives (None: the system's place for such).
         masks: whether secure aggregation masks here, as devices do, or leaves masks out.
@@ -122,21 +122,21 @@ class CohortGrid(Engine):
     def __init__(
         self,
         size: int,
-        pool: Pool | None = None,
+        pool: WorkerPool | None = None,
         chunk: int = 0,
         folder: Path | None = None,
         masks: bool = False,
         population: Population = SOUND,
     ) -> None:
         act_as_server()
-        self._size, self._pool, self._chunk = size, pool or Local(), chunk
+        self._size, self._pool, self._chunk = size, pool or LocalPool(), chunk
         self._population = population
         self._run = Run.create_empty(run_id=1)
         self._job: ClientJob | None = None  # of the last instruction
-        self._work: Work | None = None  # of that job
+        self._work: ClientExecutor | None = None  # of that job
         self._sizes: dict[int, int] = {}  # clients of it that are stacked at once, by the size of the cohort
         self._folder = folder
-        self._devices: Devices | None = None  # None: no device has kept anything yet
+        self._devices: DeviceStates | None = None  # None: no device has kept anything yet
         self.masks, self._secure = masks, SecureDevices(self._report)
         self.spent = []
 
@@ -152,7 +152,7 @@ class CohortGrid(Engine):
         """Replies to all messages, in order of partition id; instructions with the same content run as one stack.
 
         Raises:
-            EngineError: a message is neither for training nor for evaluation, or goes to nobody.
+            EngineError: a message is neither for training nor for evaluation, or goes to no client.
         """
         self.spent = []
         if isinstance(messages, Instructions):
@@ -199,38 +199,38 @@ class CohortGrid(Engine):
             return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
             raise EngineError(f"the cohort engine has no answer to messages of type {kind!r}")
-        handover, (_, work) = Handover.asked(config), self._asked(config)
+        aggregation, (_, work) = AggregationSpec.asked(config), self._asked(config)
         faulty = work if isinstance(work, FaultyClients) else None
         if faulty is not None and faulty.apart:
-            handover = replace(handover, weighting="")
-        outcomes = self._train(content, clients, handover, theta)
-        if handover.weighting:
-            total, failures = join(outcomes, handover.weighting)
+            aggregation = replace(aggregation, weighting="")
+        outcomes = self._train(content, clients, aggregation, theta)
+        if aggregation.weighting:
+            total, failures = join_sums(outcomes, aggregation.weighting)
             return Replies(None, failures, lambda i: failure(asked, failures[i]), total)
         outcome = join_outcomes(outcomes)
         round = int(str(config[ROUND]))
         if faulty is not None and faulty.attack.omniscient:
             outcome = faulty.forged(outcome, round)
         meta = decode(content.array_records[ARRAYS]) if config.get(REPLY) == "weights" else None
-        replies = replies_of(asked, outcome, meta, stamp(config))
+        replies = replies_of(asked, outcome, meta, reply_stamp(config))
         return replies if faulty is None else resent(replies, faulty.twice(round, clients))
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
         job, meta, round, chunks = self._read(content, clients, None)
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
         scores = self._pool.evaluate(job, meta, round, chunks, trial, self._states(clients))
-        told = {CONFIG: ConfigRecord(stamp(content.config_records[CONFIG]))}
+        told = {CONFIG: ConfigRecord(reply_stamp(content.config_records[CONFIG]))}
         return [score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
 
     def _train(
-        self, content: RecordDict, clients: list[int], handover: Handover, theta: Params | None = None
+        self, content: RecordDict, clients: list[int], aggregation: AggregationSpec, theta: Params | None = None
     ) -> list[Outcome]:
         job, meta, round, chunks = self._read(content, clients, theta)
-        outcomes = self._pool.train(job, meta, round, chunks, self._states(clients), handover)
+        outcomes = self._pool.train(job, meta, round, chunks, self._states(clients), aggregation)
         self.spent = [*self.spent, *self._pool.spent]  # content after content
         for outcome in outcomes:
             if outcome.keepers:
-                self._devices = self._devices or Devices(self._folder)
+                self._devices = self._devices or DeviceStates(self._folder)
                 self._devices.keep(outcome.keepers, outcome.state)
         return outcomes
 
@@ -238,7 +238,7 @@ class CohortGrid(Engine):
         """What devices kept; those that kept nothing are left out."""
         return {} if self._devices is None else self._devices.of(clients)
 
-    def _asked(self, config: ConfigRecord) -> tuple[ClientJob, Work]:
+    def _asked(self, config: ConfigRecord) -> tuple[ClientJob, ClientExecutor]:
         """What an instruction asks for, which is the same round after round."""
         if self._job is None or self._work is None or config.get(WORK) != self._job.text:
             self._job = ClientJob(read_text(config, WORK), self._population)
@@ -257,16 +257,18 @@ class CohortGrid(Engine):
             size = self._sizes[len(clients)] = comfortable(work.model, meta, len(clients))
         return job, meta, int(str(config[ROUND])), [clients[i : i + size] for i in range(0, len(clients), size)]
 
-    def add_up(self, content: RecordDict, clients: list[int], terms: Terms) -> tuple[Total | None, list[Dropped]]:
+    def add_up(
+        self, content: RecordDict, clients: list[int], terms: SumTerms
+    ) -> tuple[UpdateSum | None, list[Dropped]]:
         """The sum of the entries that clients would mask under secure aggregation, and who could not train."""
         self.spent = []
         guard = read_guard(content.config_records[CONFIG])
-        handover = Handover(terms.weighting, guard=guard, terms=terms)
-        return join(self._train(content, clients, handover), terms.weighting)
+        aggregation = AggregationSpec(terms.weighting, guard=guard, terms=terms)
+        return join_sums(self._train(content, clients, aggregation), terms.weighting)
 
     def _report(self, content: RecordDict, clients: list[int]) -> Outcome:
         """Updates of clients one by one, for devices that mask."""
-        return join_outcomes(self._train(content, clients, Handover()))
+        return join_outcomes(self._train(content, clients, AggregationSpec()))
 
     def save_devices(self, folder: Path) -> None:
         """Write what devices keep into a new folder; no folder where they keep nothing."""
@@ -275,7 +277,7 @@ class CohortGrid(Engine):
 
     def load_devices(self, folder: Path) -> None:
         """Devices keep what was written there; nothing if there is no such folder."""
-        self._devices = self._devices or Devices(self._folder)
+        self._devices = self._devices or DeviceStates(self._folder)
         self._devices.load(folder)
 
     def close(self) -> None:

@@ -24,27 +24,27 @@ from flwr.simulation import run_simulation
 
 from metapulse.client.app import app as client_app
 from metapulse.client.app import device_app
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.flower_compat import without_telemetry
 from metapulse.client.spec import to_json
 from metapulse.client.wire import WORK, read_text
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError, EngineError
 from metapulse.registry import ATTACKS
 from metapulse.server.config import Config
 from metapulse.server.directory import handshake
 from metapulse.server.fingerprint import known_inputs
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.server.progress import Progress
 from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import interrupt_sets, ray_session, start_ray, sweep
-from metapulse.sim.engines.resent import Resending
+from metapulse.sim.engines.resent import ResendingGrid
 from metapulse.sim.engines.settings import Flower
 from metapulse.sim.population import ClientJob, Population
 
 T = TypeVar("T")
 MOST_CLIENTS = 20_000  # Flower sweeps all nodes for every message
-START_S = 300.0  # longest wait for Ray's workers and for everybody's answer who they are
+START_S = 300.0  # longest wait for Ray's workers and for all nodes' answers who they are
 
 
 def run_flower(
@@ -65,33 +65,33 @@ def run_flower(
     """
     _refuse_colluders(config)
     inputs = known_inputs(config, path if resume else None)
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     size = len(work.source)
     idle, population = probed(work, config), Population.of(config)
     said = [*data_remarks(work, config), *idle]
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Any]:
-        prompt = Prompt(grid, stopped)
-        directory = replace(handshake(prompt, to_json(config.work()), size, START_S), said=said)
-        network = Resending(prompt, directory, population) if config.faults.duplicate else prompt
+        prompt = PollingGrid(grid, stopped)
+        directory = replace(handshake(prompt, to_json(config.client_config()), size, START_S), said=said)
+        network = ResendingGrid(prompt, directory, population) if config.faults.duplicate else prompt
         run = Run(config, network, directory, path, progress, inputs)
         return run.resume() if resume else run.start()
 
-    return simulate(job, size, engine, Simulated(path / "devices", population))
+    return simulate(job, size, engine, SimulatedApp(path / "devices", population))
 
 
 def _refuse_colluders(config: Config) -> None:
-    """Only the cohort engine, which calls all clients at once, can make an attack of everybody's updates.
+    """Only the cohort engine, which calls all clients at once, can make an attack of all clients' updates.
 
     Raises:
         ConfigError: the configuration has such an attack.
     """
     if ATTACKS.make(config.attack).omniscient:
         name = config.attack["name"]
-        raise ConfigError("attack.name", name, "knows everybody's updates, which only the cohort engine has together")
+        raise ConfigError("attack.name", name, "knows all clients' updates, which only the cohort engine has together")
 
 
-class Simulated(ClientApp):
+class SimulatedApp(ClientApp):
     """The ClientApp of the devices of a simulated population.
 
     Args:
@@ -121,7 +121,7 @@ def simulate(job: Callable[[Grid, threading.Event], T], clients: int, engine: Fl
     """Start Flower's Simulation Runtime, let ``job`` use its grid, end it; what ``job`` returned or raised.
 
     Args:
-        job: gets Flower's grid, and an event that is set when nobody will answer any more.
+        job: gets Flower's grid, and an event that is set when no more answers will come.
         clients: nodes of the simulation; node i has the partition id i.
         engine: cores per client, cores in all (``workers``), or an existing cluster.
         app: of the devices.

@@ -36,7 +36,7 @@ class FlatParcel:
     clients: int
 
 
-def pack(value: Any) -> Any:
+def pack_arrays(value: Any) -> Any:
     """The same with arrays in place of tensors, in dictionaries and dataclasses at any depth.
 
     Args:
@@ -46,22 +46,22 @@ def pack(value: Any) -> Any:
         return value.detach().numpy()
     if isinstance(value, Flat):
         layout = value.layout
-        return FlatParcel(pack(value.buffer), layout.names, layout.shapes, layout.clients)
+        return FlatParcel(pack_arrays(value.buffer), layout.names, layout.shapes, layout.clients)
     if isinstance(value, Mapping):
-        return {key: pack(one) for key, one in value.items()}
+        return {key: pack_arrays(one) for key, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return Parcel(type(value), {field.name: pack(getattr(value, field.name)) for field in fields(value)})
+        return Parcel(type(value), {field.name: pack_arrays(getattr(value, field.name)) for field in fields(value)})
     return value
 
 
-def unpack(value: Any) -> Any:
-    """What ``pack`` was given; the tensors are copies, because what Ray hands out cannot be written to."""
+def unpack_arrays(value: Any) -> Any:
+    """What ``pack_arrays`` was given; the tensors are copies, because what Ray hands out cannot be written to."""
     if isinstance(value, np.ndarray):
         return torch.tensor(value)
     if isinstance(value, dict):
-        return {key: unpack(one) for key, one in value.items()}
+        return {key: unpack_arrays(one) for key, one in value.items()}
     if isinstance(value, FlatParcel):
         return from_buffer(torch.tensor(value.buffer), value.names, value.shapes, value.clients)
     if isinstance(value, Parcel):
-        return value.kind(**{name: unpack(one) for name, one in value.content.items()})
+        return value.kind(**{name: unpack_arrays(one) for name, one in value.content.items()})
     return value

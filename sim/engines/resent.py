@@ -1,4 +1,4 @@
-"""Replies that come a second time, at the end of a round's, as a network delivers them that resends."""
+"""A grid that delivers some replies twice, as a network that resends does."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from flwr.serverapp import Grid
 
 from metapulse.client.wire import CONFIG, ROUND, WORK, read_text
 from metapulse.server.directory import Directory
-from metapulse.server.grid import Through
+from metapulse.server.grid import GridWrapper
 from metapulse.sim.population import ClientJob, Population
 from metapulse.strategies.replies import SECOND, Dropped, Replies
 
 
-class Resending(Through):
+class ResendingGrid(GridWrapper):
     """A grid on which replies to training come twice.
 
     Args:
@@ -27,7 +27,7 @@ class Resending(Through):
 
     def __init__(self, grid: Grid, directory: Directory, population: Population) -> None:
         super().__init__(grid)
-        self._clients, self._population = {directory.node(c): c for c in directory.everyone()}, population
+        self._clients, self._population = {directory.node(c): c for c in directory.partition_ids()}, population
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """The replies, and some of them again."""

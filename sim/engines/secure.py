@@ -1,4 +1,4 @@
-"""Simulated devices that mask: each keeps its own secrets and answers its own messages; only training is shared."""
+"""Simulated devices that mask: each keeps its own secrets and answers its own messages; training is in stacks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from jaxtyping import Int64
 
 from metapulse.client.privacy import read_guard
-from metapulse.client.secure.answered import InRecord
+from metapulse.client.secure.answered import ContextAnswerRecord
 from metapulse.client.secure.device import SECURE, STAGE, answer, read_terms
-from metapulse.client.secure.quantise import MASKED_VECTORS, STAGES, lost, quantise
+from metapulse.client.secure.quantise import MASKED_VECTORS, STAGES, dropout_stages, quantise
 from metapulse.client.wire import CONFIG, read_text
 from metapulse.errors import MetapulseError, ReplyError
 from metapulse.outcome import Outcome
@@ -32,7 +32,7 @@ class SecureDevices:
     def __init__(self, train: Train) -> None:
         self._train = train
         self._secrets: dict[int, ConfigRecord] = {}
-        self._answered: dict[int, InRecord] = {}
+        self._answered: dict[int, ContextAnswerRecord] = {}
 
     def answer(self, asked: Mapping[int, Message]) -> list[Message]:
         """The answers to one stage's messages, by partition id."""
@@ -50,7 +50,7 @@ class SecureDevices:
         for client, message in asked.items():
             told, secrets = message.content.config_records[SECURE], self._secrets.setdefault(client, ConfigRecord())
             try:
-                answered = self._answered.setdefault(client, InRecord(ConfigRecord()))
+                answered = self._answered.setdefault(client, ContextAnswerRecord(ConfigRecord()))
                 made = answer(secrets, told, client, lambda terms, client=client: entries(client), answered)
                 replies.append(Message(made, reply_to=message))
             except MetapulseError as error:
@@ -60,7 +60,11 @@ class SecureDevices:
     def _vectors(self, content: RecordDict, clients: list[int]) -> dict[int, Int64[np.ndarray, " entries"] | str]:
         """The entries of those who get as far as training, or why they have none."""
         terms = read_terms(content.config_records[SECURE])
-        here = [c for c, at in zip(clients, lost(terms, clients), strict=True) if at != STAGES.index(MASKED_VECTORS)]
+        here = [
+            c
+            for c, at in zip(clients, dropout_stages(terms, clients), strict=True)
+            if at != STAGES.index(MASKED_VECTORS)
+        ]
         outcome = self._train(content, here)
         outcome = outcome if outcome.report is None else vetted(outcome, outcome.report)
         if outcome.report is None:

@@ -1,4 +1,4 @@
-"""Who runs the chunks of a cohort: this process, or Ray actors that are replaced when they die."""
+"""Pools that run the chunks of a cohort: this process, or Ray actors that are replaced when they die."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.privacy import Guard, protect
 from metapulse.client.spec import Trial
-from metapulse.client.work import Work
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome, Scores
 from metapulse.sim.engines.cluster import DIRECT, start_ray, stop_ray
-from metapulse.sim.engines.parcels import pack, unpack
+from metapulse.sim.engines.parcels import pack_arrays, unpack_arrays
 from metapulse.sim.population import ClientJob
-from metapulse.strategies.aggregate import Handover, condense
+from metapulse.strategies.aggregate import AggregationSpec, partial_sum
 from metapulse.trees import Params
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ Chunks = Sequence[Sequence[int]]
 
 
 @runtime_checkable
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """Runs chunks of clients; results come in the order of the chunks."""
 
     @property
@@ -36,9 +36,15 @@ class Pool(Protocol):
         """Seconds of the last ``train`` by stage, chunk after chunk of the worker that was busy longest."""
 
     def train(
-        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self,
+        job: ClientJob,
+        meta: Params,
+        round: int,
+        chunks: Chunks,
+        states: Mapping[int, Params],
+        aggregation: AggregationSpec,
     ) -> list[Outcome]:
-        """One round of every chunk; updates one by one, or a chunk's added up where they are, as ``handover`` says."""
+        """One round of every chunk; updates one by one, or a chunk's added up in place, as ``aggregation`` says."""
 
     def evaluate(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
@@ -49,7 +55,7 @@ class Pool(Protocol):
         """End what was started."""
 
 
-class Local:
+class LocalPool:
     """Chunks one after another, in this process, on one core or one GPU.
 
     Args:
@@ -59,19 +65,25 @@ class Local:
     def __init__(self, device: str = "cpu") -> None:
         self.spent: Sequence[Mapping[str, float]] = ()
         self._device = torch.device(device)
-        self._made: dict[ClientJob, Work] = {}
+        self._made: dict[ClientJob, ClientExecutor] = {}
 
     def train(
-        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self,
+        job: ClientJob,
+        meta: Params,
+        round: int,
+        chunks: Chunks,
+        states: Mapping[int, Params],
+        aggregation: AggregationSpec,
     ) -> list[Outcome]:
         """One round of every chunk."""
         work, outcomes = self._work(job), list[Outcome]()
         for chunk in chunks:
-            outcome = work.train(meta, round, chunk, states, handover.adding)
-            if handover.guard is not None and handover.terms is None:
-                outcome = _guarded(outcome.cpu(), handover.guard, meta, round)
-            if handover.weighting and outcome.total is None:
-                outcome = _condensed(outcome, handover)
+            outcome = work.train(meta, round, chunk, states, aggregation.sum_spec)
+            if aggregation.guard is not None and aggregation.terms is None:
+                outcome = _guarded(outcome.cpu(), aggregation.guard, meta, round)
+            if aggregation.weighting and outcome.total is None:
+                outcome = _summed(outcome, aggregation)
             outcomes.append(outcome if self._device.type == "cpu" else outcome.cpu())
         self.spent = [outcome.seconds for outcome in outcomes]
         return outcomes
@@ -83,7 +95,7 @@ class Local:
         work = self._work(job)
         return [work.evaluate(meta, round, chunk, trial, states) for chunk in chunks]
 
-    def _work(self, job: ClientJob) -> Work:
+    def _work(self, job: ClientJob) -> ClientExecutor:
         torch.set_num_threads(1)  # a second thread that has to wait for a busy core costs far more than it brings
         if job not in self._made:
             self._made[job] = self._make(job)
@@ -91,7 +103,7 @@ class Local:
         work.device = self._device
         return work
 
-    def _make(self, job: ClientJob) -> Work:
+    def _make(self, job: ClientJob) -> ClientExecutor:
         return job.work
 
     def close(self) -> None:
@@ -105,34 +117,34 @@ def _guarded(outcome: Outcome, guard: Guard, meta: Params, round: int) -> Outcom
     return replace(outcome, report=protect(outcome.report, guard, meta, round, outcome.clients))
 
 
-def _condensed(outcome: Outcome, handover: Handover) -> Outcome:
-    """``condense``, with its seconds."""
+def _summed(outcome: Outcome, aggregation: AggregationSpec) -> Outcome:
+    """``partial_sum``, with its seconds."""
     began = time.perf_counter()
-    short = condense(outcome, handover)
+    short = partial_sum(outcome, aggregation)
     return replace(short, seconds=outcome.seconds | {"aggregate": time.perf_counter() - began})
 
 
 class Worker:
-    """What a Ray actor does: ``Local``, in its own process with its own data."""
+    """What a Ray actor does: ``LocalPool``, in its own process with its own data."""
 
     def __init__(self, device: str) -> None:
-        self._local = Local(device)
+        self._local = LocalPool(device)
 
     def pid(self) -> int:
         """Process id; it tells that the actor is up."""
         return os.getpid()
 
     def train(
-        self, job: ClientJob, meta: Any, round: int, chunks: Chunks, states: Any, handover: Handover
+        self, job: ClientJob, meta: Any, round: int, chunks: Chunks, states: Any, aggregation: AggregationSpec
     ) -> list[Any]:
         """Some chunks' round; θ, states and outcomes are packed."""
-        outcomes = self._local.train(job, unpack(meta), round, chunks, unpack(states), handover)
-        return [pack(outcome) for outcome in outcomes]
+        outcomes = self._local.train(job, unpack_arrays(meta), round, chunks, unpack_arrays(states), aggregation)
+        return [pack_arrays(outcome) for outcome in outcomes]
 
     def evaluate(self, job: ClientJob, meta: Any, round: int, chunks: Chunks, trial: Trial, states: Any) -> list[Any]:
         """Some chunks' trial; θ, states and scores are packed."""
-        scores = self._local.evaluate(job, unpack(meta), round, chunks, trial, unpack(states))
-        return [pack(one) for one in scores]
+        scores = self._local.evaluate(job, unpack_arrays(meta), round, chunks, trial, unpack_arrays(states))
+        return [pack_arrays(one) for one in scores]
 
 
 class RayPool:
@@ -160,13 +172,19 @@ class RayPool:
         self.spent: Sequence[Mapping[str, float]] = ()
 
     def train(
-        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, states: Mapping[int, Params], handover: Handover
+        self,
+        job: ClientJob,
+        meta: Params,
+        round: int,
+        chunks: Chunks,
+        states: Mapping[int, Params],
+        aggregation: AggregationSpec,
     ) -> list[Outcome]:
         """One round of every chunk."""
         theta = self._shared(meta)
 
         def send(actor: Any, run: Chunks) -> Any:
-            return actor.train.remote(job, theta, round, run, _theirs(states, run), handover)
+            return actor.train.remote(job, theta, round, run, _theirs(states, run), aggregation)
 
         runs = self._all(send, chunks)
         seconds = [[outcome.seconds for outcome in run] for run in runs]
@@ -202,7 +220,7 @@ class RayPool:
     def _shared(self, meta: Params) -> Any:
         """θ as an argument of every actor's call."""
         size = sum(p.nbytes for p in meta.values())
-        return pack(meta) if size < DIRECT else self._ray.put(pack(meta))
+        return pack_arrays(meta) if size < DIRECT else self._ray.put(pack_arrays(meta))
 
     def _all(self, send: Callable[[Any, Chunks], Any], chunks: Chunks) -> list[list[Any]]:
         """Every actor's results of its run of chunks; what a dead actor took with it is sent again."""
@@ -217,7 +235,7 @@ class RayPool:
             sent = {i: send(self._actors[i], runs[i]) for i in pending}
             for i, reference in sent.items():
                 try:
-                    results[i] = [unpack(result) for result in self._ray.get(reference)]
+                    results[i] = [unpack_arrays(result) for result in self._ray.get(reference)]
                 except self._ray.exceptions.RayActorError:
                     self._awake(i)
                 except self._ray.exceptions.RayTaskError as error:
@@ -239,4 +257,4 @@ class RayPool:
 
 def _theirs(states: Mapping[int, Params], run: Chunks) -> dict[int, Any]:
     """What the clients of a run of chunks kept, packed."""
-    return {c: pack(states[c]) for chunk in run for c in chunk if c in states}
+    return {c: pack_arrays(states[c]) for chunk in run for c in chunk if c in states}

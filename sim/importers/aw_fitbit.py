@@ -1,6 +1,6 @@
 """The Apple Watch and Fitbit data set of Fuller et al.: one ``aw_fb_data.csv``.
 
-The file names nobody: a person is a distinct (age, gender, height, weight), which gives the paper's 49.
+The file has no ids of people: a person is a distinct (age, gender, height, weight), which gives the paper's 49.
 
 Source: Fuller et al. 2020, BMJ Open Sport & Exercise Medicine 6:e001004, doi:10.7910/DVN/ZS2Z2J.
 """
@@ -36,7 +36,7 @@ DEVICES = ("apple watch", "fitbit")
 MAX_FILE = 256 << 20
 
 
-def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_aw_fitbit(path: Path, progress: Progress = silent) -> dict[str, Any]:
     """``aw_fb_data.csv`` as minutes of 12 features, in the order of the file within each person and device.
 
     Args:

@@ -1,4 +1,4 @@
-"""Open continuous glucose monitoring: one CSV of everybody, or a folder with one CSV per person.
+"""Open continuous glucose monitoring: one CSV of all people, or a folder with one CSV per person.
 
 Two layouts. *One file*: columns ``user``, ``time`` or ``t_min`` and ``mg_dl``, optionally ``dataset``. *A folder or zip
 of studies*, as the Glucose-ML collection has it: ``STUDY/…/PERSON.csv``, also in zips inside, with ``timestamp`` and
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Progress, Tree, csv_columns, numbers, open_tree, silent
+from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree, silent
 
 COLUMNS = {
     "dataset": ("dataset", "study"),
@@ -49,7 +49,7 @@ class _Readings:
     rows: int = 0
     sensors: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def add(self, tree: Tree, name: str, study: str | None, person: str | None) -> None:
+    def add(self, tree: FileTree, name: str, study: str | None, person: str | None) -> None:
         """The readings of one file; ``study`` and ``person`` are None where columns say so."""
         columns = {k: v for k, v in COLUMNS.items() if not (k == "dataset" and study) and not (k == "user" and person)}
         for first, rows in csv_columns(tree.open(name), name, columns, ("dataset", "t_min", "time")):
@@ -66,7 +66,7 @@ class _Readings:
             if self.rows > MAX_ROWS:
                 raise DataError(f"{name}: more than {MAX_ROWS} readings in all; that is the most allowed")
 
-    def add_sensors(self, tree: Tree, name: str, study: str | None) -> None:
+    def add_sensors(self, tree: FileTree, name: str, study: str | None) -> None:
         """Sensor models of a metadata file."""
         columns = {k: v for k, v in SENSOR_COLUMNS.items() if not (k == "dataset" and study)}
         for _, rows in csv_columns(tree.open(name), name, columns, ("dataset", "model")):
@@ -101,7 +101,7 @@ class _Readings:
         }
 
 
-def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_cgm_open(path: Path, progress: Progress = silent) -> dict[str, Any]:
     """A CSV, or a folder or zip of CSVs, as series in minutes and mg/dL.
 
     Args:
@@ -119,7 +119,7 @@ def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
     if path.is_file() and path.suffix.lower() == ".csv":
         if path.stat().st_size > MAX_FILE:
             raise DataError(f"{path}: {path.stat().st_size} bytes; allowed are at most {MAX_FILE}")
-        with Tree(str(path.parent), {path.name: path.stat().st_size}, path.parent) as tree:
+        with FileTree(str(path.parent), {path.name: path.stat().st_size}, path.parent) as tree:
             readings.add(tree, path.name, None, None)
             if (path.parent / "participants.csv").is_file():
                 readings.add_sensors(tree, "participants.csv", None)
@@ -138,7 +138,7 @@ def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
     return readings.arrays()
 
 
-def _files(stack: ExitStack, tree: Tree, path: Path) -> list[tuple[Tree, str, str]]:
+def _files(stack: ExitStack, tree: FileTree, path: Path) -> list[tuple[FileTree, str, str]]:
     """Every CSV, where it is, and its study; a zip inside belongs to the study of the folder it lies in."""
     files = [(tree, name, _study(name, path)) for name in tree.match(".csv")]
     for zipped in tree.match(".zip"):

@@ -1,7 +1,7 @@
 """The compact cache: one ``.npz`` per data set, without pickle, written whole or not at all.
 
 It is looked for in this order: the cache folder (``METAPULSE_CACHE``, else ``~/.cache/metapulse``), then
-``$METAPULSE_DATA/<name>/<name>.npz``, where a laboratory may keep prepared copies for everybody.
+``$METAPULSE_DATA/<name>/<name>.npz``, where a laboratory may keep prepared copies for all its users.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def candidates(name: str, prepared: Iterable[str] = ()) -> list[Path]:
     return places
 
 
-def find(name: str, prepared: Iterable[str] = ()) -> Path | None:
+def find_imported(name: str, prepared: Iterable[str] = ()) -> Path | None:
     """The compact file of a data set, or None if it has not been imported."""
     return next((path for path in candidates(name, prepared) if path.is_file()), None)
 
 
-def stamp(path: Path) -> int:
+def modified_ns(path: Path) -> int:
     """When a file was last written, ns, 0 if it is not there: part of the key of what is kept in memory."""
     try:
         return path.stat().st_mtime_ns

@@ -11,11 +11,11 @@ from metapulse.sim.importers.compact import cache_folder, write_npz
 from metapulse.sim.importers.files import Progress, silent
 
 IMPORTERS = {
-    "spsw_har": "metapulse.sim.importers.spsw_har:read",
-    "aw_fitbit": "metapulse.sim.importers.aw_fitbit:read",
-    "uci_har": "metapulse.sim.importers.uci_har:read",
-    "omniglot": "metapulse.sim.importers.omniglot:read",
-    "cgm_open": "metapulse.sim.importers.cgm_open:read",
+    "spsw_har": "metapulse.sim.importers.spsw_har:read_spsw_har",
+    "aw_fitbit": "metapulse.sim.importers.aw_fitbit:read_aw_fitbit",
+    "uci_har": "metapulse.sim.importers.uci_har:read_uci_har",
+    "omniglot": "metapulse.sim.importers.omniglot:read_omniglot",
+    "cgm_open": "metapulse.sim.importers.cgm_open:read_cgm_open",
 }
 
 

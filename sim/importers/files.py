@@ -36,7 +36,7 @@ def silent(done: int, total: int) -> None:
 
 
 @dataclass
-class Tree:
+class FileTree:
     """The files of a folder or a zip by their path inside it; zips inside are opened when asked for.
 
     Use as a context manager. ``label`` is how messages call it.
@@ -47,7 +47,7 @@ class Tree:
     _folder: Path | None = None
     _archive: zipfile.ZipFile | None = None
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> FileTree:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,7 +86,7 @@ class Tree:
         except _BROKEN as error:
             raise DataError(f"{self.label}: {name}: cannot be read ({_reason(error)})") from None
 
-    def inner(self, name: str) -> Tree:
+    def inner(self, name: str) -> FileTree:
         """A zip inside, held in memory.
 
         Raises:
@@ -95,8 +95,8 @@ class Tree:
         return _zip_tree(io.BytesIO(self.read(name, MAX_ARCHIVE // 4)), f"{self.label}: {name}")
 
 
-def open_tree(path: Path) -> Tree:
-    """A folder or a zip as a ``Tree``.
+def open_tree(path: Path) -> FileTree:
+    """A folder or a zip as a ``FileTree``.
 
     Raises:
         DataError: neither, damaged, over the limits, or holding a path that leads outside.
@@ -110,8 +110,8 @@ def open_tree(path: Path) -> Tree:
     return _zip_tree(path, str(path))
 
 
-def _folder_tree(path: Path) -> Tree:
-    tree = Tree(str(path), _folder=path)
+def _folder_tree(path: Path) -> FileTree:
+    tree = FileTree(str(path), _folder=path)
     for folder, _, names in os.walk(path, followlinks=False):
         for name in names:
             file = Path(folder) / name
@@ -122,12 +122,12 @@ def _folder_tree(path: Path) -> Tree:
     return tree
 
 
-def _zip_tree(source: Path | io.BytesIO, label: str) -> Tree:
+def _zip_tree(source: Path | io.BytesIO, label: str) -> FileTree:
     try:
         archive = zipfile.ZipFile(source)
     except _BROKEN as error:
         raise DataError(f"{label}: not a readable zip ({_reason(error)})") from None
-    tree = Tree(label, _archive=archive)
+    tree = FileTree(label, _archive=archive)
     items = [item for item in archive.infolist() if not item.is_dir()]
     total = sum(item.file_size for item in items)
     problem = ""
@@ -239,14 +239,14 @@ def codes(texts: list[str], label: str, column: str, allowed: tuple[str, ...], f
         DataError: names the file, the row, the value and what is allowed.
     """
     known = {name: code for code, name in enumerate(allowed)}
-    found = np.array([known.get(text, -1) for text in texts], dtype=np.int64)
-    wrong = np.flatnonzero(found < 0)
+    index = np.array([known.get(text, -1) for text in texts], dtype=np.int64)
+    wrong = np.flatnonzero(index < 0)
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
             f"{label}: row {first + row}: {column} = {texts[row][:40]!r}; must be one of {', '.join(allowed)}"
         )
-    return found
+    return index
 
 
 def _number(text: str) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Progress, Tree, open_tree, silent
+from metapulse.sim.importers.files import FileTree, Progress, open_tree, silent
 
 SIDE, SMALL = 105, 28
 DRAWERS = 20
@@ -31,7 +31,7 @@ _NAME = re.compile(
 )
 
 
-def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_omniglot(path: Path, progress: Progress = silent) -> dict[str, Any]:
     """A folder or zip with the image sets, unpacked or as zips themselves.
 
     Args:
@@ -70,10 +70,10 @@ def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
     }
 
 
-_Found = dict[tuple[str, str, str], dict[int, tuple[Tree, str]]]
+_Found = dict[tuple[str, str, str], dict[int, tuple[FileTree, str]]]
 
 
-def _characters(stack: ExitStack, tree: Tree) -> _Found:
+def _characters(stack: ExitStack, tree: FileTree) -> _Found:
     """(subset, alphabet, character) → drawer → where its image is."""
     trees = [tree]
     for name in tree.match(".zip"):
@@ -92,7 +92,7 @@ def _characters(stack: ExitStack, tree: Tree) -> _Found:
     return found
 
 
-def _drawings(found: dict[int, tuple[Tree, str]], label: str) -> UInt8[np.ndarray, "20 28 28"]:
+def _drawings(found: dict[int, tuple[FileTree, str]], label: str) -> UInt8[np.ndarray, "20 28 28"]:
     """The 20 drawings of one character, by drawer."""
     missing = sorted(set(range(1, DRAWERS + 1)) - set(found))
     if missing:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Progress, Tree, codes, csv_columns, numbers, open_tree, silent
+from metapulse.sim.importers.files import FileTree, Progress, codes, csv_columns, numbers, open_tree, silent
 from metapulse.sim.importers.readings import motion_windows
 
 CHANNELS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
@@ -25,7 +25,7 @@ MAX_RECORDING_MS = 3_600_000.0  # an execution takes half a minute; an hour of g
 _NAME = re.compile(r"s(\d{1,4})_(\d{1,4})_(sp|sw)\.csv")
 
 
-def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_spsw_har(path: Path, progress: Progress = silent) -> dict[str, Any]:
     """The publisher's zip or folder as windows (n, 6, 64) at 50 Hz.
 
     Args:
@@ -76,7 +76,7 @@ def _key(name: str) -> tuple[int, int, int]:
     return int(found[1]), ("sp", "sw").index(found[3]), int(found[2])
 
 
-def _windows(tree: Tree, name: str, key: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
+def _windows(tree: FileTree, name: str, key: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
     """Windows of one recording and their codes: x, y, t0, user, device, execution."""
     if tree.sizes[name] > MAX_FILE:
         raise DataError(f"{tree.label}: {name}: {tree.sizes[name]} bytes; allowed are at most {MAX_FILE}")

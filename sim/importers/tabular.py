@@ -235,7 +235,7 @@ def _plain(array: np.ndarray, path: Path, name: str, named: bool) -> np.ndarray:
     raise DataError(f"{path}: {name} is stored as {array.dtype}; must be numbers, text or dates")
 
 
-def describe(columns: Collection[str]) -> str:
+def describe_columns(columns: Collection[str]) -> str:
     """Column names for a message, the first twelve."""
     names = list(columns)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import Progress, Tree, codes, numbers, open_tree, silent
+from metapulse.sim.importers.files import FileTree, Progress, codes, numbers, open_tree, silent
 
 LABELS = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 MAX_FILE = 256 << 20
 MAX_ROWS = 1_000_000
 
 
-def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_uci_har(path: Path, progress: Progress = silent) -> dict[str, Any]:
     """The publisher's zip (the outer one with a zip inside, too) or folder as feature vectors.
 
     Args:
@@ -41,7 +41,7 @@ def read(path: Path, progress: Progress = silent) -> dict[str, Any]:
             return _read(inner, progress)
 
 
-def _read(tree: Tree, progress: Progress) -> dict[str, Any]:
+def _read(tree: FileTree, progress: Progress) -> dict[str, Any]:
     names = [_second(line, "features.txt", row) for row, line in enumerate(_lines(tree, "features.txt"), 1)]
     xs, ys, users, parts = [], [], [], []
     for number, part in enumerate(("train", "test")):
@@ -68,7 +68,7 @@ def _read(tree: Tree, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _lines(tree: Tree, name: str) -> list[str]:
+def _lines(tree: FileTree, name: str) -> list[str]:
     """The lines of the file of this name, wherever it lies."""
     found = [path for path in tree.match(name) if PurePosixPath(path).name == name]
     if not found:
@@ -81,7 +81,7 @@ def _lines(tree: Tree, name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _matrix(tree: Tree, name: str, columns: int) -> Float32[np.ndarray, "n columns"]:
+def _matrix(tree: FileTree, name: str, columns: int) -> Float32[np.ndarray, "n columns"]:
     """A text file of ``columns`` numbers per line."""
     lines = _lines(tree, name)
     if len(lines) > MAX_ROWS:

@@ -13,12 +13,12 @@ from metapulse.errors import ConfigError
 from metapulse.server.config import REGISTRIES, Config, resolved
 from metapulse.server.fingerprint import address, known_inputs
 from metapulse.sim.cells import Cell
-from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.spec import ComparisonSpec
 
 LENGTH = 16  # hexadecimal digits of a key
 
 
-class Inputs:
+class RunInputs:
     """Fingerprints of data and code, each looked at once: runs that differ in a seed or a rate share theirs."""
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class Inputs:
 
 
 def comparison_cells(
-    spec: Spec,
+    spec: ComparisonSpec,
     folder: Path = Path(),
     chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
-    inputs: Inputs | None = None,
+    inputs: RunInputs | None = None,
 ) -> list[Cell]:
     """Every run of a comparison, data set by data set, method by method, seed by seed.
 
@@ -49,7 +49,7 @@ def comparison_cells(
         chosen: (data set, method) → change that tuning chose.
         inputs: gives data and code of a configuration; left out: looked at anew.
     """
-    known, cells = inputs or Inputs(), []
+    known, cells = inputs or RunInputs(), []
     for dataset, method in spec.pairs:
         notes = spec.notes(dataset, method)
         for seed, fold in product(spec.seeds, range(spec.folds or 1)):

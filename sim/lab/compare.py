@@ -1,4 +1,4 @@
-"""From the table of results to what may be said about it."""
+"""From the table of results to scores, paired differences and verdicts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from metapulse.server.statistics import HIGHER_IS_BETTER, sd, worst_decile
 from metapulse.sim.lab.comparison import Comparison, Pair, Score, Verdict
 from metapulse.sim.lab.panel import Panel, paired, panel
 from metapulse.sim.lab.ranking import over_datasets, within
-from metapulse.sim.lab.select import KEYS, judged, main_rows
-from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean
-from metapulse.sim.lab.statistics.crossed import Values, detectable, p_value
+from metapulse.sim.lab.select import KEYS, judged_rows, main_rows
+from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement, interquartile_mean
+from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
 from metapulse.sim.lab.statistics.fairness import gini
-from metapulse.sim.lab.statistics.families import nested
+from metapulse.sim.lab.statistics.families import nested_corrections
 from metapulse.sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
 from metapulse.sim.scores import scenarios
 
@@ -27,7 +27,7 @@ Question = tuple[str, str, int]
 Key = tuple[Question, str]
 
 
-def compare(
+def judge_methods(
     results: pl.DataFrame,
     name: str,
     reference: str,
@@ -48,7 +48,7 @@ def compare(
     """
     rows = main_rows(results)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
-    (last, steps), (best, _) = (_panels(table) for table in judged(rows))
+    (last, steps), (best, _) = (_panels(table) for table in judged_rows(rows))
     questions = _questions(last, datasets)
     keys = [key for key in product(questions, methods) if key in last]
     scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
@@ -109,8 +109,8 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
         step=step,
         metric=metric,
         higher=higher,
-        last=mean(last.people, 0.0, high),
-        best=None if best is None else mean(best.people, 0.0, high),
+        last=grand_mean(last.people, 0.0, high),
+        best=None if best is None else grand_mean(best.people, 0.0, high),
         iqm=interquartile_mean(last.people, 0.0, high),
         worst_decile=worst_decile(clients, higher),
         spread=sd(clients),
@@ -133,9 +133,11 @@ def _pairs(
                 differences[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
     if not differences:
         return ()
-    p = np.array([p_value(values) for values in differences.values()])
+    p = np.array([crossed_p_value(values) for values in differences.values()])
     asked = [question for question, _ in differences]
-    corrected = nested(p, [method for _, method in differences], [asked, [q[0] for q in asked], [None] * len(asked)])
+    corrected = nested_corrections(
+        p, [method for _, method in differences], [asked, [q[0] for q in asked], [None] * len(asked)]
+    )
     facts = zip(differences.items(), p.tolist(), corrected.tolist(), strict=True)
     return tuple(
         Pair(
@@ -144,7 +146,7 @@ def _pairs(
             shots=question[2],
             method=method,
             reference=reference,
-            difference=mean(values),
+            difference=grand_mean(values),
             improvement=improvement(values),
             p=one,
             p_holm=holm,

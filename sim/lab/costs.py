@@ -20,12 +20,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.episodes import Episode
 from metapulse.rng import Keys
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config, build_config, merge
 from metapulse.server.folder import RunFolder
-from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.trees import Params
@@ -118,21 +118,21 @@ def update_cost(config: Config) -> Cost:
     Args:
         config: of the run, with one round at least.
     """
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     vars(work.model).update(chain=None, compiled=None)  # autograd, whose products PyTorch sees, in place of the kernels
     theta = work.init()
-    roster, size = Roster(SourceDirectory(work.source), config), STRATEGIES.make(config.strategy).cohort
+    sampler, size = ClientSampler(SourceDirectory(work.source), config), STRATEGIES.make(config.strategy).cohort
     found = []
     for round in _spaced(range(1, config.run.rounds + 1), ROUNDS):
         known: dict[tuple[torch.Size, torch.Size], tuple[int, int, int]] = {}  # same numbers of samples, same work
-        for client in _spaced(roster.cohort(round, size), CLIENTS):
+        for client in _spaced(sampler.cohort(round, size), CLIENTS):
             kept, episode, _ = work.training_episodes(round, [client])
             sizes = episode.support.mask.shape, episode.query.mask.shape
             if kept and sizes not in known:
                 known[sizes] = _measured(work, theta, episode, Keys(work.spec.seed, round, kept))
             found += [known[sizes]] if kept else []
     steps, flops, up = np.mean(found or [(0, 0, 0)], axis=0).tolist()
-    down = sum(theta[name].nbytes for name in work.learner.shared(work.model, theta))
+    down = sum(theta[name].nbytes for name in work.learner.downloaded_parameters(work.model, theta))
     return Cost(steps, flops, up, float(down))
 
 
@@ -142,7 +142,7 @@ def _spaced(items: Sequence[int], count: int) -> list[int]:
     return [items[i * len(items) // kept] for i in range(kept)]
 
 
-def _measured(work: Work, theta: Params, episode: Episode, keys: Keys) -> tuple[int, int, int]:
+def _measured(work: ClientExecutor, theta: Params, episode: Episode, keys: Keys) -> tuple[int, int, int]:
     """Backward passes, operations and bytes up of one client's update."""
     with FlopCounterMode(display=False) as products, _Backwards() as backwards:
         report = work.learner.update(work.model, theta, {}, episode, keys)

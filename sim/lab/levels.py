@@ -1,4 +1,4 @@
-"""Which methods of a comparison had not levelled off: what is said of them may change with more rounds."""
+"""Which methods of a comparison had not levelled off, so that more rounds may change their ranking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from metapulse.server.folder import RunFolder
 from metapulse.sim.cells import Cell
-from metapulse.sim.levelling import Trend, course
+from metapulse.sim.levelling import Trend, run_trend
 
 
 def unlevelled(cells: Sequence[Cell]) -> Iterator[str]:
@@ -15,7 +15,7 @@ def unlevelled(cells: Sequence[Cell]) -> Iterator[str]:
     for cell in cells:
         if cell.finished:
             run = RunFolder(cell.path)
-            ended = course(run.events(), run.summary()["scores"])
+            ended = run_trend(run.events(), run.summary()["scores"])
             found.setdefault((cell.dataset, cell.method), []).append(ended)
     for (dataset, method), ends in found.items():
         moving = [end for end in ends if end is not None and not end.level]

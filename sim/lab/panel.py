@@ -1,4 +1,4 @@
-"""What two methods can be compared on: seeds × clients, without holes."""
+"""The complete panel of seeds × clients on which two methods are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of the results a method is judged by; test people decide nothing here.
+"""Select the rows by which a method is judged, without using test people.
 
 The adaptation step is chosen on validation people after the last round. Test people judge θ of the last round, and of
 the best validation round where that was an earlier one (``metapulse.server.run.Run``).
@@ -63,7 +63,7 @@ def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
     return steps.select(*PARTS, step=pl.coalesce("chosen", "step"))
 
 
-def judged(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def judged_rows(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Test rows at the judged step: after the last round, and after the best validation round.
 
     Args:

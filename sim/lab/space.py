@@ -120,14 +120,14 @@ def _read(key: str, raw: object, table: Mapping[str, Any], held: Mapping[str, An
             if isinstance(settings[name], float):
                 values = replace(values, low=float(values.low), high=float(values.high))
         for value in values.ends:
-            build_config(merge(copy.deepcopy(dict(table)), nested({key: value})))
+            build_config(merge(copy.deepcopy(dict(table)), nested_table({key: value})))
     except ConfigError as error:
         own = f"{where}.{error.key}" if error.key and error.key != key else where
         raise ConfigError(own, error.value, error.allowed) from None
     return values
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nested_table(values: Mapping[str, Any]) -> dict[str, Any]:
     """{"a.b": v} as {"a": {"b": v}}: a change that ``metapulse.server.config.merge`` lays over a configuration."""
     change: dict[str, Any] = {}
     for key, value in values.items():

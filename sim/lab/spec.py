@@ -9,7 +9,7 @@ from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.server.common import unreached
-from metapulse.server.config import Config, load
+from metapulse.server.config import Config, load_config
 from metapulse.settings import build, setting
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
@@ -38,7 +38,7 @@ class CompareSettings:
 
 
 @dataclass(frozen=True)
-class Spec:
+class ComparisonSpec:
     """A comparison, checked.
 
     Args:
@@ -117,7 +117,7 @@ class _File:
     datasets: Mapping[str, Any] = setting({}, "")
 
 
-def read_spec(path: Path) -> Spec:
+def read_spec(path: Path) -> ComparisonSpec:
     """Read a specification and check every run it asks for.
 
     Args:
@@ -126,7 +126,7 @@ def read_spec(path: Path) -> Spec:
     Raises:
         ConfigError: names the key, the value and what is allowed.
     """
-    table, tables = load(path)
+    table, tables = load_config(path)
     file = build(_File, table)
     datasets = {name: as_table(f"datasets.{name}", change) for name, change in file.datasets.items()}
     for key, found in (("datasets", datasets), ("methods", tables)):
@@ -134,7 +134,7 @@ def read_spec(path: Path) -> Spec:
             raise ConfigError(key, {}, f"a comparison needs [{key}.NAME]")
     check_names("datasets", datasets)
     methods = read_methods(tables, datasets)
-    spec = Spec(
+    spec = ComparisonSpec(
         name=file.compare.name,
         seeds=file.compare.seeds,
         reference=file.compare.reference or next(iter(methods)),
@@ -148,7 +148,7 @@ def read_spec(path: Path) -> Spec:
     return spec
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: ComparisonSpec) -> None:
     """What the tables say together."""
     if not NAME.fullmatch(spec.name):
         raise ConfigError("compare.name", spec.name, "names a folder: letters, digits, '_', '.', '-'")

@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import Row
 from metapulse.sim.cells import Cell
-from metapulse.sim.lab.cells import Inputs, addressed
-from metapulse.sim.lab.space import nested
-from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.cells import RunInputs, addressed
+from metapulse.sim.lab.space import nested_table
+from metapulse.sim.lab.spec import ComparisonSpec
 from metapulse.sim.lab.tuning import Scores, Study, judge
 
 #: A data set and a method.
 Pair: TypeAlias = tuple[str, str]
 
 
-def studies(spec: Spec) -> dict[Pair, Study]:
+def studies(spec: ComparisonSpec) -> dict[Pair, Study]:
     """One for each method with a search space on each data set; none where the specification asks for no trials.
 
     The runs of trials have a seed that the comparison does not use.
@@ -34,11 +34,11 @@ def studies(spec: Spec) -> dict[Pair, Study]:
 
 
 def tune(
-    spec: Spec,
+    spec: ComparisonSpec,
     wanted: Collection[Pair],
     folder: Path,
     run: Callable[[str, Sequence[Cell]], object],
-    inputs: Inputs | None = None,
+    inputs: RunInputs | None = None,
 ) -> tuple[dict[Pair, dict[str, Any]], list[dict[str, Any]]]:
     """Run all studies to their end.
 
@@ -52,7 +52,7 @@ def tune(
         (data set, method) → change that was chosen, of the studies that came to an end; and what was tried, for
         tuning.json.
     """
-    open_, found, known = studies(spec), dict[Pair, list[Scores]](), inputs or Inputs()
+    open_, found, known = studies(spec), dict[Pair, list[Scores]](), inputs or RunInputs()
     for rung in range(max((len(study.rungs) for study in open_.values()), default=0)):
         batch = {pair: _trials(spec, folder, study, found.get(pair, []), known) for pair, study in open_.items()}
         run(f"tuning, rung {rung + 1}", [cell for pair in batch if pair in wanted for cell in batch[pair].values()])
@@ -61,11 +61,13 @@ def tune(
                 del open_[pair]
             elif cells:
                 found.setdefault(pair, []).append(judge({n: _rows(cell) for n, cell in cells.items()}))
-    chosen = {pair: nested(study.chosen(found[pair])) for pair, study in open_.items()}
+    chosen = {pair: nested_table(study.chosen(found[pair])) for pair, study in open_.items()}
     return chosen, [study.record(found[pair]) for pair, study in open_.items()]
 
 
-def _trials(spec: Spec, folder: Path, study: Study, found: Sequence[Scores], inputs: Inputs) -> dict[int, Cell]:
+def _trials(
+    spec: ComparisonSpec, folder: Path, study: Study, found: Sequence[Scores], inputs: RunInputs
+) -> dict[int, Cell]:
     """A study's next cells by number of the trial; each looks at validation people once, at its end."""
     cells = {}
     for trial in study.trials(found):

@@ -23,7 +23,7 @@ from metapulse.rng import generator
 from metapulse.server.config import merge
 from metapulse.server.metatest import Row, merit
 from metapulse.settings import setting
-from metapulse.sim.lab.space import Space, draw, nested
+from metapulse.sim.lab.space import Space, draw, nested_table
 
 #: Scores of a rung by number of the trial: the larger the better; None for a trial that failed.
 Scores: TypeAlias = Mapping[int, float | None]
@@ -100,7 +100,7 @@ class Study:
         }
         kept = max(1, self.settings.trials // self.settings.eta ** len(found))
         numbers = sorted(_ranked(found[-1])[:kept]) if found else range(self.settings.trials)
-        return [StudyTrial(n, self.proposed[n], merge(nested(self.proposed[n]), run)) for n in numbers]
+        return [StudyTrial(n, self.proposed[n], merge(nested_table(self.proposed[n]), run)) for n in numbers]
 
     def chosen(self, found: Sequence[Scores]) -> dict[str, Any]:
         """The settings of the best trial of the last rung: "section.key" → value."""

@@ -123,7 +123,7 @@ def _gaps(methods: Sequence[str], seeds: Sequence[int], scores: Sequence[Score])
             if any(score.clients < _asked(score, mine) for score in own):
                 yield f"{dataset}: {method} lacks clients that others have, and is compared on the rest."
         if all(score.best is None for score in mine):
-            yield f"{dataset}: nobody was asked for validation; every method is judged at its largest step."
+            yield f"{dataset}: no client was asked for validation; every method is judged at its largest step."
 
 
 def _asked(score: Score, scores: Iterable[Score]) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from metapulse.server.files import finite
+from metapulse.server.files import finite_or_null
 from metapulse.sim.report.plots import NIGHT, Figure, colour
 
 FOLDER = Path(__file__).parent / "templates"
@@ -37,7 +37,7 @@ TEMPLATES.filters["quote"] = quote
 parts: Any = TEMPLATES.get_template("parts.html").module
 
 
-def joined(*pieces: str) -> Markup:
+def joined_markup(*pieces: str) -> Markup:
     """Pieces of markup one after another; a piece of plain text is escaped."""
     return Markup().join(pieces)
 
@@ -52,7 +52,7 @@ class Page:
     def add(self, title: str, lead: str, *content: str) -> None:
         """A section: its title and lead as plain text, its content as markup; without content there is none."""
         if any(content):
-            self.sections.append({"title": title, "lead": lead, "content": joined(*content)})
+            self.sections.append({"title": title, "lead": lead, "content": joined_markup(*content)})
 
     def figure(self, figure: Figure | None, title: str = "") -> str:
         """Where a figure will be drawn, under its own title or the given one; "" for none."""
@@ -83,7 +83,7 @@ class Page:
     @property
     def text(self) -> Markup:
         """The figures as JSON; what they say cannot end the script element that they travel in."""
-        drawn = json.dumps(finite(self.figures), allow_nan=False, separators=(",", ":"))
+        drawn = json.dumps(finite_or_null(self.figures), allow_nan=False, separators=(",", ":"))
         return Markup(drawn.replace("<", "\\u003c"))
 
 

@@ -1,4 +1,4 @@
-"""Tables of reports: HTML to read, LaTeX to print, CSV to compute with."""
+"""Tables of reports as HTML, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import polars as pl
 
-from metapulse.sim.report.document import joined, parts
+from metapulse.sim.report.document import joined_markup, parts
 
 TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -89,7 +89,7 @@ class ReportTable:
     @property
     def html(self) -> str:
         """Title, links to both exports, and the table."""
-        return joined(parts.exported(self), html_table(self.head, self.rows))
+        return joined_markup(parts.exported(self), html_table(self.head, self.rows))
 
     @property
     def csv(self) -> str:

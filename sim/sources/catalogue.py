@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metapulse.errors import DataError
-from metapulse.sim.importers.compact import candidates, find
+from metapulse.sim.importers.compact import candidates, find_imported
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Dataset:
     @property
     def path(self) -> Path | None:
         """The compact file, or None if it has not been imported."""
-        return None if self.generated else find(self.name, self.prepared)
+        return None if self.generated else find_imported(self.name, self.prepared)
 
     def require(self) -> Path:
         """The compact file.

@@ -19,13 +19,13 @@ from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 NUMBERS = 2**22  # that one client holds
 
 
 @dataclass(frozen=True)
-class GaussianMeans(Lone):
+class GaussianMeans(OneDevicePopulation):
     """Clients with a mean each; each sample is its own group.
 
     Source: Li et al. 2021, arXiv 2012.04221, Section 3.3.

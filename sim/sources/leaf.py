@@ -23,7 +23,7 @@ import numpy as np
 
 from metapulse.data import Samples, Task
 from metapulse.settings import setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CLASSES, MOST, TRAINING = 60, 5, 1000, 0.6
 _COVARIANCE = np.diag(np.arange(1, DIMENSION + 1) ** -1.2)
@@ -31,7 +31,7 @@ _TASK = Task("classification", (DIMENSION,), CLASSES)
 
 
 @dataclass(frozen=True)
-class Leaf(Lone):
+class Leaf(OneDevicePopulation):
     """LEAF's synthetic clients; each sample is its own group.
 
     Source: Caldas et al. 2018, arXiv 1812.01097.

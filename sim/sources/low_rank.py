@@ -21,11 +21,11 @@ from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 
 @dataclass(frozen=True)
-class LowRank(Lone):
+class LowRank(OneDevicePopulation):
     """Linear regressions in a shared subspace; each sample is its own group.
 
     Source: Collins et al. 2021, arXiv 2102.07078, Section 6.1.

@@ -22,7 +22,7 @@ from jaxtyping import Float64, Int64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CONCENTRATION, NOISE, MOST = 150, 0.4, 0.1, 1000
 _TASK = Task("classification", (DIMENSION,), 2)
@@ -44,7 +44,7 @@ class MixedClients:
 
 
 @dataclass(frozen=True)
-class Mixture(Lone):
+class Mixture(OneDevicePopulation):
     """FedEM's mixture of linear classifiers; each sample is its own group.
 
     Source: Marfoq et al. 2021, arXiv 2108.10252.

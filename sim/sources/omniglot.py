@@ -4,8 +4,8 @@ The field's protocol meta-trains on N-way tasks over the background characters a
 evaluation characters, which it never saw. Here that is the "new device" scenario: people who train hold a task of
 the ``background`` "device", people who are tested a task of the ``evaluation`` "device".
 
-A third "device" has the official 20-way one-shot runs, ``runs``: of every character one drawing to learn from, and one
-by somebody else to classify. Their alphabets are in neither small background set.
+A third "device" has the official 20-way one-shot runs, ``one_shot_runs``: of every character one drawing to learn from,
+and one by another person to classify. Their alphabets are in neither small background set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from metapulse.data import Client, Samples, Task, check_samples
 from metapulse.errors import ConfigError, DataError
 from metapulse.rng import generator
 from metapulse.settings import setting
-from metapulse.sim.importers.compact import read_npz, stamp
+from metapulse.sim.importers.compact import modified_ns, read_npz
 from metapulse.sim.sources.catalogue import dataset
 
 SUBSETS = ("background", "evaluation")
@@ -32,7 +32,7 @@ SIDE = 28
 
 
 @dataclass(frozen=True)
-class Pool:
+class CharacterPool:
     """The drawings of one character set.
 
     Args:
@@ -49,8 +49,9 @@ class Omniglot:
     """N-way tasks drawn lazily over handwritten characters: 20 drawings each, ink 1, paper 0.
 
     Task t of a subset is ``way`` different characters drawn at the address (seed, subset, t), each turned by its
-    own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer. Of ``runs``
-    the group is 0 for the drawing to learn from and 1 for the other: ``split = "forward"`` makes the official episode.
+    own quarter turns where ``rotations`` is set; labels 0 … way − 1 in the order drawn. Group = drawer. Of
+    ``one_shot_runs`` the group is 0 for the drawing to learn from and 1 for the other: ``split = "forward"`` makes the
+    official episode.
 
     Source: Lake, Salakhutdinov, Tenenbaum 2015, Science 350:1332; rotations: Santoro et al. 2016, arXiv 1605.06065.
     """
@@ -110,8 +111,8 @@ class Omniglot:
         who = self.client(index)
         path = self.files()["path"]
         if who.device == RUNS:
-            return self._shaped(runs(path, stamp(path))[who.user % 20], who)
-        pool = pools(path, stamp(path))[who.device]
+            return self._shaped(one_shot_runs(path, modified_ns(path))[who.user % 20], who)
+        pool = pools(path, modified_ns(path))[who.device]
         if self.way > len(pool.images):
             raise DataError(f"source.way = {self.way}: {who.device} holds {len(pool.images)} characters")
         rng = generator(self.seed, f"omniglot {who.device}", client=who.user)
@@ -136,7 +137,7 @@ def _ink(images: np.ndarray) -> Float32[np.ndarray, "n 784"]:
 
 
 @lru_cache(maxsize=2)
-def runs(path: Path, written: int = 0) -> tuple[Samples, ...]:
+def one_shot_runs(path: Path, written: int = 0) -> tuple[Samples, ...]:
     """The official one-shot runs: of each of 20 characters the drawing to learn from, then the one to classify.
 
     Raises:
@@ -152,7 +153,7 @@ def runs(path: Path, written: int = 0) -> tuple[Samples, ...]:
 
 
 @lru_cache(maxsize=2)
-def pools(path: Path, written: int = 0) -> dict[str, Pool]:
+def pools(path: Path, written: int = 0) -> dict[str, CharacterPool]:
     """The characters of each subset, loaded once per process.
 
     A character that occurs in both subsets, as 50 do in the two published small background sets, stays in the
@@ -176,5 +177,5 @@ def pools(path: Path, written: int = 0) -> dict[str, Pool]:
                 f"{path}: {name} holds {len(rows)} drawings of {len(classes)} characters by {drawers} people"
             )
         images = data["x"][rows].reshape(len(classes), drawers, SIDE * SIDE)
-        result[name] = Pool(images, tuple(str(data["class_names"][c]) for c in classes))
+        result[name] = CharacterPool(images, tuple(str(data["class_names"][c]) for c in classes))
     return result

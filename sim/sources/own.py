@@ -19,18 +19,18 @@ import numpy as np
 from metapulse.data import Outline, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import build, setting
-from metapulse.sim.importers.compact import stamp
+from metapulse.sim.importers.compact import modified_ns
 from metapulse.sim.importers.readings import merge_duplicates
 from metapulse.sim.importers.tabular import FORMATS
-from metapulse.sim.sources.own_columns import Description, Rows, coded, read_rows
-from metapulse.sim.sources.table import HeldSource, Holding, Table
-from metapulse.sim.sources.windows import DAY_MIN, Horizon, Scaling, SeriesTable
+from metapulse.sim.sources.own_columns import TableDescription, UsableRows, coded, read_rows
+from metapulse.sim.sources.table import InMemoryData, InMemorySource, SampleTable
+from metapulse.sim.sources.windows import DAY_MIN, Horizon, SeriesScaling, SeriesTable
 
 SERIES = ("kind", "forecasting")
 
 
 @dataclass(frozen=True)
-class Own(HeldSource, Description):
+class Own(InMemorySource, TableDescription):
     """Your own recordings; one client per (user, device) pair.
 
     Labels may be text or whole numbers and are numbered in sorted order. Numbers in ``time`` are in your unit, dates
@@ -79,7 +79,7 @@ class Own(HeldSource, Description):
             return data
         return {"data": data["path"], "path": path / "data.toml" if path.is_dir() else path}
 
-    def holding(self) -> Holding:
+    def load_data(self) -> InMemoryData:
         """The data in memory."""
         return _load(*self._described())
 
@@ -101,8 +101,8 @@ class Own(HeldSource, Description):
             raise ConfigError("source.path", "", "must name an .npz, .parquet, .csv or .toml file")
         path = Path(self.path).expanduser()
         path = path / "data.toml" if _is_folder(path) else path
-        own = _told(self, path, stamp(path)) if path.suffix == ".toml" else self
-        return own, stamp(Path(own.path).expanduser())
+        own = _told(self, path, modified_ns(path)) if path.suffix == ".toml" else self
+        return own, modified_ns(Path(own.path).expanduser())
 
 
 @lru_cache(maxsize=16)
@@ -128,7 +128,7 @@ def _told(own: Own, path: Path, written: int) -> Own:
 
 
 @lru_cache(maxsize=4)
-def _load(own: Own, written: int) -> Table | SeriesTable:
+def _load(own: Own, written: int) -> SampleTable | SeriesTable:
     rows = _rows(own, written)
     people, user = coded(rows["user"])
     devices, device = coded(rows["device"]) if rows.role["device"] else (["own"], np.zeros(len(user), np.int64))
@@ -148,15 +148,15 @@ def _load(own: Own, written: int) -> Table | SeriesTable:
     groups = _groups(own, rows)
     unknown = rows.instant is None and not _shared(groups, user, device)
     moment = np.zeros(len(user), np.int64) if unknown else None
-    return Table.of(task, x, y, user, device, groups, people, devices, held_out, rows.instant, moment)
+    return SampleTable.of(task, x, y, user, device, groups, people, devices, held_out, rows.instant, moment)
 
 
 @lru_cache(maxsize=4)
-def _rows(own: Own, written: int) -> Rows:
+def _rows(own: Own, written: int) -> UsableRows:
     return read_rows(own)
 
 
-def _numbers(rows: Rows, role: str) -> np.ndarray:
+def _numbers(rows: UsableRows, role: str) -> np.ndarray:
     """The column of a role that holds numbers; one that is the label's or a name's too may hold text."""
     try:
         return rows[role].astype(np.float64)
@@ -166,7 +166,7 @@ def _numbers(rows: Rows, role: str) -> np.ndarray:
         ) from None
 
 
-def _inputs(own: Own, rows: Rows) -> np.ndarray:
+def _inputs(own: Own, rows: UsableRows) -> np.ndarray:
     """(n, *features), float32."""
     parts = [rows.columns[name] for name in rows.features]
     x = (
@@ -210,7 +210,7 @@ def _labels(own: Own, texts: np.ndarray) -> tuple[list[str], np.ndarray]:
     return names, codes
 
 
-def _groups(own: Own, rows: Rows) -> np.ndarray:
+def _groups(own: Own, rows: UsableRows) -> np.ndarray:
     """The group column's codes; else the day; else every sample is its own."""
     if rows.role["group"]:
         return coded(rows["group"])[1]
@@ -234,7 +234,7 @@ def _shared(group: np.ndarray, user: np.ndarray, device: np.ndarray) -> bool:
 
 
 def _series(
-    own: Own, rows: Rows, codes: tuple[np.ndarray, np.ndarray], people: list[str], devices: list[str]
+    own: Own, rows: UsableRows, codes: tuple[np.ndarray, np.ndarray], people: list[str], devices: list[str]
 ) -> SeriesTable:
     """Forecasting windows per (user, device) series; stamps that repeat are averaged."""
     user, device = codes
@@ -257,10 +257,10 @@ def _series(
         people,
         devices,
         Horizon(own.history, own.step, own.horizon, own.max_gap, own.day),
-        Scaling(own.centre, own.scale, own.scale),
+        SeriesScaling(own.centre, own.scale, own.scale),
         own.max_windows,
     )
-    if not table.roster.clients:
+    if not table.client_list.clients:
         need = own.step * (own.history - 1) + own.horizon
         raise DataError(f"{own.path}: no series runs for {need:g} without a gap over {own.max_gap:g} within one day")
     return table

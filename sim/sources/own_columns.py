@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metapulse.data import difference, look_alike
+from metapulse.data import id_difference, look_alike
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import setting
 from metapulse.sim.importers.stamps import FORMS, is_other_form
-from metapulse.sim.importers.tabular import Columns, describe, read_columns
+from metapulse.sim.importers.tabular import Columns, describe_columns, read_columns
 
 ROLES = ("user", "device", "group", "time", "held_out")
 NAMES = ("user", "device", "group")  # roles whose columns hold names
@@ -30,7 +30,7 @@ _WHOLE = re.compile(r"[-+]?\d+")
 
 
 @dataclass(frozen=True)
-class Description:
+class TableDescription:
     """What is where in a table."""
 
     path: str = setting("", "the .npz, .parquet or .csv; or a .toml, or a folder with a data.toml, that has these keys")
@@ -38,7 +38,9 @@ class Description:
     x: tuple[str, ...] = setting((), "feature columns (empty: 'x' if there is one, else every column left over)")
     y: str = setting("y", "column of the label, the target, or the value to be forecast")
     user: str = setting("user", "column that says who")
-    device: str = setting("", "column of the device model (empty: 'device' if there is one, else everybody has one)")
+    device: str = setting(
+        "", "column of the device model (empty: 'device' if there is one, else all people have the same)"
+    )
     group: str = setting("", "column of the execution, day or bout (empty: 'group' if there is one, else the day)")
     time: str = setting("", "column of the time (empty: 'time' if there is one)")
     held_out: str = setting("", "column that is 1 for samples reserved for testing (empty: none)")
@@ -53,7 +55,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Rows:
+class UsableRows:
     """The rows that can be used.
 
     Args:
@@ -77,7 +79,7 @@ class Rows:
         return self.columns[self.role[role]]
 
 
-def read_rows(own: Description) -> Rows:
+def read_rows(own: TableDescription) -> UsableRows:
     """Read the table and give every column its part.
 
     Raises:
@@ -92,7 +94,9 @@ def read_rows(own: Description) -> Rows:
     features, remarks = ((), []) if own.kind == "forecasting" else _features(own, table, role)
     for key in ("user", "time") if own.kind == "forecasting" else ():
         if not role[key]:
-            raise ConfigError(f"source.{key}", "", f"forecasting needs a {key} column (columns: {describe(columns)})")
+            raise ConfigError(
+                f"source.{key}", "", f"forecasting needs a {key} column (columns: {describe_columns(columns)})"
+            )
     used = {name for name in role.values() if name} | {own.y, *features}
     _check_shapes(own, columns, role, used)
     _check_numeric(own, table, role, used)
@@ -117,7 +121,7 @@ def read_rows(own: Description) -> Rows:
     time = role["time"]
     timed = time and columns[time].dtype.kind != "U"
     instant = table.instants.get(time, columns[time]).astype(np.float64)[~wrong] if timed else None
-    return Rows(kept, role, tuple(features), dropped, tuple(remarks), instant)
+    return UsableRows(kept, role, tuple(features), dropped, tuple(remarks), instant)
 
 
 def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -132,13 +136,13 @@ def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
     return names, codes.astype(np.int64)
 
 
-def _named(own: Description, names: Collection[str]) -> set[str]:
+def _named(own: TableDescription, names: Collection[str]) -> set[str]:
     """Columns that hold names, given those that are there."""
     found = {_role(own, key, names, strict=False) for key in NAMES}
     return (found | ({own.y} if own.kind == "classification" else set())) & set(names)
 
 
-def _role(own: Description, role: str, columns: Collection[str], strict: bool = True) -> str:
+def _role(own: TableDescription, role: str, columns: Collection[str], strict: bool = True) -> str:
     """The column of a role; "" if it is optional and not there."""
     given: str = getattr(own, role)
     if given:
@@ -151,10 +155,10 @@ def _known(key: str, name: str, columns: Collection[str]) -> str:
         return name
     close = difflib.get_close_matches(name, columns, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ConfigError(f"source.{key}", name, f"no such column{hint} (columns: {describe(columns)})")
+    raise ConfigError(f"source.{key}", name, f"no such column{hint} (columns: {describe_columns(columns)})")
 
 
-def _features(own: Description, table: Columns, role: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _features(own: TableDescription, table: Columns, role: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Names of the input columns; and a remark on each that was left over and left out."""
     columns = table.values
     if own.x:
@@ -174,12 +178,12 @@ def _features(own: Description, table: Columns, role: Mapping[str, str]) -> tupl
     ]
     features = [name for name in rest if name not in reasons]
     if not features:
-        raise DataError(f"{own.path}: no feature column is left (columns: {describe(columns)})")
+        raise DataError(f"{own.path}: no feature column is left (columns: {describe_columns(columns)})")
     return features, [f"inputs: {', '.join(features)}", *remarks]
 
 
 def _check_shapes(
-    own: Description, columns: Mapping[str, np.ndarray], role: Mapping[str, str], used: Collection[str]
+    own: TableDescription, columns: Mapping[str, np.ndarray], role: Mapping[str, str], used: Collection[str]
 ) -> None:
     """One entry per sample in every column, and one value per entry where a role or a label is read."""
     lengths = {name: len(columns[name]) for name in sorted(used)}
@@ -195,7 +199,7 @@ def _check_shapes(
             raise ConfigError(key, name, f"must have one value per sample; the array has shape {shape}")
 
 
-def _check_numeric(own: Description, table: Columns, role: Mapping[str, str], used: Collection[str]) -> None:
+def _check_numeric(own: TableDescription, table: Columns, role: Mapping[str, str], used: Collection[str]) -> None:
     """Only names of people, devices, groups and classes may be text."""
     names = {role[key] for key in NAMES} | ({own.y} if own.kind == "classification" else set())
     for name in sorted(set(used) - names):
@@ -234,7 +238,9 @@ def _cell(name: str, values: Any) -> str:
     return f"{name} = {large[0]:g}" if large else name
 
 
-def _what_was_dropped(own: Description, columns: Mapping[str, np.ndarray], user: str, wrong: np.ndarray) -> list[str]:
+def _what_was_dropped(
+    own: TableDescription, columns: Mapping[str, np.ndarray], user: str, wrong: np.ndarray
+) -> list[str]:
     """How many rows were left out, of which people and classes, and who is left out altogether."""
     people = columns[user]
     lost, left = Counter(people[wrong].tolist()), Counter(people[~wrong].tolist())
@@ -257,7 +263,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _check_spelling(own: Description, columns: Mapping[str, np.ndarray], role: Mapping[str, str]) -> None:
+def _check_spelling(own: TableDescription, columns: Mapping[str, np.ndarray], role: Mapping[str, str]) -> None:
     """Refuse names that look alike: by blanks or how Unicode writes a letter, for classes and devices also by case.
 
     Ids of people are checked where the clients are listed (``metapulse.sim.sources.table``).
@@ -268,5 +274,5 @@ def _check_spelling(own: Description, columns: Mapping[str, np.ndarray], role: M
     for key, (name, case) in checked.items():
         if pair := look_alike(np.unique(columns[name]).tolist(), case):
             shown = " and ".join(map(repr, pair))
-            what = f"which differ by {difference(pair)} alone"
+            what = f"which differ by {id_difference(pair)} alone"
             raise DataError(f"{own.path}: {key}: {name!r} has {shown}, {what}; make them one")

@@ -16,12 +16,12 @@ import numpy as np
 from metapulse.data import Outline, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import setting
-from metapulse.sim.importers.compact import read_npz, stamp
+from metapulse.sim.importers.compact import modified_ns, read_npz
 from metapulse.sim.sources.catalogue import dataset
 from metapulse.sim.sources.omniglot import Omniglot
 from metapulse.sim.sources.sensors import sensor_models
-from metapulse.sim.sources.table import HeldSource, Holding, Table, runs
-from metapulse.sim.sources.windows import Horizon, Scaling, SeriesTable
+from metapulse.sim.sources.table import InMemoryData, InMemorySource, SampleTable, number_runs
+from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
 
 __all__ = ["AwFitbit", "CgmOpen", "Omniglot", "SpswHar", "UciHar"]
 
@@ -31,7 +31,7 @@ MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, 
 
 
 @dataclass(frozen=True)
-class Recorded(HeldSource):
+class Recorded(InMemorySource):
     """A published data set in its compact file, as given, else as the catalogue finds it."""
 
     name: ClassVar[str]
@@ -47,12 +47,12 @@ class Recorded(HeldSource):
         """
         return {"path": Path(self.path).expanduser() if self.path else dataset(self.name).require()}
 
-    def holding(self) -> Holding:
+    def load_data(self) -> InMemoryData:
         """The data in memory, loaded once per process."""
         path = self.files()["path"]
-        return self._read(path, stamp(path))
+        return self._read(path, modified_ns(path))
 
-    def _read(self, path: Path, written: int) -> Holding:
+    def _read(self, path: Path, written: int) -> InMemoryData:
         raise NotImplementedError
 
 
@@ -68,7 +68,7 @@ class SpswHar(Recorded):
     name: ClassVar[str] = "spsw_har"
     outline: ClassVar[Outline] = Outline("classification", 2)
 
-    def _read(self, path: Path, written: int) -> Holding:
+    def _read(self, path: Path, written: int) -> InMemoryData:
         return _spsw_har(path, written)
 
 
@@ -86,7 +86,7 @@ class AwFitbit(Recorded):
     name: ClassVar[str] = "aw_fitbit"
     outline: ClassVar[Outline] = Outline("classification", 1)
 
-    def _read(self, path: Path, written: int) -> Holding:
+    def _read(self, path: Path, written: int) -> InMemoryData:
         return _aw_fitbit(path, written)
 
 
@@ -105,7 +105,7 @@ class UciHar(Recorded):
 
     domain: Literal["time", "all"] = setting("time", "features used: the 265 of the time domain, or all 561")
 
-    def _read(self, path: Path, written: int) -> Holding:
+    def _read(self, path: Path, written: int) -> InMemoryData:
         return _uci_har(path, written, self.domain)
 
 
@@ -133,7 +133,7 @@ class CgmOpen(Recorded):
         if self.history_min % STEP_MIN:
             raise ConfigError("source.history_min", self.history_min, f"must be a multiple of {STEP_MIN}")
 
-    def _read(self, path: Path, written: int) -> Holding:
+    def _read(self, path: Path, written: int) -> InMemoryData:
         return _cgm_open(path, written, self)
 
 
@@ -145,31 +145,31 @@ def device_name(name: str) -> str:
 
 # Kept per process, by path and by when it was written: an import in between is seen.
 @lru_cache(maxsize=4)
-def _spsw_har(path: Path, written: int) -> Table:
+def _spsw_har(path: Path, written: int) -> SampleTable:
     data = _columns(path, "user", "device", "execution", "label_names", "device_names")
     task = Task("classification", data["x"].shape[1:], len(data["label_names"]), _names(data["label_names"]))
     people, user = np.unique(data["user"], return_inverse=True)
     devices = [device_name(d) for d in _names(data["device_names"])]
     labels = [str(p) for p in people]
-    return Table.of(task, data["x"], data["y"], user, data["device"], data["execution"], labels, devices)
+    return SampleTable.of(task, data["x"], data["y"], user, data["device"], data["execution"], labels, devices)
 
 
 @lru_cache(maxsize=4)
-def _aw_fitbit(path: Path, written: int) -> Table:
+def _aw_fitbit(path: Path, written: int) -> SampleTable:
     data = _columns(path, "user", "device", "label_names", "device_names")
     task = Task("classification", data["x"].shape[1:], len(data["label_names"]), _names(data["label_names"]))
     people, user = np.unique(data["user"], return_inverse=True)
-    bout = runs(user, data["device"], data["y"])
+    bout = number_runs(user, data["device"], data["y"])
     devices = [device_name(d) for d in _names(data["device_names"])]
-    # The publisher names nobody: a person is a distinct (age, gender, height, weight), numbered here from 1.
+    # The publisher gives no ids of people: a person is a distinct (age, gender, height, weight), numbered here from 1.
     labels = [str(int(p) + 1) for p in people]
     # Both devices were worn throughout, and no minute says which one it is: all of a person's are one moment.
     once = np.zeros(len(user), np.int64)
-    return Table.of(task, data["x"], data["y"], user, data["device"], bout, labels, devices, moment=once)
+    return SampleTable.of(task, data["x"], data["y"], user, data["device"], bout, labels, devices, moment=once)
 
 
 @lru_cache(maxsize=4)
-def _uci_har(path: Path, written: int, domain: str) -> Table:
+def _uci_har(path: Path, written: int, domain: str) -> SampleTable:
     data = _columns(path, "user", "feature_names", "label_names")
     x, names = data["x"], _names(data["feature_names"])
     if domain == "all" and not any(name.startswith("f") for name in names):
@@ -178,8 +178,8 @@ def _uci_har(path: Path, written: int, domain: str) -> Table:
         x = x[:, [name.startswith("t") for name in names]]
     task = Task("classification", x.shape[1:], len(data["label_names"]), _names(data["label_names"]))
     people, user = np.unique(data["user"], return_inverse=True)
-    bout, device = runs(user, data["y"]), np.zeros(len(user), np.int64)
-    return Table.of(task, x, data["y"], user, device, bout, [str(p) for p in people], ["phone"])
+    bout, device = number_runs(user, data["y"]), np.zeros(len(user), np.int64)
+    return SampleTable.of(task, x, data["y"], user, device, bout, [str(p) for p in people], ["phone"])
 
 
 @lru_cache(maxsize=4)
@@ -206,7 +206,7 @@ def _cgm_open(path: Path, written: int, settings: CgmOpen) -> SeriesTable:
         [f"{dataset_name}/{user_name}" for dataset_name, user_name in names],
         models,
         Horizon(points, float(STEP_MIN), float(settings.horizon_min), MAX_GAP_MIN),
-        Scaling(CENTRE_MG_DL, SPREAD_MG_DL, settings.target_scale),
+        SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, settings.target_scale),
         settings.max_windows,
     )
 

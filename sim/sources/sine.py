@@ -21,7 +21,7 @@ from jaxtyping import Float32, Float64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator, uniforms
 from metapulse.settings import SIZE, setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 Variant: TypeAlias = Literal["finn", "meta_sgd", "reptile"]
 #: Variant → (upper end of φ, sign of φ, ω drawn?); the amplitude is U[.1, 5] in all three.
@@ -35,7 +35,7 @@ _TASK = Task("regression", (1,), 1)
 
 
 @dataclass(frozen=True)
-class Sine(Lone):
+class Sine(OneDevicePopulation):
     """A population of sine curves, one per client, each point its own group.
 
     Source: Finn, Abbeel, Levine 2017, arXiv 1703.03400, §5.1 (the other variants: module docstring).

@@ -33,7 +33,7 @@ from jaxtyping import Float64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator
 from metapulse.settings import setting
-from metapulse.sim.sources.lone import Lone
+from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CLASSES = 60, 10
 _DEVIATION = np.arange(1, DIMENSION + 1) ** -0.6  # square root of diag(j^−1.2)
@@ -45,7 +45,7 @@ _MOST = 1000  # samples of a lazy client: the lognormal's tail reaches millions
 
 
 @dataclass(frozen=True)
-class Synthetic(Lone):
+class Synthetic(OneDevicePopulation):
     """Synthetic(α, β): one client is one user with one device; each sample is its own group.
 
     Source: Li et al. 2020, arXiv 1812.06127, §5.1; T. Dinh et al. 2020, arXiv 2006.08848, §5.1.

@@ -1,7 +1,7 @@
 """Recorded samples in memory, sorted by client, and the ``Source`` behaviour they share.
 
 A recorded source is a frozen dataclass of settings; what it says about clients and samples comes from its
-``Holding``, loaded once per process and shared by equal settings.
+``InMemoryData``, loaded once per process and shared by equal settings.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, Shaped
 
-from metapulse.data import Client, Samples, Task, check_samples, difference, look_alike
+from metapulse.data import Client, Samples, Task, check_samples, id_difference, look_alike
 from metapulse.errors import DataError
 
 
 @dataclass(frozen=True)
-class Roster:
+class ClientList:
     """Who the clients are: one (user, device) pair each, ordered by user, then device.
 
     Args:
@@ -33,8 +33,8 @@ class Roster:
     of_user: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[int, int]], labels: Sequence[str], devices: Sequence[str]) -> Roster:
-        """The roster of sorted (user code, device code) pairs; users without a pair are left out, ids stay dense.
+    def of(cls, pairs: Sequence[tuple[int, int]], labels: Sequence[str], devices: Sequence[str]) -> ClientList:
+        """The client_list of sorted (user code, device code) pairs; users without a pair are left out, ids stay dense.
 
         Args:
             pairs: sorted, without repeats; codes index ``labels`` and ``devices``.
@@ -46,7 +46,7 @@ class Roster:
         """
         present = sorted({user for user, _ in pairs})
         if pair := look_alike(labels[user] for user in present):
-            what = f"people {pair[0]!r} and {pair[1]!r} differ in {difference(pair)} alone"
+            what = f"people {pair[0]!r} and {pair[1]!r} differ in {id_difference(pair)} alone"
             raise DataError(f"{what}: give one person one id")
         dense = {code: number for number, code in enumerate(present)}
         clients = tuple(
@@ -61,7 +61,7 @@ class Roster:
 
 
 @runtime_checkable
-class Holding(Protocol):
+class InMemoryData(Protocol):
     """What a recorded source holds in memory."""
 
     @property
@@ -69,7 +69,7 @@ class Holding(Protocol):
         """What is predicted from what."""
 
     @property
-    def roster(self) -> Roster:
+    def client_list(self) -> ClientList:
         """Who the clients are."""
 
     def samples(self, index: int) -> Samples:
@@ -77,14 +77,14 @@ class Holding(Protocol):
 
 
 @dataclass(frozen=True)
-class Table:
+class SampleTable:
     """Samples sorted by client; ``start`` has one entry more than there are clients.
 
     Arrays keep the type they were stored in; a client's samples are converted when they are asked for.
     """
 
     task: Task
-    roster: Roster
+    client_list: ClientList
     x: np.ndarray
     y: np.ndarray
     group: np.ndarray
@@ -107,7 +107,7 @@ class Table:
         held_out: Bool[np.ndarray, " n"] | None = None,
         time: Float[np.ndarray, " n"] | None = None,
         moment: Int[np.ndarray, " n"] | None = None,
-    ) -> Table:
+    ) -> SampleTable:
         """Sort samples by (user, device), within a client by time, or as they come where none is given.
 
         Args:
@@ -128,12 +128,12 @@ class Table:
         order = np.argsort(key, kind="stable") if time is None else np.lexsort((time, key))
         keys, start = np.unique(key[order], return_index=True)
         pairs = [divmod(int(k), len(devices)) for k in keys]
-        roster = Roster.of(pairs, labels, devices)
+        client_list = ClientList.of(pairs, labels, devices)
         bounds = np.append(start, len(x)).astype(np.int64)
         moment = None if moment is None else moment[order].astype(np.int64)
         time = None if time is None else time[order].astype(np.float64)
         group = group[order].astype(np.int64)
-        return cls(task, roster, x[order], y[order], group, held_out[order], bounds, moment, time)
+        return cls(task, client_list, x[order], y[order], group, held_out[order], bounds, moment, time)
 
     def samples(self, index: int) -> Samples:
         """All samples of one client, as fresh float32 arrays."""
@@ -146,13 +146,13 @@ class Table:
         return Samples(x, y, self.group[rows].copy(), self.held_out[rows].copy(), moment, time)
 
 
-class HeldSource:
-    """The ``Source`` behaviour of everything that keeps a ``Holding``; a subclass says where it comes from.
+class InMemorySource:
+    """A ``Source`` that keeps its data in memory, a ``InMemoryData``; a subclass says how it is loaded.
 
     A source that is sent to another process goes without its data and loads it there.
     """
 
-    def holding(self) -> Holding:
+    def load_data(self) -> InMemoryData:
         """The data, loaded once per process and again when its file has changed.
 
         Raises:
@@ -169,11 +169,11 @@ class HeldSource:
         raise NotImplementedError
 
     @property
-    def _held(self) -> Holding:
+    def _held(self) -> InMemoryData:
         """The data as it was when this source was first asked: a file that changes does not change a run."""
-        held: Holding | None = self.__dict__.get("_kept")
+        held: InMemoryData | None = self.__dict__.get("_kept")
         if held is None:
-            held = self.__dict__["_kept"] = self.holding()
+            held = self.__dict__["_kept"] = self.load_data()
         return held
 
     def __getstate__(self) -> dict[str, object]:
@@ -187,24 +187,24 @@ class HeldSource:
     @property
     def users(self) -> int:
         """Number of people."""
-        return len(self._held.roster.of_user)
+        return len(self._held.client_list.of_user)
 
     @property
     def devices(self) -> tuple[str, ...]:
         """Every device model that occurs."""
-        return self._held.roster.devices
+        return self._held.client_list.devices
 
     def __len__(self) -> int:
         """Number of clients, one per (user, device) pair that has samples."""
-        return len(self._held.roster.clients)
+        return len(self._held.client_list.clients)
 
     def client(self, index: int) -> Client:
         """Who a client is."""
-        return self._held.roster.clients[index]
+        return self._held.client_list.clients[index]
 
     def clients_of(self, user: int) -> Sequence[int]:
         """Partition ids of one person's devices."""
-        return self._held.roster.of_user[user]
+        return self._held.client_list.of_user[user]
 
     def samples(self, index: int) -> Samples:
         """All samples of one client.
@@ -212,12 +212,12 @@ class HeldSource:
         Raises:
             DataError: the samples cannot be used.
         """
-        holding = self._held
-        who = holding.roster.clients[index]
-        return check_samples(holding.samples(index), holding.task, f"user {who.label}, {who.device}")
+        data = self._held
+        who = data.client_list.clients[index]
+        return check_samples(data.samples(index), data.task, f"user {who.label}, {who.device}")
 
 
-def runs(*columns: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+def number_runs(*columns: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """Number the runs of rows over which every column stays the same: bouts of one activity by one person.
 
     Args:

@@ -1,4 +1,4 @@
-"""Windows of a series for forecasting: pairs of a history and a value in the future."""
+"""Forecasting windows of a series: pairs of a history and a future value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from metapulse.data import Samples, Task
-from metapulse.sim.sources.table import Roster
+from metapulse.sim.sources.table import ClientList
 
 DAY_MIN = 1440.0
 
@@ -74,7 +74,7 @@ class Horizon:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class SeriesScaling:
     """x = (history − centre) / spread, y = (future − present) / target_spread; persistence predicts y = 0."""
 
     centre: float = 0.0
@@ -97,13 +97,13 @@ class SeriesTable:
     """
 
     task: Task
-    roster: Roster
+    client_list: ClientList
     t: np.ndarray
     value: np.ndarray
     anchor: np.ndarray
     bounds: np.ndarray
     horizon: Horizon
-    scaling: Scaling
+    scaling: SeriesScaling
     max_windows: int
     left_out: int
 
@@ -118,7 +118,7 @@ class SeriesTable:
         labels: Sequence[str],
         devices: Sequence[str],
         horizon: Horizon,
-        scaling: Scaling,
+        scaling: SeriesScaling,
         max_windows: int,
     ) -> SeriesTable:
         """Keep every series that has a window.
@@ -132,10 +132,10 @@ class SeriesTable:
         rows = np.arange(len(pairs))
         bounds = np.stack([np.searchsorted(owner, rows), np.searchsorted(owner, rows, "right")], 1)
         usable = np.bincount(owner[anchor], minlength=len(pairs)) > 0
-        roster = Roster.of([p for p, ok in zip(pairs, usable, strict=True) if ok], labels, devices)
+        client_list = ClientList.of([p for p, ok in zip(pairs, usable, strict=True) if ok], labels, devices)
         left_out = int((~usable).sum())
         return cls(
-            task, roster, t, value, anchor, bounds[usable], horizon, scaling, max_windows, left_out
+            task, client_list, t, value, anchor, bounds[usable], horizon, scaling, max_windows, left_out
         )  # fmt: skip
 
     def samples(self, index: int) -> Samples:

@@ -1,4 +1,4 @@
-"""What a tracker is, and how a run's progress becomes what it is told.
+"""The interface of a tracker, and how a run's progress is passed to it.
 
 A tracker is opened at a run's first round, told every round and, at the end, every meta-test. It decides nothing: the
 run's folder holds the same numbers. A resumed run goes on in the tracker's own run, found again by the run's identity.
@@ -72,7 +72,7 @@ class Tracked:
         path = self._folder.path / "summary.json"
         summary = read_json(path) if path.exists() else {}
         for round, scores in groupby(summary.pop("scores", []), itemgetter("round")):
-            self._log(round, named(scores))
+            self._log(round, named_scores(scores))
         for tracker in self._trackers:
             tracker.close(summary)
 
@@ -83,7 +83,7 @@ class Tracked:
             tracker.log(round, values)
 
 
-def named(scores: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def named_scores(scores: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """A meta-test's scores by name: phase/scenario/metric/shots_K/step_k/mean, and the same with worst_decile."""
     return {
         "{phase}/{scenario}/{metric}/shots_{shots}/step_{step}/".format_map(score) + number: score[number]

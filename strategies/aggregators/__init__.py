@@ -1,1 +1,1 @@
-"""What may stand in the place of the mean: robust aggregators, one paper per file, pure functions over stacks."""
+"""Robust aggregators in place of the mean, one paper per file, as pure functions over stacks."""

@@ -105,7 +105,7 @@ def matrix(stacked: Stacked) -> Updates:
     return torch.cat([u.reshape(len(u), -1) for u in stacked.values()], dim=1)
 
 
-def tree(vector: Vector, like: Params) -> dict[str, Tensor]:
+def row_to_tree(vector: Vector, like: Params) -> dict[str, Tensor]:
     """One row as a tree with the names, shapes and dtypes of ``like``."""
     parts = torch.split(vector, [p.numel() for p in like.values()])
     return {name: part.view(p.shape).to(p.dtype) for (name, p), part in zip(like.items(), parts, strict=True)}

@@ -1,4 +1,4 @@
-"""Bulyan: what Krum chooses again and again, coordinate by coordinate around the median (El Mhamdi et al. 2018)."""
+"""Bulyan: repeated Krum, then a coordinate-wise mean around the median (El Mhamdi et al. 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances between updates and combinations of them, so reckoned that an attacker's 1e30 does not drown the others."""
+"""Distances between updates and combinations of them, precise despite an attacker's 1e30."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def squared_distances(updates: Updates) -> Float[Tensor, "clients clients"]:
 
     What all have in common is taken off first, for it would cancel; every row is brought to about length one, for a
     long one would overflow: y_i = (x_i − c) / s_i, and ‖x_i − x_j‖² = s_i² y_i·y_i + s_j² y_j·y_j − 2 s_i s_j y_i·y_j.
-    The centre c is a mean of which nobody has more than the median length. The error is at most some
+    The centre c is a mean to which no update counts more than the median length. The error is at most some
     1e-7 (‖x_i − c‖² + ‖x_j − c‖²).
 
     Args:

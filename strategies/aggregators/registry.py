@@ -35,8 +35,8 @@ def complete(section: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {"name": section["name"], **plain(made)}
 
 
-def named(section: Mapping[str, Any]) -> Iterator[str]:
+def aggregator_names(section: Mapping[str, Any]) -> Iterator[str]:
     """Names of the aggregators that a section chooses: its own, and those behind it."""
     if section:
         yield section["name"]
-        yield from named(section.get("then", {}))
+        yield from aggregator_names(section.get("then", {}))

@@ -1,1 +1,1 @@
-"""Strategies for an app of Flower's own: Flower's front half around metapulse's outer updates."""
+"""Strategies for Flower apps: Flower's sampling and messages around metapulse's outer updates."""

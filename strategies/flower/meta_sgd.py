@@ -17,7 +17,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.meta_sgd import RATE
 from metapulse.rng import generator
 from metapulse.strategies.flower.outer import FedOuter
-from metapulse.strategies.flower.reading import is_learned
+from metapulse.strategies.flower.replies import is_learned
 from metapulse.strategies.flower.words import OuterWords
 from metapulse.strategies.presets import MAMLSettings
 

@@ -19,12 +19,12 @@ from torch import Tensor
 from metapulse.client.wire import REPORTS, UPDATES, array_record, decode
 from metapulse.errors import ConfigError
 from metapulse.strategies.base import LAST, OuterSettings, OuterStrategy
-from metapulse.strategies.flower.reading import (
-    Answer,
+from metapulse.strategies.flower.replies import (
+    UsableReply,
     alike,
     is_learned,
     not_finite,
-    read,
+    read_flower_reply,
     read_theta,
     stack_of,
     statistics,
@@ -35,7 +35,7 @@ from metapulse.strategies.flower.telling import final_result, log, tell_metrics,
 from metapulse.strategies.flower.words import REPORTABLE, OuterWords, flower_words, outer_settings
 from metapulse.strategies.presets import FedAvgSettings
 from metapulse.strategies.privacy.strategy import CLIP_STATE
-from metapulse.strategies.replies import Checked, Dropped, Stack, sift, sound
+from metapulse.strategies.replies import CheckedReplies, Dropped, UpdateStack, sift, sound
 from metapulse.trees import Params
 
 ROUNDS = "rounds"  # key of the state: how many rounds have begun
@@ -174,7 +174,7 @@ class FedOuter(FedAvg):
             return None, None
         answers, stack, refused = self._collected(replies)
         tell_replies("aggregate_train", len(answers), refused)
-        moved, _ = self.core.conclude(round, Checked(stack))
+        moved, _ = self.core.conclude(round, CheckedReplies(stack))
         metrics = self._metrics("aggregate_train", answers, self.train_metrics_aggr_fn)
         if moved is None:
             if len(answers) < self.settings.min_replies:  # all other reasons come from the core
@@ -182,15 +182,19 @@ class FedOuter(FedAvg):
             return None, metrics
         return self._stored(decode(moved), answers), metrics
 
-    def _collected(self, replies: Iterable[Message]) -> tuple[dict[int, Answer], Stack | None, list[Dropped]]:
+    def _collected(
+        self, replies: Iterable[Message]
+    ) -> tuple[dict[int, UsableReply], UpdateStack | None, list[Dropped]]:
         """The replies that count, by node; their updates of what is learned; and why the others do not count."""
-        answers, refused = sift(replies, self._asked, lambda node, m: read(m, self._theta, self.weighted_by_key))
+        answers, refused = sift(
+            replies, self._asked, lambda node, m: read_flower_reply(m, self._theta, self.weighted_by_key)
+        )
         if not answers:
             return {}, None, refused
         stack, unsound = sound(stack_of(answers, self._learned, self.reports))  # θ − φ can be out of range
         return {node: answers[node] for node in (stack.clients if stack else ())}, stack, refused + unsound
 
-    def _stored(self, moved: Params, answers: Mapping[int, Answer]) -> ArrayRecord:
+    def _stored(self, moved: Params, answers: Mapping[int, UsableReply]) -> ArrayRecord:
         """The next θ as it was sent: what has been learned, and the averages of the rest."""
         after = {name: stored(p, self._theta[name]) for name, p in moved.items()}
         others = {name: p for name, p in self._theta.items() if name not in self._learned}
@@ -208,7 +212,10 @@ class FedOuter(FedAvg):
             log.warning("aggregate_train: round %d changes nothing: %s", round, reason)
 
     def _metrics(
-        self, stage: str, accepted: Mapping[int, Answer], aggregate: Callable[[list[RecordDict], str], MetricRecord]
+        self,
+        stage: str,
+        accepted: Mapping[int, UsableReply],
+        aggregate: Callable[[list[RecordDict], str], MetricRecord],
     ) -> MetricRecord | None:
         """What Flower's or the user's function makes of the replies' metrics."""
         if not accepted:
@@ -237,7 +244,7 @@ class FedOuter(FedAvg):
         if not self._asked:
             log.warning("aggregate_evaluate: no node was asked: fraction_evaluate of those connected is less than one")
             return None
-        accepted, refused = sift(replies, self._asked, lambda node, m: read(m, None, self.weighted_by_key))
+        accepted, refused = sift(replies, self._asked, lambda node, m: read_flower_reply(m, None, self.weighted_by_key))
         tell_replies("aggregate_evaluate", len(accepted), refused)
         return self._metrics("aggregate_evaluate", accepted, self.evaluate_metrics_aggr_fn)
 

@@ -18,14 +18,14 @@ from metapulse.client.wire import decode
 from metapulse.errors import ConfigError
 from metapulse.settings import build, setting
 from metapulse.strategies.flower.outer import FedOuter
-from metapulse.strategies.flower.reading import is_learned, read_theta
+from metapulse.strategies.flower.replies import is_learned, read_theta
 from metapulse.strategies.flower.telling import log
-from metapulse.strategies.flower.words import OuterWords, named
+from metapulse.strategies.flower.words import OuterWords, errors_under
 from metapulse.strategies.presets import FedAvgSettings
-from metapulse.strategies.privacy.plan import Plan, sentence, settle
+from metapulse.strategies.privacy.plan import PrivacyPlan, complete_plan, sentence
 from metapulse.strategies.privacy.settings import PrivacySettings
 from metapulse.strategies.privacy.strategy import PrivateStrategy
-from metapulse.strategies.replies import Checked
+from metapulse.strategies.replies import CheckedReplies
 
 #: Words that would be untrue or without effect here, and why.
 REFUSED: Mapping[str, str] = {
@@ -53,7 +53,7 @@ class FedPrivate(FedOuter):
     """θ ← θ − β_t · direction((Σ_i clip_C(u_i) + N(0, σ²C² I)) / n), n = fraction_train · people.
 
     Each connected node is drawn with probability q = n / people by the operating system's randomness, the server clips
-    the whole update of each, and noise comes before the outer step. ε is of central privacy, for whoever sees θ and
+    the whole update of each, and noise comes before the outer step. ε is of central privacy, for all who see θ and
     not the server, with neighbours that differ by one person. It needs the extra ``metapulse[privacy]``.
 
     Args:
@@ -104,18 +104,18 @@ class FedPrivate(FedOuter):
         table = {"mechanism": "central", "clip": clip, "noise_multiplier": noise_multiplier, "epsilon": epsilon}
         table |= {"delta": delta, "adaptive": adaptive, "accountant": accountant}
         table |= {word: value for word, value in moving.items() if value is not None}
-        with named(name, "privacy"):
+        with errors_under(name, "privacy"):
             self.privacy = build(PrivacySettings, table, name)
         self.people, self.cohort = people, _cohort(fraction_train, people, name)
-        self.plan: Plan | None = None
+        self.plan: PrivacyPlan | None = None
         self._secret, self._sigma, self._heard = secret(), noise_multiplier, 0
         super().__init__(**{**words, "fraction_train": fraction_train, "fraction_evaluate": 0.0})
 
     def _plan(self, rounds: int) -> None:
         """Settle noise and budget of all rounds, those before this start included; σ stays what it was."""
         settings = replace(self.privacy, noise_multiplier=self._sigma)
-        with named(type(self).__name__, "privacy"):
-            self.plan = settle(settings, self.cohort, self.people, rounds)
+        with errors_under(type(self).__name__, "privacy"):
+            self.plan = complete_plan(settings, self.cohort, self.people, rounds)
         self._sigma, state = self.plan.release.sigma, self.core.state
         self.core = PrivateStrategy(self.settings, rounds, 0, self._give_up, self.plan, self._secret)
         self.core.state = state
@@ -171,7 +171,7 @@ class FedPrivate(FedOuter):
         """Clip, add up, add noise, take the outer step, however many replied; what they measured is not told."""
         answers, stack, _ = self._collected(replies)
         self._heard += len(answers)
-        moved, numbers = self.core.conclude(self._first + server_round, Checked(stack))
+        moved, numbers = self.core.conclude(self._first + server_round, CheckedReplies(stack))
         return None if moved is None else self._stored(decode(moved), {}), numbers
 
     def _judged(self, result: Result, initial: ArrayRecord, rounds: int) -> Result:

@@ -1,4 +1,4 @@
-"""What a strategy says through Flower's logger: who did not count and why, and what came of the rounds."""
+"""Messages through Flower's logger: which replies did not count and why, and the outcome of the rounds."""
 
 from __future__ import annotations
 

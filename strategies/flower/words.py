@@ -1,4 +1,4 @@
-"""The words of a strategy's constructor: Flower's own, those of the outer update, and what each may be."""
+"""The keywords of a strategy's constructor: Flower's own, those of the outer update, and their ranges."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def outer_settings(
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"{where}.{word}", value, f"unknown word{hint}")
         given[names[word]] = {"name": value} if word == "aggregator" and isinstance(value, str) else value
-    with named(where, "strategy", called):
+    with errors_under(where, "strategy", called):
         return build(kind, {"cohort": 0, **given}, where)
 
 
 @contextmanager
-def named(where: str, section: str, called: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+def errors_under(where: str, section: str, called: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
     """Inside, errors of a section of the configuration come under the strategy's name and its words.
 
     Args:

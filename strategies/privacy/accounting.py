@@ -1,4 +1,4 @@
-"""What noise costs: (ε, δ) of a number of rounds, the noise that a budget needs, the rounds that it allows.
+"""Privacy accounting: (ε, δ) of a number of rounds, the noise that a budget needs, the rounds that it allows.
 
 dp-accounting (an extra: ``pip install 'metapulse[privacy]'``) does the mathematics; here stands which of its analyses
 is true of which way to draw people, in which units it wants the noise, and how finely losses are told apart.
@@ -40,7 +40,7 @@ class Release:
         cohort: people in a round, expected or exactly, ≥ 1.
         people: who could be in it, ≥ cohort.
         sampling: "poisson": each with probability cohort / people by himself; "fixed": exactly cohort of them;
-            "none": a draw that whoever sees the release also sees (local privacy).
+            "none": a draw that is seen together with the release (local privacy).
     """
 
     sigma: float
@@ -57,7 +57,7 @@ class Release:
     def relation(self) -> str:
         """Which two populations are to be indistinguishable; where numbers are fixed, only a replacement makes sense.
 
-        Replacing somebody moves the sum by 2C, so that σ protects half as well.
+        Replacing a person moves the sum by 2C, so that σ protects half as well.
         """
         return ADD_OR_REMOVE if self.sampling == "poisson" else REPLACE
 
@@ -72,7 +72,7 @@ def epsilon(release: Release, rounds: int, delta: float, accountant: Accountant 
 
     "pld" composes privacy loss distributions, rounded upwards; "rdp" adds Rényi divergences, and is looser. Fixed
     sampling amplifies for "rdp" alone (Wang, Balle and Kasiviswanathan 2019): no distribution is known to dominate it,
-    and "pld" then is T rounds of everybody, one Gaussian of σ/√T (Balle and Wang 2018), exactly.
+    and "pld" then is T rounds of all people, one Gaussian of σ/√T (Balle and Wang 2018), exactly.
 
     Args:
         rounds: how many, ≥ 0.
@@ -140,7 +140,7 @@ def analysis(release: Release, rounds: int, accountant: Accountant) -> str:
 def _step(release: Release, rounds: int, grid: float) -> float:
     """Width of a step: the grid asked for, or as many times wider as the losses of all rounds need.
 
-    Losses lie within two ε at a δ that is beyond notice: by the number of rounds that somebody is in, or by Rényi
+    Losses lie within two ε at a δ that is beyond notice: by the number of rounds that a person is in, or by Rényi
     divergences, which are slower and closer.
     """
     reach = 2.0 * _bounded(((release, rounds),), TAIL)
@@ -152,7 +152,7 @@ def _step(release: Release, rounds: int, grid: float) -> float:
 
 
 def _bounded(releases: Spent, delta: float) -> float:
-    """ε without a grid: somebody is in k rounds at most, but with probability δ/2; these are one Gaussian, at δ/2.
+    """ε without a grid: a person is in k rounds at most, but with probability δ/2; these are one Gaussian, at δ/2.
 
     Given the rounds that a person is in, the others say nothing of him, and k Gaussians are one of σ/√k. Probabilities
     average over coins, and (ε, δ/2) holds for each outcome of them that has no more than k heads.
@@ -214,7 +214,7 @@ def noise_multiplier(
 
 
 def _gaussian_noise(release: Release, rounds: int, target: float, delta: float) -> float:
-    """σ of as many rounds with everybody, exactly."""
+    """σ of as many rounds with all people, exactly."""
     moved = 2.0 if release.relation == REPLACE else 1.0
     return moved * math.sqrt(rounds) * float(package().get_sigma_gaussian(target, delta)) * (1.0 + 1e-9)
 
@@ -317,7 +317,7 @@ def _rdp(release: Release) -> Any:
 
 
 def package() -> ModuleType:
-    """dp-accounting; it takes seconds to import, so nobody does before it is needed.
+    """dp-accounting; it takes seconds to import, so it is imported when it is needed.
 
     Raises:
         ConfigError: it is not installed.

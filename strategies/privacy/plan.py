@@ -1,4 +1,4 @@
-"""A run's privacy, settled before its first round: who may be drawn, how much noise there is, what one round costs."""
+"""The privacy plan of a run, fixed before its first round: sampling, noise, and what one round costs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metapulse.strategies.privacy.accounting import Release
 from metapulse.strategies.privacy.adaptive import sum_noise
 from metapulse.strategies.privacy.settings import PrivacySettings
 
-SEEDED = "privacy.noise_seed: whoever knows it can take the noise away"
+SEEDED = "privacy.noise_seed: with the seed the noise can be computed and subtracted"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PrivacyPlan:
     """Settings with all that was left open.
 
     Args:
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def seeded(self) -> bool:
-        """Whether whoever knows the settings can draw the noise again: then nothing is private."""
+        """Whether the noise can be drawn again from the settings: then nothing is private."""
         return self.settings.noise_seed >= 0
 
     def epsilon(self, rounds: int, accountant: accounting.Accountant | None = None, times: int = 1) -> float:
@@ -90,7 +90,9 @@ class Plan:
         delta, people = self.settings.delta, self.release.people
         found = [SEEDED] if self.seeded else []
         if delta * people >= 1.0:
-            found.append(f"δ = {delta:g} is not below 1/N = {1 / people:.3g}: it allows for somebody laid open")
+            found.append(
+                f"δ = {delta:g} is not below 1/N = {1 / people:.3g}: it allows the data of one person to be released"
+            )
         return found
 
     def record(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class Plan:
 
 
 def shown(epsilon: float | str) -> str:
-    """ε that is stated, as people read it: the same wherever it stands."""
+    """ε as text, the same in all outputs."""
     value = float(epsilon)
     return "∞" if value == math.inf else f"{value:.4f}"
 
@@ -155,12 +157,12 @@ def sentence(spent: Mapping[str, Any]) -> str:
     return f"privacy: {told} at δ = {spent['delta']:g}, neighbours: {spent['relation']}, after {rounds}{notes}"
 
 
-def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int, scaled: int = 0) -> Plan:
+def complete_plan(settings: PrivacySettings, cohort: int, people: int, rounds: int, scaled: int = 0) -> PrivacyPlan:
     """The plan of a run.
 
     Args:
         settings: of ``[privacy]``, on.
-        cohort: people in a round, 0: everybody.
+        cohort: people in a round, 0: all.
         people: who may be drawn.
         rounds: T ≥ 0.
         scaled: people asked for their scale before the first round, ≤ people; 0: none.
@@ -175,7 +177,7 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int, sca
     sampling = "none" if settings.mechanism == "local" else settings.sampling
     release = Release(settings.noise_multiplier, cohort or people, people, sampling)
     given = (settings.epsilon, settings.delta, settings.accountant)
-    whole = scaled == people and sampling != "poisson"  # everybody: a draw that hides nobody
+    whole = scaled == people and sampling != "poisson"  # all people: the draw hides none of them
     first = Release(release.sigma, scaled, people, "none" if whole else sampling) if scaled else None
     if not release.sigma:
         sigma = accounting.noise_multiplier(release, max(rounds, 1), *given, first)
@@ -183,7 +185,7 @@ def settle(settings: PrivacySettings, cohort: int, people: int, rounds: int, sca
         first = None if first is None else replace(first, sigma=sigma)
     if release.sigma > accounting.LARGEST:
         raise ConfigError("privacy.noise_multiplier", release.sigma, f"must be ≤ {accounting.LARGEST:g}")
-    plan = Plan(settings, release, rounds, first)
+    plan = PrivacyPlan(settings, release, rounds, first)
     plan.multiplier  # noqa: B018 (refuses a count that costs more than everything)
     if plan.allowed is not None and plan.allowed < rounds:
         cost = accounting.spent(accounting.after(first, release, rounds), settings.delta, settings.accountant)

@@ -39,7 +39,7 @@ class PrivacySettings:
     delta: float = setting(1e-6, "δ of every ε; well below 1 / people", gt=0, lt=MOST_DELTA)
     sampling: Literal["poisson", "fixed"] = setting(
         "poisson",
-        "poisson: everybody is in a round with probability cohort / people; fixed: exactly cohort people are",
+        "poisson: each person is in a round with probability cohort / people; fixed: exactly cohort people are",
     )
     accountant: Literal["pld", "rdp"] = setting(
         "pld",
@@ -87,7 +87,7 @@ class PrivacySettings:
         return self.mechanism != "none"
 
 
-def check_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
+def check_privacy_combination(strategy: Any, scenarios: tuple[str, ...]) -> None:
     """Refuse what would make a claim of privacy untrue.
 
     Raises:

@@ -24,8 +24,8 @@ from metapulse.rng import generator
 from metapulse.settings import plain
 from metapulse.strategies.base import OuterSettings, OuterStrategy
 from metapulse.strategies.privacy.adaptive import next_clip
-from metapulse.strategies.privacy.plan import Plan
-from metapulse.strategies.replies import Checked, Dropped, Replies, Stack, Total
+from metapulse.strategies.privacy.plan import PrivacyPlan
+from metapulse.strategies.replies import CheckedReplies, Dropped, Replies, UpdateStack, UpdateSum
 from metapulse.trees import Params, norm
 
 CLIP_STATE = "privacy/clip"  # name of adaptive clipping's C in the strategy's state
@@ -53,7 +53,7 @@ class PrivateStrategy(OuterStrategy):
         rounds: int,
         seed: int,
         on_drop: Callable[[int, list[Dropped]], None] | None,
-        plan: Plan,
+        plan: PrivacyPlan,
         secret: int,
     ) -> None:
         super().__init__(settings, rounds, seed, on_drop)
@@ -87,7 +87,7 @@ class PrivateStrategy(OuterStrategy):
         return super().configure_train(server_round, arrays, config, grid)
 
     def _chosen(self, server_round: int, nodes: list[int]) -> list[int]:
-        """Everybody whom the grid shows: the draw that is accounted for was made before, and a cohort is a mean.
+        """All clients that the grid shows: the draw that is accounted for was made before, and a cohort is a mean.
 
         Cutting a larger round would make one person's arrival push another out, which moves the sum by 2C.
         """
@@ -102,7 +102,7 @@ class PrivateStrategy(OuterStrategy):
             return None, MetricRecord({"clients": 0, "clip": self.clip, "update-norm": 0.0})
         return super().aggregate_train(server_round, replies)
 
-    def conclude(self, server_round: int, checked: Checked) -> tuple[ArrayRecord | None, MetricRecord | None]:
+    def conclude(self, server_round: int, checked: CheckedReplies) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Add up what passed the checks, also if that is nothing; add noise; take the outer step."""
         stack = checked.stack
         total, norms = self._sum(stack) if stack else (_zeros(self._theta), torch.zeros(0, dtype=torch.float64))
@@ -115,9 +115,9 @@ class PrivateStrategy(OuterStrategy):
             self.state |= {CLIP_STATE: torch.tensor(self._next_clip(clip, norms, rng), dtype=torch.float64)}
         return arrays, MetricRecord({"clip": clip, "update-norm": float(norm(aggregate))})
 
-    def _sum(self, stack: Stack | Total) -> tuple[Params, Float64[Tensor, " clients"]]:
+    def _sum(self, stack: UpdateStack | UpdateSum) -> tuple[Params, Float64[Tensor, " clients"]]:
         """Σ u_i, clipped by the server where no device has done it, and how long the updates were."""
-        if isinstance(stack, Total):
+        if isinstance(stack, UpdateSum):
             return stack.total, stack.metrics.get(NORM, torch.ones_like(stack.weight)).double()
         if self.guard is None:
             return clipped_sum(stack.update, self.clip)
@@ -152,7 +152,7 @@ def noised_mean(
     """(Σ_i u_i + N(0, s² I)) / n, in float64, sum and noise in whole steps (``metapulse.client.privacy``).
 
     Args:
-        total: Σ_i u_i over those who replied, each no longer than C, in whole steps; zero where nobody did.
+        total: Σ_i u_i over those who replied, each no longer than C, in whole steps; zero where none did.
         deviation: s, σC of the central mechanism.
         cohort: n > 0, fixed beforehand: how many replied is private.
         step: g > 0.

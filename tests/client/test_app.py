@@ -14,8 +14,9 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
 from metapulse.client.app import app
-from metapulse.client.device import Device
-from metapulse.client.memory import InContext, InFolder
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.memory import ContextMemory, FolderMemory
+from metapulse.client.one_client_source import OneClientSource
 from metapulse.client.spec import Trial, to_json
 from metapulse.client.wire import (
     ARRAYS,
@@ -34,7 +35,6 @@ from metapulse.client.wire import (
     encode,
     read_task,
 )
-from metapulse.client.work import Work
 from metapulse.data import Client
 from metapulse.errors import ConfigError, DataError, InstructionError, RunError
 from metapulse.registry import LEARNERS
@@ -51,9 +51,9 @@ def ask(
 ) -> RecordDict:
     """What a device with this configuration answers; ``state`` is what Flower keeps for it."""
     CohortGrid(1)  # gives this process the identity that messages need
-    spec = config.work()
+    spec = config.client_config()
     record = ConfigRecord({WIRE: VERSION, ROUND: round, WORK: to_json(spec), **extra})
-    content = RecordDict({ARRAYS: encode(Work(spec).init()), CONFIG: record})
+    content = RecordDict({ARRAYS: encode(ClientExecutor(spec).init()), CONFIG: record})
     context = Context(
         run_id=1, node_id=NODE, node_config=node, state=RecordDict() if state is None else state, run_config={}
     )
@@ -66,7 +66,7 @@ def ask(
 def test_an_update_is_that_of_the_stack(learner: str) -> None:
     """One learner of each kind: that a client is the same alone is a law of all (tests/laws/test_cohorts.py)."""
     config = make(learner, "fedmaml")
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     report = work.train(work.init(), 2, [1, 3, 4]).report
     assert report is not None
     found = ask(config, MessageType.TRAIN, {"partition-id": 3})
@@ -81,7 +81,7 @@ def test_an_update_is_that_of_the_stack(learner: str) -> None:
 
 def test_weights_where_they_are_asked_for() -> None:
     config = make("fedavg", "fedavg")
-    theta = Work(config.work()).init()
+    theta = ClientExecutor(config.client_config()).init()
     update = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}).array_records[ARRAYS])
     weights = decode(ask(config, MessageType.TRAIN, {"partition-id": 0}, **{REPLY: "weights"}).array_records[ARRAYS])
     assert all(torch.equal(weights[name], theta[name] - update[name]) for name in theta)
@@ -91,7 +91,7 @@ def test_weights_where_they_are_asked_for() -> None:
 def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where: str, tmp_path: Path) -> None:
     """Three rounds and a meta-test, and no answer holds more than those of learners that keep nothing."""
     config = make("ditto", "fedavg")
-    work, flower = Work(config.work()), RecordDict()
+    work, flower = ClientExecutor(config.client_config()), RecordDict()
     node = {"partition-id": 3} | ({"state": str(tmp_path)} if where == "folder" else {})
     trial = Trial(plan=config.episodes, steps=(0, 1), episodes=2)
     states: dict[int, Any] = {}
@@ -102,7 +102,7 @@ def test_what_a_device_keeps_stays_there_and_is_what_the_stack_would_keep(where:
         assert list(found) == [ARRAYS, METRICS, CONFIG]
         assert dict(found.config_records[CONFIG]) == {WIRE: VERSION, RUN: "a1", ROUND: round}
         assert list(found.array_records[ARRAYS]) == list(work.init())
-    memory = InFolder(tmp_path, "a1") if where == "folder" else InContext(flower)
+    memory = FolderMemory(tmp_path, "a1") if where == "folder" else ContextMemory(flower)
     assert memory.rounds() == [1, 5]
     assert bool(list(tmp_path.iterdir())) is (where == "folder")
     assert all(torch.equal(memory.read(5)[name], p) for name, p in states[3].items())
@@ -127,22 +127,22 @@ def test_two_processes_on_one_folder_do_not_work_on_a_run_together(tmp_path: Pat
         except RunError as error:
             told.append(str(error))
 
-    with InFolder(tmp_path, "a1").alone():
+    with FolderMemory(tmp_path, "a1").alone():
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
         ask(config, MessageType.TRAIN, node, 1, **{RUN: "b2"})
     where = f"{tmp_path / 'a1'} is in use by process {os.getpid()} on this device"
     assert told == [f"{where}; one at a time works on a run's rounds"]
-    assert InFolder(tmp_path, "a1").rounds() == []
+    assert FolderMemory(tmp_path, "a1").rounds() == []
     ask(config, MessageType.TRAIN, node, 1, **{RUN: "a1"})
-    assert [InFolder(tmp_path, run).rounds() for run in ("a1", "b2")] == [[1], [1]]
+    assert [FolderMemory(tmp_path, run).rounds() for run in ("a1", "b2")] == [[1], [1]]
 
 
 def test_scores_are_those_of_the_stack() -> None:
     config = make("maml", "fedmaml")
     trial = Trial(plan=config.episodes, steps=(0, 1, 3), episodes=2)
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     expected = work.evaluate(work.init(), 0, [0, 5], trial)
     found = ask(config, MessageType.EVALUATE, {"partition-id": 5}, **{TRIAL: to_json(trial)}).metric_records[METRICS]
     assert found[EXAMPLES] == 2
@@ -153,10 +153,10 @@ def test_scores_are_those_of_the_stack() -> None:
 def test_who_is_there() -> None:
     config = make("maml", "fedmaml")
     found = ask(config, MessageType.QUERY, {"partition-id": 4}).config_records[CONFIG]
-    expected = Work(config.work()).source.client(4)
+    expected = ClientExecutor(config.client_config()).source.client(4)
     assert (found["partition-id"], found["user"], found["device"]) == (4, expected.user, "watch")
     assert found["label"] == expected.label
-    assert read_task(found) == Work(config.work()).source.task
+    assert read_task(found) == ClientExecutor(config.client_config()).source.task
 
 
 def test_a_device_without_a_partition_id_says_so() -> None:
@@ -199,12 +199,17 @@ def test_a_device_serves_its_own_data_under_its_partition_id(own: dict[str, Any]
     assert [who[key] for key in ("partition-id", "user", "device", "label")] == [41, 9, "ring", "anna"]
     task = read_task(who)
     assert (task.kind, task.features, task.labels) == ("classification", (2,), ("u", "v"))
-    spec = config.work()
-    work = Work(
+    spec = config.client_config()
+    work = ClientExecutor(
         type(spec)(
             **{
                 **vars(spec),
-                "source": {"name": "metapulse.client.device:Device", "inner": own, "index": 41, "which": 1},
+                "source": {
+                    "name": "metapulse.client.one_client_source:OneClientSource",
+                    "inner": own,
+                    "index": 41,
+                    "which": 1,
+                },
             }
         )
     )
@@ -227,7 +232,7 @@ def test_a_malformed_own_source_is_named(own: dict[str, Any]) -> None:
 
 
 def test_a_device_is_one_client(own: dict[str, Any]) -> None:
-    device = Device(own, index=7, which=1)
+    device = OneClientSource(own, index=7, which=1)
     assert device.client(7) == Client(7, 7, device.client(7).device, "7")
     assert list(device.clients_of(7)) == [7]
     assert (len(device), device.users, device.devices) == (8, 8, (device.client(7).device,))

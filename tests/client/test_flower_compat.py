@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 
 from metapulse.client import flower_compat as compat
-from metapulse.client.wire import Numbers
+from metapulse.client.wire import LazyArray
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "client" / "flower_compat.py"
@@ -75,10 +75,10 @@ def test_a_message_can_be_made_and_answered_in_this_process() -> None:
 def test_numbers_travel_as_an_array() -> None:
     """What is deflated under the name of Flower's own class is inflated as one."""
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    sent, plain = ArrayRecord({"w": Numbers(values)}), ArrayRecord({"w": Array(values)})
+    sent, plain = ArrayRecord({"w": LazyArray(values)}), ArrayRecord({"w": Array(values)})
     assert sent.object_id == plain.object_id
-    assert Numbers(values).deflate() == Array(values).deflate()
-    assert type(Array.inflate(Numbers(values).deflate(), children=dict(Numbers(values).children or {}))) is Array
+    assert LazyArray(values).deflate() == Array(values).deflate()
+    assert type(Array.inflate(LazyArray(values).deflate(), children=dict(LazyArray(values).children or {}))) is Array
 
 
 def test_nothing_is_reported_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metapulse.client.footprint import MB, PATH_KEPT, data_bytes, training_bytes, trial_bytes
-from metapulse.client.limits import Limits, check_testing, check_training, check_trial, check_work
+from metapulse.client.limits import Limits, check_client_config, check_testing, check_training, check_trial
 from metapulse.errors import InstructionError
 from metapulse.methods.maml import MAML
 from metapulse.registry import LEARNERS, SOURCES
@@ -42,7 +42,7 @@ def test_work_beyond_memory_is_refused_and_names_settings_and_limit(offence: str
     spec, words = TOO_MUCH[offence]
     tracemalloc.start()
     with pytest.raises(InstructionError, match=words) as caught:
-        check_work(spec, Limits())
+        check_client_config(spec, Limits())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "limits.memory_mb of this device is 4096" in str(caught.value)
@@ -66,14 +66,14 @@ def test_the_parameters_that_a_model_has_in_truth_count_too() -> None:
 
 
 def test_the_bound_is_the_devices_own() -> None:
-    check_work(work(), Limits())
+    check_client_config(work(), Limits())
     with pytest.raises(InstructionError, match=r"this device is 1$"):
-        check_work(work(learner={"name": "maml", "inner_steps": 100}), Limits(memory_mb=1))
+        check_client_config(work(learner={"name": "maml", "inner_steps": 100}), Limits(memory_mb=1))
 
 
 @pytest.mark.parametrize("name", ["fedavg", "reptile", "fomaml", "pfedme"])
 def test_learners_that_keep_no_path_may_walk_far(name: str) -> None:
-    check_work(work(model=WIDE, learner={"name": name, "inner_steps": 1000}), Limits())
+    check_client_config(work(model=WIDE, learner={"name": name, "inner_steps": 1000}), Limits())
 
 
 def test_every_maml_keeps_its_path() -> None:

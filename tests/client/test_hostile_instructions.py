@@ -15,8 +15,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, Message
 from torch import nn
 
 from metapulse.client.app import app
-from metapulse.client.make import make_work
-from metapulse.client.spec import make_spec
+from metapulse.client.make import make_executor
+from metapulse.client.spec import client_config_from_json
 from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
@@ -69,7 +69,7 @@ class Foreign(nn.Module):
 
 
 def theta() -> ArrayRecord:
-    return encode(make_work(make_spec(SPEC)).init())
+    return encode(make_executor(client_config_from_json(SPEC)).init())
 
 
 def changed(**sections: Any) -> str:
@@ -170,14 +170,14 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "faults": ({"work": changed(faults={"outage": 0.5})}, "work.faults = {'outage': 0.5}: unknown key"),
     "a source by dotted name": (source(name="tests.runs:Faulty"), "names its data"),
     "a device in the device": (
-        source(name="metapulse.client.device:Device", inner={"name": "this:s"}),
+        source(name="metapulse.client.one_client_source:OneClientSource", inner={"name": "this:s"}),
         "names its data",
     ),
     "a file of the device": (source(name="own", path="/etc/passwd"), "names its data"),
     "a data set of the device": (source(name="uci_har"), "names its data"),
     "a name that is a list": (model(name=["mlp"]), "model.name"),
     "no name": (learner(), "learner.name"),
-    "a name nobody knows": (learner(name="mmal"), "must be one of"),
+    "an unknown name": (learner(name="mmal"), "must be one of"),
     # sizes
     "a width of a thousand million": (model(name="mlp", hidden=[10**9]), "at most 8192"),
     "many widths": (model(name="mlp", hidden=[4000] * 60), "at most 67108864"),
@@ -277,7 +277,7 @@ def test_what_a_device_allows_is_what_it_imports() -> None:
     RAN.clear()
     node = NODE | {"allow": f"{HERE}:Foreign {HERE}:nothing"}
     settings = {"name": "module", "factory": f"{HERE}:Foreign"}
-    own = encode(make_work(make_spec({**SPEC, "model": settings})).init())
+    own = encode(make_executor(client_config_from_json({**SPEC, "model": settings})).init())
     assert list(tell(node=node, arrays=own, **model(**settings))) == [ARRAYS, METRICS, CONFIG]
     assert "class" in RAN
     assert "does not allow" in refused(node=node, **model(name="module", factory=f"{HERE}:foreign"))

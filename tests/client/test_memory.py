@@ -1,4 +1,4 @@
-"""What a device keeps: the right state after any number of coordinators' deaths, in little room, and nobody else's."""
+"""What a device keeps: the right state after any number of coordinators' deaths, in little room, and its own only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flwr.app import RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metapulse.client.memory import RUNS, InContext, InFolder, Memory, recall, remember
+from metapulse.client.memory import RUNS, ContextMemory, FolderMemory, Memory, recall, remember
 from metapulse.errors import RunError
 
 MEMORIES: dict[str, Callable[[Path], Memory]] = {
-    "context": lambda folder: InContext(RecordDict()),
-    "folder": lambda folder: InFolder(folder, "a1"),
+    "context": lambda folder: ContextMemory(RecordDict()),
+    "folder": lambda folder: FolderMemory(folder, "a1"),
 }
 memories = pytest.mark.parametrize("kind", MEMORIES)
 
@@ -68,29 +68,29 @@ def test_after_any_death_it_is_what_it_was(tmp_path_factory, kind: str, seed: in
 
 
 def test_a_new_run_begins_empty_and_a_continued_one_does_not(tmp_path: Path) -> None:
-    remember(InFolder(tmp_path, "a1"), 3, 0, state(1.0))
-    assert recall(InFolder(tmp_path, "b2"), 9) == {}
-    assert value(recall(InFolder(tmp_path, "a1"), 9)) == 1.0
+    remember(FolderMemory(tmp_path, "a1"), 3, 0, state(1.0))
+    assert recall(FolderMemory(tmp_path, "b2"), 9) == {}
+    assert value(recall(FolderMemory(tmp_path, "a1"), 9)) == 1.0
 
 
 def test_only_so_many_runs_are_remembered(tmp_path: Path) -> None:
     for i in range(RUNS + 3):
-        remember(InFolder(tmp_path, f"run{i}"), 1, 0, state(float(i)))
+        remember(FolderMemory(tmp_path, f"run{i}"), 1, 0, state(float(i)))
         os.utime(tmp_path / f"run{i}", (i, i))
     assert len(list(tmp_path.iterdir())) == RUNS
-    assert value(recall(InFolder(tmp_path, f"run{RUNS + 2}"), 1)) == RUNS + 2
-    assert recall(InFolder(tmp_path, "run0"), 1) == {}
+    assert value(recall(FolderMemory(tmp_path, f"run{RUNS + 2}"), 1)) == RUNS + 2
+    assert recall(FolderMemory(tmp_path, "run0"), 1) == {}
 
 
 @pytest.mark.parametrize("run", ["", "..", "../a", "a/b", "a" * 65])
 def test_an_identity_that_would_be_a_path_is_refused(run: str, tmp_path: Path) -> None:
     """It comes from the coordinator, whom the device's disk is none of the business of."""
     with pytest.raises(RunError, match="letters and digits"):
-        InFolder(tmp_path / "device", run)
+        FolderMemory(tmp_path / "device", run)
 
 
 def test_a_damaged_file_and_a_full_disk_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = InFolder(tmp_path, "a1")
+    memory = FolderMemory(tmp_path, "a1")
     remember(memory, 1, 0, state(1.0))
     (tmp_path / "a1" / "000001.safetensors").write_bytes(b"\x00" * 7)
     with pytest.raises(RunError, match=r"000001\.safetensors cannot be read"):
@@ -116,9 +116,9 @@ def test_a_round_whose_state_is_forgotten_is_refused_and_one_before_the_first_is
 
 
 def test_a_flipped_byte_of_a_state_is_refused(tmp_path):
-    remember(InFolder(tmp_path, "a1"), 3, 0, state(1.0))
+    remember(FolderMemory(tmp_path, "a1"), 3, 0, state(1.0))
     (path,) = (tmp_path / "a1").glob("*.safetensors")
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(RunError, match="its checksum does not fit"):
-        recall(InFolder(tmp_path, "a1"), 3)
+        recall(FolderMemory(tmp_path, "a1"), 3)

@@ -1,4 +1,4 @@
-"""Clipped updates and noise as whole steps: sensitivity without error, and low bits that depend on nobody's data."""
+"""Clipped updates and noise as whole steps: sensitivity without error, and low bits that do not depend on data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import pytest
 import torch
 from scipy import stats
 
-from metapulse.client.privacy import DIGITS, Guard, clipped_sum, lengths, normal, protect, rows, shrunk, step_of, whole
+from metapulse.client.privacy import (
+    DIGITS,
+    Guard,
+    clipped_sum,
+    lengths,
+    normal,
+    protect,
+    shrunk,
+    step_of,
+    update_rows,
+    whole,
+)
 from metapulse.methods.base import Report
 from metapulse.rng import generator
 
@@ -31,7 +42,7 @@ def square(update: dict[str, torch.Tensor], row: int) -> Fraction:
 def test_no_update_counts_more_than_c_in_exact_arithmetic(size: int, scale: float) -> None:
     update = updates(5, size, size, scale)
     step = step_of(CLIP)
-    counted = {"all": whole(rows(update), lengths(update), CLIP, step) * step}
+    counted = {"all": whole(update_rows(update), lengths(update), CLIP, step) * step}
     for row in range(5):
         assert square(counted, row) <= Fraction(CLIP) ** 2
 

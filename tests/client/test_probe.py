@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metapulse.client.probe import probe
-from metapulse.client.spec import WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.probe import probe_module
+from metapulse.client.spec import ClientConfig
 from metapulse.errors import ConfigError
 from metapulse.models.module import TorchModule
 from metapulse.rng import generator
@@ -70,8 +70,8 @@ Half = net(lambda self, x: logits(self, x.half()))
 def probed(factory: str, options: dict[str, Any] | None = None, protected: str = "", **changes: Any) -> list[str]:
     section = {"name": "module", "factory": f"{HERE}:{factory}", "options": options or {}}
     table = {"source": {"name": "synthetic"}, "model": section, "learner": {"name": "fedavg"}}
-    work = Work(WorkSpec(**(table | changes)))
-    return probe(work, range(3), protected)
+    work = ClientExecutor(ClientConfig(**(table | changes)))
+    return probe_module(work, range(3), protected)
 
 
 SINE = {"source": {"name": "sine"}}

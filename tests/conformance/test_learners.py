@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from metapulse.methods.reading import Reader
+from metapulse.methods.amortised import AmortisedLearner
 from metapulse.registry import LEARNERS
-from metapulse.sim.conformance.learners import RefusalError, Subject
-from metapulse.sim.conformance.suite import ALL, CHECKS, Check, places, run
+from metapulse.sim.conformance.learners import LearnerUnderTest, RefusalError
+from metapulse.sim.conformance.suite import ALL, CHECKS, Check, check_places, run_check
 from metapulse.sim.conformance.traits import TRAITS
 from tests.cases import STILL
 from tests.covering import pairwise
 
-READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], Reader)}
+READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], AmortisedLearner)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
 AT_ONCE = {"r2d2"} | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
@@ -41,7 +41,7 @@ BY_TRAIT = {
 EVERYWHERE = [check for check, models in CHECKS.items() if models == ALL]
 CASES: list[tuple[Check, str, str]] = [
     *pairwise(EVERYWHERE, list(LEARNERS), list(ALL)),
-    *((check, name, model) for check, model in places() if check not in EVERYWHERE for name in LEARNERS),
+    *((check, name, model) for check, model in check_places() if check not in EVERYWHERE for name in LEARNERS),
 ]
 
 
@@ -50,8 +50,8 @@ CASES: list[tuple[Check, str, str]] = [
     [pytest.param(*case, id="-".join(filter(None, (case[0].__name__, *case[1:])))) for case in CASES],
 )
 def test_a_learner_keeps_the_contract(check: Check, name: str, model: str) -> None:
-    subject = Subject(name, frozenset(trait for trait in TRAITS if name in BY_TRAIT[trait]))
+    subject = LearnerUnderTest(name, frozenset(trait for trait in TRAITS if name in BY_TRAIT[trait]))
     try:
-        run(check, subject, model)
+        run_check(check, subject, model)
     except RefusalError as refusal:  # a one-line refusal of this kind of model is within the contract
         pytest.skip(str(refusal))

@@ -12,15 +12,15 @@ import torch
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.base import Adding, Report
+from metapulse.methods.base import Report, SumSpec
 from metapulse.methods.fomaml import FOMAML
 from metapulse.methods.reptile import Reptile
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.sim.cli import main
 from metapulse.sim.conformance import learners, stacks
-from metapulse.sim.conformance.learners import Subject
-from metapulse.sim.conformance.suite import CHECKS, Check, run
+from metapulse.sim.conformance.learners import LearnerUnderTest
+from metapulse.sim.conformance.suite import CHECKS, Check, run_check
 from metapulse.trees import Params, Stacked, scale, weighted_sum
 
 
@@ -52,10 +52,10 @@ class Writes(Reptile):
 class Deaf(FOMAML):
     """Begins at θ, wherever it is told to begin."""
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
-        return super().path(model, meta, state, support, keys)
+        return super().adaptation_trajectory(model, meta, state, support, keys)
 
 
 class Looks(FOMAML):
@@ -75,7 +75,7 @@ class Mingles(Reptile):
 
 
 class Hoards(Reptile):
-    """Keeps what nobody reads."""
+    """Keeps a state that is not read."""
 
     def initial_state(self, model: Model, meta: Params) -> Params:
         return {"rounds": torch.zeros(())}
@@ -95,10 +95,10 @@ class Silent(Reptile):
 class Overshoots(Reptile):
     """Adapts with a rate that is too large by far."""
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
-        return replace(Reptile(), inner_lr=50.0).path(model, meta, state, support, keys, start)
+        return replace(Reptile(), inner_lr=50.0).adaptation_trajectory(model, meta, state, support, keys, start)
 
 
 class Idle(Reptile):
@@ -115,12 +115,12 @@ class Ahead(FOMAML):
     def adapt(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None
     ) -> Stacked:
-        return next(islice(self.path(model, meta, state, support, keys), 1 + (steps or 0), None))
+        return next(islice(self.adaptation_trajectory(model, meta, state, support, keys), 1 + (steps or 0), None))
 
 
 @dataclass(frozen=True)
 class Undocumented(Reptile):
-    """Has a setting that nobody checks."""
+    """Has a setting that is not checked."""
 
     width: int = field(default=3)
 
@@ -128,22 +128,22 @@ class Undocumented(Reptile):
 class Absent(Reptile):
     """Moves, because of the sum over clients, who has no support."""
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
-        for phi in super().path(model, meta, state, support, keys, start):
+        for phi in super().adaptation_trajectory(model, meta, state, support, keys, start):
             yield {name: p + 1e-3 * (p.mean(0) - p) for name, p in phi.items()}
 
 
 class Refuses(Reptile):
     """Is for some models only, and does not say so."""
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         if len(model.task.features) > 1:
             raise ConfigError("model.name", type(model).__name__, "must be a model of flat features")
-        return super().path(model, meta, state, support, keys, start)
+        return super().adaptation_trajectory(model, meta, state, support, keys, start)
 
 
 class Drifts(Reptile):
@@ -169,10 +169,10 @@ class Remembers(Reptile):
 
 @dataclass(frozen=True)
 class Miscounts(Reptile):
-    """Its sum counts everybody alike, whatever it is asked for."""
+    """Its sum counts all clients alike, whatever it is asked for."""
 
     def update_sum(
-        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec
     ) -> tuple[Report, Params]:
         report = self.update(model, meta, state, episode, keys)
         return replace(report, update={}), weighted_sum(report.update, torch.ones(len(keys.clients)))
@@ -191,8 +191,8 @@ BROKEN = {
     Overshoots: learners.small_steps_descend_the_support_loss,
     Idle: learners.no_steps_learn_nothing_locally,
     Ahead: learners.adapt_reads_the_path,
-    Undocumented: learners.settings_and_paper_are_told,
-    Absent: learners.nobody_moves_without_support,
+    Undocumented: learners.settings_and_paper_are_documented,
+    Absent: learners.clients_without_support_do_not_move,
     Refuses: learners.same_inputs_same_bits,
     Drifts: learners.theta_has_an_address,
     Remembers: stacks.a_device_keeps_all_that_it_remembers,
@@ -204,7 +204,7 @@ BROKEN = {
 def test_a_broken_law_is_found(learner: type, check: Check) -> None:
     def broken(model: str) -> bool:
         try:
-            run(check, Subject(f"{__name__}:{learner.__name__}"), model)
+            run_check(check, LearnerUnderTest(f"{__name__}:{learner.__name__}"), model)
         except AssertionError:
             return True
         return False

@@ -31,7 +31,7 @@ def outcome(learner: Learner, curves: bool) -> list[torch.Tensor]:
     report = learner.update(model, meta, {}, ep, keys(range(3), 1))
     moved = {name: p - report.update[name].mean(0) for name, p in meta.items()}
     again = learner.update(model, moved, report.state, ep, keys(range(3), 2))
-    path = islice(learner.path(model, moved, again.state, ep.support, keys(range(3), 0)), 4)
+    path = islice(learner.adaptation_trajectory(model, moved, again.state, ep.support, keys(range(3), 0)), 4)
     found = [learner.predict(model, phi, ep.query.x) for phi in path]
     for one in (report, again):
         found += [*one.update.values(), *one.state.values(), *one.metrics.values(), one.weight]
@@ -73,7 +73,7 @@ def unread(name: str) -> set[str]:
     """The settings that change nothing, found by changing one at a time."""
     kind, curves, found = LEARNERS[name], name in CURVES, set()
     for field in dataclasses.fields(kind):
-        drawn = field.name == "order" or (field.name == "inner_steps" and kind.local)
+        drawn = field.name == "order" or (field.name == "inner_steps" and not kind.uses_query_set)
         beside = {"batch_size": 2} if drawn else {}
         try:
             after = outcome(kind(**beside, **{field.name: other(kind, field)}), curves)
@@ -97,7 +97,7 @@ def judged(kind: type[Learner], settings: dict[str, Any], curves: bool) -> list[
     meta = trained.init(model, generator(0, "init"))
     report = trained.update(model, meta, {}, ep, keys(range(3), 1))
     moved = {name: p - report.update[name].mean(0) for name, p in meta.items()}
-    path = islice(learner.path(model, moved, report.state, ep.support, keys(range(3), 0)), 6)
+    path = islice(learner.adaptation_trajectory(model, moved, report.state, ep.support, keys(range(3), 0)), 6)
     return [learner.predict(model, phi, ep.query.x) for phi in path]
 
 

@@ -14,11 +14,11 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.serverapp.strategy import Result, Strategy
 from safetensors.torch import load, save
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
 from metapulse.client.wire import ARRAYS, EXAMPLES, METRICS, REPLY, WORK, decode, encode
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError
-from metapulse.server.roster import View
+from metapulse.server.client_sampler import SubsetGrid
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.strategies.registry import STRATEGIES, make_strategy
 from metapulse.strategies.replies import Dropped
@@ -44,8 +44,8 @@ OUTER = {
 }
 SECTIONS: dict[str, dict[str, Any]] = CASES | STOCK_WITH_STATE | OUTER | ROBUST
 CONFIG = make("fomaml", "fedavg", "sine")
-SPEC = CONFIG.work()
-THETA = Work(SPEC).init()
+SPEC = CONFIG.client_config()
+THETA = ClientExecutor(SPEC).init()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +57,7 @@ def less_garbage() -> Iterator[None]:
 
 
 def made(name: str, cohort: int = 0, rounds: int = 4, told: list[Dropped] | None = None) -> Strategy:
-    """A strategy that asks everybody, or so many."""
+    """A strategy that asks all clients, or so many."""
     section = {**SECTIONS[name], "cohort": cohort}
     return make_strategy(section, rounds, 9, lambda round, dropped: (told if told is not None else []).extend(dropped))
 
@@ -200,7 +200,7 @@ def test_it_leaves_evaluation_to_the_meta_test(name: str) -> None:
 def test_a_view_is_the_cohort(name: str) -> None:
     """On a grid that shows three clients it asks these, and says who they are by partition id."""
     grid, told = CohortGrid(CLIENTS), []
-    view = View(grid, [1, 3, 4], SourceDirectory(Work(SPEC).source))
+    view = SubsetGrid(grid, [1, 3, 4], SourceDirectory(ClientExecutor(SPEC).source))
     strategy = made(name, told=told)
     sent = list(strategy.configure_train(1, encode(THETA), ConfigRecord({WORK: to_json(SPEC)}), view))
     assert [view.client_of(message.metadata.dst_node_id) for message in sent] == [1, 3, 4]

@@ -60,7 +60,7 @@ def live(job: Config, path: Path, before: Callable[[], None] = lambda: None) -> 
 
     def life() -> None:
         before()
-        experiment.run(job, path, resume=(path / "config.json").exists())
+        experiment.run_experiment(job, path, resume=(path / "config.json").exists())
 
     return fork(life)
 
@@ -111,7 +111,7 @@ def calls_of(life: Callable[[], object], into: Path) -> int:
         into.write_text(str(calls.seen))
 
     if not wait(fork(counted)):
-        raise RuntimeError("killed by somebody else")
+        raise RuntimeError("killed by another process")
     return int(into.read_text())
 
 
@@ -182,16 +182,16 @@ def differences(path: Path, alone: dict[str, Any]) -> list[str]:
 
 
 def finish(job: Config, path: Path) -> None:
-    """The last life, which nobody disturbs."""
+    """The last start, which is not killed."""
     if not wait(live(job, path)):
-        raise RuntimeError("killed by somebody else")
+        raise RuntimeError("killed by another process")
 
 
 def at_moments(job: Config, folder: Path, alone: dict[str, Any]) -> tuple[int, list[str]]:
     """Runs killed once, each in another part of their life; and one killed up to fifteen times."""
 
     def life(path: Path) -> None:
-        experiment.run(job, path, resume=(path / "config.json").exists())
+        experiment.run_experiment(job, path, resume=(path / "config.json").exists())
 
     draw, whole = random.Random(7), calls_of(lambda: life(folder / "counted"), folder / "calls.txt")
     kills, wrong = 0, []

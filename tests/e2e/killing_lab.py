@@ -16,7 +16,7 @@ from typing import Any
 import torch._dynamo  # noqa: F401 (counting costs needs it: loaded once, for all lives)
 
 from metapulse.sim.comparison_runner import ComparisonRunner
-from metapulse.sim.lab.spec import Spec
+from metapulse.sim.lab.spec import ComparisonSpec
 from tests import thorough
 from tests.e2e.killing import calls_of, fork, kill_before, wait
 from tests.lab import Ear, spec
@@ -25,15 +25,15 @@ from tests.lab import Ear, spec
 TABLES = ("spec.json", "results.parquet")
 
 
-def life(asked: Spec, folder: Path) -> Callable[[], object]:
+def life(asked: ComparisonSpec, folder: Path) -> Callable[[], object]:
     """A life of the comparison: begin it, or go on."""
     return ComparisonRunner(asked, folder, 0, lambda batch, todo, done, at_once: Ear()).run
 
 
-def finish(asked: Spec, folder: Path) -> None:
-    """The last life, which nobody disturbs."""
+def finish(asked: ComparisonSpec, folder: Path) -> None:
+    """The last start, which is not killed."""
     if not wait(fork(life(asked, folder))):
-        raise RuntimeError("killed by somebody else")
+        raise RuntimeError("killed by another process")
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
 from metapulse.server.privacy import LEDGER, Budget
 from metapulse.sim.cli import main as command
-from metapulse.sim.experiment import resume, run
+from metapulse.sim.experiment import resume_experiment, run_experiment
 from tests.e2e.killing import FILE_EVENTS
 from tests.runs import make
 
@@ -84,9 +84,9 @@ def life(job: Config, path: Path, call: int, gate: int) -> None:
         if (path / "config.json").exists():
             if call % 10 == 9:  # the command also writes a report
                 os._exit(command(["resume", str(path)]))
-            resume(path)
+            resume_experiment(path)
         else:
-            run(job, path)
+            run_experiment(job, path)
     except MetapulseError as error:
         print(f"metapulse: {error}", file=sys.stderr)
         sys.stderr.flush()

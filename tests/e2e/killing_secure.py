@@ -40,7 +40,7 @@ PRIVATE = {"mechanism": "client", "sampling": "fixed", "clip": 0.05, "noise_mult
 
 
 def config(how: str) -> Config:
-    """Everybody in every round; devices that add noise of their own, or none.
+    """All clients in every round; devices that add noise of their own, or none.
 
     That noise is secret, and nothing rests on it: its sum has a deviation of 0.025, and 32 and more has room.
     """
@@ -142,7 +142,7 @@ def main(how: str, folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         killed = not live(made, folder / name, point)
         if killed and not live(made, folder / name, ("", 0)):
-            raise RuntimeError("killed by somebody else")
+            raise RuntimeError("killed by another process")
         found[name] = {"killed": killed, **told(folder / name)}
     print(json.dumps(found))
 

@@ -74,7 +74,7 @@ def run(folder: Path, config: dict[str, Any]) -> Result:
 
 
 def same_as_cohort(found: Result, config: dict[str, Any], folder: Path) -> None:
-    expected = read(folder / "cohort", experiment.run(build_config(config), folder / "cohort"))
+    expected = read(folder / "cohort", experiment.run_experiment(build_config(config), folder / "cohort"))
     assert found.summary["dropped"] == 0
     assert found.digests[0] == expected.digests[0]
     assert found.digests[1] != found.digests[0]
@@ -87,7 +87,7 @@ def same_as_cohort(found: Result, config: dict[str, Any], folder: Path) -> None:
 
 
 def test_two_nodes_over_tls_that_keep_their_data_and_their_models(tmp_path: Path) -> None:
-    """Encrypted, the nodes known by their keys, and each with a file that nobody else has seen, the server neither.
+    """Encrypted, the nodes known by their keys, and each with a file that neither the others nor the server have seen.
 
     Two rounds, so that the second goes on from what the first left on the device, and nowhere else.
     """
@@ -108,7 +108,7 @@ def test_two_nodes_over_tls_that_keep_their_data_and_their_models(tmp_path: Path
             flwr("supernode", "register", f"node-{i}.pub", "here", home=tmp_path)
         start_nodes()
         found = run(tmp_path, config)
-    same_as_cohort(found, {**config, "source": {"name": "own", "path": str(tmp_path / "everybody.csv")}}, tmp_path)
+    same_as_cohort(found, {**config, "source": {"name": "own", "path": str(tmp_path / "all_people.csv")}}, tmp_path)
     kept = [sorted(p.name for p in (tmp_path / f"device-{i}").rglob("*.safetensors")) for i in range(2)]
     assert kept == 2 * [["000001.safetensors", "000002.safetensors"]]
     assert list((tmp_path / "run").rglob("devices")) == []
@@ -144,7 +144,7 @@ def people(folder: Path) -> None:
     head = "a,b,y,user\n"
     for i, own in enumerate(lines):
         (folder / f"person-{i}.csv").write_text(head + "".join(own))
-    (folder / "everybody.csv").write_text(head + "".join(lines[0] + lines[1]))
+    (folder / "all_people.csv").write_text(head + "".join(lines[0] + lines[1]))
 
 
 def make_key(path: Path) -> None:

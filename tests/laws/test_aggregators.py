@@ -101,8 +101,8 @@ def test_every_coordinate_stays_among_the_honest(name: str, seed: int, values: l
 @pytest.mark.parametrize("name", ["bulyan", "nnm"])
 @given(seed=seeds, values=hostile)
 def test_coordinates_stay_within_one_diameter_of_the_honest(name: str, seed: int, values: list[float]) -> None:
-    """Bulyan: the n − 4f nearest the median lie no farther from it than the honest that were chosen. Mixing: whoever is
-    among an honest client's n − f nearest is no farther than its farthest honest one."""
+    """Bulyan: the n − 4f nearest the median lie no farther from it than the honest that were chosen. Mixing: whichever
+    client is among an honest client's n − f nearest is no farther than its farthest honest one."""
     honest, x = attacked(seed, values)
     found = make(name).aggregate(x)
     reach = torch.cdist(honest.double(), honest.double()).max() * (1 + 1e-6)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from metapulse.client.spec import Trial, WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import Client, Samples, Task
 from metapulse.episodes import EpisodePlan
 from metapulse.registry import LEARNERS
@@ -75,23 +75,25 @@ def test_a_class_on_one_side_only_is_offered_if_it_has_support_and_asked_if_it_h
     assert y[cut.query].tolist() == [0, 0, 2, 2]
 
 
-def work(learner: str, **settings: Any) -> Work:
+def work(learner: str, **settings: Any) -> ClientExecutor:
     source = {"name": "tests.laws.test_query_labels:Relabelled"}
     model = {"name": "mlp", "hidden": [4]}
-    return Work(WorkSpec(3, source, {"name": "none"}, model, {"name": learner, **settings}, EpisodePlan("samples", 2)))
+    return ClientExecutor(
+        ClientConfig(3, source, {"name": "none"}, model, {"name": learner, **settings}, EpisodePlan("samples", 2))
+    )
 
 
 @pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "cnp"])  # which learns regression only
 def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is predicted and what may be answered; only the scores differ."""
     seen: list[Any] = []
-    real = Work._judge
+    real = ClientExecutor._judge
 
-    def spy(self: Work, learner: Any, phi: Any, query: Any, classes: Any) -> Any:
+    def spy(self: ClientExecutor, learner: Any, phi: Any, query: Any, classes: Any) -> Any:
         seen.append((learner.predict(self.model, phi, query.x), classes))
         return real(self, learner, phi, query, classes)
 
-    monkeypatch.setattr(Work, "_judge", spy)
+    monkeypatch.setattr(ClientExecutor, "_judge", spy)
     trial = Trial("law", EpisodePlan("groups", 2), steps=(0, 2), episodes=1)
     made, honest = work(learner), Relabelled.samples
     theta = made.init()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metapulse.data import Samples, check_samples, difference, look_alike
+from metapulse.data import Samples, check_samples, id_difference, look_alike
 from metapulse.errors import ClientError, DataError, MetapulseError
 from tests.cases import classification, regression
 
@@ -93,4 +93,4 @@ def test_ids_that_are_one_person_are_found(labels: list[str], case: bool, found:
 )
 def test_what_alike_ids_differ_in_is_said(pair: tuple[str, str], said: str) -> None:
     assert look_alike(pair, case=True) == pair
-    assert difference(pair).startswith(said)
+    assert id_difference(pair).startswith(said)

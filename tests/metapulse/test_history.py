@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from metapulse.client.spec import Trial, WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import Client, Samples, Task
 from metapulse.episodes import EpisodePlan
 from metapulse.history import apart
@@ -78,8 +78,8 @@ def accuracy(source: dict[str, Any], split: str = "groups") -> tuple[float, floa
     The model remembers: nearest labelled sample, as long as what it saw first still counts.
     """
     learner = {"name": "fedavg_ft", "inner_lr": 1.0, "batch_size": 0}
-    spec = WorkSpec(1, source, {"name": "none"}, {"name": "mlp", "hidden": [64]}, learner, EpisodePlan(split, 2))
-    work = Work(spec)
+    spec = ClientConfig(1, source, {"name": "none"}, {"name": "mlp", "hidden": [64]}, learner, EpisodePlan(split, 2))
+    work = ClientExecutor(spec)
     watches = [c for c in range(len(work.source)) if work.source.client(c).device == "watch"]
     trial = Trial("new_device", EpisodePlan(split, 1), steps=(0,), episodes=2, history=("phone",), history_steps=100)
     metrics = work.evaluate(work.init(), 1, watches, trial).metrics

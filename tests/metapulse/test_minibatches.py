@@ -1,4 +1,4 @@
-"""Minibatches: whole epochs of every client's own samples, whoever else is in the stack and however it is padded."""
+"""Minibatches: whole epochs of every client's own samples, whatever else is in the stack and however it is padded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metapulse.episodes import Batch
 from metapulse.methods.loop import minibatches
-from tests.cases import batch, classification, keys, padded, rows
+from tests.cases import batch, classification, keys, padded, select_clients
 
 TASK = classification(1)
 
@@ -55,7 +55,7 @@ def test_a_client_draws_as_if_it_were_alone(counts: list[int], size: int, extra:
     part, ids = batch(TASK, counts, seed), [17 * i + 3 for i in range(len(counts))]
     crowd = list(islice(minibatches(padded(part, extra, seed), size, keys(ids)), 8))
     for i, address in enumerate(ids):
-        single = islice(minibatches(rows(part, [i]), size, keys([address])), 8)
+        single = islice(minibatches(select_clients(part, [i]), size, keys([address])), 8)
         for many, one in zip(crowd, single, strict=True):
             assert torch.equal(many.x[i, many.mask[i] > 0], one.x[0, one.mask[0] > 0])
             assert torch.equal(many.y[i, many.mask[i] > 0], one.y[0, one.mask[0] > 0])
@@ -98,7 +98,7 @@ def test_addresses_and_purposes_are_different_walks() -> None:
 
 def test_every_sample_comes_equally_often_in_every_place() -> None:
     """First draw of 3 000 addresses over 6 samples: 500 each, standard deviation √(3000·5/36) ≈ 20; six of them off."""
-    part = rows(numbered([6]), [0] * 3000)
+    part = select_clients(numbered([6]), [0] * 3000)
     first = next(minibatches(part, 1, keys(range(3000))))
     counts = Counter(first.x.flatten().int().tolist())
     assert set(counts) == set(range(6))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metapulse.errors import ConfigError
 from metapulse.outer import DIRECTIONS, OuterName, OuterUpdate, State, outer_rate
-from metapulse.strategies.aggregate import mean
+from metapulse.strategies.aggregate import weighted_mean
 
 STEPS, LR, TAU = 7, 0.05, 1e-3
 BETAS = (0.8, 0.95)
@@ -190,11 +190,11 @@ def test_the_mean_is_a_mean(weight: list[float], scale: float, draw: Any) -> Non
     n = len(weight)
     update = {"w": torch.tensor([[draw.uniform(-1, 1) for _ in range(3)] for _ in range(n)], dtype=torch.float64)}
     w = torch.tensor(weight, dtype=torch.float64)
-    found = mean(update, w)["w"]
+    found = weighted_mean(update, w)["w"]
     torch.testing.assert_close(found, (update["w"] * w[:, None]).sum(0) / w.sum(), rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(mean(update, w * scale)["w"], found, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(weighted_mean(update, w * scale)["w"], found, rtol=1e-9, atol=1e-12)
     order = draw.sample(range(n), n)
-    torch.testing.assert_close(mean({"w": update["w"][order]}, w[order])["w"], found, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(weighted_mean({"w": update["w"][order]}, w[order])["w"], found, rtol=1e-9, atol=1e-12)
     assert (found <= update["w"].max(0).values + 1e-12).all()
     assert (found >= update["w"].min(0).values - 1e-12).all()
 
@@ -205,4 +205,4 @@ def test_ten_thousand_clients_lose_no_digits() -> None:
     update = {"w": torch.full((n, 1), 0.1)}
     update["w"][0] = 1e4
     exact = (1e4 + (n - 1) * float(np.float32(0.1))) / n
-    assert float(mean(update, torch.ones(n))["w"]) == pytest.approx(exact, rel=6e-8)
+    assert float(weighted_mean(update, torch.ones(n))["w"]) == pytest.approx(exact, rel=6e-8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError, DataError
+from metapulse.methods.fedavg import LocalSGD
 from metapulse.registry import LEARNERS, MODELS, resolve
-from metapulse.renamed import renamed
+from metapulse.renamed import MEMBERS, MOVED, NAMES, new_name, renamed
 from metapulse.rng import generator
 from metapulse.server.config import build_config
 from metapulse.server.files import read_sealed, write_sealed
@@ -69,7 +71,9 @@ def write(folder: Path, text: str) -> None:
 
 def test_a_configuration_that_names_one(mine: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        Work(build_config({"source": {"name": "sim.sources.own:Own"}, "model": {"name": "mlp"}}).work())
+        ClientExecutor(
+            build_config({"source": {"name": "sim.sources.own:Own"}, "model": {"name": "mlp"}}).client_config()
+        )
     assert "sim.sources.own is now metapulse.sim.sources.own" in str(caught.value)
     with pytest.raises(ConfigError, match=r"client\.learners\.maml is now metapulse\.methods\.maml"):
         LEARNERS.make({"name": "client.learners.maml:MAML"})
@@ -121,12 +125,12 @@ def test_a_source_that_imports_one_when_it_is_asked(mine: Path) -> None:
     write(mine, SOURCE)
     config = build_config({"source": {"name": "mine:Mine"}, "model": {"name": "mlp"}})
     with pytest.raises(DataError, match=r"client\.data is now metapulse\.data, file .*mine\.py, line 21"):
-        Work(config.work()).everything(0)
+        ClientExecutor(config.client_config()).everything(0)
 
 
 def test_a_module_that_imports_one_when_it_is_made(mine: Path) -> None:
     write(mine, "def Net():\n    from client.models import layers\n")
-    task = Work(build_config({"source": {"name": "sine"}, "model": {"name": "sine"}}).work()).task
+    task = ClientExecutor(build_config({"source": {"name": "sine"}, "model": {"name": "sine"}}).client_config()).task
     with pytest.raises(ConfigError, match=r"client\.models\.layers is now metapulse\.models\.layers"):
         MODELS.make({"name": "module", "factory": "mine:Net"}, task=task).init(generator(0, "init"))
 
@@ -168,3 +172,27 @@ def test_the_users_own_module_that_fails_for_its_own_reason_is_left_alone(
     monkeypatch.delitem(sys.modules, "client", raising=False)
     assert "is now" not in str(caught.value)
     assert "no_such_package" in str(caught.value) or "nothing_of_ours" in str(caught.value)
+
+
+def test_every_name_of_before_is_gone_and_the_one_of_today_is_there() -> None:
+    for old, new in MOVED.items():
+        assert importlib.import_module(new).__name__ == new
+        with pytest.raises(ModuleNotFoundError) as caught:
+            importlib.import_module(old)
+        assert new_name(caught.value).startswith(f"{old} is now {new}")
+    for module, names in NAMES.items():
+        today = vars(importlib.import_module(module))
+        assert not names.keys() & today.keys()
+        assert set(names.values()) <= today.keys()
+
+
+def test_an_import_of_a_name_of_before_is_told_the_one_of_today() -> None:
+    with pytest.raises(ImportError) as caught:
+        exec(compile("\nfrom metapulse.trees import under\n", "mine.py", "exec"))
+    assert new_name(caught.value) == "metapulse.trees.under is now metapulse.trees.subtree, file mine.py, line 2"
+
+
+@pytest.mark.parametrize("old", sorted(MEMBERS))
+def test_a_learner_with_a_member_of_before_is_refused(old: str) -> None:
+    with pytest.raises(TypeError, match=rf"Mine\.{old} is now {MEMBERS[old]}"):
+        type("Mine", (LocalSGD,), {old: True})

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metapulse.client.spec import Trial, WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import Samples
 from metapulse.episodes import SPLITS, EpisodePlan
 from metapulse.errors import DataError
 from metapulse.reserve import reserved
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import build_config
 from metapulse.server.metatest import MetaTest
-from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from tests.metapulse.test_history import PEOPLE as PERSONS
 from tests.metapulse.test_history import chance, own
@@ -26,7 +26,7 @@ MODEL: dict[str, Any] = {"model": {"name": "mlp"}, "learner": {"name": "fedavg"}
 PEOPLE = list(range(0, 12, 2))
 
 
-def seen(work: Work, client: int) -> set[tuple[float, ...]]:
+def seen(work: ClientExecutor, client: int) -> set[tuple[float, ...]]:
     """The samples of a client that are in any of twenty rounds."""
     found = set()
     for round in range(1, 21):
@@ -50,8 +50,8 @@ def test_no_round_has_seen_what_known_people_are_asked(split: str, learner: str)
             "evaluation": {"scenarios": ["known_user"], "split": split},
         }
     )
-    work = Work(job.work())
-    trial = MetaTest(job, Roster(SourceDirectory(work.source), job), CohortGrid(len(work.source))).trial(
+    work = ClientExecutor(job.client_config())
+    trial = MetaTest(job, ClientSampler(SourceDirectory(work.source), job), CohortGrid(len(work.source))).trial(
         "known_user", 3
     )
     for client in PEOPLE:
@@ -66,7 +66,7 @@ def test_nothing_is_kept_where_it_is_not_needed() -> None:
     """Without known people, and where the publisher's test part is in no round anyway."""
     held = {"episodes": {"split": "held_out"}, "evaluation": {"scenarios": ["known_user"], "split": "held_out"}}
     for table, reserve in (({}, ""), (held, ""), ({"evaluation": {"scenarios": ["known_user"]}}, "groups")):
-        assert build_config(table).work().reserve == reserve
+        assert build_config(table).client_config().reserve == reserve
 
 
 def samples(n: int = 24) -> Samples:
@@ -86,7 +86,7 @@ def test_half_is_kept_and_always_the_same(split: str) -> None:
 
 
 def test_two_devices_keep_the_same_moments() -> None:
-    work = Work(WorkSpec(1, COINS, model={"name": "mlp"}, learner={"name": "fedavg"}, reserve="groups"))
+    work = ClientExecutor(ClientConfig(1, COINS, model={"name": "mlp"}, learner={"name": "fedavg"}, reserve="groups"))
     phone, watch = (work._samples(c) for c in (4, 5))
     assert phone.held_out.tolist() == watch.held_out.tolist()
     plan = EpisodePlan("held_out", 2)
@@ -98,7 +98,7 @@ def foretold(source: dict[str, Any]) -> tuple[int, int, int]:
 
     The answer is the label of the nearest sample that any of the person's devices trained on.
     """
-    work = Work(WorkSpec(1, source, reserve="groups", **MODEL))
+    work = ClientExecutor(ClientConfig(1, source, reserve="groups", **MODEL))
     right = asked = left_out = 0
     for user in range(work.source.users):
         trained, questions = [], []
@@ -131,17 +131,17 @@ def test_no_device_of_a_known_person_tells_what_another_is_asked(
 def test_only_devices_that_train_keep_samples_from_each_other(tmp_path: Path) -> None:
     """One device a person, or one that trains: half of everything is trained on, as far as moments are known or not."""
     table = {**MODEL, "source": own(tmp_path, "none"), "evaluation": {"scenarios": ["known_user"]}}
-    spec = build_config({**table, "split": {"train_devices": ["watch"]}}).work()
-    work = Work(spec)
+    spec = build_config({**table, "split": {"train_devices": ["watch"]}}).client_config()
+    work = ClientExecutor(spec)
     for client in range(1, 2 * PERSONS, 2):
         assert work.source.client(client).device == "watch"
         assert len(work.everything(client)[0]) == 24
-    alone = Work(WorkSpec(1, {"name": "sine", "clients": 3, "points": 10}, reserve="samples", **MODEL))
+    alone = ClientExecutor(ClientConfig(1, {"name": "sine", "clients": 3, "points": 10}, reserve="samples", **MODEL))
     assert [len(alone.everything(c)[0]) for c in range(3)] == [5, 5, 5]
 
 
 def test_a_device_that_is_left_out_is_named_in_training_and_in_the_test(tmp_path: Path) -> None:
-    work = Work(WorkSpec(1, own(tmp_path, "none"), reserve="groups", **MODEL))
+    work = ClientExecutor(ClientConfig(1, own(tmp_path, "none"), reserve="groups", **MODEL))
     outcome = work.train(work.init(), 1, [0, 1])
     assert outcome.clients == [0]
     assert list(outcome.failures) == [1]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metapulse.client.spec import Trial, WorkSpec
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig, Trial
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
 from metapulse.registry import TRANSFORMS
@@ -90,8 +90,8 @@ def test_shots_alone_may_say_the_scale() -> None:
     trial = Trial("new_user", EpisodePlan("groups", 1), episodes=1)
     found = {}
     for on in ("pool", "support"):
-        spec = WorkSpec(1, source, {"name": "standardise", "on": on}, {"name": "mlp"}, {"name": "fedavg"})
-        ((support, _),) = Work(spec).episodes(0, trial)
+        spec = ClientConfig(1, source, {"name": "standardise", "on": on}, {"name": "mlp"}, {"name": "fedavg"})
+        ((support, _),) = ClientExecutor(spec).episodes(0, trial)
         found[on] = support[0].mean((0, 2), dtype=np.float64)
     np.testing.assert_allclose(found["support"], 0.0, atol=1e-4)
     assert np.abs(found["pool"]).max() > 0.01

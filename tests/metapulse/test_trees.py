@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from metapulse.trees import add, mul, norm, pick, prefixed, scale, stack, sub, under, without, zeros_like
+from metapulse.trees import add, mul, norm, pick, prefixed, scale, stack, sub, subtree, without_subtree, zeros_like
 from tests.cases import MODELS, flat, personal, same, theta
 
 MODEL = MODELS["mlp-tanh"]
@@ -48,5 +48,5 @@ def test_either_factor_may_lack_the_clients() -> None:
 def test_prefixes_partition_a_tree() -> None:
     a = theta(MODEL)
     both = a | prefixed(scale(a, 2.0), "rate/")
-    same(without(both, "rate/"), a, rtol=0, atol=0)
-    same(under(both, "rate/"), scale(a, 2.0), rtol=0, atol=0)
+    same(without_subtree(both, "rate/"), a, rtol=0, atol=0)
+    same(subtree(both, "rate/"), scale(a, 2.0), rtol=0, atol=0)

@@ -15,7 +15,7 @@ from metapulse.client.flower_compat import TaskIdentity
 from metapulse.client.spec import to_json
 from metapulse.server.config import Config
 from metapulse.server.directory import QueriedDirectory, handshake
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.server.run import Run
 from metapulse.sim.engines.flower import simulate
 from metapulse.sim.engines.settings import Flower
@@ -58,11 +58,11 @@ class Runtime:
     def _serve(self) -> None:
         try:
             simulate(self._job, CLIENTS, ENGINE)
-        except BaseException as error:  # whoever waits for a result gets the reason
+        except BaseException as error:  # the thread that waits for a result gets the reason
             self._done.put(error)
 
     def _job(self, grid: Grid, stopped: threading.Event) -> None:
-        prompt, identity = Prompt(grid, stopped), (TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id)
+        prompt, identity = PollingGrid(grid, stopped), (TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id)
         directories: dict[str, QueriedDirectory] = {}
         while (asked := self._asked.get()) is not None:
             config, path = asked
@@ -71,7 +71,7 @@ class Runtime:
             try:
                 people = str(config.source)
                 if people not in directories:
-                    directories[people] = handshake(prompt, to_json(config.work()), CLIENTS, PATIENCE)
+                    directories[people] = handshake(prompt, to_json(config.client_config()), CLIENTS, PATIENCE)
                 self._done.put(read(path, Run(config, prompt, directories[people], path).start()))
             except Exception as error:
                 self._done.put(error)

@@ -9,9 +9,9 @@ import pytest
 
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
-from metapulse.server.progress import Silence
+from metapulse.server.progress import SilentProgress
 from metapulse.sim import experiment
-from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.device_states import DeviceStates
 from tests.parity.conftest import Runtime
 from tests.runs import CLIENTS, Result, distance, make, read
 
@@ -33,14 +33,14 @@ def config(learner: str, engine: str, **engine_settings: object) -> Config:
 
 
 def run(job: Config, path: Path) -> Result:
-    return read(path, experiment.run(job, path))
+    return read(path, experiment.run_experiment(job, path))
 
 
 class Interrupted(Exception):
     """What stops a run in the middle."""
 
 
-class Stop(Silence):
+class Stop(SilentProgress):
     """Stops a run at the end of its third round, after the checkpoint of the second."""
 
     def round(self, round: int, rounds: int, clients: int, seconds: float) -> None:
@@ -66,8 +66,8 @@ def test_engines_agree_and_repeat_themselves_through_an_interruption(tmp_path: P
     same(actors, cohort)
     same(flower, cohort)
     with pytest.raises(Interrupted):
-        experiment.run(config("ditto", "flower"), tmp_path / "stopped", Stop())
-    resumed = read(tmp_path / "stopped", experiment.resume(tmp_path / "stopped"))
+        experiment.run_experiment(config("ditto", "flower"), tmp_path / "stopped", Stop())
+    resumed = read(tmp_path / "stopped", experiment.resume_experiment(tmp_path / "stopped"))
     assert resumed.digests == flower.digests
     assert resumed.rows == flower.rows
     assert resumed.summary == flower.summary
@@ -78,8 +78,8 @@ def test_neither_company_nor_an_interruption_changes_what_is_kept(learner: str, 
     whole = run(config(learner, "cohort"), tmp_path / "whole")
     same(run(config(learner, "cohort", chunk=1), tmp_path / "alone"), whole)
     with pytest.raises(Interrupted):
-        experiment.run(config(learner, "cohort"), tmp_path / "stopped", Stop())
-    resumed = read(tmp_path / "stopped", experiment.resume(tmp_path / "stopped"))
+        experiment.run_experiment(config(learner, "cohort"), tmp_path / "stopped", Stop())
+    resumed = read(tmp_path / "stopped", experiment.resume_experiment(tmp_path / "stopped"))
     assert (resumed.digests, resumed.rows, resumed.summary) == (whole.digests, whole.rows, whole.summary)
     places = [tmp_path / folder / "checkpoints" / f"{ROUNDS:06d}" for folder in ("whole", "stopped")]
     kept = [{p.relative_to(place): p.read_bytes() for p in place.rglob("*.npy")} for place in places]
@@ -90,7 +90,7 @@ def test_neither_company_nor_an_interruption_changes_what_is_kept(learner: str, 
 def test_the_state_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the test above honest: with devices that forget, known people's scores are others."""
     whole = run(config("ditto", "cohort"), tmp_path / "whole")
-    monkeypatch.setattr(Devices, "of", lambda self, clients: {})
+    monkeypatch.setattr(DeviceStates, "of", lambda self, clients: {})
     forgetful = run(config("ditto", "cohort"), tmp_path / "forgetful")
     assert forgetful.digests == whole.digests  # Ditto's global model knows nothing of the personal ones
     changed = {a["scenario"] for a, b in zip(whole.rows, forgetful.rows, strict=True) if a["value"] != b["value"]}
@@ -98,7 +98,7 @@ def test_the_state_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_few_of_a_million_have_a_state(tmp_path: Path) -> None:
-    """A checkpoint holds those who were in a round and nobody else, and is gone on from to the bit."""
+    """A checkpoint holds those who were in a round and no others, and a run continues from it to the same bits."""
     settings = {"source": {"clients": 1_000_000}, "strategy": {"cohort": 7}, "evaluation": {"clients": 5}}
     job = make("ditto", "fedavg", "sine", 3, checkpoint={"every": 2, "keep": 2}, **settings)
     alone = run(job, tmp_path / "alone")
@@ -112,8 +112,8 @@ def test_few_of_a_million_have_a_state(tmp_path: Path) -> None:
     )
 
     with pytest.raises(Interrupted):
-        experiment.run(job, tmp_path / "stopped", Stop())
-    experiment.resume(tmp_path / "stopped")
+        experiment.run_experiment(job, tmp_path / "stopped", Stop())
+    experiment.resume_experiment(tmp_path / "stopped")
     files = sorted(path.name for path in (kept / "arrays").iterdir())
     assert files
     again = tmp_path / "stopped" / "checkpoints" / "000003" / "devices" / "arrays"

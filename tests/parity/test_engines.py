@@ -45,7 +45,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Key], Result]:
     def run(key: Key) -> Result:
         if key not in done:
             path = folder / "-".join(key)
-            done[key] = read(path, experiment.run(cases()[key], path))
+            done[key] = read(path, experiment.run_experiment(cases()[key], path))
         return done[key]
 
     return run
@@ -59,7 +59,7 @@ def test_first_round_is_the_same(key, flower, cohort) -> None:
     assert ours.digests[0] == theirs.digests[0]
     assert distance(ours.thetas[1], theirs.thetas[1]) <= 1e-6
     steps = [sub(result.thetas[1], result.thetas[0]) for result in (ours, theirs)]
-    if key[1] in STILL:  # nobody's θ moves; stock strategies average weights, which rounds
+    if key[1] in STILL:  # no client's θ moves; stock strategies average weights, which rounds
         assert max(map(norm, steps)) <= 1e-7 * norm(ours.thetas[0])
     else:
         assert distance(*steps) <= 1e-5

@@ -15,11 +15,11 @@ from metapulse.client.spec import to_json
 from metapulse.server.config import Config
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.server.run import Run
 from metapulse.sim import experiment
-from metapulse.sim.engines.flower import Simulated, simulate
-from metapulse.sim.engines.resent import Resending
+from metapulse.sim.engines.flower import SimulatedApp, simulate
+from metapulse.sim.engines.resent import ResendingGrid
 from metapulse.sim.engines.settings import Flower
 from metapulse.sim.population import Population
 from metapulse.strategies.replies import SECOND
@@ -59,7 +59,7 @@ class Named(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         name = (self._folder / "case").read_text()
-        return Simulated(self._folder / f"devices of {name}", Population.of(cases()[name]))(message, context)
+        return SimulatedApp(self._folder / f"devices of {name}", Population.of(cases()[name]))(message, context)
 
 
 def told(path: Path) -> list[tuple[int, str]]:
@@ -73,12 +73,12 @@ def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("flower")
 
     def job(grid: Grid, stopped: threading.Event) -> dict[str, Result]:
-        prompt, results = Prompt(grid, stopped), {}
+        prompt, results = PollingGrid(grid, stopped), {}
         Named.say(folder, "nan")
-        directory = handshake(prompt, to_json(cases()["nan"].work()), CLIENTS, PATIENCE)
+        directory = handshake(prompt, to_json(cases()["nan"].client_config()), CLIENTS, PATIENCE)
         for name, config in cases().items():
             Named.say(folder, name)
-            network = Resending(prompt, directory, Population.of(config))
+            network = ResendingGrid(prompt, directory, Population.of(config))
             results[name] = read(folder / name, Run(config, network, directory, folder / name).start())
         return results
 
@@ -88,7 +88,7 @@ def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.mark.ray
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_round_is_the_same(name: str, flower: tuple[dict[str, Result], Path], tmp_path: Path) -> None:
-    ours, theirs = read(tmp_path / name, experiment.run(cases()[name], tmp_path / name)), flower[0][name]
+    ours, theirs = read(tmp_path / name, experiment.run_experiment(cases()[name], tmp_path / name)), flower[0][name]
     steps = [sub(result.thetas[1], result.thetas[0]) for result in (ours, theirs)]
     assert norm(steps[0]) > 0
     assert distance(*steps) <= 1e-5

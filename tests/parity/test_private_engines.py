@@ -38,7 +38,7 @@ def flower(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.ray
 @pytest.mark.parametrize("name", PRIVACY)
 def test_private_rounds_are_the_same(name: str, flower: dict[str, Result], tmp_path: Path) -> None:
-    ours, theirs = read(tmp_path / name, experiment.run(cases()[name], tmp_path / name)), flower[name]
+    ours, theirs = read(tmp_path / name, experiment.run_experiment(cases()[name], tmp_path / name)), flower[name]
     assert distance(ours.thetas[1], theirs.thetas[1]) <= 1e-6
     steps = [sub(result.thetas[2], result.thetas[0]) for result in (ours, theirs)]
     assert norm(steps[0]) > 0

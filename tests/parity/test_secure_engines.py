@@ -29,19 +29,19 @@ from tests.runs import CLIENTS, Faulty, Result, distance, make, read
 #: Adam's first steps are signs, of numbers that rounding may turn.
 SGD = {"cohort": 0, "outer": "sgd", "lr": 0.1}
 ON = {"on": True, "max_weight": 20.0, "range": 32.0}
-#: Somebody is lost at each stage, and some rounds are given up.
+#: A client is lost at each stage, and some rounds are given up.
 LOSSES, ROUNDS = {**ON, "dropout": [0.12, 0.12, 0.12, 0.12]}, 6
 PRIVATE = {"mechanism": "client", "sampling": "fixed", "clip": 0.05, "noise_multiplier": 0.5, "delta": 1e-3}
 
 
 def config(secure: dict[str, Any], rounds: int = 2, learner: str = "meta_sgd", **sections: Any) -> Config:
-    """Everybody in every round; nobody is held out."""
+    """All clients in every round; none is held out."""
     sections = {"split": {"test": 0.0, "validation": 0.0}, "evaluation": {"scenarios": []}} | sections
     return make(learner, "fedmaml", "sine", rounds, secure_aggregation=secure, **{"strategy": SGD, **sections})
 
 
 def run(made: Config, path: Path, masks: bool = False) -> Result:
-    return read(path, experiment.run(replace(made, engine=replace(made.engine, masks=masks)), path))
+    return read(path, experiment.run_experiment(replace(made, engine=replace(made.engine, masks=masks)), path))
 
 
 def dropped(path: Path) -> list[tuple[int, int, str]]:
@@ -118,7 +118,7 @@ def test_ten_rounds_given_up_in_a_row_end_a_run(tmp_path: Path) -> None:
 
 
 def test_a_private_round_that_is_given_up_moves_nothing(tmp_path: Path) -> None:
-    """Nobody's data has left: not even noise is added. The log names nobody."""
+    """No data has left: not even noise is added. The log names no client."""
     made = config(
         {**ON, "dropout": [0.0, 0.0, 1.0, 0.0]},
         rounds=3,

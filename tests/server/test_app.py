@@ -34,7 +34,7 @@ def text(rounds: int = 4) -> str:
 def test_a_run_is_that_of_the_cohort_engine(tmp_path: Path) -> None:
     start(Direct(NODES), config=text(), out=str(tmp_path / "a"), min_nodes=6)
     config = make("maml", "fedmaml", "sine", 4)
-    ours = read(tmp_path / "b", experiment.run(config, tmp_path / "b"))
+    ours = read(tmp_path / "b", experiment.run_experiment(config, tmp_path / "b"))
     found = read(tmp_path / "a", json.loads((tmp_path / "a" / "summary.json").read_text()))
     assert all(distance(a, b) <= 1e-6 for a, b in zip(found.thetas, ours.thetas, strict=True))
     assert found.summary["config"] == ours.summary["config"]
@@ -66,12 +66,12 @@ def test_the_same_out_with_another_configuration_is_refused(tmp_path: Path) -> N
 
 
 def test_a_coordinator_without_data(tmp_path: Path) -> None:
-    """The instruction names a source that nobody has; each node has its own, and says what it predicts."""
+    """The instruction names a source that no node has; each node has its own, and says what it predicts."""
     source = json.dumps({"name": "sine", "clients": 9})
     nodes = {node: {**config, "source": source, "client": config["partition-id"]} for node, config in NODES.items()}
     table = resolved(make("maml", "fedmaml", "sine", 1))
-    nobody = to_toml({**table, "source": {"name": "own", "path": "nowhere.csv"}})
-    start(Direct(nodes), config=nobody, out=str(tmp_path / "a"), min_nodes=6)
+    absent = to_toml({**table, "source": {"name": "own", "path": "nowhere.csv"}})
+    start(Direct(nodes), config=absent, out=str(tmp_path / "a"), min_nodes=6)
     start(Direct(NODES), config=to_toml(table), out=str(tmp_path / "b"), min_nodes=6)
     digests = [json.loads((tmp_path / name / "summary.json").read_text())["theta"] for name in "ab"]
     assert digests[0] == digests[1]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metapulse.client.spec import Asked, make_trial, to_json
+from metapulse.client.spec import Asked, read_trial_json, to_json
 from metapulse.errors import ConfigError
 from metapulse.registry import ENGINES, LEARNERS, METHODS, MODELS, SOURCES, TRANSFORMS
-from metapulse.server.config import Config, build_config, load, merge, parse, resolved
+from metapulse.server.config import Config, build_config, load_config, merge, parse, resolved
 from metapulse.server.config_text import commented_default, commented_method, to_toml
 from metapulse.server.effect import idle
 from metapulse.server.metatest import question
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "none.toml", tmp_path, binary):
         with pytest.raises(ConfigError, match=r"cannot be read") as caught:
-            load(path)
+            load_config(path)
         assert str(path) in str(caught.value)
 
 
@@ -268,9 +268,9 @@ def test_what_devices_are_told_is_what_is_configured() -> None:
         "history_steps": 2,
     }
     config = build_config({"run": {"seed": 4}, "evaluation": {**said, "scenarios": ["new_device_history"]}})
-    work, trial = config.work(), question(config, "new_device_history", 5, ("phone",))
+    work, trial = config.client_config(), question(config, "new_device_history", 5, ("phone",))
     assert work.seed == 4
     for section in ("source", "transform", "model", "learner", "episodes"):
         assert getattr(work, section) is getattr(config, section)
     assert {**part(Asked, config.evaluation), "steps": (0, 3)} == part(Asked, trial)
-    assert trial == make_trial(json.loads(to_json(trial)))
+    assert trial == read_trial_json(json.loads(to_json(trial)))

@@ -9,7 +9,7 @@ import pytest
 
 from metapulse.errors import RunError
 from metapulse.server.folder import RunFolder
-from metapulse.sim.experiment import resume
+from metapulse.sim.experiment import resume_experiment
 from tests import thorough
 from tests.damage import attempt, bases, facts
 
@@ -34,9 +34,9 @@ def test_every_flipped_byte_of_theta_is_refused_with_the_way_back(made, tmp_path
     content = theta.read_bytes()
     theta.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(RunError, match=r"000002 is damaged: the checksum of theta\.safetensors does not fit; to go on"):
-        resume(path)
+        resume_experiment(path)
     theta.parent.rename(path / "aside")
-    resume(path)
+    resume_experiment(path)
     assert facts(path)["theta"] == RunFolder(made["maml-done"]).summary()["theta"]
 
 
@@ -49,4 +49,4 @@ def test_an_event_log_that_lost_lines_is_refused(made, tmp_path, keep):
         log.write_bytes(b"".join(lines[: int(len(lines) * keep)]))
         (path / "summary.json").unlink(missing_ok=True)
         with pytest.raises(RunError, match=r"events\.jsonl is damaged: lines are missing"):
-            resume(path)
+            resume_experiment(path)

@@ -15,10 +15,10 @@ from metapulse.client.wire import CONFIG, TASK, VERSION, WIRE, WORK, write_task
 from metapulse.data import Client, Task
 from metapulse.errors import EngineError
 from metapulse.server import grid as waiting
+from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.config import build_config
 from metapulse.server.directory import LARGEST_ID, QueriedDirectory, handshake
-from metapulse.server.grid import Prompt
-from metapulse.server.roster import Roster, View
+from metapulse.server.grid import PollingGrid
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.strategies.replies import Dropped, sift
 from tests.direct import Polled
@@ -94,14 +94,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shake(answers: dict[int, Answer], least: int = 1, wait_s: float = 5.0, **options: Any) -> QueriedDirectory:
-    return handshake(Prompt(Nodes(answers, **options)), "{}", least, wait_s)
+    return handshake(PollingGrid(Nodes(answers, **options)), "{}", least, wait_s)
 
 
 def test_everybody_who_answers_is_in_the_directory() -> None:
     nodes = Nodes({900: answer(3), 17: answer(0), 5555: answer(8)}, delay=3)
-    found = handshake(Prompt(nodes), '{"work": 1}', 3, 5.0)
-    assert list(found.everyone()) == [0, 3, 8]
-    assert {index: found.node(index) for index in found.everyone()} == {0: 17, 3: 900, 8: 5555}
+    found = handshake(PollingGrid(nodes), '{"work": 1}', 3, 5.0)
+    assert list(found.partition_ids()) == [0, 3, 8]
+    assert {index: found.node(index) for index in found.partition_ids()} == {0: 17, 3: 900, 8: 5555}
     assert found.client(8) == Client(8, 8, "watch", "p8")
     assert (len(found), found.users, found.devices, found.task) == (3, 9, ("watch",), THING)
     assert sorted(nodes.asked) == [17, 900, 5555], "asked once each"
@@ -119,7 +119,7 @@ def test_it_waits_for_those_who_come_later_but_not_for_ever() -> None:
 
 def test_a_silent_node_costs_the_wait_and_nothing_else() -> None:
     nodes = Nodes({2: answer(0), 3: None})
-    assert list(handshake(Prompt(nodes), "{}", 1, 5.0).everyone()) == [0]
+    assert list(handshake(PollingGrid(nodes), "{}", 1, 5.0).partition_ids()) == [0]
     assert nodes.polls >= 50
 
 
@@ -154,7 +154,7 @@ LIES: dict[str, tuple[Answer, str]] = {
 def test_a_lie_is_refused_and_named(name: str) -> None:
     lie, words = LIES[name]
     found = shake({2: answer(0), 3: lie, 4: answer(2)}, least=2)
-    assert list(found.everyone()) == [0, 2]
+    assert list(found.partition_ids()) == [0, 2]
     assert set(found.refused) == {3}
     assert words in found.refused[3]
     assert "\n" not in found.refused[3]
@@ -179,7 +179,7 @@ def test_a_node_with_another_task_is_told_in_what_it_differs(other: Task, words:
 
 def test_a_partition_id_that_two_claim_belongs_to_neither() -> None:
     found = shake({2: answer(0), 3: answer(1), 4: answer(1)})
-    assert list(found.everyone()) == [0]
+    assert list(found.partition_ids()) == [0]
     assert found.refused == dict.fromkeys((3, 4), "partition id 1 is claimed by 2 nodes")
 
 
@@ -196,10 +196,10 @@ def test_the_roster_draws_from_a_directory_with_gaps() -> None:
     drawn = []
     for first in (100, 7000):
         found = shake({first - 13 * i: answer(i) for i in indices}, least=5)
-        roster = Roster(found, config)
-        assert roster.cohort(1, 0) == indices
-        drawn.append([roster.cohort(t, 2) for t in range(1, 9)])
-        view = View(Nodes({}), drawn[-1][0], found)
+        sampler = ClientSampler(found, config)
+        assert sampler.cohort(1, 0) == indices
+        drawn.append([sampler.cohort(t, 2) for t in range(1, 9)])
+        view = SubsetGrid(Nodes({}), drawn[-1][0], found)
         assert [view.client_of(node) for node in view.get_node_ids()] == drawn[-1][0]
     assert drawn[0] == drawn[1]
     assert {i for pair in drawn[0] for i in pair} <= set(indices)
@@ -219,9 +219,9 @@ class Instant(Nodes):
         return super().pull_messages(message_ids)
 
 
-def prompt(delay: int, stopped: threading.Event | None = None) -> tuple[Prompt, list[Message]]:
+def prompt(delay: int, stopped: threading.Event | None = None) -> tuple[PollingGrid, list[Message]]:
     grid = Instant({2: answer(0), 3: answer(1), 4: None}, delay=delay)
-    return Prompt(grid, stopped), [Message(RecordDict(), node, "train") for node in (2, 3, 4)]
+    return PollingGrid(grid, stopped), [Message(RecordDict(), node, "train") for node in (2, 3, 4)]
 
 
 def waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
@@ -271,7 +271,7 @@ class Bereaved(Instant):
 
 
 def test_a_dead_node_is_missed_once_and_by_its_own_name() -> None:
-    grid = Prompt(Bereaved({2: answer(0), 3: answer(1), 4: Error(3, "node unavailable")}))
+    grid = PollingGrid(Bereaved({2: answer(0), 3: answer(1), 4: Error(3, "node unavailable")}))
     messages = [Message(RecordDict(), node, "train") for node in (2, 3, 4)]
     accepted, dropped = sift(grid.send_and_receive(messages), {2: 0, 3: 1, 4: 2}, lambda client, reply: client)
     assert list(accepted) == [0, 1]

@@ -28,7 +28,7 @@ def rows(*means, metric="mse"):
         (told(2.0, 1999.0), rows(1999.0)),
         (told(2.0, 1.0), []),
         (told(2.0, 1.0), rows(1e9, metric="accuracy")),
-        ([{"kind": "round"}], rows(1e30)),  # nobody says what a loss is at the start
+        ([{"kind": "round"}], rows(1e30)),  # the loss at the start is unknown
     ],
 )
 def test_a_loss_that_only_rises_is_a_result(events, scores):
@@ -55,7 +55,7 @@ def test_a_diverged_run_fails_with_a_line(tmp_path):
     assert outcome.code == 1
     assert outcome.error.startswith("training diverged: ")
     assert "strategy.lr = 30.0" in outcome.error
-    assert experiment.run(make("fedavg", "fedavg", "sine", 3), tmp_path / "tame").get("diverged") is None
+    assert experiment.run_experiment(make("fedavg", "fedavg", "sine", 3), tmp_path / "tame").get("diverged") is None
 
 
 WILD = """[methods.wild]

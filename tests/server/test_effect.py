@@ -10,7 +10,7 @@ import pytest
 from metapulse.errors import ConfigError
 from metapulse.server.config import build_config, resolved
 from metapulse.server.effect import notes
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from tests.runs import make
 
 HELD = {"episodes": {"split": "held_out"}, "evaluation": {"scenarios": ["known_user"], "split": "samples"}}
@@ -86,7 +86,7 @@ def test_defaults_written_out_are_no_mistake() -> None:
 def test_classes_say_nothing_about_regression(tmp_path: Path) -> None:
     config = make("reptile", "fedavg", "sine", evaluation={"restrict": False})
     with pytest.raises(ConfigError, match=r"^evaluation.restrict = False: has no effect"):
-        run(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(("key", "table"), SHARED, ids=[key for key, _ in SHARED])
@@ -132,15 +132,15 @@ def test_what_is_read_is_not_told_of() -> None:
 def test_a_speed_of_a_device_that_nobody_wears_is_refused(tmp_path: Path) -> None:
     config = make("reptile", "fedavg", faults={"deadline_s": 1.0, "speed": {"wach": 2.0}})
     with pytest.raises(ConfigError, match=r"^faults.speed = \['wach'\]: must be among watch"):
-        run(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
 
 
 def test_a_layer_beyond_memory_is_refused_in_a_line(tmp_path: Path) -> None:
     config = make("reptile", "fedavg", "sine", model={"hidden": [16384, 16384]})
     with pytest.raises(ConfigError, match=r"^model = \[16384, 16384\]: a layer of this shape has more than"):
-        run(config, tmp_path / "run")
+        run_experiment(config, tmp_path / "run")
 
 
 def test_a_ridge_too_small_to_solve_is_no_crash(tmp_path: Path) -> None:
     config = make("r2d2", "fedmaml", learner={"ridge": 1e-30})
-    assert "scores" in run(config, tmp_path / "run")
+    assert "scores" in run_experiment(config, tmp_path / "run")

@@ -11,7 +11,7 @@ import pytest
 from metapulse.errors import RunError
 from metapulse.registry import SOURCES
 from metapulse.server.config import build_config
-from metapulse.server.fingerprint import address, data_digest, fingerprint, places, refuse_changed
+from metapulse.server.fingerprint import address, data_digest, fingerprint, fingerprinted_files, refuse_changed
 from metapulse.sim.sources.own import Own
 
 ROWS = [f"p{p},{g},{x},{(p + g + x) % 2}" for p in range(3) for g in range(2) for x in range(4)]
@@ -79,7 +79,7 @@ def test_data_that_is_gone_has_no_digest_and_says_how_to_go_on(tmp_path):
     assert inputs(config) == {"data source.path": ""}
     assert data_digest(inputs(config)) == ""
     with pytest.raises(RunError, match=r"data source\.path .*a.csv.* is not there any more.*--data PATH"):
-        refuse_changed(Path("run"), before, inputs(config), places(config, SOURCES.make(config.source)))
+        refuse_changed(Path("run"), before, inputs(config), fingerprinted_files(config, SOURCES.make(config.source)))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from metapulse.errors import RunError
 from metapulse.server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
 from metapulse.server.metatest import last_scores
-from metapulse.sim.experiment import resume, run
+from metapulse.sim.experiment import resume_experiment, run_experiment
 from tests.runs import make
 
 THETA = {"b": torch.arange(6.0).view(2, 3), "a": torch.full((1,), -2.5)}
@@ -172,7 +172,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_repository(monkeypatch, t
 
 def test_a_run_leaves_what_the_documents_promise(tmp_path):
     config = make("reptile", "fedreptile", "sine", 4, evaluation={"every": 2}, checkpoint={"every": 2, "keep": 2})
-    summary = run(config, tmp_path / "run")
+    summary = run_experiment(config, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     files = {p.name for p in folder.path.iterdir()}
     assert files == {
@@ -197,15 +197,15 @@ def test_a_run_leaves_what_the_documents_promise(tmp_path):
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
-    summary = run(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
-    assert resume(tmp_path / "run") == summary
+    summary = run_experiment(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
+    assert resume_experiment(tmp_path / "run") == summary
 
 
 def test_another_configuration_is_not_resumed(tmp_path):
-    run(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
+    run_experiment(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     saved = json.loads(path.read_text())
     saved["config"]["learner"]["inner_lr"] = 0.25
     path.write_text(json.dumps(saved))
     with pytest.raises(RunError, match=r"config\.json is damaged, or was changed by hand"):
-        resume(tmp_path / "run")
+        resume_experiment(tmp_path / "run")

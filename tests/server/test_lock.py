@@ -13,7 +13,7 @@ from metapulse.errors import RunError
 from metapulse.lock import locked
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone, only_copy
-from metapulse.sim.experiment import resume, run
+from metapulse.sim.experiment import resume_experiment, run_experiment
 from tests.runs import make
 
 HOLD = "import sys, pathlib; from metapulse.server.lock import alone, only_copy\n"
@@ -36,7 +36,7 @@ def test_another_process_is_refused_until_the_holder_ends(tmp_path):
     ):
         pass
     with pytest.raises(RunError, match=f"in use by process {other.pid}"):
-        run(make("maml", "fedmaml", "sine", 1), tmp_path / "run")
+        run_experiment(make("maml", "fedmaml", "sine", 1), tmp_path / "run")
     other.communicate("")
     assert not (tmp_path / "run").exists()  # nothing came into it
     with alone(tmp_path / "run"):
@@ -105,7 +105,7 @@ def test_a_forked_child_holds_nothing(tmp_path):
 
 
 def test_a_run_and_its_copy_do_not_go_on_together(tmp_path):
-    run(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
+    run_experiment(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     identity = RunFolder(tmp_path / "run").identity
     with only_copy(identity, tmp_path / "run"):
@@ -113,7 +113,7 @@ def test_a_run_and_its_copy_do_not_go_on_together(tmp_path):
 
         def other():
             try:
-                resume(tmp_path / "copy")
+                resume_experiment(tmp_path / "copy")
             except RunError as error:
                 outcome.append(str(error))
 
@@ -124,7 +124,7 @@ def test_a_run_and_its_copy_do_not_go_on_together(tmp_path):
     assert outcome == [
         f"{tmp_path / 'copy'} is a copy of a run that is in use by {where}; wait until that has ended, or end it"
     ]
-    resume(tmp_path / "copy")
+    resume_experiment(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("name", ["folder", "gone/file"])
@@ -138,10 +138,10 @@ def test_what_cannot_be_locked_is_one_line(tmp_path, name):
 
 
 def test_a_run_is_not_begun_over_what_is_left_of_another(tmp_path):
-    run(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
+    run_experiment(make("maml", "fedmaml", "sine", 2), tmp_path / "run")
     (tmp_path / "run" / "config.json").unlink()
     with pytest.raises(RunError, match="holds what is left of a run"):
-        run(make("maml", "fedmaml", "sine", 1), tmp_path / "run")
+        run_experiment(make("maml", "fedmaml", "sine", 1), tmp_path / "run")
 
 
 def test_two_runs_begun_at_once_in_one_folder_are_one_run(tmp_path):
@@ -150,7 +150,9 @@ def test_two_runs_begun_at_once_in_one_folder_are_one_run(tmp_path):
     def begin(seed):
         gate.wait()
         try:
-            outcomes.append(run(make("maml", "fedmaml", "sine", 3, run={"seed": seed}), tmp_path / "run")["seed"])
+            outcomes.append(
+                run_experiment(make("maml", "fedmaml", "sine", 3, run={"seed": seed}), tmp_path / "run")["seed"]
+            )
         except RunError as error:
             outcomes.append(str(error))
 

@@ -6,11 +6,20 @@ from flwr.app import ConfigRecord, Error, Message, MessageType, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial
-from metapulse.client.wire import CONFIG, METRICS, encode, stamp
-from metapulse.client.work import Work
-from metapulse.server.metatest import NOT_OFFERED, ONE_CLASS, MetaTest, headline, left_out, merit, summarise, told
-from metapulse.server.roster import Roster
+from metapulse.client.wire import CONFIG, METRICS, encode, reply_stamp
+from metapulse.server.client_sampler import ClientSampler
+from metapulse.server.metatest import (
+    NOT_OFFERED,
+    ONE_CLASS,
+    MetaTest,
+    headline,
+    informative_episodes,
+    left_out,
+    merit,
+    summarise,
+)
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from tests.runs import make
 
@@ -24,9 +33,9 @@ SCENARIOS = {
 
 def asked(config, grid=None):
     """Rows and refusals of one meta-test at θ of round 0."""
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     grid = grid or CohortGrid(len(work.source))
-    test = MetaTest(config, Roster(SourceDirectory(work.source), config), grid)
+    test = MetaTest(config, ClientSampler(SourceDirectory(work.source), config), grid)
     found = test.ask(0, encode(work.init()), "run1", config.evaluation.phase, config.evaluation.scenarios)
     return found.rows, found.dropped
 
@@ -89,8 +98,8 @@ def test_adapt_settings_hold_at_test_time_only():
 @pytest.mark.parametrize(("every", "due"), [(0, [10]), (4, [4, 8, 10]), (5, [5, 10]), (20, [10])])
 def test_schedule_always_ends_with_a_meta_test(every, due):
     config = make("reptile", "fedreptile", "sine", 10, evaluation={"every": every})
-    source = Work(config.work()).source
-    test = MetaTest(config, Roster(SourceDirectory(source), config), CohortGrid(len(source)))
+    source = ClientExecutor(config.client_config()).source
+    test = MetaTest(config, ClientSampler(SourceDirectory(source), config), CohortGrid(len(source)))
     assert [r for r in range(1, 11) if test.due(r)] == due
 
 
@@ -118,7 +127,7 @@ def metrics(message, **values):
 
 def said(message, records, **changes):
     """A reply that repeats version, run and round of its instruction, but for changes (None: left out)."""
-    told = stamp(message.content.config_records[CONFIG]) | {k.replace("_", "-"): v for k, v in changes.items()}
+    told = reply_stamp(message.content.config_records[CONFIG]) | {k.replace("_", "-"): v for k, v in changes.items()}
     told = ConfigRecord({k: v for k, v in told.items() if v is not None})
     return Message(RecordDict({**records, CONFIG: told}), reply_to=message)
 
@@ -135,7 +144,7 @@ FORGERIES = {
     "of another run": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, run="b2")],
     "of another version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=99)],
     "true for a version": lambda m, r: [said(m, {METRICS: MetricRecord({"loss": GOOD})}, wire=True)],
-    "of nobody knows what": lambda m, r: [Message(RecordDict({METRICS: MetricRecord({"loss": GOOD})}), reply_to=m)],
+    "of an unknown kind": lambda m, r: [Message(RecordDict({METRICS: MetricRecord({"loss": GOOD})}), reply_to=m)],
     "one number": lambda m, r: metrics(m, loss=0.5),
     "too short": lambda m, r: metrics(m, loss=GOOD[1:]),
     "too many": lambda m, r: metrics(m, **{f"m{i}": GOOD for i in range(17)}),
@@ -145,13 +154,13 @@ FORGERIES = {
     "more than all right": lambda m, r: metrics(m, accuracy=[1.5, *GOOD[1:]]),
     "less than none right": lambda m, r: metrics(m, balanced_accuracy=[-0.1, *GOOD[1:]]),
 }
-TAKEN = {"twice", "a second record"}  # the first answer counts; a record nobody asked for is not read
+TAKEN = {"twice", "a second record"}  # the first answer counts; a record that was not asked for is not read
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_an_unusable_answer_is_dropped_named_and_counted(name):
     config = make("reptile", "fedreptile")
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     honest, none = asked(config)
     assert none == []
     who = sorted({row["client"] for row in honest})[0]
@@ -167,7 +176,7 @@ def test_an_unusable_answer_is_dropped_named_and_counted(name):
 def test_a_loss_that_overflowed_is_the_worst_score_and_no_error(number):
     """Two episodes after 0, 1 and 3 steps, of which the last of the second ran away: shares count as 0 there."""
     config = make("reptile", "fedreptile")
-    size = len(Work(config.work()).source)
+    size = len(ClientExecutor(config.client_config()).source)
     loss, accuracy = [0.5, 0.5, 0.5, 0.5, 0.5, number], [0.8] * 6
     grid = Forged(size, 0, lambda m, r: metrics(m, loss=loss, accuracy=accuracy))
     rows, dropped = asked(config, grid)
@@ -176,8 +185,8 @@ def test_a_loss_that_overflowed_is_the_worst_score_and_no_error(number):
     shares = {("accuracy", 0): 0.8, ("accuracy", 1): 0.8, ("accuracy", 3): 0.4}
     assert values == {("loss", 0): 0.5, ("loss", 1): 0.5} | shares
     assert dropped == []
-    work = Work(config.work())
-    found = MetaTest(config, Roster(SourceDirectory(work.source), config), grid).ask(
+    work = ClientExecutor(config.client_config())
+    found = MetaTest(config, ClientSampler(SourceDirectory(work.source), config), grid).ask(
         0, encode(work.init()), "run1", "test", ["new_user"]
     )
     assert [(one.asked, one.answered, one.diverged) for one in found.people] == [(2, 2, 1)]
@@ -185,7 +194,7 @@ def test_a_loss_that_overflowed_is_the_worst_score_and_no_error(number):
 
 def test_an_answer_from_somebody_who_was_not_asked_is_refused():
     config = make("reptile", "fedreptile")
-    size = len(Work(config.work()).source)
+    size = len(ClientExecutor(config.client_config()).source)
 
     def stranger(message, reply):
         other = Message(message.content, size + 50, MessageType.EVALUATE)
@@ -252,10 +261,12 @@ def answered(offered, not_offered, scores):
 )
 def test_an_episode_without_a_choice_tells_nothing_of_the_method(offered, not_offered, telling, apart):
     answer = answered(offered, not_offered, [1.0, 1.0])
-    found, reason = told(answer, Trial(episodes=2))
+    found, reason = informative_episodes(answer, Trial(episodes=2))
     assert (found.tolist(), reason) == (telling, apart)
-    assert told(answer, Trial(episodes=2, restrict=False))[1] == ""  # every class could have been the answer
-    assert told({"mse": np.ones((2, 1))}, Trial(episodes=2))[1] == ""  # regression
+    assert (
+        informative_episodes(answer, Trial(episodes=2, restrict=False))[1] == ""
+    )  # every class could have been the answer
+    assert informative_episodes({"mse": np.ones((2, 1))}, Trial(episodes=2))[1] == ""  # regression
 
 
 def test_people_without_a_choice_are_in_no_mean_and_are_counted():
@@ -271,7 +282,7 @@ def test_people_without_a_choice_are_in_no_mean_and_are_counted():
     scores = {score["metric"]: score for score in summarise(rows)}
     assert scores["balanced_accuracy"]["mean"] == pytest.approx(0.5)
     assert (scores["balanced_accuracy"]["clients"], scores["balanced_accuracy"]["apart"]) == (2, 1)
-    assert scores["offered"]["mean"] == 2.0  # what was asked is told of everybody
+    assert scores["offered"]["mean"] == 2.0  # what was asked is reported for all clients
     assert headline(rows) == merit(rows) == pytest.approx(0.5)
     assert left_out(rows) == {ONE_CLASS: 1}
     assert merit([row(2, 1.0, ONE_CLASS)]) is None

@@ -15,7 +15,7 @@ from metapulse.registry import LEARNERS, METHODS
 from metapulse.server.common import unreached
 from metapulse.server.config import Config, build_config, merge, resolved
 from metapulse.server.effect import notes
-from metapulse.server.method import conflicts, constants
+from metapulse.server.method import conflicts, learner_constants
 from metapulse.strategies.registry import STRATEGIES
 
 #: What each strategy is where nothing else is said, and FedAvg with uniform weights, which some papers have.
@@ -158,14 +158,14 @@ def test_a_free_pair_has_a_digest_of_its_own_and_an_unused_section_none() -> Non
 @pytest.mark.parametrize("name", ["scaffold", "feddyn"])
 def test_the_share_of_a_round_is_computed_and_another_one_refused(name: str) -> None:
     config = build_config({"method": {"name": name}})
-    assert constants(config, 10, 40)[0] == {"share": 0.25}
-    assert constants(config, 0, 40)[0] == constants(config, 50, 40)[0] == {"share": 1.0}
+    assert learner_constants(config, 10, 40)[0] == {"share": 0.25}
+    assert learner_constants(config, 0, 40)[0] == learner_constants(config, 50, 40)[0] == {"share": 1.0}
     given = build_config({"method": {"name": name}, "learner": {"share": 0.25}})
-    assert constants(given, 10, 40)[0] == {"share": 0.25}
+    assert learner_constants(given, 10, 40)[0] == {"share": 0.25}
     with pytest.raises(ConfigError, match=r"^learner.share = 0.25: .*10 of 20 clients are in a round: .* give 0.5 "):
-        constants(given, 10, 20)
+        learner_constants(given, 10, 20)
     free = build_config({"method": {"name": name, "free": True}, "learner": {"share": 0.25}})
-    assert constants(free, 10, 20)[0] == {}
+    assert learner_constants(free, 10, 20)[0] == {}
     assert participation(3, 12) == 0.25
 
 

@@ -1,4 +1,4 @@
-"""Who is asked in a round of a private run: everybody who was drawn, whatever the cohort says, on every way."""
+"""Who is asked in a round of a private run: all people who were drawn, whatever the cohort says, on every engine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scipy import stats
 
 from metapulse.client.wire import Instructions
 from metapulse.errors import NoResultError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
-from metapulse.server.roster import Roster
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.sources.sine import Sine
@@ -69,7 +69,7 @@ class Counting(CohortGrid):
 
 def asked(made: Config, path: Path, how: str = "stack") -> list[int]:
     grid = Counting(how)
-    with suppress(NoResultError):  # where nobody answers, and devices make the noise, θ stays where it is
+    with suppress(NoResultError):  # where no device answers, and devices make the noise, θ stays where it is
         Run(made, grid, SourceDirectory(Sine(clients=PEOPLE)), path).start()
     return grid.asked
 
@@ -121,10 +121,10 @@ def test_over_selection_is_part_of_the_rate(more: float, tmp_path: Path) -> None
 def test_one_person_more_changes_nobody_elses_coins() -> None:
     """A hundred people and one more, with the same coins: the draws differ by the one person, or not at all."""
     made = config(1, "fedreptile", MECHANISMS["central"])
-    rosters = [Roster(SourceDirectory(Sine(clients=n)), made) for n in (PEOPLE, PEOPLE + 1)]
+    rosters = [ClientSampler(SourceDirectory(Sine(clients=n)), made) for n in (PEOPLE, PEOPLE + 1)]
     joined = 0
     for round in range(1, 200):
-        fewer, more = (set(roster.persons(5, round, COHORT, "poisson", PEOPLE)) for roster in rosters)
+        fewer, more = (set(sampler.persons(5, round, COHORT, "poisson", PEOPLE)) for sampler in rosters)
         assert more - fewer <= {PEOPLE}
         assert fewer <= more
         joined += more != fewer
@@ -132,7 +132,7 @@ def test_one_person_more_changes_nobody_elses_coins() -> None:
 
 
 def test_secure_rounds_of_nobody_and_of_one_are_given_up_and_counted(tmp_path: Path) -> None:
-    """Ten people, two expected: of 40 rounds (1 − q)^10 + 10 q (1 − q)^9 = 38 % have nobody or one, for q = .2."""
+    """Ten people, two expected: of 40 rounds (1 − q)^10 + 10 q (1 − q)^9 = 38 % have no person or one, for q = .2."""
     rounds = 40
     made = make(
         "reptile",
@@ -150,8 +150,8 @@ def test_secure_rounds_of_nobody_and_of_one_are_given_up_and_counted(tmp_path: P
     )
     source = Sine(clients=10)
     Run(made, CohortGrid(10), SourceDirectory(source), tmp_path).start()
-    roster = Roster(SourceDirectory(source), made)
-    drawn = [len(roster.persons(8, t, 2, "poisson", 10)) for t in range(1, rounds + 1)]
+    sampler = ClientSampler(SourceDirectory(source), made)
+    drawn = [len(sampler.persons(8, t, 2, "poisson", 10)) for t in range(1, rounds + 1)]
     folder = RunFolder(tmp_path)
     stepped = {event["round"]: event["step"] for event in folder.events() if event["kind"] == "round"}
     assert min(drawn) == 0

@@ -16,8 +16,8 @@ from flwr.app import Message
 from metapulse.client.wire import CONFIG, SUM
 from metapulse.data import Samples
 from metapulse.errors import DataError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config
-from metapulse.server.roster import Roster
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.sources.sine import Sine
@@ -61,10 +61,10 @@ def config(strategy: str, privacy: dict[str, Any], seed: int, people: int) -> Co
 
 def seeds() -> list[int]:
     """Of one round below the cohort and one above it, each with the last person."""
-    roster = Roster(
+    sampler = ClientSampler(
         SourceDirectory(Sine(clients=PEOPLE + 1)), config("fedreptile", MECHANISMS["central"], 0, PEOPLE + 1)
     )
-    drawn = {seed: roster.persons(seed, 1, COHORT, "poisson", PEOPLE) for seed in range(100)}
+    drawn = {seed: sampler.persons(seed, 1, COHORT, "poisson", PEOPLE) for seed in range(100)}
     there = [seed for seed, people in drawn.items() if PEOPLE in people]
     return [next(s for s in there if (len(drawn[s]) > COHORT + 1) == above) for above in (False, True)]
 
@@ -103,14 +103,14 @@ class Changed(Sine):
         return super().samples(0 if index == PEOPLE - 1 else index)
 
     def block(self, clients: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Nothing at once: one of them is somebody else."""
+        """Nothing at once: one of them is another person."""
         raise DataError("ask one by one")
 
 
 @pytest.mark.parametrize("way", ["stack", "messages", "secure"])
 @pytest.mark.parametrize("mechanism", ["client", "local"])
 def test_one_person_replaced_moves_the_release_by_twice_that(mechanism: str, way: str, tmp_path: Path) -> None:
-    """Numbers are fixed and everybody is in the round; everybody's noise is the same, one person's samples are not.
+    """Numbers are fixed and all people are in the round; their noise is the same, one person's samples are not.
 
     Under secure aggregation entries are whole numbers: rounding moves each by one step of 2 / 2²⁴ or so.
     """

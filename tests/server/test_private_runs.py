@@ -15,7 +15,7 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.privacy import LEDGER, released
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
 from metapulse.sim.sources.sine import Sine
 from metapulse.strategies.privacy.accounting import Release, epsilon
@@ -24,11 +24,11 @@ from tests.runs import Faulty, Result, distance, make, read
 
 PEOPLE, TRAINING = 30, 20  # a third is held out
 SIGMA, DELTA = 30.0, 1e-5
-EVERYBODY = {"cohort": 0}
+ALL_PEOPLE = {"cohort": 0}
 FIXED = {"mechanism": "central", "noise_multiplier": SIGMA, "delta": DELTA, "sampling": "fixed", "noise_seed": 3}
 
 
-class Dies(Local):
+class Dies(LocalPool):
     """This process, which ends in the middle of a round."""
 
     def __init__(self, at: int) -> None:
@@ -55,7 +55,7 @@ def config(rounds: int = 6, every: int = 2, **privacy: Any) -> Config:
     )
 
 
-def job(made: Config, path: Path, pool: Local | None = None) -> Run:
+def job(made: Config, path: Path, pool: LocalPool | None = None) -> Run:
     return Run(made, CohortGrid(PEOPLE, pool), SourceDirectory(Sine(clients=PEOPLE)), path)
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_written_that_tells_who_took_part_or_failed(tmp_path: Path) -
     for name, off in (("open", {"mechanism": "none"}), ("private", {})):
         made = config(2, noise_multiplier=1.0, **off)
         world = replace(
-            made, source={"name": "tests.runs:Faulty", "clients": PEOPLE}, strategy=made.strategy | EVERYBODY
+            made, source={"name": "tests.runs:Faulty", "clients": PEOPLE}, strategy=made.strategy | ALL_PEOPLE
         )
         source = Faulty(clients=PEOPLE)
         Run(world, CohortGrid(PEOPLE), SourceDirectory(source), tmp_path / name).start()
@@ -255,7 +255,7 @@ def test_an_empty_round_is_a_round(tmp_path: Path) -> None:
     )
     asked: list[int] = []
 
-    class Counting(Local):
+    class Counting(LocalPool):
         def train(self, job: ClientJob, meta: Any, round: int, chunks: Any, *rest: Any) -> Any:
             asked.append(sum(map(len, chunks)))
             return super().train(job, meta, round, chunks, *rest)

@@ -1,4 +1,4 @@
-"""Privacy among attackers and devices that fail: nobody moves θ further than the mechanism lets them."""
+"""Privacy among attackers and devices that fail: no client moves θ further than the mechanism allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from metapulse.registry import ATTACKS
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.trees import norm, sub
 from tests.runs import Result, make, read
 
@@ -33,7 +33,7 @@ def config(**sections: dict[str, Any]) -> Config:
 
 
 def done(made: Config, path: Path) -> Result:
-    return read(path, run(made, path))
+    return read(path, run_experiment(made, path))
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def test_where_nobody_could_be_judged_the_commonest_reason_is_told(tmp_path):
     people = {"test": 0.0, "test_users": ["sine-1", "sine-2"]}
     found = outcome(make("fedavg", "fedavg", "sine", 1, source=source, split=people), tmp_path / "empty")
     assert found.code == 1
-    assert found.error.startswith("nobody could be judged of 2 who were asked; most often (1 times): ")
+    assert found.error.startswith("no client could be judged of 2 who were asked; most often (1 times): ")
     assert "client 1 has no samples" in found.error
     (asked,) = found.summary["people"]
     assert (asked["asked"], asked["answered"], sum(asked["reasons"].values())) == (2, 0, 2)
@@ -43,7 +43,7 @@ def test_a_rate_that_is_far_too_large_is_no_result(rate, tmp_path):
 
 
 def test_a_run_with_a_result_has_no_failure(tmp_path):
-    summary = experiment.run(make("fedavg", "fedavg", "sine"), tmp_path / "run")
+    summary = experiment.run_experiment(make("fedavg", "fedavg", "sine"), tmp_path / "run")
     assert failure(summary) == ""
     assert [(one["asked"], one["answered"], one["diverged"], one["reasons"]) for one in summary["people"]] == [
         (2, 2, 0, {})

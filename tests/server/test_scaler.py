@@ -1,4 +1,4 @@
-"""A scale that is learnt from people before round 1: what it is, on which way, and that nobody is asked twice."""
+"""A scale that is learnt from people before round 1: what it is, on which engine, and that no client is asked twice."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from metapulse.errors import ConfigError, NoResultError, RunError
 from metapulse.server.config import Config, build_config
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.server.run import Run
-from metapulse.server.scaler import LEARNT, implausible, learned, scale
+from metapulse.server.scaler import LEARNT, channel_scale, implausible, learned
 from metapulse.sim import experiment
-from metapulse.sim.audit.subject import read_subject
+from metapulse.sim.audit.audited_run import read_audited_run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.strategies.privacy import accounting
 from metapulse.strategies.privacy.accounting import Release
@@ -66,13 +66,13 @@ def told(path: Path) -> dict[str, Any]:
 
 
 def trained(path: Path, chosen: Config) -> list[int]:
-    return Run(chosen, CohortGrid(12), SourceDirectory(Levels()), path).roster.cohort(1, 0)
+    return Run(chosen, CohortGrid(12), SourceDirectory(Levels()), path).sampler.cohort(1, 0)
 
 
 def test_it_is_mean_and_sd_of_training_people_alone(tmp_path: Path) -> None:
     """Bug: no such transform: "transform.name = 'global': must be one of fixed, motion, none, standardise"."""
     chosen = config({"name": "global"})
-    summary = experiment.run(chosen, tmp_path / "run")
+    summary = experiment.run_experiment(chosen, tmp_path / "run")
     mean, sd = moments(trained(tmp_path / "x", chosen))
     found = told(tmp_path / "run")
     np.testing.assert_allclose(found["centre"], mean, rtol=1e-12)
@@ -83,8 +83,8 @@ def test_it_is_mean_and_sd_of_training_people_alone(tmp_path: Path) -> None:
     (event,) = [e for e in events if e["kind"] == "transform"]
     assert (event["centre"], event["scale"]) == (found["centre"], found["scale"])
     fixed = config({"name": "fixed", "centre": found["centre"], "scale": found["scale"]})
-    assert experiment.run(fixed, tmp_path / "fixed")["theta"] == summary["theta"]
-    assert read_subject(tmp_path / "run").config.transform == fixed.transform
+    assert experiment.run_experiment(fixed, tmp_path / "fixed")["theta"] == summary["theta"]
+    assert read_audited_run(tmp_path / "run").config.transform == fixed.transform
 
 
 def test_one_device_is_asked_of_each_person(tmp_path: Path) -> None:
@@ -99,32 +99,32 @@ def test_one_device_is_asked_of_each_person(tmp_path: Path) -> None:
             "evaluation": {"shots": [2], "steps": [0], "episodes": 1},
         }
     )
-    experiment.run(chosen, tmp_path / "run")
+    experiment.run_experiment(chosen, tmp_path / "run")
     assert told(tmp_path / "run")["people"] == 4
     assert len(told(tmp_path / "run")["scale"]) == 6
 
 
 def test_a_run_that_goes_on_asks_nobody_again(tmp_path: Path) -> None:
     chosen = config({"name": "global"})
-    whole = experiment.run(chosen, tmp_path / "whole")
-    experiment.run(chosen, tmp_path / "cut")
+    whole = experiment.run_experiment(chosen, tmp_path / "whole")
+    experiment.run_experiment(chosen, tmp_path / "cut")
     for name in ("000001", "000002"):
         shutil.rmtree(tmp_path / "cut" / "checkpoints" / name)
     (tmp_path / "cut" / "summary.json").unlink()
     before = (tmp_path / "cut" / LEARNT).read_bytes()
-    again = experiment.resume(tmp_path / "cut")
+    again = experiment.resume_experiment(tmp_path / "cut")
     assert (again["theta"], again["scores"]) == (whole["theta"], whole["scores"])
     assert (tmp_path / "cut" / LEARNT).read_bytes() == before
     (tmp_path / "cut" / "summary.json").unlink()
     (tmp_path / "cut" / LEARNT).write_bytes(before.replace(b'"people": 9', b'"people": 8'))
     with pytest.raises(RunError, match=r"transform.json is damaged"):
-        experiment.resume(tmp_path / "cut")
+        experiment.resume_experiment(tmp_path / "cut")
     (tmp_path / "cut" / LEARNT).write_bytes((tmp_path / "whole" / LEARNT).read_bytes())
     with pytest.raises(RunError, match=r"transform.json is of another run"):
-        experiment.resume(tmp_path / "cut")
+        experiment.resume_experiment(tmp_path / "cut")
     (tmp_path / "cut" / LEARNT).unlink()
     with pytest.raises(RunError, match=r"transform.json is gone"):
-        experiment.resume(tmp_path / "cut")
+        experiment.resume_experiment(tmp_path / "cut")
 
 
 class Nodes(Direct):
@@ -146,14 +146,14 @@ class Nodes(Direct):
 
 
 def over_devices(path: Path, chosen: Config, nodes: Nodes) -> dict[str, Any]:
-    prompt = Prompt(nodes)
-    directory = handshake(prompt, to_json(chosen.work()), 12, PATIENCE)
+    prompt = PollingGrid(nodes)
+    directory = handshake(prompt, to_json(chosen.client_config()), 12, PATIENCE)
     return Run(chosen, prompt, directory, path).start()
 
 
 def test_devices_give_the_same_numbers_in_any_order(tmp_path: Path) -> None:
     chosen = config({"name": "global"})
-    ours = experiment.run(chosen, tmp_path / "cohort")
+    ours = experiment.run_experiment(chosen, tmp_path / "cohort")
     theirs = over_devices(tmp_path / "devices", chosen, Nodes())
     np.testing.assert_allclose(told(tmp_path / "devices")["centre"], told(tmp_path / "cohort")["centre"], rtol=1e-14)
     np.testing.assert_allclose(told(tmp_path / "devices")["scale"], told(tmp_path / "cohort")["scale"], rtol=1e-9)
@@ -189,12 +189,12 @@ def test_a_bound_limits_what_one_person_moves(tmp_path: Path) -> None:
     honest = config({"name": "global"})
     hostile = trained(tmp_path / "x", honest)[0]
     source = {"hostile": hostile}
-    experiment.run(
+    experiment.run_experiment(
         config({"name": "global", "centre": [60.0, 0.0], "bound": [50.0, 50.0]}, source=source), tmp_path / "b"
     )
     assert abs(told(tmp_path / "b")["centre"][1] - (8 * 5.0 + 50.0) / 9) < 1e-9
     robust = config({"name": "global"}, source=source, strategy={"name": "median", "weighting": "samples"})
-    experiment.run(robust, tmp_path / "m")
+    experiment.run_experiment(robust, tmp_path / "m")
     assert told(tmp_path / "m")["centre"][1] == 5.0
 
 
@@ -211,7 +211,7 @@ def test_secure_aggregation_gives_the_same_numbers(tmp_path: Path) -> None:
     strategy = {"cohort": 8}
     for name, on in (("plain", {}), ("sum", {"on": True, "drop_out": 0.1}), ("masked", {"on": True, "drop_out": 0.1})):
         chosen = config(bounded, secure_aggregation=on, strategy=strategy, engine={"masks": name == "masked"})
-        experiment.run(chosen, tmp_path / name)
+        experiment.run_experiment(chosen, tmp_path / name)
     assert told(tmp_path / "sum")["centre"] == told(tmp_path / "masked")["centre"]
     step = 50.0 * 9 / 2**31  # of one person's number: 1 / ⌊(2³¹ − 1) / 9⌋ of the bound
     for key, most in (("centre", step), ("scale", 1e-3)):
@@ -229,7 +229,7 @@ def test_it_is_one_release_with_a_line_of_its_own(mechanism: str, sigma: float, 
     sampling = "poisson" if mechanism == "central" else "fixed"
     privacy = PRIVACY | {"mechanism": mechanism, "sampling": sampling, "noise_multiplier": sigma}
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
-    summary = experiment.run(config(bounded, privacy=privacy), tmp_path / "run")
+    summary = experiment.run_experiment(config(bounded, privacy=privacy), tmp_path / "run")
     lines = ledger(tmp_path / "run")
     assert [line["round"] for line in lines] == [0, 1, 2]
     assert (lines[0]["cohort"], lines[0]["people"], lines[0]["noise_multiplier"]) == (9, 9, sigma)
@@ -245,9 +245,9 @@ def test_it_is_one_release_with_a_line_of_its_own(mechanism: str, sigma: float, 
 
 def test_noise_is_of_the_stated_size_and_floors_stay_above_it() -> None:
     bounded = Global(centre=(60.0,), bound=(50.0,))
-    quiet = scale(np.array([0.1]), np.array([0.05]), bounded)
+    quiet = channel_scale(np.array([0.1]), np.array([0.05]), bounded)
     np.testing.assert_allclose(quiet["scale"], 50.0 * math.sqrt(0.05 - 0.01))
-    noisy = scale(np.array([0.1]), np.array([0.0101]), bounded, 0.04)
+    noisy = channel_scale(np.array([0.1]), np.array([0.0101]), bounded, 0.04)
     np.testing.assert_allclose(noisy["scale"], 50.0 * math.sqrt(0.04 * math.sqrt(1.04)))
     assert noisy["floored"] == [0]
 
@@ -256,14 +256,14 @@ def test_noise_is_of_the_stated_size_and_floors_stay_above_it() -> None:
 def test_a_killed_question_is_paid_for_twice(tmp_path: Path) -> None:
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
     chosen = config(bounded, privacy=PRIVACY | {"noise_multiplier": 0.5})
-    experiment.run(chosen, tmp_path / "run")
+    experiment.run_experiment(chosen, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     for name in ("summary.json", LEARNT):
         (tmp_path / "run" / name).unlink()
     (tmp_path / "run" / "events.jsonl").write_text("")
     lines = (tmp_path / "run" / "privacy.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run" / "privacy.jsonl").write_text(lines[0])
-    summary = experiment.resume(tmp_path / "run")
+    summary = experiment.resume_experiment(tmp_path / "run")
     assert [line["round"] for line in ledger(tmp_path / "run")] == [0, 0, 1, 2]
     releases = ((Release(0.5, 9, 9, "poisson"), 2), (Release(0.5, 4, 9, "poisson"), 2))
     assert summary["privacy"]["epsilon"] == accounting.spent(releases, 1e-3)
@@ -274,19 +274,21 @@ def test_a_budget_has_room_for_the_scale(tmp_path: Path) -> None:
     """σ is found for the rounds and the scale together."""
     bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
     privacy = PRIVACY | {"noise_multiplier": 0.0, "epsilon": 12.0}
-    summary = experiment.run(config(bounded, privacy=privacy), tmp_path / "run")
+    summary = experiment.run_experiment(config(bounded, privacy=privacy), tmp_path / "run")
     assert 11.9 < summary["privacy"]["epsilon"] <= 12.0
     assert summary["rounds"] == 2
 
 
 def test_nobody_has_a_usable_answer(tmp_path: Path) -> None:
-    with pytest.raises(NoResultError, match=r"transform.name = 'global': nobody gave a usable answer: a person counts"):
+    with pytest.raises(
+        NoResultError, match=r"transform.name = 'global': no client gave a usable answer: a person counts"
+    ):
         over_devices(tmp_path / "run", config({"name": "global"}), Nodes(range(12), 7.0))
 
 
 def mse(path: Path, transform: dict[str, Any] | None) -> float:
     chosen = config(transform, run={"rounds": 40}, checkpoint={"every": 0})
-    scores = experiment.run(chosen, path)["scores"]
+    scores = experiment.run_experiment(chosen, path)["scores"]
     return min(float(s["mean"]) for s in scores if s["metric"] == "mse")
 
 
@@ -301,7 +303,7 @@ def test_by_default_a_regression_keeps_levels(tmp_path: Path) -> None:
 
 
 def test_by_default_protected_regression_is_told_what_it_loses(tmp_path: Path) -> None:
-    experiment.run(config(privacy=PRIVACY), tmp_path / "run")
+    experiment.run_experiment(config(privacy=PRIVACY), tmp_path / "run")
     (event,) = [e for e in RunFolder(tmp_path / "run").events() if e["kind"] == "transform"]
     assert event["chosen"] == "standardise"
     assert "takes each person's level away" in event["reason"]

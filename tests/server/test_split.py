@@ -74,4 +74,4 @@ def test_named_people_come_before_shares():
     assert not split.trivial
     found = phases(Split(10, 0.3, 0.3, 0, test_users={2, 3}))
     assert found.count("test") == 2
-    assert 2 <= found.count("validation") <= 3  # three ranks; whoever of them is named for the test stays there
+    assert 2 <= found.count("validation") <= 3  # three ranks; those of them that are named for the test stay there

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import last_scores, merit
-from metapulse.server.roster import Roster
 from metapulse.sim.engines.cohort import SourceDirectory
-from metapulse.sim.engines.workers import Local
-from metapulse.sim.experiment import run
+from metapulse.sim.engines.workers import LocalPool
+from metapulse.sim.experiment import run_experiment
 from tests.runs import make
 
 ROUNDS = 6
@@ -26,20 +26,20 @@ def config(rounds=ROUNDS, **evaluation):
 def judged(config, path, monkeypatch):
     """A run's rows, its summary, and (round, scenario, who) of every question in the order of asking."""
     asked = []
-    evaluate = Local.evaluate
+    evaluate = LocalPool.evaluate
 
     def spy(self, work, meta, round, chunks, trial, states):
         asked.append((round, trial.name, {client for chunk in chunks for client in chunk}))
         return evaluate(self, work, meta, round, chunks, trial, states)
 
-    monkeypatch.setattr(Local, "evaluate", spy)
-    summary = run(config, path)
+    monkeypatch.setattr(LocalPool, "evaluate", spy)
+    summary = run_experiment(config, path)
     return RunFolder(path).metrics(), summary, asked
 
 
 def targets(config, phase):
-    source = Work(config.work()).source
-    return set(Roster(SourceDirectory(source), config).targets("new_user", phase))
+    source = ClientExecutor(config.client_config()).source
+    return set(ClientSampler(SourceDirectory(source), config).targets("new_user", phase))
 
 
 def rounds_of(rows, phase, scenario):
@@ -114,6 +114,6 @@ def test_merit_is_the_mean_over_questions_of_the_best_step():
 def test_looks_need_somebody_to_look_at(tmp_path):
     with pytest.raises(ConfigError, match="validation_every = 2: needs a scenario with held-out people"):
         config(scenarios=["known_user"])
-    nobody = dataclasses.replace(config(), split=dataclasses.replace(config().split, validation=0.0))
-    with pytest.raises(ConfigError, match="nobody fits: phase validation"):
-        run(nobody, tmp_path / "run")
+    no_validation = dataclasses.replace(config(), split=dataclasses.replace(config().split, validation=0.0))
+    with pytest.raises(ConfigError, match="none fits: phase validation"):
+        run_experiment(no_validation, tmp_path / "run")

@@ -11,9 +11,9 @@ import torch
 
 from metapulse.client.wire import differ, encode
 from metapulse.errors import ConfigError, NoResultError
-from metapulse.server.divergence import read
+from metapulse.server.divergence import read_settings
 from metapulse.server.folder import RunFolder
-from metapulse.server.progress import Silence
+from metapulse.server.progress import SilentProgress
 from metapulse.server.verdict import STEPS, warnings
 from metapulse.sim import experiment
 from metapulse.sim.cells import Cell
@@ -23,7 +23,7 @@ from tests.runs import make
 
 
 @dataclass
-class Listening(Silence):
+class Listening(SilentProgress):
     """Keeps what is said."""
 
     said: list[str] = field(default_factory=list)
@@ -54,15 +54,17 @@ def test_a_range_so_large_that_rounding_is_all_there_is_is_refused(tmp_path: Pat
     with pytest.raises(
         ConfigError, match=r"secure_aggregation\.range = 10000\.0: must be smaller: with 16 bits and 6 .* by 0\.37"
     ):
-        experiment.run(config({"range": 1e4, "bits": 16}), tmp_path / "run")
+        experiment.run_experiment(config({"range": 1e4, "bits": 16}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    experiment.run(config({"range": 1e4, "bits": 32}, 1), tmp_path / "fine")
+    experiment.run_experiment(config({"range": 1e4, "bits": 32}, 1), tmp_path / "fine")
 
 
 def test_numbers_rounded_to_zero_are_counted_and_said(tmp_path: Path) -> None:
     """Weights of a thousandth of W leave five levels of 5461: nearly every number becomes zero."""
     told = Listening()
-    found = experiment.run(config({"range": 60.0, "bits": 16, "max_weight": 1e4}, lr=0.01), tmp_path / "run", told)
+    found = experiment.run_experiment(
+        config({"range": 60.0, "bits": 16, "max_weight": 1e4}, lr=0.01), tmp_path / "run", told
+    )
     (line,) = [line for line in found["warnings"] if "rounded" in line]
     assert "of the numbers of the updates to zero: range = 60 is too large for 16 bits" in line
     assert f"warning: {line}" in told.said
@@ -73,7 +75,7 @@ def test_numbers_rounded_to_zero_are_counted_and_said(tmp_path: Path) -> None:
 
 def test_numbers_clipped_are_counted_and_said(tmp_path: Path) -> None:
     told = Listening()
-    found = experiment.run(config({"range": 1e-4}), tmp_path / "run", told)
+    found = experiment.run_experiment(config({"range": 1e-4}), tmp_path / "run", told)
     assert [line.startswith("secure aggregation clipped ") for line in found["warnings"]] == [True]
     assert told.said[-1] == f"warning: {found['warnings'][0]}"
     assert all(event["clipped"] == 1.0 and event["clipped-numbers"] > 0.1 for event in rounds(tmp_path / "run"))
@@ -81,7 +83,7 @@ def test_numbers_clipped_are_counted_and_said(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_a_run_that_is_well(tmp_path: Path) -> None:
     told = Listening()
-    assert "warnings" not in experiment.run(config({"range": 32.0}, lr=0.1), tmp_path / "run", told)
+    assert "warnings" not in experiment.run_experiment(config({"range": 32.0}, lr=0.1), tmp_path / "run", told)
     assert told.said == []
 
 
@@ -107,7 +109,7 @@ def test_a_run_whose_rounds_were_all_given_up_is_no_success(tmp_path: Path) -> N
 def test_so_is_one_all_of_whose_replies_were_refused(tmp_path: Path) -> None:
     made = make("maml", "fedmaml", "sine", 3, learner={"name": "maml", "inner_lr": 1e30})
     with pytest.raises(NoResultError, match=r"no round of 3 had a usable outcome; most often \(\d+ times\): "):
-        experiment.run(made, tmp_path / "run")
+        experiment.run_experiment(made, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -120,18 +122,18 @@ def test_so_is_one_all_of_whose_replies_were_refused(tmp_path: Path) -> None:
 def test_so_is_one_whose_steps_never_moved_theta(tmp_path: Path, change: dict[str, Any], at: str) -> None:
     """Replies came and steps were taken, each too small for a float32, or of nothing."""
     with pytest.raises(NoResultError, match="θ did not move in any of 3 rounds: nothing was trained; look at ") as said:
-        experiment.run(make("reptile", "fedavg", "sine", 3, **change), tmp_path / "run")
+        experiment.run_experiment(make("reptile", "fedavg", "sine", 3, **change), tmp_path / "run")
     assert at in str(said.value)
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
 @pytest.mark.parametrize("learner", ["majority", "local_only"])
 def test_methods_that_share_nothing_are_not_meant_to_move_theta(tmp_path: Path, learner: str) -> None:
-    found = experiment.run(make(learner, "fedavg", "sine", 2), tmp_path / "run")
+    found = experiment.run_experiment(make(learner, "fedavg", "sine", 2), tmp_path / "run")
     assert found["scores"]
     assert not any(event["moved"] for event in rounds(tmp_path / "run"))
 
 
 def test_a_rate_that_the_learner_does_not_have_is_not_one_to_look_at() -> None:
     settings = {"learner": {"name": "protonet"}, "strategy": {"name": "fedavg", "lr": 2.0}}
-    assert read(settings, STEPS) == ["strategy.lr = 2.0"]
+    assert read_settings(settings, STEPS) == ["strategy.lr = 2.0"]

@@ -1,4 +1,4 @@
-"""Attacks against their closed forms: who attacks, what is reported, and that nobody else notices."""
+"""Attacks against their closed forms: who attacks, what is reported, and that no other client changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metapulse.registry import ATTACKS
 from metapulse.rng import Keys, generator
 from metapulse.sim.attacks.base import Attack, Attacker
 from metapulse.sim.attacks.colluding import ALIE, IPM, largest_z
-from metapulse.sim.attacks.forging import FreeRider, NotANumber, Scaling, SignFlip
+from metapulse.sim.attacks.forging import FreeRider, NotANumber, ScalingAttack, SignFlip
 from metapulse.sim.attacks.poisoning import SUCCESS, Backdoor, LabelFlip, Replacement
 
 CLIENTS, WIDTH = 7, 12
@@ -68,7 +68,11 @@ def test_the_honest_are_untouched_and_nothing_is_changed_in_place(name: str) -> 
 
 def test_updates_turned_round_made_longer_and_left_out() -> None:
     u = stack()
-    for attack, factor in ((SignFlip(factor=3.0), -3.0), (Scaling(factor=7.0), 7.0), (Replacement(boost=5.0), 5.0)):
+    for attack, factor in (
+        (SignFlip(factor=3.0), -3.0),
+        (ScalingAttack(factor=7.0), 7.0),
+        (Replacement(boost=5.0), 5.0),
+    ):
         assert all(attack.forge(u, BAD, KEYS)[key][BAD].equal(factor * u[key][BAD]) for key in u)
     assert not FreeRider().forge(u, BAD, KEYS)["w"][BAD].any()
     assert NotANumber(value="inf").forge(u, BAD, KEYS)["b"][BAD].isposinf().all()

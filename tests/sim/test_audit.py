@@ -20,16 +20,16 @@ from metapulse.models.mlp import MLP
 from metapulse.rng import generator
 from metapulse.server.config import build_config, merge, resolved
 from metapulse.server.files import read_json
-from metapulse.sim.audit.audit import Audit, audit_run, lines
+from metapulse.sim.audit.audit import Audit, audit_lines, audit_run
+from metapulse.sim.audit.audited_run import AuditedRun, read_audited_run
 from metapulse.sim.audit.canaries import Canaries
 from metapulse.sim.audit.canary_run import canary_audit
 from metapulse.sim.audit.inversion import first_layer, invert, match
-from metapulse.sim.audit.membership import auc, interval, of_personal_models, of_theta
+from metapulse.sim.audit.membership import auc, auc_interval, of_personal_models, of_theta
 from metapulse.sim.audit.page import render, write_audit
-from metapulse.sim.audit.probe import PROBES, probe
-from metapulse.sim.audit.subject import Subject, read_subject
+from metapulse.sim.audit.probe import PROBES, probe_round
 from metapulse.sim.cli import main
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.trees import norm, pick, scale, stack
 from tests.mistakes import attack, caught, private
 from tests.noise import addressed
@@ -41,9 +41,9 @@ pytestmark = pytest.mark.long
 CANARIES = 500
 
 
-def finished(folder: Path, **privacy: Any) -> Subject:
-    run(private(**privacy), folder)
-    return read_subject(folder)
+def finished(folder: Path, **privacy: Any) -> AuditedRun:
+    run_experiment(private(**privacy), folder)
+    return read_audited_run(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,12 +54,12 @@ def one_draw() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> AuditedRun:
     return finished(tmp_path_factory.mktemp("private") / "run")
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> AuditedRun:
     """A run without privacy, of people with windows of movement and a dense first layer."""
     folder = tmp_path_factory.mktemp("bare") / "run"
     made = make(
@@ -71,8 +71,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         split={"test": 0.5},
         evaluation={"shots": [5], "steps": [0, 20], "episodes": 1, "adapt": {"inner_lr": 0.1}},
     )
-    run(made, folder)
-    return read_subject(folder)
+    run_experiment(made, folder)
+    return read_audited_run(folder)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Subject:
         ("weights by example count", ["canaries", "norm", "adding"]),
     ],
 )
-def test_every_planted_mistake_is_noticed(subject: Subject, bug: str, by: list[str]) -> None:
+def test_every_planted_mistake_is_noticed(subject: AuditedRun, bug: str, by: list[str]) -> None:
     assert caught(*attack(subject, bug, CANARIES, 0)) == by
 
 
@@ -101,12 +101,12 @@ def test_every_planted_mistake_is_noticed(subject: Subject, bug: str, by: list[s
     ],
     ids=lambda privacy: "-".join(map(str, privacy.values())),
 )
-def test_no_mechanism_is_refuted_without_a_mistake(subject: Subject, privacy: dict[str, Any]) -> None:
+def test_no_mechanism_is_refuted_without_a_mistake(subject: AuditedRun, privacy: dict[str, Any]) -> None:
     """The folder's θ serves all of them; what is audited is the mechanism of the configuration."""
     changed = build_config(merge(resolved(subject.config), {"run": {"rounds": 3}, "privacy": privacy}))
     other = replace(subject, config=changed)
     assert other.plan is not None
-    measured = probe(other, other.plan, 3)
+    measured = probe_round(other, other.plan, 3)
     assert measured.shares == pytest.approx([measured.clip] * PROBES, rel=1e-3)
     assert measured.noise == pytest.approx(measured.sigma, abs=5 * measured.error)
     assert not canary_audit(other, 100, 10, 3).refuted
@@ -125,14 +125,14 @@ def test_canaries_are_heard_by_their_coins_alone() -> None:
     assert np.abs(scores - 3.0 * signs).max() < 1.0  # cross-talk: N(0, 20 · 9 / 10 000), sd 0.13
 
 
-def test_the_run_that_is_audited_is_only_read(subject: Subject) -> None:
+def test_the_run_that_is_audited_is_only_read(subject: AuditedRun) -> None:
     before = {p: p.read_bytes() for p in subject.path.rglob("*") if p.is_file()}
     canary_audit(subject, 10, 5, 0)
     of_theta(subject, 10, 0)
     assert {p: p.read_bytes() for p in subject.path.rglob("*") if p.is_file()} == before
 
 
-def test_without_privacy_canaries_tell_all(bare: Subject) -> None:
+def test_without_privacy_canaries_tell_all(bare: AuditedRun) -> None:
     found = canary_audit(bare, 60, 12, 0)
     assert found.epsilon is None
     assert not found.refuted
@@ -152,12 +152,12 @@ def test_the_interval_covers() -> None:
     rng = generator(1, "areas")
     hits = 0
     for _ in range(300):
-        low, high = interval(auc(rng.standard_normal(40) + 1.0, rng.standard_normal(60)), 40, 60)
+        low, high = auc_interval(auc(rng.standard_normal(40) + 1.0, rng.standard_normal(60)), 40, 60)
         hits += low <= 0.7602 <= high
     assert hits >= 273  # fewer have probability 0.0013 at 95 %
 
 
-def test_personal_models_give_their_samples_away_and_the_control_does_not(bare: Subject) -> None:
+def test_personal_models_give_their_samples_away_and_the_control_does_not(bare: AuditedRun) -> None:
     plain, relative = of_personal_models(bare, 12, 0)
     assert plain.low > 0.5
     assert relative.auc > 0.5
@@ -165,16 +165,16 @@ def test_personal_models_give_their_samples_away_and_the_control_does_not(bare: 
         assert one.control_low <= 0.5 <= one.control_high
 
 
-def test_theta_that_knows_its_people_by_heart_gives_them_away(bare: Subject) -> None:
+def test_theta_that_knows_its_people_by_heart_gives_them_away(bare: AuditedRun) -> None:
     """θ descends on the very samples that members are judged by; held-out people it has not seen."""
     people = bare.people(0, 12)
     _, episode, _ = bare.work.training_episodes(1, people)
     wide = MLP(hidden=(64,), task=bare.work.task)
     pooled = episode.pooled
-    everybody = Batch(*(one.flatten(0, 1)[None] for one in (pooled.x, pooled.y, pooled.mask)))
+    whole = Batch(*(one.flatten(0, 1)[None] for one in (pooled.x, pooled.y, pooled.mask)))
     theta = stack(wide.init(generator(0, "init")), 1)
     for _ in range(150):
-        theta = {name: theta[name] - 0.1 * g for name, g in wide.grad(theta, everybody).items()}
+        theta = {name: theta[name] - 0.1 * g for name, g in wide.grad(theta, whole).items()}
     config = build_config(merge(resolved(bare.config), {"model": {"hidden": [64]}}))
     found = of_theta(replace(bare, config=config, theta=pick(theta, 0)), 12, 0)
     assert found is not None
@@ -182,14 +182,14 @@ def test_theta_that_knows_its_people_by_heart_gives_them_away(bare: Subject) -> 
     assert found.control_low <= 0.5 <= found.control_high
 
 
-def test_one_sample_behind_a_dense_layer_is_there_to_be_read(bare: Subject) -> None:
+def test_one_sample_behind_a_dense_layer_is_there_to_be_read(bare: AuditedRun) -> None:
     single, *_ = invert(bare, 4, 0)
     assert (single.recovered, single.control_recovered) == (1.0, 0.0)
     assert single.error < 1e-6
 
 
-def test_a_sum_hides_the_samples_behind_it(bare: Subject) -> None:
-    """Rows of the first layer are then means over more people's samples: no better than somebody else's."""
+def test_a_sum_hides_the_samples_behind_it(bare: AuditedRun) -> None:
+    """Rows of the first layer are then means over more people's samples: no better than another person's."""
     single, alone, together = invert(bare, 4, 0)
     assert together.name == "the sum of 6 people's updates"  # half of those in training
     assert together.recovered <= alone.recovered
@@ -197,7 +197,7 @@ def test_a_sum_hides_the_samples_behind_it(bare: Subject) -> None:
     assert together.error > 1000 * single.error
 
 
-def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> None:
+def test_clipping_alone_hides_no_direction_but_noise_does(subject: AuditedRun) -> None:
     model = MLP(hidden=(8,), task=Task("classification", (6,), 3))
     x = torch.from_numpy(generator(0, "x").standard_normal((1, 1, 6)).astype(np.float32))
     batch = Batch(x, torch.tensor([[2]]), torch.ones(1, 1))
@@ -211,7 +211,7 @@ def test_clipping_alone_hides_no_direction_but_noise_does(subject: Subject) -> N
 
 
 @pytest.mark.parametrize("learner", ["local_only", "majority"])
-def test_a_run_that_sends_nothing_leaves_nothing_to_invert(bare: Subject, learner: str) -> None:
+def test_a_run_that_sends_nothing_leaves_nothing_to_invert(bare: AuditedRun, learner: str) -> None:
     table = merge(resolved(bare.config), {"learner": {"name": learner}})
     table["evaluation"]["adapt"] = {}
     config = build_config(table)
@@ -227,7 +227,7 @@ def test_a_dense_layer_that_did_not_move_shows_nothing_by_itself() -> None:
     assert first_layer(update, 6) is None
 
 
-def test_a_network_of_which_some_rows_are_dead_is_inverted_where_it_moved(bare: Subject) -> None:
+def test_a_network_of_which_some_rows_are_dead_is_inverted_where_it_moved(bare: AuditedRun) -> None:
     """θ of one unit that no input wakes: the bias of the first layer has a gradient of 0."""
     config = build_config(merge(resolved(bare.config), {"model": {"hidden": [1]}}))
     dead = replace(bare, config=config)
@@ -250,7 +250,7 @@ def test_a_search_finds_inputs_where_nothing_can_be_read_off() -> None:
 
 
 @pytest.fixture(scope="module")
-def audited(subject: Subject) -> Audit:
+def audited(subject: AuditedRun) -> Audit:
     return audit_run(subject.path, 200, 20, 0)
 
 
@@ -267,13 +267,13 @@ def test_the_page_says_what_the_numbers_say(audited: Audit, tmp_path: Path) -> N
     told = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
     assert told["canaries"]["epsilon"] == audited.canaries.epsilon
     assert told["refuted"] == []
-    assert any(line.startswith("canaries: ε ≥ ") and "claimed ≤" in line for line in lines(audited))
+    assert any(line.startswith("canaries: ε ≥ ") and "claimed ≤" in line for line in audit_lines(audited))
 
 
 def test_the_page_and_the_lines_say_what_left_nothing_to_invert(audited: Audit) -> None:
     nothing = replace(audited.inversion[0], error=None, control=None, nothing="4 of 4 updates are 0 in every number")
     made = replace(audited, inversion=[nothing])
-    assert f"inversion, {nothing.name}: nothing to invert (4 of 4 updates are 0 in every number)" in lines(made)
+    assert f"inversion, {nothing.name}: nothing to invert (4 of 4 updates are 0 in every number)" in audit_lines(made)
     assert "4 of 4 updates are 0 in every number" in text_of(render(made))
 
 
@@ -284,7 +284,7 @@ def test_a_browser_draws_the_page(audited: Audit, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
-    subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    subject: AuditedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.html"
     arguments = ["audit", str(subject.path), "--canaries", "20", "--people", "8", "--out", str(page)]
@@ -303,7 +303,7 @@ def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
     assert '<span class="warn">refuted</span>' in page.read_text(encoding="utf-8")
 
 
-def test_an_unfinished_run_is_refused(subject: Subject, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused(subject: AuditedRun, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((subject.path / "config.json").read_bytes())
     with pytest.raises(RunError, match="holds no finished run"):
-        read_subject(tmp_path)
+        read_audited_run(tmp_path)

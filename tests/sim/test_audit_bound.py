@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from metapulse.rng import generator
-from metapulse.sim.audit.bound import audit, best, lower_bound, p_value
+from metapulse.sim.audit.bound import best_bound, guess_bounds, guessing_p_value, lower_bound
 from metapulse.strategies.privacy.accounting import Release
 from metapulse.strategies.privacy.accounting import epsilon as accounted
 
@@ -46,7 +46,7 @@ def test_the_p_value_is_its_definition(guesses: int, share: float, epsilon: floa
         for i in range(1, canaries + 1)
     ]
     expected = min(1.0, beta + 2 * canaries * delta * max(parts))
-    assert p_value(canaries, guesses, correct, epsilon, delta) == pytest.approx(expected, abs=1e-9)
+    assert guessing_p_value(canaries, guesses, correct, epsilon, delta) == pytest.approx(expected, abs=1e-9)
 
 
 @settings(max_examples=25)
@@ -65,19 +65,19 @@ def test_of_randomised_responses_the_bound_holds_and_is_tight() -> None:
         rng = generator(trial, "responses")
         coins = rng.random(canaries) < 0.5
         told = coins ^ (rng.random(canaries) < 1.0 / (1.0 + math.exp(epsilon)))
-        found.append(best(audit(told + rng.random(canaries) / 2.0, coins, 0.0)).epsilon)
+        found.append(best_bound(guess_bounds(told + rng.random(canaries) / 2.0, coins, 0.0)).epsilon)
     assert sum(one > epsilon for one in found) <= 4  # of 20 at 5 %: more have probability 0.003
     assert np.median(found) > 0.7
 
 
 def test_of_a_gaussian_the_bound_holds() -> None:
-    """Scores N(0 or 1, σ²) are what noise of σ shows of each canary in one round of everybody."""
+    """Scores N(0 or 1, σ²) are what noise of σ shows of each canary in one round of all people."""
     sigma, delta, canaries = 2.0, 1e-5, 1000
     claimed = accounted(Release(sigma, 1, 1, "poisson"), 1, delta)
     found = []
     for trial in range(10):
         rng = generator(trial, "scores")
         coins = rng.random(canaries) < 0.5
-        found.append(best(audit(coins + sigma * rng.standard_normal(canaries), coins, delta)).epsilon)
+        found.append(best_bound(guess_bounds(coins + sigma * rng.standard_normal(canaries), coins, delta)).epsilon)
     assert max(found) < claimed
     assert np.median(found) > 0.2

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from metapulse.rng import generator
 from metapulse.sim.audit.presence import dispersion, doubt, drawn, laws
-from metapulse.sim.audit.worst_case import Law, epsilon_at_least
+from metapulse.sim.audit.worst_case import SumDistribution, epsilon_at_least
 from metapulse.strategies.privacy.accounting import Release, epsilon, package
 from tests.mistakes import planted, shown, subject
 
@@ -70,7 +70,7 @@ def test_no_accountant_is_refuted(sampling: str, accountant: str) -> None:
 
 def test_one_round_of_everybody_is_a_gaussian() -> None:
     """Places 0 and 1: the figure is that of Balle and Wang 2018, Theorem 8, which dp-accounting has."""
-    place = [Law(np.array([at]), np.ones(1)) for at in (0.0, 1.0)]
+    place = [SumDistribution(np.array([at]), np.ones(1)) for at in (0.0, 1.0)]
     for sigma, rounds, delta in ((1.0, 1, 1e-5), (3.0, 50, 1e-6), (0.3, 1, 1e-5)):
         exact = package().get_epsilon_gaussian(sigma / rounds**0.5, delta)
         assert epsilon_at_least(*place, sigma, rounds, delta) == pytest.approx(exact, rel=0.004)

@@ -60,7 +60,7 @@ def write(folder, first=1.0):
 def interrupted(study, folder):
     """A run without its last round and its summary, as a kill leaves it; and the whole of it."""
     (cell,) = new_cells(read_suite(study / "c.toml"), folder)
-    whole = experiment.run(cell.config, folder)
+    whole = experiment.run_experiment(cell.config, folder)
     (folder / "summary.json").unlink()
     shutil.rmtree(folder / "checkpoints" / "000003")
     return whole

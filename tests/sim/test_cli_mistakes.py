@@ -43,7 +43,7 @@ WRONG = [
     ("engine.address='127.0.0.1:1'", "engine.address = '127.0.0.1:1': has no effect without engine.workers"),
     ("engine.cpus_per_client=1.0", "engine.cpus_per_client = 1.0: has no effect with engine.name = 'cohort'"),
     ("split.test=1.0", "split.test = 1.0: must be ≥ 0 and < 1"),
-    ("evaluation.scenarios=[\"new_device\"]", "evaluation.scenarios = 'new_device': nobody fits: phase test"),
+    ("evaluation.scenarios=[\"new_device\"]", "evaluation.scenarios = 'new_device': none fits: phase test"),
     ("split.train_devices=[\"watch\"]", "split.train_devices = ['watch']: must be among"),
     ("source.name=spsw_har", "spsw_har has not been imported"),
     ("strategy.name=no.such:Thing", "strategy = 'no.such:Thing': cannot be imported"),
@@ -114,8 +114,8 @@ def test_mistakes_on_the_command_line_are_one_line(refused, here, argv, message)
     assert not (here / "cache").exists() or not list((here / "cache").iterdir())
 
 
-EVERYBODY = ["--set", "split.test=0.0", "--set", "split.validation=0.0"]
-EVERYBODY += ["--set", 'evaluation.scenarios=["known_user"]']
+ALL_TRAIN = ["--set", "split.test=0.0", "--set", "split.validation=0.0"]
+ALL_TRAIN += ["--set", 'evaluation.scenarios=["known_user"]']
 
 
 def own(here, rows, **settings):
@@ -148,10 +148,10 @@ def test_a_single_class_is_refused(refused, here):
 
 
 def test_where_everybody_has_one_class_nobody_could_be_judged(call, here):
-    """Such a person has one right answer: it trains as anybody does, and its score says nothing."""
+    """Such a person has one right answer: it trains like all others, and its score says nothing."""
     code, _, said = call("run", own(here, people(label=lambda u, i: "ab"[u % 2])), "--out", "out")
     assert code == 1
-    assert "nobody could be judged" in said
+    assert "no client could be judged" in said
     assert "one class offered" in said
     accuracy = [r["value"] for r in RunFolder(here / "out").metrics() if r["metric"] == "balanced_accuracy"]
     assert set(accuracy) == {1.0}
@@ -159,7 +159,7 @@ def test_where_everybody_has_one_class_nobody_could_be_judged(call, here):
 
 def test_a_person_with_one_sample_is_dropped_named_and_counted(call, here):
     config = own(here, [*people(), ("alone", 0, 1.0, "a")], cohort=0)
-    code, _, _ = call("run", config, *EVERYBODY, "--out", "out")
+    code, _, _ = call("run", config, *ALL_TRAIN, "--out", "out")
     assert code == 0
     dropped = [e for e in RunFolder(here / "out").events() if e["kind"] == "dropped"]
     assert {e["client"] for e in dropped} == {0}  # "alone" sorts first
@@ -169,7 +169,7 @@ def test_a_person_with_one_sample_is_dropped_named_and_counted(call, here):
 
 def test_clients_without_samples_or_with_nan_are_dropped_named_and_counted(call, here):
     sets = ["--set", "source.name=tests.runs:Faulty", "--set", "source.clients=10", "--set", "strategy.cohort=0"]
-    sets += EVERYBODY
+    sets += ALL_TRAIN
     code, _, _ = call("run", "tiny.toml", *sets, "--out", "out")
     assert code == 0
     reasons = [e["reason"] for e in RunFolder(here / "out").events() if e["kind"] == "dropped"]
@@ -193,13 +193,13 @@ def test_a_full_disk_is_one_line(refused, here, monkeypatch, operation):
 
 
 def unforeseen(*_args, **_kwargs):
-    raise ZeroDivisionError("nobody\nforesaw this")
+    raise ZeroDivisionError("this was\nunexpected")
 
 
 def test_what_nobody_foresaw_is_one_line_with_the_log_in_the_folder(refused, here, monkeypatch):
     monkeypatch.setattr("metapulse.server.run.Run._round", unforeseen)
     said = refused("run", "tiny.toml", "--out", "out", code=1)
-    assert said == "unexpected ZeroDivisionError: nobody foresaw this (traceback in out/crash.log)"
+    assert said == "unexpected ZeroDivisionError: this was unexpected (traceback in out/crash.log)"
     assert "in unforeseen" in (here / "out" / "crash.log").read_text()
 
 

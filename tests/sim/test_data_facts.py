@@ -6,7 +6,7 @@ import pytest
 
 from metapulse.server.config import build_config
 from metapulse.sim.cli import main
-from metapulse.sim.data_facts import data_facts, lines
+from metapulse.sim.data_facts import data_facts, fact_lines
 
 HEAD = "person,watch,time,pulse,sway,state,note"
 
@@ -49,7 +49,7 @@ def test_facts_are_counted_from_the_file(config):
         "down": (12 + 5 * 6, 5, 1),
         "up": (5 * 6, 4, 0),
     }
-    text = "\n".join(f"{name}: {said}" for name, said in lines(facts))
+    text = "\n".join(f"{name}: {said}" for name, said in fact_lines(facts))
     for words in ("column 'note' is not used: dates", "12 of 84 rows left out", "p5", "people with one class only: 1"):
         assert words in text
     assert "p1, a (new_user, 2 shots): 4 support samples of 2 classes" in text
@@ -64,7 +64,7 @@ def test_the_command_the_folder_and_the_report_say_the_same(config, tmp_path, ca
     assert "people: 5" in shown
     assert main(["run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]) == 0
     facts = json.loads((tmp_path / "run/data.json").read_text())
-    assert all(f"{name}: {text}" in shown for name, text in lines(facts))
+    assert all(f"{name}: {text}" in shown for name, text in fact_lines(facts))
     page = (tmp_path / "run/report.html").read_text()
     assert "12 of 84 rows left out" in page
 
@@ -74,7 +74,7 @@ def test_a_population_that_is_not_listed_is_looked_at_in_part():
     facts = data_facts(build_config(table))
     assert facts["people"] == 1_000_000
     assert facts["looked_at"] == 500
-    assert "of the first 500" in dict(lines(facts))["people"]
+    assert "of the first 500" in dict(fact_lines(facts))["people"]
 
 
 def test_of_a_private_run_no_facts_are_written_and_nothing_names_people(config, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.server.config import Config, EngineSettings
@@ -52,7 +52,7 @@ def config(**sections: Any) -> Config:
 
 
 def test_inputs_that_hardly_move_are_named_with_how_many_devices() -> None:
-    work = Work(config(source={"name": "tests.sim.test_data_remarks:Still", "clients": 6}).work())
+    work = ClientExecutor(config(source={"name": "tests.sim.test_data_remarks:Still", "clients": 6}).client_config())
     (line,) = still_inputs(work, Standardise())
     assert "1 inputs hardly move" in line
     assert "on how many of 6 devices): 0 (3)" in line
@@ -60,7 +60,7 @@ def test_inputs_that_hardly_move_are_named_with_how_many_devices() -> None:
 
 
 def test_inputs_without_names_of_their_own_are_counted() -> None:
-    work = Work(config(source={"name": "tests.sim.test_data_remarks:Named", "clients": 6}).work())
+    work = ClientExecutor(config(source={"name": "tests.sim.test_data_remarks:Named", "clients": 6}).client_config())
     (line,) = still_inputs(work, Standardise())
     assert "2 inputs hardly move" in line
     assert "which, counted from 0 (on how many of 6 devices): 0 (3), 1 (3)" in line
@@ -85,9 +85,9 @@ def test_a_floor_acts_where_standardise_would_divide_by_less(pool: np.ndarray, f
 @pytest.mark.parametrize("engine", [Cohort(), pytest.param(Flower(workers=1), marks=pytest.mark.ray)])
 def test_remarks_reach_terminal_and_log_on_every_engine(engine: EngineSettings, tmp_path: Path) -> None:
     made = replace(config(source={"name": "tests.runs:Faulty", "clients": 6}), engine=engine)
-    experiment.run(made, tmp_path / "run")
+    experiment.run_experiment(made, tmp_path / "run")
     told = [e["remark"] for e in RunFolder(tmp_path / "run").events() if e["kind"] == "data"]
-    assert told[: len(said := data_remarks(Work(made.work()), made))] == said
+    assert told[: len(said := data_remarks(ClientExecutor(made.client_config()), made))] == said
     assert said[0] == "client 1 has no samples"
 
 
@@ -106,7 +106,8 @@ def test_parameters_without_a_gradient_are_told_and_refused_under_noise() -> Non
     module = {"name": "module", "factory": "tests.sim.test_data_remarks:Detached"}
     made = make("fedavg", "fedavg", "sine", 1, model=module)
     assert [
-        line.startswith("model: body.weight, body.bias get no gradient") for line in probed(Work(made.work()), made)
+        line.startswith("model: body.weight, body.bias get no gradient")
+        for line in probed(ClientExecutor(made.client_config()), made)
     ] == [True]
     for section in (
         {"privacy": {"mechanism": "central", "noise_multiplier": 1.0}, "strategy": {"weighting": "uniform"}},
@@ -114,4 +115,4 @@ def test_parameters_without_a_gradient_are_told_and_refused_under_noise() -> Non
     ):
         noisy = make("fedavg", "fedavg", "sine", 1, model=module, **section)
         with pytest.raises(ConfigError, match=r"^model.factory = .*body\.weight, body\.bias get no gradient"):
-            probed(Work(noisy.work()), noisy)
+            probed(ClientExecutor(noisy.client_config()), noisy)

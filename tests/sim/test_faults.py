@@ -36,7 +36,7 @@ def test_off_is_off() -> None:
 
 @pytest.mark.parametrize(("hour", "night"), [(0.0, True), (7.9, True), (8.1, False), (23.0, False)])
 def test_availability_by_the_clock(hour: float, night: bool) -> None:
-    """One time zone: everybody's hour is that of the round, and the two reasons have their probabilities."""
+    """One time zone: each person's hour is that of the round, and the two reasons have their probabilities."""
     faults = Faults(hours_per_round=hour or 24.0, time_zones=0.0)
     charging, wifi = (0.8, 0.95) if night else (0.15, 0.5)
     reasons = list(faults.away(7, 1, PEOPLE).values())
@@ -50,7 +50,7 @@ def test_people_around_the_globe_take_turns() -> None:
     faults = Faults(hours_per_round=6.0, **certain)
     there = [set(range(4000)) - set(faults.away(7, round, PEOPLE)) for round in range(1, 9)]
     assert there[:4] == there[4:]
-    assert len(set.union(*there)) == 4000  # nights of eight hours, four looks a day: everybody is seen
+    assert len(set.union(*there)) == 4000  # nights of eight hours, four looks a day: every person is seen
     assert all(within(len({c // 2 for c in one}), 2000, 1 / 3) for one in there)
     assert all((c in one) == (c + 1 in one) for one in there for c in range(0, 4000, 2))  # one phase per person
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metapulse.sim.levelling import course, levelling, trend
+from metapulse.sim.levelling import levelling, run_trend, trend
 
 
 def losses(values):
@@ -38,6 +38,6 @@ def test_what_is_said_of_training(values, said):
 def test_looks_at_held_out_people_go_before_the_training_loss():
     where = {"phase": "validation", "scenario": "new_user", "shots": 5, "metric": "accuracy"}
     scores = [{**where, "round": r, "step": s, "mean": 0.5 + 0.01 * r * s} for r in range(1, 16) for s in (0, 1)]
-    found = course(losses([1.0] * 90), scores)
+    found = run_trend(losses([1.0] * 90), scores)
     assert (found.metric, found.level, found.change) == ("accuracy", False, pytest.approx(0.04))
     assert "still getting better" in str(found)

@@ -22,9 +22,9 @@ import pytest
 from metapulse.rng import generator
 from metapulse.server.folder import RunFolder
 from metapulse.server.privacy import LEDGER
-from metapulse.sim.audit.subject import read_subject
+from metapulse.sim.audit.audited_run import read_audited_run
 from metapulse.sim.cli import main
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("addressed")]
@@ -33,7 +33,7 @@ RUNS = int(os.environ.get("METAPULSE_PRIVATE_RUNS", "12"))
 RELEASED = ("mechanism", "sampling", "noise_multiplier", "cohort", "people")
 
 
-class Dies(Local):
+class Dies(LocalPool):
     """This process, which ends in the middle of a round, once."""
 
     def __init__(self, at: int) -> None:
@@ -151,7 +151,7 @@ def test_one_number_everywhere(
     releases = Counter(tuple(line[key] for key in RELEASED) for line in lines)
     found = math.inf if "noise_seed" in privacy else direct(releases, privacy["delta"], privacy["accountant"])
     shown = "∞" if found == math.inf else f"{found:.4f}"
-    folder, subject = RunFolder(run), read_subject(run)
+    folder, subject = RunFolder(run), read_audited_run(run)
     events = folder.events()
     (plan,) = [event for event in events if event["kind"] == "privacy"]
     state = json.loads((folder.checkpoints()[-1] / "state.json").read_text())

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
-from metapulse.client.scaling import Scaling
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.scaling import ScalingExecutor
 from metapulse.client.spec import to_json
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, RUN, VERSION, WIRE, WORK, encode
-from metapulse.client.work import Work
 from metapulse.server.config import Config
 from metapulse.server.directory import QueriedDirectory, handshake
-from metapulse.server.grid import Prompt
-from metapulse.sim.engines.resent import Resending
+from metapulse.server.grid import PollingGrid
+from metapulse.sim.engines.resent import ResendingGrid
 from metapulse.sim.population import SOUND, ClientJob, FaultyClients, Population
 from tests.direct import Direct
 from tests.runs import CLIENTS, make
@@ -32,7 +32,7 @@ def config(**sections: Any) -> Config:
 
 
 def job(made: Config) -> ClientJob:
-    return ClientJob(to_json(made.work()), Population.of(made))
+    return ClientJob(to_json(made.client_config()), Population.of(made))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def job(made: Config) -> ClientJob:
 )
 def test_an_instruction_says_nothing_of_it(sections: dict[str, Any]) -> None:
     made = config(**sections)
-    assert to_json(made.work()) == to_json(config().work())
+    assert to_json(made.client_config()) == to_json(config().client_config())
     assert Population.of(made) != SOUND
     assert isinstance(job(made).work, FaultyClients)
 
@@ -54,12 +54,12 @@ def test_an_instruction_says_nothing_of_it(sections: dict[str, Any]) -> None:
 def test_of_a_sound_population_the_work_is_the_ordinary_one() -> None:
     for sections in ({}, {"attack": {"name": "none"}}, {"faults": {"over_selection": 0.5}}):
         assert Population.of(config(**sections)) == SOUND
-        assert type(job(config(**sections)).work) is Work
+        assert type(job(config(**sections)).work) is ClientExecutor
 
 
 def test_the_question_before_round_one_is_asked_of_everybody_alike() -> None:
     made = config(attack=FLIP, transform={"name": "global"})
-    assert type(job(made).work) is Scaling
+    assert type(job(made).work) is ScalingExecutor
     assert job(made).faulty is None
 
 
@@ -70,14 +70,14 @@ def test_work_is_made_once_for_equal_jobs() -> None:
     assert job(made).work is not job(config(attack=FLIP)).work
 
 
-def grid() -> tuple[Prompt, QueriedDirectory]:
-    prompt = Prompt(Direct(NODES))
-    return prompt, handshake(prompt, to_json(config().work()), CLIENTS, 60.0)
+def grid() -> tuple[PollingGrid, QueriedDirectory]:
+    prompt = PollingGrid(Direct(NODES))
+    return prompt, handshake(prompt, to_json(config().client_config()), CLIENTS, 60.0)
 
 
 def asked(made: Config) -> list[Message]:
-    """Everybody is to train."""
-    told: dict[str, Any] = {WIRE: VERSION, ROUND: 1, RUN: "a1", WORK: to_json(made.work())}
+    """All clients are to train."""
+    told: dict[str, Any] = {WIRE: VERSION, ROUND: 1, RUN: "a1", WORK: to_json(made.client_config())}
     content = RecordDict({CONFIG: ConfigRecord(told), ARRAYS: encode(job(made).work.init())})
     return [Message(content, node, MessageType.TRAIN) for node in NODES]
 
@@ -86,7 +86,7 @@ def test_some_replies_come_twice() -> None:
     """Those of the same people as on the cohort engine, at the end, and as they were."""
     made = config(faults={"duplicate": 0.5})
     prompt, directory = grid()
-    replies = Resending(prompt, directory, Population.of(made)).send_and_receive(asked(made))
+    replies = ResendingGrid(prompt, directory, Population.of(made)).send_and_receive(asked(made))
     first, again = replies[:CLIENTS], replies[CLIENTS:]
     assert {m.metadata.src_node_id for m in first} == set(NODES)
     expected = job(made).faulty.twice(1, range(CLIENTS))
@@ -98,7 +98,7 @@ def test_some_replies_come_twice() -> None:
 def test_answers_before_round_one_come_once() -> None:
     made = config(faults={"duplicate": 1.0}, transform={"name": "global"})
     prompt, directory = grid()
-    assert len(Resending(prompt, directory, Population.of(made)).send_and_receive(asked(made))) == CLIENTS
+    assert len(ResendingGrid(prompt, directory, Population.of(made)).send_and_receive(asked(made))) == CLIENTS
 
 
 def test_a_device_has_no_code_for_it() -> None:
@@ -108,7 +108,7 @@ def test_a_device_has_no_code_for_it() -> None:
         "from metapulse.client.app import app\n"
         "from metapulse.client.make import make_work\n"
         "from metapulse.client.spec import make_spec\n"
-        f"make_work(make_spec(json.loads({to_json(config().work())!r})))\n"
+        f"make_work(make_spec(json.loads({to_json(config().client_config())!r})))\n"
         "print(json.dumps([name for name in sys.modules if name.startswith(('metapulse.sim.', 'metapulse.server'))]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

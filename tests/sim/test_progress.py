@@ -9,7 +9,7 @@ from rich.console import Console
 
 from metapulse.server.config import build_config
 from metapulse.sim.cells import Cell
-from metapulse.sim.progress import Bars, Display, Lines, Speed, display
+from metapulse.sim.progress import Display, ProgressBars, ProgressLines, Speed, display
 
 
 def spent(seconds):
@@ -121,7 +121,7 @@ def test_a_note_is_told_once_however_many_runs_have_it():
 
 def test_the_console_decides():
     assert type(alone(cell(1), Console(quiet=True))) is Display
-    assert isinstance(alone(cell(1), Console(file=io.StringIO())), Lines)
+    assert isinstance(alone(cell(1), Console(file=io.StringIO())), ProgressLines)
     shown = alone(cell(1), terminal()[1])
     shown.close()
-    assert isinstance(shown, Bars)
+    assert isinstance(shown, ProgressBars)

@@ -189,13 +189,13 @@ def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypat
 
 
 def _breaking(chosen):
-    from metapulse.sim.experiment import run
+    from metapulse.sim.experiment import run_experiment
 
     def broken(config, path, progress, resume=False):
         if config is chosen:
             (path / "begun").touch()
             raise ZeroDivisionError("two\nlines")
-        return run(config, path, progress, resume=resume)
+        return run_experiment(config, path, progress, resume=resume)
 
     return broken
 

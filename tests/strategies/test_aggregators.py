@@ -200,12 +200,12 @@ def test_settings_are_complete_in_a_runs_folder() -> None:
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({"name": "nobody"}, r"strategy\.aggregator\.name = 'nobody': must be one of"),
+        ({"name": "absent"}, r"strategy\.aggregator\.name = 'absent': must be one of"),
         ({"name": "krum", "attacker": 1}, r"strategy\.aggregator\.attacker = 1: unknown key; did you mean 'attackers'"),
         ({"name": "krum", "attackers": -1}, r"strategy\.aggregator\.attackers = -1\.0: must be ≥ 0"),
         ({"name": "krum", "attackers": 0.5}, r"strategy\.aggregator\.attackers = 0\.5: must be < 0\.5 or a whole"),
         ({"name": "krum", "attackers": 1.5}, r"strategy\.aggregator\.attackers = 1\.5"),
-        ({"name": "nnm", "then": {"name": "nobody"}}, r"strategy\.aggregator\.name = 'nobody'"),
+        ({"name": "nnm", "then": {"name": "absent"}}, r"strategy\.aggregator\.name = 'absent'"),
         ({"name": "krum", "attackers": 4}, r"strategy\.cohort = 10: krum: 10 replies .* 4 attackers: 2 f \+ 3 = 11"),
         ({"name": "bulyan", "attackers": 2}, r"strategy\.cohort = 10: bulyan: 10 replies .* 4 f \+ 3 = 11 are needed"),
         (

@@ -30,7 +30,7 @@ from tests.strategies.test_private_strategy import CLIP_NORM, COHORT, after, mea
 
 THETA = {"w": torch.linspace(-1.0, 1.0, 6).view(2, 3), "rate": torch.full((1,), 0.5)}
 PROMISED = 2 * CLIP_NORM / COHORT
-EVERYBODY: dict[str, Any] = {
+ALL_CLIENTS: dict[str, Any] = {
     "fraction_train": 1.0,
     "min_train_nodes": COHORT,
     "min_available_nodes": COHORT,
@@ -53,13 +53,13 @@ def flower(inner: Strategy, update: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def quiet(first: float) -> dict[str, Tensor]:
-    """Everybody has all but converged, except for the first person."""
+    """All people have all but converged, except for the first."""
     return replaced({name: torch.full((COHORT, *p.shape), 1e-6) for name, p in THETA.items()}, first)
 
 
 def influence(inner: type[Strategy], **options: Any) -> float:
     """How far θ moves when the first person is another."""
-    both = [flower(inner(**EVERYBODY, **options), quiet(first)) for first in (3.0, -3.0)]
+    both = [flower(inner(**ALL_CLIENTS, **options), quiet(first)) for first in (3.0, -3.0)]
     return float(norm(sub(*both)))
 
 
@@ -79,12 +79,12 @@ def test_around_an_outer_optimiser_it_does_not(inner: type[Strategy], options: d
 def test_a_client_that_has_not_moved_ends_the_round_there() -> None:
     still = replaced(quiet(0.0), 0.0)
     with pytest.raises(ZeroDivisionError):
-        flower(FedAvg(**EVERYBODY), still)
+        flower(FedAvg(**ALL_CLIENTS), still)
     assert float(norm(sub(mean_of(strategy(), still, at=THETA), mean_of(strategy(), quiet(1e-6), at=THETA)))) < 1e-6
 
 
 def test_an_update_that_is_no_number_is_not_clipped_there() -> None:
-    spoilt = flower(FedAvg(**EVERYBODY), quiet(float("nan")))
+    spoilt = flower(FedAvg(**ALL_CLIENTS), quiet(float("nan")))
     assert not all(bool(torch.isfinite(p).all()) for p in spoilt.values())
 
 

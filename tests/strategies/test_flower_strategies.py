@@ -229,5 +229,5 @@ def test_metapulses_own_round_loop_gives_the_same_with_it_as_with_its_own(schedu
     thetas = []
     for name, section in sections.items():
         config = build_config({**common, "strategy": section, "method": {"free": section["name"] == "stock"}})
-        thetas.append(read(tmp_path / name, experiment.run(config, tmp_path / name)).thetas[-1])
+        thetas.append(read(tmp_path / name, experiment.run_experiment(config, tmp_path / name)).thetas[-1])
     assert distance(*thetas) <= 1e-6

@@ -219,7 +219,7 @@ def test_a_round_of_offenders_changes_nothing_and_the_next_goes_on(name: str) ->
 
 @pytest.mark.parametrize("name", METHODS)
 def test_metrics_of_one_client_cannot_spoil_the_others(name: str) -> None:
-    """A metric nobody else has, one that is a list, one that is not a number: the reply counts, the metric does not."""
+    """One client's own metric, one that is a list, one that is not a number: the reply counts, the metric does not."""
     clean = Round(name)
     expected = clean.end(answers(clean.ask(), name))
     spoiled = Round(name)

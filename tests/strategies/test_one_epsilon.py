@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from metapulse.rng import generator
-from metapulse.sim.cli.privacy import describe
-from metapulse.strategies.privacy.plan import Plan, sentence, settle
+from metapulse.sim.cli.privacy import describe_plan
+from metapulse.strategies.privacy.plan import PrivacyPlan, complete_plan, sentence
 from metapulse.strategies.privacy.settings import PrivacySettings
 from tests import thorough
 
 pytestmark = pytest.mark.long
 
 
-def direct(plan: Plan) -> float:
+def direct(plan: PrivacyPlan) -> float:
     """dp-accounting called without anything of ours."""
     s, release, rounds = plan.settings, plan.release, plan.rounds
     if release.sampling == "poisson":
@@ -33,7 +33,7 @@ def direct(plan: Plan) -> float:
     return float(dp.rdp.RdpAccountant(neighboring_relation=relation).compose(one, rounds).get_epsilon(s.delta))
 
 
-def drawn(index: int) -> Plan:
+def drawn(index: int) -> PrivacyPlan:
     """A valid plan."""
     rng = generator(11, "plan", client=index)
     mechanism = str(rng.choice(["central", "client", "local"]))
@@ -47,7 +47,7 @@ def drawn(index: int) -> Plan:
         sampling=sampling,  # type: ignore[arg-type]
         accountant=str(rng.choice(["pld", "rdp"])),  # type: ignore[arg-type]
     )
-    return settle(settings, cohort, people, int(10 ** rng.uniform(0, 2.5)))
+    return complete_plan(settings, cohort, people, int(10 ** rng.uniform(0, 2.5)))
 
 
 @pytest.mark.parametrize("block", range(thorough.of(3, 20)))
@@ -61,4 +61,4 @@ def test_one_number_everywhere(block: int) -> None:
         if index % 20:
             continue  # the command reckons six figures twice: one plan of a block
         kind = f"{told} ({plan.settings.accountant})"
-        assert any(line.startswith(f"after {plan.rounds} of") and kind in line for line in describe(plan))
+        assert any(line.startswith(f"after {plan.rounds} of") and kind in line for line in describe_plan(plan))

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.data import Samples
 from metapulse.errors import EngineError
 from metapulse.server.folder import RunFolder
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
 from metapulse.sim.sources.sine import Sine
-from metapulse.strategies.aggregate import Handover, condense
+from metapulse.strategies.aggregate import AggregationSpec, partial_sum
 from tests.cases import same
-from tests.client.test_work import People, spec
+from tests.client.test_executor import People, spec
 from tests.runs import ROBUST, STRATEGIES, make, read
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -29,15 +29,17 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Poisoner(Local):
+class Poisoner(LocalPool):
     """The cohort engine with clients whose updates, or weights, are poisoned in some rounds."""
 
     def __init__(self, clients: set[int], rounds: set[int], value: float, what: str = "update") -> None:
         super().__init__()
         self._clients, self._rounds, self._value, self._what = clients, rounds, value, what
 
-    def train(self, job: ClientJob, meta: Any, round: int, chunks: Any, states: Any, handover: Handover) -> Any:
-        outcomes = super().train(job, meta, round, chunks, states, Handover())
+    def train(
+        self, job: ClientJob, meta: Any, round: int, chunks: Any, states: Any, aggregation: AggregationSpec
+    ) -> Any:
+        outcomes = super().train(job, meta, round, chunks, states, AggregationSpec())
         for outcome in outcomes if round in self._rounds else []:
             for i, client in enumerate(outcome.clients):
                 if client in self._clients and self._what == "update":
@@ -45,11 +47,11 @@ class Poisoner(Local):
                     outcome.report.update[name][i].view(-1)[0] = self._value
                 elif client in self._clients:
                     outcome.report.weight[i] = self._value
-        return [condense(outcome, handover) if handover.weighting else outcome for outcome in outcomes]
+        return [partial_sum(outcome, aggregation) if aggregation.weighting else outcome for outcome in outcomes]
 
 
-def poisoned_run(path: Any, strategy: str, pool: Local, rounds: int, clients: int = 6) -> Any:
-    """A whole run on the cohort engine with everybody in every round."""
+def poisoned_run(path: Any, strategy: str, pool: LocalPool, rounds: int, clients: int = 6) -> Any:
+    """A whole run on the cohort engine with all clients in every round."""
     source = {"clients": clients}
     config = make(
         "fomaml",
@@ -105,7 +107,7 @@ def test_ten_lost_rounds_end_the_run_with_an_error_that_says_why(tmp_path) -> No
         poisoned_run(tmp_path / "run", "fedavg", everyone, 50)
 
 
-BY_SAMPLES = Handover("samples")
+BY_SAMPLES = AggregationSpec("samples")
 
 
 class Diverging(People):
@@ -119,16 +121,16 @@ class Diverging(People):
 def test_whoever_spoils_a_sum_is_found_among_the_updates() -> None:
     """Where the learner adds up as it goes: the others' sum is the one that is made of their updates."""
     source = {"name": "tests.strategies.test_poisoned_stacks:Diverging"}
-    job = Work(replace(spec("fedavg", inner_lr=1.0), source=source))
+    job = ClientExecutor(replace(spec("fedavg", inner_lr=1.0), source=source))
     theta, everyone, others = job.init(), range(4, 9), [4, 5, 7, 8]
-    spoilt = job.train(theta, 1, everyone, adding=BY_SAMPLES.adding)
+    spoilt = job.train(theta, 1, everyone, sum_spec=BY_SAMPLES.sum_spec)
     assert spoilt.total is None  # then here are the updates
-    short, expected = condense(spoilt, BY_SAMPLES), condense(job.train(theta, 1, others), BY_SAMPLES)
+    short, expected = partial_sum(spoilt, BY_SAMPLES), partial_sum(job.train(theta, 1, others), BY_SAMPLES)
     assert short.clients == others
     assert list(short.failures) == [6]
     assert short.total is not None
     assert expected.total is not None
     same(short.total, {name: p.double() for name, p in expected.total.items()}, rtol=1e-6, atol=1e-6)
-    whole = job.train(theta, 1, others, adding=BY_SAMPLES.adding)
-    assert condense(whole, BY_SAMPLES) is whole
+    whole = job.train(theta, 1, others, sum_spec=BY_SAMPLES.sum_spec)
+    assert partial_sum(whole, BY_SAMPLES) is whole
     same(whole.total or {}, expected.total, rtol=1e-5, atol=1e-6)

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from metapulse.errors import ConfigError
 from metapulse.strategies.privacy import accounting
 from metapulse.strategies.privacy.accounting import Release, epsilon, most_rounds, noise_multiplier
-from metapulse.strategies.privacy.plan import settle
+from metapulse.strategies.privacy.plan import complete_plan
 from metapulse.strategies.privacy.settings import PrivacySettings
 
 DELTA = 1e-6
@@ -95,21 +95,21 @@ def settings(**given: object) -> PrivacySettings:
 
 def test_a_plan_that_would_overspend_is_refused_with_what_it_allows() -> None:
     with pytest.raises(ConfigError, match=r"privacy\.epsilon = 1\.0: 1000 rounds would spend 2\.125; it allows \d+"):
-        settle(settings(noise_multiplier=1.0, epsilon=1.0), 100, 10_000, 1000)
-    assert settle(settings(noise_multiplier=1.0, epsilon=2.13), 100, 10_000, 1000).release.sigma == 1.0
+        complete_plan(settings(noise_multiplier=1.0, epsilon=1.0), 100, 10_000, 1000)
+    assert complete_plan(settings(noise_multiplier=1.0, epsilon=2.13), 100, 10_000, 1000).release.sigma == 1.0
 
 
 def test_a_plan_finds_the_noise_that_is_left_open() -> None:
-    plan = settle(settings(epsilon=2.0), 100, 10_000, 50)
+    plan = complete_plan(settings(epsilon=2.0), 100, 10_000, 50)
     assert plan.stated(50)["epsilon"] == pytest.approx(2.0, rel=0.005)
     assert plan.allowed is not None
     assert plan.allowed >= 50
 
 
 def test_a_cohort_of_zero_is_everybody_and_a_larger_one_than_there_are_is_refused() -> None:
-    assert settle(settings(noise_multiplier=1.0), 0, 30, 2).release.rate == 1.0
+    assert complete_plan(settings(noise_multiplier=1.0), 0, 30, 2).release.rate == 1.0
     with pytest.raises(ConfigError, match=r"strategy\.cohort = 31: must be ≤ 30, the people"):
-        settle(settings(noise_multiplier=1.0), 31, 30, 2)
+        complete_plan(settings(noise_multiplier=1.0), 31, 30, 2)
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_settings_that_contradict_each_other_are_refused(given: dict[str, object
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
     with pytest.raises(ConfigError, match=r"needs dp-accounting: pip install 'metapulse\[privacy\]'"):
-        settle(settings(noise_multiplier=1.0), 100, 10_000, 5)
+        complete_plan(settings(noise_multiplier=1.0), 100, 10_000, 5)

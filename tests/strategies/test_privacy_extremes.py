@@ -12,7 +12,7 @@ from metapulse.server.config import build_config
 from metapulse.settings import build
 from metapulse.strategies.privacy import accounting
 from metapulse.strategies.privacy.accounting import Release, epsilon, noise_multiplier, spent
-from metapulse.strategies.privacy.plan import sentence, settle
+from metapulse.strategies.privacy.plan import complete_plan, sentence
 from metapulse.strategies.privacy.settings import PrivacySettings
 
 pytestmark = pytest.mark.long
@@ -28,7 +28,7 @@ def test_little_noise_costs_little_memory(sigma: float) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert math.isfinite(found)
-    assert found > 1 / (2 * sigma**2)  # somebody who is in one round at least, which 1 − 4e-5 of people are
+    assert found > 1 / (2 * sigma**2)  # a person who is in one round at least, which 1 − 4e-5 of people are
     assert peak < 5e8
 
 
@@ -70,9 +70,9 @@ def test_a_delta_that_is_no_privacy_is_refused(delta: float) -> None:
 
 
 def test_a_delta_above_one_person_is_warned_of() -> None:
-    loose = settle(PrivacySettings("central", noise_multiplier=5.0, delta=0.01), 10, 100, 3)
+    loose = complete_plan(PrivacySettings("central", noise_multiplier=5.0, delta=0.01), 10, 100, 3)
     assert "not below 1/N" in sentence(loose.stated(3))
-    assert not settle(PrivacySettings("central", noise_multiplier=5.0, delta=0.001), 10, 100, 3).warnings
+    assert not complete_plan(PrivacySettings("central", noise_multiplier=5.0, delta=0.001), 10, 100, 3).warnings
 
 
 @pytest.mark.parametrize(

@@ -14,25 +14,25 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from scipy import stats
 from torch import Tensor
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.privacy import Guard, lengths, protect
 from metapulse.client.spec import to_json
 from metapulse.client.wire import CLIP, GUARD, decode, encode
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Learner, Report
 from metapulse.models.base import Model
 from metapulse.outer import DIRECTIONS, OuterUpdate
 from metapulse.server.config import build_config
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
-from metapulse.strategies.aggregate import Handover
+from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.privacy.adaptive import next_clip, sum_noise
-from metapulse.strategies.privacy.plan import settle
+from metapulse.strategies.privacy.plan import complete_plan
 from metapulse.strategies.privacy.settings import PrivacySettings
 from metapulse.strategies.privacy.strategy import CLIP_STATE, PrivateStrategy, plausible
 from metapulse.strategies.registry import make_strategy
-from metapulse.strategies.replies import Replies, Stack
+from metapulse.strategies.replies import Replies, UpdateStack
 from metapulse.trees import Params, norm, sub
 from tests.cases import LEARNERS, MODELS, episode, keys, meta
 from tests.runs import make
@@ -44,13 +44,13 @@ THETA = {"w": torch.linspace(-1.0, 1.0, 6).view(2, 3), "rate": torch.tensor(0.5)
 
 def strategy(outer: dict[str, Any] | None = None, people: int = 100, cohort: int = COHORT, **privacy: Any) -> Any:
     given = {"mechanism": "central", "noise_multiplier": 1.0, "clip": CLIP_NORM, "noise_seed": 1, **privacy}
-    plan = settle(PrivacySettings(**given), cohort, people, 5)
+    plan = complete_plan(PrivacySettings(**given), cohort, people, 5)
     section = {"name": "fedavg", "weighting": "uniform", **(outer or {})}
     return make_strategy(section, 5, 0, None, (plan, given["noise_seed"]))
 
 
 def silent(index: int) -> Message:
-    """What nobody reads: the stack says it all."""
+    """Not read: the stack holds everything."""
     return Message(RecordDict(), FIRST_NODE + index, MessageType.TRAIN)
 
 
@@ -66,7 +66,7 @@ def after(made: PrivateStrategy, update: Params | None, at: Params = THETA, roun
     stack = None
     if update is not None:
         n = len(next(iter(update.values())))
-        stack = Stack(list(range(n)), update, torch.full((n,), 9.0), {"loss": torch.ones(n)})
+        stack = UpdateStack(list(range(n)), update, torch.full((n,), 9.0), {"loss": torch.ones(n)})
     moved, _ = made.aggregate_train(round, Replies(stack, [], silent))
     assert isinstance(moved, ArrayRecord)
     return decode(moved)
@@ -159,7 +159,7 @@ def test_it_tells_neither_how_many_replied_nor_what_they_measured_nor_who_failed
     made._on_drop = lambda *facts: told.append(facts)
     instruct(made, THETA)
     bad = replaced(updates(), math.nan)
-    stack = Stack(list(range(COHORT)), bad, torch.ones(COHORT), {"loss": torch.ones(COHORT)})
+    stack = UpdateStack(list(range(COHORT)), bad, torch.ones(COHORT), {"loss": torch.ones(COHORT)})
     moved, metrics = made.aggregate_train(1, Replies(stack, [], silent))
     assert set(metrics or {}) == {"clip", "update-norm"}
     assert told == []
@@ -184,7 +184,7 @@ def guarded(made: PrivateStrategy, count: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("replied", [COHORT, 6, 0])
 def test_the_noise_of_devices_adds_up_and_the_server_adds_what_the_lost_ones_owe(replied: int) -> None:
-    """σC/n in every coordinate, whoever is lost; of 2 000 draws the deviation errs by 1.6 %."""
+    """σC/n in every coordinate, whichever client is lost; of 2 000 draws the deviation errs by 1.6 %."""
     made = strategy(mechanism="client", sampling="fixed")
     got = mean_of(made, guarded(made, replied) if replied else None, at=BIG)
     assert float(got["w"].double().std()) == pytest.approx(CLIP_NORM / COHORT, rel=4 * 0.016)
@@ -230,7 +230,7 @@ def test_the_count_is_paid_for_by_more_noise_on_the_sum() -> None:
 
 def test_the_clip_stands_still_where_the_quantile_is_met() -> None:
     assert next_clip(3.0, 0.0, 10, 0.5, 0.2) == 3.0
-    assert next_clip(3.0, 5.0, 10, 0.5, 0.2) == pytest.approx(3.0 * math.exp(-0.1))  # everybody is within C
+    assert next_clip(3.0, 5.0, 10, 0.5, 0.2) == pytest.approx(3.0 * math.exp(-0.1))  # all are within C
     assert next_clip(3.0, -5.0, 10, 0.5, 0.2) == pytest.approx(3.0 * math.exp(0.1))
 
 
@@ -264,13 +264,17 @@ def test_a_guard_of_no_noise_lets_everything_through_that_is_clipped() -> None:
     assert plausible(lengths_, Guard(0.5, 0.0), 7).tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize("handover", [Handover("uniform", clip=1e-3), Handover("uniform", guard=Guard(1e-3, 0.0))])
-def test_no_sum_of_the_engine_goes_around_the_clipping(handover: Handover) -> None:
+@pytest.mark.parametrize(
+    "aggregation", [AggregationSpec("uniform", clip=1e-3), AggregationSpec("uniform", guard=Guard(1e-3, 0.0))]
+)
+def test_no_sum_of_the_engine_goes_around_the_clipping(aggregation: AggregationSpec) -> None:
     """Compiled models can add updates up as they go; not where each is to be clipped first."""
     config = make("fedavg", "fedavg", model={"name": "mlp", "hidden": [4]})
-    meta_, clients = Work(config.work()).init(), range(4)
-    (bare,) = Local().train(ClientJob(to_json(config.work())), meta_, 1, [clients], {}, Handover("uniform"))
-    (clipped,) = Local().train(ClientJob(to_json(config.work())), meta_, 1, [clients], {}, handover)
+    meta_, clients = ClientExecutor(config.client_config()).init(), range(4)
+    (bare,) = LocalPool().train(
+        ClientJob(to_json(config.client_config())), meta_, 1, [clients], {}, AggregationSpec("uniform")
+    )
+    (clipped,) = LocalPool().train(ClientJob(to_json(config.client_config())), meta_, 1, [clients], {}, aggregation)
     assert bare.total is not None
     assert clipped.total is not None
     assert norm(bare.total) > 0.01

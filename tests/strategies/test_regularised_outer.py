@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from metapulse.outer import DIRECTIONS, OuterUpdate
 from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 
 THETA = {"w": torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), "b": torch.tensor(3.0, dtype=torch.float64)}
 GOAL = {"w": torch.tensor([-1.0, 4.0, 0.0], dtype=torch.float64), "b": torch.tensor(2.0, dtype=torch.float64)}
@@ -60,7 +60,7 @@ def test_a_run_of_clients_that_report_nothing_shrinks_theta_geometrically(tmp_pa
         "evaluation": {"split": "samples", "clients": 2},
         "checkpoint": {"every": 1, "keep": 10},
     }
-    run(build_config(table), tmp_path / "run")
+    run_experiment(build_config(table), tmp_path / "run")
     first, *later = [load_file(p / "theta.safetensors") for p in RunFolder(tmp_path / "run").checkpoints()]
     assert len(later) == 3
     for t, theta in enumerate(later, 1):

@@ -24,14 +24,14 @@ def ring(size: int, half: int, seed: int, threshold: int = 2, corrupt: int = 0) 
     return Ring([3 * c for c in range(size)], risk, 2 * half or size, threshold, generator(seed, "ring"))
 
 
-def everybody(size: int) -> set[int]:
+def all_clients(size: int) -> set[int]:
     return {3 * c for c in range(size)}
 
 
 @given(RINGS)
 def test_neighbours_are_mutual_and_as_many_as_asked(drawn: tuple[int, int, int]) -> None:
     size, half, _ = drawn
-    made, all_ = ring(*drawn), everybody(size)
+    made, all_ = ring(*drawn), all_clients(size)
     around = {c: made.around(c, all_) for c in all_}
     assert {len(group) for group in around.values()} == {min(2 * half + 1, size) if half else size}
     assert all(c in group and sorted(set(group)) == group for c, group in around.items())
@@ -45,7 +45,7 @@ def test_the_least_surrounded_is_found(
 ) -> None:
     size = drawn[0]
     made = ring(*drawn, threshold=threshold)
-    present, members = everybody(size) - {3 * c for c in gone}, everybody(size) - {3 * c for c in aside}
+    present, members = all_clients(size) - {3 * c for c in gone}, all_clients(size) - {3 * c for c in aside}
     short = not members or any(len(made.around(c, present)) < made.threshold for c in members)
     if short:
         with pytest.raises(ReplyError, match=r"^unmask: "):
@@ -59,7 +59,7 @@ def test_who_has_too_few_around_is_left_out_and_nobody_else(
     drawn: tuple[int, int, int], threshold: int, gone: set[int]
 ) -> None:
     """The largest set in which each has enough: what is left holds, and is no smaller than any other that does."""
-    made, here = ring(*drawn, threshold=threshold), everybody(drawn[0]) - {3 * c for c in gone}
+    made, here = ring(*drawn, threshold=threshold), all_clients(drawn[0]) - {3 * c for c in gone}
     left = set(here)
     for _ in here:
         left = {c for c in left if len(made.around(c, left)) >= threshold}
@@ -85,7 +85,7 @@ def walked(made: Ring, members: set[int]) -> int:
 
 @given(RINGS, SETS)
 def test_parts_are_those_that_a_walk_finds(drawn: tuple[int, int, int], gone: set[int]) -> None:
-    made, left = ring(*drawn), everybody(drawn[0]) - {3 * c for c in gone}
+    made, left = ring(*drawn), all_clients(drawn[0]) - {3 * c for c in gone}
     if left:
         assert made.parts(left) == walked(made, left)
 
@@ -95,9 +95,9 @@ def test_six_of_whom_two_are_lost_are_two_pairs() -> None:
     made = ring(6, 1, 0)
     order = made._order.tolist()
     together, apart = {order[0], order[1]}, {order[0], order[3]}
-    made.must_hide("masked vectors", everybody(6) - together)
+    made.must_hide("masked vectors", all_clients(6) - together)
     with pytest.raises(ReplyError, match=r"^masked vectors: those who are left fall apart into 2 groups, whose sums"):
-        made.must_hide("masked vectors", everybody(6) - apart)
+        made.must_hide("masked vectors", all_clients(6) - apart)
 
 
 def test_two_honest_ones_are_in_every_sum() -> None:
@@ -117,7 +117,7 @@ def test_more_losses_than_the_circle_was_chosen_for() -> None:
     made.must_hide("masked vectors", order[8:])  # an arc is lost, which leaves the others together
     with pytest.raises(ReplyError, match="9 of 30 are lost, 40 bits allow fewer with 10 neighbours"):
         made.must_hide("masked vectors", order[9:])
-    ring(30, 5, 0).must_hide("masked vectors", order[9:])  # where nobody colludes, seeing is enough
+    ring(30, 5, 0).must_hide("masked vectors", order[9:])  # where no client colludes, seeing is enough
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def simulate(n: int, k: int, bad: int, draws: int, seed: int = 0) -> float:
     """How often those who are left of a random circle fall apart, ``bad`` of n taken out of it."""
     rng = np.random.default_rng(seed)
     there = np.argsort(rng.random((draws, n)), axis=1) >= bad
-    breaks = there.copy()  # somebody who is there, and after them half a neighbourhood who are not
+    breaks = there.copy()  # a client that is there, and after it half a neighbourhood that is not
     for i in range(1, k // 2 + 1):
         breaks &= ~np.roll(there, -i, axis=1)
     return float((breaks.sum(1) > 1).mean())
@@ -209,5 +209,5 @@ def test_the_threshold_is_a_majority_where_the_drop_out_allows_it() -> None:
 
 
 def test_the_ring_is_drawn_anew_by_its_address() -> None:
-    assert ring(25, 2, 1).around(0, everybody(25)) == ring(25, 2, 1).around(0, everybody(25))
-    assert len({tuple(ring(25, 2, seed).around(0, everybody(25))) for seed in range(10)}) > 5
+    assert ring(25, 2, 1).around(0, all_clients(25)) == ring(25, 2, 1).around(0, all_clients(25))
+    assert len({tuple(ring(25, 2, seed).around(0, all_clients(25))) for seed in range(10)}) > 5

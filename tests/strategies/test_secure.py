@@ -15,7 +15,7 @@ LOOKING = [name for name in STRATEGIES if name.startswith("stock") or name == "f
 
 @pytest.mark.parametrize("name", LOOKING)
 def test_a_strategy_that_looks_at_replies_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"strategy\.(name|aggregator) = .*(every reply|nobody sees an update)"):
+    with pytest.raises(ConfigError, match=r"strategy\.(name|aggregator) = .*(every reply|no party sees an update)"):
         make("maml", name, "sine", secure_aggregation={"on": True})
     assert not make("maml", name, "sine").secure_aggregation.on
 
@@ -57,7 +57,7 @@ def test_every_mean_is_let_through(name: str) -> None:
             {"privacy": {"mechanism": "central", "noise_multiplier": 1.0}, "strategy": {"weighting": "uniform"}},
             r"privacy\.mechanism = 'central': must be client or local",
         ),
-        ({"attack": {"name": "alie"}}, r"attack\.name = 'alie': needs everybody's update"),
+        ({"attack": {"name": "alie"}}, r"attack\.name = 'alie': needs all clients' updates"),
         ({"faults": {"duplicate": 0.1}}, r"faults\.duplicate = 0\.1: must be 0"),
     ],
 )

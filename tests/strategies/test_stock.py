@@ -23,9 +23,9 @@ from metapulse.client.wire import decode, encode
 from metapulse.errors import ConfigError
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.strategies.registry import make_strategy
-from metapulse.strategies.replies import Dropped, Replies, Stack
+from metapulse.strategies.replies import Dropped, Replies, UpdateStack
 from metapulse.strategies.stock import Stock, StockStrategy
-from metapulse.strategies.stock_state import pack, unpack
+from metapulse.strategies.stock_state import pack_attributes, unpack_attributes
 
 THETA = {"w": torch.zeros(2), "scalar": torch.zeros(())}
 
@@ -42,9 +42,9 @@ def asked(told: list[Dropped], name: str = "FedAvg") -> StockStrategy:
 def replies(
     clients: list[int], loss: list[float], weight: list[float], failures: list[Dropped], unit: float = 1.0
 ) -> Replies:
-    """Weights 1, 2, 3 … as a stack; whoever looks at its single messages finds errors."""
+    """Weights 1, 2, 3 … as a stack; its single messages are errors."""
     values = unit * torch.arange(1.0, len(clients) + 1)
-    stack = Stack(
+    stack = UpdateStack(
         clients,
         {"w": values[:, None].expand(-1, 2), "scalar": values},
         torch.tensor(weight),
@@ -89,7 +89,9 @@ def test_moments_of_a_scalar_are_in_the_state() -> None:
     strategy.aggregate_train(1, replies([0, 1], [1.0, 1.0], [1.0, 1.0], []))
     state = {k: v.numpy() for k, v in strategy.state.items()}
     assert {
-        name: {k: v.shape for k, v in moment.items()} for name, moment in unpack(state).items() if name in "m_tv_t"
+        name: {k: v.shape for k, v in moment.items()}
+        for name, moment in unpack_attributes(state).items()
+        if name in "m_tv_t"
     } == {moment: {"w": (2,), "scalar": ()} for moment in ("m_t", "v_t")}
     again = asked([], "FedAdam")
     again.state = strategy.state
@@ -164,7 +166,7 @@ def test_what_cannot_be_kept_is_named(value: Any, words: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"strategy.reference = 'mine:S'.*attribute 'kept' .*{words}.*state_dict"
     ) as caught:
-        pack({"fine": 1, "kept": value}, "mine:S")
+        pack_attributes({"fine": 1, "kept": value}, "mine:S")
     assert "\n" not in str(caught.value)
 
 

@@ -65,7 +65,7 @@ def _who(replies: list[RecordDict], weighted_by: str) -> MetricRecord:
 
 
 def _start_ray(cores: int) -> None:
-    """On the loopback address alone: whoever reaches a Ray port may run code. Flower uses the Ray it finds."""
+    """On the loopback address alone: a Ray port lets anyone run code. Flower uses the Ray it finds."""
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux, too: this machine is 127.0.0.1
     import ray
     from ray._private import ray_constants

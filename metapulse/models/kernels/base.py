@@ -26,7 +26,7 @@ from torch import Tensor
 from metapulse.episodes import Batch, PerClient
 from metapulse.trees import Flat, Stacked, flat_stack
 
-#: What a kernel's forward hands to its backward; nobody else looks into it.
+#: What a kernel's forward hands to its backward; opaque to all others.
 Saved = Any
 #: Where a kernel writes the derivative of each of its own parameters: views of one buffer.
 Out = Mapping[str, Tensor]
@@ -56,7 +56,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
-        """Write w̄ into ``out``; return x̄ for ȳ = ``g``, or None where ``inputs`` says that nobody asks."""
+        """Write w̄ into ``out``; return x̄ for ȳ = ``g``, or None where ``inputs`` says that it is not needed."""
 
     @abstractmethod
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:

@@ -1,4 +1,4 @@
-"""Kernels made of kernels."""
+"""Composed kernels: in series and in parallel."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Series(Kernel):
 
 
 @dataclass(frozen=True)
-class Beside(Kernel):
+class Parallel(Kernel):
     """Two kernels on the same input, their outputs one after the other on the last axis."""
 
     left: Kernel

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metapulse.models.kernels.base import Kernel, Out, Saved
-from metapulse.models.kernels.windows import Matrices, Place, Runs
+from metapulse.models.kernels.windows import Matrices, WindowLayout, WindowMatrices
 from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)
-class Point:
+class ConvCache:
     """What ``ConvReLU`` keeps of a forward pass.
 
     Args:
@@ -28,7 +28,7 @@ class Point:
     """
 
     x: Tensor
-    runs: Runs
+    runs: WindowMatrices
     windows: Matrices
     rows: Tensor
     y: Tensor
@@ -52,12 +52,12 @@ class ConvReLU(Kernel):
     weight: str
     bias: str
     halve: bool
-    place: Place
+    place: WindowLayout
 
-    def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Point]:
+    def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, ConvCache]:
         """The products, the larger neighbour, the bias, ReLU."""
         rows, ahead = _channels_last(w[self.weight]), None
-        runs = Runs(x.shape[1], x.shape[2], w[self.weight].shape[3], 2 if self.halve else 1)
+        runs = WindowMatrices(x.shape[1], x.shape[2], w[self.weight].shape[3], 2 if self.halve else 1)
         windows, z = runs.windows(x), runs.room(x, rows.shape[2])
         for window, product in zip(windows, runs.products(z), strict=True):
             torch.bmm(window, rows, out=product)
@@ -67,13 +67,13 @@ class ConvReLU(Kernel):
             ahead = z[0].sub_(z[1])
         y = self.place.room(x, rows.shape[2])
         torch.add(self._real(top), w[self.bias][:, None, None], out=self.place.values(y))
-        return y.relu_(), Point(x, runs, windows, rows, y, ahead)
+        return y.relu_(), ConvCache(x, runs, windows, rows, y, ahead)
 
-    def backward(self, w: Stacked, saved: Point, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
+    def backward(self, w: Stacked, saved: ConvCache, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """Through ReLU and the choice of neighbours, then the products' transposes."""
         return self._pull(saved, [(g, saved.windows, saved.rows)], out, inputs)
 
-    def tangent(self, w: Stacked, v: Stacked, saved: Point, dx: Tensor | None) -> tuple[Tensor, Saved]:
+    def tangent(self, w: Stacked, v: Stacked, saved: ConvCache, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ẏ = x ⋆ V + v_b + ẋ ⋆ W where ReLU and the choice of neighbours let it through."""
         runs, y, turned = saved.runs, saved.y, _channels_last(v[self.weight])
         moved = None if dx is None else runs.windows(dx)
@@ -92,26 +92,26 @@ class ConvReLU(Kernel):
         return dy, (moved, turned)
 
     def backward_tangent(
-        self, w: Stacked, v: Stacked, saved: Point, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
+        self, w: Stacked, v: Stacked, saved: ConvCache, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
     ) -> Tensor | None:
         """Both factors of every product move; ReLU and the choice of neighbours stay."""
         return self._pull(saved, [(g, *moved), (dg, saved.windows, saved.rows)], out, inputs)
 
     def _pull(
-        self, at: Point, terms: Sequence[tuple[Tensor, Matrices | None, Tensor]], out: Out, inputs: bool
+        self, cache: ConvCache, terms: Sequence[tuple[Tensor, Matrices | None, Tensor]], out: Out, inputs: bool
     ) -> Tensor | None:
         """W̄ = Σ xᵀ ȳ, and x̄ = Σ ȳ Wᵀ in each window, over all ``terms`` ȳ, x, W; b̄ = Σ ȳ of the last one."""
-        weight = torch.zeros_like(at.rows)  # apart from the result, since adding to large numbers is inexact
-        total = torch.zeros_like(at.x) if inputs else None
-        totals = () if total is None else at.runs.windows(total)
-        z = at.runs.room(at.y, at.y.shape[3])
+        weight = torch.zeros_like(cache.rows)  # apart from the result, since adding to large numbers is inexact
+        total = torch.zeros_like(cache.x) if inputs else None
+        totals = () if total is None else cache.runs.windows(total)
+        z = cache.runs.room(cache.y, cache.y.shape[3])
         z[:, :, :, self.place.length :].zero_()  # nothing comes back from the garbage
-        products, top = at.runs.products(z), z[-1]
+        products, top = cache.runs.products(z), z[-1]
         for g, windows, rows in terms:
-            _threshold(self.place.values(g), self.place.values(at.y), self._real(top))
+            _threshold(self.place.values(g), self.place.values(cache.y), self._real(top))
             torch.sum(top, (1, 2), out=out[self.bias])
-            if at.ahead is not None:
-                _threshold(top, at.ahead, z[0])
+            if cache.ahead is not None:
+                _threshold(top, cache.ahead, z[0])
                 top.sub_(z[0])
             for window, product in zip(windows or (), products, strict=False):
                 weight.baddbmm_(window.transpose(1, 2), product)
@@ -136,12 +136,12 @@ def blocks(time: int, widths: Sequence[int], same: bool) -> tuple[list[ConvReLU]
     """
     last = len(widths) - 1
     kernels: list[ConvReLU] = []
-    first = place = Place.of(time, widths[0] // 2 if same else 0, last > 0)
+    first = place = WindowLayout.of(time, widths[0] // 2 if same else 0, last > 0)
     for i, width in enumerate(widths):
         length = place.length if same else place.length - width + 1
         length = length // 2 if i < last else length
         lead = widths[i + 1] // 2 if same and i < last else 0
-        place = Place.of(length, lead, i + 1 < last)
+        place = WindowLayout.of(length, lead, i + 1 < last)
         kernels.append(ConvReLU(f"conv{i}.weight", f"conv{i}.bias", i < last, place))
     return kernels, first.put
 

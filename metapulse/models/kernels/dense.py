@@ -74,7 +74,7 @@ class ReLU(PiecewiseLinear):
     """Y = max(x, 0); its own output says where it is flat."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
-        """In place: x is the kernel before's own, and nobody else needs it."""
+        """In place: x is the output of the kernel before, which needs it no more."""
         y = x.relu_()
         return y, y
 

@@ -56,6 +56,6 @@ class SquaredError(Loss):
         return dy * (batch.weights * (2.0 / dy.shape[2])).unsqueeze(2)
 
 
-def loss_of(task: Task) -> Loss:
+def loss_kernel(task: Task) -> Loss:
     """The loss of a kind of task."""
     return CrossEntropy() if task.kind == "classification" else SquaredError()

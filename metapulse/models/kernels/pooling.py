@@ -12,7 +12,7 @@ from metapulse.trees import Stacked
 
 
 @dataclass(frozen=True)
-class Mean(PiecewiseLinear):
+class MeanPool(PiecewiseLinear):
     """Y = mean of x over time."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
@@ -30,7 +30,7 @@ class Mean(PiecewiseLinear):
 
 
 @dataclass(frozen=True)
-class MeanMax(PiecewiseLinear):
+class MeanMaxPool(PiecewiseLinear):
     """Y = mean of x over time, then its maximum; equal maxima share the gradient, as in autograd."""
 
     def forward(self, w: Stacked, x: Tensor) -> tuple[Tensor, Saved]:
@@ -52,7 +52,7 @@ class MeanMax(PiecewiseLinear):
 
 
 @dataclass(frozen=True)
-class Statistics(Kernel):
+class StatisticsPool(Kernel):
     """Y = (mean and standard deviation of every channel over time, cut off at ±``limit``) ⊙ exp(a).
 
     Reads the batch itself, so nothing flows back.

@@ -37,7 +37,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Path:
+class HiddenTrajectory:
     """What a series went through; time is the leading axis.
 
     Args:
@@ -134,7 +134,7 @@ class Gated(Kernel):
         state[0, :, :h] = 0.0
         state[:-1, :, h:-1] = x.permute(3, 0, 2, 1)
         state[:, :, -1] = 1.0
-        path = Path(weights, state, x.new_empty(time, clients, 3 * h, n), x.new_empty(time, clients, h, n))
+        path = HiddenTrajectory(weights, state, x.new_empty(time, clients, 3 * h, n), x.new_empty(time, clients, h, n))
         twice, minus_one = 2.0 * weights.new, x.new_full((), -1.0)
         after = state[1:, :, :h].unbind()
         for t, (s, before, inputs, rz, r, z, a, m) in enumerate(zip(*path.parts(), strict=True)):
@@ -148,7 +148,7 @@ class Gated(Kernel):
 
     def backward(self, w: Stacked, saved: Saved, g: Tensor, out: Out, inputs: bool) -> Tensor | None:
         """Right to left; h̄ and the gates' derivatives live for one step only, in the cache."""
-        path: Path = saved
+        path: HiddenTrajectory = saved
         h, (time, clients, _, n) = path.hidden, path.gates.shape
         recurrent = path.w.gates[:, :, :h].transpose(1, 2).contiguous()
         dh = g.transpose(1, 2).clone(memory_format=torch.contiguous_format)
@@ -183,7 +183,7 @@ class Gated(Kernel):
 
     def tangent(self, w: Stacked, v: Stacked, saved: Saved, dx: Tensor | None) -> tuple[Tensor, Saved]:
         """ȧ = V s + W ṡ at every step, and on through the nonlinearities."""
-        path: Path = saved
+        path: HiddenTrajectory = saved
         h, (time, clients, _, n) = path.hidden, path.gates.shape
         width = h if dx is None else path.state.shape[2] - 1
         state = path.state.new_empty(time + 1, clients, width, n)
@@ -210,7 +210,7 @@ class Gated(Kernel):
         self, w: Stacked, v: Stacked, saved: Saved, moved: Saved, g: Tensor, dg: Tensor, out: Out, inputs: bool
     ) -> Tensor | None:
         """The way back once more, and beside it how each of its quantities moves (here with a 2 to its name)."""
-        path: Path = saved
+        path: HiddenTrajectory = saved
         move: Movement = moved
         h, (time, clients, _, n) = path.hidden, path.gates.shape
         width = move.state.shape[2]

@@ -1,13 +1,13 @@
-"""Convolutions over time as matrix products, without copying a single window: who lies where.
+"""Convolutions over time as matrix products, without copying a window: the memory layout.
 
 Activations are channels-last, (clients, samples, pitch, channels): the samples of a client lie one after the other,
 ``pitch`` rows each, and the ``width`` rows that a window reads are one run of width · channels numbers. Windows that
 start ``width`` rows apart do not overlap, so those at rows r, r + width, r + 2 width, … are the rows of a matrix that
 is there already, and a convolution is ``width`` products, one for each r, with the same weights. Windows that reach
-into the next sample come out as garbage nobody reads; their gradient is zero, which is just what the gradient of the
-input needs. That one runs the same products backwards, adding into the windows; the weights' adds up over r.
+into the next sample come out as garbage that is not read; their gradient is zero, which is just what the gradient of
+the input needs. That one runs the same products backwards, adding into the windows; the weights' adds up over r.
 
-Padding is rows of zeros that whoever makes an activation leaves for the next layer.
+Padding is rows of zeros that the layer that makes an activation leaves for the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Matrices = list[Tensor]
 
 
 @dataclass(frozen=True)
-class Place:
+class WindowLayout:
     """Where the values of a sample stand among zeros: ``lead`` zeros, ``length`` values, zeros up to ``pitch``."""
 
     length: int
@@ -31,7 +31,7 @@ class Place:
     pitch: int
 
     @classmethod
-    def of(cls, length: int, lead: int, even: bool) -> Place:
+    def of(cls, length: int, lead: int, even: bool) -> WindowLayout:
         """As many zeros behind as in front, one more where the pitch must be even."""
         pitch = length + 2 * lead
         return cls(length, lead, pitch + pitch % 2 if even else pitch)
@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Runs:
+class WindowMatrices:
     """The windows of a flat activation as matrices.
 
     Args:
@@ -70,22 +70,22 @@ class Runs:
 
     def windows(self, x: Float[Tensor, "clients samples pitch channels"]) -> Matrices:
         """Views of ``x``: for each run the windows in it, (clients, windows, width · channels)."""
-        channels, at = x.shape[3], x.storage_offset()
+        channels, offset = x.shape[3], x.storage_offset()
         strides = (x.stride(0), self._count * self.lanes * channels, 1)
         return [
-            x.as_strided((len(x), fit, self.width * channels), strides, at + start * channels)
+            x.as_strided((len(x), fit, self.width * channels), strides, offset + start * channels)
             for start, fit in self._starts
         ]
 
     def products(self, z: Float[Tensor, "lanes clients samples rows outputs"]) -> Matrices:
         """Views of ``z``: for each run what comes out of its windows, (clients, windows, outputs)."""
-        outputs, at = z.shape[4], z.storage_offset()
+        outputs, offset = z.shape[4], z.storage_offset()
         strides = (z.stride(1), self._count * outputs, 1)
         return [
             z.as_strided(
                 (z.shape[1], fit, outputs),
                 strides,
-                at + (start % self.lanes) * z.stride(0) + (start // self.lanes) * outputs,
+                offset + (start % self.lanes) * z.stride(0) + (start // self.lanes) * outputs,
             )
             for start, fit in self._starts
         ]

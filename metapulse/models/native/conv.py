@@ -13,13 +13,13 @@ from metapulse.compiler import compiled
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.conv import ConvReLU
 from metapulse.models.kernels.dense import Linear
-from metapulse.models.kernels.pooling import Mean
+from metapulse.models.kernels.pooling import MeanPool
 from metapulse.models.native.stacks import DEFINES, Compiled, loss_index
 
 MOST_BLOCKS = 16  # as in conv.c
 
 
-class Network(Structure):
+class ConvNetwork(Structure):
     """``net`` in conv.c."""
 
     _fields_ = (
@@ -42,13 +42,13 @@ class Convolutional(Compiled):
 
     time: int
 
-    def network(self, weights: Sequence[torch.Size]) -> Network:
+    def network(self, weights: Sequence[torch.Size]) -> ConvNetwork:
         """Channels, the input's first, and widths."""
         *convolutions, head = weights  # (outputs, inputs, width), and (outputs, inputs) of the head
         blocks = len(convolutions)
         channels = (c_int64 * (blocks + 1))(convolutions[0][1], *(shape[0] for shape in convolutions))
         widths = (c_int64 * blocks)(*(shape[2] for shape in convolutions))
-        return Network(blocks, self.time, head[0], self.loss, channels, widths)
+        return ConvNetwork(blocks, self.time, head[0], self.loss, channels, widths)
 
 
 def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convolutional | None:
@@ -61,7 +61,7 @@ def convolutional(chain: Chain, time: int, precision: str = "float32") -> Convol
     *blocks, mean, head = chain.kernels if len(chain.kernels) > 2 else (None, None, None)
     convolutions = [kernel for kernel in blocks if isinstance(kernel, ConvReLU)]
     halves = [kernel.halve for kernel in convolutions]
-    shaped = isinstance(mean, Mean) and len(convolutions) == len(blocks) <= MOST_BLOCKS
+    shaped = isinstance(mean, MeanPool) and len(convolutions) == len(blocks) <= MOST_BLOCKS
     loss = loss_index(chain.loss)
     if not isinstance(head, Linear) or not shaped or loss is None or halves != [True] * (len(blocks) - 1) + [False]:
         return None

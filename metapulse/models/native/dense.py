@@ -14,13 +14,13 @@ from metapulse.compiler import compiled
 from metapulse.episodes import Batch, PerClient
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.dense import Linear, ReLU, Tanh
-from metapulse.models.native.stacks import DEFINES, Compiled, Rows, Tensors, loss_index
+from metapulse.models.native.stacks import DEFINES, BatchPointers, Compiled, TensorPointers, loss_index
 from metapulse.trees import Flat, Stacked, flat_stack, stack
 
 ACTIVATIONS = (ReLU, Tanh)  # in the order of the C code's enumeration
 
 
-class Network(Structure):
+class DenseNetwork(Structure):
     """``net`` in network.h."""
 
     _fields_ = (("layers", c_int64), ("activation", c_int64), ("loss", c_int64), ("width", POINTER(c_int64)))
@@ -36,10 +36,10 @@ class Dense(Compiled):
 
     activation: int
 
-    def network(self, weights: Sequence[torch.Size]) -> Network:
+    def network(self, weights: Sequence[torch.Size]) -> DenseNetwork:
         """Widths, the input's first."""
         widths = (c_int64 * (len(weights) + 1))(weights[0][1], *(outputs for outputs, _ in weights))
-        return Network(len(weights), self.activation, self.loss, widths)
+        return DenseNetwork(len(weights), self.activation, self.loss, widths)
 
     def adjoint(
         self, theta: Stacked, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, learned: bool
@@ -50,8 +50,8 @@ class Dense(Compiled):
         if not learned:
             slow.buffer.zero_()
         alpha = self.tensors(stack(rates, w.layout.clients))
-        told = c_int64(len(support)), Rows(support), Rows([query])
-        to = self.tensors(out), self.tensors(slow) if learned else Tensors()
+        told = c_int64(len(support)), BatchPointers(support), BatchPointers([query])
+        to = self.tensors(out), self.tensors(slow) if learned else TensorPointers()
         return self.call("adjoint", w, alpha, *told, *to), out, slow
 
     def per_fedavg(
@@ -68,7 +68,7 @@ class Dense(Compiled):
         """
         w = flat_stack(theta)
         out = w.blank()
-        rows = [Rows(each) for each in batches]
+        rows = [BatchPointers(each) for each in batches]
         rates = c_float(alpha), c_float(beta), c_float(delta)
         return self.call("per_fedavg", w, c_int64(len(batches[0])), *rows, *rates, self.tensors(out)), out
 

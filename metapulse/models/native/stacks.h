@@ -100,7 +100,7 @@ static void judge_tangent(int64_t kind, int64_t out, const batch *b, int64_t cli
     }
 }
 
-/* Whether one θ is everybody's: it is then brought into form once. */
+/* Whether all clients share one θ: it is then brought into form once. */
 static int shared(int64_t layers, tree start) {
     for (int64_t i = 0; i < 2 * layers; i++)
         if (start.stride[i] != 0) return 0;

@@ -108,9 +108,9 @@ class Compiled(ABC):
         return self._descend(w, batches, lr, SUM, self.tensors(out), c_void_p(shares.data_ptr())), out
 
     def _descend(
-        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: Tensors, shares: object = None
+        self, w: Flat, batches: Sequence[Batch], lr: float, wanted: int, to: TensorPointers, shares: object = None
     ) -> Float[Tensor, " clients"]:
-        rows, steps = Rows(batches), c_int64(len(batches))
+        rows, steps = BatchPointers(batches), c_int64(len(batches))
         return self.call("descend", w, steps, rows, c_float(lr), c_int64(wanted), shares, to)
 
     def call(self, name: str, w: Flat, *arguments: Any) -> Float[Tensor, " clients"]:
@@ -119,14 +119,15 @@ class Compiled(ABC):
         Args:
             name: of the function.
             w: the stack's parameters.
-            arguments: those between the stack and the loss; ``Tensors`` and ``Rows`` are kept alive meanwhile.
+            arguments: those between the stack and the loss; ``TensorPointers`` and ``BatchPointers`` are kept alive
+                meanwhile.
 
         Raises:
             MemoryError: there is no room for a client.
         """
         loss = torch.zeros(w.layout.clients)
         start = self.tensors(w)
-        told = [a.record if isinstance(a, (Tensors, Rows)) else a for a in arguments]
+        told = [a.record if isinstance(a, (TensorPointers, BatchPointers)) else a for a in arguments]
         function = getattr(self.code, name)
         weights = tuple(weight.shape[1:] for weight in start.tensors[::2])
         if weights not in self._networks:
@@ -136,13 +137,13 @@ class Compiled(ABC):
             raise MemoryError("no memory for a client's network and its path")
         return loss
 
-    def tensors(self, tree: Flat) -> Tensors:
+    def tensors(self, tree: Flat) -> TensorPointers:
         """Weight and bias of every layer, in order."""
         views = tree.views
-        return Tensors([views[name] for pair in self.layers for name in pair])
+        return TensorPointers([views[name] for pair in self.layers for name in pair])
 
 
-class Tensors:
+class TensorPointers:
     """Where the tensors of a stack are, for as long as this object lives; none of them: nowhere."""
 
     def __init__(self, tensors: Sequence[Tensor] = ()) -> None:
@@ -152,7 +153,7 @@ class Tensors:
         self.record = TreeRecord(pointers, strides) if tensors else TreeRecord()
 
 
-class Rows:
+class BatchPointers:
     """Where the samples of some batches are, for as long as this object lives; inputs of any shape are flattened."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:

@@ -1,6 +1,6 @@
 """Intervals by resampling people and seeds, wide enough for the few there are.
 
-A person is drawn with all his devices, a seed with all people: rows and columns are resampled independently, as they
+A person is drawn with all their devices, a seed with all people: rows and columns are resampled independently, as they
 are crossed. The percentiles of such draws know nothing of how few five seeds are (in docs/statistics.md they cover the
 truth in as few as 84 % of cases instead of 95). They are therefore moved away from the estimate by one factor, that
 which gives the interval of the mean the width of its t interval.
@@ -35,7 +35,7 @@ def resamples(count: int, what: str) -> Weights:
     return times / count
 
 
-def mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
+def grand_mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
     """Mean over seeds and people.
 
     Args:
@@ -54,7 +54,7 @@ def interquartile_mean(values: Values, low: float = -np.inf, high: float = np.in
 
     Args:
         values: one number per seed and person.
-        low, high: as for ``mean``.
+        low, high: as for ``grand_mean``.
 
     Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3.
     """
@@ -76,7 +76,7 @@ def improvement(differences: Values) -> Interval:
 
     Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3.
     """
-    return mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0)
+    return grand_mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0)
 
 
 def means(values: Values) -> Float64[np.ndarray, " draws"]:

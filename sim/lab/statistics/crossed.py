@@ -16,14 +16,14 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 Values = Float64[np.ndarray, "seeds people"]
 
 
-class Error(NamedTuple):
+class StandardError(NamedTuple):
     """A standard error and its degrees of freedom."""
 
     se: float
     df: float
 
 
-def errors(values: Values) -> list[Error]:
+def errors(values: Values) -> list[StandardError]:
     """Standard errors of the mean over people, over seeds, and over both at once.
 
     se² = MS_people / SU, MS_seeds / SU, and their sum; the sum has Satterthwaite's degrees of freedom
@@ -41,17 +41,17 @@ def errors(values: Values) -> list[Error]:
     seeds, people = values.shape
     found = []
     if people > 1:
-        found.append(Error(float(values.mean(0).std(ddof=1)) / people**0.5, people - 1))
+        found.append(StandardError(float(values.mean(0).std(ddof=1)) / people**0.5, people - 1))
     if seeds > 1:
-        found.append(Error(float(values.mean(1).std(ddof=1)) / seeds**0.5, seeds - 1))
+        found.append(StandardError(float(values.mean(1).std(ddof=1)) / seeds**0.5, seeds - 1))
     if len(found) == 2:
         variance = sum(se**2 for se, _ in found)
         spread = sum(se**4 / df for se, df in found)
-        found.append(Error(variance**0.5, variance**2 / spread if spread else 1.0))
+        found.append(StandardError(variance**0.5, variance**2 / spread if spread else 1.0))
     return found
 
 
-def p_value(values: Values) -> float:
+def crossed_p_value(values: Values) -> float:
     """Two-sided p that the mean is zero: the largest of those over people, over seeds, and over both.
 
     Args:
@@ -89,7 +89,7 @@ def detectable(values: Values, alpha: float, power: float = 0.8) -> float:
 
 
 def half_width(values: Values, level: float = 0.95) -> float:
-    """Half the width of the interval of the mean that inverts ``p_value``; 0 for a single number.
+    """Half the width of the interval of the mean that inverts ``crossed_p_value``; 0 for a single number.
 
     Args:
         values: one number per seed and person.

@@ -40,7 +40,7 @@ def simes(p: Float64[np.ndarray, " tests"]) -> float:
     return float(false_discovery_control(p).min())
 
 
-def nested(
+def nested_corrections(
     p: Float64[np.ndarray, " tests"], methods: Sequence[str], levels: Sequence[Sequence[Hashable]]
 ) -> Float64[np.ndarray, " tests"]:
     """Correct for the methods at every level of a hierarchy: on a question, on its data set, on all data sets.

@@ -1,11 +1,11 @@
-"""What every method had reached when it had spent as much as the cheapest spends in all."""
+"""Scores of all methods at equal cost: the total cost of the cheapest."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from metapulse.sim.report.comparison.curves import cost_of_a_round
-from metapulse.sim.report.comparison.view import ComparisonView, mean
+from metapulse.sim.report.comparison.view import ComparisonView, plain_mean
 
 #: Budgets that are held equal: column of a round's cost → in words.
 BUDGETS = {"flops": "equal compute", "bytes": "equal communication"}
@@ -38,5 +38,5 @@ def at_equal_cost(view: ComparisonView, dataset: str, kind: str) -> tuple[float,
         if len(within):
             last = int(within["round"].max())  # type: ignore[arg-type]
             scores = within.filter(pl.col("round") == last).group_by("scenario", "shots").agg(pl.col("value").mean())
-            found[method] = (last, mean(scores.sort("scenario", "shots")["value"].to_list()))
+            found[method] = (last, plain_mean(scores.sort("scenario", "shots")["value"].to_list()))
     return budget, found

@@ -1,4 +1,4 @@
-"""Figures that stand still: ranks, scores with intervals, fairness, transfer between devices."""
+"""Static figures: ranks, scores with intervals, fairness, transfer between devices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 from metapulse.sim.lab.comparison import Ranking, Score
 from metapulse.sim.report.comparison.view import ComparisonView, key, p_words
 from metapulse.sim.report.plots import CARD, INK, SHADE, Figure, colour, layout, name_axis, rule, whisker
-from metapulse.sim.scores import number
+from metapulse.sim.scores import number_text
 
 ROW = 23  # pixels that a method's row is high
 LETTER = 7.2  # pixels that a letter of a label is wide, about
@@ -90,7 +90,7 @@ def _interval(view: ComparisonView, score: Score, place: int) -> Figure:
     """A dot with its whisker; filled where the method differs from the reference."""
     last, pair = score.last, view.pair(score)
     clear = pair is None or pair.verdict != "no difference shown"
-    told = f"%{{x:.4~g}} [{number(last.low, score.metric)}, {number(last.high, score.metric)}]"
+    told = f"%{{x:.4~g}} [{number_text(last.low, score.metric)}, {number_text(last.high, score.metric)}]"
     against = f"<br>{pair.verdict} ({p_words(pair.p_holm)}, corrected)" if pair else ""
     hover = f"{told}{against}<extra>{html.escape(score.method)}</extra>"
     return whisker(place, last.value, last.low, last.high, view.place(score.method), clear, hover)

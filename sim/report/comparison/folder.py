@@ -1,4 +1,4 @@
-"""What the report knows of a comparison: everything from its folder, nothing from memory."""
+"""The data of a comparison's report, read from its folder alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CellState:
 
 @dataclass(frozen=True)
 class ComparisonFolder:
-    """A comparison's folder, read.
+    """A comparison, read from its folder.
 
     Args:
         comparison: scores, pairs, ranks, verdict.

@@ -9,7 +9,7 @@ from metapulse.server.config_text import to_toml
 from metapulse.sim.report.comparison import curves, figures
 from metapulse.sim.report.comparison.folder import ComparisonFolder
 from metapulse.sim.report.comparison.view import ComparisonView, p_words
-from metapulse.sim.report.document import Page, document, joined, parts
+from metapulse.sim.report.document import Page, document, joined_markup, parts
 from metapulse.sim.report.plots import colour
 from metapulse.sim.report.table import ReportTable
 from metapulse.sim.scores import scenario_title, shots_name
@@ -62,9 +62,11 @@ def _bar(view: ComparisonView) -> str:
     middle = str(view.shots[len(view.shots) // 2]) if view.shots else ""
     scenarios = [(name, scenario_title(name)) for name in view.scenarios]
     shots = [(str(k), shots_name(k)) for k in view.shots]
-    selects = joined(parts.select("scenario", "scenario", scenarios), parts.select("shots", "shots", shots, middle))
+    selects = joined_markup(
+        parts.select("scenario", "scenario", scenarios), parts.select("shots", "shots", shots, middle)
+    )
     buttons = [(view.place(method), method, method in view.shown) for method in view.methods]
-    return joined(parts.bar(selects, parts.legend(buttons)))
+    return joined_markup(parts.bar(selects, parts.legend(buttons)))
 
 
 def _facts(view: ComparisonView) -> list[tuple[str, str]]:

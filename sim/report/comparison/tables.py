@@ -12,9 +12,9 @@ import polars as pl
 from metapulse.sim.lab.comparison import Score
 from metapulse.sim.report.comparison.ablation import Ablation, ablations, effect
 from metapulse.sim.report.comparison.budgets import BUDGETS, at_equal_cost
-from metapulse.sim.report.comparison.view import ComparisonView, mean, p_words
+from metapulse.sim.report.comparison.view import ComparisonView, p_words, plain_mean
 from metapulse.sim.report.table import ReportTable, TableCell, best_value
-from metapulse.sim.scores import gain, number, scenario_title, shots_name
+from metapulse.sim.scores import gain, number_text, scenario_title, shots_name
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -57,8 +57,8 @@ def _name(view: ComparisonView, method: str) -> TableCell:
 def _score(score: Score | None, top: float) -> TableCell | str:
     if score is None:
         return "–"
-    last, low, high = (number(v, score.metric) for v in (score.last.value, score.last.low, score.last.high))
-    beside = f"\nbest {number(score.best.value, score.metric)}" if score.best else ""
+    last, low, high = (number_text(v, score.metric) for v in (score.last.value, score.last.low, score.last.high))
+    beside = f"\nbest {number_text(score.best.value, score.metric)}" if score.best else ""
     return TableCell(last, f"[{low}, {high}]{beside}", strong=score.last.value == top)
 
 
@@ -138,10 +138,10 @@ def fairness_table(view: ComparisonView, dataset: str) -> ReportTable:
         mine = [s for q in view.questions(dataset) if (s := view.scores.get((dataset, *q, method)))]
         if mine:
             metric = mine[0].metric
-            numbers = [mean([getattr(s, key) for s in mine]) for key in ("worst_decile", "spread", "gini")]
-            middle = mean([s.iqm.value for s in mine])
+            numbers = [plain_mean([getattr(s, key) for s in mine]) for key in ("worst_decile", "spread", "gini")]
+            middle = plain_mean([s.iqm.value for s in mine])
             rows.append(
-                (_name(view, method), *(number(v, metric) for v in (middle, *numbers[:2])), f"{numbers[2]:.3f}")
+                (_name(view, method), *(number_text(v, metric) for v in (middle, *numbers[:2])), f"{numbers[2]:.3f}")
             )
             keys = ("iqm", "worst_decile", "spread", "gini")
             records.append({"dataset": dataset, "method": method} | dict(zip(keys, (middle, *numbers), strict=True)))
@@ -176,8 +176,8 @@ def _effect(view: ComparisonView, dataset: str, numbers: Mapping[str, float] | N
     if numbers is None:
         return "–"
     metric = view.measure(dataset)[0]
-    won, low, high = (number(numbers[key], metric, "+") for key in ("gain", "gain_low", "gain_high"))
-    return TableCell(number(numbers["value"], metric), "" if first else f"{won} [{low}, {high}]")
+    won, low, high = (number_text(numbers[key], metric, "+") for key in ("gain", "gain_low", "gain_high"))
+    return TableCell(number_text(numbers["value"], metric), "" if first else f"{won} [{low}, {high}]")
 
 
 def costs_table(view: ComparisonView, dataset: str) -> ReportTable:
@@ -227,7 +227,7 @@ def budgets(view: ComparisonView, kind: str) -> ReportTable:
                 cells.append("–")
                 continue
             round, score = scores[method]
-            shown = number(score, measures[dataset][0])
+            shown = number_text(score, measures[dataset][0])
             cells.append(TableCell(shown, f"round {round}", strong=score == tops[dataset]))
             names = {"dataset": dataset, "method": method, "equal": kind, "budget": budget}
             records.append(names | {"round": round, "value": score})

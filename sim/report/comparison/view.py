@@ -114,6 +114,6 @@ def p_words(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def mean(values: Sequence[float]) -> float:
+def plain_mean(values: Sequence[float]) -> float:
     """Plain mean; NaN of nothing."""
     return sum(values) / len(values) if values else float("nan")

@@ -24,8 +24,8 @@ from metapulse.sim.report.plots import (
     step_axis,
     whisker,
 )
-from metapulse.sim.report.runs.paired import difference, leader
-from metapulse.sim.report.runs.run_data import Facet, Line, RunData
+from metapulse.sim.report.runs.paired import leader, paired_difference
+from metapulse.sim.report.runs.run_data import Facet, PlotLine, RunData
 
 
 def adaptation(facet: Facet, metric: str) -> Figure:
@@ -63,7 +63,7 @@ def distribution(facet: Facet, metric: str) -> Figure:
     return {"data": data, "layout": made}
 
 
-def _clients(line: Line, step: int, place: float, metric: str, filled: bool) -> Iterator[Figure]:
+def _clients(line: PlotLine, step: int, place: float, metric: str, filled: bool) -> Iterator[Figure]:
     rows = line.clients(step, metric)
     if not rows:
         return
@@ -107,7 +107,7 @@ def behind_the_best(facet: Facet, metric: str) -> Figure | None:
     top = leader(facet.lines, metric)
     if top is None:
         return None
-    pairs = [(line, difference(line, top, metric)) for line in reversed(facet.lines) if line is not top]
+    pairs = [(line, paired_difference(line, top, metric)) for line in reversed(facet.lines) if line is not top]
     found = [(line, d) for line, d in pairs if d is not None]
     if not found:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from metapulse.server.config_text import to_toml
 from metapulse.sim.levelling import levelling
-from metapulse.sim.report.document import Page, document, joined, parts
+from metapulse.sim.report.document import Page, document, joined_markup, parts
 from metapulse.sim.report.plots import metric_title
 from metapulse.sim.report.runs import figures, tables
 from metapulse.sim.report.runs.privacy import privacy_table
@@ -81,4 +81,4 @@ def _legend(runs: Sequence[RunData], shown: Sequence[Facet]) -> str:
         enumerate(r.label for r in runs)
     )
     buttons = [(place, name, True) for place, name in sorted(names.items())]
-    return joined(parts.legend(buttons if len(buttons) > 1 else []))
+    return joined_markup(parts.legend(buttons if len(buttons) > 1 else []))

@@ -1,4 +1,4 @@
-"""A minus B on the same clients and episodes: what a comparison of two methods must be read from."""
+"""Paired differences A − B on the same clients and episodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metapulse.server.statistics import HIGHER_IS_BETTER, bootstrap
-from metapulse.sim.report.runs.run_data import Line
+from metapulse.sim.report.runs.run_data import PlotLine
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def difference(a: Line, b: Line, metric: str) -> Difference | None:
+def paired_difference(a: PlotLine, b: PlotLine, metric: str) -> Difference | None:
     """A − B after each one's last adaptation step, paired by client.
 
     Returns:
@@ -53,7 +53,7 @@ def difference(a: Line, b: Line, metric: str) -> Difference | None:
     return Difference(len(both), float(values.mean()), low, high, float(better.mean()))
 
 
-def leader(lines: list[Line], metric: str) -> Line | None:
+def leader(lines: list[PlotLine], metric: str) -> PlotLine | None:
     """The line with the best mean after its last step."""
     sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
     scored = [

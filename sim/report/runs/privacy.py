@@ -1,4 +1,4 @@
-"""The report's section on privacy: the claim, and everything without which it is none."""
+"""The report's section on privacy: the claim, and all that it depends on."""
 
 from __future__ import annotations
 

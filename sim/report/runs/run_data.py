@@ -1,4 +1,4 @@
-"""What a report knows of a run: everything from its folder, nothing from memory."""
+"""The data of a run's report, read from its folder alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from metapulse.errors import RunError
 from metapulse.server.files import read_sealed
 from metapulse.server.folder import RunFolder
-from metapulse.server.metatest import Row, counted, headline_metric, last_scores, summarise
+from metapulse.server.metatest import Row, headline_metric, last_scores, rows_in_means, summarise
 from metapulse.server.progress import STAGES, add_up
-from metapulse.server.reasons import lost
-from metapulse.server.result import people
-from metapulse.sim.scores import Score, find, measured, scenario_title, scenarios, shots_name
+from metapulse.server.reasons import lost_reply_counts
+from metapulse.server.result import answer_counts
+from metapulse.sim.scores import Score, find_score, measured, scenario_title, scenarios, shots_name
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")
@@ -70,7 +70,7 @@ class RunData:
     @property
     def told(self) -> dict[str, Any]:
         """What a summary says of lost replies and of who answered, of an unfinished run too."""
-        return {**lost(self.events), "people": people(self.events)}
+        return {**lost_reply_counts(self.events), "people": answer_counts(self.events)}
 
     @property
     def dropped(self) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ class RunData:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     """One curve: a run at a number of shots in a scenario; ``colour`` is its place in the palette."""
 
     label: str
@@ -111,7 +111,7 @@ class Line:
 
     def at(self, step: int, metric: str) -> Score | None:
         """Its score at the last meta-test."""
-        return find(self.run.final, self.scenario, self.shots, step, metric)
+        return find_score(self.run.final, self.scenario, self.shots, step, metric)
 
     def course(self, metric: str) -> list[tuple[int, Score]]:
         """(step, score) of every adaptation step at the last meta-test."""
@@ -128,7 +128,7 @@ class Facet:
     """One little figure: curves that are to be compared."""
 
     title: str
-    lines: list[Line]
+    lines: list[PlotLine]
 
 
 def read_run(path: Path) -> RunData:
@@ -152,7 +152,9 @@ def read_run(path: Path) -> RunData:
             raise TypeError
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: config.json or summary.json lacks what a report needs") from None
-    return RunData(label, path, config, environment, events, counted(rows), scores, summary is not None, parameters)
+    return RunData(
+        label, path, config, environment, events, rows_in_means(rows), scores, summary is not None, parameters
+    )
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunData]:
@@ -182,7 +184,7 @@ def facets(runs: Sequence[RunData]) -> list[Facet]:
         return [
             Facet(
                 scenario_title(scenario),
-                [Line(shots_name(k), i, runs[0], scenario, k) for i, k in enumerate(_all_shots(scores, scenario))],
+                [PlotLine(shots_name(k), i, runs[0], scenario, k) for i, k in enumerate(_all_shots(scores, scenario))],
             )
             for scenario in scenarios(scores)
         ]
@@ -193,7 +195,7 @@ def _compared(runs: Sequence[RunData], scores: Sequence[Score]) -> Iterator[Face
     for scenario in scenarios(scores):
         for shots in _all_shots(scores, scenario):
             lines = [
-                Line(run.label, i, run, scenario, shots)
+                PlotLine(run.label, i, run, scenario, shots)
                 for i, run in enumerate(runs)
                 if any((s["scenario"], s["shots"]) == (scenario, shots) for s in run.final)
             ]

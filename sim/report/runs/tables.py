@@ -12,12 +12,12 @@ from metapulse.server.files import read_sealed
 from metapulse.server.progress import STAGES
 from metapulse.server.reasons import bare
 from metapulse.server.reasons import kind as kind_of
-from metapulse.sim.data_facts import FILE, lines
-from metapulse.sim.report.document import joined, parts
-from metapulse.sim.report.runs.paired import Difference, difference
+from metapulse.sim.data_facts import FILE, fact_lines
+from metapulse.sim.report.document import joined_markup, parts
+from metapulse.sim.report.runs.paired import Difference, paired_difference
 from metapulse.sim.report.runs.run_data import Facet, RunData
 from metapulse.sim.report.table import Rows, TableCell, html_table
-from metapulse.sim.scores import NUMBERS, Score, number, scenario_title, score_grid, size
+from metapulse.sim.scores import NUMBERS, Score, number_text, scenario_title, score_grid, size
 
 
 def run_name(place: int, run: RunData) -> TableCell:
@@ -42,7 +42,7 @@ def final_scores(runs: Sequence[RunData]) -> str:
 def _score(score: Score | None, strong: bool) -> TableCell | str:
     if score is None:
         return "–"
-    mean, low, high, worst = (number(score[key], score["metric"]) for key in NUMBERS)
+    mean, low, high, worst = (number_text(score[key], score["metric"]) for key in NUMBERS)
     return TableCell(mean, f"[{low}, {high}]\nworst tenth {worst}{size(score)}", strong)
 
 
@@ -51,19 +51,19 @@ def paired_differences(facet: Facet, metric: str) -> str:
     rows: Rows = []
     any_pair = False
     for a in facet.lines:
-        found = [None if a is b else difference(a, b, metric) for b in facet.lines]
+        found = [None if a is b else paired_difference(a, b, metric) for b in facet.lines]
         any_pair |= any(found)
         rows.append([TableCell(a.label, place=a.colour), *(_difference(d, metric) for d in found)])
     if not any_pair:
         return ""
     head = ["row − column", *(f">{line.label}" for line in facet.lines)]
-    return joined(parts.lines([(None, facet.title)], "h4"), html_table(head, rows))
+    return joined_markup(parts.lines([(None, facet.title)], "h4"), html_table(head, rows))
 
 
 def _difference(d: Difference | None, metric: str) -> TableCell:
     if d is None:
         return TableCell("·", kind="muted")
-    mean, low, high = (number(value, metric, "+") for value in (d.mean, d.low, d.high))
+    mean, low, high = (number_text(value, metric, "+") for value in (d.mean, d.low, d.high))
     return TableCell(mean, f"[{low}, {high}]", kind="clear" if d.clear else "")
 
 
@@ -88,7 +88,7 @@ def dropped_replies(runs: Sequence[RunData]) -> str:
                 ]
             )
     if not rows:
-        return joined(parts.lines([(None, "None: every reply of every round passed its checks.")]))
+        return joined_markup(parts.lines([(None, "None: every reply of every round passed its checks.")]))
     return html_table(["run", ">replies", ">clients", "rounds", "why (an example)"], rows)
 
 
@@ -172,7 +172,7 @@ def data_tables(runs: Sequence[RunData]) -> str:
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:
         if (run.path / FILE).exists():
-            facts = tuple((name, text) for name, text in lines(read_sealed(run.path / FILE)))
+            facts = tuple((name, text) for name, text in fact_lines(read_sealed(run.path / FILE)))
             found.setdefault(facts, []).append(run.label)
     content = []
     for rows, labels in found.items():
@@ -180,4 +180,4 @@ def data_tables(runs: Sequence[RunData]) -> str:
             parts.lines([(None, ", ".join(labels))] if len(found) > 1 else []),
             html_table(["", ""], [[name, TableCell(text, kind="wide")] for name, text in rows]),
         ]
-    return joined(*content)
+    return joined_markup(*content)

@@ -23,7 +23,7 @@ _G = 9.81
 
 
 @dataclass(frozen=True)
-class Model:
+class DeviceModel:
     """A device model: where it is worn and what its sensors are.
 
     Args:
@@ -77,9 +77,9 @@ class Model:
 
 
 DeviceName: TypeAlias = Literal["phone", "watch", "band", "ring"]
-MODELS: dict[DeviceName, Model] = {
+MODELS: dict[DeviceName, DeviceModel] = {
     # Upright in a front trouser pocket, screen outwards: x left, y up, z forward.
-    "phone": Model(
+    "phone": DeviceModel(
         limb="leg", radius=0.12,
         left_axes=((0, 1, 0), (0, 0, 1), (1, 0, 0)), right_axes=((0, 1, 0), (0, 0, 1), (1, 0, 0)),
         left=0.3, flips=(0.4, 0.2, 0.2, 0.2), tilt_deg=(8.0, 8.0), spin_deg=(12.0, 8.0),
@@ -87,7 +87,7 @@ MODELS: dict[DeviceName, Model] = {
         acc_noise=0.03, gyro_noise=0.004, gain=0.01, acc_bias=0.15, gyro_bias=0.01, loss_hz=0.05, loss_s=0.06,
     ),
     # On the back of the wrist: y backwards, z out of the face, x towards the hand (right wrist: the elbow).
-    "watch": Model(
+    "watch": DeviceModel(
         limb="forearm", radius=0.14,
         left_axes=((0, 0, -1), (-1, 0, 0), (0, 1, 0)), right_axes=((0, 0, 1), (-1, 0, 0), (0, -1, 0)),
         left=0.85, flips=(0.9, 0.1, 0.0, 0.0), tilt_deg=(5.0, 4.0), spin_deg=(10.0, 8.0),
@@ -95,7 +95,7 @@ MODELS: dict[DeviceName, Model] = {
         acc_noise=0.04, gyro_noise=0.006, gain=0.015, acc_bias=0.2, gyro_bias=0.02, loss_hz=0.1, loss_s=0.1,
     ),
     # On the outside of the upper arm: x up, z outwards.
-    "band": Model(
+    "band": DeviceModel(
         limb="arm", radius=0.1,
         left_axes=((0, 0, 1), (1, 0, 0), (0, 1, 0)), right_axes=((0, 0, 1), (-1, 0, 0), (0, -1, 0)),
         left=0.7, flips=(0.85, 0.15, 0.0, 0.0), tilt_deg=(5.0, 4.0), spin_deg=(15.0, 12.0),
@@ -103,7 +103,7 @@ MODELS: dict[DeviceName, Model] = {
         acc_noise=0.06, gyro_noise=0.01, gain=0.02, acc_bias=0.3, gyro_bias=0.03, loss_hz=0.2, loss_s=0.15,
     ),
     # On a finger, free to turn: x towards the fingertip, z forwards on the hanging left hand.
-    "ring": Model(
+    "ring": DeviceModel(
         limb="forearm", radius=0.2,
         left_axes=((0, 0, -1), (0, 1, 0), (1, 0, 0)), right_axes=((0, 0, -1), (0, -1, 0), (-1, 0, 0)),
         left=0.6, flips=(0.8, 0.0, 0.0, 0.2), tilt_deg=(8.0, 8.0), spin_deg=(30.0, 20.0),
@@ -140,7 +140,7 @@ def device_generator(seed: int, user: int, device: str) -> np.random.Generator:
     return generator(seed, f"wearables/device/{device}", client=user)
 
 
-def draw_wearing(rng: np.random.Generator, model: Model, executions: int, spread: float) -> Wearing:
+def draw_wearing(rng: np.random.Generator, model: DeviceModel, executions: int, spread: float) -> Wearing:
     """Draw how a unit is worn; deviations from the model's convention scale with ``spread``.
 
     Args:
@@ -171,7 +171,7 @@ def draw_wearing(rng: np.random.Generator, model: Model, executions: int, spread
     )
 
 
-def _chances(model: Model, spread: float) -> Float64[np.ndarray, "4"]:
+def _chances(model: DeviceModel, spread: float) -> Float64[np.ndarray, "4"]:
     """Probabilities of the four ways to put it on; unusual ones shrink with the spread."""
     chances = np.array(model.flips) * min(spread, 1.0)
     chances[0] = 1.0 - chances[1:].sum()
@@ -189,7 +189,7 @@ def rotations(vector: Float64[np.ndarray, "e 3"]) -> Float64[np.ndarray, "e 3 3"
 
 
 def sample_times(
-    rng: np.random.Generator, model: Model, wearing: Wearing, executions: int, seconds: float
+    rng: np.random.Generator, model: DeviceModel, wearing: Wearing, executions: int, seconds: float
 ) -> Float32[np.ndarray, "e m"]:
     """True times of the samples, s: regular stamps k / rate, each off by at most jitter / rate."""
     m = int(np.ceil(seconds * wearing.rate_hz)) + 2
@@ -199,7 +199,7 @@ def sample_times(
 
 def read_out(
     rng: np.random.Generator,
-    model: Model,
+    model: DeviceModel,
     wearing: Wearing,
     ideal: Float32[np.ndarray, "6 e m"],
     shake: Float64[np.ndarray, " e"],
@@ -232,7 +232,7 @@ def read_out(
 
 
 def resample(
-    rng: np.random.Generator, model: Model, wearing: Wearing, value: Float32[np.ndarray, "e 6 m"], count: int
+    rng: np.random.Generator, model: DeviceModel, wearing: Wearing, value: Float32[np.ndarray, "e 6 m"], count: int
 ) -> Float32[np.ndarray, "e 6 count"]:
     """Lose bursts of samples, then interpolate linearly between what is left to ``count`` times at 50 Hz."""
     e, _, m = value.shape

@@ -35,7 +35,7 @@ _REACH = {
 _GESTURE = np.radians(np.stack([column("gesture"), 0.6 * column("gesture"), column("fine")], 1))
 
 
-def course(person: Person, done: Executions, limb: Limb, side: int, radius: float, fingers: float) -> Course:
+def limb_course(person: Person, done: Executions, limb: Limb, side: int, radius: float, fingers: float) -> Course:
     """How the limb under a device moves.
 
     Args:

@@ -95,7 +95,7 @@ def draw_person(seed: int, user: int, spread: float, missing: float) -> Person:
     Args:
         seed: seed of the population.
         user: the person, ≥ 0.
-        spread: how much bodies differ; 0 makes everybody the average adult (habits stay their own).
+        spread: how much bodies differ; 0 makes each person the average adult (habits stay their own).
         missing: probability that a person never does an activity (two always remain).
     """
     rng = generator(seed, "wearables/person", client=user)

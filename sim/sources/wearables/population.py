@@ -25,7 +25,7 @@ from metapulse.sim.sources.wearables.device import (
     resample,
     sample_times,
 )
-from metapulse.sim.sources.wearables.gait import course
+from metapulse.sim.sources.wearables.gait import limb_course
 from metapulse.sim.sources.wearables.motion import sense_ideal
 from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
@@ -44,7 +44,9 @@ class Wearables:
     """
 
     users: int = setting(200, "number of people", ge=1, le=2**40)
-    devices: tuple[DeviceName, ...] = setting(("phone", "watch", "band", "ring"), "device models that everybody wears")
+    devices: tuple[DeviceName, ...] = setting(
+        ("phone", "watch", "band", "ring"), "device models that each person wears"
+    )
     executions: int = setting(4, "mean executions of an activity a person does; each has at least 2", ge=2, le=SIZE)
     windows: int = setting(6, "most windows of an execution; they have between half of them and all", ge=1, le=SIZE)
     missing: float = setting(0.1, "probability that a person never does an activity", ge=0.0, lt=1.0)
@@ -107,7 +109,7 @@ def _record(source: Wearables, user: int, device: DeviceName) -> Samples:
     wearing = draw_wearing(rng, model, len(done), source.device_spread)
     count = LENGTH + HOP * (source.windows - 1)
     t = sample_times(rng, model, wearing, len(done), (count - 1) / RATE_HZ)
-    limb = course(person, done, model.limb, wearing.side, model.radius, model.fingers)
+    limb = limb_course(person, done, model.limb, wearing.side, model.radius, model.fingers)
     ideal = sense_ideal(limb, t + np.float32(wearing.start_s))
     value = read_out(rng, model, wearing, ideal, _VIBRATION[done.activity], source.noise)
     x, group = cut(resample(rng, model, wearing, value, count), done.windows)

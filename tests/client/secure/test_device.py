@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
-from metapulse.client.secure.answered import Asked, InRecord, OnDisk
+from metapulse.client.secure.answered import ContextAnswerRecord, FolderAnswerRecord, SumRequest
 from metapulse.client.secure.device import (
     ALIVE,
     AROUND,
@@ -27,11 +27,11 @@ from metapulse.client.secure.device import (
     TERMS,
     answer,
 )
-from metapulse.client.secure.quantise import STAGES, Terms
+from metapulse.client.secure.quantise import STAGES, SumTerms
 from metapulse.errors import ClientError, RunError
 from metapulse.settings import plain
 
-SHARED = Terms(levels=100, threshold=2)
+SHARED = SumTerms(levels=100, threshold=2)
 ENTRIES = np.arange(5, dtype=np.int64)
 IDS = [4, 7, 9]
 
@@ -41,11 +41,13 @@ class Group:
 
     def __init__(self) -> None:
         self.memory = {c: ConfigRecord() for c in IDS}
-        self.answered = {c: InRecord(ConfigRecord()) for c in IDS}
+        self.answered = {c: ContextAnswerRecord(ConfigRecord()) for c in IDS}
         self.keys: list[bytes] = []
         self.sealed: dict[int, list[bytes]] = {}
 
-    def ask(self, client: int, stage: str, session: str = "run/1/1", terms: Terms = SHARED, **told: Any) -> RecordDict:
+    def ask(
+        self, client: int, stage: str, session: str = "run/1/1", terms: SumTerms = SHARED, **told: Any
+    ) -> RecordDict:
         head = {STAGE: stage, SESSION: session, TERMS: json.dumps(plain(terms))}
         return answer(
             self.memory[client], ConfigRecord({**head, **told}), client, lambda terms: ENTRIES, self.answered[client]
@@ -133,27 +135,27 @@ def test_two_sessions_side_by_side_give_one_vector() -> None:
     refused("round 1 was answered in session 1", lambda: other.ask(4, "masked vectors", **other.parcels(4)))
 
 
-ROUND_2 = Asked("run", 2, 1, noisy=False)
+ROUND_2 = SumRequest("run", 2, 1, noisy=False)
 
 
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        (Asked("run", 3, 1, noisy=False), ""),
-        (Asked("other", 1, 1, noisy=False), ""),
+        (SumRequest("run", 3, 1, noisy=False), ""),
+        (SumRequest("other", 1, 1, noisy=False), ""),
         (ROUND_2, "round 2 was answered in session 1"),
-        (Asked("run", 2, 2, noisy=False), "round 2 was answered in session 1"),
-        (Asked("run", 2, 2, noisy=True), ""),
-        (Asked("run", 2, 1, noisy=True), "round 2 was answered in session 1"),
-        (Asked("run", 1, 5, noisy=True), "round 1 comes after round 2 was answered"),
+        (SumRequest("run", 2, 2, noisy=False), "round 2 was answered in session 1"),
+        (SumRequest("run", 2, 2, noisy=True), ""),
+        (SumRequest("run", 2, 1, noisy=True), "round 2 was answered in session 1"),
+        (SumRequest("run", 1, 5, noisy=True), "round 1 comes after round 2 was answered"),
     ],
 )
-def test_what_is_declined(asked: Asked, reason: str, tmp_path: Path) -> None:
+def test_what_is_declined(asked: SumRequest, reason: str, tmp_path: Path) -> None:
     """The same from memory and from disk, where it lasts."""
-    OnDisk(tmp_path / "device").enter(ROUND_2)
-    kept = InRecord(ConfigRecord())
+    FolderAnswerRecord(tmp_path / "device").enter(ROUND_2)
+    kept = ContextAnswerRecord(ConfigRecord())
     kept.enter(ROUND_2)
-    for answered in (OnDisk(tmp_path / "device"), kept):
+    for answered in (FolderAnswerRecord(tmp_path / "device"), kept):
         if reason:
             for call in (answered.check, answered.enter):
                 with pytest.raises(ValueError, match=reason):
@@ -165,17 +167,17 @@ def test_what_is_declined(asked: Asked, reason: str, tmp_path: Path) -> None:
 
 def test_a_device_without_a_folder_declines_a_repeated_round(tmp_path: Path) -> None:
     """It may have answered it in another life."""
-    repeated = Asked("run", 2, 2, noisy=False)
-    OnDisk(tmp_path).check(repeated)
-    InRecord(ConfigRecord()).check(replace(repeated, noisy=True))
+    repeated = SumRequest("run", 2, 2, noisy=False)
+    FolderAnswerRecord(tmp_path).check(repeated)
+    ContextAnswerRecord(ConfigRecord()).check(replace(repeated, noisy=True))
     with pytest.raises(ValueError, match="has no folder that says what it answered"):
-        InRecord(ConfigRecord()).check(repeated)
+        ContextAnswerRecord(ConfigRecord()).check(repeated)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"run": 3}', '{"run": [1]}', '{"run": [1, true]}', "\u00ff"])
 def test_a_damaged_record_is_no_permission(text: str, tmp_path: Path) -> None:
     (tmp_path / "answered.json").write_text(text)
-    for call in (OnDisk(tmp_path).check, OnDisk(tmp_path).enter):
+    for call in (FolderAnswerRecord(tmp_path).check, FolderAnswerRecord(tmp_path).enter):
         with pytest.raises(RunError, match=r"answered\.json is damaged"):
             call(ROUND_2)
 

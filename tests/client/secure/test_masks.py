@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from metapulse.client.flower_compat import generate_key_pairs, public_key_to_bytes
-from metapulse.client.secure.masks import SCALAR, expand, pairwise, private_bytes, private_key, public_key
+from metapulse.client.secure.masks import SCALAR, expand_key, pairwise, private_bytes, private_key, public_key
 from metapulse.errors import ReplyError
 
 PAIRS = [generate_key_pairs() for _ in range(3)]
@@ -26,7 +26,7 @@ def test_what_two_parties_add_cancels(bits: int) -> None:
 
 def test_the_stream_is_aes_256_in_counter_mode() -> None:
     """E(K, 0) of a key of zeros: H of test case 13 of McGrew and Viega 2005, "The Galois/Counter Mode of Operation"."""
-    assert expand(bytes(32), 4, 32).tobytes().hex() == "dc95c078a2408989ad48a21492842087"
+    assert expand_key(bytes(32), 4, 32).tobytes().hex() == "dc95c078a2408989ad48a21492842087"
 
 
 def test_a_private_key_is_its_scalar() -> None:

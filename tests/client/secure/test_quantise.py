@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.client.privacy import Guard
-from metapulse.client.secure.quantise import HEAD, Terms, levels, lost, quantise, room, unwrap, weighted_total, wrap
+from metapulse.client.secure.quantise import (
+    HEAD,
+    SumTerms,
+    dropout_stages,
+    levels,
+    quantise,
+    room,
+    unwrap,
+    weighted_total,
+    wrap,
+)
 from metapulse.discrete import discrete_gaussian
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Report
@@ -30,9 +40,9 @@ def report(clients: int = N, scale: float = 1.0, seed: int = 0) -> Report:
     return Report(update, 1.0 + torch.arange(clients), {}, {"loss": torch.ones(clients)})
 
 
-def terms(clients: int = N, bits: int = 32, **others) -> Terms:
+def terms(clients: int = N, bits: int = 32, **others) -> SumTerms:
     given = {"weighting": "samples", "max_weight": 10.0, "range": 2.0, "bits": bits, "levels": levels(clients, bits)}
-    return Terms(**given | others)
+    return SumTerms(**given | others)
 
 
 def flat(update) -> torch.Tensor:
@@ -116,12 +126,12 @@ def test_a_stack_is_its_clients_one_by_one() -> None:
 def test_drop_outs_come_at_the_stage_and_as_often_as_they_should() -> None:
     """P(at s) = p_s Π_{r<s} (1 − p_r); 40 000 clients, so that five deviations are 0.0125."""
     chances = (0.1, 0.2, 0.3, 0.4)
-    at = lost(terms(dropout=chances), range(40_000))
+    at = dropout_stages(terms(dropout=chances), range(40_000))
     before = 1.0
     for stage, p in enumerate(chances):
         assert np.mean(at == stage) == pytest.approx(before * p, abs=0.0125)
         before *= 1 - p
-    assert (lost(terms(), range(1000)) == 4).all()
+    assert (dropout_stages(terms(), range(1000)) == 4).all()
 
 
 GUARD = Guard(clip=0.5, noise=0.1, seed=7)

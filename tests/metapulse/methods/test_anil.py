@@ -19,7 +19,9 @@ from tests.cases import MODELS, batch, keys, near, personal, theta
 def test_the_body_keeps_its_bits_and_the_head_moves(model: Model, size: int) -> None:
     support, start = batch(model.task, (4, 3)), theta(model)
     for begin in (None, personal(model, 2)):
-        points = list(islice(ANIL(batch_size=size).path(model, start, {}, support, keys(range(2)), begin), 6))
+        points = list(
+            islice(ANIL(batch_size=size).adaptation_trajectory(model, start, {}, support, keys(range(2)), begin), 6)
+        )
         first = stack(start, 2) if begin is None else begin
         for name, p in first.items():
             for phi in points[1:]:

@@ -9,7 +9,7 @@ import torch
 
 from metapulse.methods.apfl import ALPHA, APFL, OWN
 from metapulse.methods.fedavg import FedAvg
-from metapulse.trees import under
+from metapulse.trees import subtree
 from tests.cases import keys, same
 from tests.federated import CLIENTS, EPISODE, NET, START, Tree, average, combine, data, gradient, loss, rounds
 
@@ -43,7 +43,7 @@ def test_it_is_the_loop_in_plain_torch(adaptive: bool) -> None:
         theta = average(ends, WEIGHTS)
     same(ours.theta, theta, rtol=1e-7, atol=1e-9)  # α begins as float32's 0.4
     for kept, v, alpha in zip(ours.kept, own, alphas, strict=True):
-        same(under(kept, OWN), v, rtol=1e-6, atol=1e-8)
+        same(subtree(kept, OWN), v, rtol=1e-6, atol=1e-8)
         assert float(kept[ALPHA]) == pytest.approx(alpha, abs=1e-6)
         assert (abs(alpha - 0.4) > 1e-3) is adaptive
 
@@ -58,7 +58,7 @@ def test_with_no_share_of_its_own_a_device_answers_with_theta_and_never_adapts()
     learner = APFL(inner_lr=LR, inner_steps=4, alpha=0.0)
     ours = rounds(learner)
     state = {name: torch.stack([kept[name] for kept in ours.kept]) for name in ours.kept[0]}
-    for phi in islice(learner.path(NET, ours.theta, state, EPISODE.support, keys(range(3))), 4):
+    for phi in islice(learner.adaptation_trajectory(NET, ours.theta, state, EPISODE.support, keys(range(3))), 4):
         assert all(torch.equal(p[i], ours.theta[name]) for name, p in phi.items() for i in range(3))
 
 
@@ -69,7 +69,7 @@ def test_with_nothing_but_its_own_a_device_trains_alone() -> None:
         v = START
         for _ in range(8):
             v = combine(lambda p, g: p - LR * g, v, gradient(v, own))
-        same(under(kept, OWN), v, rtol=1e-9, atol=1e-11)
+        same(subtree(kept, OWN), v, rtol=1e-9, atol=1e-11)
 
 
 def test_devices_answer_with_the_mixture_and_not_with_either_model() -> None:
@@ -78,7 +78,7 @@ def test_devices_answer_with_the_mixture_and_not_with_either_model() -> None:
     state = {name: torch.stack([kept[name] for kept in ours.kept]) for name in ours.kept[0]}
     known, adapted = (learner.adapt(NET, ours.theta, state, EPISODE.support, keys(range(3)), k) for k in (0, 1))
     for i, own in enumerate(data()):
-        v = under(ours.kept[i], OWN)
+        v = subtree(ours.kept[i], OWN)
         same({name: p[i] for name, p in known.items()}, mix(v, ours.theta, 0.25), rtol=1e-7, atol=1e-9)
         moved = combine(lambda p, g: p - LR * 0.25 * g, v, gradient(mix(v, ours.theta, 0.25), own))
         same({name: p[i] for name, p in adapted.items()}, mix(moved, ours.theta, 0.25), rtol=1e-7, atol=1e-9)

@@ -81,7 +81,7 @@ def test_on_a_linear_model_the_context_is_a_shift_of_the_output() -> None:
 
 def test_nothing_but_the_context_moves_and_it_starts_at_zero() -> None:
     start, part = meta(LEARNER, NET), batch(NET.task, (4, 0))
-    points = list(islice(LEARNER.path(NET, start, {}, part, keys(range(2))), 4))
+    points = list(islice(LEARNER.adaptation_trajectory(NET, start, {}, part, keys(range(2))), 4))
     assert norm({CONTEXT: points[0][CONTEXT]}) == 0
     for phi in points[1:]:
         same({n: phi[n] for n in start}, {n: points[0][n] for n in start}, rtol=0, atol=0)

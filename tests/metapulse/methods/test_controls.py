@@ -14,7 +14,7 @@ from metapulse.methods.feddyn import DUAL, FedDyn
 from metapulse.methods.scaffold import CONTROL, Scaffold
 from metapulse.models.mlp import MLP
 from metapulse.rng import generator
-from metapulse.trees import under, without
+from metapulse.trees import subtree, without_subtree
 from tests.cases import batch, keys, near, same, some
 from tests.federated import CLIENTS, EPISODE, F64, NET, START, Tree, average, combine, data, gradient, rounds
 
@@ -40,10 +40,10 @@ def test_scaffold_is_algorithm_1() -> None:
         x = average(ends)
         c = combine(torch.add, c, average([combine(torch.sub, new, old) for new, old in zip(after, own, strict=True)]))
         own = after
-    same(without(ours.theta, CONTROL), x, rtol=1e-9, atol=1e-11)
-    same(under(ours.theta, CONTROL), c, rtol=1e-8, atol=1e-10)
+    same(without_subtree(ours.theta, CONTROL), x, rtol=1e-9, atol=1e-11)
+    same(subtree(ours.theta, CONTROL), c, rtol=1e-8, atol=1e-10)
     for kept, ci in zip(ours.kept, own, strict=True):
-        same(under(kept, CONTROL), ci, rtol=1e-8, atol=1e-10)
+        same(subtree(kept, CONTROL), ci, rtol=1e-8, atol=1e-10)
 
 
 def test_the_servers_control_is_the_mean_of_the_devices_whoever_takes_part() -> None:
@@ -56,8 +56,8 @@ def test_the_servers_control_is_the_mean_of_the_devices_whoever_takes_part() -> 
         report = learner.update(NET, theta, own, some(EPISODE, [client]), keys([client], round))
         theta = {name: p - report.update[name][0] for name, p in theta.items()}
         state = {name: torch.cat([p[:client], report.state[name], p[client + 1 :]]) for name, p in state.items()}
-        same(under(theta, CONTROL), {n: p.mean(0) for n, p in under(state, CONTROL).items()}, rtol=1e-8, atol=1e-12)
-    assert all(p.abs().max() > 1e-3 for p in under(theta, CONTROL).values())
+        same(subtree(theta, CONTROL), {n: p.mean(0) for n, p in subtree(state, CONTROL).items()}, rtol=1e-8, atol=1e-12)
+    assert all(p.abs().max() > 1e-3 for p in subtree(theta, CONTROL).values())
 
 
 def alike() -> Episode:
@@ -71,13 +71,13 @@ def alike() -> Episode:
 def test_scaffold_with_equal_clients_is_fedavg(count: int) -> None:
     """c = c_i, so nothing is corrected."""
     ours, fedavg = (rounds(cls(inner_lr=LR, inner_steps=K), count, ep=alike()) for cls in (Scaffold, FedAvg))
-    same(without(ours.theta, CONTROL), fedavg.theta, rtol=1e-9, atol=1e-11)
+    same(without_subtree(ours.theta, CONTROL), fedavg.theta, rtol=1e-9, atol=1e-11)
 
 
 def test_scaffolds_first_round_is_fedavgs() -> None:
     settings = {"inner_lr": LR, "inner_steps": K, "batch_size": 2}
     ours, fedavg = (rounds(cls(**settings), 1, weighting="uniform") for cls in (Scaffold, FedAvg))
-    near(without(ours.theta, CONTROL), fedavg.theta)
+    near(without_subtree(ours.theta, CONTROL), fedavg.theta)
 
 
 @pytest.mark.parametrize(("cls", "settings"), [(Scaffold, {}), (FedDyn, {"weight": 1.0})])
@@ -114,13 +114,13 @@ def test_feddyn_is_algorithm_1() -> None:
         mean = average(ends)
         h = combine(lambda s, q, t: s - A * (q - t), h, mean, theta)
         theta = combine(lambda q, s: q - s / A, mean, h)
-    same(without(ours.theta, DUAL), theta, rtol=1e-8, atol=1e-10)
-    same(under(ours.theta, DUAL), h, rtol=1e-8, atol=1e-10)
+    same(without_subtree(ours.theta, DUAL), theta, rtol=1e-8, atol=1e-10)
+    same(subtree(ours.theta, DUAL), h, rtol=1e-8, atol=1e-10)
     for kept, o in zip(ours.kept, own, strict=True):
-        same(under(kept, DUAL), o, rtol=1e-8, atol=1e-10)
+        same(subtree(kept, DUAL), o, rtol=1e-8, atol=1e-10)
 
 
 def test_feddyns_server_holds_the_mean_of_what_devices_hold() -> None:
     """h = mean of g_i, since both add −a(φ_i − θ) for the same clients."""
     ours = rounds(FedDyn(inner_lr=LR, inner_steps=K, weight=A), 4, weighting="uniform")
-    same(under(ours.theta, DUAL), average([under(kept, DUAL) for kept in ours.kept]), rtol=1e-8, atol=1e-10)
+    same(subtree(ours.theta, DUAL), average([subtree(kept, DUAL) for kept in ours.kept]), rtol=1e-8, atol=1e-10)

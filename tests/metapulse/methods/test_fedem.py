@@ -83,7 +83,7 @@ def test_a_new_clients_mixture_is_found_with_the_components_known():
         "layer0.bias": torch.zeros(3, 2),
     }
     learner, support = FedEM(), stack_batches([(samples.x[rows], samples.y[rows])])
-    path = learner.path(model, theta, {}, support, keys([0]))
+    path = learner.adaptation_trajectory(model, theta, {}, support, keys([0]))
     points = [next(path) for _ in range(51)]
     losses = [float(-learner.predict(model, phi, support.x).gather(2, support.y.unsqueeze(2)).mean()) for phi in points]
     assert all(after <= before + 1e-6 for before, after in pairwise(losses))

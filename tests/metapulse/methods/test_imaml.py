@@ -112,7 +112,7 @@ def test_theta_attracts_wherever_adaptation_begins() -> None:
     """From another start the same solution: the centre is θ, not the start."""
     start, ep = theta(LINE, dtype=F64), episode(LINE.task, (5, 2), (4, 3), dtype=F64)
     far = {name: p + 3.0 for name, p in LEARNER.start(start, 2).items()}
-    paths = [LEARNER.path(LINE, start, {}, ep.support, keys(range(2)), at) for at in (None, far)]
+    paths = [LEARNER.adaptation_trajectory(LINE, start, {}, ep.support, keys(range(2)), at) for at in (None, far)]
     ends = [[next(path) for _ in range(80)][-1] for path in paths]
     same(ends[0], ends[1], rtol=1e-7, atol=1e-9)
     assert norm(sub(ends[0], LEARNER.start(start, 2))) > 1e-2

@@ -17,7 +17,19 @@ from metapulse.methods.loop import minibatches
 from metapulse.methods.reptile import Reptile
 from metapulse.models.mlp import MLP
 from metapulse.trees import pick, scale, stack, sub
-from tests.cases import MODELS, batch, classification, episode, keys, near, personal, rows, same, tanh_net, theta
+from tests.cases import (
+    MODELS,
+    batch,
+    classification,
+    episode,
+    keys,
+    near,
+    personal,
+    same,
+    select_clients,
+    tanh_net,
+    theta,
+)
 
 NET = MLP(hidden=(4,), activation="tanh", task=classification(3))
 NAMES = {"layer0.weight": "1.weight", "layer0.bias": "1.bias", "layer1.weight": "3.weight", "layer1.bias": "3.bias"}
@@ -54,7 +66,7 @@ def test_an_update_is_torchs_training_loop_client_by_client(cls: type[LocalSGD],
     for client in range(3):
         net = network(start)
         torch_optimizer = OPTIMIZERS[optimizer](net.parameters(), lr=0.05)
-        for part in islice(minibatches(rows(ep.pooled, [client]), size, keys([client])), 7):
+        for part in islice(minibatches(select_clients(ep.pooled, [client]), size, keys([client])), 7):
             step(net, torch_optimizer, part)
         expected = sub(start, parameters(net))
         same(pick(report.update, client), expected, rtol=1e-9, atol=1e-11)
@@ -67,10 +79,12 @@ def test_every_point_of_the_adaptation_path_is_torchs(optimizer: str) -> None:
     learner = Reptile(inner_lr=0.05, optimizer=optimizer)
     nets = [network(pick(start, i)) for i in range(2)]
     optimizers = [OPTIMIZERS[optimizer](net.parameters(), lr=0.05) for net in nets]
-    for phi in islice(learner.path(NET, theta(NET, dtype=F64), {}, support, keys(range(2)), start), 12):
+    for phi in islice(
+        learner.adaptation_trajectory(NET, theta(NET, dtype=F64), {}, support, keys(range(2)), start), 12
+    ):
         for i, (net, torch_optimizer) in enumerate(zip(nets, optimizers, strict=True)):
             same(pick(phi, i), parameters(net), rtol=1e-9, atol=1e-11)
-            step(net, torch_optimizer, rows(support, [i]))
+            step(net, torch_optimizer, select_clients(support, [i]))
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -115,6 +129,6 @@ def test_local_only_never_moves_theta() -> None:
 def test_the_reported_loss_is_the_mean_over_the_steps_before_each_of_them() -> None:
     start, ep = theta(NET, dtype=F64), episode(NET.task, (5, 2), (3, 3), dtype=F64)
     learner: Learner = Reptile(inner_lr=0.1, inner_steps=4)
-    path = list(islice(learner.path(NET, start, {}, ep.pooled, keys(range(2))), 4))
+    path = list(islice(learner.adaptation_trajectory(NET, start, {}, ep.pooled, keys(range(2))), 4))
     expected = torch.stack([NET.loss(phi, ep.pooled) for phi in path]).mean(0)
     torch.testing.assert_close(learner.update(NET, start, {}, ep, keys(range(2))).metrics["loss"], expected)

@@ -16,7 +16,7 @@ from metapulse.models.base import Model
 from metapulse.models.cnn1d import CNN1d
 from metapulse.models.mlp import MLP
 from metapulse.rng import generator
-from metapulse.trees import norm, pick, sub, under, without
+from metapulse.trees import norm, pick, sub, subtree, without_subtree
 from tests.cases import classification, episode, flat, keys, meta, regression, same, slopes, theta
 
 F64 = torch.float64
@@ -40,7 +40,7 @@ def test_update_is_the_slope_of_the_multi_step_loss(model: Model, round: int) ->
     weights = LEARNER.weights(round, 3)
 
     def objective(at: dict[str, Tensor]) -> Tensor:
-        points = islice(LEARNER.path(model, at, {}, ep.support, address), 4)
+        points = islice(LEARNER.adaptation_trajectory(model, at, {}, ep.support, address), 4)
         return sum((v * model.loss(phi, ep.query)[0] for v, phi in zip(weights, points, strict=True)), torch.zeros(()))
 
     report = LEARNER.update(model, start, {}, ep, address)
@@ -67,16 +67,19 @@ def test_with_equal_rates_and_the_last_loss_alone_it_is_maml_and_at_first_fomaml
     for round, reference in ((2, FOMAML(inner_lr=0.2, inner_steps=3)), (3, MAML(inner_lr=0.2, inner_steps=3))):
         ours = learner.update(NET, whole, {}, ep, keys(range(3), round))
         theirs = reference.update(NET, start, {}, ep, keys(range(3), round))
-        same(without(ours.update, RATE), theirs.update, rtol=1e-10, atol=1e-12)
+        same(without_subtree(ours.update, RATE), theirs.update, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(ours.metrics["loss"], theirs.metrics["loss"], rtol=1e-12, atol=0)
-        assert norm(under(ours.update, RATE)) > 1e-3  # the rates are learned in both
+        assert norm(subtree(ours.update, RATE)) > 1e-3  # the rates are learned in both
 
 
 def test_beyond_the_trained_steps_the_support_loss_does_not_rise() -> None:
     """Rates that diverge: the fourth and later steps are taken by no client whom they hurt."""
     start, ep = theta(NET, dtype=F64), episode(NET.task, (4, 2, 3), (3, 3, 1), dtype=F64)
     wild = start | {RATE + name: torch.full((3,), 30.0, dtype=F64) for name in start}
-    losses = [NET.loss(phi, ep.support) for phi in islice(LEARNER.path(NET, wild, {}, ep.support, keys(range(3))), 9)]
+    losses = [
+        NET.loss(phi, ep.support)
+        for phi in islice(LEARNER.adaptation_trajectory(NET, wild, {}, ep.support, keys(range(3))), 9)
+    ]
     assert any((after > before).any() for before, after in pairwise(losses[:4]))
     assert all((after <= before).all() for before, after in pairwise(losses[3:]))
 
@@ -86,14 +89,14 @@ def test_more_steps_than_were_learned_use_the_last_rate() -> None:
     longer = replace(LEARNER, inner_steps=4, multi_step_rounds=0)
     told = start | {name: torch.cat([p, p[-1:]]) for name, p in start.items() if name.startswith(RATE)}
     short, full = (longer.update(NET, at, {}, ep, keys(range(2))) for at in (start, told))
-    same(without(short.update, RATE), without(full.update, RATE), rtol=1e-12, atol=1e-14)
-    for name, p in under(short.update, RATE).items():
+    same(without_subtree(short.update, RATE), without_subtree(full.update, RATE), rtol=1e-12, atol=1e-14)
+    for name, p in subtree(short.update, RATE).items():
         both = full.update[RATE + name]
         torch.testing.assert_close(p, torch.cat([both[:, :2], both[:, 2:].sum(1, True)], 1), rtol=1e-10, atol=1e-13)
 
 
 def test_theta_carries_a_rate_per_tensor_and_step() -> None:
     start = LEARNER.init(NET, generator(0, "init"))
-    assert {name: tuple(p.shape) for name, p in under(start, RATE).items()} == dict.fromkeys(theta(NET), (3,))
-    assert all((p == 0.2).all() for p in under(start, RATE).values())
-    assert norm(sub(without(start, RATE), NET.init(generator(0, "init")))) == 0
+    assert {name: tuple(p.shape) for name, p in subtree(start, RATE).items()} == dict.fromkeys(theta(NET), (3,))
+    assert all((p == 0.2).all() for p in subtree(start, RATE).values())
+    assert norm(sub(without_subtree(start, RATE), NET.init(generator(0, "init")))) == 0

@@ -15,7 +15,7 @@ from metapulse.methods.meta_lstm import OPTIMISER, MetaLSTM
 from metapulse.models.base import Model
 from metapulse.models.cnn1d import CNN1d
 from metapulse.models.mlp import MLP
-from metapulse.trees import norm, pick, stack, under, without
+from metapulse.trees import norm, pick, stack, subtree, without_subtree
 from tests.cases import batch, classification, episode, keys, meta, own_samples, regression, same, some
 
 F64 = torch.float64
@@ -44,11 +44,11 @@ def readable(x: float) -> list[float]:
 
 def textbook(model: Model, start: dict[str, Tensor], x: Tensor, y: Tensor, steps: int) -> dict[str, Tensor]:
     """The gates of the paper for one client, a loop over coordinates, torch's LSTM cell; differentiable."""
-    own = under(start, OPTIMISER)
+    own = subtree(start, OPTIMISER)
     cell = torch.nn.LSTMCell(4, 3).double()
     named = {"weight_ih": own["weight"][:, :4], "weight_hh": own["weight"][:, 4:]}
     named |= {"bias_ih": own["bias"], "bias_hh": torch.zeros_like(own["bias"])}
-    phi = {name: list(p.flatten()) for name, p in without(start, OPTIMISER).items()}
+    phi = {name: list(p.flatten()) for name, p in without_subtree(start, OPTIMISER).items()}
     gates = {name: [(torch.zeros((), dtype=F64), torch.zeros((), dtype=F64))] * len(c) for name, c in phi.items()}
     states = {name: [(torch.zeros(3, dtype=F64), torch.zeros(3, dtype=F64))] * len(c) for name, c in phi.items()}
     for _ in range(steps):
@@ -88,7 +88,7 @@ def test_steps_and_gradients_are_the_papers(model: Model) -> None:
         grads = torch.autograd.grad(loss, list(leaves.values()))
         same(pick(report.update, client), dict(zip(leaves, grads, strict=True)), rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(report.metrics["loss"][client], loss.detach(), rtol=1e-9, atol=0)
-    assert all(p.abs().max() > 1e-8 for p in under(report.update, OPTIMISER).values())
+    assert all(p.abs().max() > 1e-8 for p in subtree(report.update, OPTIMISER).values())
 
 
 def test_with_deaf_gates_it_is_gradient_descent_with_decay() -> None:
@@ -98,8 +98,8 @@ def test_with_deaf_gates_it_is_gradient_descent_with_decay() -> None:
         n: torch.zeros_like(p) if n in {f"{OPTIMISER}{g}.weight" for g in ("rate", "keep")} else p
         for n, p in start.items()
     }
-    expected = stack(without(start, OPTIMISER), 2)
-    for phi in islice(LEARNER.path(NET, deaf, {}, part, keys(range(2))), 5):
+    expected = stack(without_subtree(start, OPTIMISER), 2)
+    for phi in islice(LEARNER.adaptation_trajectory(NET, deaf, {}, part, keys(range(2))), 5):
         same(phi, expected, rtol=1e-6, atol=1e-8)  # the gates' biases are float32 numbers
         grads = NET.grad(expected, part)
         expected = {name: 0.9 * p - 0.2 * grads[name] for name, p in expected.items()}
@@ -108,7 +108,7 @@ def test_with_deaf_gates_it_is_gradient_descent_with_decay() -> None:
 def test_a_client_without_samples_is_not_even_decayed() -> None:
     start, part = meta(LEARNER, NET), batch(NET.task, (4, 0))
     phi = LEARNER.adapt(NET, start, {}, part, keys(range(2)), 5)
-    same(pick(phi, 1), without(start, OPTIMISER), rtol=0, atol=0)
+    same(pick(phi, 1), without_subtree(start, OPTIMISER), rtol=0, atol=0)
     assert norm({n: phi[n][0] - start[n] for n in phi}) > 1e-2
 
 

@@ -14,7 +14,7 @@ from metapulse.errors import ConfigError
 from metapulse.methods.meta_sgd import MetaSGD
 from metapulse.models.mlp import MLP, SineMLP
 from metapulse.rng import generator
-from metapulse.trees import prefixed, under, without
+from metapulse.trees import prefixed, subtree, without_subtree
 from tests.cases import MODELS, batch, keys, meta, near, theta
 
 LINE = MLP(hidden=(), task=Task("regression", (1,), 1))
@@ -25,9 +25,9 @@ SINE = SineMLP(task=Task("regression", (1,), 1))
 def test_one_rate_for_every_parameter_from_the_interval_asked_for(model: MLP) -> None:
     learner = MetaSGD(rate_low=0.02, rate_high=0.05)
     drawn = learner.init(model, generator(0, "init"))
-    rates = under(drawn, "rate/")
+    rates = subtree(drawn, "rate/")
     assert {name: p.shape for name, p in rates.items()} == {
-        name: p.shape for name, p in without(drawn, "rate/").items()
+        name: p.shape for name, p in without_subtree(drawn, "rate/").items()
     }
     values = torch.cat([r.flatten() for r in rates.values()])
     assert values.dtype == torch.float32
@@ -45,11 +45,15 @@ def test_rates_that_diverge_do_so_without_the_guard_and_not_with_it(size: int) -
     """|1 − αλ| > 1 blows up geometrically: unguarded (all 99 steps "trained") the path ends in NaN."""
     support = batch(LINE.task, (5, 4, 1))
     start = too_fast(3.0)
-    wild = list(islice(MetaSGD(inner_steps=99, batch_size=size).path(LINE, start, {}, support, keys(range(3))), 99))
+    wild = list(
+        islice(
+            MetaSGD(inner_steps=99, batch_size=size).adaptation_trajectory(LINE, start, {}, support, keys(range(3))), 99
+        )
+    )
     assert not all(torch.isfinite(p).all() for p in wild[-1].values())
     for trained in (0, 1, 3):
         learner = MetaSGD(inner_steps=trained, batch_size=size)
-        points = list(islice(learner.path(LINE, start, {}, support, keys(range(3))), 99))
+        points = list(islice(learner.adaptation_trajectory(LINE, start, {}, support, keys(range(3))), 99))
         assert all(torch.isfinite(p).all() for phi in points for p in phi.values())
         losses = torch.stack([LINE.loss(phi, support) for phi in points])
         rounding = 1e-5 * losses[trained:-1] + 1e-6  # the guard measures on its own way through the code
@@ -60,7 +64,9 @@ def test_a_client_that_stops_does_not_stop_the_others() -> None:
     """λ = 2 mean(x²) grows with the scale of x: the rate suits the first client and overshoots for the second."""
     support = batch(LINE.task, (5, 5))
     support.x[1] *= 30
-    points = list(islice(MetaSGD(inner_steps=0).path(LINE, too_fast(0.05), {}, support, keys(range(2))), 50))
+    points = list(
+        islice(MetaSGD(inner_steps=0).adaptation_trajectory(LINE, too_fast(0.05), {}, support, keys(range(2))), 50)
+    )
     losses = torch.stack([LINE.loss(phi, support) for phi in points])
     assert losses[-1, 0] < losses[1, 0] < losses[0, 0]
     torch.testing.assert_close(losses[-1, 1], losses[0, 1])
@@ -71,7 +77,11 @@ def test_where_steps_help_the_guard_changes_nothing() -> None:
     start, support = meta(learner, SINE), batch(SINE.task, (5, 5))
     free = replace(learner, inner_steps=20)
     for guarded, plain in islice(
-        zip(*(one.path(SINE, start, {}, support, keys(range(2))) for one in (learner, free)), strict=False), 20
+        zip(
+            *(one.adaptation_trajectory(SINE, start, {}, support, keys(range(2))) for one in (learner, free)),
+            strict=False,
+        ),
+        20,
     ):
         near(guarded, plain)
 

@@ -8,9 +8,9 @@ from itertools import islice
 import pytest
 
 from metapulse.errors import ConfigError
+from metapulse.methods.amortised import AmortisedLearner
 from metapulse.methods.local_norm import LocalNorm
 from metapulse.methods.method import Method
-from metapulse.methods.reading import Reader
 from metapulse.models.mlp import MLP
 from metapulse.registry import LEARNERS, METHODS
 from metapulse.rng import generator
@@ -39,7 +39,7 @@ def round_of(method: Method, model: MLP) -> dict[str, int]:
     ep = episode(model.task, (4, 4), (3, 3))
     meta = learner.init(model, generator(0, "init"))
     report = learner.update(model, meta, {}, ep, keys(range(2), 1))
-    next(islice(learner.path(model, meta, report.state, ep.support, keys(range(2), 0)), 1, None))
+    next(islice(learner.adaptation_trajectory(model, meta, report.state, ep.support, keys(range(2), 0)), 1, None))
     return {name: p[0].numel() for name, p in report.state.items()}
 
 
@@ -63,5 +63,5 @@ def test_a_method_is_its_learners_and_says_everything(name: str) -> None:
     assert method.adapts
     assert method.server.settings.keys() <= {"weighting", "schedule"}
     assert set(method.tasks) <= {"classification", "regression"}
-    assert isinstance(method.learner(), Reader) or method.tasks == ("classification", "regression")
+    assert isinstance(method.learner(), AmortisedLearner) or method.tasks == ("classification", "regression")
     assert all(hasattr(method.learner(), key) for key in method.computed)

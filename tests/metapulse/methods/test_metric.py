@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
+from metapulse.methods.amortised import MEMORY, AmortisedLearner
 from metapulse.methods.matching import Matching
 from metapulse.methods.prototypical import ProtoNet
-from metapulse.methods.reading import MEMORY, Reader
 from metapulse.methods.relation import Relation
 from metapulse.models.base import Model
 from metapulse.models.encoder1d import Encoder1d
 from metapulse.models.mlp import MLP
 from metapulse.models.module import TorchModule
-from metapulse.trees import norm, pick, stack, under
+from metapulse.trees import norm, pick, stack, subtree
 from tests.cases import batch, classification, episode, flat, keys, meta, own_samples, regression, slopes
 
 F64 = torch.float64
@@ -47,7 +47,7 @@ def matching(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor, label: i
 
 def relation(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor, label: int) -> Tensor:
     """Equation 2 of Sung et al. over the classes with support."""
-    g = under(theta, "relation/")
+    g = subtree(theta, "relation/")
     total = q.new_zeros(())
     for k in torch.unique(y):
         pair = torch.cat([z[y == k].mean(0), q])
@@ -57,7 +57,7 @@ def relation(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor, label: i
     return total
 
 
-LEARNERS: dict[str, tuple[Reader, Cost]] = {
+LEARNERS: dict[str, tuple[AmortisedLearner, Cost]] = {
     "protonet": (ProtoNet(), prototypical),
     "matching": (Matching(scale=3.0), matching),
     "relation": (Relation(hidden=5), relation),
@@ -75,7 +75,7 @@ def textbook(model: Model, cost: Cost, theta: dict[str, Tensor], ep: Episode, cl
 
 @each
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_update_is_the_slope_of_the_papers_loss(learner: Reader, cost: Cost, model: Model) -> None:
+def test_update_is_the_slope_of_the_papers_loss(learner: AmortisedLearner, cost: Cost, model: Model) -> None:
     """Unequal shots, ragged queries, every coordinate of θ, the relation module's among them."""
     theta, ep = meta(learner, model, dtype=F64), episode(model.task, (6, 4), (5, 6), dtype=F64)
     report = learner.update(model, theta, {}, ep, keys(range(2)))
@@ -88,7 +88,7 @@ def test_update_is_the_slope_of_the_papers_loss(learner: Reader, cost: Cost, mod
         torch.testing.assert_close(report.metrics["loss"][client], loss, rtol=1e-9, atol=1e-11)
 
 
-def adapted(learner: Reader, model: Model, support: Batch, dtype: torch.dtype = F64) -> dict[str, Tensor]:
+def adapted(learner: AmortisedLearner, model: Model, support: Batch, dtype: torch.dtype = F64) -> dict[str, Tensor]:
     theta = meta(learner, model, dtype=dtype)
     return dict(learner.adapt(model, theta, {}, support, keys(range(len(support.x))), 1))
 
@@ -127,7 +127,9 @@ def test_prototypes_of_one_shot_answer_with_the_nearest_neighbour() -> None:
 
 
 @each
-def test_a_class_without_support_is_no_answer_and_its_samples_do_not_count(learner: Reader, cost: Cost) -> None:
+def test_a_class_without_support_is_no_answer_and_its_samples_do_not_count(
+    learner: AmortisedLearner, cost: Cost
+) -> None:
     ep = episode(NET.task, (4,), (6,), dtype=F64)
     two = Batch(ep.support.x, torch.tensor([[0, 1, 1, 0]]), ep.support.mask)
     phi = adapted(learner, NET, two)
@@ -140,7 +142,7 @@ def test_a_class_without_support_is_no_answer_and_its_samples_do_not_count(learn
 
 
 @each
-def test_who_has_read_nothing_prefers_no_class(learner: Reader, cost: Cost) -> None:
+def test_who_has_read_nothing_prefers_no_class(learner: AmortisedLearner, cost: Cost) -> None:
     theta, part = meta(learner, NET), batch(NET.task, (5, 0))
     before = learner.predict(NET, learner.start(theta, 2), part.x)
     lonely = learner.predict(NET, adapted(learner, NET, part, torch.float32), part.x)[1]
@@ -150,11 +152,11 @@ def test_who_has_read_nothing_prefers_no_class(learner: Reader, cost: Cost) -> N
 
 
 @each
-def test_only_the_encoder_travels_and_the_memory_stays(learner: Reader, cost: Cost) -> None:
+def test_only_the_encoder_travels_and_the_memory_stays(learner: AmortisedLearner, cost: Cost) -> None:
     theta, part = meta(learner, NET), batch(NET.task, (5, 3))
     assert {name for name in theta if not name.startswith("relation/")} == {"layer0.weight", "layer0.bias"}
     phi = adapted(learner, NET, part, torch.float32)
-    assert under(phi, MEMORY)
+    assert subtree(phi, MEMORY)
     assert {name for name in phi if not name.startswith(MEMORY)} == set(theta)
     report = learner.update(NET, theta, {}, episode(NET.task, (4, 2), (3, 3)), keys(range(2)))
     assert set(report.update) == set(theta)
@@ -162,7 +164,7 @@ def test_only_the_encoder_travels_and_the_memory_stays(learner: Reader, cost: Co
 
 
 @each
-def test_what_it_cannot_learn_is_refused_in_one_line(learner: Reader, cost: Cost) -> None:
+def test_what_it_cannot_learn_is_refused_in_one_line(learner: AmortisedLearner, cost: Cost) -> None:
     task = classification(3)
     options = {"inputs": 3, "width": 4, "outputs": 3}
     module = TorchModule(factory="tests.cases:tanh_net", options=options, task=task)

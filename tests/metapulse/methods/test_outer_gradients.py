@@ -24,8 +24,8 @@ from metapulse.methods.maml import MAML
 from metapulse.methods.meta_sgd import MetaSGD
 from metapulse.models.base import Model
 from metapulse.models.mlp import MLP
-from metapulse.trees import norm, pick, prefixed, stack, sub, under, without
-from tests.cases import MODELS, classification, episode, flat, keys, meta, near, rows, same, some, theta
+from metapulse.trees import norm, pick, prefixed, stack, sub, subtree, without_subtree
+from tests.cases import MODELS, classification, episode, flat, keys, meta, near, same, select_clients, some, theta
 
 STEPS = 3
 SMOOTH = {name: model for name, model in MODELS.items() if name != "module"}
@@ -50,8 +50,10 @@ def moved(start: dict[str, Tensor], width: float) -> dict[str, Tensor]:
 def query_losses(learner: Learner, model: Model, starts: dict[str, Tensor], ep: Episode) -> Tensor:
     """L_query(φ_K(θ)) of one client's episode for a stack of θs (Meta-SGD's with their own rates)."""
     times = len(next(iter(starts.values())))
-    support, query = (rows(part, [0] * times) for part in (ep.support, ep.query))
-    path = learner.path(model, starts, {}, support, keys([0] * times), start=without(starts, "rate/"))
+    support, query = (select_clients(part, [0] * times) for part in (ep.support, ep.query))
+    path = learner.adaptation_trajectory(
+        model, starts, {}, support, keys([0] * times), start=without_subtree(starts, "rate/")
+    )
     return model.loss(next(islice(path, STEPS, None)), query)
 
 
@@ -169,10 +171,12 @@ def test_meta_sgd_hands_its_rates_their_own_gradient(steps: int) -> None:
     report = learner.update(NET, start, {}, ep, keys(range(3)))
     for client in range(3):
         own = pick(report.update, client)
-        params, rates = textbook(3, without(start, "rate/"), some(ep, [client]), under(start, "rate/"), steps)
+        params, rates = textbook(3, without_subtree(start, "rate/"), some(ep, [client]), subtree(start, "rate/"), steps)
         same(own, params | prefixed(rates, "rate/"), rtol=1e-10, atol=1e-12)
         # The published mistake would be this difference equal to zero.
-        assert norm(sub(under(own, "rate/"), without(own, "rate/"))) > 0.1 * norm(without(own, "rate/"))
+        assert norm(sub(subtree(own, "rate/"), without_subtree(own, "rate/"))) > 0.1 * norm(
+            without_subtree(own, "rate/")
+        )
 
 
 def test_meta_sgd_with_equal_rates_is_maml() -> None:
@@ -180,9 +184,9 @@ def test_meta_sgd_with_equal_rates_is_maml() -> None:
     equal = start | prefixed(everywhere(start, 0.3), "rate/")
     ours = MetaSGD(inner_steps=3).update(NET, equal, {}, ep, keys(range(3))).update
     maml = MAML(inner_lr=0.3, inner_steps=3).update(NET, start, {}, ep, keys(range(3))).update
-    same(without(ours, "rate/"), maml, rtol=1e-12, atol=1e-14)
+    same(without_subtree(ours, "rate/"), maml, rtol=1e-12, atol=1e-14)
     # Moving every rate at once is moving α: the rates' gradients sum to dL/dα.
-    total = sum(p.sum() for p in under(ours, "rate/").values())
+    total = sum(p.sum() for p in subtree(ours, "rate/").values())
     ahead, behind = (
         MAML(inner_lr=0.3 + w, inner_steps=3).update(NET, start, {}, ep, keys(range(3))).metrics["loss"].sum()
         for w in (1e-5, -1e-5)

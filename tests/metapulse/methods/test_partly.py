@@ -84,7 +84,7 @@ def test_known_devices_begin_with_their_own_part_and_strangers_with_thetas(cls: 
     learner = cls(inner_lr=LR)
     ours = rounds(learner, 1)
     state = {name: torch.stack([own[name] for own in ours.kept]) for name in ours.kept[0]}
-    known = list(islice(learner.path(NET, ours.theta, state, EPISODE.support, keys(range(3))), 3))
+    known = list(islice(learner.adaptation_trajectory(NET, ours.theta, state, EPISODE.support, keys(range(3))), 3))
     moving = HEAD if cls is FedRep else HEAD | BODY
     for i, own in enumerate(data()):
         for k, phi in enumerate(known):

@@ -67,7 +67,7 @@ def test_fedprox_without_its_term_is_fedavg(size: int, optimizer: str) -> None:
 
 
 def test_fedprox_clients_do_their_epochs_of_their_own_samples() -> None:
-    """K = e ⌈n/B⌉ with n = 7, 6, 4 and B = 2; a client walks as one does that counts its steps, whoever goes on."""
+    """K = e ⌈n/B⌉ with n = 7, 6, 4 and B = 2; a client walks as one does that counts its steps, whichever go on."""
     report = FedProx(inner_lr=LR, inner_steps=100, mu=MU, batch_size=2, epochs=3).update(
         NET, START, {}, EPISODE, keys(range(3))
     )
@@ -87,7 +87,7 @@ def test_stragglers_do_one_to_all_of_their_epochs() -> None:
     shares = np.bincount(passes.astype(int), minlength=21)[1:] / 4000
     assert shares[-1] == pytest.approx(0.5 + 0.5 / 20, abs=0.032)
     assert shares[:-1] == pytest.approx(np.full(19, 0.5 / 20), abs=0.01)
-    assert torch.equal(steps[[7]], learner.work(counts[:1], keys([7], round=3)))  # whoever else is asked
+    assert torch.equal(steps[[7]], learner.work(counts[:1], keys([7], round=3)))  # whichever others are asked
     assert not torch.equal(steps, learner.work(counts, keys(range(4000), round=4)))
     assert learner.work(torch.tensor([1e6]), keys([0])).tolist() == [1000]  # inner_steps at most
 
@@ -157,10 +157,12 @@ def test_dittos_devices_answer_with_their_own_and_strangers_with_theta() -> None
     ours = rounds(learner, 1)
     state = {name: torch.stack([own[name] for own in ours.kept]) for name in START}
     support = EPISODE.support
-    known, stranger = (next(iter(learner.path(NET, START, s, support, keys(range(3))))) for s in (state, {}))
+    known, stranger = (
+        next(iter(learner.adaptation_trajectory(NET, START, s, support, keys(range(3))))) for s in (state, {})
+    )
     same(known, state, rtol=0, atol=0)
     same(stranger, stack(START, 3), rtol=0, atol=0)
-    path = list(islice(learner.path(NET, START, state, support, keys(range(3))), 4))
+    path = list(islice(learner.adaptation_trajectory(NET, START, state, support, keys(range(3))), 4))
     for i, own in enumerate(data()):
         same({n: p[i] for n, p in path[3].items()}, prox_steps(ours.kept[i], START, own, 3, MU), rtol=1e-9, atol=1e-11)
 

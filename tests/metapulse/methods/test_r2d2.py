@@ -20,7 +20,7 @@ from metapulse.models.encoder1d import Encoder1d
 from metapulse.models.mlp import MLP
 from metapulse.models.module import TorchModule
 from metapulse.rng import generator
-from metapulse.trees import norm, pick, prefixed, stack, under, without
+from metapulse.trees import norm, pick, prefixed, stack, subtree, without_subtree
 from tests.cases import batch, classification, episode, flat, keys, meta, regression, same
 
 F64 = torch.float64
@@ -44,9 +44,9 @@ def textbook_head(model: Model, start: dict[str, Tensor], x: Tensor, y: Tensor) 
 
     A = [z, 3]/√d on embeddings z of width d; Y = ±1 per class (the targets, in regression); D = diag(n_c^(−κ)).
     """
-    z = model.embed(stack(without(start, RIDGE), 1), x.unsqueeze(0))[0]
+    z = model.embed(stack(without_subtree(start, RIDGE), 1), x.unsqueeze(0))[0]
     a = torch.cat([z, torch.full((len(z), 1), 3.0, dtype=z.dtype)], 1) / sqrt(z.shape[1])
-    ridge = under(start, RIDGE)
+    ridge = subtree(start, RIDGE)
     if model.task.kind == "classification":
         targets = 2.0 * F.one_hot(y, model.task.outputs).to(z) - 1.0
         d = torch.bincount(y, minlength=model.task.outputs)[y].to(z) ** -ridge["balance"]
@@ -58,9 +58,9 @@ def textbook_head(model: Model, start: dict[str, Tensor], x: Tensor, y: Tensor) 
 
 def textbook_answers(model: Model, start: dict[str, Tensor], head: Tensor, x: Tensor) -> Tensor:
     """s · [z, 3]/√d W, with s = 1 in regression."""
-    z = model.embed(stack(without(start, RIDGE), 1), x.unsqueeze(0))[0]
+    z = model.embed(stack(without_subtree(start, RIDGE), 1), x.unsqueeze(0))[0]
     a = torch.cat([z, torch.full((len(z), 1), 3.0, dtype=z.dtype)], 1) / sqrt(z.shape[1])
-    scale = under(start, RIDGE)["log_scale"].exp() if model.task.kind == "classification" else 1.0
+    scale = subtree(start, RIDGE)["log_scale"].exp() if model.task.kind == "classification" else 1.0
     return scale * (a @ head)
 
 
@@ -122,7 +122,7 @@ def test_every_number_of_the_ridge_is_learned_where_it_acts() -> None:
         model = MODELS[name]
         ep = episode(model.task, (7, 4), (5, 6), dtype=F64)
         update = LEARNER.update(model, meta(LEARNER, model, dtype=F64), {}, ep, keys(range(2))).update
-        assert {key for key, p in under(update, RIDGE).items() if p.abs().min() > 1e-6} == moving
+        assert {key for key, p in subtree(update, RIDGE).items() if p.abs().min() > 1e-6} == moving
         assert not any(update[key].any() for key in model.head)
 
 
@@ -186,7 +186,7 @@ def test_balance_makes_a_rare_class_count_as_much_as_a_frequent_one() -> None:
 def test_the_path_is_the_start_then_the_solution_for_ever() -> None:
     model = MODELS["mlp"]
     start, part = meta(LEARNER, model), batch(model.task, (5, 3))
-    zero, one, two = islice(LEARNER.path(model, start, {}, part, keys(range(2))), 3)
+    zero, one, two = islice(LEARNER.adaptation_trajectory(model, start, {}, part, keys(range(2))), 3)
     same(zero, LEARNER.start(start, 2), rtol=0, atol=0)
     same(one, two, rtol=0, atol=0)
     assert all(torch.equal(one[name], zero[name]) for name in zero if name not in model.head)
@@ -194,9 +194,9 @@ def test_the_path_is_the_start_then_the_solution_for_ever() -> None:
 
 def test_theta_carries_the_ridge_at_its_initial_numbers() -> None:
     start = R2D2(ridge=2.0, scale=3.0, balance=0.25).init(MODELS["mlp"], generator(0, "init"))
-    own = {name: float(p) for name, p in under(start, RIDGE).items()}
+    own = {name: float(p) for name, p in subtree(start, RIDGE).items()}
     assert own == pytest.approx({"log_lambda": 0.6931472, "log_scale": 1.0986123, "balance": 0.25})
-    assert sorted(prefixed(under(start, RIDGE), RIDGE)) == sorted(n for n in start if n.startswith(RIDGE))
+    assert sorted(prefixed(subtree(start, RIDGE), RIDGE)) == sorted(n for n in start if n.startswith(RIDGE))
 
 
 @pytest.mark.parametrize("head", [(), ("1.weight",)])

@@ -17,7 +17,7 @@ from metapulse.models.cnn1d import CNN1d
 from metapulse.models.mlp import MLP
 from metapulse.rng import generator
 from metapulse.sim.conformance.worlds import CLASSES
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from tests.cases import batch, classification, episode, keys, own_samples, regression
 from tests.runs import make, read
 
@@ -84,7 +84,7 @@ def test_rounds_change_nothing(name: str, tmp_path: Path) -> None:
     results = []
     for rounds in (0, 2):
         config = make(name, "fedavg", "", rounds)
-        results.append(read(tmp_path / str(rounds), run(config, tmp_path / str(rounds))))
+        results.append(read(tmp_path / str(rounds), run_experiment(config, tmp_path / str(rounds))))
     without, after = results
     assert without.digests == after.digests[:1]
     assert len(set(after.digests)) == 1

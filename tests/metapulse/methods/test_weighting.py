@@ -6,9 +6,9 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, MetricRecord
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
 from metapulse.client.wire import WORK, decode, encode
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.fedavg_finetune import FedAvgFineTune
@@ -17,8 +17,8 @@ from metapulse.methods.ifca import IFCA, OTHER
 from metapulse.methods.qffl import QFFL
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.strategies.registry import make_strategy
-from metapulse.strategies.replies import Stack
-from metapulse.trees import prefixed, scale, stack, sub, under, without
+from metapulse.strategies.replies import UpdateStack
+from metapulse.trees import prefixed, scale, stack, sub, subtree, without_subtree
 from tests.cases import keys, near, same, theta
 from tests.federated import (
     CLIENTS,
@@ -58,7 +58,7 @@ def test_a_fednova_client_reports_its_mean_step(settings: dict[str, float], tau:
 
 
 def test_clients_with_more_samples_take_more_steps_and_each_stops_at_its_own() -> None:
-    """τ = ⌈1.5 n/2⌉; up to there a client walks as FedAvg's does, whoever goes on."""
+    """τ = ⌈1.5 n/2⌉; up to there a client walks as FedAvg's does, whichever others go on."""
     report = FedNova(inner_lr=LR, epochs=1.5, batch_size=2).update(NET, START, {}, EPISODE, keys(range(3)))
     assert report.metrics["steps"].tolist() == [6, 5, 3]
     for i, tau in enumerate((6, 5, 3)):
@@ -74,7 +74,7 @@ def test_clients_with_more_samples_take_more_steps_and_each_stops_at_its_own() -
 def served(update: Tree, weight: torch.Tensor, metrics: dict[str, torch.Tensor], weighting: str) -> Tree:
     """What the strategy makes of a stack."""
     strategy = make_strategy({"name": "fednova", "weighting": weighting}, 1, 0)
-    return dict(strategy._aggregate(Stack(list(range(len(weight))), update, weight, metrics)))
+    return dict(strategy._aggregate(UpdateStack(list(range(len(weight))), update, weight, metrics)))
 
 
 @pytest.mark.parametrize("weighting", ["samples", "uniform"])
@@ -98,9 +98,9 @@ def test_fednova_with_equal_steps_is_fedavg(summed: bool) -> None:
     for name, learner in (("fednova", {"epochs": 3.0}), ("fedavg", {"inner_steps": 3})):
         config = make(name, name, "sine", learner={"inner_steps": 3, "batch_size": 0, **learner})
         strategy = make_strategy({"name": name, "cohort": 0}, 1, 0)
-        record = ConfigRecord({WORK: to_json(config.work())} | ({"sum": "samples"} if summed else {}))
+        record = ConfigRecord({WORK: to_json(config.client_config())} | ({"sum": "samples"} if summed else {}))
         grid = CohortGrid(PEOPLE)
-        sent = strategy.configure_train(1, encode(Work(config.work()).init()), record, grid)
+        sent = strategy.configure_train(1, encode(ClientExecutor(config.client_config()).init()), record, grid)
         moved, metrics = strategy.aggregate_train(1, grid.send_and_receive(sent))
         assert moved is not None
         assert isinstance(metrics, MetricRecord)
@@ -162,8 +162,8 @@ def test_ifca_is_gradient_averaging_over_the_chosen_models() -> None:
             moves.append([moved if j == k else zero for k in (0, 1)])
         models = [combine(torch.sub, m, average([move[k] for move in moves], COUNTS)) for k, m in enumerate(models)]
     assert chosen == {0, 1}
-    same(without(ours.theta, OTHER), models[0], rtol=1e-9, atol=1e-11)
-    same(under(ours.theta, f"{OTHER}1/"), models[1], rtol=1e-9, atol=1e-11)
+    same(without_subtree(ours.theta, OTHER), models[0], rtol=1e-9, atol=1e-11)
+    same(subtree(ours.theta, f"{OTHER}1/"), models[1], rtol=1e-9, atol=1e-11)
 
 
 def test_ifca_with_one_model_is_fedavg() -> None:

@@ -14,11 +14,11 @@ from metapulse.models.base import Model
 from metapulse.models.cnn1d import CNN1d
 from metapulse.models.encoder1d import Encoder1d
 from metapulse.models.kernels.base import Chain
-from metapulse.models.kernels.compose import Beside, Series
+from metapulse.models.kernels.compose import Parallel, Series
 from metapulse.models.kernels.dense import Linear, ReLU
 from metapulse.models.kernels.losses import SquaredError
 from metapulse.models.kernels.norm import LayerNorm
-from metapulse.models.kernels.windows import Place, Runs
+from metapulse.models.kernels.windows import WindowLayout, WindowMatrices
 from metapulse.models.layers import layer_norm, linear
 from metapulse.trees import add, stack
 from tests.cases import batch, classification, padded, personal, regression, same, theta
@@ -30,7 +30,7 @@ def check(model: Model, task: Task, part: object = None, params: object = None) 
     part = padded(batch(task, (3, 1, 2), **WIDE), 2, seed=1) if part is None else part
     params = personal(model, 3, **WIDE) if params is None else params
     vector = personal(model, 3, seed=5, **WIDE)
-    ours, reference = model.expand(params, part), autograd.expand(model.loss, params, part)
+    ours, reference = model.expand(params, part), autograd.expand_loss(model.loss, params, part)
     assert model.chain is not None
     torch.testing.assert_close(ours.loss, reference.loss, rtol=1e-12, atol=1e-13)
     same(ours.grad, reference.grad, rtol=1e-10, atol=1e-12)
@@ -110,12 +110,12 @@ def test_a_client_alone_has_the_gradient_it_has_among_others(model: Model) -> No
 )
 def test_runs_hold_every_window_once(samples: int, pitch: int, width: int, lanes: int, clients: int) -> None:
     pitch, channels = pitch * lanes, 2
-    runs = Runs(samples, pitch, width, lanes)
+    runs = WindowMatrices(samples, pitch, width, lanes)
     rows = samples * pitch
     x = torch.arange(clients * rows * channels, dtype=torch.float64).view(clients, samples, pitch, channels)
     z = runs.room(x, 1).fill_(-1.0)
     for window, product in zip(runs.windows(x), runs.products(z), strict=True):
-        assert (product == -1.0).all()  # nobody else writes here
+        assert (product == -1.0).all()  # written here only
         product.copy_(window[..., :1])
         flat = x.flatten(1)
         for client in range(clients):
@@ -130,7 +130,7 @@ def test_runs_hold_every_window_once(samples: int, pitch: int, width: int, lanes
 
 @given(length=st.integers(1, 5), lead=st.integers(0, 3), even=st.booleans())
 def test_a_place_keeps_values_between_zeros(length: int, lead: int, even: bool) -> None:
-    place = Place.of(length, lead, even)
+    place = WindowLayout.of(length, lead, even)
     x = torch.rand(2, 3, 4, length) + 1.0
     put = place.put(x)
     assert put.shape == (2, 3, place.pitch, 4)
@@ -145,7 +145,7 @@ class Forked(CNN1d):
     chain = Chain(
         (
             Linear("a", "a0"),
-            Beside(Series((Linear("b", "b0"), LayerNorm("n", "n0"), ReLU())), Linear("c", "c0")),
+            Parallel(Series((Linear("b", "b0"), LayerNorm("n", "n0"), ReLU())), Linear("c", "c0")),
             Linear("d", "d0"),
         ),
         SquaredError(),

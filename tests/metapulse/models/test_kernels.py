@@ -28,7 +28,7 @@ def test_loss_gradient_and_curvature_are_autograds(model: Model, one_theta: bool
     params = stack(theta(model, **wide), clients) if one_theta else personal(model, clients, **wide)
     part = padded(batch(model.task, COUNTS, **wide), garbage, seed=1)
     vector = personal(model, clients, seed=5, **wide)
-    ours, reference = model.expand(params, part), autograd.expand(model.loss, params, part)
+    ours, reference = model.expand(params, part), autograd.expand_loss(model.loss, params, part)
     torch.testing.assert_close(ours.loss, reference.loss, rtol=1e-12, atol=1e-13)
     same(ours.grad, reference.grad, rtol=1e-10, atol=1e-12)
     same(ours.hvp(vector), reference.hvp(vector), rtol=1e-10, atol=1e-11)
@@ -37,7 +37,7 @@ def test_loss_gradient_and_curvature_are_autograds(model: Model, one_theta: bool
 @models
 def test_single_precision_is_as_good_as_autograds(model: Model) -> None:
     params, part = personal(model, 3), batch(model.task, COUNTS)
-    ours, reference = model.expand(params, part), autograd.expand(model.loss, params, part)
+    ours, reference = model.expand(params, part), autograd.expand_loss(model.loss, params, part)
     same(ours.grad, reference.grad, rtol=1e-4, atol=2e-6)
 
 

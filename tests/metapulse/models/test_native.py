@@ -14,7 +14,7 @@ from metapulse import compiler
 from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.base import Adding, Learner, shares
+from metapulse.methods.base import Learner, SumSpec, update_shares
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.fomaml import FOMAML
 from metapulse.methods.maml import MAML
@@ -63,7 +63,7 @@ WIDTHS = [1, 2, 7, 8, 15, 16, 17, 33, 64, 70]  # around the lengths of vectors, 
 
 
 def check_gradient(model: Model, counts: list[int]) -> None:
-    """Of everybody's own parameters, on ragged batches, empty ones among them."""
+    """Of each client's own parameters, on ragged batches, empty ones among them."""
     params, part = personal(model, len(counts)), padded(batch(model.task, counts), 2, seed=1)
     assert model.compiled is not None
     loss, grad = model.value_and_grad(params, part)
@@ -209,12 +209,12 @@ def test_sums(model: Model, counts: list[int], weighting: str) -> None:
     exactly = Episode(wide(samples), wide(samples).slice(0, 0))
     learner, theta = Reptile(batch_size=4, inner_lr=0.05), model.init(generator(0, "init"))
     address = keys(range(len(counts)))
-    summed = learner.update_sum(model, theta, {}, episode, address, Adding(weighting))
+    summed = learner.update_sum(model, theta, {}, episode, address, SumSpec(weighting))
     assert summed is not None
     report, total = summed
     exact = learner.update(model, {n: p.double() for n, p in theta.items()}, {}, exactly, address)
     torch.testing.assert_close(report.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
-    expected = weighted_sum(exact.update, shares(exact.weight, weighting))
+    expected = weighted_sum(exact.update, update_shares(exact.weight, weighting))
     close({n: p[None] for n, p in total.items()}, {n: p[None] for n, p in expected.items()}, STEP)
 
 
@@ -229,7 +229,7 @@ def test_without_a_sum(learner: Learner) -> None:
     samples = batch(model.task, (6, 6))
     episode = Episode(samples, samples.slice(0, 0))
     theta = learner.init(model, generator(0, "init"))
-    assert learner.update_sum(model, theta, {}, episode, keys(range(2)), Adding("uniform")) is None
+    assert learner.update_sum(model, theta, {}, episode, keys(range(2)), SumSpec("uniform")) is None
 
 
 @pytest.mark.parametrize("model", [MLP(task=Task("classification", (5,), 3))], ids=["mlp"])

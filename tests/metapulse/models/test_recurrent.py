@@ -71,7 +71,7 @@ def test_a_long_series_in_single_precision_is_as_exact_as_autograd() -> None:
     wide_params, wide_vector = ({name: p.double() for name, p in tree.items()} for tree in (params, vector))
     wide = Batch(part.x.double(), part.y, part.mask.double())
     exact, ours = model.expand(wide_params, wide), model.expand(params, part)
-    plain = autograd.expand(model.loss, params, part)
+    plain = autograd.expand_loss(model.loss, params, part)
     for name in params:
         for true, own, theirs in (
             (exact.grad[name], ours.grad[name], plain.grad[name]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metapulse.errors import DataError
-from metapulse.record.containers import Inputs, Limits
+from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.store import import_files
 from tests.metapulse.record.conftest import APPLE, LIBRE, OWN, Import
 
@@ -22,7 +22,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def names(path: Path, limits: Limits = Limits()) -> list[str]:
+def names(path: Path, limits: ContainerLimits = ContainerLimits()) -> list[str]:
     with Inputs([path], limits) as inputs:
         return [file.name for file in inputs.files]
 
@@ -60,10 +60,10 @@ def test_a_name_that_leaves_its_archive_is_only_a_name(tmp_path: Path) -> None:
 def test_limits_hold_before_anything_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zip"
     path.write_bytes(zipped({"export.xml": b"<HealthData>" + b"0" * 5_000_000, "own.csv": OWN.encode()}))
-    with Inputs([path], Limits(free=1_000_000)) as inputs:
+    with Inputs([path], ContainerLimits(free=1_000_000)) as inputs:
         assert [file.name for file in inputs.files] == ["bomb.zip/own.csv"]
         assert "packed" in inputs.broken["bomb.zip/export.xml"]
-    for limits in (Limits(bytes=1_000_000), Limits(total=1_000_000), Limits(files=1)):
+    for limits in (ContainerLimits(bytes=1_000_000), ContainerLimits(total=1_000_000), ContainerLimits(files=1)):
         with pytest.raises(DataError, match=r"limit|allowed"):
             names(path, limits)
 

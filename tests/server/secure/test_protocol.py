@@ -13,8 +13,8 @@ from metapulse.client.wire import ARRAYS, Instructions, array_record
 from metapulse.rng import generator
 from metapulse.server.secure.aggregation import SecureAggregation
 from metapulse.sim.engines.cohort import CohortGrid
-from metapulse.strategies.aggregate import mean
-from metapulse.strategies.replies import Replies, Stack, check
+from metapulse.strategies.aggregate import weighted_mean
+from metapulse.strategies.replies import Replies, UpdateStack, check_replies
 from metapulse.strategies.secure import SecureSettings, make_ring
 from metapulse.trees import norm, sub
 from tests.runs import CLIENTS
@@ -25,12 +25,12 @@ ON = SecureSettings(on=True, max_weight=20.0)
 RING = SecureSettings(on=True, max_weight=20.0, neighbours=4)
 
 
-def plain(clients: list[int]) -> Stack:
+def plain(clients: list[int]) -> UpdateStack:
     """The updates themselves, for comparison."""
     replies = CohortGrid(CLIENTS).send_and_receive(Instructions(content(), [NODES[c] for c in EVERYONE], "train"))
     stack = replies.stack
     rows = [stack.clients.index(c) for c in clients]
-    return Stack(clients, {name: u[rows] for name, u in stack.update.items()}, stack.weight[rows], {})
+    return UpdateStack(clients, {name: u[rows] for name, u in stack.update.items()}, stack.weight[rows], {})
 
 
 def masked(settings: SecureSettings = ON, tamper: Tamper = silent(), **options) -> tuple[Replies, Recording]:
@@ -42,7 +42,7 @@ def is_the_mean_of(replies: Replies, clients: list[int], settings: SecureSetting
     """Within m R / Σ n_i per number, as docs/secure_aggregation.md states."""
     stack = plain(clients)
     weight = stack.weight if weighting == "samples" else torch.ones_like(stack.weight)
-    exact = mean(stack.update, weight)
+    exact = weighted_mean(stack.update, weight)
     assert replies.total.clients == clients
     got = replies.total.mean(exact)
     largest = settings.max_weight if weighting == "samples" else 1.0
@@ -103,7 +103,7 @@ def test_below_the_threshold_a_round_is_given_up(stage: str) -> None:
     assert f"round given up: secure aggregation: {stage}: {what}" in replies.given_up
     assert "4 are needed" in replies.given_up
     theta = {}
-    assert check(replies, theta, {}).dropped[-1].client == -1
+    assert check_replies(replies, theta, {}).dropped[-1].client == -1
     stages = [s for s, _, _ in grid.got]
     assert stages[-1] == stage  # nothing is asked for any more
 

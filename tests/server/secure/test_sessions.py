@@ -1,4 +1,4 @@
-"""Sessions of a round: each has a number of its own, on disk before anybody hears of it."""
+"""Sessions of a round: each has a number of its own, on disk before it is sent."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from metapulse.errors import RunError
-from metapulse.server.secure.sessions import Sessions
+from metapulse.server.secure.sessions import SessionCounter
 
 
 def test_a_round_that_begins_again_is_another_session(tmp_path: Path) -> None:
     """However far back a coordinator goes, and in every life of it."""
-    assert [Sessions(tmp_path).begin(round) for round in (1, 2, 3)] == [1, 1, 1]
-    assert [Sessions(tmp_path).begin(round) for round in (3, 2, 3, 4)] == [2, 3, 4, 1]
+    assert [SessionCounter(tmp_path).begin(round) for round in (1, 2, 3)] == [1, 1, 1]
+    assert [SessionCounter(tmp_path).begin(round) for round in (3, 2, 3, 4)] == [2, 3, 4, 1]
 
 
 def test_devices_that_end_with_their_coordinator_have_seen_no_session_twice(tmp_path: Path) -> None:
-    assert [Sessions(None).begin(1), Sessions(None).begin(1)] == [1, 1]
+    assert [SessionCounter(None).begin(1), SessionCounter(None).begin(1)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_devices_that_end_with_their_coordinator_have_seen_no_session_twice(tmp_
 def test_a_damaged_count_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "sessions.json").write_text(text)
     with pytest.raises(RunError, match=r"sessions\.json (does not say|cannot be read)"):
-        Sessions(tmp_path).begin(1)
+        SessionCounter(tmp_path).begin(1)

@@ -15,17 +15,17 @@ from scipy import stats
 
 from metapulse.client.flower_compat import bytes_to_public_key
 from metapulse.client.secure.device import ALIVE, GONE, OWNERS, SECURE, STAGE
-from metapulse.client.secure.quantise import Terms, levels, quantise, wrap
+from metapulse.client.secure.quantise import SumTerms, levels, quantise, wrap
 from metapulse.client.wire import ARRAYS, CONFIG, EXAMPLES, Instructions
 from metapulse.methods.base import Report
 from metapulse.sim.engines.cohort import CohortGrid
-from metapulse.strategies.replies import Stack
+from metapulse.strategies.replies import UpdateStack
 from metapulse.strategies.secure import SecureSettings
 from tests.runs import CLIENTS
 from tests.secure import EVERYONE, NODES, Recording, collect, content, silent
 
 ON = SecureSettings(on=True, max_weight=20.0)
-TERMS = Terms(5, 1, "samples", ON.range, ON.max_weight, 32, levels(CLIENTS, 32), 4)
+TERMS = SumTerms(5, 1, "samples", ON.range, ON.max_weight, 32, levels(CLIENTS, 32), 4)
 LOST = 3  # after sharing its keys
 
 
@@ -46,7 +46,7 @@ def entries() -> dict[int, np.ndarray]:
     return {c: wrap(row, 32) for c, row in zip(stack.clients, rows, strict=True)}
 
 
-def one(stack: Stack, i: int) -> Report:
+def one(stack: UpdateStack, i: int) -> Report:
     return Report({name: u[i : i + 1] for name, u in stack.update.items()}, stack.weight[i : i + 1], {}, {})
 
 
@@ -118,7 +118,7 @@ def test_neither_weights_nor_metrics_are_sent(round_: Recording) -> None:
 
 
 def test_of_each_client_one_secret_is_opened(round_: Recording) -> None:
-    """The mask key of who was lost, the seed of everybody else; both together would open a vector."""
+    """The mask key of who was lost, the seed of all others; both together would open a vector."""
     asked: dict[str, set[int]] = {ALIVE: set(), GONE: set()}
     for message in round_.sent:
         told = message.content.config_records[SECURE]

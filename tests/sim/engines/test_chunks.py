@@ -1,4 +1,4 @@
-"""Chunks nobody asked for: bounded in memory, and even where there are many."""
+"""Chunks of default size: bounded in memory, and even where there are many."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_bounds(clients: int, numbers: int, compiled: bool) -> None:
 
 @given(clients=st.integers(WORKERS * KERNELS + 1, 20_000))
 def test_workers_get_as_much_as_each_other(clients: int) -> None:
-    """Nobody has a tenth more to do than the average, whether there are two workers or eight."""
+    """No worker has a tenth more to do than the average, whether there are two workers or eight."""
     chunk = comfortable(MLP_, {"w": torch.empty(6438)}, clients)
     chunks = math.ceil(clients / chunk)
     for workers in (2, 4, 8):

@@ -17,6 +17,7 @@ import torch
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial, to_json
 from metapulse.client.wire import (
     ARRAYS,
@@ -31,7 +32,6 @@ from metapulse.client.wire import (
     differ,
     encode,
 )
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError, EngineError
 from metapulse.registry import LEARNERS
 from metapulse.server.config import Config
@@ -39,9 +39,9 @@ from metapulse.sim import experiment
 from metapulse.sim.engines import workers
 from metapulse.sim.engines.cluster import start_ray
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
-from metapulse.sim.engines.workers import Local, RayPool
+from metapulse.sim.engines.workers import LocalPool, RayPool
 from metapulse.sim.population import ClientJob
-from metapulse.strategies.aggregate import Handover
+from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.registry import make_strategy
 from metapulse.strategies.replies import Replies
 from tests.cases import STILL
@@ -54,14 +54,14 @@ EVERYONE = list(range(CLIENTS))
 
 def instructions(config: Config, clients: list[int] = EVERYONE, kind: str = "train", **extra: str) -> list[Message]:
     """One round's messages, sharing one content."""
-    work = Work(config.work())
-    record = ConfigRecord({ROUND: 1, WORK: to_json(config.work()), **extra})
+    work = ClientExecutor(config.client_config())
+    record = ConfigRecord({ROUND: 1, WORK: to_json(config.client_config()), **extra})
     content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
     return [Message(content, client + FIRST_NODE, kind) for client in clients]
 
 
 def answer(config: Config, chunk: int = 50, pool: object = None, **options) -> Replies:
-    """Everybody's replies."""
+    """All clients' replies."""
     grid = CohortGrid(CLIENTS, pool, chunk)
     replies = grid.send_and_receive(instructions(config, **options))
     assert isinstance(replies, Replies)
@@ -90,7 +90,7 @@ def test_chunks_change_nothing(learner: str, chunk: int) -> None:
     if learner in STILL:
         assert all(not update.any() for update in whole.stack.update.values())
     else:  # θ − u is what the promise is about; u itself is a difference of near numbers and has fewer digits
-        theta = Work(config.work()).init()
+        theta = ClientExecutor(config.client_config()).init()
         moved = [{name: theta[name] - update for name, update in r.stack.update.items()} for r in (cut, whole)]
         assert distance(*moved) <= 1e-6
         assert distance(cut.stack.update, whole.stack.update) <= 1e-5
@@ -115,9 +115,9 @@ def test_theta_that_is_handed_over_is_the_one_that_is_encoded() -> None:
     """A strategy hands an engine of its own process the θ that its last step made, and the record says the same."""
     config, rounds = make("reptile", "fedreptile"), range(1, 4)
     strategy = make_strategy(config.strategy, len(rounds), 0)
-    grid, arrays = CohortGrid(CLIENTS), encode(Work(config.work()).init())
+    grid, arrays = CohortGrid(CLIENTS), encode(ClientExecutor(config.client_config()).init())
     for round in rounds:
-        record = ConfigRecord({WORK: to_json(config.work())})
+        record = ConfigRecord({WORK: to_json(config.client_config())})
         sent = strategy.configure_train(round, arrays, record, grid)
         assert isinstance(sent, Instructions)
         assert all(torch.equal(sent.theta[name], p) for name, p in decode(arrays).items())
@@ -143,7 +143,7 @@ def test_replies_are_ordinary_messages() -> None:
 
 def test_weights_are_theta_minus_update() -> None:
     config = make("fedavg", "stock-fedavg")
-    theta = Work(config.work()).init()
+    theta = ClientExecutor(config.client_config()).init()
     updates, weights = answer(config), answer(config, **{REPLY: "weights"})
     for update, weight in zip(updates, weights, strict=True):
         u, w = (decode(m.content.array_records[ARRAYS]) for m in (update, weight))
@@ -153,9 +153,9 @@ def test_weights_are_theta_minus_update() -> None:
 def test_stock_fedavg_runs_on_the_grid_unchanged() -> None:
     """``Strategy.start`` of Flower, nothing of ours around it: θ is the weighted mean of what clients trained."""
     config = make("fedavg", "stock-fedavg")
-    theta = Work(config.work()).init()
+    theta = ClientExecutor(config.client_config()).init()
     strategy = FedAvg(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
-    record = ConfigRecord({WORK: to_json(config.work()), REPLY: "weights"})
+    record = ConfigRecord({WORK: to_json(config.client_config()), REPLY: "weights"})
     result = strategy.start(CohortGrid(CLIENTS), encode(theta), num_rounds=1, train_config=record)
     stack = answer(config).stack
     share = (stack.weight / stack.weight.sum()).double()
@@ -175,7 +175,9 @@ def test_scores_are_messages_too() -> None:
     trial = Trial(plan=config.episodes, steps=(0, 2), episodes=3)
     messages = instructions(config, kind=MessageType.EVALUATE, **{TRIAL: to_json(trial)})
     replies = CohortGrid(CLIENTS, chunk=4).send_and_receive(messages)
-    expected = Work(config.work()).evaluate(decode(messages[0].content.array_records[ARRAYS]), 1, EVERYONE, trial)
+    expected = ClientExecutor(config.client_config()).evaluate(
+        decode(messages[0].content.array_records[ARRAYS]), 1, EVERYONE, trial
+    )
     for client, reply in enumerate(replies):
         numbers = reply.content.metric_records[METRICS]
         assert numbers["num-examples"] == 3
@@ -239,8 +241,8 @@ def test_workers_change_nothing(cluster, tmp_path, workers: int) -> None:
     ours, theirs = (
         make("maml", "fedmaml", "wearables", 2, engine={"workers": count, "chunk": 2}) for count in (0, workers)
     )
-    a = read(tmp_path / "here", experiment.run(ours, tmp_path / "here"))
-    b = read(tmp_path / "actors", experiment.run(theirs, tmp_path / "actors"))
+    a = read(tmp_path / "here", experiment.run_experiment(ours, tmp_path / "here"))
+    b = read(tmp_path / "actors", experiment.run_experiment(theirs, tmp_path / "actors"))
     assert a.digests == b.digests
     assert a.rows == b.rows
     assert a.summary == b.summary
@@ -351,6 +353,6 @@ def test_a_worker_that_always_dies_is_an_error(cluster, monkeypatch) -> None:
 def test_an_error_in_a_worker_is_the_error(pool) -> None:
     """A bad specification is the same one-line error as in this process, not a Ray traceback."""
     job = ClientJob('{"learner": {"name": "nonsense"}, "source": {"name": "sine"}, "model": {"name": "mlp"}}')
-    for runs in (Local(), pool):
+    for runs in (LocalPool(), pool):
         with pytest.raises(ConfigError, match=r"learner\.name = 'nonsense'"):
-            runs.train(job, {}, 1, [[0]], {}, Handover())
+            runs.train(job, {}, 1, [[0]], {}, AggregationSpec())

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
-from metapulse.client.work import Work
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Report
 from metapulse.outcome import Outcome
@@ -21,7 +21,7 @@ from metapulse.server.config import Config, build_config, resolved
 from metapulse.server.folder import RunFolder
 from metapulse.server.simulated import FaultSettings
 from metapulse.sim import experiment
-from metapulse.sim.population import ClientJob, FaultyClients, Population, without
+from metapulse.sim.population import ClientJob, FaultyClients, Population, without_reports
 from metapulse.sim.report.runs import tables
 from metapulse.sim.report.runs.run_data import read_runs
 from metapulse.strategies.replies import SECOND
@@ -50,12 +50,12 @@ def people(learner: str = "fedavg_ft", strategy: str = "fedavg", rounds: int = 2
 
 
 def run(config: Config, path: Path) -> Result:
-    return read(path, experiment.run(config, path))
+    return read(path, experiment.run_experiment(config, path))
 
 
-def work(config: Config) -> Work:
+def work(config: Config) -> ClientExecutor:
     """Of an engine's clients."""
-    return ClientJob(to_json(config.work()), Population.of(config)).work
+    return ClientJob(to_json(config.client_config()), Population.of(config)).work
 
 
 def events(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -63,12 +63,12 @@ def events(path: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def test_without_trouble_the_work_is_the_ordinary_one(tmp_path) -> None:
-    """An attack by nobody, and faults that strike nobody, change no bit; without either their code is not even used."""
-    assert type(work(curves())) is Work
-    nobody = curves(attack={"name": "sign_flip", "fraction": 0.0}, faults={"deadline_s": 1e9})
-    assert type(work(nobody)) is FaultyClients
+    """An attack without attackers, and faults that never occur, change no bit; without them their code is not used."""
+    assert type(work(curves())) is ClientExecutor
+    harmless = curves(attack={"name": "sign_flip", "fraction": 0.0}, faults={"deadline_s": 1e9})
+    assert type(work(harmless)) is FaultyClients
     assert run(curves(), tmp_path / "plain").thetas[2].keys()
-    plain, calm = read(tmp_path / "plain", {}), run(nobody, tmp_path / "calm")
+    plain, calm = read(tmp_path / "plain", {}), run(harmless, tmp_path / "calm")
     for ours, theirs in zip(plain.thetas, calm.thetas, strict=True):
         assert all(torch.allclose(ours[n], theirs[n], rtol=1e-6, atol=1e-7) for n in ours)  # sums by another way
 
@@ -104,7 +104,7 @@ def test_colluders_report_what_they_make_of_all_the_honest(name: str, setting: d
 
 
 def test_no_round_survives_without_anybody_honest(tmp_path) -> None:
-    """Colluders who are alone have nobody to learn from, and are honest."""
+    """Colluders without honest clients to learn from are honest."""
     attack = {"name": "ipm", "fraction": 1.0}
     alone, plain = run(curves(attack=attack), tmp_path / "a"), run(curves(), tmp_path / "b")
     assert all(torch.allclose(alone.thetas[2][n], plain.thetas[2][n], rtol=1e-5, atol=1e-6) for n in plain.thetas[2])
@@ -133,14 +133,14 @@ def test_the_meta_test_says_whether_the_backdoor_is_there(tmp_path) -> None:
 
 def test_a_backdoor_for_curves_is_refused_before_the_run_begins(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"attack\.target"):
-        experiment.run(curves(attack={"name": "backdoor"}), tmp_path / "run")
+        experiment.run_experiment(curves(attack={"name": "backdoor"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_colluders_are_refused_where_nobody_holds_all_updates(tmp_path) -> None:
     for name in ("alie", "ipm"):
         with pytest.raises(ConfigError, match=r"attack\.name = .*cohort engine"):
-            experiment.run(curves(attack={"name": name}, engine={"name": "flower"}), tmp_path / "run")
+            experiment.run_experiment(curves(attack={"name": name}, engine={"name": "flower"}), tmp_path / "run")
 
 
 def test_every_lost_reply_is_named_and_the_rest_counts(tmp_path) -> None:
@@ -178,7 +178,7 @@ def test_faults_are_the_same_in_chunks_and_after_a_stop(tmp_path) -> None:
     (resumed / "summary.json").unlink()
     for late in ("000003", "000004"):
         _remove(resumed / "checkpoints" / late)
-    again = read(resumed, experiment.resume(resumed))
+    again = read(resumed, experiment.resume_experiment(resumed))
     assert again.digests == whole.digests
     assert [(e["round"], e["client"], e["reason"]) for e in events(resumed, "dropped")] == told
 
@@ -204,11 +204,11 @@ def test_an_outcome_without_some() -> None:
         return {"w": torch.arange(float(n))}
 
     report = Report(grown(3), torch.ones(3), {}, {"loss": torch.tensor([1.0, 2.0, 3.0])})
-    left = without(Outcome([4, 5, 9], report, {}), {5: "late"})
+    left = without_reports(Outcome([4, 5, 9], report, {}), {5: "late"})
     assert left.clients == [4, 9]
     assert left.report.update["w"].tolist() == [0.0, 2.0]
     assert left.report.metrics["loss"].tolist() == [1.0, 3.0]
-    assert without(Outcome([4], report, {}), {4: "late"}).report is None
+    assert without_reports(Outcome([4], report, {}), {4: "late"}).report is None
 
 
 def test_partial_work_weighs_what_it_is() -> None:

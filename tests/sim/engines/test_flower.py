@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from metapulse.errors import ConfigError, EngineError, RunError
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
-from metapulse.server.grid import Prompt
+from metapulse.server.grid import PollingGrid
 from metapulse.sim import experiment
 from metapulse.sim.engines.flower import MOST_CLIENTS, simulate
 from metapulse.sim.engines.settings import Flower
@@ -22,7 +22,7 @@ from metapulse.sim.engines.workers import RayPool
 from tests.processes import PATIENCE
 from tests.runs import CLIENTS, distance, make, read
 
-EVERYBODY = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
+ALL_TRAIN = {"split": {"test": 0.0}, "strategy": {"cohort": 0}, "evaluation": {"scenarios": ["known_user"]}}
 
 
 def facts(path) -> list[dict[str, object]]:
@@ -38,8 +38,8 @@ def test_a_run_with_failing_clients_is_the_cohort_engines(tmp_path) -> None:
     results = {}
     for engine in ("cohort", "flower"):
         source = {"name": "tests.runs:Faulty", "clients": CLIENTS}
-        config = make("maml", "fedmaml", "sine", 2, source=source, engine={"name": engine}, **EVERYBODY)
-        results[engine] = read(tmp_path / engine, experiment.run(config, tmp_path / engine))
+        config = make("maml", "fedmaml", "sine", 2, source=source, engine={"name": engine}, **ALL_TRAIN)
+        results[engine] = read(tmp_path / engine, experiment.run_experiment(config, tmp_path / engine))
     ours, theirs = results["cohort"], results["flower"]
     assert all(distance(a, b) <= 1e-6 for a, b in zip(ours.thetas, theirs.thetas, strict=True))
     assert ours.summary["dropped"] == theirs.summary["dropped"] == 2 * 2 + 2  # two rounds and the meta-test
@@ -79,7 +79,7 @@ def test_an_interrupt_ends_everything_in_good_order() -> None:
     def job(grid: Grid, stopped: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         try:
-            handshake(Prompt(grid, stopped), "{}", 2, PATIENCE)
+            handshake(PollingGrid(grid, stopped), "{}", 2, PATIENCE)
         except EngineError as error:
             seen.append(error)
             raise
@@ -94,12 +94,12 @@ def test_an_interrupt_ends_everything_in_good_order() -> None:
 def test_refusals(tmp_path) -> None:
     config = make("maml", "fedmaml", "sine", source={"clients": MOST_CLIENTS + 1}, engine={"name": "flower"})
     with pytest.raises(ConfigError, match=r"engine\.name = 'flower': serves at most 20000 clients, not 20001"):
-        experiment.run(config, tmp_path / "a")
+        experiment.run_experiment(config, tmp_path / "a")
     many = make("maml", "fedmaml", "sine", engine={"name": "flower", "cpus_per_client": 3.0, "workers": 2})
     with pytest.raises(ConfigError, match=r"engine\.cpus_per_client = 3\.0: must be ≤ 2"):
-        experiment.run(many, tmp_path / "b")
-    nobody = make("maml", "fedmaml", "sine", engine={"name": "flower", "address": "127.0.0.1:1"})
-    for begin in (lambda: experiment.run(nobody, tmp_path / "c"), lambda: RayPool(1, "127.0.0.1:1")):
+        experiment.run_experiment(many, tmp_path / "b")
+    unreachable = make("maml", "fedmaml", "sine", engine={"name": "flower", "address": "127.0.0.1:1"})
+    for begin in (lambda: experiment.run_experiment(unreachable, tmp_path / "c"), lambda: RayPool(1, "127.0.0.1:1")):
         with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
             begin()
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ def test_an_engine_of_ones_own_runs_with_its_own_settings_to_the_same_numbers(tm
     usual = make("reptile", "fedreptile", engine={"chunk": 2})
     assert config.digest() == usual.digest()
     thetas = [
-        read(tmp_path / name, experiment.run(one, tmp_path / name)).thetas[-1]
+        read(tmp_path / name, experiment.run_experiment(one, tmp_path / name)).thetas[-1]
         for name, one in {"own": config, "usual": usual}.items()
     ]
     assert (tmp_path / "own/note.txt").read_text() == "here"

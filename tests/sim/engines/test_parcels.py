@@ -9,7 +9,7 @@ import torch
 
 from metapulse.methods.base import Report
 from metapulse.outcome import Outcome, Scores
-from metapulse.sim.engines.parcels import pack, unpack
+from metapulse.sim.engines.parcels import pack_arrays, unpack_arrays
 from metapulse.trees import flat, flat_stack
 
 
@@ -38,9 +38,9 @@ def shown(value):
     ],
 )
 def test_what_arrives_is_what_was_sent(value):
-    sent = pack(value)
+    sent = pack_arrays(value)
     assert "tensor" not in repr(sent)
-    back = unpack(sent)
+    back = unpack_arrays(sent)
     assert type(back) is type(value)
     assert shown(back) == shown(value)  # tensors have no equality of their own
 
@@ -48,7 +48,7 @@ def test_what_arrives_is_what_was_sent(value):
 def test_what_ray_hands_out_read_only_can_be_written_to():
     array = np.arange(3, dtype=np.float32)
     array.setflags(write=False)
-    back = unpack({"w": array})["w"]
+    back = unpack_arrays({"w": array})["w"]
     back += 1
     assert back.tolist() == [1, 2, 3]
     assert array.tolist() == [0, 1, 2]

@@ -8,7 +8,7 @@ import pytest
 
 from metapulse.errors import DataError
 from metapulse.sim.importers import compact
-from metapulse.sim.importers.compact import cache_folder, find, read_npz, write_npz
+from metapulse.sim.importers.compact import cache_folder, find_imported, read_npz, write_npz
 from metapulse.sim.importers.dataset import IMPORTERS, import_dataset
 from metapulse.sim.sources.catalogue import catalogue, dataset
 
@@ -90,13 +90,13 @@ def test_the_cache_comes_before_the_prepared_copy(tmp_path, monkeypatch):
     monkeypatch.setenv("METAPULSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("METAPULSE_DATA", str(tmp_path / "data"))
     assert cache_folder() == tmp_path / "cache"
-    assert find("a", ("other/b.npz",)) is None
+    assert find_imported("a", ("other/b.npz",)) is None
     other = write_npz(tmp_path / "data/other/b.npz", {"x": np.zeros(1)})
-    assert find("a", ("other/b.npz",)) == other
+    assert find_imported("a", ("other/b.npz",)) == other
     prepared = write_npz(tmp_path / "data/a/a.npz", {"x": np.zeros(1)})
-    assert find("a", ("other/b.npz",)) == prepared
+    assert find_imported("a", ("other/b.npz",)) == prepared
     cached = write_npz(tmp_path / "cache/a.npz", {"x": np.zeros(1)})
-    assert find("a", ("other/b.npz",)) == cached
+    assert find_imported("a", ("other/b.npz",)) == cached
     monkeypatch.delenv("METAPULSE_CACHE")
     monkeypatch.setattr(compact.Path, "home", lambda: tmp_path / "home")
     assert cache_folder() == tmp_path / "home/.cache/metapulse"

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.losses import task_loss
-from metapulse.server.roster import Roster
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.suite import read_suite
@@ -26,14 +26,14 @@ def test_the_centralised_row_is_adam_on_the_pooled_samples(tmp_path: Path) -> No
     small = ["source.users=10", f"run.rounds={ROUNDS}", "methods.centralised.run.rounds=3", "evaluation.shots=[1]"]
     config = read_suite(ROOT / "configs/baselines.toml", small).configs["centralised"]
     config = replace(config, checkpoint=replace(config.checkpoint, every=1, keep=9))
-    work = Work(config.work())
+    work = ClientExecutor(config.client_config())
     directory = SourceDirectory(work.source)
     Run(config, CohortGrid(len(work.source)), directory, tmp_path).start()
     ours = [load_file(path / "theta.safetensors") for path in sorted((tmp_path / "checkpoints").iterdir())]
 
-    everybody = Roster(directory, config).cohort(1, 0)
-    episode = work.training_episodes(1, everybody)[1]
-    assert len(everybody) == 14  # ten people, three of them held out, two devices each
+    cohort = ClientSampler(directory, config).cohort(1, 0)
+    episode = work.training_episodes(1, cohort)[1]
+    assert len(cohort) == 14  # ten people, three of them held out, two devices each
     assert len(set(episode.support.counts.tolist())) > 1  # a mean over clients would be another one
     real = episode.support.mask > 0
     x, y = episode.support.x[real].unsqueeze(0), episode.support.y[real].unsqueeze(0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import trim_mean
 
-from metapulse.sim.lab.statistics.bootstrap import improvement, interquartile_mean, mean, means, resamples
+from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement, interquartile_mean, means, resamples
 from metapulse.sim.lab.statistics.crossed import half_width
 from tests.points import WORLDS, percentile
 
@@ -27,7 +27,7 @@ def test_variance_of_the_draws_is_the_pigeonhole_bootstraps():
 def test_interval_of_the_mean_is_as_wide_as_the_t_interval():
     for seed, shape in enumerate([(5, 6), (5, 30), (10, 10)]):
         values = np.random.default_rng(seed).normal(size=shape)
-        found = mean(values)
+        found = grand_mean(values)
         assert found.value == pytest.approx(values.mean())
         assert found.high - found.low == pytest.approx(2 * half_width(values), rel=0.1)
 
@@ -54,9 +54,9 @@ def test_interquartile_mean_takes_part_of_a_value_on_a_quartile():
 @settings(max_examples=30)
 @given(values=tables, shift=st.sampled_from([-7.0, 0.0, 50.0]), factor=st.sampled_from([0.5, 3.0]))
 def test_intervals_hold_their_value_and_move_with_the_numbers(values, shift, factor):
-    for statistic in (mean, interquartile_mean):
+    for statistic in (grand_mean, interquartile_mean):
         one, other = statistic(values), statistic(factor * values + shift)
-        if statistic is mean:
+        if statistic is grand_mean:
             assert one.low <= one.value + 1e-9
             assert one.high >= one.value - 1e-9
         moved = (factor * x + shift for x in (one.value, one.low, one.high))
@@ -65,9 +65,9 @@ def test_intervals_hold_their_value_and_move_with_the_numbers(values, shift, fac
 
 def test_an_interval_ends_where_a_share_ends():
     values = np.array([[0.99, 0.2, 1.0], [1.0, 0.9, 1.0]])
-    assert mean(values).high > 1.0
-    assert mean(values, 0.0, 1.0).high == 1.0
-    constant = mean(np.full((5, 6), 0.3))
+    assert grand_mean(values).high > 1.0
+    assert grand_mean(values, 0.0, 1.0).high == 1.0
+    constant = grand_mean(np.full((5, 6), 0.3))
     assert (constant.low, constant.high) == pytest.approx((0.3, 0.3))
 
 
@@ -83,8 +83,8 @@ def test_intervals_cover_what_they_say_where_plain_percentiles_do_not():
     samples = [np.subtract(*WORLDS["A/A, lucky seeds"].scores(rng, 5, 30, 2)) for _ in range(200)]
     covered = {
         statistic: np.mean([one.low <= 0.0 <= one.high for one in map(statistic, samples)])
-        for statistic in (mean, interquartile_mean, percentile)
+        for statistic in (grand_mean, interquartile_mean, percentile)
     }
-    assert 0.904 <= covered[mean] <= 0.996
+    assert 0.904 <= covered[grand_mean] <= 0.996
     assert 0.904 <= covered[interquartile_mean] <= 0.996
     assert covered[percentile] < 0.9

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from metapulse.rng import generator
-from metapulse.sim.lab.compare import compare, log_ratios
-from metapulse.sim.lab.statistics.crossed import detectable, p_value
+from metapulse.sim.lab.compare import judge_methods, log_ratios
+from metapulse.sim.lab.statistics.crossed import crossed_p_value, detectable
 from metapulse.sim.lab.statistics.families import holm
 from tests.sim.lab.results import Values, results
 
@@ -17,7 +17,7 @@ METHODS = ("base", "same", "good")
 
 
 def world(people: int = 30, gain: float = 0.03, seed_sd: float = 0.004) -> Values:
-    """Accuracies with effects of person, method × person, seed, and rest; ``good`` gains for everybody."""
+    """Accuracies with effects of person, method × person, seed, and rest; ``good`` gains for every person."""
 
     def values(method, scenario, shots, step, seed):
         person = generator(0, f"person {scenario}").normal(0.0, 0.06, people)
@@ -32,7 +32,7 @@ def world(people: int = 30, gain: float = 0.03, seed_sd: float = 0.004) -> Value
 
 def judge(table: pl.DataFrame, methods=METHODS, seeds=range(5)):
     datasets = table["dataset"].unique(maintain_order=True).to_list()
-    return compare(table, "test", "base", methods, datasets, seeds)
+    return judge_methods(table, "test", "base", methods, datasets, seeds)
 
 
 def verdicts(comparison) -> dict[str, set[str]]:
@@ -132,7 +132,7 @@ def test_what_is_missing_is_said_and_the_rest_compared():
 def test_without_validation_it_is_said_and_there_is_no_best_round():
     comparison = judge(results(world(), METHODS, phases=("test",)))
     assert {score.best for score in comparison.scores} == {None}
-    assert any("nobody was asked for validation" in sentence for sentence in comparison.words)
+    assert any("no client was asked for validation" in sentence for sentence in comparison.words)
 
 
 def test_nothing_at_all_is_a_comparison_without_scores():
@@ -171,7 +171,7 @@ def test_luck_of_seeds_is_not_taken_for_a_gain():
 
 
 def test_one_person_with_large_errors_does_not_own_the_verdict():
-    """Everybody's error falls by a fifth; one person's is a thousand times larger than the rest and varies as much."""
+    """Each error falls by a fifth; one person's is a thousand times larger than the rest and varies as much."""
 
     def errors(method, scenario, shots, step, seed):
         size = np.where(np.arange(30) == 0, 1000.0, 1.0) * np.linspace(0.5, 1.5, 30)
@@ -184,7 +184,7 @@ def test_one_person_with_large_errors_does_not_own_the_verdict():
     assert pair.difference.value == pytest.approx(-np.log(0.8), abs=0.03)
     assert comparison.words[0].startswith("good against base: better on data (new people at 5 shots, by 20.")
     raw = np.array([errors("base", "", 5, 1, s) - errors("good", "", 5, 1, s) for s in range(5)])
-    assert p_value(raw) > 0.05  # on the scale of the errors that person hides it
+    assert crossed_p_value(raw) > 0.05  # on the scale of the errors that person hides it
 
 
 def test_errors_of_zero_have_a_log_ratio():
@@ -195,7 +195,7 @@ def test_errors_of_zero_have_a_log_ratio():
 
 def test_what_diverged_has_no_mean_and_ranks_last():
     table = results(world(), ("base", "same"))
-    comparison = compare(table, "test", "base", METHODS, ["data"], range(5), {("data", "good")})
+    comparison = judge_methods(table, "test", "base", METHODS, ["data"], range(5), {("data", "good")})
     assert comparison.words[0].startswith("good failed on data: its training diverged")
     assert comparison.rankings[0].methods[-1] == "good"
     assert "good" not in {score.method for score in comparison.scores}
@@ -217,9 +217,9 @@ def test_detectable_differences_are_found_four_times_in_five_and_false_ones_hard
 
     tries = range(300)
     null = [drawn(seed, 0.0) for seed in tries]
-    wrong = [bool((holm(np.array([p_value(d) for d in methods])) <= 0.05).any()) for methods in null]
+    wrong = [bool((holm(np.array([crossed_p_value(d) for d in methods])) <= 0.05).any()) for methods in null]
     assert np.mean(wrong) <= 0.05 + 3 * (0.05 * 0.95 / len(tries)) ** 0.5
     planted = float(np.mean([detectable(methods[0], 0.05 / 3) for methods in null]))
-    found = [holm(np.array([p_value(d) for d in drawn(seed, planted)]))[0] <= 0.05 for seed in tries]
+    found = [holm(np.array([crossed_p_value(d) for d in drawn(seed, planted)]))[0] <= 0.05 for seed in tries]
     # the estimated error varies, and three tests must agree: what is found stays within .1 of .8, beyond its sd
     assert np.mean(found) == pytest.approx(0.8, abs=0.1 + 3 * (0.8 * 0.2 / len(tries)) ** 0.5)

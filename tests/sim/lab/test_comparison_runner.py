@@ -69,7 +69,7 @@ def test_cells_run_in_order_and_tell_their_rounds(whole):
 def test_a_cell_is_an_ordinary_run_at_its_address(whole, tmp_path):
     asked, out, _ = whole
     cell = comparison_cells(asked)[3]
-    summary = experiment.run(cell.config, tmp_path / "alone")
+    summary = experiment.run_experiment(cell.config, tmp_path / "alone")
     assert RunFolder(out / cell.path).config()[1] == summary["config"] == cell.config.digest()
     assert RunFolder(out / cell.path).metrics() == RunFolder(tmp_path / "alone").metrics()
 
@@ -180,7 +180,7 @@ def test_an_error_that_nobody_foresaw_stops_one_cell_only(tmp_path, monkeypatch)
             raise ZeroDivisionError("of θ")
         return run(config, path, progress, resume)
 
-    run = experiment.run
+    run = experiment.run_experiment
     monkeypatch.setattr("metapulse.sim.runner.run", broken)
     _, failures = conducted(spec(tmp_path), tmp_path / "out", only=["few/*"])
     assert [(f.cell.name, f.code) for f in failures] == [("few/fedavg_ft/0", 1), ("few/maml/0", 1)]
@@ -196,7 +196,7 @@ def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, 
         other.start()
         while not ear.begun:
             time.sleep(0.01)
-        experiment.run(cell.config, cell.path)
+        experiment.run_experiment(cell.config, cell.path)
         assert ended == []
         monkeypatch.setattr("metapulse.sim.runner.run", None)
     other.join()

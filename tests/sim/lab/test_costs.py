@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.server.config import Config
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.lab.costs import METRIC, Cost, run_cost, update_cost
 from tests.runs import make
 
@@ -24,7 +24,7 @@ def curves(learner: str, settings: dict[str, Any], **sections: dict[str, Any]) -
 
 
 def parameters(config: Config) -> int:
-    return sum(p.numel() for p in Work(config.work()).init().values())
+    return sum(p.numel() for p in ClientExecutor(config.client_config()).init().values())
 
 
 def dense(samples: int, widths: tuple[int, ...]) -> int:
@@ -154,7 +154,7 @@ def test_a_reader_pays_for_embeddings_and_its_own_network() -> None:
 
 def test_a_run_costs_its_updates(tmp_path: Path) -> None:
     config = curves("fedavg", {"inner_steps": K})
-    run(config, tmp_path)
+    run_experiment(config, tmp_path)
     one, whole = update_cost(config), run_cost(tmp_path)
     assert whole.rounds == 2
     assert whole.seconds > 0
@@ -166,14 +166,14 @@ def test_clients_that_fail_were_sent_theta_and_no_more(tmp_path: Path) -> None:
     faulty = {"source": {"name": "tests.runs:Faulty", "clients": 3}, "split": {"test": 0.0, "validation": 0.0}}
     known = {"evaluation": {"scenarios": ["known_user"], "split": "samples", "shots": [2], "steps": [0]}}
     config = curves("fedavg", {"inner_steps": K}, **faulty, **known)
-    run(config, tmp_path)
+    run_experiment(config, tmp_path)
     one, whole = update_cost(config), run_cost(tmp_path)
     assert one.gradient_steps == K
     assert (whole.gradient_steps, whole.bytes_down) == (2 * 1 * K, 2 * 3 * one.bytes_down)
 
 
 def test_no_rounds_cost_nothing(tmp_path: Path) -> None:
-    run(make("majority", "fedavg", "", 0), tmp_path)
+    run_experiment(make("majority", "fedavg", "", 0), tmp_path)
     whole = run_cost(tmp_path)
     assert Cost(whole.gradient_steps, whole.flops, whole.bytes_up, whole.bytes_down) == Cost(0, 0, 0, 0)
     assert (whole.rounds, whole.seconds) == (0, 0)

@@ -1,4 +1,4 @@
-"""Folds over people: everybody is tested once, and all folds are one family."""
+"""Folds over people: every person is tested once, and all folds are one family."""
 
 from collections import Counter
 

@@ -6,7 +6,7 @@ import pytest
 
 from metapulse.errors import RunError
 from metapulse.sim.lab.panel import paired, panel
-from metapulse.sim.lab.select import judged, judged_steps, main_rows
+from metapulse.sim.lab.select import judged_rows, judged_steps, main_rows
 from tests.sim.lab.results import results
 
 
@@ -31,7 +31,7 @@ def test_the_step_is_chosen_by_validation_people_where_test_people_would_choose_
     )
     assert judged_steps(rows)["step"].to_list() == [5]
     assert judged_steps(turned)["step"].to_list() == [0]
-    assert judged(turned)[0]["value"].to_list() == [0.5, 0.7] * 5
+    assert judged_rows(turned)[0]["value"].to_list() == [0.5, 0.7] * 5
 
 
 def test_a_loss_is_best_where_it_is_least():
@@ -44,7 +44,7 @@ def test_of_equal_steps_the_earliest_and_without_validation_the_largest():
     assert judged_steps(flat)["step"].to_list() == [0]
     unseen = main_rows(results(better_later, ["a"], steps=(0, 1, 5), phases=("test",)))
     assert judged_steps(unseen)["step"].to_list() == [5]
-    last, best = judged(unseen)
+    last, best = judged_rows(unseen)
     assert len(last) == 10
     assert best.is_empty()
 
@@ -52,7 +52,7 @@ def test_of_equal_steps_the_earliest_and_without_validation_the_largest():
 def test_the_best_validation_round_is_the_earlier_one_where_there_is_one():
     early = main_rows(results(better_later, ["a"], seeds=[0, 1], rounds=(40, 100)))
     late = main_rows(results(better_later, ["a"], seeds=[2], rounds=(100,)))
-    last, best = judged(pl.concat([early, late]))
+    last, best = judged_rows(pl.concat([early, late]))
     assert set(last.select("seed", "round").rows()) == {(0, 100), (1, 100), (2, 100)}
     assert set(best.select("seed", "round").rows()) == {(0, 40), (1, 40), (2, 100)}
 
@@ -67,7 +67,7 @@ def test_validation_chooses_after_the_last_round_only():
 def test_test_people_who_were_asked_again_and_again_are_refused():
     rows = main_rows(results(better_later, ["a"], seeds=[0], rounds=(20, 40, 100)))
     with pytest.raises(RunError, match=r"'data', 'a', 0, 0, \[20, 40, 100\]"):
-        judged(rows)
+        judged_rows(rows)
 
 
 def test_a_person_counts_once_and_a_client_with_a_gap_not_at_all():

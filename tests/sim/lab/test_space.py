@@ -10,7 +10,7 @@ import pytest
 
 from metapulse.errors import ConfigError
 from metapulse.server.config import build_config, merge
-from metapulse.sim.lab.space import Choices, Range, Space, draw, nested, read_space
+from metapulse.sim.lab.space import Choices, Range, Space, draw, nested_table, read_space
 
 TABLE: dict[str, Any] = {"learner": {"name": "fedprox"}, "strategy": {"name": "fedmaml"}, "model": {"name": "mlp"}}
 RAW: dict[str, Any] = {
@@ -83,7 +83,7 @@ def test_every_draw_is_in_its_range_and_makes_a_configuration() -> None:
                 assert isinstance(point[key], int if values.whole else float)
         assert point["strategy.lr"] in (0.5, 0.75, 1.0)
         assert point["strategy.cohort"] in (4, 8, 12, 16)
-        made = build_config(merge(copy.deepcopy(TABLE), nested(point)))
+        made = build_config(merge(copy.deepcopy(TABLE), nested_table(point)))
         assert made.learner["inner_lr"] == point["learner.inner_lr"]
         assert made.evaluation.adapt == {"inner_lr": point["evaluation.adapt.inner_lr"]}
 
@@ -103,4 +103,4 @@ def test_draws_have_an_address() -> None:
 
 
 def test_keys_become_nested_tables() -> None:
-    assert nested({"a.b": 1, "a.c.d": 2, "e.f": [3]}) == {"a": {"b": 1, "c": {"d": 2}}, "e": {"f": [3]}}
+    assert nested_table({"a.b": 1, "a.c.d": 2, "e.f": [3]}) == {"a": {"b": 1, "c": {"d": 2}}, "e": {"f": [3]}}

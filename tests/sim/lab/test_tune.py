@@ -2,14 +2,14 @@
 
 import pytest
 
-from metapulse.client.work import Work
+from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.files import read_json, read_sealed
 from metapulse.server.folder import RunFolder
-from metapulse.server.roster import Roster
 from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.engines.cohort import SourceDirectory
-from metapulse.sim.engines.workers import Local
+from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.lab.tuning import score
 from tests.lab import SPEC, Ear, spec, tables_only
 
@@ -45,14 +45,14 @@ def no_report():
 def tuned(tmp_path_factory):
     """A comparison with tuning: folder, what it told, and (round, seed, scenario, who) of all questions."""
     folder, asked = tmp_path_factory.mktemp("tuned"), []
-    evaluate = Local.evaluate
+    evaluate = LocalPool.evaluate
 
     def spy(self, work, meta, round, chunks, trial, states):
         asked.append((round, work.text, trial.name, {client for chunk in chunks for client in chunk}))
         return evaluate(self, work, meta, round, chunks, trial, states)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Local, "evaluate", spy)
+        patch.setattr(LocalPool, "evaluate", spy)
         ears, failures = conducted(folder)
     assert failures == []
     return folder, ears, asked
@@ -83,9 +83,9 @@ def test_trials_ask_validation_people_and_nobody_else(tuned):
     test = spec(folder, TUNED)
     for dataset in test.datasets:
         config = test.config(dataset, "maml", 0)
-        roster = Roster(SourceDirectory(Work(config.work()).source), config)
-        held_back = set(roster.targets("new_user", "test"))
-        source = Work(config.work()).source
+        sampler = ClientSampler(SourceDirectory(ClientExecutor(config.client_config()).source), config)
+        held_back = set(sampler.targets("new_user", "test"))
+        source = ClientExecutor(config.client_config()).source
         mine = [
             (scenario, who)
             for _, work, scenario, who in asked
@@ -141,9 +141,9 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
     def broken(config, path, progress=None, resume=False):
         if config.run.seed == 2 and config.learner["inner_lr"] != 0.02:
             raise ZeroDivisionError
-        return run(config, path, progress, resume)
+        return run_experiment(config, path, progress, resume)
 
-    from metapulse.sim.experiment import run
+    from metapulse.sim.experiment import run_experiment
 
     monkeypatch.setattr("metapulse.sim.runner.run", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
@@ -174,4 +174,4 @@ def test_without_validation_people_there_is_nothing_to_tune_on(tmp_path):
     text = TUNED.replace("validation = 0.2, ", "validation = 0.0, ").replace(", validation_every = 2", "")
     _, failures = conducted(tmp_path, text=text, only=["few/maml/0"])
     assert [failure.cell.name for failure in failures] == ["few/maml/trial 0"] * 2  # a rung each
-    assert "nobody fits: phase validation" in failures[0].error
+    assert "none fits: phase validation" in failures[0].error

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metapulse.server.config import build_config, merge, resolved
 from metapulse.server.folder import RunFolder
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.lab.space import Range, read_space
 from metapulse.sim.lab.tuning import Scores, Study, TuningSettings, judge, score
 from tests.runs import make
@@ -86,7 +86,7 @@ def test_trials_ask_validation_people_alone_with_a_seed_of_their_own() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1, 1)), min_size=9, max_size=9), st.permutations(range(9)))
 def test_neither_the_order_of_completion_nor_failures_matter(worth: list[float | None], order: list[int]) -> None:
-    """Who ended first changes nothing; nobody who goes on is worse than one who does not."""
+    """Who ended first changes nothing; no trial that goes on is worse than one that does not."""
     asked = study(fraction=1 / 9)
     straight, shuffled = ({n: worth[n] for n in numbers} for numbers in (range(9), order))
     on = [trial.number for trial in asked.trials([straight])]
@@ -134,7 +134,7 @@ def test_a_loss_counts_negatively_and_nothing_is_no_score() -> None:
 
 
 def test_who_loses_people_has_failed() -> None:
-    """Trial 1 is right about the one person it could answer for; trial 2 did not end; trial 3 answered nobody."""
+    """Trial 1 is right about the one person it could answer for; trial 2 did not end; trial 3 answered for none."""
     both = [row(0, 0.5), row(0, 0.6, client=2)]
     assert judge({0: both, 1: [row(0, 1.0)], 2: None, 3: []}) == {0: pytest.approx(0.55), 1: None, 2: None, 3: None}
     assert judge({0: None}) == {0: None}
@@ -156,7 +156,7 @@ def test_a_bad_rate_is_tuned_away(tmp_path: Path) -> None:
         rows = {}
         for trial in trials:
             path = tmp_path / f"{len(found)}-{trial.number}"
-            run(build_config(merge(json.loads(json.dumps(table)), trial.change)), path)
+            run_experiment(build_config(merge(json.loads(json.dumps(table)), trial.change)), path)
             rows[trial.number] = RunFolder(path).metrics()
         found.append(judge(rows))
     values = [value for value in found[0].values() if value is not None]

@@ -12,7 +12,7 @@ from metapulse.errors import RunError
 from metapulse.server.files import write_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.statistics import bootstrap
-from metapulse.sim.experiment import run
+from metapulse.sim.experiment import run_experiment
 from metapulse.sim.report import write_report
 from metapulse.sim.report.runs.figures import (
     adaptation,
@@ -25,7 +25,7 @@ from metapulse.sim.report.runs.figures import (
     worst_clients,
 )
 from metapulse.sim.report.runs.page import runs_page
-from metapulse.sim.report.runs.paired import difference, leader
+from metapulse.sim.report.runs.paired import leader, paired_difference
 from metapulse.sim.report.runs.run_data import facets, metric_of, read_runs
 from tests.pages import Tags, drawn, in_browser, text_of
 from tests.runs import make
@@ -58,7 +58,7 @@ def folders(tmp_path_factory):
         "elsewhere": config("reptile", "fedreptile", "elsewhere", evaluation={"seed": 1}),
     }
     for name, one in made.items():
-        run(one, root / name)
+        run_experiment(one, root / name)
     return {name: root / name for name in made}
 
 
@@ -157,7 +157,7 @@ def test_worst_decile(higher, places):
 
 def test_a_difference_is_the_mean_of_paired_differences(pair):
     a, b = facets(pair)[0].lines
-    made = difference(a, b, "loss")
+    made = paired_difference(a, b, "loss")
     mine = {r["client"]: r["value"] for r in a.clients(3, "loss")}
     theirs = {r["client"]: r["value"] for r in b.clients(3, "loss")}
     values = np.array([mine[c] - theirs[c] for c in sorted(mine)])
@@ -165,13 +165,13 @@ def test_a_difference_is_the_mean_of_paired_differences(pair):
     assert (made.clients, made.mean) == (len(values), pytest.approx(values.mean()))
     assert (made.low, made.high) == pytest.approx((low, high))
     assert made.wins == np.mean(values < 0)
-    back = difference(b, a, "loss")
+    back = paired_difference(b, a, "loss")
     assert (back.mean, back.low, back.high) == pytest.approx((-made.mean, -made.high, -made.low), abs=2e-3)
 
 
 def test_a_run_does_not_differ_from_itself(pair):
     line = facets(pair)[0].lines[0]
-    made = difference(line, line, "loss")
+    made = paired_difference(line, line, "loss")
     assert (made.mean, made.low, made.high, made.clear, made.wins) == (0.0, 0.0, 0.0, False, 0.0)
 
 
@@ -186,7 +186,7 @@ def test_the_leader_is_the_best_mean(pair):
 def test_other_episodes_are_not_paired(folders):
     runs = read_runs([folders["reptile"], folders["elsewhere"]])
     facet = facets(runs)[0]
-    assert difference(*facet.lines, "loss") is None
+    assert paired_difference(*facet.lines, "loss") is None
     assert behind_the_best(facet, "loss") is None
     assert "their differences cannot be paired" in runs_page(runs)
 

@@ -17,7 +17,7 @@ from metapulse.sim.sources.wearables.device import (
     rotations,
     sample_times,
 )
-from metapulse.sim.sources.wearables.gait import course
+from metapulse.sim.sources.wearables.gait import limb_course
 from metapulse.sim.sources.wearables.motion import GRAVITY, Course, sense_ideal
 from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
@@ -38,7 +38,7 @@ def equal(a, b):
 def limb_of(user, limb, radius, side=1):
     person = draw_person(0, user, 1.0, 0.0)
     done = draw_executions(0, user, person, 2, 4)
-    return course(person, done, limb, side, radius, 1.0), done
+    return limb_course(person, done, limb, side, radius, 1.0), done
 
 
 def angles_and_trunk(limb, t):
@@ -122,7 +122,7 @@ def test_walking_has_the_step_frequency_of_its_person_in_the_vertical_axis():
     done = draw_executions(0, 11, person, 2, 40)
     walk = int(np.flatnonzero(done.activity == NAMES.index("walking"))[0])
     t = np.tile(np.arange(0, 20, 0.02, dtype=np.float32), (len(done), 1))
-    limb = course(person, done, "arm", 1, 0.1, 1.0)
+    limb = limb_course(person, done, "arm", 1, 0.1, 1.0)
     along = sense_ideal(limb, t)[2, walk].astype(float)
     power = np.abs(np.fft.rfft(along - along.mean())) ** 2
     step_hz = np.fft.rfftfreq(len(along), 0.02)[power.argmax()]
@@ -225,7 +225,7 @@ def test_models_fit_their_sampling_to_their_content():
     for model in MODELS.values():
         assert model.jitter < 0.5
         assert sum(model.flips) == pytest.approx(1.0)
-        assert model.rate_hz / 2 > 12  # the tremor of everybody is below half the rate
+        assert model.rate_hz / 2 > 12  # each person's tremor is below half the rate
         for axes in (model.left_axes, model.right_axes):
             assert np.linalg.det(np.array(axes, float)) == pytest.approx(1.0)
     assert len({a.name for a in ACTIVITIES}) == len(ACTIVITIES) == 6

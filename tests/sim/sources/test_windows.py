@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.data import Task
-from metapulse.sim.sources.table import Table, runs
-from metapulse.sim.sources.windows import Horizon, Scaling, SeriesTable
+from metapulse.sim.sources.table import SampleTable, number_runs
+from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
 
 
 def test_runs_number_bouts():
     user, label = np.array([1, 1, 1, 1, 2, 2]), np.array([0, 0, 1, 0, 0, 0])
-    assert runs(user, label).tolist() == [0, 0, 1, 2, 3, 3]
+    assert number_runs(user, label).tolist() == [0, 0, 1, 2, 3, 3]
 
 
 HORIZON = Horizon(points=4, step=5.0, ahead=10.0, max_gap=20.0, day=1440.0)
@@ -79,7 +79,7 @@ def test_max_windows_are_spread_over_everything():
 
 def test_scaling_is_undone_by_hand():
     t = 5.0 * np.arange(20)
-    samples = _table(t, 100, Scaling(centre=10.0, spread=2.0, target_spread=4.0)).samples(0)
+    samples = _table(t, 100, SeriesScaling(centre=10.0, spread=2.0, target_spread=4.0)).samples(0)
     present = samples.x[:, 0, -1] * 2 + 10
     assert present.tolist() == t[3:-2].tolist()
     assert (samples.y[:, 0] * 4).tolist() == [10.0] * len(samples)  # value = t: it rises by 10 in 10
@@ -97,17 +97,17 @@ def test_a_series_too_short_is_left_out_and_counted():
         ["a", "b", "c"],
         ["old", "new"],
         HORIZON,
-        Scaling(),
+        SeriesScaling(),
         100,
     )
     assert table.left_out == 1
-    assert [(c.user, c.device, c.label) for c in table.roster.clients] == [(0, "old", "a"), (1, "new", "c")]
+    assert [(c.user, c.device, c.label) for c in table.client_list.clients] == [(0, "old", "a"), (1, "new", "c")]
     assert np.array_equal(table.samples(0).x, table.samples(1).x)
 
 
 def test_a_table_keeps_the_order_within_a_client():
     x = np.arange(6, dtype=np.float32)[:, None]
-    table = Table.of(
+    table = SampleTable.of(
         Task("classification", (1,), 2),
         x,
         np.array([0, 1, 0, 1, 0, 1]),
@@ -117,7 +117,7 @@ def test_a_table_keeps_the_order_within_a_client():
         ["p", "q"],
         ["phone", "watch"],
     )
-    assert [(c.label, c.device) for c in table.roster.clients] == [
+    assert [(c.label, c.device) for c in table.client_list.clients] == [
         ("p", "phone"), ("p", "watch"), ("q", "phone"), ("q", "watch"),
     ]  # fmt: skip
     assert [table.samples(i).x[:, 0].tolist() for i in range(4)] == [[1.0, 3.0], [5.0], [0.0, 4.0], [2.0]]
@@ -133,6 +133,6 @@ def _table(t, max_windows, scaling=None):
         ["a"],
         ["sensor"],
         HORIZON,
-        scaling or Scaling(),
+        scaling or SeriesScaling(),
         max_windows,
     )

@@ -1,4 +1,4 @@
-"""The shelf gives what stacking gives, whatever is on it already and however small it is."""
+"""The cache gives what stacking gives, whatever is on it already and however small it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metapulse.episodes import stack_batches
 from metapulse.errors import DataError
 from metapulse.rng import generator
-from metapulse.shelf import Shelf
+from metapulse.sample_cache import SampleCache
 
 
 def part(client: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,16 +26,16 @@ def part(client: int) -> tuple[np.ndarray, np.ndarray]:
     budget=st.sampled_from([0, 100, 300, 10_000]),
 )
 def test_it_is_stacking(rounds: list[list[int]], budget: int) -> None:
-    shelf = Shelf(budget)
+    cache = SampleCache(budget)
     for clients in rounds:
-        ours, plain = shelf.gather(clients, part), stack_batches([part(c) for c in clients])
+        ours, plain = cache.gather(clients, part), stack_batches([part(c) for c in clients])
         assert torch.equal(ours.x, plain.x)
         assert torch.equal(ours.y, plain.y)
         assert torch.equal(ours.mask, plain.mask)
 
 
 def test_a_client_is_loaded_once_and_never_by_halves() -> None:
-    shelf, asked = Shelf(), []
+    cache, asked = SampleCache(), []
 
     def load(client: int) -> tuple[np.ndarray, np.ndarray]:
         asked.append(client)
@@ -43,8 +43,8 @@ def test_a_client_is_loaded_once_and_never_by_halves() -> None:
             raise DataError("nothing there")
         return part(client)
 
-    shelf.gather([1, 2], load)
+    cache.gather([1, 2], load)
     with pytest.raises(DataError):
-        shelf.gather([1, 4, 3], load)
-    shelf.gather([2, 1, 4], load)
+        cache.gather([1, 4, 3], load)
+    cache.gather([2, 1, 4], load)
     assert asked == [1, 2, 4, 3, 4]

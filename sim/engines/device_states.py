@@ -27,7 +27,7 @@ INDEX, ARRAYS = "clients.npy", "arrays"
 BLOCK = 4096  # rows copied at once when a checkpoint is read
 
 
-class Devices:
+class DeviceStates:
     """Rows of states, addressed by partition id.
 
     Args:

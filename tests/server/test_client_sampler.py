@@ -9,13 +9,13 @@ import pytest
 from metapulse.data import Client, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator
+from metapulse.server.client_sampler import LISTED, ClientSampler
 from metapulse.server.config import build_config
-from metapulse.server.roster import LISTED, Roster
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """People who each wear every device; counts how often anybody is looked at."""
+    """People who each wear every device; counts how often a client is looked at."""
 
     users: int
     devices: tuple[str, ...]
@@ -28,7 +28,7 @@ class Crowd:
     def __len__(self):
         return self.users * len(self.devices)
 
-    def everyone(self):
+    def partition_ids(self):
         return range(len(self))
 
     def client(self, index):
@@ -46,9 +46,9 @@ class Crowd:
         return index + 2
 
 
-def roster(users=50, devices=("phone", "watch"), **sections):
+def sampler(users=50, devices=("phone", "watch"), **sections):
     sections.setdefault("split", {"test": 0.2, "validation": 0.2})
-    return Roster(Crowd(users, devices, Counter()), build_config(sections))
+    return ClientSampler(Crowd(users, devices, Counter()), build_config(sections))
 
 
 def who(made, clients):
@@ -60,7 +60,7 @@ def phases(made, clients):
 
 
 def test_cohorts_are_distinct_ascending_training_clients():
-    made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["watch"]})
+    made = sampler(split={"test": 0.2, "validation": 0.2, "train_devices": ["watch"]})
     for round in range(1, 20):
         cohort = made.cohort(round, 12)
         assert cohort == sorted(set(cohort))
@@ -70,37 +70,37 @@ def test_cohorts_are_distinct_ascending_training_clients():
 
 
 def test_a_cohort_depends_on_seed_and_round_alone():
-    again = [roster().cohort(r, 10) for r in (5, 3, 5)]
+    again = [sampler().cohort(r, 10) for r in (5, 3, 5)]
     assert again[0] == again[2] != again[1]
-    assert roster(run={"seed": 1}).cohort(5, 10) != again[0]
-    assert roster(learner={"name": "maml"}).cohort(5, 10) == again[0]
+    assert sampler(run={"seed": 1}).cohort(5, 10) != again[0]
+    assert sampler(learner={"name": "maml"}).cohort(5, 10) == again[0]
 
 
 def test_every_training_client_gets_its_turn():
     """60 clients, ten a round: 300 rounds give each 50 turns, ± 7 a standard deviation; five of them are allowed."""
-    made = roster(split={"test": 0.2, "validation": 0.2})
+    made = sampler(split={"test": 0.2, "validation": 0.2})
     turns = Counter(c for round in range(300) for c in made.cohort(round, 10))
     assert len(turns) == 60
     assert all(abs(n - 50) < 5 * 7 for n in turns.values())
 
 
 def test_cohort_zero_is_everybody_in_training():
-    made = roster(split={"test": 0.2, "validation": 0.0})
+    made = sampler(split={"test": 0.2, "validation": 0.0})
     assert len(made.cohort(1, 0)) == 80
 
 
 @pytest.mark.parametrize("size", [61, 10_000])
 def test_a_cohort_larger_than_the_population_is_everybody_and_said(size):
-    made = roster()
+    made = sampler()
     assert made.cohort(1, size) == made.cohort(1, 0)
     (line,) = made.clamped(size)
     assert line.startswith(f"strategy.cohort = {size}, and 60 clients")
 
 
 def test_nobody_left_to_train_on_is_said():
-    everybody = {"test": 0.0, "validation": 0.0, "test_users": [f"p{i}" for i in range(50)]}
-    with pytest.raises(ConfigError, match="leaves nobody in meta-training"):
-        roster(split=everybody).cohort(1, 0)
+    all_tested = {"test": 0.0, "validation": 0.0, "test_users": [f"p{i}" for i in range(50)]}
+    with pytest.raises(ConfigError, match="leaves no person in meta-training"):
+        sampler(split=all_tested).cohort(1, 0)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_nobody_left_to_train_on_is_said():
     ],
 )
 def test_scenarios_find_their_people(scenario, phase, device):
-    made = roster(split={"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}, evaluation={"clients": 7})
+    made = sampler(split={"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}, evaluation={"clients": 7})
     targets = made.targets(scenario)
     assert targets == sorted(set(targets))
     assert phases(made, targets) == {phase}
@@ -123,14 +123,14 @@ def test_scenarios_find_their_people(scenario, phase, device):
 
 def test_targets_do_not_move_with_the_run_but_with_the_seed_of_the_evaluation():
     def targets(**sections):
-        return roster(evaluation={"clients": 5, **sections.pop("evaluation", {})}, **sections).targets("new_user")
+        return sampler(evaluation={"clients": 5, **sections.pop("evaluation", {})}, **sections).targets("new_user")
 
     assert targets() == targets(run={"seed": 9}, learner={"name": "maml"})
     assert targets() != targets(evaluation={"seed": 9})
 
 
 def test_history_asks_the_same_people_as_without():
-    made = roster(split={"train_devices": ["phone"]}, evaluation={"clients": 4})
+    made = sampler(split={"train_devices": ["phone"]}, evaluation={"clients": 4})
     assert made.targets("new_device") == made.targets("new_device_history")
 
 
@@ -138,23 +138,23 @@ def test_history_asks_the_same_people_as_without():
 def test_devices_of_the_test_choose_nothing(scenario):
     """Validation people answer on devices of the training, or on some that are named, and never on the test's."""
     split = {"test": 0.2, "validation": 0.2, "train_devices": ["phone"]}
-    made = roster(split=split, evaluation={"devices": ["watch"]})
+    made = sampler(split=split, evaluation={"devices": ["watch"]})
     assert {c.device for c in who(made, made.targets(scenario, "validation"))} == {"phone"}
     assert {c.device for c in who(made, made.targets(scenario, "test"))} == {"watch"}
-    looking = roster(split=split, evaluation={"devices": ["watch"], "phase": "validation"})
+    looking = sampler(split=split, evaluation={"devices": ["watch"], "phase": "validation"})
     assert {c.device for c in who(looking, looking.targets(scenario))} == {"phone"}
 
 
 def test_validation_people_are_asked_where_the_configuration_says_so():
-    made = roster(evaluation={"phase": "validation"})
+    made = sampler(evaluation={"phase": "validation"})
     assert phases(made, made.targets("new_user")) == {"validation"}
 
 
 @pytest.mark.parametrize(
     ("sections", "scenario", "message"),
     [
-        ({"split": {"test": 0.0}}, "new_user", "evaluation.scenarios = 'new_user': nobody fits: phase test"),
-        ({}, "new_device", "evaluation.scenarios = 'new_device': nobody fits: phase test, devices none"),
+        ({"split": {"test": 0.0}}, "new_user", "evaluation.scenarios = 'new_user': none fits: phase test"),
+        ({}, "new_device", "evaluation.scenarios = 'new_device': none fits: phase test, devices none"),
         (
             {"split": {"train_devices": ["ring"]}},
             "new_user",
@@ -184,39 +184,39 @@ def test_validation_people_are_asked_where_the_configuration_says_so():
 )
 def test_what_cannot_be_asked_is_one_line_with_key_and_value(sections, scenario, message):
     with pytest.raises(ConfigError) as caught:
-        roster(**sections).targets(scenario)
+        sampler(**sections).targets(scenario)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
 def test_named_people_are_exactly_the_meta_test():
-    made = roster(split={"test_users": ["p7", "p30"]})
+    made = sampler(split={"test_users": ["p7", "p30"]})
     assert [c.user for c in who(made, made.targets("new_user"))] == [7, 7, 30, 30]
 
 
 def test_a_million_people_are_drawn_from_without_looking_at_them():
-    made = roster(users=1_000_000)
+    made = sampler(users=1_000_000)
     assert len(made.directory) > LISTED
     cohort, targets = made.cohort(1, 100), made.targets("new_user")
     assert len(set(cohort)) == 100
     assert phases(made, cohort) == {"train"}
     assert phases(made, targets) == {"test"}
-    assert cohort == roster(users=1_000_000).cohort(1, 100)
+    assert cohort == sampler(users=1_000_000).cohort(1, 100)
     assert made.directory.looked["client"] < 2000
 
 
 def test_where_everybody_may_be_drawn_nobody_is_looked_at():
-    made = roster(users=1_000_000, split={"test": 0.0, "validation": 0.0})
+    made = sampler(users=1_000_000, split={"test": 0.0, "validation": 0.0})
     assert len(set(made.cohort(1, 10_000))) == 10_000
     assert not made.directory.looked
-    restricted = roster(users=1_000_000, split={"test": 0.0, "validation": 0.0, "train_devices": ["watch"]})
+    restricted = sampler(users=1_000_000, split={"test": 0.0, "validation": 0.0, "train_devices": ["watch"]})
     assert {c.device for c in who(restricted, restricted.cohort(1, 100))} == {"watch"}
 
 
 @pytest.mark.parametrize("split", [{"test": 0.0, "validation": 0.0}, {"test": 0.2, "train_devices": ["watch"]}])
 def test_a_cohort_is_who_is_drawn_first_and_fits(split):
     """The same as drawing client after client, until there are enough."""
-    made = roster(users=1_000_000, split=split)
+    made = sampler(users=1_000_000, split=split)
     rng, expected = generator(0, "cohort", 3), set()
     while len(expected) < 200:
         for c in rng.integers(2_000_000, size=400).tolist():
@@ -228,15 +228,15 @@ def test_a_cohort_is_who_is_drawn_first_and_fits(split):
 
 def test_a_large_population_needs_a_size_and_takes_no_names():
     with pytest.raises(ConfigError, match=r"strategy\.cohort = 0: must be given for 200000 clients"):
-        roster(users=100_000).cohort(1, 0)
+        sampler(users=100_000).cohort(1, 0)
     with pytest.raises(ConfigError, match="people can be named in populations up to"):
-        roster(users=100_000, split={"test_users": ["p1"]}).cohort(1, 5)
+        sampler(users=100_000, split={"test_users": ["p1"]}).cohort(1, 5)
     with pytest.raises(ConfigError, match=r"evaluation\.clients = 50: more than the clients that fit"):
-        roster(users=100_000, split={"test": 0.0001}, evaluation={"clients": 50}).targets("new_user")
+        sampler(users=100_000, split={"test": 0.0001}, evaluation={"clients": 50}).targets("new_user")
 
 
 def test_by_person_nobody_is_in_a_round_with_two_devices():
-    made = roster(split={"test": 0.2, "validation": 0.2})
+    made = sampler(split={"test": 0.2, "validation": 0.2})
     assert made.people == 30
     for round in range(1, 30):
         for sampling in ("poisson", "fixed"):
@@ -252,7 +252,7 @@ def test_by_person_nobody_is_in_a_round_with_two_devices():
 @pytest.mark.parametrize("users", [100, LISTED + 1])
 def test_poisson_rounds_are_independent_coins(users):
     """Each of N people with probability q: counts are binomial, people are in rounds alike, pairs as often as q²."""
-    made = roster(users, ("watch",), split={"test": 0.2, "validation": 0.0})
+    made = sampler(users, ("watch",), split={"test": 0.2, "validation": 0.0})
     size, rounds = (20, 400) if users == 100 else (200, 60)
     people, q = made.people, size / made.people
     drawn = [made.persons(9, round, size, "poisson") for round in range(rounds)]
@@ -274,14 +274,14 @@ def test_poisson_rounds_are_independent_coins(users):
 
 
 def test_a_draw_by_person_depends_on_its_seed_and_round_alone():
-    made = roster()
-    assert made.persons(1, 3, 10, "poisson") == roster(run={"seed": 4}).persons(1, 3, 10, "poisson")
+    made = sampler()
+    assert made.persons(1, 3, 10, "poisson") == sampler(run={"seed": 4}).persons(1, 3, 10, "poisson")
     assert made.persons(1, 3, 10, "poisson") != made.persons(2, 3, 10, "poisson")
     assert made.persons(1, 3, 10, "poisson") != made.persons(1, 4, 10, "poisson")
 
 
 def test_by_person_a_million_cost_what_a_cohort_costs():
-    made = roster(users=1_000_000, split={"test": 0.2, "validation": 0.0, "train_devices": ["watch"]})
+    made = sampler(users=1_000_000, split={"test": 0.2, "validation": 0.0, "train_devices": ["watch"]})
     for sampling in ("poisson", "fixed"):
         cohort = made.persons(1, 1, 100, sampling)
         assert 50 < len(cohort) < 150

@@ -1,4 +1,4 @@
-"""Who can be asked: the directory of clients an engine offers, and the cohorts and test groups drawn from it.
+"""Sampling of clients: cohorts and test groups, drawn from the directory of clients that an engine offers.
 
 Drawing is by partition id, addressed by (seed, round), never by node ids, which Flower makes up anew for every run. A
 draw from a million clients costs what a draw from a thousand does.
@@ -21,7 +21,7 @@ from metapulse.errors import ConfigError
 from metapulse.rng import generator, uniforms
 from metapulse.server.config import Config
 from metapulse.server.directory import Directory
-from metapulse.server.grid import Through
+from metapulse.server.grid import GridWrapper
 from metapulse.server.split import Split
 from metapulse.strategies.registry import STRATEGIES
 
@@ -37,8 +37,8 @@ Fits: TypeAlias = Callable[[Ids], Who]
 
 
 @dataclass(frozen=True)
-class Roster:
-    """Draws cohorts and test groups.
+class ClientSampler:
+    """Samples cohorts and test groups of clients.
 
     Args:
         config: split, evaluation and seeds.
@@ -74,9 +74,9 @@ class Roster:
             if size == 0:
                 raise ConfigError("strategy.cohort", 0, f"must be given for {len(self.directory)} clients")
             fits = self._fits("train", self.train_devices)
-            return self._reject(rng, size, self.directory.everyone(), fits, "strategy.cohort")
+            return self._reject(rng, size, self.directory.partition_ids(), fits, "strategy.cohort")
         if len(eligible) == 0:
-            raise ConfigError("split", self.config.split.test, "leaves nobody in meta-training")
+            raise ConfigError("split", self.config.split.test, "leaves no person in meta-training")
         everyone = size == 0 or size >= len(eligible)
         return _sorted(eligible if everyone else rng.choice(eligible, size, replace=False))
 
@@ -109,11 +109,11 @@ class Roster:
         return sorted({self.directory.client(c).label for c in self._train.tolist()})
 
     def persons(self, seed: int, round: int, size: int, sampling: str, people: int = 0) -> list[int]:
-        """Partition ids of a round that is drawn by person, ascending: nobody is in it with two devices.
+        """Partition ids of a round that is drawn by person, ascending: no person is in it with two devices.
 
-        Everybody is in it with probability size / people, independently of all others ("poisson"; it may be empty), or
-        exactly ``size`` people are ("fixed"). Which of several devices takes part is drawn then. Coins have addresses:
-        a person's falls as it does whoever else there is.
+        Each person is in it with probability size / people, independently of all others ("poisson"; it may be empty),
+        or exactly ``size`` people are ("fixed"). Which of several devices takes part is drawn then. Coins have
+        addresses: a person's coin does not depend on the other people.
 
         Args:
             seed: address of the draw; where privacy rests on it, a secret.
@@ -169,7 +169,7 @@ class Roster:
             held_out: whose people where it is about held-out ones, "validation" or "test" ("": evaluation.phase).
 
         Raises:
-            ConfigError: nobody fits the scenario.
+            ConfigError: no client fits the scenario.
         """
         settings = self.config.evaluation
         phase = "train" if scenario == "known_user" else held_out or settings.phase
@@ -177,11 +177,11 @@ class Roster:
         rng = generator(settings.seed, f"targets/{scenario.removesuffix('_history')}")
         fits = self._fits(phase, devices)
         if len(self.directory) > LISTED:
-            return self._reject(rng, settings.clients, self.directory.everyone(), fits, "evaluation.clients")
+            return self._reject(rng, settings.clients, self.directory.partition_ids(), fits, "evaluation.clients")
         everyone = self._listed(fits)
         if not len(everyone):
             raise ConfigError(
-                "evaluation.scenarios", scenario, f"nobody fits: phase {phase}, devices {', '.join(devices) or 'none'}"
+                "evaluation.scenarios", scenario, f"none fits: phase {phase}, devices {', '.join(devices) or 'none'}"
             )
         if len(everyone) <= settings.clients:
             return _sorted(everyone)
@@ -230,12 +230,12 @@ class Roster:
         return np.unique(np.array([self.directory.client(c).user for c in self._train.tolist()], dtype=np.int64))
 
     def _listed(self, fits: Fits) -> Ids:
-        everyone = np.array(self.directory.everyone(), dtype=np.int64)
+        everyone = np.array(self.directory.partition_ids(), dtype=np.int64)
         fitting: Ids = everyone[fits(everyone)]
         return fitting
 
     def _fits(self, phase: str, devices: Collection[str]) -> Fits:
-        """The test for people of one phase with one of some devices; nobody is looked at where everybody passes it."""
+        """The test for people of one phase with one of some devices; no client is looked at where all pass it."""
         if phase == "train" and self.split.trivial and set(devices) >= set(self.directory.devices):
             return lambda clients: np.ones(len(clients), dtype=np.bool_)
 
@@ -273,7 +273,7 @@ class Roster:
             return frozenset()
         if len(self.directory) > LISTED:
             raise ConfigError(key, list(labels), f"people can be named in populations up to {LISTED} clients")
-        users = {who.label: who.user for who in map(self.directory.client, self.directory.everyone())}
+        users = {who.label: who.user for who in map(self.directory.client, self.directory.partition_ids())}
         unknown = [label for label in labels if label not in users]
         if unknown:
             raise ConfigError(key, unknown, f"no such people; there are {', '.join(sorted(users)[:30])}")
@@ -292,7 +292,7 @@ def _sorted(clients: Ids) -> list[int]:
     return ids
 
 
-class View(Through):
+class SubsetGrid(GridWrapper):
     """A grid that shows a chosen group of clients and nothing else; messages go through to the real one.
 
     So a strategy that asks for "all nodes" gets this round's cohort, drawn by address, whatever engine is behind.

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from metapulse.errors import EngineError, RunError
-from metapulse.sim.engines.devices import Devices
+from metapulse.sim.engines.device_states import DeviceStates
 
 MILLION = 1_000_000
 
@@ -23,7 +23,7 @@ def rows(clients: list[int], version: int) -> dict[str, torch.Tensor]:
     return {"head/weight": (index[:, None, None] + version).expand(-1, 2, 3), "step": torch.full_like(index, version)}
 
 
-def holds(devices: Devices, expected: dict[int, int]) -> None:
+def holds(devices: DeviceStates, expected: dict[int, int]) -> None:
     found = devices.of(sorted(expected))
     assert sorted(found) == sorted(expected)
     for client, version in expected.items():
@@ -34,7 +34,7 @@ def holds(devices: Devices, expected: dict[int, int]) -> None:
 
 def test_few_of_a_million_through_growth_and_checkpoints(tmp_path: Path) -> None:
     draw = random.Random(3)
-    devices, expected = Devices(tmp_path), dict[int, int]()
+    devices, expected = DeviceStates(tmp_path), dict[int, int]()
     for version in range(12):
         clients = sorted(draw.sample(range(MILLION), 50) + draw.sample(sorted(expected), min(len(expected), 10)))
         devices.keep(clients, rows(clients, version))
@@ -42,7 +42,7 @@ def test_few_of_a_million_through_growth_and_checkpoints(tmp_path: Path) -> None
     holds(devices, expected)
     assert devices.of([c for c in range(100) if c not in expected]) == {}
     devices.save(tmp_path / "first")
-    again = Devices()
+    again = DeviceStates()
     again.load(tmp_path / "first")
     holds(again, expected)
     again.save(tmp_path / "second")
@@ -54,7 +54,7 @@ def test_few_of_a_million_through_growth_and_checkpoints(tmp_path: Path) -> None
 
 
 def test_a_checkpoint_does_not_follow_what_comes_after_it(tmp_path: Path) -> None:
-    devices = Devices()
+    devices = DeviceStates()
     devices.keep([5, 7], rows([5, 7], 1))
     devices.save(tmp_path / "kept")
     devices.keep([7, 9], rows([7, 9], 2))
@@ -64,7 +64,7 @@ def test_a_checkpoint_does_not_follow_what_comes_after_it(tmp_path: Path) -> Non
 
 
 def test_a_state_that_was_handed_out_does_not_change(tmp_path: Path) -> None:
-    devices = Devices()
+    devices = DeviceStates()
     devices.keep([1], rows([1], 1))
     found = devices.of([1])
     devices.keep([1], rows([1], 2))
@@ -72,7 +72,7 @@ def test_a_state_that_was_handed_out_does_not_change(tmp_path: Path) -> None:
 
 
 def test_nothing_kept_is_no_folder_and_no_folder_is_nothing_kept(tmp_path: Path) -> None:
-    devices = Devices(tmp_path)
+    devices = DeviceStates(tmp_path)
     devices.keep([], {})
     devices.save(tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -83,21 +83,21 @@ def test_nothing_kept_is_no_folder_and_no_folder_is_nothing_kept(tmp_path: Path)
 
 def test_mapped_files_have_no_name(tmp_path: Path) -> None:
     """So that a process that is killed leaves nothing behind."""
-    devices = Devices(tmp_path)
+    devices = DeviceStates(tmp_path)
     devices.keep([1], rows([1], 1))
     assert list(tmp_path.iterdir()) == []
     devices.close()
 
 
 def test_other_names_are_refused() -> None:
-    devices = Devices()
+    devices = DeviceStates()
     devices.keep([1], rows([1], 1))
     with pytest.raises(EngineError, match=r"devices keep \['head/weight', 'step'\], not \['other'\]"):
         devices.keep([2], {"other": torch.zeros(1, 2)})
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
-    devices = Devices()
+    devices = DeviceStates()
     devices.keep([1, 2], rows([1, 2], 1))
     devices.save(tmp_path / "kept")
     clients = tmp_path / "kept" / "clients.npy"
@@ -118,4 +118,4 @@ def test_a_full_disk_is_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(EngineError, match="no room for what devices keep: No space left"):
-        Devices().keep([1], rows([1], 1))
+        DeviceStates().keep([1], rows([1], 1))

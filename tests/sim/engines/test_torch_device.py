@@ -14,8 +14,8 @@ from metapulse.models.base import Model
 from metapulse.rng import generator
 from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
-from metapulse.sim.experiment import run
-from metapulse.trees import norms, stack, to_device
+from metapulse.sim.experiment import run_experiment
+from metapulse.trees import norms, stack, to_torch_device
 from tests.cases import MODELS, batch, keys
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")
@@ -38,7 +38,7 @@ def table(device: str, **learner: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "mps:7"])
 def test_a_device_that_is_not_there(device: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.device.*PyTorch cannot compute there"):
-        run(build_config(table(device)), tmp_path / "run")
+        run_experiment(build_config(table(device)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -49,8 +49,8 @@ def test_gradients_and_curvature(name: str) -> None:
     gpu, part = torch.device("cuda"), batch(model.task, (5, 3))
     w = stack(model.init(generator(0, "init")), 2)
     for way in (model.grad, lambda p, b: model.hvp(p, b, p)):
-        here, there = way(w, part), way(to_device(w, gpu), part.to(gpu))
-        back = to_device(there, torch.device("cpu"))
+        here, there = way(w, part), way(to_torch_device(w, gpu), part.to(gpu))
+        back = to_torch_device(there, torch.device("cpu"))
         assert (norms({n: here[n] - back[n] for n in here}) <= 1e-4 * norms(here) + 1e-6).all()
 
 
@@ -70,7 +70,7 @@ def test_minibatches_are_the_same() -> None:
 def test_a_whole_run(device: str, tmp_path: Path) -> None:
     thetas = []
     for where in ("cpu", device):
-        run(build_config(table(where)), tmp_path / where)
+        run_experiment(build_config(table(where)), tmp_path / where)
         last = RunFolder(tmp_path / where).last()
         assert last is not None
         thetas.append(last.theta)

@@ -1,7 +1,7 @@
-"""A device's own data, taken into a federation.
+"""A device's own data source, seen as one client of a federation.
 
 On a real device the data source is the device's own and knows nothing of a population; the federation knows the
-device by its partition id. This source gives the one the name of the other.
+device by its partition id. This adapter gives the device's source the partition id.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metapulse.settings import setting
 
 
 @dataclass(frozen=True)
-class Device:
+class OneClientSource:
     """One client of an own source, under the partition id it has in the federation."""
 
     inner: Mapping[str, Any] = setting({}, "the device's own source: its name and settings")

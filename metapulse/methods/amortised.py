@@ -27,21 +27,21 @@ from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.models.mlp import MLP
 from metapulse.rng import Keys
-from metapulse.trees import Params, Stacked, prefixed, stack, under
+from metapulse.trees import Params, Stacked, prefixed, stack, subtree
 
 MEMORY = "memory/"
 FLOOR = -1e9  # the logit of a class without support: finite, since 0 · ∞ of a masked sample is not a number
 
 
 @dataclass(frozen=True)
-class Reader(Learner):
-    """φ₀ = θ, φ₁ = φ₂ = … = θ and what ``read`` remembers; reports ∇_θ L_query(φ₁(θ)).
+class AmortisedLearner(Learner):
+    """φ₀ = θ, φ₁ = φ₂ = … = θ and what ``encode_support`` remembers; reports ∇_θ L_query(φ₁(θ)).
 
     A client that has read nothing yet answers as one whose support is empty.
     """
 
     @abstractmethod
-    def read(self, model: Model, phi: Stacked, support: Batch) -> Mapping[str, Tensor]:
+    def encode_support(self, model: Model, phi: Stacked, support: Batch) -> Mapping[str, Tensor]:
         """What to remember of the support, (clients, *shape) per name; differentiable in ``phi``."""
 
     @abstractmethod
@@ -78,19 +78,19 @@ class Reader(Learner):
             learner = type(self).__name__
             raise ConfigError("learner.name", learner, f"learns {' and '.join(self.kinds)} only, not {task.kind}")
 
-    def path(
+    def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
     ) -> Iterator[Stacked]:
         """φ₀, which has no memory (or that of ``start``); after that, always the memory of this support."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
         yield phi
         with torch.no_grad():
-            after = dict(phi) | prefixed(self.read(model, phi, support), MEMORY)
+            after = dict(phi) | prefixed(self.encode_support(model, phi, support), MEMORY)
         yield from repeat(after)
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """The answer from memory; from that of an empty support where nothing has been read."""
-        memory = under(phi, MEMORY) or self.read(model, phi, _nothing(model.task, x))
+        memory = subtree(phi, MEMORY) or self.encode_support(model, phi, _nothing(model.task, x))
         return self.answer(model, phi, memory, x)
 
     def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
@@ -101,7 +101,7 @@ class Reader(Learner):
         """Gradient of the query loss through the reading; the weight is the number of query samples."""
 
         def after_reading(theta: Stacked, query: Batch) -> Tensor:
-            memory = self.read(model, theta, episode.support)
+            memory = self.encode_support(model, theta, episode.support)
             return self.loss(model, theta, memory, episode.support, query)
 
         loss, update = autograd.value_and_grad(after_reading, stack(meta, len(keys.clients)), episode.query)
@@ -109,7 +109,7 @@ class Reader(Learner):
 
 
 @dataclass(frozen=True)
-class Metric(Reader):
+class MetricLearner(AmortisedLearner):
     """Answers by comparison with labelled samples: only classes with support can be answered."""
 
     kinds: ClassVar[tuple[str, ...]] = ("classification",)
@@ -126,7 +126,7 @@ def _nothing(task: Task, x: Inputs) -> Batch:
     return Batch(x[:, :0], y, x.new_zeros(clients, 0))
 
 
-def net(inputs: int, hidden: tuple[int, ...], outputs: int) -> MLP:
+def own_network(inputs: int, hidden: tuple[int, ...], outputs: int) -> MLP:
     """A perceptron of a learner's own: its parameters are the learner's to keep.
 
     Args:
@@ -143,7 +143,7 @@ def targets(task: Task, support: Batch) -> Outputs:
     return hot * support.mask.unsqueeze(2)
 
 
-def shares(support: Batch, classes: int) -> Float[Tensor, "clients classes samples"]:
+def class_shares(support: Batch, classes: int) -> Float[Tensor, "clients classes samples"]:
     """Each sample's share in the mean of its class, 1/n_k; 0 for padding and other classes."""
     hot = support.one_hot(classes) * support.mask.unsqueeze(1)
     return hot / hot.sum(2, keepdim=True).clamp(min=1.0)
@@ -151,5 +151,5 @@ def shares(support: Batch, classes: int) -> Float[Tensor, "clients classes sampl
 
 def answerable(support: Batch, query: Batch, classes: int) -> Batch:
     """The query without samples whose class has no support: they have no right answer and do not count."""
-    known = (shares(support, classes).sum(2) > 0).to(query.mask)  # (clients, classes)
+    known = (class_shares(support, classes).sum(2) > 0).to(query.mask)  # (clients, classes)
     return Batch(query.x, query.y, query.mask * known.gather(1, query.y))

@@ -1,4 +1,4 @@
-"""Samples of clients met before, side by side: the next round takes a whole stack of them in one gather."""
+"""A cache of clients' samples in two arrays, from which a round takes a whole stack in one gather."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from metapulse.episodes import Batch, Part, stack_batches
 
-BUDGET = 256 * 2**20  # bytes a process keeps; when they are used up, the shelf is cleared and filled anew
+BUDGET = 256 * 2**20  # bytes a process keeps; when they are used up, the cache is cleared and filled anew
 
 
-class Shelf:
+class SampleCache:
     """All samples of many clients, one behind the other in two arrays.
 
     Args:
@@ -37,7 +37,7 @@ class Shelf:
         if not self._store(new):
             self._where, self._used = {}, 0
             everyone = {c: new[c] if c in new else load(c) for c in clients}
-            if not self._store(everyone):  # too much for any shelf
+            if not self._store(everyone):  # too much for any cache
                 return stack_batches([everyone[c] for c in clients])
         places = np.array([self._where[c] for c in clients])
         first, n = places[:, :1], places[:, 1:]
@@ -46,9 +46,9 @@ class Shelf:
             start, shape = int(first[0, 0]), (len(n), longest)
             x, y = (p[start : start + len(n) * longest].view(*shape, *p.shape[1:]) for p in (self._x, self._y))
             return Batch(x, y, torch.ones(shape))
-        at = np.arange(longest)
-        rows = torch.from_numpy(first + np.minimum(at, np.maximum(n - 1, 0))).flatten()
-        mask = torch.from_numpy((at < n).astype(np.float32))
+        column = np.arange(longest)
+        rows = torch.from_numpy(first + np.minimum(column, np.maximum(n - 1, 0))).flatten()
+        mask = torch.from_numpy((column < n).astype(np.float32))
         x, y = (part.index_select(0, rows).view(len(n), longest, *part.shape[1:]) for part in (self._x, self._y))
         if n.min() < longest:
             padding = mask == 0
@@ -56,7 +56,7 @@ class Shelf:
         return Batch(x, y, mask)
 
     def _store(self, parts: dict[int, Part]) -> bool:
-        """Put clients on the shelf; False if there is no room for them."""
+        """Put clients into the cache; False if there is no room for them."""
         if not parts:
             return True
         rows = self._used + sum(len(x) for x, _ in parts.values())

@@ -1,4 +1,4 @@
-"""What ordinary ClientApps send: parameters and numbers, checked one by one, and turned into updates.
+"""Replies of ordinary ClientApps: parameters and numbers, checked one by one and turned into updates.
 
 θ may hold what no outer optimiser should move: the running statistics of batch-norm, and whole numbers. These are
 *statistics* here; they are averaged over the replies (the median under a robust aggregator), whatever the outer rule.
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from metapulse.client.wire import decode, decode_like
 from metapulse.errors import ConfigError, ReplyError
-from metapulse.strategies.aggregate import mean
-from metapulse.strategies.aggregators.base import matrix, tree
+from metapulse.strategies.aggregate import weighted_mean
+from metapulse.strategies.aggregators.base import matrix, row_to_tree
 from metapulse.strategies.aggregators.median import Median
-from metapulse.strategies.replies import MAX_WEIGHT, Stack
+from metapulse.strategies.replies import MAX_WEIGHT, UpdateStack
 from metapulse.trees import Params, Stacked
 
 #: Last parts of the names under which PyTorch's normalisation layers keep running statistics.
@@ -28,7 +28,7 @@ PRECISIONS = {"float16": torch.float16, "float32": torch.float32, "float64": tor
 
 
 @dataclass(frozen=True)
-class Answer:
+class UsableReply:
     """One reply that counts.
 
     Args:
@@ -77,7 +77,7 @@ def stored(p: Tensor, like: Tensor) -> Tensor:
     return p.to(like.dtype) if like.is_floating_point() else p.round().to(like.dtype)
 
 
-def read(reply: Message, theta: Params | None, weighted_by: str) -> Answer:
+def read_flower_reply(reply: Message, theta: Params | None, weighted_by: str) -> UsableReply:
     """What a reply says.
 
     Args:
@@ -96,7 +96,7 @@ def read(reply: Message, theta: Params | None, weighted_by: str) -> Answer:
     if not isinstance(weight, (int, float)) or not 0 < weight <= MAX_WEIGHT:  # not a number is neither
         told = "is missing" if weight is None else f"= {str(weight)[:40]}"
         raise ReplyError(f"metric {weighted_by!r} {told}; it must be a number > 0 and ≤ {MAX_WEIGHT:.0e}")
-    return Answer({} if theta is None else _values(arrays[0], theta), float(weight), reply.content)
+    return UsableReply({} if theta is None else _values(arrays[0], theta), float(weight), reply.content)
 
 
 def _values(record: ArrayRecord, theta: Params) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ def _values(record: ArrayRecord, theta: Params) -> dict[str, Tensor]:
     return held
 
 
-def stack_of(answers: Mapping[int, Answer], theta: Params, reports: str) -> Stack:
+def stack_of(answers: Mapping[int, UsableReply], theta: Params, reports: str) -> UpdateStack:
     """A round's updates u_i as a stack: θ − φ_i where clients report parameters φ_i, what they sent where updates.
 
     Args:
@@ -125,10 +125,10 @@ def stack_of(answers: Mapping[int, Answer], theta: Params, reports: str) -> Stac
         return working(p) - sent if reports == "parameters" else sent
 
     weight = torch.tensor([answer.weight for answer in answers.values()], dtype=torch.float64)
-    return Stack(list(answers), {name: update(name, p) for name, p in theta.items()}, weight, {})
+    return UpdateStack(list(answers), {name: update(name, p) for name, p in theta.items()}, weight, {})
 
 
-def statistics(theta: Params, stack: Stack, weight: Tensor | None) -> dict[str, Tensor]:
+def statistics(theta: Params, stack: UpdateStack, weight: Tensor | None) -> dict[str, Tensor]:
     """The next value of what is averaged and not learned.
 
     Args:
@@ -139,7 +139,7 @@ def statistics(theta: Params, stack: Stack, weight: Tensor | None) -> dict[str, 
         return {}
     update: Stacked = stack.update
     wide = {name: working(p) for name, p in theta.items()}
-    moved = tree(Median().aggregate(matrix(update)), wide) if weight is None else mean(update, weight)
+    moved = row_to_tree(Median().aggregate(matrix(update)), wide) if weight is None else weighted_mean(update, weight)
     return {name: stored(wide[name] - moved[name], p) for name, p in theta.items()}
 
 

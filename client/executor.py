@@ -1,7 +1,7 @@
 """A client's work, for a stack of clients at once: cut episodes, run the learner, judge the adapted models.
 
 The same code serves one device (a stack of one, called by the ClientApp) and a cohort (thousands, called by an
-engine). A client that fails, fails alone: it is named with its reason, and the rest of the stack goes on.
+engine). A client that fails does not affect the others: it is named with its reason, and the rest of the stack goes on.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from metapulse.client.spec import Trial, WorkSpec
-from metapulse.data import Bulk, Samples, Source, Task, read_samples
+from metapulse.client.spec import ClientConfig, Trial
+from metapulse.data import BulkSource, Samples, Source, Task, read_samples
 from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
 from metapulse.errors import DataError, MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
-from metapulse.methods.base import Adding, Learner, Report
+from metapulse.methods.base import Learner, Report, SumSpec
 from metapulse.models.base import Model
 from metapulse.models.draws import drawing
 from metapulse.outcome import Outcome, Scores, each
 from metapulse.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
-from metapulse.reserve import Beside, reserved
+from metapulse.reserve import TrainableRows, reserved
 from metapulse.rng import Keys, generator, uniforms
+from metapulse.sample_cache import SampleCache
 from metapulse.settings import build, plain
-from metapulse.shelf import Shelf
 from metapulse.transforms import Transform
-from metapulse.trees import Params, Stacked, finite, to_device
+from metapulse.trees import Params, Stacked, all_finite, to_torch_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 KNOWN = "known_user"  # the scenario whose people trained
@@ -43,15 +43,15 @@ EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): popul
 REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
 
 
-class Work:
-    """What a process does for any of its clients: the source, the model and the learner of one specification.
+class ClientExecutor:
+    """Executes the clients' part of a run for any stack of clients: source, model and learner of one specification.
 
     Args:
         spec: the specification.
         task: what the source predicts, for a coordinator that has no data itself; otherwise the source is asked.
     """
 
-    def __init__(self, spec: WorkSpec, task: Task | None = None) -> None:
+    def __init__(self, spec: ClientConfig, task: Task | None = None) -> None:
         self.spec = spec
         self.source: Source = SOURCES.make(spec.source)
         self.transform: Transform = TRANSFORMS.make(spec.transform)
@@ -61,9 +61,9 @@ class Work:
         self.learner: Learner = LEARNERS.make(spec.learner)
         self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
         self._keeps = type(self.learner).initial_state is not Learner.initial_state
-        self._shelf = Shelf()
-        self._beside = Beside(self.source, spec.reserve, spec.reserve_devices, self._samples)
-        self._bulk = self.source if isinstance(self.source, Bulk) else None  # asking a protocol is slow
+        self._sample_cache = SampleCache()
+        self._trainable_rows = TrainableRows(self.source, spec.reserve, spec.reserve_devices, self._samples)
+        self._bulk = self.source if isinstance(self.source, BulkSource) else None  # asking a protocol is slow
 
     def init(self) -> dict[str, Tensor]:
         """θ at round 0."""
@@ -85,7 +85,7 @@ class Work:
         round: int,
         clients: Sequence[int],
         states: States | None = None,
-        adding: Adding | None = None,
+        sum_spec: SumSpec | None = None,
     ) -> Outcome:
         """One round of every client given.
 
@@ -94,7 +94,7 @@ class Work:
             round: federated round, ≥ 1; part of every address.
             clients: partition ids.
             states: what each device kept, by partition id; who is missing, or kept nothing, begins afresh.
-            adding: who only wants a sum says how it is made; None: the updates are wanted.
+            sum_spec: who only wants a sum says how it is made; None: the updates are wanted.
         """
         began = time.perf_counter()
         kept, episode, failures = self._episodes(round, clients)
@@ -103,20 +103,23 @@ class Work:
             return Outcome([], None, failures, {"data": ready - began})
         state, keys = self._states(meta, kept, states or {}), Keys(self.spec.seed, round, kept)
         if self.device.type != "cpu":
-            meta, state, episode = *(to_device(tree, self.device) for tree in (meta, state)), episode.to(self.device)
+            meta, state, episode = (
+                *(to_torch_device(tree, self.device) for tree in (meta, state)),
+                episode.to(self.device),
+            )
         with drawing(keys) if self.model.draws else nullcontext():
-            report, total = self._report(meta, state, episode, keys, adding)
+            report, total = self._report(meta, state, episode, keys, sum_spec)
         seconds = {"data": ready - began, "inner": time.perf_counter() - ready}
         keepers, after = report.kept(kept) if report.state else ([], {})
         return Outcome(kept, replace(report, state={}), failures, seconds, total, keepers, after)
 
     def _report(
-        self, meta: Params, state: Stacked, episode: Episode, keys: Keys, adding: Adding | None
+        self, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec | None
     ) -> tuple[Report, Params | None]:
         """The learner's updates; their sum where that is wanted, can be had, and is sound: they show who spoilt it."""
-        if adding and (summed := self.learner.update_sum(self.model, meta, state, episode, keys, adding)):
+        if sum_spec and (summed := self.learner.update_sum(self.model, meta, state, episode, keys, sum_spec)):
             report, total = summed
-            if bool((report.weight > 0).all()) and finite(total):
+            if bool((report.weight > 0).all()) and all_finite(total):
                 return report, total
         return self.learner.update(self.model, meta, state, episode, keys), None
 
@@ -130,18 +133,18 @@ class Work:
         return list(cuts), Episode(*sides), failures
 
     def _together(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]] | None:
-        """Episodes of a stack cut at once; None where that cannot be, or somebody's samples are at fault.
+        """Episodes of a stack cut at once; None where that cannot be, or some client's samples are at fault.
 
         The same episodes as ``training_episodes``, which is also what names the one at fault.
         """
         plan = self.spec.episodes
-        if self.transform.random or not (self.learner.local or self.transform.pointwise):
+        if self.transform.random or not (not self.learner.uses_query_set or self.transform.pointwise):
             return None
         try:
             batch = self._stack(clients)
         except MetapulseError:
             return None
-        if self.learner.local:
+        if not self.learner.uses_query_set:
             return list(clients), Episode(batch, batch.slice(0, 0)), {}
         if batch.counts.min() < batch.mask.shape[1]:
             return None
@@ -156,7 +159,7 @@ class Work:
             DataError: somebody's samples are unusable; of a block it is not said whose.
         """
         if self._bulk is None or not self.transform.pointwise or self.spec.reserve:
-            return self._shelf.gather(clients, self.everything)
+            return self._sample_cache.gather(clients, self.everything)
         x, y = self._bulk.block(clients)
         check_block(x, y, self._recorded)
         inputs = self.transform.apply(x.reshape(-1, *x.shape[2:]), x[0], None)
@@ -184,7 +187,7 @@ class Work:
         samples = self._samples(client)
         if not self.spec.reserve:
             return samples
-        rows = self._beside.rows(client)
+        rows = self._trainable_rows.rows(client)
         return samples.take(np.flatnonzero(~samples.held_out) if rows is None else rows)
 
     def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
@@ -214,8 +217,8 @@ class Work:
         if not cuts:
             return Scores([], {}, failures)
         kept = list(cuts)
-        rows = to_device(self._states(meta, kept, states or {}), self.device)
-        meta = to_device(meta, self.device)
+        rows = to_torch_device(self._states(meta, kept, states or {}), self.device)
+        meta = to_torch_device(meta, self.device)
         support, query = (
             stack_batches([part[side] for c in kept for part in cuts[c][0]]).to(self.device) for side in (0, 1)
         )
@@ -232,7 +235,9 @@ class Work:
             facts |= offered_facts(classes, query)
         if classes is not None and trial.restrict and trial.not_offered == "apart":
             query = offered_part(classes, query)
-        path = islice(learner.path(self.model, meta, state, support, keys, start), max(trial.steps) + 1)
+        path = islice(
+            learner.adaptation_trajectory(self.model, meta, state, support, keys, start), max(trial.steps) + 1
+        )
         allowed = classes if trial.restrict else None
         with drawing(keys):
             judged = [self._judge(learner, phi, query, allowed) for k, phi in enumerate(path) if k in trial.steps]
@@ -262,7 +267,11 @@ class Work:
         samples = self._own(client)
         rng = generator(self.spec.seed, "episode", round, client)
         plan = self.spec.episodes
-        cut = plan.everything(samples) if self.learner.local else plan.training(samples, self.source.task, rng)
+        cut = (
+            plan.everything(samples)
+            if not self.learner.uses_query_set
+            else plan.training(samples, self.source.task, rng)
+        )
         return self._transformed(samples, cut, rng)
 
     def episodes(self, client: int, trial: Trial) -> list[tuple[Part, Part]]:
@@ -282,7 +291,7 @@ class Work:
         """
         samples, cuts = self._samples(client), list[Cut]()
         if self.spec.reserve and trial.name == KNOWN:
-            self._beside.rows(client)  # who is left out is not asked
+            self._trainable_rows.rows(client)  # who is left out is not asked
         for episode in range(trial.episodes):
             for attempt in range(REDRAWS):
                 address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)

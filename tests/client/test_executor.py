@@ -1,4 +1,4 @@
-"""A client's work: who fails, fails alone; settings of the test are checked; nobody's company changes anything."""
+"""A client's work: a failure affects that client only; settings are checked; the other clients change nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from metapulse.client.spec import Trial, WorkSpec, make_spec, to_json, trial_from_json
-from metapulse.client.work import Work, check_block
+from metapulse.client.executor import ClientExecutor, check_block
+from metapulse.client.spec import ClientConfig, Trial, client_config_from_json, to_json, trial_from_json
 from metapulse.data import Client, Samples, Task
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError, DataError
@@ -48,10 +48,10 @@ class People:
         return Samples(x.astype(np.float32), y, np.arange(24) // 4, np.zeros(24, bool))
 
 
-def spec(learner: str = "fomaml", **settings: Any) -> WorkSpec:
-    source = {"name": "tests.client.test_work:People"}
+def spec(learner: str = "fomaml", **settings: Any) -> ClientConfig:
+    source = {"name": "tests.client.test_executor:People"}
     model = {"name": "mlp", "hidden": [4]}
-    return WorkSpec(3, source, {"name": "none"}, model, {"name": learner, **settings}, EpisodePlan("groups", 2))
+    return ClientConfig(3, source, {"name": "none"}, model, {"name": learner, **settings}, EpisodePlan("groups", 2))
 
 
 def trial(**changes: Any) -> Trial:
@@ -59,7 +59,7 @@ def trial(**changes: Any) -> Trial:
 
 
 def test_a_client_that_fails_is_named_and_the_others_do_not_notice() -> None:
-    work = Work(spec())
+    work = ClientExecutor(spec())
     theta = work.init()
     together, apart = (work.train(theta, 1, clients) for clients in ([3, 4, 7], [7]))
     assert together.clients == [3, 7]
@@ -77,8 +77,8 @@ def test_a_client_that_fails_is_named_and_the_others_do_not_notice() -> None:
 
 def test_settings_of_the_test_replace_those_of_training() -> None:
     """Judged with α = 0.3 is what a learner trained with α = 0.3 would show."""
-    theta = Work(spec()).init()
-    slow, fast = Work(spec(inner_lr=0.01)), Work(spec(inner_lr=0.3))
+    theta = ClientExecutor(spec()).init()
+    slow, fast = ClientExecutor(spec(inner_lr=0.01)), ClientExecutor(spec(inner_lr=0.3))
     adapted = slow.evaluate(theta, 1, [3, 7], trial(adapt={"inner_lr": 0.3})).metrics["loss"]
     assert torch.equal(adapted, fast.evaluate(theta, 1, [3, 7], trial()).metrics["loss"])
     assert not torch.equal(adapted[..., 1], slow.evaluate(theta, 1, [3, 7], trial()).metrics["loss"][..., 1])
@@ -97,7 +97,7 @@ def test_settings_of_the_test_replace_those_of_training() -> None:
     ],
 )
 def test_settings_of_the_test_are_checked_like_any_others(learner: str, adapt: dict[str, Any], words: str) -> None:
-    work = Work(spec(learner))
+    work = ClientExecutor(spec(learner))
     with pytest.raises(ConfigError, match=words) as caught:
         work.evaluate(work.init(), 1, [3], trial(adapt=adapt))
     assert "\n" not in str(caught.value)
@@ -106,13 +106,13 @@ def test_settings_of_the_test_are_checked_like_any_others(learner: str, adapt: d
 @pytest.mark.parametrize("name", LEARNERS)
 def test_no_settings_that_differ_is_the_same_learner(name: str) -> None:
     """Rebuilt from its own settings, one of them given again: nothing else moves."""
-    learner = Work(spec(name)).learner
+    learner = ClientExecutor(spec(name)).learner
     again = dict(list(plain(learner).items())[:1])
-    assert Work(spec(name)).adapted(trial(adapt=again)) == learner
+    assert ClientExecutor(spec(name)).adapted(trial(adapt=again)) == learner
 
 
 def test_a_wider_stack_gives_everyone_the_same_scores() -> None:
-    work = Work(spec(batch_size=2))
+    work = ClientExecutor(spec(batch_size=2))
     theta = work.init()
     asked = trial(adapt={"inner_lr": 0.1, "batch_size": 3})
     together = work.evaluate(theta, 1, [1, 6, 9], asked)
@@ -125,7 +125,7 @@ def test_a_wider_stack_gives_everyone_the_same_scores() -> None:
 
 def test_an_old_device_is_adapted_on_first_and_only_the_persons_own() -> None:
     """Person 3's phone is client 6, the watch client 7; person 2's watch is client 5, and the phone has no samples."""
-    work = Work(spec())
+    work = ClientExecutor(spec())
     theta = work.init()
     plain, history = (work.evaluate(theta, 1, [7, 9], trial(history=old)) for old in ((), ("phone",)))
     assert (plain.metrics["loss"] != history.metrics["loss"])[..., 0].any()
@@ -141,14 +141,14 @@ def test_an_old_device_is_adapted_on_first_and_only_the_persons_own() -> None:
 
 
 def test_a_specification_travels_as_json() -> None:
-    assert make_spec(json.loads(to_json(spec(inner_lr=0.2)))) == spec(inner_lr=0.2)
+    assert client_config_from_json(json.loads(to_json(spec(inner_lr=0.2)))) == spec(inner_lr=0.2)
     asked = trial(adapt={"inner_lr": 0.3}, history=("phone",))
     assert trial_from_json(to_json(asked)) == asked
 
 
 def test_some_of_a_stack_go_on_and_others_begin() -> None:
     """Each as if it were alone: with what it kept, or afresh."""
-    work = Work(spec("ditto"))
+    work = ClientExecutor(spec("ditto"))
     theta = work.init()
     kept = {7: pick(work.train(theta, 1, [7]).state, 0)}
     together = work.train(theta, 2, [3, 4, 7], kept)
@@ -163,7 +163,7 @@ def test_some_of_a_stack_go_on_and_others_begin() -> None:
 
 
 def test_known_people_start_from_their_own_state_in_every_episode() -> None:
-    work = Work(spec("ditto"))
+    work = ClientExecutor(spec("ditto"))
     theta = work.init()
     kept = {7: pick(work.train(theta, 1, [7]).state, 0)}
     known, unknown = (work.evaluate(theta, 1, [3, 7], trial(), states).metrics["loss"] for states in (kept, {}))
@@ -177,7 +177,7 @@ def test_known_people_start_from_their_own_state_in_every_episode() -> None:
 
 def test_a_state_that_is_not_finite_is_not_kept() -> None:
     """The device keeps what it had; its neighbours' states do not care."""
-    work = Work(spec("ditto"))
+    work = ClientExecutor(spec("ditto"))
     theta = work.init()
     broken = {7: {name: torch.full_like(p, torch.inf) for name, p in theta.items()}}
     outcome = work.train(theta, 2, [3, 7], broken)
@@ -192,7 +192,7 @@ def test_a_state_that_is_not_finite_is_not_kept() -> None:
 def test_a_stack_of_one_block_has_the_episodes_of_client_after_client(
     learner: str, split: str, transform: dict[str, Any]
 ) -> None:
-    spec = make_spec(
+    spec = client_config_from_json(
         {
             "source": {"name": "sine", "clients": 40},
             "transform": transform,
@@ -201,7 +201,7 @@ def test_a_stack_of_one_block_has_the_episodes_of_client_after_client(
             "episodes": {"split": split},
         }
     )
-    work, clients = Work(spec), [3, 8, 21]
+    work, clients = ClientExecutor(spec), [3, 8, 21]
     together, one_by_one = work._together(5, clients), work.training_episodes(5, clients)
     assert together is not None
     assert together[0] == one_by_one[0] == clients

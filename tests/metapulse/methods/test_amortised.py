@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
+from metapulse.methods.amortised import MEMORY, AmortisedLearner
 from metapulse.methods.cnp import CNP
 from metapulse.methods.mann import MANN
-from metapulse.methods.reading import MEMORY, Reader
 from metapulse.methods.recurrent import Recurrent
 from metapulse.methods.snail import SNAIL
 from metapulse.models.base import Model
@@ -27,7 +27,7 @@ from metapulse.models.cnn1d import CNN1d
 from metapulse.models.mlp import MLP
 from metapulse.models.module import TorchModule
 from metapulse.rng import generator
-from metapulse.trees import pick, stack, under
+from metapulse.trees import pick, stack, subtree
 from tests.cases import batch, classification, episode, flat, keys, meta, own_samples, regression, slopes
 
 F64 = torch.float64
@@ -40,7 +40,7 @@ SMALL = SNAIL(filters=2, key_width=2, value_width=2, length=3)
 
 
 def by_lstm(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
-    own, width = under(theta, "lstm/"), z.shape[1] + y.shape[1]
+    own, width = subtree(theta, "lstm/"), z.shape[1] + y.shape[1]
     previous = torch.cat([y.new_zeros(1, y.shape[1]), y])
     inputs = torch.cat([torch.cat([z, q[None]]), previous], 1)
     lstm = torch.nn.LSTM(width, 3).double()
@@ -52,7 +52,7 @@ def by_lstm(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor
 
 def by_mann(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
     """Section 3.2 of Santoro et al., slot by slot: three of width two, γ = 0.95."""
-    own, width = under(theta, "lstm/"), z.shape[1] + y.shape[1]
+    own, width = subtree(theta, "lstm/"), z.shape[1] + y.shape[1]
     h = c = z.new_zeros(3)
     slots, usage, focus = [z.new_zeros(2)] * 3, [z.new_zeros(())] * 3, [z.new_zeros(())] * 3
     a = torch.sigmoid(own["gate"])[0]
@@ -72,7 +72,7 @@ def by_mann(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor
 
 
 def by_snail(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Tensor:
-    own = under(theta, "snail/")
+    own = subtree(theta, "snail/")
     s = torch.cat([torch.cat([z, q[None]]), torch.cat([y, y.new_zeros(1, y.shape[1])])], 1)
 
     def attend(name: str, s: Tensor) -> Tensor:
@@ -92,14 +92,14 @@ def by_process(theta: dict[str, Tensor], z: Tensor, y: Tensor, q: Tensor) -> Ten
     """μ and s."""
 
     def net(name: str, x: Tensor) -> Tensor:
-        p = under(theta, name)
+        p = subtree(theta, name)
         hidden = F.relu(F.linear(x, p["layer0.weight"], p["layer0.bias"]))
         return F.linear(hidden, p["layer1.weight"], p["layer1.bias"])
 
     return net("decoder/", torch.cat([q, net("encoder/", torch.cat([z, y], 1)).mean(0)]))
 
 
-def cost(learner: Reader, answer: Tensor, truth: Tensor) -> Tensor:
+def cost(learner: AmortisedLearner, answer: Tensor, truth: Tensor) -> Tensor:
     if isinstance(learner, CNP):
         mean, spread = answer.chunk(2)
         return -torch.distributions.Normal(mean, 0.1 + 0.9 * F.softplus(spread)).log_prob(truth).mean()
@@ -112,7 +112,7 @@ CLASSES = MLP(hidden=(2,), activation="tanh", task=classification(2))
 CURVE = MLP(hidden=(2,), activation="tanh", task=regression(1))
 WINDOWS = CNN1d(channels=(2,), kernel=2, task=classification(1, 3))
 POINTS = MLP(hidden=(), task=regression(1))
-CASES: dict[str, tuple[Reader, Answer, Model]] = {
+CASES: dict[str, tuple[AmortisedLearner, Answer, Model]] = {
     "recurrent": (RECURRENT, by_lstm, CLASSES),
     "recurrent-regression": (RECURRENT, by_lstm, CURVE),
     "mann": (MEMORISING, by_mann, CLASSES),
@@ -133,7 +133,7 @@ def answers(answer: Answer, model: Model, theta: dict[str, Tensor], ep: Episode,
 
 
 @cases
-def test_update_is_the_slope_of_the_textbook_loss(learner: Reader, answer: Answer, model: Model) -> None:
+def test_update_is_the_slope_of_the_textbook_loss(learner: AmortisedLearner, answer: Answer, model: Model) -> None:
     """Every coordinate of θ, in the company of another client; more support than the convolutions reach."""
     theta, ep = meta(learner, model, dtype=F64), episode(model.task, (5, 1), (2, 3), dtype=F64)
     report = learner.update(model, theta, {}, ep, keys(range(2)))
@@ -149,7 +149,7 @@ def test_update_is_the_slope_of_the_textbook_loss(learner: Reader, answer: Answe
 
 
 @cases
-def test_answers_are_the_textbooks(learner: Reader, answer: Answer, model: Model) -> None:
+def test_answers_are_the_textbooks(learner: AmortisedLearner, answer: Answer, model: Model) -> None:
     theta, ep = meta(learner, model, dtype=F64), episode(model.task, (4, 2, 1), (3, 2, 3), dtype=F64)
     phi = learner.adapt(model, theta, {}, ep.support, keys(range(3)))
     ours = learner.predict(model, phi, ep.query.x)
@@ -159,7 +159,9 @@ def test_answers_are_the_textbooks(learner: Reader, answer: Answer, model: Model
 
 
 @cases
-def test_who_has_read_nothing_answers_as_with_an_empty_support(learner: Reader, answer: Answer, model: Model) -> None:
+def test_who_has_read_nothing_answers_as_with_an_empty_support(
+    learner: AmortisedLearner, answer: Answer, model: Model
+) -> None:
     theta, part = meta(learner, model, dtype=F64), batch(model.task, (4, 0), dtype=F64)
     phi = learner.adapt(model, theta, {}, part, keys(range(2)))
     before = learner.predict(model, learner.start(theta, 2), part.x)
@@ -170,7 +172,7 @@ def test_who_has_read_nothing_answers_as_with_an_empty_support(learner: Reader, 
 
 @cases
 def test_the_order_of_samples_matters_only_to_those_that_read_a_sequence(
-    learner: Reader, answer: Answer, model: Model
+    learner: AmortisedLearner, answer: Answer, model: Model
 ) -> None:
     part = batch(model.task, (4,), dtype=F64)
     turned = Batch(*(value.flip(1) for value in (part.x, part.y, part.mask)))
@@ -180,9 +182,9 @@ def test_the_order_of_samples_matters_only_to_those_that_read_a_sequence(
 
 
 @cases
-def test_the_memory_is_no_part_of_theta(learner: Reader, answer: Answer, model: Model) -> None:
+def test_the_memory_is_no_part_of_theta(learner: AmortisedLearner, answer: Answer, model: Model) -> None:
     theta, part = meta(learner, model), batch(model.task, (4, 2))
-    zero, one, two = islice(learner.path(model, theta, {}, part, keys(range(2))), 3)
+    zero, one, two = islice(learner.adaptation_trajectory(model, theta, {}, part, keys(range(2))), 3)
     assert set(zero) == set(theta)
     assert one is two
     assert {name for name in one if not name.startswith(MEMORY)} == set(theta)
@@ -205,7 +207,7 @@ def test_samples_are_written_to_slots_in_turn_until_all_are_used() -> None:
     learner = replace(MEMORISING, decay=1.0)
     theta = meta(learner, CLASSES, dtype=F64) | {"lstm/gate": torch.tensor([-60.0], dtype=F64)}
     part = batch(CLASSES.task, (4,), dtype=F64)
-    written = [learner.read(CLASSES, stack(theta, 1), part.slice(0, n))["slots"][0, 0] for n in range(5)]
+    written = [learner.encode_support(CLASSES, stack(theta, 1), part.slice(0, n))["slots"][0, 0] for n in range(5)]
     assert not written[0].any()
     for n in range(3):
         fresh = written[n + 1] - written[n]
@@ -216,7 +218,7 @@ def test_samples_are_written_to_slots_in_turn_until_all_are_used() -> None:
 
 def test_a_neural_process_is_as_sure_as_its_least_deviation_at_most() -> None:
     theta, part = meta(PROCESS, CURVE), batch(CURVE.task, (4,))
-    memory = PROCESS.read(CURVE, stack(theta, 1), part)
+    memory = PROCESS.encode_support(CURVE, stack(theta, 1), part)
     sure = {n: p - 100.0 if n == "decoder/layer1.bias" else p for n, p in stack(theta, 1).items()}
     _, sd = PROCESS.distribution(CURVE, sure, memory, part.x)
     torch.testing.assert_close(sd, torch.full_like(sd, 0.1))

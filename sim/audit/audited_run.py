@@ -1,4 +1,4 @@
-"""What is audited: a finished run, its people, and how to do it again with canaries among them."""
+"""A finished run to be audited: its people, and how to repeat it with canaries among them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.privacy import lengths
-from metapulse.client.work import Work
 from metapulse.errors import RunError
+from metapulse.server.client_sampler import ClientSampler, over_selected
 from metapulse.server.config import Config, build_config, merge, resolved
 from metapulse.server.folder import RunFolder
 from metapulse.server.own_code import reach
 from metapulse.server.privacy import make_plan
-from metapulse.server.roster import Roster, over_selected
 from metapulse.server.run import Run
 from metapulse.server.scaler import learned
-from metapulse.sim.audit.canaries import Canaries, Crowd, Planted
+from metapulse.sim.audit.canaries import Canaries, CanaryPool, CrowdDirectory
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
-from metapulse.strategies.privacy.plan import Plan
+from metapulse.strategies.privacy.plan import PrivacyPlan
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.trees import Params, sub
 
@@ -33,8 +33,8 @@ TYPICAL = 16  # people whose updates tell how long one is
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A run's folder, read.
+class AuditedRun:
+    """A finished run, read from its folder.
 
     Args:
         round: the last finished one.
@@ -55,29 +55,29 @@ class Subject:
         return float(epsilon) if isinstance(epsilon, (int, float)) and math.isfinite(epsilon) else None
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> ClientExecutor:
         """What its clients do."""
-        return Work(self.config.work())
+        return ClientExecutor(self.config.client_config())
 
     @cached_property
-    def roster(self) -> Roster:
+    def sampler(self) -> ClientSampler:
         """Who its people are."""
-        return Roster(SourceDirectory(self.work.source), self.config)
+        return ClientSampler(SourceDirectory(self.work.source), self.config)
 
     @cached_property
     def cohort(self) -> int:
         """People in a round."""
         asked: int = STRATEGIES.make(over_selected(self.config)).cohort
-        return asked or self.roster.people
+        return asked or self.sampler.people
 
     @cached_property
-    def plan(self) -> Plan | None:
+    def plan(self) -> PrivacyPlan | None:
         """What it claims; None without privacy."""
-        return make_plan(self.config, self.roster)
+        return make_plan(self.config, self.sampler)
 
     def people(self, seed: int, most: int) -> list[int]:
         """At most so many people of the training, each with one device, by partition id."""
-        return self.roster.persons(seed, 0, min(most, self.roster.people), "fixed")
+        return self.sampler.persons(seed, 0, min(most, self.sampler.people), "fixed")
 
     def canaries(self, signs: Any, seed: int) -> Canaries:
         """Canaries that are heard: far above C; without privacy, as long and as heavy as people's updates are."""
@@ -87,7 +87,7 @@ class Subject:
         else:
             loud, typical = self._typical
             weight = np.full(count, typical)
-        return Canaries(len(self.roster.directory), np.asarray(signs, np.int64), loud, weight, seed)
+        return Canaries(len(self.sampler.directory), np.asarray(signs, np.int64), loud, weight, seed)
 
     @cached_property
     def _typical(self) -> tuple[float, float]:
@@ -103,7 +103,7 @@ class Subject:
         """The run once more, some people and canaries instead of its own people: θ_0 − θ_T, and its summary.
 
         Noise and draws have the canaries' seed as their address, so that the same audit finds the same.
-        The first of the people sits in judgement instead of training, because a run must have somebody who does.
+        The first of the people is judged instead of training, because a run must have one who is.
 
         Args:
             people: partition ids, at least one.
@@ -111,13 +111,13 @@ class Subject:
             change: laid over the configuration.
         """
         table = merge(resolved(self.config), _quiet(people[0], cohort))
-        table["evaluation"]["adapt"] = {}  # nobody adapts there
+        table["evaluation"]["adapt"] = {}  # there is no adaptation
         if self.plan is not None:
             again = {"noise_multiplier": self.plan.release.sigma, "epsilon": 0.0, "noise_seed": canaries.seed}
             merge(table, {"privacy": again})
         config = build_config(merge(table, change))
-        crowd = Crowd(self.roster.directory, people, len(canaries))
-        grid = CohortGrid(canaries.first + len(canaries), Planted(canaries), config.engine.chunk, folder)
+        crowd = CrowdDirectory(self.sampler.directory, people, len(canaries))
+        grid = CohortGrid(canaries.first + len(canaries), CanaryPool(canaries), config.engine.chunk, folder)
         try:
             summary = Run(config, grid, crowd, folder).start()
         finally:
@@ -125,7 +125,7 @@ class Subject:
         return sub(self.work.init(), _last(folder)[1]), summary
 
 
-def read_subject(path: Path) -> Subject:
+def read_audited_run(path: Path) -> AuditedRun:
     """The finished run in a folder, which is only read.
 
     Raises:
@@ -137,8 +137,8 @@ def read_subject(path: Path) -> Subject:
         raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")
     round, theta = _last(path)
     config = learned(config, path)
-    ordered = {name: theta[name] for name in Work(config.work()).names}
-    return Subject(path, config, round, ordered, RunFolder(path).summary().get("privacy", {}))
+    ordered = {name: theta[name] for name in ClientExecutor(config.client_config()).names}
+    return AuditedRun(path, config, round, ordered, RunFolder(path).summary().get("privacy", {}))
 
 
 def _last(path: Path) -> tuple[int, Params]:

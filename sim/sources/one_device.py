@@ -10,8 +10,8 @@ from metapulse.data import Client, Samples
 from metapulse.errors import DataError
 
 
-class Lone(ABC):
-    """Who is who in such a population; what its clients have is the subclass's."""
+class OneDevicePopulation(ABC):
+    """Clients and people of such a population; a subclass supplies the samples."""
 
     #: Name of the device, also in messages and labels.
     device: ClassVar[str]
