@@ -20,9 +20,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from metapulse.client.spec import ClientConfig, Trial
-from metapulse.data import BulkSource, Samples, Source, Task, read_samples
+from metapulse.data import BulkSource, Samples, Source, Task, check_block, read_samples
 from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
-from metapulse.errors import DataError, MetapulseError
+from metapulse.errors import MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
 from metapulse.methods.base import Learner, Report, SumSpec
@@ -156,7 +156,7 @@ class ClientExecutor:
         """All samples of a stack that it may train on, as the model reads them; good until the next call.
 
         Raises:
-            DataError: somebody's samples are unusable; of a block it is not said whose.
+            DataError: some samples are unusable; of a block it is not said whose.
         """
         if self._bulk is None or not self.transform.pointwise or self.spec.reserve:
             return self._sample_cache.gather(clients, self.everything)
@@ -340,15 +340,3 @@ class ClientExecutor:
         inputs = self.transform.apply(samples.x[rows], samples.x[fitted], rng)
         n = len(cut.support)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])
-
-
-def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> None:
-    """Refuse a block with samples that ``metapulse.data.check_samples`` would refuse; it does not say whose they are.
-
-    Raises:
-        DataError: some sample is not finite, its label is out of range, or the shape is not the task's.
-    """
-    labels = task.kind == "classification"
-    sane = x.shape[2:] == task.features and y.shape[:2] == x.shape[:2] and x.shape[1] > 0 and bool(np.isfinite(x).all())
-    if not sane or not (y.min() >= 0 and y.max() < task.outputs if labels else np.isfinite(y).all()):
-        raise DataError("samples of one of the clients are unusable")

@@ -210,6 +210,18 @@ def check_samples(samples: Samples, task: Task, who: str) -> Samples:
     return samples
 
 
+def check_block(x: np.ndarray, y: np.ndarray, task: Task) -> None:
+    """Refuse a block with samples that ``check_samples`` would refuse; it does not say whose they are.
+
+    Raises:
+        DataError: some sample is not finite, its label is out of range, or the shape is not the task's.
+    """
+    labels = task.kind == "classification"
+    sane = x.shape[2:] == task.features and y.shape[:2] == x.shape[:2] and x.shape[1] > 0 and bool(np.isfinite(x).all())
+    if not sane or not (y.min() >= 0 and y.max() < task.outputs if labels else np.isfinite(y).all()):
+        raise DataError("samples of one of the clients are unusable")
+
+
 def read_samples(source: Source, client: int) -> Samples:
     """A client's samples, checked; whatever its source does wrong is this client's own failure.
 

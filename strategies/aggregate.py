@@ -40,7 +40,7 @@ class AggregationSpec:
 
     def __post_init__(self) -> None:
         apart = self.guard or self.terms or self.clip or not self.weighting
-        object.__setattr__(self, "adding", None if apart else SumSpec(self.weighting))
+        object.__setattr__(self, "sum_spec", None if apart else SumSpec(self.weighting))
 
     @classmethod
     def asked(cls, config: ConfigRecord) -> AggregationSpec:

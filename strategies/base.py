@@ -132,7 +132,7 @@ class OuterStrategy(RunStrategy):
         self.state: State = {}
         self.linear = self.aggregator.linear
         self.sums = settings.weighting if self.linear else ""
-        self.draws = not self.linear  # an aggregator of somebody's own may
+        self.draws = not self.linear  # an aggregator from a user's file may
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._told: dict[str, Any] = {}

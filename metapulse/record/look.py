@@ -11,7 +11,7 @@ from metapulse.record.clock import US
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import Device, Row
-from metapulse.record.store import Progress, Read, silent
+from metapulse.record.store import Progress, Read, untold
 from metapulse.record.tally import FileTally
 from metapulse.rows import Rows
 
@@ -80,7 +80,7 @@ class Look:
 def look(
     inputs: Sequence[Path],
     options: Options = Options(),  # noqa: B008  # frozen
-    progress: Progress = silent,
+    progress: Progress = untold,
     limits: ContainerLimits = ContainerLimits(),  # noqa: B008  # frozen
 ) -> Look:
     """Read inputs and say what is in them.

@@ -32,7 +32,7 @@ BATCH = 16_384  # rows that become columns at once
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 
-def silent(name: str, done: int, total: int) -> None:
+def untold(name: str, done: int, total: int) -> None:
     """Progress that is shown to none."""
 
 
@@ -46,7 +46,7 @@ class Read:
     """
 
     options: Options = field(default_factory=Options)
-    progress: Progress = silent
+    progress: Progress = untold
     tallies: list[FileTally] = field(default_factory=list)
 
     def files(self, inputs: Inputs) -> Iterator[tuple[FileTally, Iterator[Row]]]:
@@ -91,7 +91,7 @@ def import_files(
     inputs: Sequence[Path],
     out: Path,
     options: Options = Options(),  # noqa: B008  # frozen
-    progress: Progress = silent,
+    progress: Progress = untold,
     limits: ContainerLimits = ContainerLimits(),  # noqa: B008  # frozen
 ) -> Tally:
     """Read every input into the record at ``out``; a record that is there already is added to.

@@ -37,7 +37,7 @@ def inspect(inputs: Files, timezone: Zone = "", date_order: Order = "") -> None:
 
 
 @app.command(name="import")
-def import_(
+def import_record_command(
     inputs: Files,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The record; one that is there is added to.")

@@ -31,7 +31,7 @@ def join_outcomes(parts: Sequence[Outcome]) -> Outcome:
     return Outcome([c for clients, _ in good for c in clients], joined, failures)
 
 
-def failure(asked: Callable[[int], Message], failed: Dropped) -> Message:
+def failed_reply(asked: Callable[[int], Message], failed: Dropped) -> Message:
     """The error reply of a client that failed by itself; ``asked`` gives the message that a client got."""
     return Message(Error(CLIENT_FAILED, failed.reason), reply_to=asked(failed.client))
 
@@ -43,14 +43,14 @@ def replies_of(
     failures = [Dropped(client, reason) for client, reason in sorted(outcome.failures.items())]
     report = outcome.report
     if report is None:
-        return Replies(None, failures, lambda i: failure(asked, failures[i]))
+        return Replies(None, failures, lambda i: failed_reply(asked, failures[i]))
     sent = report.update if meta is None else sub(meta, report.update)
     stack = UpdateStack(outcome.clients, sent, report.weight, report.metrics)
     content = contents(stack, told)
 
     def message(index: int) -> Message:
         if index >= len(stack.clients):
-            return failure(asked, failures[index - len(stack.clients)])
+            return failed_reply(asked, failures[index - len(stack.clients)])
         return Message(content(index), reply_to=asked(stack.clients[index]))
 
     return Replies(stack, failures, message)
@@ -62,7 +62,7 @@ def score_message(
     """The message of one position of the scores: first the clients that were judged, then the failures."""
     if index >= len(scores.clients):
         client, reason = sorted(scores.failures.items())[index - len(scores.clients)]
-        return failure(asked, Dropped(client, reason))
+        return failed_reply(asked, Dropped(client, reason))
     numbers: dict[str, float | list[float]] = {n: m[index].flatten().tolist() for n, m in scores.metrics.items()}
     episodes = next(iter(scores.metrics.values())).shape[1]
     content = RecordDict({METRICS: metric_record(float(episodes), numbers), **told})

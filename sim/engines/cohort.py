@@ -35,7 +35,7 @@ from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome
 from metapulse.server.grid import Engine
-from metapulse.sim.engines.answers import failure, join_outcomes, replies_of, score_message
+from metapulse.sim.engines.answers import failed_reply, join_outcomes, replies_of, score_message
 from metapulse.sim.engines.chunks import comfortable
 from metapulse.sim.engines.device_states import DeviceStates
 from metapulse.sim.engines.resent import resent
@@ -206,7 +206,7 @@ class CohortGrid(Engine):
         outcomes = self._train(content, clients, aggregation, theta)
         if aggregation.weighting:
             total, failures = join_sums(outcomes, aggregation.weighting)
-            return Replies(None, failures, lambda i: failure(asked, failures[i]), total)
+            return Replies(None, failures, lambda i: failed_reply(asked, failures[i]), total)
         outcome = join_outcomes(outcomes)
         round = int(str(config[ROUND]))
         if faulty is not None and faulty.attack.omniscient:

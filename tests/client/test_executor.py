@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from metapulse.client.executor import ClientExecutor, check_block
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import ClientConfig, Trial, client_config_from_json, to_json, trial_from_json
-from metapulse.data import Client, Samples, Task
+from metapulse.data import Client, Samples, Task, check_block
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import LEARNERS

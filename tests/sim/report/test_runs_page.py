@@ -244,8 +244,7 @@ def test_stages_add_up_to_the_rounds_and_what_is_beside_them(folders):
     assert list(run.stages) == [*rounds, "evaluation", "checkpoint"]
     assert sum(run.stages[s] for s in rounds) == pytest.approx(sum(e["seconds"] for e in run.rounds))
     for stage, kind, count in (("evaluation", "meta-test", 2), ("checkpoint", "checkpoint", 3)):
-        seconds = [e["seconds"] for e in run.events if e["kind"] == kind]
-        assert len(seconds) == count
+        assert len(seconds := [e["seconds"] for e in run.events if e["kind"] == kind]) == count
         assert run.stages[stage] == pytest.approx(sum(seconds))
     assert all(seconds >= 0 for seconds in run.stages.values())
 
