@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 OLD = ("client", "strategies", "server", "sim")  # packages that were imported by these bare names
-MOVED = {  # modules whose content is in another one of today
-    "client.minibatches": "metapulse.methods.loop",
-    "strategies.schedules": "metapulse.outer",
-    "strategies.instructions": "metapulse.client.wire",
-    "server.stages": "metapulse.server.progress",
-}
 IMPORT = re.compile(r"\b(?:from\s+([\w.]+)\s+import\s+\(?\s*([\w\s,]*)|import\s+([\w.]+))")
 #: Modules that have another name since 0.1.0.
 MOVED = {
+    "metapulse.minibatches": "metapulse.methods.loop",
+    "metapulse.schedules": "metapulse.outer",
+    "metapulse.strategies.instructions": "metapulse.client.wire",
+    "metapulse.server.stages": "metapulse.server.progress",
     "metapulse.shelf": "metapulse.sample_cache",
     "metapulse.methods.reading": "metapulse.methods.amortised",
     "metapulse.client.work": "metapulse.client.executor",
@@ -133,8 +131,6 @@ def _candidates(top: str, rest: str) -> Iterator[str]:
     yield f"metapulse.{top}.{rest}" if rest else f"metapulse.{top}"
     if top == "client" and rest:
         yield f"metapulse.sim.{rest}"
-    if (name := f"{top}.{rest}") in MOVED:
-        yield MOVED[name]
     if (top, rest) == ("sim", "notebook"):
         yield "metapulse.sim.api"
 
