@@ -20,6 +20,8 @@ from metapulse.record.readers.text import number
 from metapulse.record.schema import Row
 
 RIGHT_AFTER = 60  # seconds between a beat and the record that it is told behind
+LOW = {"timestamp_16": (2**16, 1), "timestamp_min_8": (2**8, 60)}  # low bits of a stamp: how many, of how many seconds
+AFTER = ("sleep_assessment",)  # messages that have no stamp and are of the time before
 
 
 def sniff(sample: Sample) -> str:
@@ -69,7 +71,7 @@ class _Reading:
         elif name == "sleep_level":
             yield from self._sleep(message)
         elif name in INSTANTS:
-            if not self.now:
+            if not self.now or not (message.raw.keys() & {STAMPS.get(name, "timestamp"), *LOW} or name in AFTER):
                 self.why = "a measurement without a time"
                 return
             yield from self._instants(message)
@@ -86,7 +88,7 @@ class _Reading:
         whole = message.raw.get(STAMPS.get(message.name, "timestamp"))
         if isinstance(whole, int) and whole:
             self.now = whole
-        for name, modulus, each in (("timestamp_16", 2**16, 1), ("timestamp_min_8", 2**8, 60)):
+        for name, (modulus, each) in LOW.items():
             low = message.raw.get(name)
             if isinstance(low, int) and self.now and message.name == "monitoring":
                 ahead = (low - self.now // each) % modulus
@@ -113,8 +115,10 @@ class _Reading:
         """Running totals, as what was added; and minutes of activity, which are no totals."""
         values = message.values
         if message.name == "record" and (meters := _value(values.get("distance"))) is not None:
-            added = meters - self.distance if meters >= self.distance else meters  # another session begins at 0
             before: float = self.distance_at or min(self.facts.begin or self.now, self.now)
+            if meters < self.distance:  # another session begins at 0
+                self.distance, before = 0.0, self.now
+            added = meters - self.distance
             self.distance, self.distance_at = meters, self.now
             row = self._row("distance", min(before, self.now), added, "m", message)
             yield row._replace(end=micros(self.now))
@@ -138,7 +142,7 @@ class _Reading:
         for name, metric, unit in SESSION:
             if (value := _value(message.values.get(name))) is not None and (value or metric == "workout"):
                 row = self._row(metric, begin, value, unit, message)
-                yield row._replace(end=micros(begin + length), code=code if metric == "workout" else None)
+                yield row._replace(end=micros(begin + length), code=code)
 
     def _series(self, message: Message) -> Iterator[Row]:
         field, metric, unit = SERIES[message.name]

@@ -142,7 +142,7 @@ class Totals:
             name = "steps" if name == "cycles" and "steps" in message.raw else name
             value = number((message.raw if metric == "steps" else message.values).get(name))
             if value is None or (metric == "steps" and activity not in WALKING):
-                continue
+                continue  # turns of pedals or arms are no steps
             before = self.last.get((metric, activity))
             self.last[metric, activity] = (value, now)
             midnight = self._midnight(now)

@@ -176,7 +176,8 @@ def _activity(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     offset = _offset(context, item, begin, "startTimeLocal")
     row = _at(context, "workout", start, length, "ms" if exported else "s")
     row = row._replace(end=start + round(length * (1000 if exported else US)), offset_min=offset)
-    yield row._replace(code=code)
+    row = row._replace(code=code)
+    yield row
     for names, metric, here, there in (
         ("avgHr averageHR", "workout_hr_mean", "bpm", "bpm"),
         ("maxHr maxHR", "workout_hr_max", "bpm", "bpm"),

@@ -13,73 +13,11 @@ from typing import Any
 
 from metapulse.record.clock import US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.oura_keys import COLLECTIONS, DAY, NIGHT, TRENDS
 from metapulse.record.readers.text import csv_column, csv_table, json_items, number
 from metapulse.record.schema import Device, Row
 
 OURA = Device("Oura")
-COLLECTIONS = (
-    "data", "sleep", "daily_sleep", "daily_activity", "daily_readiness", "daily_spo2", "heartrate", "heart_rate",
-    "workout", "session", "vo2_max",
-)  # fmt: skip
-#: Key of a night → metric, unit, code.
-NIGHT: dict[str, tuple[str, str | None, str | None]] = {
-    "total_sleep_duration": ("sleep_duration", "s", None),
-    "time_in_bed": ("time_in_bed", "s", None),
-    "deep_sleep_duration": ("sleep_deep", "s", None),
-    "light_sleep_duration": ("sleep_light", "s", None),
-    "rem_sleep_duration": ("sleep_rem", "s", None),
-    "awake_time": ("sleep_awake", "s", None),
-    "latency": ("sleep_latency", "s", None),
-    "efficiency": ("sleep_efficiency", "%", None),
-    "lowest_heart_rate": ("resting_heart_rate_lowest", "bpm", None),
-    "average_heart_rate": ("heart_rate", "bpm", "mean of the night"),
-    "average_hrv": ("hrv_rmssd", "ms", "mean of the night"),
-    "average_breath": ("respiratory_rate", "/min", None),
-}
-#: Key of a day → metric, unit, code.
-DAY: dict[str, tuple[str, str | None, str | None]] = {
-    "steps": ("steps_daily", None, None),
-    "active_calories": ("active_energy", "kcal", None),
-    "total_calories": ("total_energy", "kcal", None),
-    "equivalent_walking_distance": ("distance", "m", "equivalent of walking"),
-    "high_activity_time": ("active_minutes", "s", "high"),
-    "medium_activity_time": ("active_minutes", "s", "medium"),
-    "low_activity_time": ("active_minutes", "s", "low"),
-    "sedentary_time": ("sedentary_minutes", "s", None),
-    "temperature_deviation": ("skin_temperature_deviation", "C", None),
-    "vo2_max": ("vo2max", None, None),
-}
-#: Column of the trends, in lower case → metric, unit, code, whether it is of the night.
-TRENDS: dict[str, tuple[str, str | None, str | None, bool]] = {
-    "total sleep duration": ("sleep_duration", "s", None, True),
-    "total sleep time": ("sleep_duration", "s", None, True),
-    "total bedtime": ("time_in_bed", "s", None, True),
-    "awake time": ("sleep_awake", "s", None, True),
-    "rem sleep duration": ("sleep_rem", "s", None, True),
-    "rem sleep time": ("sleep_rem", "s", None, True),
-    "light sleep duration": ("sleep_light", "s", None, True),
-    "light sleep time": ("sleep_light", "s", None, True),
-    "deep sleep duration": ("sleep_deep", "s", None, True),
-    "deep sleep time": ("sleep_deep", "s", None, True),
-    "sleep latency": ("sleep_latency", "s", None, True),
-    "sleep efficiency": ("sleep_efficiency", "%", None, True),
-    "average resting heart rate": ("heart_rate", "bpm", "mean of the night", True),
-    "lowest resting heart rate": ("resting_heart_rate_lowest", "bpm", None, True),
-    "average hrv": ("hrv_rmssd", "ms", "mean of the night", True),
-    "respiratory rate": ("respiratory_rate", "/min", None, True),
-    "sleep score": ("sleep_score", None, None, False),
-    "readiness score": ("readiness_score", None, None, False),
-    "activity score": ("activity_score", None, None, False),
-    "temperature deviation": ("skin_temperature_deviation", "C", None, False),
-    "activity burn": ("active_energy", "kcal", None, False),
-    "total burn": ("total_energy", "kcal", None, False),
-    "steps": ("steps_daily", None, None, False),
-    "equivalent walking distance": ("distance", "m", "equivalent of walking", False),
-    "inactive time": ("sedentary_minutes", "s", None, False),
-    "low activity time": ("active_minutes", "s", "low", False),
-    "medium activity time": ("active_minutes", "s", "medium", False),
-    "high activity time": ("active_minutes", "s", "high", False),
-}
 STAGES = {"1": "deep", "2": "light", "3": "rem", "4": "awake"}
 PHASE = 300 * US
 POSITIVE = {"heart_rate", "resting_heart_rate_lowest", "hrv_rmssd", "respiratory_rate", "vo2max"}
@@ -151,15 +89,21 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         value = number(item.get(key))
         if value is not None and (value > 0 or metric not in POSITIVE):
             yield _row(metric, start, value, unit, until)._replace(code=nap or code)
-    phases = item.get("sleep_phase_5_min")
+    phases = item.get("sleep_phase_5_min", item.get("hypnogram_5min"))
     if isinstance(phases, str):
         at = start.start
         for digit, run in groupby(phases):
             begin, at = at, at + PHASE * sum(1 for _ in run)
             stage = _row("sleep_stage", start, None, None, at)
             yield stage._replace(start=begin, code=STAGES.get(digit, "unknown"))
-    for key, metric, unit in (("heart_rate", "heart_rate", "bpm"), ("hrv", "hrv_rmssd", "ms")):
-        yield from _series(context, item.get(key), metric, unit)
+    for key, first, metric, unit in (
+        ("heart_rate", "hr_5min", "heart_rate", "bpm"),
+        ("hrv", "rmssd_5min", "hrv_rmssd", "ms"),
+    ):
+        series = item.get(key)
+        if isinstance(item.get(first), list):  # from the beginning of bedtime, 0 where there is none
+            series = {"timestamp": item["bedtime_start"], "interval": 300, "items": [v or None for v in item[first]]}
+        yield from _series(context, series, metric, unit)
 
 
 def _series(context: Context, series: Any, metric: str, unit: str) -> Iterator[Row]:
@@ -205,7 +149,8 @@ def _workout(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     row = _row("workout", start, (end.start - start.start) / US, "s", end.start)
     if item.get("source") == "manual":
         row = row._replace(quality=(*row.quality, "manual"))
-    yield row._replace(code=str(item.get("activity", item.get("type", "unknown"))).lower()[:40])
+    row = row._replace(code=str(item.get("activity", item.get("type", "unknown"))).lower()[:40])
+    yield row
     for key, metric, unit in (("calories", "workout_energy", "kcal"), ("distance", "workout_distance", "m")):
         if value := number(item.get(key)):
             yield row._replace(metric=metric, value=value, unit=unit)

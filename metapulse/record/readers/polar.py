@@ -102,8 +102,8 @@ def _session(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if begin is not None and length is not None and 0 <= length < 30 * 86_400:
         sport = next((s for each in (item, *exercises) if (s := _sport(each))), "unknown")
         row = Row("workout", begin.start, length, "s", 0, begin.start + round(length * US), begin.offset_min)
-        row = row._replace(device=device, quality=begin.marks)
-        yield row._replace(code=sport)
+        row = row._replace(device=device, quality=begin.marks, code=sport)
+        yield row
         for names, metric, unit in SESSION:
             value = next((v for name in names.split() if (v := number(item.get(name)))), None)
             if value is not None:

@@ -147,8 +147,7 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
     for name, (metric, unit, of) in COLUMNS.items():
         value = number(cells.get(name))
         if value is not None and of in spans:
-            code = "nap" if nap and of == "night" else kind if metric == "workout" else None
-            code = "workout" if name == "activity strain" else code
+            code = "nap" if nap and of == "night" else kind if of == "workout" else None
             unit = units.get(name, "") if unit == "" else unit
             yield spans[of]._replace(metric=metric, value=value, unit=unit, code=code)
     of = "workout" if "workout" in spans else "cycle"
@@ -158,12 +157,13 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
             unit = units.get("energy burned", "cal")
             quality = (*spans[of].quality, *(("unit_assumed",) if unit == "cal" else ()))
             unit = "kcal" if unit == "cal" else unit
-            yield spans[of]._replace(metric=energy, value=value, unit=unit, quality=quality)
+            code = kind if of == "workout" else None
+            yield spans[of]._replace(metric=energy, value=value, unit=unit, code=code, quality=quality)
         for name, metric, code in HEART:
             if value := number(cells.get(name)):
                 at_work = of == "workout"
                 metric = metric if at_work else "heart_rate"
-                yield spans[of]._replace(metric=metric, value=value, unit="bpm", code=None if at_work else code)
+                yield spans[of]._replace(metric=metric, value=value, unit="bpm", code=kind if at_work else code)
 
 
 def _stamp(context: Context, text: str, zone: str) -> Stamp | None:

@@ -153,6 +153,12 @@ def test_compressed_stamps_go_on_over_five_bits(tmp_path: Path) -> None:
     assert [int((t - FIT).total_seconds()) - first for t in record["start"]] == [0, 1, 2, 5]
 
 
+def test_a_record_without_a_stamp_is_not_given_the_one_before(tmp_path: Path) -> None:
+    tally, record = record_of(tmp_path, fit(RECORD, beat(0, 60), struct.pack("<BIB", 0, 0xFFFFFFFF, 61)))
+    assert values(record, "heart_rate") == [60]
+    assert tally.skipped["a measurement without a time"] == 1
+
+
 def test_low_bits_of_a_stamp_may_step_back(tmp_path: Path) -> None:
     info = definition(0, 55, (253, U32), (27, BYTE)) + struct.pack("<BIB", 0, T0, 60)
     brief = definition(1, 55, (26, U16), (27, BYTE))

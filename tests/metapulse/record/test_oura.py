@@ -79,6 +79,25 @@ def test_an_items_time_is_its_index_and_0_is_no_pulse(tmp_path: Path) -> None:
     assert list(zip(stages["code"], minutes, strict=True)) == [("awake", 5), ("light", 10), ("unknown", 5)]
 
 
+def test_a_night_of_the_first_version(tmp_path: Path) -> None:
+    old = {
+        "summary_date": "2024-04-02",
+        "bedtime_start": "2024-04-02T23:00:00+02:00",
+        "bedtime_end": "2024-04-03T06:30:00+02:00",
+        "total": 24600,
+        "hr_5min": [0, 52],
+        "hypnogram_5min": "44",
+    }
+    _, record = record_of(tmp_path, {"sleep": [old], "activity": []})
+    assert values(record, "sleep_duration") == [410]
+    assert values(record, "heart_rate") == [52]
+
+
+def test_a_word_of_half_a_character_is_written(tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, json.dumps([WORKOUT]).replace("Cycling", "\\ud800x"))
+    assert values(record, "workout") == [60]
+
+
 def test_naps_are_told_from_nights_and_deleted_ones_do_not_count(tmp_path: Path) -> None:
     tally, record = record_of(tmp_path, [{**NIGHT, "type": "late_nap"}, {**NIGHT, "type": "deleted"}])
     assert record.filter(pl.col("metric") == "sleep_duration")["code"].to_list() == ["nap"]

@@ -81,7 +81,7 @@ def test_workouts(tmp_path: Path) -> None:
     assert values(record, "workout_energy") == [520]
     assert values(record, "workout_hr_max") == [175]
     assert values(record, "workout_distance") == [8000]
-    assert record.filter(pl.col("metric") == "strain")["code"].to_list() == ["workout"]
+    assert record.filter(pl.col("metric") == "strain")["code"].to_list() == ["running"]
 
 
 def test_a_journal_has_no_measurements(tmp_path: Path) -> None:
