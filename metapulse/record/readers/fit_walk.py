@@ -126,20 +126,26 @@ class Walk:
         length += sum(raw[place + 1] for place in developer)
         self.shapes[raw[0] & 15] = Shape(piece.message, length, stamp, ">" if raw[2] else "<")
 
+    def _shape(self, piece: Piece) -> Shape:
+        first = piece.bytes[0]
+        return self.shapes[(first >> 5) & 3 if first & 0x80 else first & 15]
+
     def _time(self, piece: Piece) -> int:
         """Seconds of its timestamp; 0 if it has none."""
-        first = piece.bytes[0]
-        shape = self.shapes[(first >> 5) & 3 if first & 0x80 else first & 15]
+        shape = self._shape(piece)
         found = struct.unpack_from(f"{shape.endian}I", piece.bytes, shape.stamp)[0] if shape.stamp else NO_STAMP
         return 0 if found == NO_STAMP else int(found)
 
     def _is_astray(self, piece: Piece, stop: int) -> bool:
-        """Whether a record whose time is far off is none: others follow, out of step with it, whose time fits."""
-        now = self._time(piece) if piece.kind == DATA else 0
-        if not now or not self.stamp or abs(now - self.stamp) <= FAR:
+        """Whether a record whose time is odd is none: others follow, out of step with it, whose time fits."""
+        if piece.kind != DATA or not self.stamp or not self._shape(piece).stamp:
+            return False
+        now = self._time(piece)
+        if now and abs(now - self.stamp) <= FAR and not piece.bytes[0] & 0x80:
             return False
         around = min(stop, self.at + AROUND)
-        return self._found(around) < around
+        found = self._found(around)
+        return found < around and found != self.at + len(piece.bytes)
 
     def _chain(self, at: int, stop: int) -> bool:
         """Whether records follow one another from here, at about the time of the last."""
@@ -150,10 +156,11 @@ class Walk:
             piece, after = self._record(at)
             if piece is None or after > stop:
                 return False
-            now = self._time(piece) if piece.kind == DATA else 0
-            if now and abs(now - self.stamp) > NEAR:
-                return False
-            near = near or bool(now)
+            if piece.kind == DATA and self._shape(piece).stamp:
+                now = self._time(piece)
+                if piece.bytes[0] & 0x80 or (now and abs(now - self.stamp) > NEAR):
+                    return False
+                near = near or bool(now)
             at = after
         return near
 

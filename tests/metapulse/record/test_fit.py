@@ -125,6 +125,22 @@ def test_bytes_lost_in_the_middle_cost_what_was_there(tmp_path: Path) -> None:
     assert 1 <= tally.skipped["bytes that are no record, or one that is cut off"] <= 2
 
 
+@pytest.mark.parametrize("at", range(0, 12, 2))
+@pytest.mark.parametrize("change", ["lost", "more", "turned"])
+def test_a_damaged_byte_costs_a_few_records(at: int, change: str, tmp_path: Path) -> None:
+    """Wherever in a record it is. Of the values that come out for it one or two may be wrong; none is by time."""
+    rich = definition(0, 20, (253, U32), (0, U32), (3, BYTE), (13, BYTE), (39, U16))
+    records = [struct.pack("<BIIBBH", 0, T0 + s, 0xFFFFFFFF, 60 + s % 90, 0xFF, 0xFFFF) for s in range(400)]
+    data = fit(rich, *records)
+    where = 12 + len(rich) + 150 * len(records[0]) + at
+    between = {"lost": b"", "more": data[where : where + 1] + b"\x9c", "turned": bytes([data[where] ^ 0xFF])}[change]
+    _, record = record_of(tmp_path, data[:where] + between + data[where + 1 :])
+    wanted = Counter((FIT + timedelta(seconds=T0 + s), 60.0 + s % 90) for s in range(400))
+    found = Counter(record.filter(pl.col("metric") == "heart_rate").select("start", "value").rows())
+    assert (wanted - found).total() <= 4
+    assert (found - wanted).total() <= 2
+
+
 def test_a_file_that_is_cut_off_keeps_its_whole_records(tmp_path: Path) -> None:
     data = fit(RECORD, *(beat(s, 60) for s in range(50)))
     tally, record = record_of(tmp_path, data[: 12 + len(RECORD) + 6 * 40 + 3])
