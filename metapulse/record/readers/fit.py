@@ -49,7 +49,7 @@ class _Reading:
         self.now = self.beat = self.distance_at = 0  # seconds, µs, seconds
         self.distance = 0.0  # m
         self.anchor: tuple[float, float] | None = None  # a strap's clock: seconds since 1989, and its own
-        self.totals = Totals(known)
+        self.totals = Totals(known, context.clock)
         self.stage: tuple[Row, int] | None = None
         self.why = ""
 
@@ -126,6 +126,9 @@ class _Reading:
             return
         for metric, value, unit, begin in self.totals.added(message, self.now):
             yield self._row(metric, begin, value, unit, message)._replace(end=micros(self.now))
+        if self.totals.carried:
+            self.why = "a running total from before the file"
+            self.context.note(self.why)
         for name, code in (("moderate_activity_minutes", "moderate"), ("vigorous_activity_minutes", "vigorous")):
             if minutes := _value(values.get(name)):
                 row = self._row("active_minutes", self.now - 60 * minutes, minutes, "min", message)

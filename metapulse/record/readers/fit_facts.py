@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from metapulse.record.clock import US
+from metapulse.record.clock import US, Clock
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.fit_stream import Message, messages
 from metapulse.record.readers.fit_walk import ABSOLUTE
@@ -125,38 +125,45 @@ class Totals:
 
     Args:
         known: of the file.
+        clock: for where midnight is, if the file does not tell.
     """
 
-    def __init__(self, known: Facts) -> None:
-        self.known, self.offset_min = known, known.offset_min
+    def __init__(self, known: Facts, clock: Clock) -> None:
+        self.known, self.clock, self.offset_min = known, clock, known.offset_min
         self.last: dict[tuple[str, Any], tuple[float, int]] = {}
+        self.carried = False  # whether the last message had a total that was added before the file
 
     def added(self, message: Message, now: int) -> Iterator[tuple[str, float, str | None, int]]:
         """(metric, what was added, unit, since when) of every total in the message.
 
         A total that a file begins with was added before it, as the file before tells. Of walking and running the
-        number is in steps; of other activities it is in turns of something, and no steps.
+        number is in steps; of other activities it is in turns of pedals or arms, and no steps. Where midnight is not
+        known, a total begins again where it has become less.
         """
-        activity = message.values.get("activity_type")
+        activity, self.carried = message.values.get("activity_type"), False
         for name, (metric, unit) in TOTALS.items():
             name = "steps" if name == "cycles" and "steps" in message.raw else name
             value = number((message.raw if metric == "steps" else message.values).get(name))
             if value is None or (metric == "steps" and activity not in WALKING):
-                continue  # turns of pedals or arms are no steps
+                continue
             before = self.last.get((metric, activity))
             self.last[metric, activity] = (value, now)
-            midnight = self._midnight(now)
-            if before is None:
-                start = self.known.start or now
-                if now - start <= SOON and start - midnight > SOON and value:
-                    continue
-                yield metric, value, unit, midnight
-            elif value < before[0] or before[1] <= midnight:
-                yield metric, value, unit, max(midnight, before[1])
+            known, midnight = self.known.start, self._midnight(now)
+            start = known or now
+            if before is not None:
+                again = value < before[0] or (midnight is not None and before[1] <= midnight)
+                since = before[1] if midnight is None else max(midnight, before[1])
+                yield metric, value if again else value - before[0], unit, since
+            elif not value or (known and now - start > SOON) or (midnight is not None and self._whole(start, midnight)):
+                yield metric, value, unit, start if midnight is None else midnight
             else:
-                yield metric, value - before[0], unit, before[1]
+                self.carried = True
 
-    def _midnight(self, now: int) -> int:
-        """Before a moment; a total of midnight itself is that of the day before."""
-        offset = 60 * (self.offset_min or 0)
-        return (now - 1 + offset) // DAY * DAY - offset
+    def _whole(self, start: int, midnight: int) -> bool:
+        """Whether the totals of the file are of no other: it begins at midnight, or does not tell where it begins."""
+        return not self.known.start or start - midnight <= SOON
+
+    def _midnight(self, now: int) -> int | None:
+        """Before a moment; a total of midnight itself is that of the day before. None: not known."""
+        offset = self.clock.offset(micros(now)) if self.offset_min is None else self.offset_min
+        return None if offset is None else (now - 1 + 60 * offset) // DAY * DAY - 60 * offset

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -36,8 +37,8 @@ COLUMNS = {
 }
 FIT = datetime(1989, 12, 31, tzinfo=UTC)
 T0 = 1_078_488_000  # FIT's seconds of 2024-03-05T12:00:00Z
-BYTE, U16, U32, RAW = 0x02, 0x84, 0x86, 0x0D
-FORMATS = {BYTE: "B", U16: "H", U32: "I", RAW: "B"}
+BYTE, U16, U32, S16, S8, RAW = 0x02, 0x84, 0x86, 0x83, 0x01, 0x0D
+FORMATS = {BYTE: "B", U16: "H", U32: "I", S16: "h", S8: "b", RAW: "B"}
 
 
 def imported(path: Path, out: Path) -> tuple[FileTally, pl.DataFrame]:
@@ -211,6 +212,43 @@ def test_totals_begin_again_at_the_persons_midnight(tmp_path: Path) -> None:
     rows = [struct.pack("<BIBI", 1, T0 + s, 6, n) for s, n in ((0, 100), (43_200, 150), (86_400, 500))]
     _, record = record_of(tmp_path, fit(info, counts, *rows))
     assert values(record, "steps") == [100, 50, 500]
+
+
+def test_where_midnight_is_not_known_a_total_begins_again_where_it_is_less(tmp_path: Path) -> None:
+    """Midnight of UTC may be in the person's afternoon."""
+    counts = definition(1, 55, (253, U32), (5, BYTE), (3, U32))
+    noon = T0 - T0 % 86_400 + 43_200
+    rows = [struct.pack("<BIBI", 1, noon + s, 6, n) for s, n in ((0, 100), (40_000, 150), (50_000, 500), (60_000, 20))]
+    tally, record = record_of(tmp_path, fit(counts, *rows))
+    assert values(record, "steps") == [50, 350, 20]
+    assert tally.skipped["a running total from before the file"] == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "numbers", "metric", "wanted"),
+    [
+        (211, ((253, U32), (0, BYTE), (1, BYTE)), (T0, 52, 50), "resting_heart_rate", [50, 52]),
+        (227, ((0, U16), (1, U32)), (31, T0), "stress", [31]),
+        (227, ((0, S16), (1, U32)), (-2, T0), "stress", []),
+        (269, ((253, U32), (0, BYTE)), (T0, 96), "spo2", [96]),
+        (297, ((253, U32), (0, S16)), (T0, 1525), "respiratory_rate", [15.25]),
+        (297, ((253, U32), (0, S16)), (T0, -300), "respiratory_rate", []),
+        (371, ((253, U32), (0, U16)), (T0, 45 * 128), "hrv_rmssd", [45]),
+        (229, ((0, U32), (2, U16)), (T0, 472), "vo2max", [47.2]),
+        (51, ((253, U32), (0, U16), (1, U16)), (T0, 121, 79), "bp_systolic", [121]),
+        (308, ((253, U32), (0, U16), (2, BYTE, 3)), (T0, 60, 61, 62, 255), "heart_rate", [61, 62]),
+        (304, ((253, U32), (0, U16), (1, U32, 2)), (T0, 60, 11, 12), "steps", [11, 12]),
+        (314, ((253, U32), (0, U16), (1, S8, 2)), (T0, 60, 55, 54), "body_battery", [55, 54]),
+        (290, ((253, U32), (0, U16), (1, U16, 2)), (T0, 500, 900, 910), "rr_interval", [900, 910]),
+    ],
+)
+def test_what_else_a_watch_measures(
+    message: int, fields: Any, numbers: Any, metric: str, wanted: list[float], tmp_path: Path
+) -> None:
+    layout = "".join(FORMATS[f[1]] * (f[2] if len(f) > 2 else 1) for f in fields)
+    _, record = record_of(tmp_path, fit(definition(0, message, *fields), struct.pack(f"<B{layout}", 0, *numbers)))
+    assert values(record, metric) == wanted
+    assert all(start >= FIT + timedelta(seconds=T0) for start in record["start"])
 
 
 def test_stages_of_sleep_last_until_the_next(tmp_path: Path) -> None:
