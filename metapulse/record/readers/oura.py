@@ -23,9 +23,9 @@ PHASE = 300 * US
 POSITIVE = {"heart_rate", "resting_heart_rate_lowest", "hrv_rmssd", "respiratory_rate", "vo2max"}
 _KEYS = re.compile(
     r'"(bedtime_start|sleep_phase_5_min|temperature_deviation|equivalent_walking_distance|spo2_percentage|'
-    r'average_met_minutes|resilience|stress_high|total_sleep_duration|start_datetime|vo2_max)"\s*:'
+    r'average_met_minutes|resilience|stress_high|total_sleep_duration)"\s*:'
 )
-_PULSE = re.compile(r'"bpm"\s*:[^{}]*"source"\s*:|"source"\s*:[^{}]*"bpm"\s*:')
+_PULSE = re.compile(r'"bpm"\s*:[^{}]{0,400}"source"\s*:|"source"\s*:[^{}]{0,400}"bpm"\s*:')
 _SCORED = re.compile(r'"contributors"\s*:\s*\{')
 
 
@@ -33,13 +33,14 @@ def sniff(sample: Sample) -> str:
     """By keys of its collections, or by the header of its trends."""
     if sample.text.lstrip().startswith(("[", "{")):
         found = _KEYS.search(sample.text) or _PULSE.search(sample.text) or _SCORED.search(sample.text)
-        return "JSON with keys of Oura's web service" if found else ""
+        dated = '"day"' in sample.text and any(f'"{key}"' in sample.text for key in ("start_datetime", "vo2_max"))
+        return "JSON with keys of Oura's web service" if found or dated else ""
     header = {_column(cell) for cell in (sample.lines or [""])[0].split(",")}
     return "its header is that of Oura's trends" if "date" in header and len(header & TRENDS.keys()) > 3 else ""
 
 
 def _column(cell: str) -> str:
-    return re.sub(r"\s*\([^()]*\)", "", cell.strip().strip('"').lower()).strip()
+    return re.sub(r"\s{0,4}\([^()]{0,40}\)", "", cell.strip().strip('"').lower()).strip()
 
 
 def read(context: Context) -> Iterator[Row]:

@@ -35,25 +35,26 @@ SESSION = (
     ("kiloCalories calories", "workout_energy", "kcal"),
     ("distance distanceMeters", "workout_distance", "m"),
 )
-_KINDS = (
-    ("deviceDays", r'"secondsFromDayStart"|"deviceDays"'),
-    ("devicePpiSamplesList", r'"devicePpiSamplesList"'),
-    ("hypnogram", r'"hypnogram"\s*:\s*\{'),
-    ("sleepScoreResult", r'"sleepScoreResult"'),
-    ("meanNightlyRecovery", r'"meanNightlyRecovery\w+"'),
-    ("exercises and an offset", r'"exercises"[\s\S]*"(timezoneOffset|durationMillis|exportVersion)|'
-                                r'"(timezoneOffset|durationMillis|exportVersion)[\s\S]*"exercises"'),
-    ("samples of steps or METs", r'"(mets|metSources|stepCount|dailyMetMinutes)"[\s\S]*"(exportVersion|date)"|'
-                                 r'"(exportVersion|date)"[\s\S]*"(mets|metSources|stepCount|dailyMetMinutes)"'),
-)  # fmt: skip
+#: What a file has → keys of which it has one, and keys of which it has one besides.
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "heart rate of days": (("deviceDays", "secondsFromDayStart"), ()),
+    "beats": (("devicePpiSamplesList",), ()),
+    "nights": (("sleepStateChanges", "sleepScoreResult", *RECOVERY), ()),
+    "exercises": (("exercises",), ("timezoneOffset", "timezoneOffsetMinutes", "durationMillis", "exportVersion")),
+    "days of activity": (("mets", "metSources", "dailyMetMinutes"), ("exportVersion", "date")),
+    "totals of days": (("stepCount",), ("exportVersion",)),
+}
 
 
 def sniff(sample: Sample) -> str:
     """By keys that only Polar's export has."""
-    if not sample.text.lstrip().startswith(("[", "{")):
+    text = sample.text
+    if not text.lstrip().startswith(("[", "{")):
         return ""
-    found = next((name for name, pattern in _KINDS if re.search(pattern, sample.text)), "")
-    return f"JSON with {found}, as Polar Flow exports it" if found else ""
+    for name, (keys, besides) in KINDS.items():
+        if any(f'"{key}"' in text for key in keys) and (not besides or any(f'"{key}"' in text for key in besides)):
+            return f"JSON with {name}, as Polar Flow exports it"
+    return ""
 
 
 def read(context: Context) -> Iterator[Row]:

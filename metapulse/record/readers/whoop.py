@@ -102,7 +102,7 @@ def sniff(sample: Sample) -> str:
 
 def columns(header: list[str]) -> list[str]:
     """The columns' English names; [] if this is no header of Whoop."""
-    names = [re.sub(r"\s*(\([^()]*\)|%)", "", cell.strip().lower()).strip() for cell in header]
+    names = [re.sub(r"\s{0,4}(\([^()]{0,40}\)|%)", "", cell.strip().lower()).strip() for cell in header]
     if set(CYCLE) <= set(names):
         return names
     ends = "".join("%" if c.strip().endswith("%") else "(" if c.strip().endswith(")") else "." for c in header)
@@ -122,7 +122,9 @@ def read(context: Context) -> Iterator[Row]:
         if not names:
             names = columns(cells)
             units = {
-                n: inside[1] for n, c in zip(names, cells, strict=False) if (inside := re.search(r"\(([^()]*)\)$", c))
+                n: inside[1]
+                for n, c in zip(names, cells, strict=False)
+                if (inside := re.search(r"\(([^()]{0,40})\)$", c))
             }
             context.skip("the header" if names else "above the header")
             continue

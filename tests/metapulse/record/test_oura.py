@@ -40,6 +40,7 @@ PULSE = {"bpm": 64, "source": "awake", "timestamp": "2024-04-03T10:00:00+00:00"}
 SPO2 = {"day": "2024-04-03", "spo2_percentage": {"average": 97.5}}
 WORKOUT = {
     "activity": "Cycling",
+    "day": "2024-04-03",
     "start_datetime": "2024-04-03T17:00:00+02:00",
     "end_datetime": "2024-04-03T18:00:00+02:00",
     "calories": 300,
