@@ -1,8 +1,8 @@
 """Garmin Connect: the JSON of an account's export and of its web service.
 
 Keys that end in GMT are UTC, whether text or ms since 1970; their twins that end in Local tell where the person's
-clock stood. Negative levels of stress are codes. Of an activity the export writes ms, cm and kJ, the web service s,
-m and kcal.
+clock stood. Negative levels of stress are codes. Of an activity the export writes ms and cm, the web service s and m;
+whether energy is in kcal or kJ is seen from the number.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Clock, Stamp, epoch
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.garmin_keys import ASLEEP, DAY, LEVELS, NIGHT, SERIES, WEIGHT
+from metapulse.record.readers.garmin_keys import ASLEEP, DAY, LEVELS, LISTED, NIGHT, SERIES, WEIGHT
 from metapulse.record.readers.text import json_items, number
 from metapulse.record.schema import Device, Row
+from metapulse.record.units import KCAL
 
 GARMIN = Device("Garmin", app="Garmin Connect")
 GMT = Clock()
-WITHIN = ("dailySleepDTO", "hrvSummary", "summarizedActivitiesExport", "dateWeightList", "userDailySummary")
+WITHIN = ("weight", "dailySleepDTO", "hrvSummary", "summarizedActivitiesExport", "dateWeightList", "userDailySummary")
 _KEYS = re.compile(
     r'"(sleepStartTimestampGMT|deepSleepSeconds|wellnessStartTimeGmt|heartRateValueDescriptors|stressValuesArray|'
     r"bodyBatteryValuesArray|respirationValuesArray|summarizedActivitiesExport|hrvReadings|dailySleepDTO|"
-    r'primaryActivityLevel|dateWeightList|startTimeGMT|startTimeGmt|samplePk|activeKilocalories)"\s*:'
+    r'primaryActivityLevel|dateWeightList|startTimeGMT|startTimeGmt|samplePk|activeKilocalories|vo2MaxValue)"\s*:|'
+    r'"(SKIN_TEMP_C|INDEX_SCALE)"'
 )
 
 
 def sniff(sample: Sample) -> str:
     """By keys that only Garmin Connect has."""
     found = _KEYS.search(sample.text) if sample.text.lstrip().startswith(("[", "{")) else None
-    return f"JSON with {found[1]}, as Garmin Connect writes it" if found else ""
+    return f"JSON with {found[1] or found[2]}, as Garmin Connect writes it" if found else ""
 
 
 def read(context: Context) -> Iterator[Row]:
@@ -61,7 +63,7 @@ def _item(context: Context, item: Any, depth: int = 0) -> Iterator[Row]:
         yield from _activity(context, item)
     elif "primaryActivityLevel" in item or ("steps" in item and "startGMT" in item):
         yield from _steps(context, item)
-    elif "samplePk" in item or ("weight" in item and "date" in item):
+    elif "samplePk" in item or (number(item.get("weight")) is not None and item.keys() & {"date", "timestampGMT"}):
         yield from _weighing(context, item)
     elif "calendarDate" in item:
         yield from _day(context, item)
@@ -129,8 +131,10 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         return
     offset = _offset(context, item, "sleepStartTimestampGMT", "sleepStartTimestampLocal")
     night = _at(context, "", start, None, None)._replace(end=end, offset_min=offset)
+    spo2 = item.get("spo2SleepSummary")
+    told = {**spo2, **item} if isinstance(spo2, dict) else item
     for key, (metric, unit) in NIGHT.items():
-        if (value := number(item.get(key))) is not None:
+        if (value := number(told.get(key))) is not None:
             yield night._replace(metric=metric, value=value, unit=unit)
     parts = [value for key in ASLEEP if (value := number(item.get(key))) is not None]
     asleep = number(item.get("sleepTimeSeconds"))
@@ -153,14 +157,27 @@ def _day(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     start, end = _instant(item.get("wellnessStartTimeGmt")), _instant(item.get("wellnessEndTimeGmt"))
     if start is not None and end is not None and start < end:
         stamp = Stamp(start, _offset(context, item, "wellnessStartTimeGmt", "wellnessStartTimeLocal"), (), end)
-    for key, (metric, unit, code) in DAY.items():
-        value = number(item.get(key))
-        if key == "restingHeartRate":
-            value = number(item.get("currentDayRestingHeartRate")) or value
-        if value is not None and value >= (0 if metric not in ("resting_heart_rate", "heart_rate", "spo2") else 1):
+    breath = item.get("respiration")
+    told = {**breath, **item} if isinstance(breath, dict) else item
+    found = [(*what, number(told.get(key))) for key, what in DAY.items() if key != "restingHeartRate"]
+    resting = number(item.get("currentDayRestingHeartRate")) or number(item.get("restingHeartRate"))  # the mean of days
+    found.append(("resting_heart_rate", "bpm", None, resting))
+    for metric, unit, code, value in (*found, *_listed(item)):
+        signed = metric == "skin_temperature_deviation"
+        if value is not None and (signed or value >= (metric in ("resting_heart_rate", "heart_rate", "spo2"))):
             yield Row(
                 metric, stamp.start, value, unit, 0, stamp.end, stamp.offset_min, code, GARMIN, stamp.marks
             )  # fmt: skip
+
+
+def _listed(item: dict[str, Any]) -> Iterator[tuple[str, str | None, str | None, float | None]]:
+    """(metric, unit, code, value) of what a day has within lists."""
+    for outer, inner, name, key, wanted in LISTED:
+        holder = item.get(outer) if outer else item
+        elements = holder.get(inner) if isinstance(holder, dict) else None
+        for each in elements if isinstance(elements, list) else []:
+            if isinstance(each, dict) and str(each.get(name)) in wanted:
+                yield (*wanted[str(each.get(name))], number(each.get(key)))
 
 
 def _activity(context: Context, item: dict[str, Any]) -> Iterator[Row]:
@@ -181,12 +198,19 @@ def _activity(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     for names, metric, here, there in (
         ("avgHr averageHR", "workout_hr_mean", "bpm", "bpm"),
         ("maxHr maxHR", "workout_hr_max", "bpm", "bpm"),
-        ("calories", "workout_energy", "kJ", "kcal"),
+        ("calories", "workout_energy", _energy_unit(item.get("calories")), "kcal"),
         ("distance", "workout_distance", "cm", "m"),
     ):
         if value := next((v for name in names.split() if (v := number(item.get(name)))), None):
             marks = ("unit_assumed",) if exported and metric == "workout_energy" else ()
             yield row._replace(metric=metric, value=value, unit=here if exported else there, quality=marks)
+
+
+def _energy_unit(value: Any) -> str:
+    """Of the export, which names none: kcal are whole numbers; what is one when divided by 4.184 is in kJ."""
+    energy = number(value) or 0.0
+    kcal = energy / KCAL
+    return "kJ" if energy % 1 and abs(kcal - round(kcal)) < 0.01 else "kcal"
 
 
 def _steps(context: Context, item: dict[str, Any]) -> Iterator[Row]:
@@ -203,6 +227,7 @@ def _weighing(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if start is None and wall is not None:
         stamp = context.clock.local(wall)
         start, offset, marks = stamp.start, stamp.offset_min, stamp.marks
+    marks = (*marks, "manual") if item.get("sourceType") in ("MANUAL", "MFP") else marks
     for key, (metric, unit) in WEIGHT.items():
         if start is not None and (value := number(item.get(key))):
             yield _at(context, metric, start, value, unit)._replace(offset_min=offset, quality=(*marks,))

@@ -19,9 +19,35 @@ DAY: dict[str, tuple[str, str | None, str | None]] = {
     "sedentarySeconds": ("sedentary_minutes", "s", None),
     "averageStressLevel": ("stress", None, "mean of the day"),
     "averageSpo2": ("spo2", "%", "mean of the day"),
+    "averageSpo2Value": ("spo2", "%", "mean of the day"),
+    "avgWakingRespirationValue": ("respiratory_rate", "/min", "mean of the day"),
     "lastNightAvg": ("hrv_rmssd", "ms", "mean of the night"),
     "vO2MaxValue": ("vo2max", None, None),
+    "vo2MaxValue": ("vo2max", None, None),
 }
+#: What a day has within lists of objects: keys to the list, its elements' name and value, name → metric, unit, code.
+LISTED: tuple[tuple[str, str, str, str, dict[str, tuple[str, str | None, str | None]]], ...] = (
+    ("allDayStress", "aggregatorList", "type", "averageStressLevel", {"TOTAL": ("stress", None, "mean of the day")}),
+    (
+        "bodyBattery",
+        "bodyBatteryStatList",
+        "bodyBatteryStatType",
+        "statsValue",
+        {"HIGHEST": ("body_battery", None, "maximum"), "LOWEST": ("body_battery", None, "minimum")},
+    ),
+    (
+        "",
+        "metrics",
+        "type",
+        "value",
+        {
+            "HRV": ("hrv_rmssd", "ms", "mean of the night"),
+            "SPO2": ("spo2", "%", "mean of the night"),
+            "RESPIRATION": ("respiratory_rate", "/min", "mean of the night"),
+            "SKIN_TEMP_C": ("skin_temperature_deviation", "C", "night"),
+        },
+    ),
+)
 #: Key of a night → metric, unit.
 NIGHT: dict[str, tuple[str, str | None]] = {
     "deepSleepSeconds": ("sleep_deep", "s"),
@@ -31,6 +57,7 @@ NIGHT: dict[str, tuple[str, str | None]] = {
     "averageRespiration": ("respiratory_rate", "/min"),
     "averageRespirationValue": ("respiratory_rate", "/min"),
     "averageSpO2Value": ("spo2", "%"),
+    "averageSPO2": ("spo2", "%"),
 }
 ASLEEP = ("deepSleepSeconds", "lightSleepSeconds", "remSleepSeconds")
 LEVELS = {0: "deep", 1: "light", 2: "rem", 3: "awake"}

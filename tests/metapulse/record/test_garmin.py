@@ -184,6 +184,44 @@ def test_an_activity_is_the_same_from_export_and_web_service(tmp_path: Path) -> 
     assert one.filter(pl.col("metric") == "workout_energy")["quality"].to_list() == [["unit_assumed"]]
 
 
+def test_the_unit_of_energy_is_seen_from_the_number(tmp_path: Path) -> None:
+    """400 kcal are 1673.6 kJ, which is no whole number; 400 is taken as kcal."""
+    activity = EXPORTED[0]["summarizedActivitiesExport"][0]
+    for written in (1673.6, 400.0):
+        _, record = record_of(tmp_path, [{"summarizedActivitiesExport": [{**activity, "calories": written}]}])
+        assert [round(v, 6) for v in values(record, "workout_energy")] == [400]
+
+
+def test_what_a_day_has_within_lists(tmp_path: Path) -> None:
+    day = {
+        "calendarDate": "2024-04-03",
+        "activeKilocalories": 410.0,
+        "restingHeartRate": 52,
+        "allDayStress": {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": 31}, {"type": "AWAKE"}]},
+        "bodyBattery": {"bodyBatteryStatList": [{"bodyBatteryStatType": "HIGHEST", "statsValue": 88}]},
+        "respiration": {"avgWakingRespirationValue": 14.0},
+    }
+    _, record = record_of(tmp_path, [day])
+    assert values(record, "stress") == [31]
+    assert values(record, "body_battery") == [88]
+    assert values(record, "respiratory_rate") == [14]
+    status = {
+        "calendarDate": "2024-04-03",
+        "metrics": [{"type": "HRV", "value": 47}, {"type": "SKIN_TEMP_C", "value": -0.4}],
+    }
+    _, record = record_of(tmp_path, [status, {"calendarDate": "2024-04-03", "allDayStress": {}, "metrics": None}])
+    assert values(record, "hrv_rmssd") == [47]
+    assert values(record, "skin_temperature_deviation") == [-0.4]
+
+
+def test_weights_within_snapshots(tmp_path: Path) -> None:
+    given = {"weight": 70500.0, "bodyFat": 18.0, "timestampGMT": "2024-04-03T06:00:00.0", "sourceType": "INDEX_SCALE"}
+    _, record = record_of(tmp_path, [{"metaData": {"sequence": 1}, "weight": given}])
+    assert values(record, "weight") == [70.5]
+    assert values(record, "body_fat") == [18]
+    assert record["start"][0] == at("2024-04-03T06:00")
+
+
 def test_a_weighing_has_an_instant_and_a_local_time(tmp_path: Path) -> None:
     _, record = record_of(tmp_path, WEIGHT)
     assert record.select("start", "offset_min", "value").rows() == [(at("2024-04-03T06:00"), 120, 70.5)]
