@@ -86,7 +86,8 @@ def sniff(sample: Sample) -> str:
 
 def _twin(header: list[str]) -> bool:
     cells = {cell.strip().strip('"') for cell in header}
-    return bool(cells & TWINS.keys() and cells & set(TIMES)) and not cells & {"device", "metric", "value", "id"}
+    timed = bool(cells & {*TIMES} - {"date"}) or ("date" in cells and len(cells) <= 8)  # "date" is in many tables
+    return bool(cells & TWINS.keys()) and timed and not cells & {"device", "metric", "value", "id"}
 
 
 def read(context: Context) -> Iterator[Row]:

@@ -209,8 +209,9 @@ class _Scanner:
                 continue
             if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
                 continue  # a number may go on
+            half = self.text.find("\\ud", self.at, end) >= 0 or self.text.find("\\uD", self.at, end) >= 0
             self.at = end
-            return value
+            return _written(value) if half else value
 
     def _hopeless(self, error: Exception) -> bool:
         """Whether it is an error whatever follows: neither at the end of what has been read, nor in a string."""
@@ -266,6 +267,11 @@ class _Scanner:
             if self.count:
                 self.context.seen()
             yield 0, above
+
+
+def _written(value: Any) -> Any:
+    """A value of JSON without halves of characters (surrogates), which no encoding can write."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
 
 
 def number(text: object, decimal_comma: bool = False) -> float | None:

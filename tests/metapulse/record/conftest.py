@@ -104,6 +104,23 @@ OWN = """time,metric,value,unit,end,code,device
 2024-04-03,steps_daily,8000,,,,
 2024-04-03T10:00:00+02:00,temperament,1,,,,
 """
+GARMIN = """[{"calendarDate": "2024-04-03", "totalSteps": 8123, "restingHeartRate": 51, "activeKilocalories": 410.0},
+{"sleepStartTimestampGMT": "2024-04-02T21:10:00.0", "sleepEndTimestampGMT": "2024-04-03T04:40:00.0",
+"deepSleepSeconds": 4200, "lightSleepSeconds": 15000, "remSleepSeconds": 5400, "awakeSleepSeconds": 600}]"""
+GARMIN_NIGHTS = """sleepSummaryId,calendarDate,timezoneOffsetInMs,unixTimestampInMs,durationInMs,validation
+a,2024-04-03,7200000,1712092200000,24600000,ENHANCED_FINAL
+"""
+POLAR = """{"date": "2024-04-03", "exportVersion": "1.2", "summary": {"stepCount": 8123, "activityLevels": [
+{"level": "SEDENTARY", "duration": "PT10H30M"}]}, "samples": {"steps": [{"localTime": "08:00:00", "value": 40}]}}"""
+OURA = """{"data": [{"day": "2024-04-03", "bedtime_start": "2024-04-02T23:00:00+02:00", "type": "long_sleep",
+"bedtime_end": "2024-04-03T06:30:00+02:00", "total_sleep_duration": 24600, "sleep_phase_5_min": "4221",
+"heart_rate": {"interval": 300, "items": [null, 52], "timestamp": "2024-04-02T23:00:00+02:00"}}]}"""
+WHOOP = """Ora di inizio ciclo,Ora di fine ciclo,Fuso orario ciclo,Inizio del sonno,Inizio del risveglio,Andamento del \
+sonno %,Frequenza respiratoria (rpm),Durata del sonno (min),Tempo a letto (min),Durata del sonno leggero (min),Durata \
+profondo (SWS) (min),Durata REM (min),Durata del risveglio (min),Sonno richiesto (min),Sonno arretrato (min),\
+Efficienza del sonno %,Regolarità del sonno %,Riposo breve
+2024-04-03 00:03:04,,UTC+02:00,2024-04-03 00:03:04,2024-04-03 06:50:11,73,15.6,377,407,148,92,137,30,516,44,92,79,false
+"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -117,6 +134,11 @@ SAMPLES: Mapping[str, str] = {
     "entries.json": NIGHTSCOUT,
     "treatments.json": TREATMENTS,
     "own.csv": OWN,
+    "UDSFile_2024-04.json": GARMIN,
+    "sleep_summaries.csv": GARMIN_NIGHTS,
+    "activity-2024-04-03.json": POLAR,
+    "sleep.json": OURA,
+    "sonno.csv": WHOOP,
 }
 BERLIN = Options(zone("Europe/Berlin"))
 

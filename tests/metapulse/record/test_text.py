@@ -160,3 +160,8 @@ def test_tags_across_pieces_of_a_long_file() -> None:
     given = context(content)
     assert [int(tag.attributes["n"]) for tag in tags(given) if tag.name == "b"] == list(range(20_000))
     assert not given.tally.skipped
+
+
+def test_half_a_character_in_json_can_be_written() -> None:
+    given = context('[{"a": "\\ud83d\\ude00 \\uD83d x", "b\\udc00": 1}, 2]')
+    assert [item for _, item in json_items(given)] == [{"a": "\U0001f600 ? x", "b?": 1}, 2]

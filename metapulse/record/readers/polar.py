@@ -1,0 +1,188 @@
+"""Polar Flow: the JSON of an account's export: training, days of activity, heart rate, sleep, recovery, beats.
+
+Stamps are local. A training session gives its offset in minutes; of a day there is a date and a time of day, or
+seconds since its midnight. Regular series say every how many ms, and "NaN" where there is no value. The first
+versions of the export wrote a stamp with every value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from metapulse.record.clock import MINUTE, US, Stamp
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.polar_day import RECOVERY, day, deep, night, seconds
+from metapulse.record.readers.text import json_items, number
+from metapulse.record.schema import Device, Row
+
+POLAR = Device("Polar")
+#: Type of a series, in either version → metric, unit.
+SERIES: dict[str, tuple[str, str]] = {
+    "heartrate": ("heart_rate", "bpm"),
+    "speed": ("speed", "km/h"),
+    "cadence": ("cadence", "rpm"),
+    "altitude": ("altitude", "m"),
+    "temperature": ("ambient_temperature", "C"),
+    "distance": ("distance", "m"),
+    "power": ("power", "W"),
+}
+#: Keys of a session, old and new → metric, unit.
+SESSION = (
+    ("averageHeartRate hrAvg", "workout_hr_mean", "bpm"),
+    ("maximumHeartRate hrMax", "workout_hr_max", "bpm"),
+    ("kiloCalories calories", "workout_energy", "kcal"),
+    ("distance distanceMeters", "workout_distance", "m"),
+)
+#: What a file has → keys of which it has one, and keys of which it has one besides.
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "heart rate of days": (("deviceDays", "secondsFromDayStart"), ()),
+    "beats": (("devicePpiSamplesList",), ()),
+    "nights": (("sleepStateChanges", "sleepScoreResult", *RECOVERY), ()),
+    "exercises": (("exercises",), ("timezoneOffset", "timezoneOffsetMinutes", "durationMillis", "exportVersion")),
+    "days of activity": (("mets", "metSources", "dailyMetMinutes"), ("exportVersion", "date")),
+    "totals of days": (("stepCount",), ("exportVersion",)),
+}
+
+
+def sniff(sample: Sample) -> str:
+    """By keys that only Polar's export has."""
+    text = sample.text
+    if not text.lstrip().startswith(("[", "{")):
+        return ""
+    for name, (keys, besides) in KINDS.items():
+        if any(f'"{key}"' in text for key in keys) and (not besides or any(f'"{key}"' in text for key in besides)):
+            return f"JSON with {name}, as Polar Flow exports it"
+    return ""
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Every session, day and night."""
+    for at, item in json_items(context, "deviceDays"):
+        rows = [row._replace(row=at) for row in _item(context, item)]
+        yield from rows
+        if not rows:
+            context.skip("nothing that is known to be measured")
+
+
+def _item(context: Context, item: Any) -> Iterator[Row]:
+    if not isinstance(item, dict):
+        return
+    if "exercises" in item or "durationMillis" in item or "timezoneOffset" in item:
+        yield from _session(context, item)
+    elif isinstance(beats := item.get("devicePpiSamplesList"), list):
+        yield from _beats(context, beats)
+    elif "sleepResult" in item or "sleepScoreResult" in item or RECOVERY & item.keys():
+        yield from night(context, item)
+    elif isinstance(item.get("date"), str):
+        yield from day(context, item)
+
+
+def _stamp(context: Context, text: Any, offset: float | None) -> Stamp | None:
+    """A local time, with the offset that the session gives."""
+    stamp = context.clock.read(text) if isinstance(text, str) else None
+    own = re.search(r"(Z|[+-]\d\d:?\d\d)\s*$", str(text)[10:])
+    if stamp is None or offset is None or abs(offset) > 14 * 60 or own:
+        return stamp
+    minutes = round(offset)
+    return Stamp(stamp.start + (stamp.offset_min or 0) * MINUTE - minutes * MINUTE, minutes)
+
+
+def _session(context: Context, item: dict[str, Any]) -> Iterator[Row]:
+    """A session's totals, and the series of its exercises."""
+    offset = _offset(item)
+    given = item.get("exercises")
+    exercises = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    begin = _stamp(context, item.get("startTime"), offset)
+    millis = number(item.get("durationMillis"))
+    length = seconds(item.get("duration")) if millis is None else millis / 1000
+    device = POLAR._replace(
+        model=_text(deep(item, "product", "modelName")), unit=_text(item.get("deviceId"))
+    )  # fmt: skip
+    if begin is not None and length is not None and 0 <= length < 30 * 86_400:
+        sport = next((s for each in (item, *exercises) if (s := _sport(each))), "unknown")
+        row = Row("workout", begin.start, length, "s", 0, begin.start + round(length * US), begin.offset_min)
+        row = row._replace(device=device, quality=begin.marks, code=sport)
+        yield row
+        for names, metric, unit in SESSION:
+            value = next((v for name in names.split() if (v := number(item.get(name)))), None)
+            if value is not None:
+                yield row._replace(metric=metric, value=value, unit=unit)
+    for each in exercises:
+        zone = _offset(each)
+        start = _stamp(context, each.get("startTime"), offset if zone is None else zone)
+        samples = each.get("samples")
+        if isinstance(samples, dict):
+            for row in _series(context, samples, start, offset if zone is None else zone):
+                yield row._replace(device=device)
+
+
+def _offset(item: dict[str, Any]) -> float | None:
+    return number(item.get("timezoneOffsetMinutes", item.get("timezoneOffset")))
+
+
+def _sport(item: dict[str, Any]) -> str:
+    sport = item.get("sport")
+    if isinstance(sport, dict):
+        return f"sport {sport.get('id')}"[:40]
+    return sport.lower()[:40] if isinstance(sport, str) else ""
+
+
+def _series(context: Context, samples: dict[str, Any], start: Stamp | None, offset: float | None) -> Iterator[Row]:
+    """Values with a stamp each, by name; or every so many ms, by type."""
+    for name, elements in samples.items():
+        elements = elements if isinstance(elements, list) else []
+        regular = [e for e in elements if isinstance(e, dict) and isinstance(e.get("values"), list)]
+        for each in regular:
+            every = number(each.get("intervalMillis"))
+            if start is None or not every or not 0 < every < 1e8:
+                context.note("a series without a time")
+                continue
+            times = ((start.start + round(at * every * 1000), start.offset_min) for at in range(len(each["values"])))
+            yield from _values(str(each.get("type")), zip(times, each["values"], strict=True), start.marks)
+        if not regular:
+            yield from _stamped(context, name, elements, offset)
+
+
+def _stamped(context: Context, name: str, elements: list[Any], offset: float | None) -> Iterator[Row]:
+    for each in elements:
+        stamp = _stamp(context, each.get("dateTime"), offset) if isinstance(each, dict) else None
+        if stamp is not None and "value" in each:
+            yield from _values(name, [((stamp.start, stamp.offset_min), each["value"])], stamp.marks)
+
+
+def _values(kind: str, pairs: Any, marks: tuple[str, ...]) -> Iterator[Row]:
+    metric, unit = SERIES.get(kind.lower().replace("_", ""), ("", ""))
+    before: tuple[int, float] | None = None
+    for (start, offset), each in pairs:
+        value = number(each)
+        if not metric or value is None or (metric == "distance" and before is None):
+            before = (start, value) if value is not None else before
+        elif metric == "distance" and before is not None:  # what was run so far
+            yield Row(metric, before[0], max(value - before[1], 0), unit, 0, start, offset, quality=marks)
+            before = (start, value)
+        else:
+            yield Row(metric, start, value, unit, 0, None, offset, quality=marks)
+
+
+def _beats(context: Context, devices: list[Any]) -> Iterator[Row]:
+    """Times between beats, each with its stamp."""
+    for each in devices:
+        samples = each.get("ppiSamples") if isinstance(each, dict) else None
+        device = POLAR._replace(unit=_text(each.get("deviceId"))) if isinstance(each, dict) else POLAR
+        for sample in samples if isinstance(samples, list) else []:
+            sample = sample if isinstance(sample, dict) else {}
+            stamp = context.clock.read(str(sample.get("sampleDateTime")))
+            value = number(sample.get("pulseLength"))
+            if stamp is None or not value:
+                context.note("a beat without a time or a length")
+            else:
+                yield Row("rr_interval", stamp.start, value, "ms", 0, None, stamp.offset_min, None, device, stamp.marks)
+
+
+def _text(value: Any) -> str | None:
+    return str(value)[:60] if isinstance(value, (str, int)) and value != "" else None
+
+
+READER = Reader("polar", "Polar Flow: JSON of training, activity, heart rate, sleep, recovery", sniff, read)

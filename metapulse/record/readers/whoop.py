@@ -1,0 +1,181 @@
+"""Whoop: the CSVs of its export (sleeps, physiological cycles, workouts, journal), in any of its languages.
+
+Stamps are local; the offset has a column of its own, beside the cycle's start. The header's words are in the phone's
+language, the order of columns and what their headers end in (%, a unit in brackets) are not: a header that is not in
+English is known by that. The running cycle has no end. "cal" are kilocalories, by their size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from metapulse.record.clock import MINUTE, Stamp, offset_minutes
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.schema import Device, Row
+
+WHOOP = Device("Whoop")
+CYCLE = ("cycle start time", "cycle end time", "cycle timezone")
+SLEEP = (
+    "sleep onset",
+    "wake onset",
+    "sleep performance",
+    "respiratory rate",
+    "asleep duration",
+    "in bed duration",
+    "light sleep duration",
+    "deep duration",
+    "rem duration",
+    "awake duration",
+    "sleep need",
+    "sleep debt",
+    "sleep efficiency",
+    "sleep consistency",
+)
+#: Tables in the order of their columns, for headers in other languages: English names, and how the headers end.
+LAYOUTS = (
+    ((*CYCLE, *SLEEP, "nap"), ".....%(((((((((%%."),
+    (
+        (
+            *CYCLE, "recovery score", "resting heart rate", "heart rate variability", "skin temp", "blood oxygen",
+            "day strain", "energy burned", "max hr", "average hr", *SLEEP,
+        ),
+        "...%(((%.(((..%(((((((((%%",
+    ),
+    (
+        (
+            *CYCLE, "workout start time", "workout end time", "duration", "activity name", "activity strain",
+            "energy burned", "max hr", "average hr",
+        ),
+        ".....(..(((",
+    ),
+)  # fmt: skip
+#: Column → metric, unit ("": in the header's brackets), what it is of: the night, the cycle or the workout.
+COLUMNS: dict[str, tuple[str, str | None, str]] = {
+    "asleep duration": ("sleep_duration", "min", "night"),
+    "in bed duration": ("time_in_bed", "min", "night"),
+    "light sleep duration": ("sleep_light", "min", "night"),
+    "deep duration": ("sleep_deep", "min", "night"),
+    "rem duration": ("sleep_rem", "min", "night"),
+    "awake duration": ("sleep_awake", "min", "night"),
+    "sleep need": ("sleep_need", "min", "night"),
+    "sleep efficiency": ("sleep_efficiency", "%", "night"),
+    "sleep performance": ("sleep_score", None, "night"),
+    "respiratory rate": ("respiratory_rate", "/min", "night"),
+    "recovery score": ("readiness_score", None, "night"),
+    "resting heart rate": ("resting_heart_rate", "bpm", "night"),
+    "heart rate variability": ("hrv_rmssd", "ms", "night"),
+    "skin temp": ("skin_temperature", "", "night"),
+    "blood oxygen": ("spo2", "%", "night"),
+    "day strain": ("strain", None, "cycle"),
+    "activity strain": ("strain", None, "workout"),
+    "duration": ("workout", "min", "workout"),
+    "distance": ("workout_distance", "", "workout"),
+    "altitude gain": ("elevation_gain", "", "workout"),
+}
+SPANS = {
+    "night": ("sleep onset", "wake onset"),
+    "cycle": ("cycle start time", "cycle end time"),
+    "workout": ("workout start time", "workout end time"),
+}
+HEART = (("max hr", "workout_hr_max", "maximum"), ("average hr", "workout_hr_mean", "mean"))
+_ZONE = re.compile(r"(UTC|GMT)?([+-]\d{1,2}(:?\d\d)?|Z)|UTC")
+_STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d")
+
+
+def sniff(sample: Sample) -> str:
+    """The header in English, or one of its shapes above lines that begin with two times and an offset."""
+    from csv import reader
+
+    lines = [line for line in sample.lines if line.strip()][:2]
+    header = next(reader(lines[:1]), [])
+    names = columns(header)
+    if set(CYCLE) <= set(names) and "cycle start time" in header[0].lower():
+        return "its header begins with cycle start, cycle end and cycle timezone"
+    first = next(reader(lines[1:]), [])
+    if names and len(first) > 3 and _STAMP.match(first[0]) and _ZONE.fullmatch(first[2].strip()):
+        return "its columns end in the units of Whoop's, below them times and an offset"
+    return ""
+
+
+def columns(header: list[str]) -> list[str]:
+    """The columns' English names; [] if this is no header of Whoop."""
+    names = [re.sub(r"\s{0,4}(\([^()]{0,40}\)|%)", "", cell.strip().lower()).strip() for cell in header]
+    if set(CYCLE) <= set(names):
+        return names
+    ends = "".join("%" if c.strip().endswith("%") else "(" if c.strip().endswith(")") else "." for c in header)
+    for layout, shape in LAYOUTS:
+        if ends == shape or (layout[-1] == "average hr" and ends.startswith(shape)):
+            return [*layout, *(f"column {at}" for at in range(len(layout), len(header)))]
+    return []
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Every value of every line, over the time that it is of."""
+    starts = (cells[0] for _, cells in islice(csv_rows(context, ",", count=False), 1, None) if cells[0])
+    context.date_order(starts, "mdy")
+    names: list[str] = []
+    units: dict[str, str] = {}
+    for line, cells in csv_rows(context, ","):
+        if not names:
+            names = columns(cells)
+            units = {
+                n: inside[1]
+                for n, c in zip(names, cells, strict=False)
+                if (inside := re.search(r"\(([^()]{0,40})\)$", c))
+            }
+            context.skip("the header" if names else "above the header")
+            continue
+        row = dict(zip(names, cells, strict=False))
+        found = list(_values(context, row, units, line))
+        yield from found
+        if not found:
+            context.skip("an answer of the journal" if "question text" in names else "no value, or no time")
+
+
+def _values(context: Context, cells: dict[str, str], units: dict[str, str], line: int) -> Iterator[Row]:
+    spans = {}
+    for name, ends in SPANS.items():
+        start, end = (_stamp(context, cells.get(column, ""), cells.get("cycle timezone", "")) for column in ends)
+        if start is not None:
+            until = None if end is None else end.start
+            spans[name] = Row("", start.start, None, None, line, until, start.offset_min, None, WHOOP, start.marks)
+    if "night" not in spans and "cycle" in spans:  # recovery of a night whose times are not told
+        spans["night"] = spans["cycle"]._replace(end=None)
+    nap = cells.get("nap", "").lower() in ("true", "1", "yes", "vero", "ja", "oui", "sí", "wahr")
+    kind = cells.get("activity name", "").strip().lower()[:60] or "unknown"
+    for name, (metric, unit, of) in COLUMNS.items():
+        value = number(cells.get(name))
+        if value is not None and of in spans:
+            code = "nap" if nap and of == "night" else kind if of == "workout" else None
+            unit = units.get(name, "") if unit == "" else unit
+            yield spans[of]._replace(metric=metric, value=value, unit=unit, code=code)
+    of = "workout" if "workout" in spans else "cycle"
+    if of in spans and "question text" not in cells:
+        if (value := number(cells.get("energy burned"))) is not None:
+            energy = "workout_energy" if of == "workout" else "total_energy"
+            unit = units.get("energy burned", "cal")
+            quality = (*spans[of].quality, *(("unit_assumed",) if unit == "cal" else ()))
+            unit = "kcal" if unit == "cal" else unit
+            code = kind if of == "workout" else None
+            yield spans[of]._replace(metric=energy, value=value, unit=unit, code=code, quality=quality)
+        for name, metric, code in HEART:
+            if value := number(cells.get(name)):
+                at_work = of == "workout"
+                metric = metric if at_work else "heart_rate"
+                yield spans[of]._replace(metric=metric, value=value, unit="bpm", code=kind if at_work else code)
+
+
+def _stamp(context: Context, text: str, zone: str) -> Stamp | None:
+    """A local time, with the offset of its cycle."""
+    stamp = context.clock.read(text) if text else None
+    offset = offset_minutes(zone.strip()) if zone.strip() else None
+    if stamp is None or offset is None or stamp.end is not None:
+        return stamp
+    marks = tuple(mark for mark in stamp.marks if mark.startswith("date_order"))
+    return Stamp(stamp.start + (stamp.offset_min or 0) * MINUTE - offset * MINUTE, offset, marks)
+
+
+READER = Reader("whoop", "Whoop: CSV of sleeps, cycles and workouts", sniff, read)

@@ -1,0 +1,219 @@
+"""Polar Flow: every kind of file of the export, in its two versions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from metapulse.record.clock import zone
+from metapulse.record.readers.base import Options
+from metapulse.record.store import import_files
+from metapulse.record.tally import FileTally
+
+OLD = {
+    "exportVersion": "1.6",
+    "startTime": "2024-04-03T10:00:00.000",
+    "stopTime": "2024-04-03T10:30:00.000",
+    "timezoneOffset": "120",
+    "duration": "PT30M",
+    "distance": 5000.0,
+    "averageHeartRate": 150,
+    "kiloCalories": 400,
+    "deviceId": "A1",
+    "product": {"modelName": "Polar Vantage V"},
+    "exercises": [
+        {
+            "startTime": "2024-04-03T10:00:00.000",
+            "timezoneOffset": 120,
+            "sport": "RUNNING",
+            "samples": {
+                "heartRate": [
+                    {"dateTime": "2024-04-03T10:00:00.000", "value": 90},
+                    {"dateTime": "2024-04-03T10:00:01.000", "value": 92},
+                    {"dateTime": "2024-04-03T10:00:02.000"},
+                ],
+                "speed": [{"dateTime": "2024-04-03T10:00:00.000", "value": 9.0}],
+            },
+        }
+    ],
+}
+NEW = {
+    "created": "2024-04-03T08:31:00.000",
+    "durationMillis": 1800000,
+    "startTime": "2024-04-03T10:00:00",
+    "timezoneOffsetMinutes": 120,
+    "distanceMeters": 5000,
+    "hrAvg": 150,
+    "calories": 400,
+    "sport": {"id": "1"},
+    "exercises": [
+        {
+            "startTime": "2024-04-03T10:00:00",
+            "samples": {
+                "samples": [
+                    {"type": "HEART_RATE", "intervalMillis": 1000, "values": [90, "NaN", 92]},
+                    {"type": "DISTANCE", "intervalMillis": 1000, "values": ["NaN", 0.0, 2.5, 5.5]},
+                    {"type": "LEFT_CRANK_TORQUE", "intervalMillis": 1000, "values": [1]},
+                ]
+            },
+        }
+    ],
+}
+DAY = {
+    "date": "2024-04-03",
+    "exportVersion": "1.2",
+    "samples": {
+        "mets": [{"localTime": "08:00:00", "value": 1.5}],
+        "steps": [{"localTime": "08:00:00.000", "value": 40}, {"localTime": "08:01:00.000", "value": 52}],
+    },
+    "summary": {
+        "stepCount": 8123,
+        "calories": 2300,
+        "activityLevels": [{"level": "SEDENTARY", "duration": "PT10H30M"}, {"level": "SLEEP", "duration": "PT8H"}],
+    },
+}
+PULSE = {
+    "deviceDays": [
+        {
+            "userId": 1,
+            "deviceId": "A1",
+            "date": "2024-04-03",
+            "samples": [{"heartRate": 61, "secondsFromDayStart": 3661}],
+        },
+        {"userId": 1, "deviceId": "A1", "date": "2024-04-04", "samples": []},
+    ]
+}
+NIGHT = {
+    "night": "2024-04-03",
+    "evaluation": {
+        "sleepSpan": "PT8H",
+        "asleepDuration": "PT7H30M30S",
+        "analysis": {"efficiencyPercent": 93.5},
+        "interruptions": {"totalCount": 21},
+        "phaseDurations": {"wake": "PT29M30S", "rem": "PT2H", "deep": "PT1H"},
+    },
+    "sleepResult": {
+        "hypnogram": {
+            "sleepStart": "2024-04-02T23:00:00.000+02:00",
+            "sleepEnd": "2024-04-03T07:00:00.000+02:00",
+            "sleepStateChanges": [
+                {"offsetFromStart": "PT0S", "state": "NONREM12"},
+                {"offsetFromStart": "PT1H", "state": "NONREM3"},
+                {"offsetFromStart": "PT8H", "state": "WAKE"},
+            ],
+        }
+    },
+}
+SCORE = {"night": "2024-04-03", "sleepScoreResult": {"sleepScore": 78.4}}
+RECOVERY = {
+    "night": "2024-04-03",
+    "meanNightlyRecoveryRri": 1100,
+    "meanNightlyRecoveryRmssd": 45,
+    "meanNightlyRecoveryRespirationInterval": 4000,
+}
+BEATS = {
+    "date": "2024-04-03",
+    "devicePpiSamplesList": [
+        {"deviceId": "A1", "ppiSamples": [{"sampleDateTime": "2024-04-03T01:00:00.500", "pulseLength": 980}, {}]}
+    ],
+}
+
+
+def record_of(tmp_path: Path, content: Any, told: str = "") -> tuple[FileTally, pl.DataFrame]:
+    (tmp_path / "some.json").write_text(json.dumps(content), encoding="utf-8")
+    out = tmp_path / "person.parquet"
+    out.unlink(missing_ok=True)
+    (tally,) = import_files([tmp_path / "some.json"], out, Options(zone(told) if told else None)).files.values()
+    assert not tally.unexplained
+    assert tally.format == "polar"
+    return tally, pl.read_parquet(out)
+
+
+def rows(record: pl.DataFrame, metric: str, *columns: str) -> list[tuple[Any, ...]]:
+    return record.filter(pl.col("metric") == metric).select(columns or ("start", "value")).rows()
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("told", ["", "America/New_York"])
+@pytest.mark.parametrize("content", [OLD, NEW])
+def test_a_session_of_either_version_has_its_own_offset(content: Any, told: str, tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, content, told)
+    assert rows(record, "workout", "start", "end", "value") == [(at("2024-04-03T08:00"), at("2024-04-03T08:30"), 30)]
+    assert rows(record, "workout_distance", "value") == [(5000,)]
+    assert rows(record, "workout_energy", "value") == [(400,)]
+    assert [value for _, value in rows(record, "heart_rate")] == [90, 92]
+    assert rows(record, "heart_rate")[0][0] == at("2024-04-03T08:00")
+    assert set(record["offset_min"]) == {120}
+    assert not any("zone_assumed" in marks for marks in record["quality"])
+
+
+def test_speed_is_in_kilometres_an_hour_and_a_device_is_named(tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, OLD)
+    assert rows(record, "speed", "value", "unit") == [(2.5, "m/s")]
+    assert record["device"][0]["model"] == "Polar Vantage V"
+    assert record["device"][0]["unit"] == "A1"
+
+
+def test_an_interval_goes_on_over_values_that_are_none(tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, NEW)
+    assert [start.second for start, _ in rows(record, "heart_rate")] == [0, 2]
+    assert rows(record, "distance", "value") == [(2.5,), (3.0,)]
+
+
+def test_a_day(tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, DAY, "Europe/Berlin")
+    assert rows(record, "steps", "start", "value") == [(at("2024-04-03T06:00"), 40), (at("2024-04-03T06:01"), 52)]
+    assert rows(record, "steps_daily", "start", "end", "value") == [
+        (at("2024-04-02T22:00"), at("2024-04-03T22:00"), 8123)
+    ]
+    assert rows(record, "sedentary_minutes", "value") == [(630,)]
+    assert rows(record, "total_energy", "quality") == [(["date_only", "unit_assumed"],)]
+    _, record = record_of(tmp_path, DAY)
+    assert rows(record, "steps", "quality") == [(["zone_assumed"],)] * 2
+
+
+def test_heart_rate_by_the_second_of_the_day(tmp_path: Path) -> None:
+    tally, record = record_of(tmp_path, PULSE, "Europe/Berlin")
+    assert rows(record, "heart_rate") == [(at("2024-04-02T23:01:01"), 61)]
+    assert tally.skipped.total() == 1
+
+
+def test_a_night(tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, [NIGHT, SCORE, RECOVERY])
+    assert rows(record, "sleep_stage", "start", "end", "code") == [
+        (at("2024-04-02T21:00"), at("2024-04-02T22:00"), "light"),
+        (at("2024-04-02T22:00"), at("2024-04-03T05:00"), "deep"),
+    ]
+    assert rows(record, "sleep_duration", "value", "offset_min") == [(450.5, 120)]
+    assert rows(record, "sleep_rem", "value") == [(120,)]
+    assert rows(record, "sleep_score", "value") == [(78.4,)]
+    assert rows(record, "hrv_rmssd", "value", "code") == [(45, "mean of the night")]
+    assert rows(record, "respiratory_rate", "value", "raw") == [(15, "4000 ms")]
+
+
+def test_beats(tmp_path: Path) -> None:
+    tally, record = record_of(tmp_path, [BEATS], "Europe/Berlin")
+    assert rows(record, "rr_interval") == [(at("2024-04-02T23:00:00.500000"), 980)]
+    assert tally.notes == {"a beat without a time or a length": 1}
+
+
+def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
+    odd = [
+        None,
+        4,
+        [],
+        {"night": 3, "sleepResult": []},
+        {"date": "x", "samples": 3},
+        {"exercises": [3, {"samples": 1}]},
+    ]
+    tally, record = record_of(tmp_path, [*odd, NIGHT])
+    assert rows(record, "sleep_duration", "value") == [(450.5,)]
+    assert tally.skipped.total() == 6
