@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.server.config import Config
+from metapulse.server.events import EventLog
 from metapulse.server.folder import RunFolder
 from metapulse.sim import experiment
 from tests import thorough
@@ -147,9 +148,9 @@ def tear_event(job: Config, path: Path, call: int) -> bool:
     """Kill a life in the middle of writing its ``call``-th event; whether there was one."""
 
     def before() -> None:
-        whole, left = RunFolder.event, call
+        whole, left = EventLog.append, call
 
-        def torn(self: RunFolder, round: int, kind: str, **facts: Any) -> None:
+        def torn(self: EventLog, round: int, kind: str, **facts: Any) -> None:
             nonlocal left
             left -= 1
             whole(self, round, kind, **facts)
@@ -157,7 +158,7 @@ def tear_event(job: Config, path: Path, call: int) -> bool:
                 os.truncate(path / "events.jsonl", (path / "events.jsonl").stat().st_size - 20)
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        RunFolder.event = torn  # type: ignore[method-assign]
+        EventLog.append = torn  # type: ignore[method-assign]
 
     return not wait(live(job, path, before))
 

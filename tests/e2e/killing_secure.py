@@ -21,6 +21,7 @@ from metapulse.client.secure.quantise import MASKED_VECTORS, SHARE_KEYS, UNMASK
 from metapulse.server.app import app
 from metapulse.server.config import Config, resolved
 from metapulse.server.config_text import to_toml
+from metapulse.server.events import EventLog
 from metapulse.server.folder import RunFolder
 from metapulse.strategies.privacy.accounting import package
 from tests.direct import Direct
@@ -94,14 +95,14 @@ def live(made: Config, folder: Path, point: tuple[str, int]) -> bool:
     """One life of the coordinator; whether it ended by itself."""
 
     def life() -> None:
-        whole = RunFolder.event
+        whole = EventLog.append
 
-        def event(self: RunFolder, round: int, kind: str, **facts: Any) -> None:
+        def append(self: EventLog, round: int, kind: str, **facts: Any) -> None:
             if (point[0], round, kind) == ("summed", KILLED, "round"):
                 os.kill(os.getpid(), signal.SIGKILL)
             whole(self, round, kind, **facts)
 
-        RunFolder.event = event  # type: ignore[method-assign]
+        EventLog.append = append  # type: ignore[method-assign]
         settings = {"config": to_toml(resolved(made)), "out": str(folder / "run"), "min-nodes": CLIENTS}
         app(Watched(folder, point), Context(4711, 1, {}, RecordDict(), settings))
 

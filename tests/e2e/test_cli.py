@@ -62,13 +62,13 @@ def test_a_whole_run_from_the_outside(here):
 #: ``metapulse`` whose second run is interrupted after the checkpoint of round 18, as by Ctrl-C in that moment.
 INTERRUPTED = """
 import os, signal, sys
-from metapulse.server.folder import RunFolder
-whole = RunFolder.event
-def event(self, round, kind, **facts):
+from metapulse.server.events import EventLog
+whole = EventLog.append
+def append(self, round, kind, **facts):
     whole(self, round, kind, **facts)
-    if self.path.name == "fast" and (round, kind) == (18, "checkpoint"):
+    if self.path.parent.name == "fast" and (round, kind) == (18, "checkpoint"):
         os.kill(os.getpid(), signal.SIGINT)
-RunFolder.event = event
+EventLog.append = append
 from metapulse.sim.cli import main
 sys.exit(main(sys.argv[1:]))
 """

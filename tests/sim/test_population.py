@@ -106,9 +106,9 @@ def test_a_device_has_no_code_for_it() -> None:
     code = (
         "import json, sys\n"
         "from metapulse.client.app import app\n"
-        "from metapulse.client.make import make_work\n"
-        "from metapulse.client.spec import make_spec\n"
-        f"make_work(make_spec(json.loads({to_json(config().client_config())!r})))\n"
+        "from metapulse.client.make import make_executor\n"
+        "from metapulse.client.spec import client_config_from_json\n"
+        f"make_executor(client_config_from_json(json.loads({to_json(config().client_config())!r})))\n"
         "print(json.dumps([name for name in sys.modules if name.startswith(('metapulse.sim.', 'metapulse.server'))]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
