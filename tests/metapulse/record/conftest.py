@@ -97,6 +97,19 @@ TREATMENTS = """[
 {"_id": "b", "eventType": "Temp Basal", "created_at": "2024-04-05T20:01:03.228Z", "absolute": 0.65, "duration": 30},
 {"_id": "c", "eventType": "Carb Correction", "created_at": "2024-04-05T19:00:00Z", "carbs": 20},
 {"_id": "d", "eventType": "Sensor Start", "created_at": "2024-04-05T18:00:00Z"}]"""
+DEXCOM = """Index,Timestamp (YYYY-MM-DDThh:mm:ss),Event Type,Event Subtype,Patient Info,Device Info,Source Device ID,\
+Glucose Value (mg/dL),Insulin Value (u),Carb Value (grams),Duration (hh:mm:ss),Glucose Rate of Change (mg/dL/min),\
+Transmitter Time (Long Integer),Transmitter ID
+1,,FirstName,,X,,,,,,,,,
+2,,Device,,,Dexcom G6 Mobile App,iPhone G6,,,,,,,
+3,,Alert,High,,,iPhone G6,251,,,,,,
+4,2024-04-03T08:00:00,EGV,,,,iPhone G6,Low,,,,,1000,8AAAAA
+5,2024-04-03 08:05:00,EGV,,,,iPhone G6,62,,,,0.4,1300,8AAAAA
+6,2024-04-03T08:07:00,Calibration,,,,iPhone G6,71,,,,,1420,8AAAAA
+7,2024-04-03T08:08:00,Insulin,Fast-Acting,,,iPhone G6,,4.5,,,,,
+8,2024-04-03T08:09:00,Carbs,,,,iPhone G6,,,45,,,,
+9,2024-04-03T08:30:00,Exercise,Heavy,,,iPhone G6,,,,0:45:00,,,
+"""
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -116,6 +129,7 @@ SAMPLES: Mapping[str, str] = {
     "fitbit_export.csv": FITBIT_SITE,
     "entries.json": NIGHTSCOUT,
     "treatments.json": TREATMENTS,
+    "clarity.csv": DEXCOM,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
