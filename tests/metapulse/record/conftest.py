@@ -110,6 +110,31 @@ Transmitter Time (Long Integer),Transmitter ID
 8,2024-04-03T08:09:00,Carbs,,,,iPhone G6,,,45,,,,
 9,2024-04-03T08:30:00,Exercise,Heavy,,,iPhone G6,,,,0:45:00,,,
 """
+CARELINK = """Last Name;First Name;Patient ID;System ID;Start Date;End Date;Device;MiniMed 640G
+"X";"X";"";"";"01.04.2024 00:00:00";"05.04.2024 23:59:59";"Serial Number";NG1
+
+-------;MiniMed 640G;Pump;NG1;-------
+Index;Date;Time;New Device Time;BG Reading (mmol/L);Linked BG Meter ID;Basal Rate (U/h);Temp Basal Amount;\
+Temp Basal Type;Temp Basal Duration (h:mm:ss);Bolus Type;Bolus Volume Selected (U);Bolus Volume Delivered (U);\
+Bolus Duration (h:mm:ss);Prime Type;Prime Volume Delivered (U);Alarm;BWZ Carb Ratio (g/U);BWZ Carb Input (grams);\
+BWZ BG Input (mmol/L);Sensor Calibration BG (mmol/L);Sensor Glucose (mmol/L);ISIG Value;Event Marker
+0,00000;2024/04/03;09:00:00;;;;0,85;;;;;;;;;;;;;;;;;
+1,00000;2024/04/03;08:50:00;;;;;0,4;Rate;0:30:00;;;;;;;;;;;;;;
+2,00000;2024/04/03;08:45:00;;;;;50;Percent;0:30:00;;;;;;;;;;;;;;
+3,00000;2024/04/03;08:40:00;;;;;;;;Square;3,0;2,5;1:30:00;;;;;;;;;;
+4,00000;2024/04/03;08:39:00;;;;;;;;;;;;;;;10;45;7,1;;;;
+5,00000;2024/04/03;08:30:00;;7,1;M1;;;;;;;;;;;;;;;;;;
+6,00000;2024/04/03;08:29:00;;;;;;;;;;;;Fill;8,5;LOW SG;;;;;;;
+7,00000;2024/04/03;08:28:00;2024/04/03 08:30:00;;;;;;;;;;;;;;;;;;;;
+
+-------;MiniMed 640G;Sensor;NG1;-------
+Index;Date;Time;New Device Time;BG Reading (mmol/L);Linked BG Meter ID;Basal Rate (U/h);Temp Basal Amount;\
+Temp Basal Type;Temp Basal Duration (h:mm:ss);Bolus Type;Bolus Volume Selected (U);Bolus Volume Delivered (U);\
+Bolus Duration (h:mm:ss);Prime Type;Prime Volume Delivered (U);Alarm;BWZ Carb Ratio (g/U);BWZ Carb Input (grams);\
+BWZ BG Input (mmol/L);Sensor Calibration BG (mmol/L);Sensor Glucose (mmol/L);ISIG Value;Event Marker
+8,00000;2024/04/03;08:05:00;;;;;;;;;;;;;;;;;;;2,2;4,51;
+9,00000;2024/04/03;08:00:00;;;;;;;;;;;;;;;;;;7,0;6,6;23,90;Meal: 30,00grams
+"""
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -130,6 +155,7 @@ SAMPLES: Mapping[str, str] = {
     "entries.json": NIGHTSCOUT,
     "treatments.json": TREATMENTS,
     "clarity.csv": DEXCOM,
+    "carelink.csv": CARELINK,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
