@@ -135,6 +135,27 @@ BWZ BG Input (mmol/L);Sensor Calibration BG (mmol/L);Sensor Glucose (mmol/L);ISI
 8,00000;2024/04/03;08:05:00;;;;;;;;;;;;;;;;;;;2,2;4,51;
 9,00000;2024/04/03;08:00:00;;;;;;;;;;;;;;;;;;7,0;6,6;23,90;Meal: 30,00grams
 """
+WITHINGS_RAW = """start,duration,value
+2024-07-18T10:51:30+02:00,[29],[70]
+2024-07-18T10:49:42+02:00,"[1,1,60]","[82,-1,79]"
+"""
+WITHINGS_SLEEP = """from,to,"light (s)","deep (s)","rem (s)","awake (s)","wake up","Duration to sleep (s)",\
+"Duration to wake up (s)","Snoring (s)","Snoring episodes","Average heart rate","Heart rate (min)","Heart rate (max)",\
+"Night events",Notes
+2024-07-18T01:49:00-07:00,2024-07-18T09:49:00-07:00,17400,10800,0,600,1,120,0,0,0,72,66,92,,
+"""
+WITHINGS_WEIGHT = """Datum,"Gewicht (lb)","Fettmasse (lb)","Knochenmasse (lb)","Muskelmasse (lb)","Hydratation (lb)",Text
+"2024-07-18 08:15:00",178,39.6,7.2,116.4,84.3,
+"2024-07-17 08:15:00",177.5,,,,,
+"""
+WITHINGS_API = """{"status": 0, "body": {"timezone": "Europe/Berlin", "measuregrps": [
+{"grpid": 1, "attrib": 2, "category": 1, "date": 1433052383, "measures": [{"type": 10, "unit": 0, "value": 104},
+ {"type": 9, "unit": 0, "value": 68}, {"type": 18, "unit": -3, "value": -1000},
+ {"type": 1, "unit": -3, "value": 74126}]},
+{"grpid": 2, "attrib": 0, "category": 2, "date": 1429550036, "measures": [{"type": 1, "unit": -3, "value": 70000}]}]}}
+{"status": 0, "body": {"series": {"1434758640": {"steps": 21, "duration": 60, "distance": 15}, "1434758700": \
+{"duration": 1440}, "1434758701": {"heart_rate": 61}}}}
+"""
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -156,6 +177,10 @@ SAMPLES: Mapping[str, str] = {
     "treatments.json": TREATMENTS,
     "clarity.csv": DEXCOM,
     "carelink.csv": CARELINK,
+    "raw_hr_hr.csv": WITHINGS_RAW,
+    "sleep.csv": WITHINGS_SLEEP,
+    "weight.csv": WITHINGS_WEIGHT,
+    "withings.json": WITHINGS_API,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
