@@ -144,7 +144,7 @@ WITHINGS_SLEEP = """from,to,"light (s)","deep (s)","rem (s)","awake (s)","wake u
 "Night events",Notes
 2024-07-18T01:49:00-07:00,2024-07-18T09:49:00-07:00,17400,10800,0,600,1,120,0,0,0,72,66,92,,
 """
-WITHINGS_WEIGHT = """Datum,"Gewicht (lb)","Fettmasse (lb)","Knochenmasse (lb)","Muskelmasse (lb)","Hydratation (lb)",Text
+WITHINGS_WEIGHT = """Datum,"Gewicht (lb)","Fettmasse (lb)","Knochenmasse (lb)","Muskelmasse (lb)","Wasser (lb)",Text
 "2024-07-18 08:15:00",178,39.6,7.2,116.4,84.3,
 "2024-07-17 08:15:00",177.5,,,,,
 """
@@ -155,6 +155,21 @@ WITHINGS_API = """{"status": 0, "body": {"timezone": "Europe/Berlin", "measuregr
 {"grpid": 2, "attrib": 0, "category": 2, "date": 1429550036, "measures": [{"type": 1, "unit": -3, "value": 70000}]}]}}
 {"status": 0, "body": {"series": {"1434758640": {"steps": 21, "duration": 60, "distance": 15}, "1434758700": \
 {"duration": 1440}, "1434758701": {"heart_rate": 61}}}}
+"""
+TIDEPOOL = """[
+{"type": "cbg", "time": "2024-04-03T06:00:00.000Z", "deviceTime": "2024-04-03T08:00:00", "timezoneOffset": 120,
+ "deviceId": "DexG6_8A", "units": "mmol/L", "value": 2.16, "uploadId": "u",
+ "annotations": [{"code": "bg/out-of-range", "value": "low", "threshold": 39}]},
+{"type": "cbg", "time": "2024-04-03T06:05:00.000Z", "timezoneOffset": 120, "units": "mmol/L", "value": 5.55075,
+ "origin": {"name": "com.dexcom.G6"}},
+{"type": "smbg", "time": "2024-04-03T06:06:00Z", "timezoneOffset": 120, "units": "mg/dL", "value": 101,
+ "subType": "manual"},
+{"type": "bolus", "subType": "dual/square", "time": "2024-04-03T06:10:00Z", "timezoneOffset": 120, "normal": 2,
+ "extended": 1.5, "duration": 1800000},
+{"type": "basal", "deliveryType": "scheduled", "time": "2024-04-03T06:00:00Z", "rate": 0.85, "duration": 3600000,
+ "timezone": "Europe/Berlin"},
+{"type": "wizard", "time": "2024-04-03T06:10:00Z", "timezoneOffset": 120, "carbInput": 45, "units": "mmol/L"},
+{"type": "pumpSettings", "time": "2024-04-03T06:11:00Z"}]
 """
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
@@ -181,6 +196,7 @@ SAMPLES: Mapping[str, str] = {
     "sleep.csv": WITHINGS_SLEEP,
     "weight.csv": WITHINGS_WEIGHT,
     "withings.json": WITHINGS_API,
+    "tidepool.json": TIDEPOOL,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
