@@ -171,6 +171,13 @@ TIDEPOOL = """[
 {"type": "wizard", "time": "2024-04-03T06:10:00Z", "timezoneOffset": 120, "carbInput": 45, "units": "mmol/L"},
 {"type": "pumpSettings", "time": "2024-04-03T06:11:00Z"}]
 """
+EMPATICA_ACC = """1560279825.000000, 1560279825.000000, 1560279825.000000
+32.000000, 32.000000, 32.000000
+-64,32,0
+-62,24,11
+"""
+EMPATICA_EDA = "1560279825.000000\n4.000000\n0.000000\n0.020499\n0.048685\n"
+EMPATICA_IBI = "1560279825.000000, IBI\n83.503822,0.609403\n99.973326,0.843789\n"
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -197,6 +204,9 @@ SAMPLES: Mapping[str, str] = {
     "weight.csv": WITHINGS_WEIGHT,
     "withings.json": WITHINGS_API,
     "tidepool.json": TIDEPOOL,
+    "ACC.csv": EMPATICA_ACC,
+    "EDA.csv": EMPATICA_EDA,
+    "IBI.csv": EMPATICA_IBI,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
