@@ -86,7 +86,14 @@ def sniff(sample: Sample) -> str:
 
 def _twin(header: list[str]) -> bool:
     cells = {cell.strip().strip('"') for cell in header}
-    return bool(cells & TWINS.keys() and cells & set(TIMES)) and not cells & {"device", "metric", "value", "id"}
+    return bool(cells & TWINS.keys() and cells & set(TIMES)) and not cells & {
+        "device",
+        "metric",
+        "value",
+        "id",
+        "picture",
+        "meal type",
+    }
 
 
 def read(context: Context) -> Iterator[Row]:
