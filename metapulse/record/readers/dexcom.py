@@ -80,8 +80,10 @@ def columns(header: list[str]) -> Columns | None:
     assumed = () if "glucose" in at else ("unit_assumed",)
     glucose = at.get("glucose", at["insulin"] - 1)
     unit = units.get("glucose") or units["rate"].removesuffix("/min")
-    where = [at.get(kind, -1) for kind in ("duration", "rate")]
-    return Columns(at["stamp"], glucose, at["insulin"], at["carbs"], *where, unit, units.get("rate", ""), assumed)
+    duration, rate = (at.get(kind, -1) for kind in ("duration", "rate"))
+    return Columns(
+        at["stamp"], glucose, at["insulin"], at["carbs"], duration, rate, unit, units.get("rate", ""), assumed
+    )
 
 
 class _File:
@@ -217,8 +219,8 @@ def _glucose(text: str, at: Columns) -> Row | None:
     if value is None:
         return None
     mg = value * (GLUCOSE if at.unit == "mmol/L" else 1)
-    low, high = abs(mg - LOW) < ROUNDED, HIGH - ROUNDED < mg < HIGH + 2 * ROUNDED
-    marks = ("censored_low",) if low else ("censored_high",) if high else ()
+    below, above = abs(mg - LOW) < ROUNDED, HIGH - ROUNDED < mg < HIGH + 2 * ROUNDED
+    marks = ("censored_low",) if below else ("censored_high",) if above else ()
     return Row("glucose", 0, value, at.unit, quality=(*at.unit_marks, *marks))
 
 

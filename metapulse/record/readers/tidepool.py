@@ -157,15 +157,15 @@ def _acting(item: dict[str, Any]) -> str:
 
 
 def _food(item: dict[str, Any], whole: Row) -> Iterator[Row]:
-    nutrition = item.get("nutrition")
+    given = item.get("nutrition")
+    nutrition: dict[str, Any] = given if isinstance(given, dict) else {}
     marks = (*whole.quality, "manual")
-    for name, metric in FOOD if isinstance(nutrition, dict) else ():
+    for name, metric in FOOD:
         part = nutrition.get(name)
         value = number(part.get("net", part.get("total"))) if isinstance(part, dict) else None
         if value is not None:
             yield whole._replace(metric=metric, value=value, unit="g", quality=marks)
-    energy = nutrition.get("energy") if isinstance(nutrition, dict) else None
-    if (amount := _measured(energy)) is not None:
+    if (amount := _measured(nutrition.get("energy"))) is not None:
         yield whole._replace(metric="energy_eaten", value=amount[0], unit=amount[1], quality=marks)
 
 

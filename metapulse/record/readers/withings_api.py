@@ -105,18 +105,17 @@ def read(context: Context) -> Iterator[Row]:
 
 def _entries(answer: Any) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """(list's name, entry, body) of an answer, or of a body without its answer."""
-    if isinstance(answer, dict) and "measures" in answer:  # a group that a program took out of its answer
-        yield "measuregrps", answer, {}
-    body = answer.get("body", answer) if isinstance(answer, dict) else None
-    for kind in ("measuregrps", "activities", "series") if isinstance(body, dict) else ():
+    whole: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    if "measures" in whole:  # a group that a program took out of its answer
+        yield "measuregrps", whole, {}
+    given = whole.get("body", whole)
+    body: dict[str, Any] = given if isinstance(given, dict) else {}
+    for kind in ("measuregrps", "activities", "series"):
         found = body.get(kind)
         if isinstance(found, dict):  # minutes by seconds since 1970
-            found = [{**e, "at": at} if isinstance(e, dict) else {} for at, e in found.items()]
-        yield from (
-            ((kind, entry if isinstance(entry, dict) else {}, body) for entry in found or ())
-            if isinstance(found, list)
-            else ()
-        )
+            found = [{**entry, "at": at} if isinstance(entry, dict) else {} for at, entry in found.items()]
+        for entry in found if isinstance(found, list) else ():
+            yield kind, entry if isinstance(entry, dict) else {}, body
 
 
 def _entry(context: Context, kind: str, entry: dict[str, Any], body: dict[str, Any]) -> Iterator[Row]:

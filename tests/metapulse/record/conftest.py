@@ -178,6 +178,15 @@ EMPATICA_ACC = """1560279825.000000, 1560279825.000000, 1560279825.000000
 """
 EMPATICA_EDA = "1560279825.000000\n4.000000\n0.000000\n0.020499\n0.048685\n"
 EMPATICA_IBI = "1560279825.000000, IBI\n83.503822,0.609403\n99.973326,0.843789\n"
+CGMACROS = """Timestamp,Libre GL,Dexcom GL,HR,Calories (Activity),METs,Meal Type,Calories,Carbs,Protein,Fat,Fiber,\
+Amount Consumed,Image path
+2024-03-01 08:10:00,89.5,,70.0,1.05,20.0,Snacks,150.0,18.0,3.0,7.0,1.0,50.0,
+"""
+D1NAMO = """date,time,glucose,type,comments
+2014-10-01,10:10:00,7.6,cgm,
+2014-10-01,10:15:00,7.2,manual,
+2014-10-01,10:20:00,7:0,cgm,
+"""
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -207,6 +216,8 @@ SAMPLES: Mapping[str, str] = {
     "ACC.csv": EMPATICA_ACC,
     "EDA.csv": EMPATICA_EDA,
     "IBI.csv": EMPATICA_IBI,
+    "cgmacros.csv": CGMACROS,
+    "glucose.csv": D1NAMO,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
