@@ -57,6 +57,8 @@ def sniff(sample: Sample) -> str:
 def columns(header: list[str]) -> Columns | None:
     """The columns by units and order; None if this is no header of CareLink."""
     isig = next((at for at, cell in enumerate(header) if "ISIG" in cell), -1)
+    if isig < 0:
+        return None
     units = [ucum(found[1]) if (found := _BRACKET.search(cell)) else "" for cell in header]
     glucose = [at for at, unit in enumerate(units) if unit in CONCENTRATIONS and at < isig]
     if not glucose or glucose[-1] != isig - 1:

@@ -33,7 +33,7 @@ CALIBRATION = re.compile(r"[ck]ali|校准|較正|보정", re.IGNORECASE)
 RAPID = re.compile(r"fast|rapid|rápid|rychl|schnell|kurz|snel|kort|hurtig|snabb|nopea|szyb|hızlı", re.IGNORECASE)
 LONG = re.compile(r"long|lang|lent|prolong|lång|pitkä|dlouh|dług|uzun", re.IGNORECASE)
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
-_MODEL = re.compile(r"\b(G[4-9]|ONE\+?|Stelo)(?!\w)", re.IGNORECASE)
+_MODEL = re.compile(r"\b(G[4-9]|ONE\+?|Stelo)(?!\w)")
 
 
 class Columns(NamedTuple):
@@ -124,7 +124,7 @@ class _File:
         app, phone = cells[at.stamp + 4], cells[at.stamp + 5]
         app = app or self.apps.get(phone, "")
         found = _MODEL.search(phone) or _MODEL.search(app)
-        model = f"Dexcom {found[1].upper()}" if found else None
+        model = f"Dexcom {found[1]}" if found else None
         name = f"{app} ({phone})" if app and phone else app or phone
         return Device("Dexcom", model, unit=_cell(cells, self.transmitter(at) + 1) or None, app=name[:100] or None)
 
@@ -170,7 +170,7 @@ def read(context: Context) -> Iterator[Row]:
             context.skip("a row without a stamp: the person, a device or the limit of an alert")
             continue
         stamp = file.stamp(cells, at)
-        if stamp is None:
+        if stamp is None or stamp.end is not None:
             context.skip("a stamp that is no time")
             continue
         rows = list(_values(file, cells, at))

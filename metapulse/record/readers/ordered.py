@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from metapulse.record.clock import MINUTE, Clock, Stamp
+from metapulse.record.clock import HOUR, MINUTE, Clock, Stamp
 
 NEAR = 20 * MINUTE  # from the row before: as near no second reading can be
+FAR = 3 * HOUR  # from what a counter tells: it has started anew
 
 
 class Ordered:
@@ -39,7 +40,7 @@ class Ordered:
     def _chosen(self, text: str, marked: Stamp, expected: int | None) -> Stamp:
         """The first or the second reading of a local time that exists twice."""
         both = [self.clock.read(text, after=marked.start + late) or marked for late in (0, 1)]
-        if expected is not None:
+        if expected is not None and abs(marked.start - expected) < FAR:
             return min(both, key=lambda stamp: abs(stamp.start - expected))
         if self.last is None:
             return marked

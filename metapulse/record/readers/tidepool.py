@@ -39,7 +39,7 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every datum."""
-    for at, item in json_items(context, "data"):
+    for at, item in json_items(context):
         kind = str(item.get("type"))[:40] if isinstance(item, dict) else "no object"
         stamp = _stamp(context, item) if isinstance(item, dict) else None
         if stamp is None:

@@ -63,18 +63,19 @@ def read(context: Context) -> Iterator[Row]:
 
 
 def _name(context: Context) -> str:
-    return context.file.name.rsplit("/", 1)[-1].lower().removesuffix(".csv")
+    """The file's name without its ending, and without the number of a second download."""
+    return re.sub(r"( \(\d+\))?\.csv$", "", context.file.name.rsplit("/", 1)[-1].lower())
 
 
 def _raw(context: Context) -> Iterator[Row]:
     """Run-length lists. Of places only the first value of a list is one; the others are differences."""
     name = _name(context)
-    metric, unit = next((RAW[end] for end in RAW if re.search(rf"[-_ ]{end}\)?( \(\d+\))?$", name)), ("", None))
+    metric, unit = next((RAW[end] for end in RAW if re.search(rf"[-_ ]{end}$", name)), ("", None))
     where = _Where(context)
     for at, cells in csv_table(context, "start", "duration", "value", fold=str.lower):
         stamp = context.clock.read(cells["start"])
         lengths, values = _list(cells["duration"]), _list(cells["value"])
-        if not metric or stamp is None:
+        if not metric or stamp is None or stamp.end is not None:
             context.skip("a stamp that is no time" if metric else "a series whose file's name is no metric of ours")
             continue
         if len(lengths) != len(values):

@@ -72,7 +72,7 @@ def _intervals(context: Context) -> Iterator[Row]:
     """Nights and activities."""
     for at, cells in csv_table(context, "from", "to", fold=str.lower):
         begin, end = context.clock.read(cells["from"]), context.clock.read(cells["to"])
-        if begin is None or end is None:
+        if begin is None or end is None or begin.end is not None:
             context.skip("a stamp that is no time")
             continue
         marks = tuple({*begin.marks, *end.marks})

@@ -76,6 +76,14 @@ def test_without_a_transmitters_seconds_the_order_of_rows_tells_which_hour_it_is
     assert downwards.select(columns).equals(upwards.select(columns))
 
 
+def test_a_counter_that_started_anew_does_not_tell_the_hour(record: Import) -> None:
+    """Without a transmitter's id only the order of rows does."""
+    rows_of = [("01:55:00", "700000"), ("02:00:00", "100"), ("02:05:00", "400"), ("02:02:00", "3820")]
+    lines = [reading(f"2024-10-27T{wall}", str(100 + at), seconds, "") for at, (wall, seconds) in enumerate(rows_of)]
+    made, _ = record({"x": file(*lines)})
+    assert made["offset_min"].to_list() == [120, 120, 120, 60]
+
+
 def test_a_lone_ambiguous_reading_stays_marked(record: Import) -> None:
     made, _ = record({"x": file(reading("2024-10-27T02:30:00", "100", "5000"))})
     assert made["quality"].to_list() == [["clock_ambiguous"]]

@@ -79,6 +79,12 @@ def test_stamps_of_other_forms(record: Import) -> None:
     assert skipped == {"no measurement: upload": 1, "a stamp that is no time: cbg": 1, "no object": 1}
 
 
+def test_lines_of_a_database(record: Import) -> None:
+    data = [UPLOAD, datum("cbg", value=5.5, units="mmol/L"), datum("cbg", value=5.6, units="mmol/L", deviceId="b")]
+    made, _ = record({"x": "\n".join(json.dumps(item) for item in data)})
+    assert len(made) == 2
+
+
 def test_what_was_replaced_is_superseded(record: Import) -> None:
     made, _ = record({"x": file(datum("cbg", value=5.5, units="mmol/L", _active=False))})
     assert made["quality"].to_list() == [["superseded"]]
