@@ -17,6 +17,7 @@ from metapulse.record.readers.text import csv_column, csv_table, lines, number
 from metapulse.record.schema import Device, Row
 
 WITHINGS = Device("Withings")
+TOTAL = "daily"  # of what the raw series have minute by minute: not to be added to them
 #: End of a raw file's name → metric, unit.
 RAW: dict[str, tuple[str, str | None]] = {
     "hr": ("heart_rate", "bpm"),
@@ -149,7 +150,8 @@ def _daily(context: Context) -> Iterator[Row]:
         if not metric or stamp is None or value is None:
             context.skip("no metric of ours" if not metric else "no value" if stamp else "a stamp that is no time")
         else:
-            yield Row(metric, stamp.start, value, unit, at, stamp.end, stamp.offset_min, None, WITHINGS, stamp.marks)
+            code = None if metric == "steps_daily" else TOTAL
+            yield Row(metric, stamp.start, value, unit, at, stamp.end, stamp.offset_min, code, WITHINGS, stamp.marks)
 
 
 READER = Reader("withings", "Withings: raw_*.csv and aggregates_*.csv of its zip", sniff, read)

@@ -26,8 +26,9 @@ TYPES: dict[int, tuple[str, str]] = {
     88: ("bone_mass", "kg"), 91: ("pulse_wave_velocity", "m/s"), 123: ("vo2max", "mL/kg/min"),
 }  # fmt: skip
 DAY: Known = {
-    "steps": ("steps_daily", None, None), "distance": ("distance", "m", None), "elevation": ("floors", None, None),
-    "calories": ("active_energy", "kcal", None), "totalcalories": ("total_energy", "kcal", None),
+    "steps": ("steps_daily", None, None), "distance": ("distance", "m", "daily"),
+    "elevation": ("floors", None, "daily"), "calories": ("active_energy", "kcal", "daily"),
+    "totalcalories": ("total_energy", "kcal", "daily"),
     "soft": ("active_minutes", "s", "lightly"), "moderate": ("active_minutes", "s", "fairly"),
     "intense": ("active_minutes", "s", "very"), "hr_average": ("heart_rate", "bpm", "average"),
     "hr_min": ("heart_rate", "bpm", "minimum"), "hr_max": ("heart_rate", "bpm", "maximum"),

@@ -87,11 +87,13 @@ def test_cuff_height_totals_and_activities(record: Import) -> None:
         "bp.csv": 'Date,"Heart rate",Systolic,Diastolic,Comments\n"2024-07-18 08:00:00",0,121,80,x\n',
         "height.csv": "Date,\"Height (in)\",Comments\n\"2024-07-18 08:00:00\",\"5' 10.0''\",\n",
         "aggregates_steps.csv": "date,value\n2024-07-18,1234\n",
+        "aggregates_distance (1).csv": "date,value\n2024-07-18,900\n",
         "activities.csv": 'from,to,"from (manual)","to (manual)",Timezone,"Activity type",Data,GPS,Modified\n'
         "2024-07-18T09:00:00+02:00,2024-07-18T09:30:00+02:00,,,Europe/Berlin,Walking,"
         '"{""calories"":86,""manual_distance"":2100,""hr_average"":97}",,\n',
     })  # fmt: skip
     assert rows(made) == [
+        ("18 00:00:00", "distance", 900.0, "daily", "m", ["date_only"]),
         ("18 00:00:00", "steps_daily", 1234.0, None, "count", ["date_only"]),
         ("18 08:00:00", "bp_diastolic", 80.0, None, "mm[Hg]", []),
         ("18 08:00:00", "bp_systolic", 121.0, None, "mm[Hg]", []),
