@@ -87,7 +87,8 @@ def sniff(sample: Sample) -> str:
 def _twin(header: list[str]) -> bool:
     cells = {cell.strip().strip('"') for cell in header}
     timed = bool(cells & {*TIMES} - {"date"}) or ("date" in cells and len(cells) <= 8)  # "date" is in many tables
-    return bool(cells & TWINS.keys()) and timed and not cells & {"device", "metric", "value", "id"}
+    others = {"device", "metric", "value", "id", "picture", "meal type"}
+    return bool(cells & TWINS.keys()) and timed and not cells & others
 
 
 def read(context: Context) -> Iterator[Row]:

@@ -97,6 +97,96 @@ TREATMENTS = """[
 {"_id": "b", "eventType": "Temp Basal", "created_at": "2024-04-05T20:01:03.228Z", "absolute": 0.65, "duration": 30},
 {"_id": "c", "eventType": "Carb Correction", "created_at": "2024-04-05T19:00:00Z", "carbs": 20},
 {"_id": "d", "eventType": "Sensor Start", "created_at": "2024-04-05T18:00:00Z"}]"""
+DEXCOM = """Index,Timestamp (YYYY-MM-DDThh:mm:ss),Event Type,Event Subtype,Patient Info,Device Info,Source Device ID,\
+Glucose Value (mg/dL),Insulin Value (u),Carb Value (grams),Duration (hh:mm:ss),Glucose Rate of Change (mg/dL/min),\
+Transmitter Time (Long Integer),Transmitter ID
+1,,FirstName,,X,,,,,,,,,
+2,,Device,,,Dexcom G6 Mobile App,iPhone G6,,,,,,,
+3,,Alert,High,,,iPhone G6,251,,,,,,
+4,2024-04-03T08:00:00,EGV,,,,iPhone G6,Low,,,,,1000,8AAAAA
+5,2024-04-03 08:05:00,EGV,,,,iPhone G6,62,,,,0.4,1300,8AAAAA
+6,2024-04-03T08:07:00,Calibration,,,,iPhone G6,71,,,,,1420,8AAAAA
+7,2024-04-03T08:08:00,Insulin,Fast-Acting,,,iPhone G6,,4.5,,,,,
+8,2024-04-03T08:09:00,Carbs,,,,iPhone G6,,,45,,,,
+9,2024-04-03T08:30:00,Exercise,Heavy,,,iPhone G6,,,,0:45:00,,,
+"""
+CARELINK = """Last Name;First Name;Patient ID;System ID;Start Date;End Date;Device;MiniMed 640G
+"X";"X";"";"";"01.04.2024 00:00:00";"05.04.2024 23:59:59";"Serial Number";NG1
+
+-------;MiniMed 640G;Pump;NG1;-------
+Index;Date;Time;New Device Time;BG Reading (mmol/L);Linked BG Meter ID;Basal Rate (U/h);Temp Basal Amount;\
+Temp Basal Type;Temp Basal Duration (h:mm:ss);Bolus Type;Bolus Volume Selected (U);Bolus Volume Delivered (U);\
+Bolus Duration (h:mm:ss);Prime Type;Prime Volume Delivered (U);Alarm;BWZ Carb Ratio (g/U);BWZ Carb Input (grams);\
+BWZ BG Input (mmol/L);Sensor Calibration BG (mmol/L);Sensor Glucose (mmol/L);ISIG Value;Event Marker
+0,00000;2024/04/03;09:00:00;;;;0,85;;;;;;;;;;;;;;;;;
+1,00000;2024/04/03;08:50:00;;;;;0,4;Rate;0:30:00;;;;;;;;;;;;;;
+2,00000;2024/04/03;08:45:00;;;;;50;Percent;0:30:00;;;;;;;;;;;;;;
+3,00000;2024/04/03;08:40:00;;;;;;;;Square;3,0;2,5;1:30:00;;;;;;;;;;
+4,00000;2024/04/03;08:39:00;;;;;;;;;;;;;;;10;45;7,1;;;;
+5,00000;2024/04/03;08:30:00;;7,1;M1;;;;;;;;;;;;;;;;;;
+6,00000;2024/04/03;08:29:00;;;;;;;;;;;;Fill;8,5;LOW SG;;;;;;;
+7,00000;2024/04/03;08:28:00;2024/04/03 08:30:00;;;;;;;;;;;;;;;;;;;;
+
+-------;MiniMed 640G;Sensor;NG1;-------
+Index;Date;Time;New Device Time;BG Reading (mmol/L);Linked BG Meter ID;Basal Rate (U/h);Temp Basal Amount;\
+Temp Basal Type;Temp Basal Duration (h:mm:ss);Bolus Type;Bolus Volume Selected (U);Bolus Volume Delivered (U);\
+Bolus Duration (h:mm:ss);Prime Type;Prime Volume Delivered (U);Alarm;BWZ Carb Ratio (g/U);BWZ Carb Input (grams);\
+BWZ BG Input (mmol/L);Sensor Calibration BG (mmol/L);Sensor Glucose (mmol/L);ISIG Value;Event Marker
+8,00000;2024/04/03;08:05:00;;;;;;;;;;;;;;;;;;;2,2;4,51;
+9,00000;2024/04/03;08:00:00;;;;;;;;;;;;;;;;;;7,0;6,6;23,90;Meal: 30,00grams
+"""
+WITHINGS_RAW = """start,duration,value
+2024-07-18T10:51:30+02:00,[29],[70]
+2024-07-18T10:49:42+02:00,"[1,1,60]","[82,-1,79]"
+"""
+WITHINGS_SLEEP = """from,to,"light (s)","deep (s)","rem (s)","awake (s)","wake up","Duration to sleep (s)",\
+"Duration to wake up (s)","Snoring (s)","Snoring episodes","Average heart rate","Heart rate (min)","Heart rate (max)",\
+"Night events",Notes
+2024-07-18T01:49:00-07:00,2024-07-18T09:49:00-07:00,17400,10800,0,600,1,120,0,0,0,72,66,92,,
+"""
+WITHINGS_WEIGHT = """Datum,"Gewicht (lb)","Fettmasse (lb)","Knochenmasse (lb)","Muskelmasse (lb)","Wasser (lb)",Text
+"2024-07-18 08:15:00",178,39.6,7.2,116.4,84.3,
+"2024-07-17 08:15:00",177.5,,,,,
+"""
+WITHINGS_API = """{"status": 0, "body": {"timezone": "Europe/Berlin", "measuregrps": [
+{"grpid": 1, "attrib": 2, "category": 1, "date": 1433052383, "measures": [{"type": 10, "unit": 0, "value": 104},
+ {"type": 9, "unit": 0, "value": 68}, {"type": 18, "unit": -3, "value": -1000},
+ {"type": 1, "unit": -3, "value": 74126}]},
+{"grpid": 2, "attrib": 0, "category": 2, "date": 1429550036, "measures": [{"type": 1, "unit": -3, "value": 70000}]}]}}
+{"status": 0, "body": {"series": {"1434758640": {"steps": 21, "duration": 60, "distance": 15}, "1434758700": \
+{"duration": 1440}, "1434758701": {"heart_rate": 61}}}}
+"""
+TIDEPOOL = """[
+{"type": "cbg", "time": "2024-04-03T06:00:00.000Z", "deviceTime": "2024-04-03T08:00:00", "timezoneOffset": 120,
+ "deviceId": "DexG6_8A", "units": "mmol/L", "value": 2.16, "uploadId": "u",
+ "annotations": [{"code": "bg/out-of-range", "value": "low", "threshold": 39}]},
+{"type": "cbg", "time": "2024-04-03T06:05:00.000Z", "timezoneOffset": 120, "units": "mmol/L", "value": 5.55075,
+ "origin": {"name": "com.dexcom.G6"}},
+{"type": "smbg", "time": "2024-04-03T06:06:00Z", "timezoneOffset": 120, "units": "mg/dL", "value": 101,
+ "subType": "manual"},
+{"type": "bolus", "subType": "dual/square", "time": "2024-04-03T06:10:00Z", "timezoneOffset": 120, "normal": 2,
+ "extended": 1.5, "duration": 1800000},
+{"type": "basal", "deliveryType": "scheduled", "time": "2024-04-03T06:00:00Z", "rate": 0.85, "duration": 3600000,
+ "timezone": "Europe/Berlin"},
+{"type": "wizard", "time": "2024-04-03T06:10:00Z", "timezoneOffset": 120, "carbInput": 45, "units": "mmol/L"},
+{"type": "pumpSettings", "time": "2024-04-03T06:11:00Z"}]
+"""
+EMPATICA_ACC = """1560279825.000000, 1560279825.000000, 1560279825.000000
+32.000000, 32.000000, 32.000000
+-64,32,0
+-62,24,11
+"""
+EMPATICA_EDA = "1560279825.000000\n4.000000\n0.000000\n0.020499\n0.048685\n"
+EMPATICA_IBI = "1560279825.000000, IBI\n83.503822,0.609403\n99.973326,0.843789\n"
+CGMACROS = """Timestamp,Libre GL,Dexcom GL,HR,Calories (Activity),METs,Meal Type,Calories,Carbs,Protein,Fat,Fiber,\
+Amount Consumed,Image path
+2024-03-01 08:10:00,89.5,,70.0,1.05,20.0,Snacks,150.0,18.0,3.0,7.0,1.0,50.0,
+"""
+D1NAMO = """date,time,glucose,type,comments
+2014-10-01,10:10:00,7.6,cgm,
+2014-10-01,10:15:00,7.2,manual,
+2014-10-01,10:20:00,7:0,cgm,
+"""
 OWN = """time,metric,value,unit,end,code,device
 2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Band 2
 2024-04-02T23:10:00+02:00,sleep_stage,,,2024-04-02T23:40:00+02:00,deep,
@@ -133,6 +223,18 @@ SAMPLES: Mapping[str, str] = {
     "fitbit_export.csv": FITBIT_SITE,
     "entries.json": NIGHTSCOUT,
     "treatments.json": TREATMENTS,
+    "clarity.csv": DEXCOM,
+    "carelink.csv": CARELINK,
+    "raw_hr_hr.csv": WITHINGS_RAW,
+    "sleep.csv": WITHINGS_SLEEP,
+    "weight.csv": WITHINGS_WEIGHT,
+    "withings.json": WITHINGS_API,
+    "tidepool.json": TIDEPOOL,
+    "ACC.csv": EMPATICA_ACC,
+    "EDA.csv": EMPATICA_EDA,
+    "IBI.csv": EMPATICA_IBI,
+    "cgmacros.csv": CGMACROS,
+    "glucose.csv": D1NAMO,
     "own.csv": OWN,
     "UDSFile_2024-04.json": GARMIN,
     "sleep_summaries.csv": GARMIN_NIGHTS,

@@ -1,0 +1,206 @@
+"""Medtronic CareLink: the CSV of pumps and Guardian sensors, in any of its languages.
+
+Several tables in one file, each below a line that names device and serial number; older files have one. The header's
+words are translated, its order and its units are not: finger's glucose is the first column with a unit of glucose and
+the sensor's the last; delivered insulin stands before its duration. Newest rows first, stamps local, decimals with
+comma or point; the index is one too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from csv import reader
+from typing import NamedTuple
+
+from metapulse.record.clock import MINUTE
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.ordered import Ordered
+from metapulse.record.readers.text import csv_rows, delimiter_of, number
+from metapulse.record.schema import Device, Row
+from metapulse.record.units import ucum
+
+HEADERS = 40  # lines of the sample among which the header is looked for
+CONCENTRATIONS = ("mg/dL", "mmol/L")
+LIMITS = {"mg/dL": (40, 400), "mmol/L": (2.2, 22.2)}  # what a Guardian writes for all that is beyond
+_LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
+_BRACKET = re.compile(r"\(([^()]{1,40})\)\s*$")
+_MARKER = re.compile(r"([^:]{2,40}):\s*(\d{1,5}(?:[.,]\d{1,4})?)\s*([^\d\s].{0,20})?")
+_INSULIN = re.compile(r"ins[uú]l", re.IGNORECASE)
+
+
+class Columns(NamedTuple):
+    """Where things are; -1: nowhere."""
+
+    date: int  # the time is in the next
+    new_time: int
+    finger: int
+    calibration: int
+    sensor: int
+    unit: str  # of glucose
+    carbs: int
+    basal: int
+    temporary: int  # basal rate; its kind is in the next and its length in the one after
+    bolus: int  # delivered; its length is in the next
+    bolus_kind: int
+    marker: int
+
+
+def sniff(sample: Sample) -> str:
+    """The header is below some lines about the person."""
+    for line in sample.lines[:HEADERS]:
+        if "ISIG" in line and columns(next(reader([line], delimiter=delimiter_of(line)), [])):
+            return "its header has CareLink's columns: date, time, glucose of finger and sensor, ISIG"
+    return ""
+
+
+def columns(header: list[str]) -> Columns | None:
+    """The columns by units and order; None if this is no header of CareLink."""
+    isig = next((at for at, cell in enumerate(header) if "ISIG" in cell), -1)
+    if isig < 0:
+        return None
+    units = [ucum(found[1]) if (found := _BRACKET.search(cell)) else "" for cell in header]
+    glucose = [at for at, unit in enumerate(units) if unit in CONCENTRATIONS and at < isig]
+    if not glucose or glucose[-1] != isig - 1:
+        return None
+    index = next((at for at, cell in enumerate(header) if re.match(r"[IÍií]nd", cell)), 0)
+    lengths = [at for at, cell in enumerate(header) if re.search(r"\(h{1,2}:mm:ss\)", cell)]
+    delivered = next((at - 1 for at in lengths if units[at - 1] == "U"), -1)
+    temporary = next((at - 2 for at in lengths if at > 2 and at - 1 != delivered), -1)
+    hourly = [at for at, unit in enumerate(units) if unit == "U/h" and at != temporary]
+    grams = [at for at, unit in enumerate(units) if unit == "g" and at < isig]
+    return Columns(
+        date=index + 1,
+        new_time=glucose[0] - 1,
+        finger=glucose[0] if len(glucose) > 1 else -1,
+        calibration=glucose[-2] if len(glucose) > 2 and glucose[-2] == glucose[-1] - 1 else -1,
+        sensor=glucose[-1],
+        unit=units[glucose[-1]],
+        carbs=grams[-1] if grams else -1,
+        basal=hourly[0] if hourly else -1,
+        temporary=temporary,
+        bolus=delivered,
+        bolus_kind=delivered - 2 if delivered > 2 else -1,
+        marker=isig + 1 if isig + 1 < len(header) and not units[isig + 1] else -1,
+    )
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Every table of the file."""
+    _decide_order(context)
+    at: Columns | None = None
+    device = Device("Medtronic")
+    ordered = Ordered(context.clock)
+    for line, cells in csv_rows(context):
+        if found := _section(cells):
+            device, ordered = found, Ordered(context.clock)
+            context.skip("a line that names a device")
+        elif found_columns := columns(cells):
+            at = found_columns
+            context.skip("the header")
+        elif at is None:
+            context.skip("above the header")
+        else:
+            stamp = ordered.read(_when(cells, at))
+            if stamp is None or stamp.end is not None:
+                context.skip("a stamp that is no time")
+                continue
+            rows = list(_values(cells, at))
+            for row in rows:
+                end = None if row.end is None else stamp.start + row.end
+                marks = (*stamp.marks, *row.quality)
+                yield row._replace(
+                    start=stamp.start, row=line, end=end, offset_min=stamp.offset_min, device=device, quality=marks
+                )
+            if not rows:
+                context.skip(_why_not(context, cells, at))
+
+
+def _section(cells: list[str]) -> Device | None:
+    """The device of a line as "-------;MiniMed 640G;Pump;NG0000000X;-------"; None if it is none."""
+    if len(cells) < 4 or not re.fullmatch(r"-{3,}", cells[0]):
+        return None
+    return Device("Medtronic", cells[1][:60] or None, unit=cells[3][:60] or None)
+
+
+def _when(cells: list[str], at: Columns) -> str:
+    """Date and time are in two columns; some programs have put a midnight behind the date."""
+    date = re.split(r"[ T]", _cell(cells, at.date), maxsplit=1)[0]
+    return f"{date} {_cell(cells, at.date + 1)}"
+
+
+def _decide_order(context: Context) -> None:
+    """Day and month from all dates; those of American accounts go with commas and a decimal point."""
+    first = ""
+
+    def dates() -> Iterator[str]:
+        nonlocal first
+        at: Columns | None = None
+        for _, cells in csv_rows(context, count=False):
+            if found := columns(cells):
+                at = found
+            elif at is not None and (date := _cell(cells, at.date)):
+                first = first or cells[at.date - 1]
+                yield date
+
+    found = dates()
+    begin = next(found, "")
+    usual = "mdy" if first.isdigit() and "." not in begin else "dmy"
+    context.date_order((date for part in ((begin,), found) for date in part), usual)
+
+
+def _cell(cells: list[str], at: int) -> str:
+    return cells[at] if 0 <= at < len(cells) else ""
+
+
+def _amount(cells: list[str], at: int) -> float | None:
+    return number(_cell(cells, at), decimal_comma=True)
+
+
+def _values(cells: list[str], at: Columns) -> Iterator[Row]:
+    """The values of a row, still without their time; ``end`` is a length."""
+    if (value := _amount(cells, at.sensor)) is not None:
+        low, high = LIMITS[at.unit]
+        marks = ("censored_low",) if value <= low else ("censored_high",) if value >= high else ()
+        if value > 0:
+            yield Row("glucose", 0, value, at.unit, quality=marks)
+        else:
+            yield Row("glucose", 0, None, at.unit, quality=("sensor_error",), raw=_cell(cells, at.sensor))
+    for column, code in ((at.finger, None), (at.calibration, "calibration")):
+        if value := _amount(cells, column):
+            yield Row("glucose_blood", 0, value, at.unit, code=code)
+    if (value := _amount(cells, at.bolus)) is not None:
+        kind = _cell(cells, at.bolus_kind).lower()[:40] or None
+        yield Row("insulin_rapid", 0, value, "U", code=kind, end=_length(cells, at.bolus + 1))
+    if (value := _amount(cells, at.basal)) is not None:
+        yield Row("insulin_basal_rate", 0, value, "U/h")
+    length = _length(cells, at.temporary + 2) if at.temporary >= 0 else None
+    percent = re.search(r"%|p[er]*[crz]", _cell(cells, at.temporary + 1), re.IGNORECASE)
+    if length is not None and not percent and (value := _amount(cells, at.temporary)) is not None:
+        yield Row("insulin_basal_rate", 0, value, "U/h", code="temporary", end=length)
+    if value := _amount(cells, at.carbs):
+        yield Row("carbohydrates", 0, value, "g", quality=("manual",))
+    if found := _MARKER.fullmatch(_cell(cells, at.marker)):
+        value = number(found[2], decimal_comma=True)
+        if ucum(found[3] or "") == "g":
+            yield Row("carbohydrates", 0, value, "g", quality=("manual",))
+        elif _INSULIN.match(found[1]):
+            yield Row("insulin", 0, value, "U", quality=("manual",))
+
+
+def _length(cells: list[str], at: int) -> int | None:
+    """µs of "0:30:00"; None if it is none, or nothing."""
+    found = _LENGTH.fullmatch(_cell(cells, at))
+    minutes = int(found[1]) * 60 + int(found[2]) + int(found[3] or 0) / 60 if found else 0
+    return round(minutes * MINUTE) or None
+
+
+def _why_not(context: Context, cells: list[str], at: Columns) -> str:
+    if _cell(cells, at.new_time):
+        context.note("the clock of the device was set")
+        return "no value: the device's clock was set"
+    filled = any(cells[at.date + 2 :])
+    return "no value: an alarm, a setting or an estimate" if filled else "no value"
+
+
+READER = Reader("carelink", "Medtronic CareLink: CSV", sniff, read)

@@ -1,0 +1,92 @@
+"""CareLink: tables below each other, old and new headers, languages, clocks that go back among newest rows first."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.test_vendors import rows
+
+OLD_DUTCH = (
+    "Index,Datum,Tijd,Tijdstempel,Nieuwe apparaattijd,BG-meetwaarde (mmol/l),ID gekoppelde BG-meter,"
+    "Tijdel. basaalsnelheid (E/H),Tijdel. basaaltype,Tijdel. basaalduur (hh:mm:ss),Bolustype,"
+    "Geselecteerd bolusvolume (E),Afgegeven bolusvolume (E),Bolusduur (hh:mm:ss),BWZ-koolhydr.ratio (gram),"
+    "BWZ-insulinegevoeligheid (mmol/l),BWZ-koolhydraten (gram),Sensorkalibratie-BG (mmol/l),Sensorglucose (mmol/l),"
+    "ISIG-waarde,Dagtotaal insuline (E),Raw-Type"
+)
+
+
+def test_what_is_in_the_sample(record: Import) -> None:
+    made, tally = record({"carelink.csv": SAMPLES["carelink.csv"]})
+    near = pytest.approx
+    assert rows(made) == [
+        ("03 08:00:00", "carbohydrates", 30.0, None, "g", ["manual"]),
+        ("03 08:00:00", "glucose", near(118.9, abs=0.1), None, "mg/dL", []),
+        ("03 08:00:00", "glucose_blood", near(126.1, abs=0.1), "calibration", "mg/dL", []),
+        ("03 08:05:00", "glucose", near(39.6, abs=0.1), None, "mg/dL", ["censored_low"]),
+        ("03 08:30:00", "glucose_blood", near(127.9, abs=0.1), None, "mg/dL", []),
+        ("03 08:39:00", "carbohydrates", 45.0, None, "g", ["manual"]),
+        ("03 08:40:00", "insulin_rapid", 2.5, "square", "U", []),
+        ("03 08:50:00", "insulin_basal_rate", 0.4, "temporary", "U/h", []),
+        ("03 09:00:00", "insulin_basal_rate", 0.85, None, "U/h", []),
+    ]
+    bolus = made.row(6, named=True)
+    assert (bolus["end"] - bolus["start"]).total_seconds() == 90 * 60
+    assert bolus["device"]["model"] == "MiniMed 640G"
+    assert bolus["device"]["unit"] == "NG1"
+    (file,) = tally.files.values()
+    assert file.skipped["no value: the device's clock was set"] == 1
+    assert file.notes["the clock of the device was set"] == 1
+
+
+def test_an_old_dutch_file_of_one_table(record: Import) -> None:
+    """Commas between cells and decimal points; a ratio in grams and a sensitivity in mmol/l beside real values."""
+    lines = [
+        OLD_DUTCH,
+        "1,27/05/15,08:00:00,27/05/15 08:00:00,,6.1,CNT1,,,,,,,,,,,,,,,BGReceived",
+        "2,27/05/15,08:05:00,27/05/15 08:05:00,,,,0.5,Rate,01:00:00,,,,,,,,,,,,ChangeTempBasal",
+        "3,27/05/15,08:10:00,27/05/15 08:10:00,,,,,,,Normaal,4.0,4.0,,,,,,,,,BolusNormal",
+        "4,27/05/15,08:10:00,27/05/15 08:10:00,,,,,,,,,,,12,2.5,48,,,,,BolusWizardBolusEstimate",
+        "5,27/05/15,08:15:00,27/05/15 08:15:00,,,,,,,,,,,,,,,6.3,20.1,,GlucoseSensorData",
+    ]
+    made, tally = record({"x": "\n".join(lines)})
+    assert [(row[0], row[1], round(row[2], 1), row[3]) for row in rows(made)] == [
+        ("27 08:00:00", "glucose_blood", 109.9, None),
+        ("27 08:05:00", "insulin_basal_rate", 0.5, "temporary"),
+        ("27 08:10:00", "carbohydrates", 48.0, None),
+        ("27 08:10:00", "insulin_rapid", 4.0, "normaal"),
+        ("27 08:15:00", "glucose", 113.5, None),
+    ]
+    assert made["start"].dt.year().to_list() == [2015] * 5
+    assert next(iter(tally.files.values())).skipped.total() == 1
+
+
+def test_the_hour_that_exists_twice_among_newest_rows_first(record: Import) -> None:
+    head = SAMPLES["carelink.csv"].split("8,00000")[0].split("-------;MiniMed 640G;Sensor")[1]
+    walls = ["03:05", "03:00", "02:50", "02:40", "02:20", "02:00", "02:50", "02:30", "02:15", "02:00", "01:55"]
+    lines = [
+        f"{at},0;2024/10/27;{wall}:00" + 19 * ";" + f"{5 + at / 10:.1f};".replace(".", ",")
+        for at, wall in enumerate(walls)
+    ]
+    made, _ = record({"x": "-------;MiniMed 640G;Sensor" + head + "\n".join(lines)})
+    assert made["offset_min"].to_list() == [120] * 5 + [60] * 6
+    assert made["value"].is_sorted(descending=True)
+    assert made["quality"].list.len().sum() == 0
+
+
+def test_an_index_column_in_front_and_a_midnight_behind_the_date(record: Import) -> None:
+    header = ",Index,Date,Time,Sensor Glucose (mg/dL),ISIG Value"
+    made, _ = record(
+        {"x": f"{header}\n0,1,2018-02-12 00:00:00,13:22:27,311,24.51\n1,2,2018-02-12 00:00:00,13:17:27,0,2\n"}
+    )
+    assert rows(made) == [
+        ("12 13:17:27", "glucose", None, None, "mg/dL", ["sensor_error"]),
+        ("12 13:22:27", "glucose", 311.0, None, "mg/dL", []),
+    ]
+
+
+def test_american_dates(record: Import) -> None:
+    header = "Index,Date,Time,Sensor Glucose (mg/dL),ISIG Value"
+    made, _ = record({"x": f"{header}\n0,2/12/2018,13:22:27,311,24.51\n1,2/11/2018,1:17:27 PM,200,2\n"})
+    assert made["start"].dt.strftime("%m-%d").to_list() == ["02-11", "02-12"]
+    assert made["quality"].to_list() == [["date_order_assumed"]] * 2

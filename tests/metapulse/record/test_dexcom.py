@@ -1,0 +1,126 @@
+"""Clarity's CSV: languages, units, clocks that go back, transmitters, words in place of numbers."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from metapulse.record.readers.base import Options
+from tests.metapulse.record.conftest import BERLIN, SAMPLES, Import
+from tests.metapulse.record.test_vendors import rows
+
+HEADER = SAMPLES["clarity.csv"].splitlines()[0]
+GERMAN = (
+    "Index;Zeitstempel (JJJJ-MM-TTThh:mm:ss);Ereignistyp;Ereignisuntertyp;Patienteninfo;Geräteinfo;Quellgeräte-ID;"
+    "Glukosewert (mmol/l);Insulinwert (IE);Kohlenhydratwert (Gramm);Dauer (hh:mm:ss);"
+    "Glukose-Änderungsrate (mmol/l/min);Transmitterzeit (Ganzzahl);Transmitter-ID"
+)
+
+
+def file(*lines: str, header: str = HEADER) -> str:
+    return "\n".join((header, *lines)) + "\n"
+
+
+def reading(time: str, value: str, seconds: str = "", transmitter: str = "8A") -> str:
+    return f"1,{time},EGV,,,,iPhone G6,{value},,,,,{seconds},{transmitter}"
+
+
+def test_what_is_in_the_sample(record: Import) -> None:
+    made, tally = record({"clarity.csv": SAMPLES["clarity.csv"]})
+    assert rows(made) == [
+        ("03 08:00:00", "glucose", 39.0, None, "mg/dL", ["censored_low"]),
+        ("03 08:05:00", "glucose", 62.0, None, "mg/dL", []),
+        ("03 08:05:00", "glucose_rate", 0.4, None, "mg/dL/min", []),
+        ("03 08:07:00", "glucose_blood", 71.0, "calibration", "mg/dL", []),
+        ("03 08:08:00", "insulin_rapid", 4.5, "fast-acting", "U", ["manual"]),
+        ("03 08:09:00", "carbohydrates", 45.0, None, "g", ["manual"]),
+        ("03 08:30:00", "workout", 45.0, "heavy", "min", ["manual"]),
+    ]
+    assert made["device"][1] == {
+        "manufacturer": "Dexcom", "model": "Dexcom G6", "hardware": None, "firmware": None, "unit": "8A" + 4 * "A",
+        "app": "Dexcom G6 Mobile App (iPhone G6)",
+    }  # fmt: skip
+    assert next(iter(tally.files.values())).skipped.total() == 4
+
+
+def test_a_german_file_in_mmol_with_decimal_commas(record: Import) -> None:
+    """ "EGW" is what a reading is called there: the type that most rows with glucose have."""
+    made, _ = record({"x": file(
+        "1;;Vorname;;X;;;;;;;;;", "2;;Warnung;Hoch;;;iOS;13,9;;;;;;",
+        "3;2026-06-02T00:00:00;EGW;;;;iOS G7;5,8;;;;;;", "4;2026-06-02T00:05:00;EGW;;;;iOS G7;Niedrig;;;;;;",
+        "5;2026-06-02T00:10:00;EGW;;;;iOS G7;2,2;;;;;;", "6;2026-06-02T00:11:00;Warnung;;;;iOS G7;13,9;;;;;;",
+        "7;2026-06-02T00:12:00;Kalibrierung;;;;iOS G7;6,1;;;;;;",
+        "8;2026-06-02T00:13:00;Insulin;Langwirkend;;;iOS G7;;4,5;;;;;",
+        "9;2026-06-02T00:14:00;Insulin;;;;iOS G7;;3;;;;;",
+        header=GERMAN,
+    )})  # fmt: skip
+    assert rows(made) == [
+        ("02 00:00:00", "glucose", pytest.approx(104.49, abs=0.01), None, "mg/dL", []),
+        ("02 00:05:00", "glucose", 39.0, None, "mg/dL", ["censored_low"]),
+        ("02 00:10:00", "glucose", pytest.approx(39.63, abs=0.01), None, "mg/dL", []),
+        ("02 00:12:00", "glucose_blood", pytest.approx(109.9, abs=0.01), "calibration", "mg/dL", []),
+        ("02 00:13:00", "insulin_long", 4.5, "langwirkend", "U", ["manual"]),
+        ("02 00:14:00", "insulin", 3.0, None, "U", ["manual"]),
+    ]
+
+
+def test_without_a_transmitters_seconds_the_order_of_rows_tells_which_hour_it_is(record: Import) -> None:
+    walls = ["01:55:00", "02:00:00", "02:15:00", "02:30:00", "02:45:00", "02:00:00", "02:15:00", "03:00:00"]
+    lines = [reading(f"2024-10-27T{wall}", str(100 + at)) for at, wall in enumerate(walls)]
+    upwards, _ = record({"x": file(*lines)})
+    assert upwards["value"].to_list() == [100, 101, 102, 103, 104, 105, 106, 107]
+    assert upwards["offset_min"].to_list() == [120] * 5 + [60] * 3
+    assert upwards["quality"].list.len().sum() == 0
+    downwards, _ = record({"x": file(*lines[::-1])})
+    columns = ["start", "value", "offset_min"]
+    assert downwards.select(columns).equals(upwards.select(columns))
+
+
+def test_a_counter_that_started_anew_does_not_tell_the_hour(record: Import) -> None:
+    """Without a transmitter's id only the order of rows does."""
+    rows_of = [("01:55:00", "700000"), ("02:00:00", "100"), ("02:05:00", "400"), ("02:02:00", "3820")]
+    lines = [reading(f"2024-10-27T{wall}", str(100 + at), seconds, "") for at, (wall, seconds) in enumerate(rows_of)]
+    made, _ = record({"x": file(*lines)})
+    assert made["offset_min"].to_list() == [120, 120, 120, 60]
+
+
+def test_a_lone_ambiguous_reading_stays_marked(record: Import) -> None:
+    made, _ = record({"x": file(reading("2024-10-27T02:30:00", "100", "5000"))})
+    assert made["quality"].to_list() == [["clock_ambiguous"]]
+
+
+def test_a_moved_phone_clock_is_noted_and_a_new_transmitter_is_none(record: Import) -> None:
+    lines = [reading("2024-07-01T08:00:00", "100", "1000"), reading("2024-07-01T10:05:00", "101", "1300")]
+    _, tally = record({"x": file(*lines)})
+    note = "the clock of the phone moved against that of the transmitter"
+    assert next(iter(tally.files.values())).notes[note] == 1
+    _, tally = record({"x": file(lines[0], reading("2024-07-01T10:05:00", "101", "1300", "8B"))})
+    assert not next(iter(tally.files.values())).notes
+
+
+def test_stamps_that_a_spreadsheet_rewrote(record: Import) -> None:
+    """A day over 12 anywhere decides; where there is none, the usual order is taken and marked."""
+    made, _ = record({"x": file(reading("4/3/2024 8:00", "100"), reading("4/13/2024 8:00", "101"))})
+    assert made["start"].dt.strftime("%m-%d").to_list() == ["04-03", "04-13"]
+    made, _ = record({"x": file(reading("4/3/2024 8:00", "100"))})
+    assert made["quality"].to_list() == [["date_order_assumed"]]
+    made, _ = record({"x": file(reading("4/3/2024 8:00", "100"))}, Options(BERLIN.zone, "mdy"))
+    assert made["quality"].to_list() == [[]]
+    assert made["start"].dt.month().to_list() == [4]
+
+
+def test_a_glucose_column_without_a_unit_takes_that_of_the_rate(record: Import) -> None:
+    header = HEADER.replace("Glucose Value (mg/dL)", "Glucose Value").replace("mg/dL/min", "mmol/L/min")
+    made, _ = record({"x": file(reading("2024-07-01T08:00:00", "5.5"), header=header)})
+    assert made["value"][0] == pytest.approx(99.09, abs=0.01)
+    assert made["quality"].to_list() == [["unit_assumed"]]
+
+
+def test_values_at_the_limits(record: Import) -> None:
+    values = ["39", "40", "400", "401", "", "???", '"1,234"', "NaN"]
+    made, tally = record({"x": file(*(reading(f"2024-07-01T08:0{at}:00", v) for at, v in enumerate(values)))})
+    kept = made.filter(pl.col("metric") == "glucose")
+    assert kept.select("value", pl.col("quality").list.first()).rows() == [
+        (39.0, "censored_low"), (40.0, None), (400.0, None), (401.0, "censored_high"), (1.234, "implausible"),
+    ]  # fmt: skip
+    assert next(iter(tally.files.values())).skipped["no value: EGV"] == 3

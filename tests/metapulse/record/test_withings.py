@@ -1,0 +1,133 @@
+"""Withings: the files of its zip and the answers of its API."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metapulse.record.readers.base import Options
+from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.test_vendors import rows
+
+
+def test_lists_follow_one_another_in_time(record: Import) -> None:
+    """-1 could not be measured, and still takes its second."""
+    made, tally = record({"raw_hr_hr.csv": SAMPLES["raw_hr_hr.csv"]})
+    assert rows(made) == [
+        ("18 10:49:42", "heart_rate", 82.0, None, "/min", []),
+        ("18 10:49:44", "heart_rate", 79.0, None, "/min", []),
+        ("18 10:51:30", "heart_rate", 70.0, None, "/min", []),
+    ]
+    assert (made["end"] - made["start"]).dt.total_seconds().to_list() == [1, 60, 29]
+    assert next(iter(tally.files.values())).notes["a value of a list that is none"] == 1
+
+
+def test_the_person_is_where_the_nights_of_the_zip_say(record: Import) -> None:
+    files = {name: SAMPLES[name] for name in ("raw_hr_hr.csv", "sleep.csv")}
+    assert set(record({"raw_hr_hr.csv": files["raw_hr_hr.csv"]}, Options())[0]["offset_min"]) == {None}
+    import zipfile
+    from io import BytesIO
+
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    made, _ = record({"data.zip": packed.getvalue()}, Options())
+    assert set(made["offset_min"]) == {-420}
+
+
+def test_a_phase_that_was_not_told_apart_is_absent(record: Import) -> None:
+    made, _ = record({"sleep.csv": SAMPLES["sleep.csv"]}, Options())
+    values = {(row[1], row[3]): row[2] for row in rows(made)}
+    assert values["sleep_duration", None] == 470
+    assert values["time_in_bed", None] == 480
+    assert values["heart_rate", "minimum"] == 66
+    assert "sleep_rem" not in {metric for metric, _ in values}
+
+
+def test_stages_of_a_tracker_and_of_a_monitor_that_knows_only_asleep(record: Import) -> None:
+    series = 'start,duration,value\n2024-07-18T01:00:00+02:00,"[60,60,60,60,60]","[0,1,2,3,9]"\n'
+    made, _ = record({"raw_tracker_sleep-state.csv": series})
+    assert made["code"].to_list() == ["awake", "light", "deep", "rem", "unknown"]
+    made, _ = record({"raw_sleep-monitor_sleep-state.csv": series.replace("3,9", "1,1")})
+    assert made["code"].to_list() == ["awake", "asleep", "deep", "asleep", "asleep"]
+
+
+def test_of_places_only_the_first_value_of_a_list_is_one(record: Import) -> None:
+    series = 'start,duration,value\n2024-07-18T01:00:00+02:00,"[60,60]","[212.5,-1.3]"\n'
+    made, _ = record({"raw_location_altitude.csv": series})
+    assert made["value"].to_list() == [212.5]
+
+
+def test_a_series_of_no_metric_and_broken_lists_are_counted_away(record: Import) -> None:
+    line = "2024-07-18T01:00:00+02:00"
+    series = (
+        f'start,duration,value\n{line},[60],[1]\n{line},"[60","[1]"\n{line},[60],["x"]\n{line},[1e12],[70]\nx,[1],[1]\n'
+    )
+    _, tally = record(
+        {"raw_hr_hr.csv": series, "raw_swim_lap-pool.csv": "start,duration,value\n" + f"{line},[60],[4]\n"}
+    )
+    hearts, laps = (tally.files[key] for key in sorted(tally.files))
+    assert hearts.skipped == {"the header": 1, "no value": 3, "a stamp that is no time": 1}
+    assert laps.skipped["a series whose file's name is no metric of ours"] == 1
+
+
+def test_a_translated_scale_in_pounds(record: Import) -> None:
+    made, _ = record({"weight.csv": SAMPLES["weight.csv"]})
+    values = {(row[0], row[1]): round(row[2], 2) for row in rows(made)}
+    assert values["17 08:15:00", "weight"] == 80.51
+    assert values["18 08:15:00", "fat_mass"] == 17.96
+    assert values["18 08:15:00", "body_water_mass"] == 38.24
+    assert made["raw"][0] == "177.5 lb"
+
+
+def test_cuff_height_totals_and_activities(record: Import) -> None:
+    made, _ = record({
+        "bp.csv": 'Date,"Heart rate",Systolic,Diastolic,Comments\n"2024-07-18 08:00:00",0,121,80,x\n',
+        "height.csv": "Date,\"Height (in)\",Comments\n\"2024-07-18 08:00:00\",\"5' 10.0''\",\n",
+        "aggregates_steps.csv": "date,value\n2024-07-18,1234\n",
+        "aggregates_distance (1).csv": "date,value\n2024-07-18,900\n",
+        "activities.csv": 'from,to,"from (manual)","to (manual)",Timezone,"Activity type",Data,GPS,Modified\n'
+        "2024-07-18T09:00:00+02:00,2024-07-18T09:30:00+02:00,,,Europe/Berlin,Walking,"
+        '"{""calories"":86,""manual_distance"":2100,""hr_average"":97}",,\n',
+    })  # fmt: skip
+    assert rows(made) == [
+        ("18 00:00:00", "distance", 900.0, "daily", "m", ["date_only"]),
+        ("18 00:00:00", "steps_daily", 1234.0, None, "count", ["date_only"]),
+        ("18 08:00:00", "bp_diastolic", 80.0, None, "mm[Hg]", []),
+        ("18 08:00:00", "bp_systolic", 121.0, None, "mm[Hg]", []),
+        ("18 08:00:00", "height", pytest.approx(1.778), None, "m", []),
+        ("18 09:00:00", "workout", 30.0, "walking", "min", []),
+        ("18 09:00:00", "workout_distance", 2100.0, "walking", "m", ["manual"]),
+        ("18 09:00:00", "workout_energy", 86.0, "walking", "kcal", []),
+        ("18 09:00:00", "workout_hr_mean", 97.0, "walking", "/min", []),
+    ]
+
+
+def test_answers_of_the_interface(record: Import) -> None:
+    made, tally = record({"withings.json": SAMPLES["withings.json"]}, Options())
+    assert made.select("metric", "value", "quality").rows() == [
+        ("bp_diastolic", 68.0, ["manual"]), ("bp_systolic", 104.0, ["manual"]), ("weight", 74.126, ["manual"]),
+        ("distance", 15.0, []), ("steps", 21.0, []), ("heart_rate", 61.0, []),
+    ]  # fmt: skip
+    assert made["end"].is_null().to_list() == [True, True, True, False, False, True]
+    (file,) = tally.files.values()
+    assert file.skipped == {"a goal, which is no measurement": 1, "nothing that is known to be measured": 1}
+    assert file.notes.total() == 1
+
+
+def test_nights_workouts_and_what_was_measured_in_a_stage(record: Import) -> None:
+    body = {"series": [
+        {"startdate": 1417550400, "enddate": 1417551300, "state": 5, "hr": {"1417550460": 52, "x": 3}, "model": 32},
+        {"startdate": 1504307700, "enddate": 1504319100, "timezone": "Europe/London", "model": 16,
+         "data": {"remsleepduration": 0, "lightsleepduration": "3360", "sleep_efficiency": 0.9, "hr_average": None}},
+        {"startdate": 1504477140, "enddate": 1504478940, "category": 2, "timezone": "x", "data": {"distance": 5000}},
+    ]}  # fmt: skip
+    made, _ = record({"x": json.dumps({"status": 0, "body": body})}, Options())
+    assert made.select("metric", "value", "code", "offset_min").rows() == [
+        ("sleep_stage", None, "unknown", None), ("heart_rate", 52.0, None, None),
+        ("sleep_efficiency", 90.0, None, 60), ("sleep_light", 56.0, None, 60),
+        ("workout", 30.0, "running", None), ("workout_distance", 5000.0, "running", None),
+    ]  # fmt: skip
+    assert made["device"][0]["model"] == "sleep monitor"
