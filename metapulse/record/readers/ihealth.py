@@ -44,7 +44,7 @@ FIELDS = {
     "DistanceTraveled": ("distance", "DistanceUnit"),
 }
 ZERO = ("Awaken",)  # fields of which 0 is a value
-STARTS = ("MDate", "StartTime", "SportStartTime")
+STARTS = ("SportStartTime", "StartTime", "MDate")
 SLACK = 3600  # seconds by which clocks of server and device may differ
 _LIST = re.compile(rf'"({"|".join(LISTS)})"\s*:\s*\[')
 _UNIT = re.compile(rb'"(BGUnit|BPUnit|DistanceUnit|WeightUnit)"\s*:\s*"?(\d{1,3})\b')
@@ -188,7 +188,7 @@ def _stamp(context: Context, item: dict[str, Any], name: str, instants: set[str]
 def _end(stamp: Stamp, item: dict[str, Any], name: str) -> int | None:
     """Of a night or a sport: as far from its start as the file has it."""
     start, end = number(item.get(name)), number(item.get("SportEndTime" if name == "SportStartTime" else "EndTime"))
-    return None if start is None or end is None or end >= 1e11 else stamp.start + round((end - start) * US)
+    return None if start is None or end is None or abs(end) >= 1e11 else stamp.start + round((end - start) * US)
 
 
 def _day(context: Context, row: Row, item: dict[str, Any]) -> Row:

@@ -42,7 +42,8 @@ STATISTICS = frozenset(
     )
 )
 _HEADER = re.compile(r'"(schema_id|acquisition_provenance)"\s*:\s*\{')
-_MEASURE = re.compile(rf'"({"|".join(MEASURES)})"\s*:\s*(\{{\s*"(value|unit)"|[\d"])')
+_MEASURE = re.compile(rf'"({"|".join(MEASURES)})"\s*:\s*\{{\s*"(value|unit)"\s*:[^{{}}]*,\s*"(value|unit)"\s*:')
+_STEPS = re.compile(r'\{\s*"step_count"\s*:\s*"?\d')  # in early versions of its schema a bare number
 
 
 def sniff(sample: Sample) -> str:
@@ -54,7 +55,7 @@ def sniff(sample: Sample) -> str:
         return "bodies with a time frame, as Open mHealth and IEEE 1752.1 write them"
     if '"namespace"' in head and _HEADER.search(head):
         return "a header with schema_id, as Open mHealth and IEEE 1752.1 write it"
-    return "a measure of an Open mHealth schema" if _MEASURE.search(head[:4096]) else ""
+    return "a measure of an Open mHealth schema" if _MEASURE.search(head[:4096]) or _STEPS.match(head) else ""
 
 
 def read(context: Context) -> Iterator[Row]:
@@ -104,7 +105,7 @@ def _body(context: Context, header: dict[str, Any], body: object, at: int) -> It
 def _not_allowed(body: dict[str, Any]) -> str:
     """Why the schema does not allow a body whose numbers may look well; "" if it does."""
     statistic = body.get("descriptive_statistic")
-    if statistic is not None and statistic not in STATISTICS:
+    if statistic is not None and not (isinstance(statistic, str) and statistic in STATISTICS):
         return "a descriptive_statistic that is none"
     flow = body.get("supplemental_oxygen_flow_rate")
     if isinstance(flow, dict) and flow.get("unit") != "L/min":
