@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 
 from metapulse.record.clock import zone
+from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Options
+from metapulse.record.readers.codes import CODES
 from metapulse.record.store import import_files
+from metapulse.record.units import conversion
 from tests.metapulse.record.conftest import SAMPLES, Import
 
 HEART_RATE = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
@@ -204,3 +207,13 @@ def test_a_part_without_a_metric_beside_one_with_one_is_noted(record: Import) ->
     (file,) = tally.files.values()
     assert len(made) == 1
     assert file.notes == {"a part was left out: code 3151-8: no metric of the record": 1}
+
+
+def test_every_code_is_a_metric_with_its_unit() -> None:
+    """LOINC codes end in a check digit: of their digits, every second one from the right doubled (Luhn)."""
+    for code, meaning in CODES.items():
+        assert meaning.metric in metrics(), code
+        assert conversion(meaning.metric, meaning.unit).known, code
+        if "-" in code:
+            digits = [int(d) * (2 if at % 2 == 0 else 1) for at, d in enumerate(reversed(code.split("-")[0]))]
+            assert (10 - sum(d // 10 + d % 10 for d in digits) % 10) % 10 == int(code[-1]), code
