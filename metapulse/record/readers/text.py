@@ -156,8 +156,8 @@ def json_items(
     Args:
         context: of the file.
         keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
-            one item if it has none of them.
-        above: takes the other members of that object as they come.
+            one item if it has none of them. Several such objects may follow each other.
+        above: takes the other members of that object as they come; those of the first, if there are several.
         file: a companion; None: the context's file.
         count: count items as seen.
     """
@@ -165,7 +165,13 @@ def json_items(
         scanner = _Scanner(stream, context, count)
         start = scanner.blank()
         if start == "{" and keys:
-            yield from scanner.members(keys, {} if above is None else above)
+            others = {} if above is None else above
+            while first := scanner.blank():  # one after another, as when pages were put together
+                if first == "{":
+                    yield from scanner.members(keys, others)
+                    others = {}
+                else:
+                    scanner.strange()
         else:
             if start == "[":
                 scanner.at += 1
@@ -263,10 +269,18 @@ class _Scanner:
                     self.context.seen()
                 self.broken()
                 return
+        self.at += 1
         if not any_array:
             if self.count:
                 self.context.seen()
-            yield 0, above
+            yield self.number, dict(above)
+            self.number += 1
+
+    def strange(self) -> None:
+        """Count what stands between objects and is none."""
+        if self.count:
+            self.context.seen()
+        self.broken()
 
 
 def _written(value: Any) -> Any:

@@ -211,6 +211,53 @@ profondo (SWS) (min),Durata REM (min),Durata del risveglio (min),Sonno richiesto
 Efficienza del sonno %,Regolarità del sonno %,Riposo breve
 2024-04-03 00:03:04,,UTC+02:00,2024-04-03 00:03:04,2024-04-03 06:50:11,73,15.6,377,407,148,92,137,30,516,44,92,79,false
 """
+FHIR = """{"resourceType": "Bundle", "type": "collection", "entry": [
+{"resource": {"resourceType": "Observation", "status": "final",
+ "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+ "effectiveDateTime": "2024-04-03T08:00:00+02:00", "device": {"reference": "Device/w1"},
+ "valueQuantity": {"value": 61, "unit": "beats/minute", "system": "http://unitsofmeasure.org", "code": "{beats}/min"}}},
+{"resource": {"resourceType": "Observation", "status": "final",
+ "code": {"coding": [{"system": "http://loinc.org", "code": "85354-9"}]},
+ "effectiveDateTime": "2024-04-03T08:10:00+02:00", "component": [
+ {"code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]},
+  "valueQuantity": {"value": 121, "unit": "mmHg"}},
+ {"code": {"coding": [{"system": "http://loinc.org", "code": "8462-4"}]},
+  "valueQuantity": {"value": 40, "comparator": "<", "unit": "mmHg"}}]}},
+{"resource": {"resourceType": "Observation", "status": "final",
+ "code": {"coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "131329"}]},
+ "effectivePeriod": {"start": "2024-04-03T09:00:00Z", "end": "2024-04-03T09:00:01Z"},
+ "valueSampledData": {"origin": {"value": 10, "unit": "uV"}, "period": 250, "factor": 0.5, "dimensions": 1,
+ "lowerLimit": -40, "data": "2 4 E L"}}},
+{"resource": {"resourceType": "Device", "id": "w1", "manufacturer": "Acme", "modelNumber": "Band 2",
+ "serialNumber": "S1",
+ "version": [{"value": "1.2"}]}}
+]}
+"""
+ORU = (
+    "MSH|^~\\&|GATEWAY|H|X|X|20240403101500+0200||ORU^R01^ORU_R01|M1|P|2.6\r"
+    "PID|1||1^^^H||X^X\r"
+    "OBR|1||R1|2345-7^Glucose^LN|||20240403080000+0200|20240403081000+0200\r"
+    "OBX|1|SN|2345-7^Glucose^LN||<^40|mg/dL^^UCUM||LL|||F|||20240403080000+0200\r"
+    "OBX|2|NM|149530^MDC_PULS_OXIM_PULS_RATE^MDC||61|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||F|||||||METER7^^0001^EUI-64\r"
+    "OBX|3|TX|8251-1^Note^LN||a \\T\\ b||||||F|||20240403081500+0200\r"
+)
+OMH = """[
+{"header": {"uuid": "1", "schema_id": {"namespace": "omh", "name": "heart-rate", "version": 2.0}, "modality": "sensed",
+ "acquisition_provenance": {"source_name": "Band"}},
+ "body": {"heart_rate": {"value": 65, "unit": "beats/min"}, "descriptive_statistic": "minimum", "effective_time_frame":
+ {"time_interval": {"duration": {"value": 10, "unit": "min"}, "end_date_time": "2024-04-03T09:00:00+02:00"}}}},
+{"blood_glucose": {"unit": "mmol/L", "value": 5.5}, "specimen_source": "interstitial fluid",
+ "effective_time_frame": {"date_time": "2024-04-03T09:00:00+02:00"}},
+{"step_count": 6000, "effective_time_frame": {"time_interval": {"date": "2024-04-03", "part_of_day": "morning"}}},
+{"step_count": 6000, "effective_time_frame": {"date_time": "2024-04-03T09:00:00+02:00"}}
+]
+"""
+IHEALTH = """{"BPDataList": [
+{"HP": 16, "LP": 12, "HR": 0, "DataSource": "Manual", "MDate": 1442491463, "LastChangeTime": 1442520270,
+ "TimeZone": "-0800"},
+{"HP": 0, "LP": 0, "HR": 0, "DataSource": "FromDevice", "MDate": 1442498865, "TimeZone": "-0600"}
+], "BPUnit": 1, "RecordCount": 2}
+"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -241,6 +288,10 @@ SAMPLES: Mapping[str, str] = {
     "activity-2024-04-03.json": POLAR,
     "sleep.json": OURA,
     "sonno.csv": WHOOP,
+    "bundle.json": FHIR,
+    "oru.hl7": ORU,
+    "omh.json": OMH,
+    "ihealth.json": IHEALTH,
 }
 BERLIN = Options(zone("Europe/Berlin"))
 

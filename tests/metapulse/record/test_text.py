@@ -89,6 +89,13 @@ def test_an_object_without_the_arrays_is_one_item() -> None:
     assert above == {"a": 1, "b": [2], "c": 3}
 
 
+def test_objects_one_after_another_are_all_read() -> None:
+    pages = '{"a": 1, "data": [2, 3]}\n{"data": [4]}{"b": 5}'
+    assert items(pages, "data") == ([2, 3, 4, {"b": 5}], {})
+    assert items(pages + "]", "data") == ([2, 3, 4, {"b": 5}], {"torn at the end of the file": 1})
+    assert items('{"data": [1], x: 3}, {"data": [2]}', "data") == ([1, 2], {"no JSON": 1})
+
+
 def test_what_is_deep_is_no_item_and_no_end() -> None:
     assert items("[" * 100_000)[0] == []
     assert items('[{"a": ' + "[" * 100_000 + '}, {"a": 2}]')[0] == [{"a": 2}]
