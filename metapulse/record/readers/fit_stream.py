@@ -42,7 +42,7 @@ class _Decoder:
 
         self.left = HEADER
         self.frames = iter(
-            fitdecode.FitReader(
+            fitdecode.FitReader(  # type: ignore[no-untyped-call]
                 self,
                 processor=None,
                 check_crc=fitdecode.CrcCheck.DISABLED,
