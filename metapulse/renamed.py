@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from importlib.util import find_spec
+from types import ModuleType
 
 OLD = ("client", "strategies", "server", "sim")  # packages that were imported by these bare names
 IMPORT = re.compile(r"\b(?:from\s+([\w.]+)\s+import\s+\(?\s*([\w\s,]*)|import\s+([\w.]+))")
@@ -22,11 +23,19 @@ MOVED = {
     "metapulse.client.device": "metapulse.client.one_client_source",
     "metapulse.server.roster": "metapulse.server.client_sampler",
     "metapulse.sim.sources.lone": "metapulse.sim.sources.one_device",
+    "metapulse.sim.sources.omniglot": "metapulse.sim.datasets.omniglot",
+    "metapulse.sim.sources.sensors": "metapulse.sim.datasets.cgm_open",
+    "metapulse.sim.importers.dataset": "metapulse.sim.sources.catalogue",
+    "metapulse.sim.importers.aw_fitbit": "metapulse.sim.datasets.aw_fitbit",
+    "metapulse.sim.importers.cgm_open": "metapulse.sim.datasets.cgm_open",
+    "metapulse.sim.importers.omniglot": "metapulse.sim.datasets.omniglot",
+    "metapulse.sim.importers.spsw_har": "metapulse.sim.datasets.spsw_har",
+    "metapulse.sim.importers.uci_har": "metapulse.sim.datasets.uci_har",
     "metapulse.sim.engines.devices": "metapulse.sim.engines.device_states",
     "metapulse.sim.audit.subject": "metapulse.sim.audit.audited_run",
     "metapulse.strategies.flower.reading": "metapulse.strategies.flower.replies",
 }
-#: By module, names that have become others since 0.1.0.
+#: By module, names that have become others since 0.1.0; a dotted one is in another module.
 NAMES = {
     "metapulse.methods.base": {"Adding": "SumSpec", "shares": "update_shares"},
     "metapulse.methods.fedem": {"shares": "mixture_weights"},
@@ -91,6 +100,13 @@ NAMES = {
         "runs": "number_runs",
     },
     "metapulse.sim.sources.windows": {"Scaling": "SeriesScaling"},
+    "metapulse.sim.sources.recorded": {
+        "AwFitbit": "metapulse.sim.datasets.aw_fitbit.AwFitbit",
+        "CgmOpen": "metapulse.sim.datasets.cgm_open.CgmOpen",
+        "Omniglot": "metapulse.sim.datasets.omniglot.Omniglot",
+        "SpswHar": "metapulse.sim.datasets.spsw_har.SpswHar",
+        "UciHar": "metapulse.sim.datasets.uci_har.UciHar",
+    },
     "metapulse.sim.lab.compare": {"compare": "judge_methods"},
 }
 #: Members of a learner, and what they are called today.
@@ -144,7 +160,7 @@ def new_name(error: BaseException, asked: str = "") -> str:
         error: whatever an import, or code of the user's, raised.
         asked: the module that was asked for by name, where one was.
     """
-    if isinstance(error, ImportError) and (line := _inside(error)):
+    if isinstance(error, ImportError | AttributeError) and (line := _inside(error, asked)):
         return line
     top = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ImportError) or top not in OLD:
@@ -160,19 +176,22 @@ def new_name(error: BaseException, asked: str = "") -> str:
     return "" if there else _said([asked if asked.partition(".")[0] == top else "", str(error.name)], "")
 
 
-def _inside(error: ImportError) -> str:
+def _inside(error: ImportError | AttributeError, asked: str) -> str:
     """The line for a module of this package, or a name in one, that has another name today; else ""."""
-    module = error.name or ""
-    found = re.match(r"cannot import name '(\w+)'", str(error))
-    name = found[1] if found else ""
+    if isinstance(error, AttributeError):
+        module, name = error.obj.__name__ if isinstance(error.obj, ModuleType) else "", error.name
+    else:
+        found = re.match(r"cannot import name '(\w+)'", str(error))
+        module, name = error.name or "", found[1] if found else ""
     if module in MOVED:
         old, new = module, MOVED[module]
     elif name in NAMES.get(module, {}):
-        old, new = f"{module}.{name}", f"{module}.{NAMES[module][name]}"
+        today = NAMES[module][name]
+        old, new = f"{module}.{name}", today if "." in today else f"{module}.{today}"
     else:
         return ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    inside = frames and frames[-1].filename != importlib.__file__
+    inside = frames and frames[-1].filename != importlib.__file__ and module != asked
     return f"{old} is now {new}" + (f", file {frames[-1].filename}, line {frames[-1].lineno}" if inside else "")
 
 

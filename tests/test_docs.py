@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 REGISTRIES = {r.kind: r for r in (STRATEGIES, AGGREGATORS, MODELS, TRANSFORMS, SOURCES, ATTACKS)}
-ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+PUBLISHED = {
+    name for name, where in SOURCES.references.items() if where.startswith("metapulse.sim.datasets.")
+}  # one row
+ENTRIES = [(kind, name) for kind, names in REGISTRIES.items() for name in names if {kind, name}.isdisjoint(PUBLISHED)]
 PACKAGES = ("client", "strategies", "server", "sim")
 FOLDERS = ("metapulse", *PACKAGES, "tests", "docs", "examples", "benchmarks", "configs")
 
@@ -74,7 +77,7 @@ def test_nothing_else_is_described_as_registered() -> None:
     for kind, registry in REGISTRIES.items():
         part = PAGE.split(f"(`[{kind}]`")[1].split("\n## ")[0].split("`outer` chooses")[0]
         first = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
-        assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == sorted(registry)
+        assert sorted(re.findall(r"`(\w+)`", " ".join(first))) == [name for name in registry if name not in PUBLISHED]
 
 
 def test_every_outer_optimiser_has_its_formula() -> None:

@@ -25,8 +25,8 @@ def list_() -> None:
     for column in ("name", "what it is", "people", "devices", "licence", "cite", "get it from", "here"):
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for entry in catalogue():
-        here = "built in" if entry.generated else (str(entry.path) if entry.path else "no")
-        where = entry.where if entry.generated else f"{entry.where} ({entry.layout})"
+        here = str(entry.path or "no") if entry.read else entry.where
+        where = f"{entry.where} ({entry.layout})" if entry.read else entry.where
         cells = (entry.name, entry.title, entry.users, entry.devices, entry.licence, entry.citation, where, here)
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -52,7 +52,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The publisher's zip, folder or file.")],
 ) -> None:
     """Read what the publisher ships, check it, and keep it compactly in the cache."""
-    from metapulse.sim.importers.dataset import import_dataset
+    from metapulse.sim.sources.catalogue import import_dataset
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"reading {path.name}", total=None)

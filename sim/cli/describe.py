@@ -128,7 +128,7 @@ def citations(config: Config) -> Iterator[tuple[str, str]]:
     for paper in map(paper_of, entries + [AGGREGATORS[name] for name in aggregator_names(aggregator)]):
         if paper and paper.year:
             yield paper.key, replace(paper, authors=bibtex_authors(paper.authors)).bibtex
-    yield from _data(str(config.source["name"]))
+    yield from _data(SOURCES[str(config.source["name"])])
     for name, (key, authors, year, title, arxiv) in SOFTWARE.items():
         if name != "ray" or config.engine.workers or config.engine.name == "flower":
             text = Paper(key, authors, year, title, arxiv, "").bibtex
@@ -140,15 +140,13 @@ def bibtex_authors(names: str) -> str:
     return names.replace(" et al.", " and others").replace(", ", " and ")
 
 
-def _data(name: str) -> Iterator[tuple[str, str]]:
+def _data(entry: Any) -> Iterator[tuple[str, str]]:
     """The data set's own citation, as its publisher asks."""
-    from metapulse.sim.sources.catalogue import catalogue
-
-    for dataset in catalogue():
-        if dataset.name == name and not dataset.citation.startswith("metapulse"):
-            key = f"data-{name.replace('_', '-')}"
-            fields = {"title": dataset.title, "howpublished": dataset.citation, "note": dataset.where}
-            yield key, f"@misc{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "\n}"
+    data = getattr(entry, "dataset", None)
+    if data and not data.citation.startswith("metapulse"):
+        key = f"data-{data.name.replace('_', '-')}"
+        fields = {"title": data.title, "howpublished": data.citation, "note": data.where}
+        yield key, f"@misc{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "\n}"
 
 
 def paper_of(entry: type) -> Paper | None:

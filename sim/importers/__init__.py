@@ -1,1 +1,1 @@
-"""Publishers' own layouts read into one compact file per data set; one publisher per module."""
+"""Reading files that others wrote, within limits, and keeping them compactly: what data sets and ``own`` rest on."""

@@ -19,6 +19,7 @@ from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 NUMBERS = 2**22  # that one client holds
@@ -31,6 +32,11 @@ class GaussianMeans(OneDevicePopulation):
     Source: Li et al. 2021, arXiv 2012.04221, Section 3.3.
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "gaussian_means",
+        "Ditto's point estimation: every client guesses the mean of its own Gaussian",
+        "Li, Hu, Beirami, Smith 2021, arXiv 2012.04221",
+    )
     device: ClassVar[str] = "gaussian_means"
 
     clients: int = setting(8, "number of clients K", ge=1, le=2**20)

@@ -23,6 +23,7 @@ import numpy as np
 
 from metapulse.data import Samples, Task
 from metapulse.settings import setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CLASSES, MOST, TRAINING = 60, 5, 1000, 0.6
@@ -37,6 +38,11 @@ class Leaf(OneDevicePopulation):
     Source: Caldas et al. 2018, arXiv 1812.01097.
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "leaf",
+        "LEAF's synthetic data: classifiers in clusters, meant to be hard for meta-learners",
+        "Caldas et al. 2018, arXiv 1812.01097",
+    )
     device: ClassVar[str] = "leaf"
 
     clients: int = setting(1000, "number of clients", ge=1, le=100_000)

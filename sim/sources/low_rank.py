@@ -21,6 +21,7 @@ from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 
@@ -31,6 +32,11 @@ class LowRank(OneDevicePopulation):
     Source: Collins et al. 2021, arXiv 2102.07078, Section 6.1.
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "low_rank",
+        "FedRep's linear regression: every client's weights lie in one subspace",
+        "Collins, Hassani, Mokhtari, Shakkottai 2021, arXiv 2102.07078",
+    )
     device: ClassVar[str] = "low_rank"
 
     clients: int = setting(100, "number of clients, at least the rank", ge=1, le=100_000)

@@ -22,6 +22,7 @@ from jaxtyping import Float64, Int64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator
 from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CONCENTRATION, NOISE, MOST = 150, 0.4, 0.1, 1000
@@ -50,6 +51,11 @@ class Mixture(OneDevicePopulation):
     Source: Marfoq et al. 2021, arXiv 2108.10252.
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "mixture",
+        "FedEM's synthetic data: labels from a mixture of linear classifiers that all share",
+        "Marfoq, Neglia, Bellet, Kameni, Vidal 2021, arXiv 2108.10252",
+    )
     device: ClassVar[str] = "mixture"
 
     clients: int = setting(300, "number of clients", ge=1, le=1_000_000)

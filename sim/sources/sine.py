@@ -21,6 +21,7 @@ from jaxtyping import Float32, Float64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator, uniforms
 from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 Variant: TypeAlias = Literal["finn", "meta_sgd", "reptile"]
@@ -41,6 +42,12 @@ class Sine(OneDevicePopulation):
     Source: Finn, Abbeel, Levine 2017, arXiv 1703.03400, §5.1 (the other variants: module docstring).
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "sine",
+        "sine regression tasks, three published generators",
+        "Finn, Abbeel, Levine 2017, arXiv 1703.03400; Li et al. 2017, arXiv 1707.09835; "
+        "Nichol, Achiam, Schulman 2018, arXiv 1803.02999",
+    )
     device: ClassVar[str] = "sine"
 
     variant: Variant = setting("finn", "whose sine tasks")

@@ -33,6 +33,7 @@ from jaxtyping import Float64
 from metapulse.data import Samples, Task
 from metapulse.rng import generator
 from metapulse.settings import setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.one_device import OneDevicePopulation
 
 DIMENSION, CLASSES = 60, 10
@@ -51,6 +52,11 @@ class Synthetic(OneDevicePopulation):
     Source: Li et al. 2020, arXiv 1812.06127, §5.1; T. Dinh et al. 2020, arXiv 2006.08848, §5.1.
     """
 
+    dataset: ClassVar[Dataset] = Dataset(
+        "synthetic",
+        "Synthetic(alpha, beta): softmax labels with client-wise models and inputs",
+        "Li et al. 2020, arXiv 1812.06127; Dinh, Tran, Nguyen 2020, arXiv 2006.08848",
+    )
     device: ClassVar[str] = "synthetic"
 
     variant: Variant = setting("pfedme", "whose generator")

@@ -187,13 +187,28 @@ def test_every_name_of_before_is_gone_and_the_one_of_today_is_there() -> None:
     for module, names in NAMES.items():
         today = vars(importlib.import_module(module))
         assert not names.keys() & today.keys()
-        assert set(names.values()) <= today.keys()
+        for new in names.values():
+            there, _, name = f"{module}.{new}".rpartition(".") if "." not in new else new.rpartition(".")
+            assert name in vars(importlib.import_module(there))
 
 
 def test_an_import_of_a_name_of_before_is_told_the_one_of_today() -> None:
     with pytest.raises(ImportError) as caught:
         exec(compile("\nfrom metapulse.trees import under\n", "mine.py", "exec"))
     assert new_name(caught.value) == "metapulse.trees.under is now metapulse.trees.subtree, file mine.py, line 2"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("metapulse.sim.sources.recorded:UciHar", "metapulse.sim.datasets.uci_har.UciHar"),
+        ("metapulse.client.executor:Work", "metapulse.client.executor.ClientExecutor"),
+        ("metapulse.sim.importers.uci_har:read_uci_har", "metapulse.sim.datasets.uci_har"),
+    ],
+)
+def test_a_dotted_reference_to_a_name_of_before_is_told_the_one_of_today(old: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=rf"cannot be imported \({old.partition(':')[0]}.* is now {new}\)"):
+        resolve(old, "here")
 
 
 @pytest.mark.parametrize("old", sorted(MEMBERS))

@@ -6,7 +6,6 @@ import tomllib
 from metapulse.registry import ATTACKS, METHODS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.config import Config, build_config, resolved
 from metapulse.server.folder import RunFolder
-from metapulse.sim.importers.dataset import IMPORTERS
 from metapulse.sim.sources.catalogue import catalogue
 from metapulse.strategies.aggregators.registry import AGGREGATORS
 from metapulse.strategies.registry import STRATEGIES
@@ -139,7 +138,6 @@ def test_data_list_says_licence_citation_and_where(call):
     for entry in catalogue():
         assert entry.name in out
     assert "CCBY4.0" in squeezed
-    assert set(IMPORTERS) <= {entry.name for entry in catalogue()}
 
 
 def test_more_shots_than_samples_are_as_many_as_there_are(call, here):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from metapulse.data import Client, Samples, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.settings import SIZE, setting
+from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.wearables.activities import NAMES, column
 from metapulse.sim.sources.wearables.device import (
     HOP,
@@ -42,6 +44,13 @@ class Wearables:
     devices + position of its device. A group is one execution of an activity, worn by all devices of the person at
     once, so group g of the watch and of the phone are the same walk.
     """
+
+    dataset: ClassVar[Dataset] = Dataset(
+        "wearables",
+        "people with gait, tremor and habits, wearing device models; physics in docs",
+        "metapulse (this project)",
+        devices="phone, watch, band, ring",
+    )
 
     users: int = setting(200, "number of people", ge=1, le=2**40)
     devices: tuple[DeviceName, ...] = setting(

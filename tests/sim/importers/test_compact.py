@@ -9,8 +9,6 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.sim.importers import compact
 from metapulse.sim.importers.compact import cache_folder, find_imported, read_npz, write_npz
-from metapulse.sim.importers.dataset import IMPORTERS, import_dataset
-from metapulse.sim.sources.catalogue import catalogue, dataset
 
 
 def test_round_trip(tmp_path):
@@ -100,33 +98,3 @@ def test_the_cache_comes_before_the_prepared_copy(tmp_path, monkeypatch):
     monkeypatch.delenv("METAPULSE_CACHE")
     monkeypatch.setattr(compact.Path, "home", lambda: tmp_path / "home")
     assert cache_folder() == tmp_path / "home/.cache/metapulse"
-
-
-def test_the_catalogue_knows_what_can_be_imported(tmp_path, monkeypatch):
-    monkeypatch.setenv("METAPULSE_CACHE", str(tmp_path))
-    monkeypatch.delenv("METAPULSE_DATA", raising=False)
-    entries = catalogue()
-    assert {e.name for e in entries if not e.generated} == set(IMPORTERS)
-    for entry in entries:
-        assert entry.title
-        assert entry.licence
-        assert entry.citation
-        assert entry.where == "built in" or entry.where.startswith("https://")
-        assert entry.path is None
-    write_npz(tmp_path / "uci_har.npz", {"x": np.zeros(1)})
-    assert dataset("uci_har").path == tmp_path / "uci_har.npz"
-    with pytest.raises(DataError, match="data set 'mnist': must be one of wearables, sine"):
-        dataset("mnist")
-
-
-def test_every_registered_source_is_in_the_catalogue():
-    from metapulse.registry import SOURCES
-
-    assert {e.name for e in catalogue()} | {"own"} == set(SOURCES)
-
-
-def test_unknown_names_and_paths(tmp_path):
-    with pytest.raises(DataError, match=r"data set 'mnist': must be one of aw_fitbit, cgm_open"):
-        import_dataset("mnist", tmp_path)
-    with pytest.raises(DataError, match="absent: no such file or folder"):
-        import_dataset("uci_har", tmp_path / "absent")

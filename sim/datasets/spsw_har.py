@@ -6,14 +6,19 @@ Source: Matey-Sanz, Casteleyn, Granell 2023, Data in Brief 109809, Zenodo 10.528
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from metapulse.data import Outline
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import FileTree, Progress, codes, csv_columns, numbers, open_tree, silent
+from metapulse.sim.importers.files import FileTree, Progress, codes, csv_columns, numbers, open_tree
 from metapulse.sim.importers.readings import motion_windows
+from metapulse.sim.sources.catalogue import Dataset
+from metapulse.sim.sources.recorded import Recorded, as_names, labelled_table, read_columns
+from metapulse.sim.sources.table import SampleTable
 
 CHANNELS = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro")
 LABELS = ("SEATED", "STANDING_UP", "WALKING", "TURNING", "SITTING_DOWN")
@@ -25,7 +30,7 @@ MAX_RECORDING_MS = 3_600_000.0  # an execution takes half a minute; an hour of g
 _NAME = re.compile(r"s(\d{1,4})_(\d{1,4})_(sp|sw)\.csv")
 
 
-def read_spsw_har(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_spsw_har(path: Path, progress: Progress) -> dict[str, Any]:
     """The publisher's zip or folder as windows (n, 6, 64) at 50 Hz.
 
     Args:
@@ -95,3 +100,31 @@ def _windows(tree: FileTree, name: str, key: tuple[int, int, int]) -> tuple[np.n
     )  # fmt: skip
     user, device, execution = (np.full(len(x), code, np.int16) for code in key)
     return x, y, t0, user, device, execution
+
+
+@dataclass(frozen=True)
+class SpswHar(Recorded):
+    """Phone and watch worn at once by 23 people: 1.28 s windows (6, 64) at 50 Hz, half overlapping, 5 activities.
+
+    Channels: acceleration x, y, z in m/s², then rotation x, y, z in rad/s. Group = execution.
+
+    Source: Matey-Sanz, Casteleyn, Granell 2023, Data in Brief 109809.
+    """
+
+    dataset: ClassVar[Dataset] = Dataset(
+        name="spsw_har",
+        title="phone and watch worn at once, accelerometer m/s² and gyroscope rad/s, 5 activities",
+        citation="Matey-Sanz, Casteleyn, Granell 2023, Data in Brief 109809, doi:10.1016/j.dib.2023.109809",
+        users="23",
+        devices="phone, watch",
+        licence="CC BY 4.0",
+        where="https://doi.org/10.5281/zenodo.8398688",
+        layout="the zip, or the unpacked folder, that holds DATA/sXX/sXX_YY_{sp,sw}.csv",
+        read=read_spsw_har,
+    )
+    outline: ClassVar[Outline] = Outline("classification", 2)
+
+    def read_compact(self, path: Path) -> SampleTable:
+        """The windows as clients."""
+        data = read_columns(path, "device", "execution", "device_names")
+        return labelled_table(data, data["execution"], as_names(data["device_names"]))

@@ -5,7 +5,7 @@ import pytest
 
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
-from metapulse.sim.importers.dataset import import_dataset
+from metapulse.sim.sources.catalogue import import_dataset
 
 HEADER = (
     ",X1,age,gender,height,weight,steps,heart_rate,calories,distance,entropy_heart,entropy_setps,resting_heart,"

@@ -11,8 +11,8 @@ import pytest
 
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
-from metapulse.sim.importers.dataset import import_dataset
-from metapulse.sim.importers.omniglot import read_grey, shrink
+from metapulse.sim.importers.images import read_grey, shrink
+from metapulse.sim.sources.catalogue import import_dataset
 
 
 def chunk(kind, body):

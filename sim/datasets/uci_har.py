@@ -5,21 +5,27 @@ Source: Anguita, Ghio, Oneto, Parra, Reyes-Ortiz 2013, ESANN, doi:10.24432/C54S4
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
+from metapulse.data import Outline
 from metapulse.errors import DataError
-from metapulse.sim.importers.files import FileTree, Progress, codes, numbers, open_tree, silent
+from metapulse.settings import setting
+from metapulse.sim.importers.files import FileTree, Progress, codes, numbers, open_tree
+from metapulse.sim.sources.catalogue import Dataset
+from metapulse.sim.sources.recorded import Recorded, as_names, labelled_table, read_columns
+from metapulse.sim.sources.table import SampleTable, number_runs
 
 LABELS = ("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS", "SITTING", "STANDING", "LAYING")
 MAX_FILE = 256 << 20
 MAX_ROWS = 1_000_000
 
 
-def read_uci_har(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_uci_har(path: Path, progress: Progress) -> dict[str, Any]:
     """The publisher's zip (the outer one with a zip inside, too) or folder as feature vectors.
 
     Args:
@@ -105,3 +111,40 @@ def _second(line: str, name: str, row: int) -> str:
     if len(fields) != 2:
         raise DataError(f"{name}: row {row}: {line[:40]!r}; expected a number and a name")
     return fields[1]
+
+
+@dataclass(frozen=True)
+class UciHar(Recorded):
+    """One waist-worn phone, 30 people: features of 2.56 s half-overlapping windows in [−1, 1], 6 activities.
+
+    Group = run of one activity by one person, in the order of the file. A copy whose rows were shuffled has lost
+    that order: its groups are single windows, and support and query may hold overlapping ones.
+
+    Source: Anguita, Ghio, Oneto, Parra, Reyes-Ortiz 2013, ESANN.
+    """
+
+    dataset: ClassVar[Dataset] = Dataset(
+        name="uci_har",
+        title="one waist-worn phone, 561 features of 2.56 s windows (265 in the time domain), 6 activities",
+        citation="Anguita, Ghio, Oneto, Parra, Reyes-Ortiz 2013, ESANN, doi:10.24432/C54S4K",
+        users="30",
+        devices="phone",
+        licence="CC BY 4.0",
+        where="https://doi.org/10.24432/C54S4K",
+        layout="the zip, or the unpacked folder, that holds 'UCI HAR Dataset'",
+        read=read_uci_har,
+    )
+    outline: ClassVar[Outline] = Outline("classification", 1)
+
+    domain: Literal["time", "all"] = setting("time", "features used: the 265 of the time domain, or all 561")
+
+    def read_compact(self, path: Path) -> SampleTable:
+        """The windows as clients."""
+        data = read_columns(path, "feature_names")
+        names = as_names(data["feature_names"])
+        if self.domain == "all" and not any(name.startswith("f") for name in names):
+            raise DataError(f"source.domain = 'all': {path} holds only the {len(names)} time-domain features")
+        if self.domain == "time":
+            data["x"] = data["x"][:, [name.startswith("t") for name in names]]
+        data["device"] = np.zeros(len(data["x"]), np.int64)
+        return labelled_table(data, number_runs(data["user"], data["y"]), ("phone",))

@@ -10,16 +10,24 @@ Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077.
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from metapulse.errors import DataError
-from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree, silent
+from metapulse.data import Outline, Task
+from metapulse.errors import ConfigError, DataError
+from metapulse.settings import setting
+from metapulse.sim.importers.compact import read_npz
+from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree
+from metapulse.sim.sources.catalogue import Dataset
+from metapulse.sim.sources.recorded import Recorded
+from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
 
 COLUMNS = {
     "dataset": ("dataset", "study"),
@@ -34,6 +42,11 @@ MAX_FILE = 2 << 30
 MAX_ROWS = 100_000_000
 MAX_YEAR_MIN = 1.0e8  # minutes since 1970: the year 2160
 EPOCH = datetime(1970, 1, 1)
+STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
+CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
+MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, three of a 5-minute sensor do not
+# Two spellings of one sensor among the studies.
+_SAME = {"Freestyle Libre 2": "Abbott FreeStyle Libre 2"}
 
 
 @dataclass
@@ -101,7 +114,7 @@ class _Readings:
         }
 
 
-def read_cgm_open(path: Path, progress: Progress = silent) -> dict[str, Any]:
+def read_cgm_open(path: Path, progress: Progress) -> dict[str, Any]:
     """A CSV, or a folder or zip of CSVs, as series in minutes and mg/dL.
 
     Args:
@@ -190,3 +203,102 @@ def _sorted_codes(codes: dict[str, int]) -> tuple[list[str], np.ndarray]:
     for code, name in enumerate(names):
         new[codes[name]] = code
     return names, new
+
+
+def sensor_models(people: Sequence[tuple[str, str]], data: Mapping[str, np.ndarray], path: Path) -> list[str]:
+    """Sensor model per person; the study's name where the study does not tell.
+
+    Args:
+        people: (study, person id).
+        data: the compact arrays; ``sensor_study``, ``sensor_person`` and ``sensor_model`` if the importer knew them.
+        path: the compact file; ``participants.csv`` beside it is read where the arrays do not tell.
+    """
+    if "sensor_model" in data:
+        rows = zip(data["sensor_study"], data["sensor_person"], data["sensor_model"], strict=True)
+        known = {(str(study), str(person)): str(model) for study, person, model in rows}
+    else:
+        known = read_participants(path.parent / "participants.csv")
+    models = [known.get(person, "") or person[0] for person in people]
+    return [_SAME.get(model, model) for model in models]
+
+
+def read_participants(path: Path) -> dict[tuple[str, str], str]:
+    """(study, person id) → sensor model, from a ``participants.csv``; empty when there is no such file.
+
+    Raises:
+        DataError: the file lacks a column.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"dataset", "person_id", "CGM_type"} - set(reader.fieldnames or ())
+        if missing:
+            raise DataError(f"{path}: lacks column {', '.join(sorted(missing))}; it has {reader.fieldnames}")
+        return {(row["dataset"], row["person_id"]): (row["CGM_type"] or "").strip() for row in reader}
+
+
+@dataclass(frozen=True)
+class CgmOpen(Recorded):
+    """Glucose forecasting: a person's recent glucose → its change ``horizon_min`` from now.
+
+    x = (glucose − 140 mg/dL) / 50 mg/dL every 5 minutes up to now, shape (1, history_min / 5), oldest first;
+    y = (glucose in ``horizon_min`` − glucose now) / ``target_scale``, so y = 0 is persistence and RMSE in mg/dL is
+    ``target_scale`` · RMSE(y). The present is always a real reading: nothing in x is interpolated from the future.
+    Group = day, and no window crosses midnight. Device = the person's sensor model.
+
+    Source: Prioleau, Lu, Cui 2025, "Glucose-ML", arXiv 2507.14077, and each study.
+    """
+
+    dataset: ClassVar[Dataset] = Dataset(
+        name="cgm_open",
+        title="continuous glucose monitoring of several open studies; forecast 30 minutes ahead",
+        citation="Prioleau, Lu, Cui 2025, Glucose-ML, arXiv 2507.14077, and each study",
+        users="498",
+        devices="the sensor model of each person",
+        licence="per study: CC BY, ODC-By, CC0 or CC BY-SA (see each study)",
+        where="https://github.com/Augmented-Health-Lab/Glucose-ML-Project",
+        layout="the folder of its collection (one CSV per person), or one CSV with dataset, user, time or t_min, mg_dl",
+        read=read_cgm_open,
+    )
+    outline: ClassVar[Outline] = Outline("regression", 2)
+
+    history_min: int = setting(120, "minutes of glucose seen, a multiple of 5", ge=10, le=720)
+    horizon_min: int = setting(30, "minutes ahead", ge=5, le=240)
+    target_scale: float = setting(50.0, "unit of the target, mg/dL (1: plain mg/dL)", gt=0.0, le=1000.0)
+    max_windows: int = setting(1000, "windows per person, evenly spaced over all", ge=2)
+
+    def __post_init__(self) -> None:
+        if self.history_min % STEP_MIN:
+            raise ConfigError("source.history_min", self.history_min, f"must be a multiple of {STEP_MIN}")
+
+    def read_compact(self, path: Path) -> SeriesTable:
+        """The series as clients."""
+        data = read_npz(path, ("dataset", "dataset_names", "user", "user_names", "t_min", "mg_dl"))
+        study, person = data["dataset"].astype(np.int64), data["user"].astype(np.int64)
+        key = study * len(data["user_names"]) + person
+        order = np.lexsort((data["t_min"], key))
+        people, owner = np.unique(key[order], return_inverse=True)
+        names = [
+            (
+                str(data["dataset_names"][k // len(data["user_names"])]),
+                str(data["user_names"][k % len(data["user_names"])]),
+            )
+            for k in people
+        ]
+        devices = sensor_models(names, data, path)
+        models = sorted(set(devices))
+        points = self.history_min // STEP_MIN
+        unit = "mg/dL" if self.target_scale == 1 else f"{self.target_scale:g} mg/dL"
+        return SeriesTable.of(
+            Task("regression", (1, points), 1, unit=unit),
+            data["t_min"][order].astype(np.float64),
+            data["mg_dl"][order],
+            owner,
+            [(number, models.index(device)) for number, device in enumerate(devices)],
+            [f"{dataset_name}/{user_name}" for dataset_name, user_name in names],
+            models,
+            Horizon(points, float(STEP_MIN), float(self.horizon_min), MAX_GAP_MIN),
+            SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, self.target_scale),
+            self.max_windows,
+        )

@@ -7,7 +7,7 @@ import pytest
 
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
-from metapulse.sim.importers.dataset import import_dataset
+from metapulse.sim.sources.catalogue import import_dataset
 
 HEADER = "x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label\n"
 

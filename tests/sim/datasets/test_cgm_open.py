@@ -9,7 +9,7 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
 from metapulse.sim.importers.compact import read_npz
-from metapulse.sim.importers.dataset import import_dataset
+from metapulse.sim.sources.catalogue import import_dataset
 
 EPOCH = datetime(1970, 1, 1)
 

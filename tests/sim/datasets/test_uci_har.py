@@ -8,7 +8,7 @@ import pytest
 
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
-from metapulse.sim.importers.dataset import import_dataset
+from metapulse.sim.sources.catalogue import import_dataset
 
 FEATURES = ["tBodyAcc-mean()-X", "tBodyAcc-mean()-Y", "fBodyAcc-mean()-X", "angle(X,gravityMean)"]
 TRAIN = [(1, 5, [0.1, -0.2, 0.3, 1.0]), (1, 5, [0.2, 0.0, 0.0, -1.0]), (1, 4, [0.3, 0, 0, 0]), (3, 1, [0.4, 0, 0, 0])]
