@@ -26,7 +26,7 @@ from metapulse.settings import setting
 from metapulse.sim.importers.compact import read_npz
 from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree
 from metapulse.sim.sources.catalogue import Dataset
-from metapulse.sim.sources.recorded import Recorded
+from metapulse.sim.sources.recorded import Recorded, as_names
 from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
 
 COLUMNS = {
@@ -45,8 +45,7 @@ EPOCH = datetime(1970, 1, 1)
 STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
 CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
 MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, three of a 5-minute sensor do not
-# Two spellings of one sensor among the studies.
-_SAME = {"Freestyle Libre 2": "Abbott FreeStyle Libre 2"}
+_SAME = {"Freestyle Libre 2": "Abbott FreeStyle Libre 2"}  # two spellings of one sensor among the studies
 
 
 @dataclass
@@ -275,17 +274,11 @@ class CgmOpen(Recorded):
     def read_compact(self, path: Path) -> SeriesTable:
         """The series as clients."""
         data = read_npz(path, ("dataset", "dataset_names", "user", "user_names", "t_min", "mg_dl"))
-        study, person = data["dataset"].astype(np.int64), data["user"].astype(np.int64)
-        key = study * len(data["user_names"]) + person
+        studies, persons = as_names(data["dataset_names"]), as_names(data["user_names"])
+        key = data["dataset"].astype(np.int64) * len(persons) + data["user"].astype(np.int64)
         order = np.lexsort((data["t_min"], key))
         people, owner = np.unique(key[order], return_inverse=True)
-        names = [
-            (
-                str(data["dataset_names"][k // len(data["user_names"])]),
-                str(data["user_names"][k % len(data["user_names"])]),
-            )
-            for k in people
-        ]
+        names = [(studies[k // len(persons)], persons[k % len(persons)]) for k in people]
         devices = sensor_models(names, data, path)
         models = sorted(set(devices))
         points = self.history_min // STEP_MIN
@@ -296,7 +289,7 @@ class CgmOpen(Recorded):
             data["mg_dl"][order],
             owner,
             [(number, models.index(device)) for number, device in enumerate(devices)],
-            [f"{dataset_name}/{user_name}" for dataset_name, user_name in names],
+            [f"{study}/{person}" for study, person in names],
             models,
             Horizon(points, float(STEP_MIN), float(self.horizon_min), MAX_GAP_MIN),
             SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, self.target_scale),

@@ -69,14 +69,14 @@ def read_columns(path: Path, *required: str) -> dict[str, np.ndarray]:
 
     Args:
         path: the compact file.
-        required: arrays that must be there besides x, y, user and label_names.
+        required: arrays that must be there besides x, y, user and label_names; per sample, but for ``…_names``.
 
     Raises:
         DataError: damaged, an array is missing, lengths differ, or there are no samples.
     """
     data = read_npz(path, ("x", "y", "user", "label_names", *required))
     n = len(data["x"])
-    wrong = [k for k in ("user", "device", "execution") if k in ("user", *required) and len(data[k]) != n]
+    wrong = [k for k in ("user", *required) if not k.endswith("_names") and len(data[k]) != n]
     if wrong or len(data["y"]) != n or n == 0:
         raise DataError(f"{path}: x holds {n} samples; y, {', '.join(wrong) or 'user'} must hold as many, at least 1")
     return data
