@@ -37,7 +37,6 @@ class GaussianMeans(OneDevicePopulation):
         "Ditto's point estimation: every client guesses the mean of its own Gaussian",
         "Li, Hu, Beirami, Smith 2021, arXiv 2012.04221",
     )
-    device: ClassVar[str] = "gaussian_means"
 
     clients: int = setting(8, "number of clients K", ge=1, le=2**20)
     points: int = setting(30, "samples n of each client", ge=1, le=SIZE)

@@ -43,7 +43,6 @@ class Leaf(OneDevicePopulation):
         "LEAF's synthetic data: classifiers in clusters, meant to be hard for meta-learners",
         "Caldas et al. 2018, arXiv 1812.01097",
     )
-    device: ClassVar[str] = "leaf"
 
     clients: int = setting(1000, "number of clients", ge=1, le=100_000)
     clusters: int = setting(1, "clusters k of classifiers; 1 was published", ge=1, le=1000)

@@ -37,7 +37,6 @@ class LowRank(OneDevicePopulation):
         "FedRep's linear regression: every client's weights lie in one subspace",
         "Collins, Hassani, Mokhtari, Shakkottai 2021, arXiv 2102.07078",
     )
-    device: ClassVar[str] = "low_rank"
 
     clients: int = setting(100, "number of clients, at least the rank", ge=1, le=100_000)
     points: int = setting(10, "training samples m of each client", ge=1, le=SIZE)

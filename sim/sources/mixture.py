@@ -56,7 +56,6 @@ class Mixture(OneDevicePopulation):
         "FedEM's synthetic data: labels from a mixture of linear classifiers that all share",
         "Marfoq, Neglia, Bellet, Kameni, Vidal 2021, arXiv 2108.10252",
     )
-    device: ClassVar[str] = "mixture"
 
     clients: int = setting(300, "number of clients", ge=1, le=1_000_000)
     components: int = setting(3, "linear classifiers that are mixed", ge=1, le=SIZE)

@@ -8,14 +8,19 @@ from typing import ClassVar
 
 from metapulse.data import Client, Samples
 from metapulse.errors import DataError
+from metapulse.sim.sources.catalogue import Dataset
 
 
 class OneDevicePopulation(ABC):
     """Clients and people of such a population; a subclass supplies the samples."""
 
-    #: Name of the device, also in messages and labels.
-    device: ClassVar[str]
+    dataset: ClassVar[Dataset]
     clients: int
+
+    @property
+    def device(self) -> str:
+        """Name of the device, also in messages and labels."""
+        return self.dataset.name
 
     @property
     def users(self) -> int:

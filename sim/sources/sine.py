@@ -48,7 +48,6 @@ class Sine(OneDevicePopulation):
         "Finn, Abbeel, Levine 2017, arXiv 1703.03400; Li et al. 2017, arXiv 1707.09835; "
         "Nichol, Achiam, Schulman 2018, arXiv 1803.02999",
     )
-    device: ClassVar[str] = "sine"
 
     variant: Variant = setting("finn", "whose sine tasks")
     clients: int = setting(1_000_000, "number of clients, one curve each", ge=1, le=2**40)

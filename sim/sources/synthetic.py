@@ -57,7 +57,6 @@ class Synthetic(OneDevicePopulation):
         "Synthetic(alpha, beta): softmax labels with client-wise models and inputs",
         "Li et al. 2020, arXiv 1812.06127; Dinh, Tran, Nguyen 2020, arXiv 2006.08848",
     )
-    device: ClassVar[str] = "synthetic"
 
     variant: Variant = setting("pfedme", "whose generator")
     alpha: float = setting(0.5, "how much the clients' models differ (standard deviation of u)", ge=0)
