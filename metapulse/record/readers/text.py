@@ -156,8 +156,9 @@ def json_items(
     Args:
         context: of the file.
         keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
-            one item if it has none of them.
-        above: takes the other members of that object as they come.
+            one item if it has none of them. "*": every member that is an array.
+        above: takes the other members of that object as they come; with "*", also under "" the name of the array
+            that is being read.
         file: a companion; None: the context's file.
         count: count items as seen.
     """
@@ -251,8 +252,10 @@ class _Scanner:
                 if self.blank() != ":":
                     raise ValueError("no member")
                 self.at += 1
-                if self.blank() == "[" and key in keys:
+                if self.blank() == "[" and (key in keys or "*" in keys):
                     any_array = True
+                    if "*" in keys:
+                        above[""] = str(key)
                     self.at += 1
                     yield from self.items(closed=True)
                 else:

@@ -160,3 +160,11 @@ def test_tags_across_pieces_of_a_long_file() -> None:
     given = context(content)
     assert [int(tag.attributes["n"]) for tag in tags(given) if tag.name == "b"] == list(range(20_000))
     assert not given.tally.skipped
+
+
+def test_arrays_under_any_name_are_read_and_named() -> None:
+    above: dict[str, Any] = {}
+    given = context('{"a": [1, 2], "of": "x", "b": [3]}')
+    found = [(above[""], item) for _, item in json_items(given, "*", above=above)]
+    assert found == [("a", 1), ("a", 2), ("b", 3)]
+    assert above["of"] == "x"
