@@ -9,6 +9,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from importlib.resources import files
 from typing import Any
 
 from metapulse.record.containers import File
@@ -269,6 +270,12 @@ class _Scanner:
             if self.count:
                 self.context.seen()
             yield 0, above
+
+
+def vocabulary(name: str) -> list[dict[str, str]]:
+    """The lines of a CSV in this folder: a vendor's words and what they are here."""
+    text = files("metapulse.record.readers").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def number(text: object, decimal_comma: bool = False) -> float | None:
