@@ -7,24 +7,21 @@ the derived one that merged it; its points name their origin, so that the store 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from metapulse.record.clock import MINUTE, epoch, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, number, vocabulary
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
-HERE = files("metapulse.record.readers").joinpath("googlefit.csv").read_text(encoding="utf-8")
 #: Data type without "com.google." → of its values: place, metric, unit, code.
 TYPES = {
     kind: [(int(r["place"]), r["metric"], r["unit"] or None, r["code"] or None) for r in rows]
-    for kind, rows in groupby(csv.DictReader(HERE.splitlines()), key=itemgetter("type"))
+    for kind, rows in groupby(vocabulary("googlefit.csv"), key=itemgetter("type"))
 }
 NUTRIENTS = {
     "calories": ("energy_eaten", "kcal"),
@@ -84,7 +81,7 @@ def read(context: Context) -> Iterator[Row]:
             context.skip(min(reasons, default="no object of Google Fit"))
 
 
-def _item(context: Context, item: Any, source: str, reasons: set[str]) -> Iterator[Row]:
+def _item(context: Context, item: Any, source: str, reasons: set[str], depth: int = 0) -> Iterator[Row]:
     """A point, a session, or an object that holds points."""
     if not isinstance(item, dict):
         return
@@ -93,10 +90,10 @@ def _item(context: Context, item: Any, source: str, reasons: set[str]) -> Iterat
         yield from _point(context, item, source, reasons)
     elif "fitnessActivity" in item or "activityType" in item:
         yield from _session(context, item, reasons)
-    elif parts:
+    elif parts and depth < 4:  # a bucket, its data sets, their points
         source = _text(item.get("Data Source") or item.get("dataSourceId")) or source
         for part in parts:
-            yield from _item(context, part, source, reasons)
+            yield from _item(context, part, source, reasons, depth + 1)
     else:
         reasons.add("no points")
 
