@@ -104,6 +104,33 @@ OWN = """time,metric,value,unit,end,code,device
 2024-04-03,steps_daily,8000,,,,
 2024-04-03T10:00:00+02:00,temperament,1,,,,
 """
+SAMSUNG = """com.samsung.shealth.tracker.oxygen_saturation,6310010,10
+com.samsung.health.oxygen_saturation.start_time,com.samsung.health.oxygen_saturation.end_time,com.samsung.health.\
+oxygen_saturation.time_offset,com.samsung.health.oxygen_saturation.spo2,com.samsung.health.oxygen_saturation.heart_rate
+2024-04-03 22:00:00.000,2024-04-03 23:00:00.000,UTC+0200,96.0,55.0,
+2024-04-03 23:00:00.000,2024-04-03 23:00:00.000,UTC+0200,97.0,0.0,
+"""
+GOOGLEFIT = """{"Data Source": "derived:com.google.step_count.delta:com.google.android.gms:merge_step_deltas", \
+"Data Points": [
+{"fitValue": [{"value": {"intVal": 120}}], "originDataSourceId": "raw:com.google.step_count.delta:app:LGE:Nexus \
+5:1:x", "startTimeNanos": 1712124000000000001, "endTimeNanos": 1712124060000000000, \
+"dataTypeName": "com.google.step_count.delta"},
+{"fitValue": [{"value": {"fpVal": 0}}, {"value": {"fpVal": 92}}, {"value": {"fpVal": 78}}], "originDataSourceId": "", \
+"startTimeNanos": 1712124000000000000, "endTimeNanos": 1712124060000000000, \
+"dataTypeName": "com.google.heart_rate.summary"}
+]}"""
+GOOGLEFIT_DAYS = """Datum,Aantal minuten bewogen,Calorieën (kcal),Afstand (m),Cardiopunten,Cardiominuten,Gemiddelde \
+hartslag (bpm),Max. hartslag (bpm),Min. hartslag (bpm),Laagste breedtegraad (deg),Gemiddelde snelheid (m/s),\
+Max. snelheid (m/s),Min. snelheid (m/s),Aantal stappen,Gemiddeld gewicht (kg),\
+Max. gewicht (kg),Min. gewicht (kg),Wandelen (ms)
+2024-04-03,72,1996.5,7159.1,48,40,71.5,130,52,52.1,1.2,4.4,0.3,5627,89.9,89.9,89.9,2329447
+2024-04-04,,1752.25,,,,,,,,,,,,,,,
+"""
+HEALTHCONNECT = """[
+{"type": "SleepSessionRecord", "startTime": "2024-04-02T21:00:00Z", "endTime": "2024-04-02T23:00:00Z", \
+"startZoneOffset": "+02:00", "stages": [{"startTime": "2024-04-02T21:00:00Z", "endTime": "2024-04-02T21:10:00Z", \
+"stage": 5}], "metadata": {"dataOrigin": "app.watch"}},
+{"type": "BloodGlucoseRecord", "time": "2024-04-03T06:00:00Z", "level": {"inMillimolesPerLiter": 6.1}}]"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -116,6 +143,10 @@ SAMPLES: Mapping[str, str] = {
     "fitbit_export.csv": FITBIT_SITE,
     "entries.json": NIGHTSCOUT,
     "treatments.json": TREATMENTS,
+    "com.samsung.shealth.tracker.oxygen_saturation.20240405.csv": SAMSUNG,
+    "derived_com.google.step_count.delta.json": GOOGLEFIT,
+    "Dagelijkse activiteitsstatistieken.csv": GOOGLEFIT_DAYS,
+    "health_connect.json": HEALTHCONNECT,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
