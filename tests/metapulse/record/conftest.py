@@ -131,6 +131,10 @@ HEALTHCONNECT = """[
 "startZoneOffset": "+02:00", "stages": [{"startTime": "2024-04-02T21:00:00Z", "endTime": "2024-04-02T21:10:00Z", \
 "stage": 5}], "metadata": {"dataOrigin": "app.watch"}},
 {"type": "BloodGlucoseRecord", "time": "2024-04-03T06:00:00Z", "level": {"inMillimolesPerLiter": 6.1}}]"""
+FITBIT_WEB = """{"activities-heart": [{"dateTime": "2015-08-21", "value": {"customHeartRateZones": [], \
+"restingHeartRate": 58}}],
+"activities-heart-intraday": {"dataset": [{"time": "00:01:00", "value": 64}, {"time": "00:02:00", "value": 0}], \
+"datasetInterval": 1, "datasetType": "minute"}}"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -147,6 +151,7 @@ SAMPLES: Mapping[str, str] = {
     "derived_com.google.step_count.delta.json": GOOGLEFIT,
     "Dagelijkse activiteitsstatistieken.csv": GOOGLEFIT_DAYS,
     "health_connect.json": HEALTHCONNECT,
+    "fitbit-heart.json": FITBIT_WEB,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
