@@ -135,6 +135,14 @@ FITBIT_WEB = """{"activities-heart": [{"dateTime": "2015-08-21", "value": {"cust
 "restingHeartRate": 58}}],
 "activities-heart-intraday": {"dataset": [{"time": "00:01:00", "value": 64}, {"time": "00:02:00", "value": 0}], \
 "datasetInterval": 1, "datasetType": "minute"}}"""
+GOOGLEHEALTH = """{"dataPoints": [
+{"name": "users/me/dataTypes/heart-rate/dataPoints/1", "dataSource": {"platform": "FITBIT", "device": {"displayName": \
+"Pixel Watch"}}, "heartRate": {"sampleTime": {"physicalTime": "2026-06-01T06:00:00Z", "utcOffset": "-12600s"}, \
+"beatsPerMinute": "62"}},
+{"dataSource": {"platform": "FITBIT"}, "dailyRestingHeartRate": {"date": {"year": 2026, "month": 6, "day": 1}, \
+"beatsPerMinute": "54"}},
+{"dataSource": {}, "sedentaryPeriod": {"interval": {"startTime": "2026-06-01T06:00:00Z"}}}],
+"nextPageToken": ""}"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -152,6 +160,7 @@ SAMPLES: Mapping[str, str] = {
     "Dagelijkse activiteitsstatistieken.csv": GOOGLEFIT_DAYS,
     "health_connect.json": HEALTHCONNECT,
     "fitbit-heart.json": FITBIT_WEB,
+    "google_health.json": GOOGLEHEALTH,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
