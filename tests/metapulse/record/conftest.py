@@ -143,6 +143,9 @@ GOOGLEHEALTH = """{"dataPoints": [
 "beatsPerMinute": "54"}},
 {"dataSource": {}, "sedentaryPeriod": {"interval": {"startTime": "2026-06-01T06:00:00Z"}}}],
 "nextPageToken": ""}"""
+MISFIT = """{"sleeps": [{"id": "5", "autoDetected": true, "startTime": "2015-02-23T21:40:00-05:00", "duration": 3600, \
+"sleepDetails": [{"datetime": "2015-02-23T21:40:00-05:00", "value": 2}, {"datetime": "2015-02-23T22:10:00-05:00", \
+"value": 3}, {"datetime": "2015-02-22T22:10:00-05:00", "value": 1}]}]}"""
 
 #: A file's name → its text; one of every reader, and of every form that a reader reads.
 SAMPLES: Mapping[str, str] = {
@@ -161,6 +164,7 @@ SAMPLES: Mapping[str, str] = {
     "health_connect.json": HEALTHCONNECT,
     "fitbit-heart.json": FITBIT_WEB,
     "google_health.json": GOOGLEHEALTH,
+    "misfit-sleeps.json": MISFIT,
     "own.csv": OWN,
 }
 BERLIN = Options(zone("Europe/Berlin"))
