@@ -140,7 +140,7 @@ def _instant(context: Context, given: Any, zone: int | None) -> Stamp | None:
     """An instant, with the offset that stands beside it."""
     if isinstance(given, dict):  # java.time.Instant, taken apart
         seconds, nanos = (number(given.get(name)) for name in ("epochSecond", "nano"))
-        given = None if seconds is None else round(seconds * 1000 + (nanos or 0) / 1e6)
+        given = None if seconds is None else seconds * 1000 + (nanos or 0) / 1e6
     at = epoch(given) if isinstance(given, (int, float, str)) else None
     if at is not None:
         return Stamp(at, context.clock.offset(at) if zone is None else zone)

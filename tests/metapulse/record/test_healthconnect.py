@@ -117,3 +117,12 @@ def test_what_is_typed_in_is_marked_and_what_has_no_type_is_counted_away(record:
     assert rows(made) == [("03 08:00:00", "steps", 900.0, None, "count", ["manual"])]
     (file,) = tally.files.values()
     assert file.skipped == {"no metric of ours: a record without a type": 1, "no metric of ours: ovulationtest": 1}
+
+
+@pytest.mark.parametrize("second", [1e308, "9" * 300, True, None, -1e300])
+def test_an_instant_that_is_none(record: Import, second: object) -> None:
+    broken = {"type": "Steps", "time": {"epochSecond": second, "nano": 1e308}, "count": 5, **ORIGIN}
+    made, tally = record({"dump.json": json.dumps([broken, {"type": "Steps", **STEPS}])})
+    assert [row[2] for row in rows(made)] == [900.0]
+    (file,) = tally.files.values()
+    assert file.skipped == {"a stamp that is no time": 1}
