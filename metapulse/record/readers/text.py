@@ -168,6 +168,10 @@ def json_items(
         start = scanner.blank()
         if start == "{" and keys:
             yield from scanner.members(keys, {} if above is None else above)
+            scanner.at += scanner.blank() == "}"
+            if scanner.blank() and count:
+                context.seen()
+                context.skip("after the end of the file's object")
         else:
             if start == "[":
                 scanner.at += 1

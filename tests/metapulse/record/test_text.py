@@ -168,3 +168,9 @@ def test_arrays_under_any_name_are_read_and_named() -> None:
     found = [(above[""], item) for _, item in json_items(given, "*", above=above)]
     assert found == [("a", 1), ("a", 2), ("b", 3)]
     assert above["of"] == "x"
+
+
+def test_what_follows_the_file_s_object_is_counted() -> None:
+    found, skipped = items('{"a": [1]}\n{"a": [2]}', "a")
+    assert found == [1]
+    assert skipped == {"after the end of the file's object": 1}
