@@ -173,7 +173,8 @@ def _session(context: Context, item: dict[str, Any], reasons: set[str]) -> Itera
     application = item.get("application")
     app = _text(application.get("packageName")) if isinstance(application, dict) else ""
     whole = Row("", start, end=end, offset_min=offset, device=Device(app=app[:100]) if app else NO_DEVICE)
-    given = item.get("fitnessActivity") if "fitnessActivity" in item else number(item.get("activityType"))
+    said = item.get("fitnessActivity")
+    given = _text(said) if said is not None else number(item.get("activityType"))
     stage = ASLEEP.get(int(given)) if isinstance(given, float) else _stage(_text(given))
     if stage:
         segments = [part for part in _list(item.get("segment")) if isinstance(part, dict)] or [item]

@@ -99,3 +99,10 @@ def test_buckets_and_sessions_of_the_rest_interface(record: Import) -> None:
         ("glucose_blood", pytest.approx(99.0858), None),
         ("workout", 30.0, "running"),
     ]
+
+
+@pytest.mark.parametrize("activity", ["NaN", "Infinity", "7", "[]", "1e400", "null"])
+def test_an_activity_that_is_no_text(record: Import, activity: str) -> None:
+    session = '{"fitnessActivity": %s, "startTime": "2024-05-21T20:35:36Z", "endTime": "2024-05-21T21:35:36Z"}'
+    made, _ = record({"session.json": session % activity})
+    assert [row[1:4] for row in rows(made)] == [("workout", 60.0, "unknown")]
