@@ -113,13 +113,13 @@ def _why_not(item: Any) -> str:
 def _item(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     """One element of a file: a value of a series, a night, an exercise, a weight."""
     if "levels" in item or "dateOfSleep" in item:
-        yield from _night(context, item, at)
+        yield from night(context, item, at)
     elif "activityName" in item:
-        yield from _exercise(context, item, at)
+        yield from exercise(context, item, at)
     elif "dateTime" in item:
         yield from _sample(context, item, at)
     elif "weight" in item and "date" in item:
-        yield from _weight(context, item, at)
+        yield from weight(context, item, at)
 
 
 def _sample(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
@@ -157,7 +157,7 @@ def _row(
     return Row(metric, stamp.start, value, unit, at, end, context.clock.offset(stamp.start), code, device, marks)
 
 
-def _night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+def night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     """Stages, short awakenings (which lie within stages), and the totals of a night or a nap; stamps are local."""
     start, end = (context.clock.read(str(item.get(name))) for name in ("startTime", "endTime"))
     if start is None or end is None:
@@ -183,7 +183,8 @@ def _night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
             yield Row("sleep_stage", stamp.start, None, None, at, until, stamp.offset_min, stage, FITBIT, stamp.marks)
 
 
-def _exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+def exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+    """A workout and its totals; the stamp is local, or has an offset."""
     start, length = context.clock.read(str(item.get("startTime"))), number(item.get("duration"))
     if start is None or length is None or not 0 <= length < 1e10:
         return
@@ -209,7 +210,7 @@ def _exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         yield row._replace(metric="workout_distance", value=value, unit=unit)
 
 
-def _weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+def weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     """The unit is the account's and is not written; the height that weight and BMI imply tells which it is."""
     stamp = context.clock.read(f"{item['date']} {item.get('time') or ''}".strip())
     weight, bmi = number(item["weight"]), number(item.get("bmi"))

@@ -9,6 +9,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from importlib.resources import files
 from typing import Any
 
 from metapulse.record.containers import File
@@ -156,8 +157,9 @@ def json_items(
     Args:
         context: of the file.
         keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
-            one item if it has none of them. Several such objects may follow each other.
-        above: takes the other members of that object as they come; those of the first, if there are several.
+            one item if it has none of them. "*": every member that is an array. Several such objects may follow.
+        above: takes the other members of that object as they come; of several objects those of the first; with "*"
+            those of all, and under "" the name of the array that is being read.
         file: a companion; None: the context's file.
         count: count items as seen.
     """
@@ -169,7 +171,7 @@ def json_items(
             while first := scanner.blank():  # one after another, as when pages were put together
                 if first == "{":
                     yield from scanner.members(keys, others)
-                    others = {}
+                    others = others if "*" in keys else {}
                 else:
                     scanner.strange()
         else:
@@ -258,8 +260,10 @@ class _Scanner:
                 if self.blank() != ":":
                     raise ValueError("no member")
                 self.at += 1
-                if self.blank() == "[" and key in keys:
+                if self.blank() == "[" and (key in keys or "*" in keys):
                     any_array = True
+                    if "*" in keys:
+                        above[""] = str(key)
                     self.at += 1
                     yield from self.items(closed=True)
                 else:
@@ -286,6 +290,12 @@ class _Scanner:
 def _written(value: Any) -> Any:
     """A value of JSON without halves of characters (surrogates), which no encoding can write."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
+
+
+def vocabulary(name: str) -> list[dict[str, str]]:
+    """The lines of a CSV in this folder: a vendor's words and what they are here."""
+    text = files("metapulse.record.readers").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def number(text: object, decimal_comma: bool = False) -> float | None:

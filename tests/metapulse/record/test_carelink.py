@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_vendors import rows
 
 OLD_DUTCH = (

@@ -11,7 +11,8 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.store import import_files
-from tests.metapulse.record.conftest import APPLE, LIBRE, OWN, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import APPLE, LIBRE, OWN
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from metapulse.record.readers.base import Options
-from tests.metapulse.record.conftest import BERLIN, SAMPLES, Import
+from tests.metapulse.record.conftest import BERLIN, Import
+from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_vendors import rows
 
 HEADER = SAMPLES["clarity.csv"].splitlines()[0]

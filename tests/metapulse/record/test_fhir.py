@@ -15,7 +15,8 @@ from metapulse.record.readers.base import Options
 from metapulse.record.readers.codes import CODES
 from metapulse.record.store import import_files
 from metapulse.record.units import conversion
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 
 HEART_RATE = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
 

@@ -9,7 +9,8 @@ import pytest
 
 from metapulse.record.clock import zone
 from metapulse.record.readers.base import Options
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 
 MSH = "MSH|^~\\&|LAB|H|X|X|20240703101500+0300||ORU^R01|M1|P|2.5.1"
 NOWHERE = Options()

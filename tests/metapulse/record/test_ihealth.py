@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from metapulse.record.readers.base import Options
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 
 MDATE, CHANGED = 1442491407, 1442520221  # 14 s before its last change, on a clock 8 h behind UTC
 

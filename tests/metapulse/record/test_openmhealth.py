@@ -10,7 +10,8 @@ import pytest
 
 from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 
 NIGHT = {
     "time_interval": {"start_date_time": "2024-04-02T23:00:00+02:00", "end_date_time": "2024-04-03T07:00:00+02:00"}

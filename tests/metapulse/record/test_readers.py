@@ -17,7 +17,7 @@ from metapulse.record.readers.base import Context, Options, Reader, Sample
 from metapulse.record.recognise import recognise
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
-from tests.metapulse.record.conftest import SAMPLES
+from tests.metapulse.record.samples import SAMPLES
 
 
 def memory_file(content: bytes, name: str = "file") -> File:

@@ -20,7 +20,8 @@ from metapulse.record.readers import readers
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import MARKS, Device, arrow_schema
 from metapulse.record.store import import_files, metadata
-from tests.metapulse.record.conftest import BERLIN, SAMPLES, Import, written
+from tests.metapulse.record.conftest import BERLIN, Import, written
+from tests.metapulse.record.samples import SAMPLES
 
 HEADER = "time,metric,value,unit,end,code,device\n"
 METRICS = ("heart_rate", "glucose", "steps", "weight")

@@ -172,3 +172,11 @@ def test_tags_across_pieces_of_a_long_file() -> None:
 def test_half_a_character_in_json_can_be_written() -> None:
     given = context('[{"a": "\\ud83d\\ude00 \\uD83d x", "b\\udc00": 1}, 2]')
     assert [item for _, item in json_items(given)] == [{"a": "\U0001f600 ? x", "b?": 1}, 2]
+
+
+def test_arrays_under_any_name_are_read_and_named() -> None:
+    above: dict[str, Any] = {}
+    given = context('{"a": [1, 2], "of": "x", "b": [3]}')
+    found = [(above[""], item) for _, item in json_items(given, "*", above=above)]
+    assert found == [("a", 1), ("a", 2), ("b", 3)]
+    assert above["of"] == "x"

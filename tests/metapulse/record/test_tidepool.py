@@ -7,7 +7,8 @@ import json
 import pytest
 
 from metapulse.record.readers.base import Options
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_vendors import rows
 
 UPLOAD = {"type": "upload", "time": "2024-04-03T06:00:00Z", "deviceId": "a", "uploadId": "u", "timezoneOffset": 120}

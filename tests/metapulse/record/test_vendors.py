@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 
 FIELDS = ("metric", "value", "code", "unit", "quality")
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from metapulse.record.readers.base import Options
-from tests.metapulse.record.conftest import SAMPLES, Import
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_vendors import rows
 
 

@@ -1,0 +1,231 @@
+"""Samsung Health: the CSV files of "Download personal data", and the JSON files of finer values that they name.
+
+The first line names the data type and its version, the second is the header; every further line ends in a comma that
+the header lacks. Some columns carry the data type before their name. Stamps are UTC, as text or milliseconds, and
+``time_offset`` says where the person's clock stood; ``day_time`` is a day of the person, kept as a midnight in UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from metapulse.record.clock import DAY, MINUTE, Clock, epoch, offset_minutes
+from metapulse.record.metrics import metrics
+from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.text import csv_rows, json_items, number, vocabulary
+from metapulse.record.schema import Device, Row
+
+#: Data type without "com.samsung.health.", "com.samsung.shealth.", "tracker." → its columns with values.
+TYPES = {
+    kind: [(r["column"], r["metric"], r["unit"] or None, r["code"] or None) for r in rows]
+    for kind, rows in groupby(vocabulary("samsung.csv"), key=itemgetter("type"))
+}
+#: Column that names a JSON file → of the values in it: key, metric, unit, code; per data type.
+FINER: dict[str, list[tuple[str, str, str | None, str | None]]] = {
+    "heart_rate": [("heart_rate", "heart_rate", "bpm", None)],
+    "hrv": [("rmssd", "hrv_rmssd", "ms", None), ("sdnn", "hrv_sdnn", "ms", None)],
+    "oxygen_saturation": [("spo2", "spo2", "%", None)],
+    "respiratory_rate": [("respiratory_rate", "respiratory_rate", "/min", None)],
+    "skin_temperature": [("mean", "skin_temperature", "Cel", None)],
+    "stress": [("score", "stress", None, None)],
+}
+STAGES = {40001: "awake", 40002: "light", 40003: "deep", 40004: "rem"}
+EXERCISES = {
+    **{1001: "walking", 1002: "running", 11007: "cycling", 13001: "hiking", 14001: "swimming", 15003: "exercise bike"},
+    **{
+        15001: "step machine",
+        15002: "weight machine",
+        15004: "rowing machine",
+        15005: "treadmill",
+        15006: "elliptical",
+    },
+}
+MERGED = "-2"  # source_type of a day's total over all devices
+_FIRST = re.compile(r"com\.samsung\.(s?health)\.([\w.]+)[,;\t]\d+")
+_PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z_]+\.)*")
+_YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
+
+
+def sniff(sample: Sample) -> str:
+    """The first line is the data type, its version and a number."""
+    if sample.lines and _FIRST.match(sample.lines[0].strip('"')):
+        return "its first line is a data type of Samsung Health with a version"
+    return ""
+
+
+def read(context: Context) -> Iterator[Row]:
+    """Every value of every line."""
+    kind, header = "", list[str]()
+    utc, merged = _first_look(context)
+    devices = dict(_devices(context))
+    for line, cells in csv_rows(context):
+        if not kind or not header:
+            kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
+            context.skip("the header" if header else "above the header")
+            continue
+        row = named(header, cells)
+        whole = _whole(context, utc, row)
+        if isinstance(whole, str):
+            context.skip(whole)
+            continue
+        whole = whole._replace(row=line, device=_device(row, devices))
+        given = False
+        for part in _values(context, kind, row, whole, merged):
+            given = True
+            yield part
+        if not given:
+            context.skip("no value" if kind in TYPES else f"no metric of ours: {kind[:60]}")
+
+
+def _kind(cell: str) -> str:
+    kind = re.sub(r"^com\.samsung\.s?health\.", "", cell.lstrip("\ufeff"))
+    return kind.removeprefix("tracker.") or "unknown"
+
+
+def named(header: list[str], cells: list[str]) -> dict[str, str]:
+    """Cells by the names of their columns without the data type; of two with one name, the one that is not empty."""
+    row: dict[str, str] = {}
+    for column, cell in zip(header, cells, strict=False):
+        name = _PREFIX.sub("", column)
+        row[name] = cell or row.get(name, "")
+    return row
+
+
+def _first_look(context: Context) -> tuple[Clock, bool]:
+    """A clock for the stamps, and whether days have a total over all devices. Excel writes days and months anew."""
+    stamps: list[str] = []
+    header: list[str] = []
+    merged = False
+    for at, (_, cells) in enumerate(csv_rows(context, count=False)):
+        header = header or (cells if at else [])
+        row = named(header, cells) if at > 1 else {}
+        merged |= row.get("source_type") == MERGED
+        text = row.get("start_time") or row.get("day_time") or row.get("create_time") or ""
+        if text and not _YEAR_FIRST.match(text) and len(stamps) < 10_000:
+            stamps.append(text)
+        if at > 1 and "source_type" not in row and not stamps:
+            break  # nothing to be found out
+    if stamps:
+        order = context.date_order(stamps, usual="mdy")
+        return Clock(UTC, order, context.clock.marks), merged
+    return Clock(UTC), merged
+
+
+def _whole(context: Context, utc: Clock, row: dict[str, str]) -> Row | str:
+    """When: a row still without metric and value; or why it is no time."""
+    if row.get("day_time") and not row.get("start_time"):
+        midnight = _instant(utc, row["day_time"])
+        if midnight is None:
+            return "a stamp that is no time"
+        day = context.clock.day(midnight[0] // DAY, midnight[1])
+        return Row("", day.start, end=day.end, offset_min=day.offset_min, quality=day.marks)
+    start = _instant(utc, row.get("start_time", ""))
+    if start is None:
+        return "a stamp that is no time" if row.get("start_time") else "no stamp"
+    end = _instant(utc, row.get("end_time", ""))
+    offset = _offset(row.get("time_offset", ""))
+    offset = context.clock.offset(start[0]) if offset is None else offset
+    until = None if end is None or end[0] == start[0] else end[0]
+    return Row("", start[0], end=until, offset_min=offset, quality=start[1])
+
+
+def _instant(utc: Clock, text: str) -> tuple[int, tuple[str, ...]] | None:
+    at = epoch(text)
+    if at is not None:
+        return at, ()
+    stamp = utc.read(text)
+    return (stamp.start, tuple(mark for mark in stamp.marks if mark != "date_only")) if stamp else None
+
+
+def _offset(text: str) -> int | None:
+    """Minutes of "UTC+0900" or of milliseconds as 32400000."""
+    milliseconds = number(text) if re.fullmatch(r"-?\d{4,9}", text) else None
+    return (
+        offset_minutes(text)
+        if milliseconds is None and text
+        else round(milliseconds / 60_000)
+        if milliseconds
+        else None
+    )
+
+
+def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged: bool) -> Iterator[Row]:
+    if kind == "sleep_stage":
+        stage = number(row.get("stage"))
+        if stage is not None:
+            yield whole._replace(metric="sleep_stage", code=STAGES.get(int(stage), "unknown"))
+        return
+    if kind == "exercise":
+        which = number(row.get("exercise_type")) or 0
+        whole = whole._replace(code=EXERCISES.get(int(which), f"exercise {which:g}"))
+        if number(row.get("duration")) is None and whole.end is not None:
+            yield whole._replace(metric="workout", value=(whole.end - whole.start) / MINUTE)
+    if kind == "sleep" and whole.end is not None:
+        yield whole._replace(metric="sleep_stage", code="in_bed", quality=(*whole.quality, "mapped"))
+    marks = ("superseded",) if merged and row.get("source_type") != MERGED else ()
+    finer = False
+    for part in _finer(context, kind, row, whole):
+        finer = True
+        yield part
+    for column, metric, unit, kind_of_value in TYPES.get(kind, []):
+        value = number(row.get(column))
+        if value is None or (not value and (metrics()[metric].low or 0) > 0):  # 0: not measured
+            continue
+        marks_too = ("superseded",) if finer and kind_of_value is None else marks
+        part = whole._replace(metric=metric, value=value, unit=unit, code=kind_of_value or whole.code)
+        yield part._replace(quality=(*whole.quality, *marks_too))
+
+
+def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Iterator[Row]:
+    """The values within a row's time, from the JSON file that the row names; the row's own are then their summary."""
+    name = row.get("binning_data") or row.get("binning") or ""
+    if kind not in FINER or not re.fullmatch(r"[\w-]+(\.\w+)*\.json", name):
+        return
+    full = context.file.name.rsplit("/", 1)[-1].rsplit(".", 2)[0]
+    file = context.companion(f"jsons/{full}/{name[0]}/{name}") or context.companion(f"jsons/{full}/{name}")
+    if file is None:
+        context.note("a file of finer values that is not there")
+        return
+    for _, item in json_items(context, file=file, count=False):
+        start, end = (_milliseconds(item, key) for key in ("start_time", "end_time"))
+        if start is None:
+            continue
+        for key, metric, unit, code in FINER[kind]:
+            value = number(item.get(key))
+            if value:
+                until = None if end == start else end
+                yield whole._replace(metric=metric, start=start, end=until, value=value, unit=unit, code=code)
+
+
+def _milliseconds(item: Any, key: str) -> int | None:
+    given = item.get(key) if isinstance(item, dict) else None
+    return epoch(given) if isinstance(given, (int, float, str)) else None
+
+
+def _devices(context: Context) -> Iterator[tuple[str, Device]]:
+    """Maker and model by the devices' ids, from the file of devices of the same download, whose name ends alike."""
+    stamp = context.file.name.rsplit("/", 1)[-1].split(".")[-2:-1]
+    file = context.file.companion(f"com.samsung.health.device_profile.{stamp[0]}.csv") if stamp else None
+    if file is None or file == context.file:
+        return
+    header: list[str] = []
+    for at, (_, cells) in enumerate(csv_rows(Context(file, context.options), count=False)):
+        header = header or (cells if at else [])
+        row = named(header, cells) if at > 1 else {}
+        if row.get("deviceuuid") and at < 1000:
+            model = row.get("name") or row.get("model") or None
+            yield row["deviceuuid"], Device(row.get("manufacturer") or None, model, row.get("model") or None)
+
+
+def _device(row: dict[str, str], devices: dict[str, Device]) -> Device:
+    unit = row.get("deviceuuid", "")[:60]
+    known = devices.get(unit, Device("Samsung"))
+    return known._replace(unit=unit or None, app=row.get("pkg_name", "")[:100] or None)
+
+
+READER = Reader("samsung", "Samsung Health: CSV of the download of personal data", sniff, read)

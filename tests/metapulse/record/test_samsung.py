@@ -1,0 +1,99 @@
+"""Samsung Health: what its files look like besides the small sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from metapulse.record.store import import_files
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.test_vendors import rows
+
+STAMP = "20240405090000"
+HEART = """com.samsung.shealth.tracker.heart_rate,6310010,10
+com.samsung.health.heart_rate.start_time,com.samsung.health.heart_rate.time_offset,com.samsung.health.heart_rate.\
+heart_rate,com.samsung.health.heart_rate.deviceuuid,com.samsung.health.heart_rate.binning_data
+2024-04-03 10:00:00.000,UTC+0200,70.0,dev-1,0a.binning_data.json,
+"""
+FINER = '[{"start_time":1712138400000,"end_time":1712138459999,"heart_rate":68.0,"heart_rate_max":71.0},\
+{"start_time":1712138460000,"end_time":1712138519999,"heart_rate":72.0}]'
+TREND = """com.samsung.shealth.step_daily_trend,6310010,8
+day_time,source_type,count,deviceuuid
+1712102400000,-2,5000,a,
+1712102400000,0,3000,b,
+"""
+STAGES = """com.samsung.health.sleep_stage,6310010,7
+create_sh_ver,start_time,sleep_id,end_time,stage,time_offset,pkg_name
+,2024-04-02 21:00:00.000,s-1,2024-04-02 21:30:00.000,40003,UTC-0300,com.sec.android.app.shealth,
+,2024-04-02 21:30:00.000,s-1,2024-04-02 21:31:00.000,40009,UTC-0300,com.sec.android.app.shealth,
+"""
+
+
+def test_the_finer_values_of_an_hour_replace_it(tmp_path: Path) -> None:
+    """They lie in a file that the line names; the devices' models in one of the same download."""
+    kind = "com.samsung.shealth.tracker.heart_rate"
+    profile = (
+        "com.samsung.health.device_profile,1,1\ndeviceuuid,name,manufacturer,model\ndev-1,Watch6,Samsung,SM-R940,\n"
+    )
+    top = tmp_path / f"samsunghealth_x_{STAMP}"
+    (top / "jsons" / kind / "0").mkdir(parents=True)
+    (top / f"{kind}.{STAMP}.csv").write_text(HEART)
+    (top / f"com.samsung.health.device_profile.{STAMP}.csv").write_text(profile)
+    (top / "jsons" / kind / "0" / "0a.binning_data.json").write_text(FINER)
+    tally = import_files([top], tmp_path / "person.parquet")
+    made = pl.read_parquet(tmp_path / "person.parquet")
+    assert rows(made) == [
+        ("03 12:00:00", "heart_rate", 70.0, None, "/min", ["superseded"]),
+        ("03 12:00:00", "heart_rate", 68.0, None, "/min", []),
+        ("03 12:01:00", "heart_rate", 72.0, None, "/min", []),
+    ]
+    assert {device["model"] for device in made["device"]} == {"Watch6"}
+    assert not any(file.unexplained for file in tally.files.values())
+    assert all(file.format for file in tally.files.values())
+
+
+def test_a_total_over_all_devices_stands_before_each_device(record: Import) -> None:
+    made, _ = record({"trend.csv": TREND})
+    assert rows(made) == [
+        ("03 00:00:00", "steps_daily", 3000.0, None, "count", ["date_only", "superseded"]),
+        ("03 00:00:00", "steps_daily", 5000.0, None, "count", ["date_only"]),
+    ]
+    alone, _ = record({"trend.csv": TREND.replace("-2,", "2,")})
+    assert [row[-1] for row in rows(alone)] == [["date_only"], ["date_only"]]
+
+
+def test_stages_of_sleep_and_where_the_person_was(record: Import) -> None:
+    made, _ = record({"stages.csv": STAGES})
+    assert rows(made) == [
+        ("02 18:00:00", "sleep_stage", None, "deep", "stage", []),
+        ("02 18:30:00", "sleep_stage", None, "unknown", "stage", []),
+    ]
+    assert made["device"][0]["app"] == "com.sec.android.app.shealth"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "marks"), [("4/13/2024 10:00", []), ("4/3/2024 10:00", ["date_order_assumed"]), ("1712138400000", [])]
+)
+def test_stamps_that_a_spreadsheet_wrote_anew(record: Import, stamp: str, marks: list[str]) -> None:
+    made, _ = record(
+        {"weight.csv": f"com.samsung.health.weight;6310010;3\nweight;start_time;time_offset\n71,5;{stamp};7200000;\n"}
+    )
+    day = "13" if "13/" in stamp else "03"
+    assert rows(made) == [(f"{day} 12:00:00", "weight", 71.5, None, "kg", marks)]
+    assert made["offset_min"].to_list() == [120]
+
+
+def test_zero_is_no_value_where_it_cannot_be_one(record: Import) -> None:
+    made, tally = record(
+        {
+            "weight.csv": "com.samsung.health.weight,6310010,3\nweight,body_fat,start_time\n71.2,0.0,1712104200000,\n",
+            "stress.csv": "com.samsung.shealth.stress,1,1\nscore,start_time\n0.0,1712104200000,\n",
+            "other.csv": "com.samsung.health.vendor_news,1,1\nscore,start_time\n1,1712104200000,\n",
+        }
+    )
+    assert [row[1:3] for row in rows(made)] == [("stress", 0.0), ("weight", 71.2)]
+    assert {"no metric of ours: vendor_news": 1}.items() <= next(
+        file for file in tally.files.values() if file.file.endswith("other.csv")
+    ).skipped.items()
