@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.metapulse.record.conftest import SAMPLES, written
+from tests.metapulse.record.conftest import written
+from tests.metapulse.record.samples import SAMPLES
 
 
 def test_inspect_says_what_and_why_and_writes_nothing(call, here):
