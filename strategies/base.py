@@ -6,6 +6,7 @@ the outer step, keep its state. A method's own file holds its settings and its p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
@@ -35,7 +36,7 @@ LAST = "last/"  # before the names of the last aggregate, in the state of an agg
 
 
 @dataclass(frozen=True)
-class StrategySettings:
+class StrategySettings(ABC):
     """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
@@ -45,6 +46,12 @@ class StrategySettings:
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
+
+    @abstractmethod
+    def make(
+        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
+    ) -> RunStrategy:
+        """The strategy of these settings; the arguments are those of ``make_strategy``."""
 
     @property
     def linear(self) -> bool:
