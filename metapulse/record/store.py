@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from metapulse.errors import DataError
+from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
 from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
 from metapulse.record.containers import ContainerLimits, File, Inputs
@@ -68,13 +68,18 @@ class Read:
         self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
 
     def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
-        """The reader's rows, each of the file's rows counted as used once."""
+        """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
-        for row in reader.read(context):
-            if (row.file, row.row) != last:
-                last = (row.file, row.row)
-                context.tally.used += 1
-            yield row
+        try:
+            for row in reader.read(context):
+                if (row.file, row.row) != last:
+                    last = (row.file, row.row)
+                    context.tally.used += 1
+                yield row
+        except (MetapulseError, MemoryError):
+            raise
+        except Exception as error:  # a fault of the reader's own, which other files have no part in
+            context.tally.fail(error)
 
     def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
         done = before
@@ -119,13 +124,30 @@ def import_files(
         runs = Runs(Path(folder))
         for account, rows in read.files(given):
             while batch := list(islice(rows, BATCH)):
-                runs.add(tables.block(batch, account.file, account))
+                if (block := _block(tables, batch, account)) is None:
+                    break
+                runs.add(block)
         if not any(tally.format for tally in read.tallies):
             raise DataError(_nothing(read.tallies))
         tally = Tally()
         tally.add(read.tallies)
         replace_with(out, lambda stream: _write(stream, runs, tables, tally))
     return tally
+
+
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally) -> Block | None:
+    """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
+    given, away = account.given, account.away.copy()
+    try:
+        return tables.block(rows, account.file, account)
+    except (MetapulseError, MemoryError):
+        raise
+    except Exception as error:
+        account.given, account.away = given, away
+        account.fail(error)
+        account.given += len(rows)
+        account.away["its reader made what is no row, here or near"] += len(rows)
+        return None
 
 
 def _nothing(tallies: Sequence[FileTally]) -> str:

@@ -11,9 +11,11 @@ it is ``unexplained``, which the tests hold at 0.
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from metapulse.rows import Rows
@@ -32,6 +34,8 @@ class FileTally:
         format: name of the reader; "" if no reader knows it.
         why: how it was recognised, or why it was not read.
         mark: tells this content from another of the same name.
+        error: why it could not be read to its end.
+        failed: whether that was its reader's own fault, in this reading.
     """
 
     file: str
@@ -47,6 +51,18 @@ class FileTally:
     flagged: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     error: str = ""
+    failed: bool = False
+
+    def fail(self, error: Exception) -> None:
+        """Its reader raised: the rest of the file is not read, and the row at which that was is counted away.
+
+        Not so of a record: it may be the one that is written over, and the rest of it would be lost.
+        """
+        if self.format == "record":
+            raise error
+        self.failed, self.error = True, f"its reader failed after {self.used} rows ({fault(error)})"
+        if (left := self.unexplained) > 0:
+            self.skip("its reader failed here", left)
 
     def skip(self, reason: str, rows: int = 1) -> None:
         """So many rows gave no record."""
@@ -75,6 +91,13 @@ class FileTally:
         told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
         told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
         return cls(**told)
+
+
+def fault(error: Exception) -> str:
+    """What a reader raised, and in which line of which file."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"{said}, {Path(last.filename).name}, line {last.lineno}"
 
 
 def _count(counter: Counter[str], reason: str, times: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,10 @@ def import_record_command(
     if reasons := tally.reasons():
         console.print(reasons)
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
+    if failed := [file for file in tally.files.values() if file.failed]:
+        for file in failed:
+            print(f"metapulse: {file.file}: {file.error}", file=sys.stderr)
+        raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 
 def _options(timezone: str, date_order: str) -> Options:
