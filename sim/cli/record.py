@@ -56,9 +56,9 @@ def import_record_command(
     if reasons := tally.reasons():
         console.print(reasons)
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
-    if failed := [file for file in tally.files.values() if file.failed]:
-        for file in failed:
-            print(f"metapulse: {file.file}: {file.error}", file=sys.stderr)
+    for failure in tally.failures:
+        print(f"metapulse: {failure}", file=sys.stderr)
+    if tally.failures:
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 

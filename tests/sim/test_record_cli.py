@@ -41,7 +41,7 @@ def test_a_file_whose_reader_failed_is_said_last_and_by_the_exit_code(call, here
 
     right = next(reader for reader in readers() if reader.name == "own")
     monkeypatch.setattr(recognise, "readers", lambda: [Reader("own", right.title, right.sniff, read)])
-    written(here / "given", {"a.csv": SAMPLES["own.csv"], "bad.csv": SAMPLES["own.csv"]})
+    written(here / "given", {"a.csv": SAMPLES["own.csv"], "bad.csv": SAMPLES["own.csv"] + "\n"})
     code, out, err = call("record", "import", "given/a.csv", "given/bad.csv")
     assert code == 1
     assert err.splitlines()[-1].startswith("metapulse: bad.csv: its reader failed after 0 rows (KeyError: 'pulse', ")
