@@ -24,11 +24,11 @@ from metapulse.outer import OuterName, OuterUpdate, Schedule, State, Weighting, 
 from metapulse.rng import generator
 from metapulse.settings import default_of, setting
 from metapulse.strategies.aggregate import weighted_mean
-from metapulse.strategies.aggregators.base import Aggregator, matrix, row_to_tree
+from metapulse.strategies.aggregators.base import Aggregator
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
 from metapulse.strategies.replies import CheckedReplies, Dropped, UpdateStack, UpdateSum, check_replies
 from metapulse.strategies.strategy import RunStrategy
-from metapulse.trees import Params, all_finite, norm
+from metapulse.trees import Params, all_finite, flatten, norm, row_like
 
 #: Told (round, dropped clients) when replies are refused.
 OnDrop: TypeAlias = Callable[[int, list[Dropped]], None]
@@ -219,7 +219,7 @@ class OuterStrategy(RunStrategy):
             return weighted_mean(stack.update, weight)
         kept = [self.state[LAST + name].reshape(-1) for name in self._theta if LAST + name in self.state]
         last = torch.cat(kept) if kept else None
-        return row_to_tree(self.aggregator.aggregate(matrix(stack.update), last), self._theta)
+        return row_like(self.aggregator.aggregate(flatten(stack.update), last), self._theta)
 
     def _metrics(self, checked: CheckedReplies, update_norm: float) -> MetricRecord:
         stack = checked.stack
