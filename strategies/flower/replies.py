@@ -19,7 +19,7 @@ from metapulse.errors import ConfigError, ReplyError
 from metapulse.strategies.aggregate import weighted_mean
 from metapulse.strategies.aggregators.median import Median
 from metapulse.strategies.replies import MAX_WEIGHT, UpdateStack
-from metapulse.trees import Params, Stacked, flatten, row_like
+from metapulse.trees import Params, Stacked, flatten, norms, row_like
 
 #: Last parts of the names under which PyTorch's normalisation layers keep running statistics.
 RUNNING = frozenset({"running_mean", "running_var", "num_batches_tracked"})
@@ -125,6 +125,15 @@ def stack_of(answers: Mapping[int, UsableReply], theta: Params, reports: str) ->
 
     weight = torch.tensor([answer.weight for answer in answers.values()], dtype=torch.float64)
     return UpdateStack(list(answers), {name: update(name, p) for name, p in theta.items()}, weight, {})
+
+
+def are_parameters(updates: UpdateStack, theta: Params) -> bool:
+    """Whether most of a round's updates u_i are plainly parameters: ‖u_i − θ‖ < ‖u_i‖ / 2.
+
+    An update is as close to θ only where a step takes away more than half of θ, and nothing else of its size.
+    """
+    near = {name: p - working(theta[name]) for name, p in updates.update.items()}
+    return bool((norms(near) < 0.5 * norms(updates.update)).double().mean() > 0.5)
 
 
 def statistics(theta: Params, stack: UpdateStack, weight: Tensor | None) -> dict[str, Tensor]:
