@@ -7,7 +7,8 @@ import polars as pl
 from metapulse.record import recognise
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Reader
-from tests.metapulse.record.conftest import SAMPLES, written
+from tests.metapulse.record.conftest import written
+from tests.metapulse.record.samples import SAMPLES
 
 
 def test_inspect_says_what_and_why_and_writes_nothing(call, here):
@@ -26,7 +27,9 @@ def test_import_prints_the_account_and_writes_the_record(call, here):
     code, out, _ = call("record", "import", "given", "--out", "me.parquet", "--timezone", "Europe/Berlin")
     assert code == 0
     made = pl.read_parquet(here / "me.parquet")
-    assert out.splitlines()[-1] == f"me.parquet: {len(made)} records, 1 of them repeats"
+    repeats = made["quality"].list.contains("duplicate_of").sum()
+    assert repeats
+    assert out.splitlines()[-1] == f"me.parquet: {len(made)} records, {repeats} of them repeats"
     assert "counted away" in out
     before = Path("me.parquet").read_bytes()
     assert call("record", "import", "given", "--out", "me.parquet", "--timezone", "Europe/Berlin")[0] == 0
