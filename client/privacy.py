@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ from metapulse.client.wire import GUARD, read_text
 from metapulse.methods.base import Report
 from metapulse.rng import generator
 from metapulse.settings import build, setting
-from metapulse.trees import Params, Stacked
+from metapulse.trees import Params, Stacked, flatten, unflatten
 
 CELLS = 24  # C is about 2²⁴ steps
 DIGITS = 24  # of float32, in which updates travel
@@ -115,37 +115,13 @@ def shrunk(clip: float, parameters: int, step: float) -> float:
     return max(clip - 0.5 * step * math.sqrt(parameters), 0.0) * (1.0 - (parameters + 16) * 2.0**-52)
 
 
-def update_rows(update: Stacked) -> Float64[Tensor, "clients numbers"]:
-    """Every update as one row, in float64; a copy.
-
-    Args:
-        update: (clients, *shape) per name of θ.
-    """
-    parts = [u.reshape(len(u), -1) for u in update.values()]
-    wide = torch.empty(len(parts[0]), sum(part.shape[1] for part in parts), dtype=torch.float64)
-    for place, part in zip(torch.split(wide, [part.shape[1] for part in parts], 1), parts, strict=True):
-        place.copy_(part)
-    return wide
-
-
-def rows_to_tree(numbers: Float64[Tensor, "... numbers"], like: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Rows as stacks again, or one row as a tree.
-
-    Args:
-        numbers: of each client, or of all.
-        like: shape of every tensor, without client axis.
-    """
-    parts = torch.split(numbers, [shape.numel() for shape in like.values()], -1)
-    return {name: p.reshape((*p.shape[:-1], *like[name])) for name, p in zip(like, parts, strict=True)}
-
-
 def whole(
     wide: Float64[Tensor, "clients numbers"], norms: Float64[Tensor, " clients"], clip: float, step: float
 ) -> Float64[Tensor, "clients numbers"]:
     """V: every row made no longer than C, in whole steps; in place.
 
     Args:
-        wide: updates, see ``update_rows``.
+        wide: updates, see ``flatten``.
         norms: their lengths.
         clip: C > 0.
         step: g > 0.
@@ -169,10 +145,10 @@ def clipped_sum(update: Stacked, clip: float) -> tuple[dict[str, Tensor], Float6
     step, some = step_of(clip), max(1, CACHED // numbers)
     total, norms = torch.zeros(numbers, dtype=torch.float64), torch.empty(clients, dtype=torch.float64)
     for first in range(0, clients, some):
-        wide = update_rows({name: u[first : first + some] for name, u in update.items()})
+        wide = flatten({name: u[first : first + some] for name, u in update.items()}, torch.float64)
         norms[first : first + some] = torch.linalg.vector_norm(wide, dim=1)
         total += whole(wide, norms[first : first + some], clip, step).sum(0)
-    return rows_to_tree(total * step, shapes), norms
+    return unflatten(total * step, shapes), norms
 
 
 def secret() -> int:
@@ -204,11 +180,14 @@ def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Se
         round: federated round, part of the address.
         clients: partition ids.
     """
-    step, wide = step_of(guard.clip, guard.noise, DIGITS), update_rows({name: report.update[name] for name in theta})
+    step, wide = (
+        step_of(guard.clip, guard.noise, DIGITS),
+        flatten({name: report.update[name] for name in theta}, torch.float64),
+    )
     norms = torch.linalg.vector_norm(wide, dim=1)
     lost = ~torch.isfinite(norms)
     wide[lost], norms[lost] = 0.0, 0.0
-    clipped = rows_to_tree(whole(wide, norms, guard.clip, step) * step, {name: p.shape for name, p in theta.items()})
+    clipped = unflatten(whole(wide, norms, guard.clip, step) * step, {name: p.shape for name, p in theta.items()})
     seeds = [secret() if guard.seed < 0 else guard.seed for _ in clients]
     draws = [generator(seed, "privacy/device", round, c) for seed, c in zip(seeds, clients, strict=True)]
     noise = [normal(theta, guard.noise, rng, step) for rng in draws]

@@ -1,7 +1,8 @@
 """The same Reptile on the same sine waves through metapulse: a configuration instead of a training loop.
 
 Clients, rounds, rates and the meta-test are those of 01_reptile_by_hand.py, written as settings; every one that is left
-out has the default that ``metapulse config`` prints. The draws are other ones, so the figures agree but are not equal.
+out has the default that ``metapulse config --all`` prints. The draws are other ones, so the figures
+agree but are not equal.
 
 Source: Nichol, Achiam and Schulman 2018, arXiv:1803.02999, Algorithm 2 and its sine-wave case study.
 Run it: python examples/02_reptile_with_metapulse.py

@@ -83,11 +83,12 @@ class Registry(Mapping[str, Any]):
     Args:
         kind: what is registered, for messages: "learner".
         entries: name → dotted reference.
+        base: dotted reference of the class that every entry derives from; "": its methods are all that is asked.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, str], base: str = "") -> None:
         self.kind = kind
-        self._entries = dict(entries)
+        self._entries, self._base = dict(entries), base
 
     @property
     def references(self) -> Mapping[str, str]:
@@ -124,6 +125,8 @@ class Registry(Mapping[str, Any]):
         found = self[name]
         if not (isinstance(found, type) and is_dataclass(found)):  # looked at before it is called
             raise ConfigError(f"{where}.name", name, f"is no dataclass of settings, as a {self.kind} must be")
+        if self._base and not issubclass(found, _load(self._base, self.kind)):
+            raise ConfigError(f"{where}.name", name, f"must derive from {self._base.replace(':', '.')}")
         return found, settings
 
     def make(self, section: Mapping[str, Any], where: str | None = None, **given: Any) -> Any:

@@ -42,7 +42,7 @@ def setting(
 
     Args:
         default: the value when the key is left out; a mutable one is copied for every instance.
-        doc: one line, with the unit, printed by ``metapulse config``.
+        doc: one line, with the unit, printed by ``metapulse config --all``.
         ge, gt, le, lt: bounds (≥, >, ≤, <).
         used_if: another key of the section and the values under which this one is read (none: any but zero and
             empty); elsewhere a value other than the default is refused, since it would have no effect.

@@ -162,6 +162,42 @@ def per_client(a: Stacked, factors: Tensor) -> dict[str, Tensor]:
     return {name: p * factors.view(-1, *(1,) * (p.dim() - 1)) for name, p in a.items()}
 
 
+def flatten(stacked: Stacked, dtype: torch.dtype | None = None) -> Tensor:
+    """A stack as one row per client, (clients, numbers), in the tree's order; ``flat_stack`` has tensor after tensor.
+
+    Args:
+        dtype: of the rows; None: that of the tensors.
+    """
+    parts = [p.reshape(len(p), -1) for p in stacked.values()]
+    if dtype is None:
+        return torch.cat(parts, 1)
+    rows = torch.empty(len(parts[0]), sum(part.shape[1] for part in parts), dtype=dtype)
+    for place, part in zip(rows.split_with_sizes([part.shape[1] for part in parts], 1), parts, strict=True):
+        place.copy_(part)
+    return rows
+
+
+def unflatten(rows: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Rows of ``flatten`` as a stack again, or one row, (numbers,), as a tree.
+
+    Args:
+        shapes: of every tensor, without client axis.
+    """
+    parts = rows.split_with_sizes([shape.numel() for shape in shapes.values()], -1)
+    return {name: p.reshape((*p.shape[:-1], *shapes[name])) for name, p in zip(shapes, parts, strict=True)}
+
+
+def row_like(row: Tensor, params: Params) -> dict[str, Tensor]:
+    """One row as a tree with the names, shapes and dtypes of another."""
+    made = unflatten(row, {name: p.shape for name, p in params.items()})
+    return {name: p.to(params[name].dtype) for name, p in made.items()}
+
+
+def dot(a: Stacked, b: Stacked) -> Tensor:
+    """⟨a, b⟩ of every client, (clients,)."""
+    return torch.stack([(p * b[name]).reshape(len(p), -1).sum(1) for name, p in a.items()]).sum(0)
+
+
 def norms(a: Stacked) -> Tensor:
     """Euclidean norm of every client's tree, (clients,)."""
     return torch.stack([p.flatten(1).square().sum(1) if p.dim() > 1 else p.square() for p in a.values()]).sum(0).sqrt()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from metapulse.client.spec import to_json
 from metapulse.errors import ConfigError, NoResultError
-from metapulse.server.config import Config, build_config, load_config, merge, parse
+from metapulse.server.config import Config, EngineSettings, build_config, load_config, merge, parse
 from metapulse.server.directory import handshake
 from metapulse.server.grid import PollingGrid
 from metapulse.server.lock import alone
 from metapulse.server.result import failure
 from metapulse.server.run import Run
 from metapulse.server.simulated import refuse_simulated
-from metapulse.settings import build, setting
+from metapulse.settings import build, default_of, is_setting, setting
 from metapulse.strategies.privacy.plan import sentence
 
 app = ServerApp()
@@ -61,6 +61,8 @@ def run_server(grid: Grid, context: Context) -> None:
     path = Path(settings.out or f"runs/{config.run.name}-{context.run_id}")
     logger = logging.getLogger("flwr")
     logger.info("metapulse: run folder %s", path.resolve())
+    if idle := without_effect(config.engine):
+        logger.warning("metapulse: %s have no effect: they are of simulated devices, and these are not", idle)
     with alone(path):
         begun, prompt = (path / "config.json").exists(), PollingGrid(grid)
         directory = handshake(prompt, to_json(config.client_config()), settings.min_nodes, settings.wait_s)
@@ -85,6 +87,16 @@ def read_config(settings: AppSettings) -> Config:
             raise ConfigError("method", settings.method, f"must be one of {', '.join(sorted(methods)) or 'none'}")
         merge(table, methods[settings.method])
     return build_config(table)
+
+
+def without_effect(engine: EngineSettings) -> str:
+    """The engine's settings that are given and not read where devices are real: all but the longest wait.
+
+    They are told and not refused: no number depends on them, so one file can serve a simulation and a deployment.
+    """
+    given = {f.name: getattr(engine, f.name) for f in fields(engine) if is_setting(f)}
+    usual = {f.name: default_of(f) for f in fields(engine)} | {"timeout_s": engine.timeout_s}
+    return ", ".join(f"engine.{key} = {given[key]!r}" for key in sorted(given) if given[key] != usual[key])
 
 
 def app_folder() -> Path:

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.method import MethodSettings, begin, check_method, fill
 from metapulse.server.simulated import FaultSettings, check_population
 from metapulse.server.split import SplitSettings
-from metapulse.settings import build, default_of, plain, setting
+from metapulse.settings import build, default_of, is_setting, plain, setting
 from metapulse.strategies import secure
 from metapulse.strategies.privacy.settings import PrivacySettings, check_privacy_combination
 from metapulse.strategies.registry import STRATEGIES
@@ -248,7 +248,35 @@ def build_config(table: Mapping[str, Any]) -> Config:
             named[field.name] = {**field.default_factory(), **section}  # type: ignore[operator]
     if isinstance(engine := table.get("engine"), Mapping):
         named["engine"] = make_engine(engine)
-    return build(Config, {**table, **named})
+    try:
+        return build(Config, {**table, **named})
+    except ConfigError as error:
+        raise _placed(error, {**table, **named}) from None
+
+
+def _placed(error: ConfigError, table: Mapping[str, Any]) -> ConfigError:
+    """An unknown key by the name of a setting of another section says which."""
+    last, start = error.key.rpartition(".")[2], "unknown key"
+    if not error.allowed.startswith(start):
+        return error
+    places = [f"{section}.{last}" for section, names in _names(table) if last in names]
+    allowed = error.allowed[error.allowed.index(" (") :] if places else ""
+    hint = f"{start}; did you mean {' or '.join(places)}?{allowed}"
+    return ConfigError(error.key, error.value, hint) if places else error
+
+
+def _names(table: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
+    """Every section and its settings' names; of one that cannot be made of the table, those of its default."""
+    usual = Config()
+    for field in dataclasses.fields(Config):
+        section, default = table.get(field.name), getattr(usual, field.name)
+        kind = type(default)
+        if registry := REGISTRIES.get(field.name):
+            try:
+                kind = registry.chosen(section if isinstance(section, Mapping) else default)[0]
+            except ConfigError:
+                kind = registry.chosen(default)[0]
+        yield field.name, {f.name for f in dataclasses.fields(kind) if is_setting(f)}
 
 
 def merge(table: dict[str, Any], change: Mapping[str, Any], restart: bool = True) -> dict[str, Any]:

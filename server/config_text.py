@@ -67,7 +67,7 @@ def commented_method(name: str, source: str = "") -> str:
     if task.kind == "regression":
         hidden |= {"evaluation.restrict", "evaluation.not_offered"}
     others = ", ".join(f"[{f.name}]" for f in dataclasses.fields(Config) if f.name not in ABOUT)
-    out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config` prints them): {others}."]
+    out = [*_about(method), f"# Not shown, and at their defaults (`metapulse config --all` prints them): {others}."]
     for section in ABOUT:
         named = [f'name = "{getattr(config, section)["name"]}"'] if section in set(REGISTRIES) - set(HALVES) else []
         settings = list(_settings(config, section))

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 STAGES: Mapping[str, str] = {
     "sampling": "sampling",
     "clients": "clients",
-    "transfer": "transfer",
+    "transfer": "sending and waiting",
     "data": "data",
     "inner": "inner loop",
     "aggregate": "aggregation",

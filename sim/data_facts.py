@@ -90,7 +90,9 @@ def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if facts["gap"]:
         out.append(("longest gap in time", f"{_range(facts['gap'])}, in the unit of the time column (dates: minutes)"))
     if facts["classes"]:
-        each = [f"{one['name']} {one['samples']} of {one['people']} people" for one in facts["classes"][:SHOWN]]
+        each = [
+            f"{one['name']}: {one['samples']} samples of {one['people']} people" for one in facts["classes"][:SHOWN]
+        ]
         out.append(("classes", "; ".join(each) + _more(facts["classes"])))
         out.append(("people with one class only", str(sum(one["alone"] for one in facts["classes"]))))
     else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from metapulse.server.metatest import headline_metric
 from metapulse.server.statistics import HIGHER_IS_BETTER
+from metapulse.sim.scores import minus
 
 POINTS = 4  # of the last third at least
 SHARE = 0.05  # of what was gained, that does not count
@@ -43,7 +44,8 @@ class Trend:
         return abs(self.change) <= max(2.0 * self.error, SHARE * abs(self.gained))
 
     def __str__(self) -> str:
-        over = f"{self.metric} {self.change:+.3g} ± {2.0 * self.error:.2g} over the last third of the rounds"
+        moved = minus(f"{self.change:+.3g} ± {2.0 * self.error:.2g}")
+        over = f"{self.metric} {moved} over the last third of the rounds"
         if self.level:
             return f"had levelled off ({over})"
         better = (self.change > 0) == (self.metric in HIGHER_IS_BETTER)

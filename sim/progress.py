@@ -19,7 +19,7 @@ from metapulse.sim.estimate import BatchTally, duration
 
 WINDOW = 20  # rounds that the shown speed is taken over
 LINES = 10  # lines of a run where there is no terminal
-ROOM = 100  # columns of a terminal that has room for stages
+ROOM = 100  # columns of a terminal that has room for stages and clients per second
 
 
 class Speed:
@@ -45,9 +45,10 @@ class Speed:
         first = sorted(stages, key=lambda name: stages[name], reverse=True)[:2]
         return ", ".join(f"{STAGES[name]} {stages[name] / sum(stages.values()):.0%}" for name in first if stages[name])
 
-    def words(self, stages: bool = True) -> str:
-        """All of it in a line."""
-        return ", ".join(filter(None, [str(self), self.largest() if stages else "", self.score]))
+    def words(self, room: bool = True) -> str:
+        """All of it in a line; without much room the rounds per second and the last meta-test."""
+        told = [str(self), self.largest()] if room else [str(self).partition(",")[0]]
+        return ", ".join(filter(None, [*told, self.score]))
 
     def _stages(self) -> dict[str, float]:
         return add_up(spent for _, spent in self._last)
@@ -62,8 +63,8 @@ class Display:
     def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:
         """So many rounds are done; clients and seconds by stage of the last one are known of runs in this process."""
 
-    def score(self, cell: Cell, value: float | None) -> None:
-        """A meta-test is over; its headline."""
+    def score(self, cell: Cell, round: int, value: float | None) -> None:
+        """A meta-test of θ of that round is over; its headline."""
 
     def note(self, cell: Cell, text: str) -> None:
         """Something that people have to know of: data left out, clients refused."""
@@ -104,9 +105,9 @@ class TextDisplay(Display):
         if spent is not None:
             self.speeds[cell.path].add(clients, spent)
 
-    def score(self, cell: Cell, value: float | None) -> None:
+    def score(self, cell: Cell, round: int, value: float | None) -> None:
         """Shown from now on."""
-        self.speeds[cell.path].score = "" if value is None else f"meta-test {value:.4g}"
+        self.speeds[cell.path].score = "" if value is None else f"meta-test {value:.4g} (round {round})"
 
     def note(self, cell: Cell, text: str) -> None:
         """A line of its own, the first time that it is said: of a data set, or of a method where its table is meant."""
@@ -156,9 +157,9 @@ class ProgressBars(TextDisplay):
         self.bars.update(task, completed=round, note=self._note(cell))
         self._count()
 
-    def score(self, cell: Cell, value: float | None) -> None:
+    def score(self, cell: Cell, round: int, value: float | None) -> None:
         """Beside its bar."""
-        super().score(cell, value)
+        super().score(cell, round, value)
         self.bars.update(self._tasks[cell.path], note=self._note(cell))
 
     def end(self, cell: Cell, error: str) -> None:
@@ -177,7 +178,7 @@ class ProgressBars(TextDisplay):
         self.bars.stop()
 
     def _note(self, cell: Cell) -> str:
-        return self.speeds[cell.path].words(stages=self.console.width >= ROOM)
+        return self.speeds[cell.path].words(room=self.console.width >= ROOM)
 
     def _count(self) -> None:
         if self._batch is not None:

@@ -88,7 +88,12 @@ class Result:
 
     @property
     def scores(self) -> Rows:
-        """The last meta-test, a row per scenario, shots, step and metric, with the spread over clients."""
+        """The last meta-test, a row per scenario, shots, step and metric, with the spread over clients.
+
+        Besides ``loss`` and what is predicted well (``accuracy``, ``balanced_accuracy``, ``mse``, ``mae``), ``metric``
+        names what was asked: ``offered``, how many classes have support samples; ``not_offered``, the share of the
+        query whose class has none; ``history``, how many samples of old devices were adapted on first.
+        """
         named = [{"method": name, **score} for name, one in self.summaries.items() for score in last_scores(one)]
         return Rows(named, ("method", *SHOWN))
 

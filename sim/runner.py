@@ -137,7 +137,7 @@ class CellProgress(SilentProgress):
 
     def score(self, round: int, value: float | None) -> None:
         """Pass it on."""
-        self._display.score(self._cell, value)
+        self._display.score(self._cell, round, value)
 
     def note(self, text: str) -> None:
         """Pass it on."""

@@ -89,14 +89,20 @@ def score_grid(finals: Sequence[Sequence[Score]]) -> ScoreGrid:
     for scenario in scenarios(everything):
         found = [[find_score(scores, scenario, k, step, metric) for _, k, step in shown] for scores in finals]
         tops = [_top(column, metric) for column in zip(*found, strict=True)]
-        rows[scenario] = [[(s, i == top) for s, top in zip(row, tops, strict=True)] for i, row in enumerate(found)]
+        rows[scenario] = [[(s, _shown(s) == top) for s, top in zip(row, tops, strict=True)] for row in found]
     return ScoreGrid(metric, shown, rows)
 
 
-def _top(found: Sequence[Score | None], metric: str) -> int | None:
-    """Which of several scores is the best by its mean; None if there are fewer than two."""
-    means = [(s["mean"] if metric in HIGHER_IS_BETTER else -s["mean"], -i) for i, s in enumerate(found) if s]
-    return -max(means)[1] if len(means) > 1 else None
+def _top(found: Sequence[Score | None], metric: str) -> str:
+    """The best of several means, as it is shown: all that read alike are the best; "" if there are fewer than two."""
+    there = [score for score in found if score]
+    if len(there) < 2:
+        return ""
+    return _shown((max if metric in HIGHER_IS_BETTER else min)(there, key=lambda score: score["mean"]))
+
+
+def _shown(score: Score | None) -> str:
+    return number_text(score["mean"], score["metric"]) if score else "–"
 
 
 def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) -> Table:
@@ -169,12 +175,21 @@ def interval_text(score: Score | None, between: str = " ") -> str:
 
 def number_text(value: float, metric: str, sign: str = "") -> str:
     """A share with three decimals, anything else with four digits; ``sign`` "+" shows the sign of differences."""
-    return f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}"
+    return minus(f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}")
+
+
+def minus(number: str) -> str:
+    """A number in words with a minus where Python writes a hyphen."""
+    return number.replace("-", "−")
 
 
 def gain(value: float, metric: str, sign: str = "") -> str:
     """A difference of a comparison: of shares as it is, of errors the log ratio as the share of error taken away."""
-    return number_text(value, metric, sign) if metric in HIGHER_IS_BETTER else f"{100.0 * -expm1(-value):{sign}.1f} %"
+    return (
+        number_text(value, metric, sign)
+        if metric in HIGHER_IS_BETTER
+        else minus(f"{100.0 * -expm1(-value):{sign}.1f} %")
+    )
 
 
 def measured(scores: Iterable[Score]) -> list[Score]:

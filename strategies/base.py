@@ -6,6 +6,7 @@ the outer step, keep its state. A method's own file holds its settings and its p
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
@@ -23,11 +24,11 @@ from metapulse.outer import OuterName, OuterUpdate, Schedule, State, Weighting, 
 from metapulse.rng import generator
 from metapulse.settings import default_of, setting
 from metapulse.strategies.aggregate import weighted_mean
-from metapulse.strategies.aggregators.base import Aggregator, matrix, row_to_tree
+from metapulse.strategies.aggregators.base import Aggregator
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
 from metapulse.strategies.replies import CheckedReplies, Dropped, UpdateStack, UpdateSum, check_replies
 from metapulse.strategies.strategy import RunStrategy
-from metapulse.trees import Params, all_finite, norm
+from metapulse.trees import Params, all_finite, flatten, norm, row_like
 
 #: Told (round, dropped clients) when replies are refused.
 OnDrop: TypeAlias = Callable[[int, list[Dropped]], None]
@@ -35,7 +36,7 @@ LAST = "last/"  # before the names of the last aggregate, in the state of an agg
 
 
 @dataclass(frozen=True)
-class StrategySettings:
+class StrategySettings(ABC):
     """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
@@ -45,6 +46,12 @@ class StrategySettings:
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
+
+    @abstractmethod
+    def make(
+        self, rounds: int, seed: int, on_drop: OnDrop | None = None, note: Callable[[str], None] | None = None
+    ) -> RunStrategy:
+        """The strategy of these settings; the arguments are those of ``make_strategy``."""
 
     @property
     def linear(self) -> bool:
@@ -212,7 +219,7 @@ class OuterStrategy(RunStrategy):
             return weighted_mean(stack.update, weight)
         kept = [self.state[LAST + name].reshape(-1) for name in self._theta if LAST + name in self.state]
         last = torch.cat(kept) if kept else None
-        return row_to_tree(self.aggregator.aggregate(matrix(stack.update), last), self._theta)
+        return row_like(self.aggregator.aggregate(flatten(stack.update), last), self._theta)
 
     def _metrics(self, checked: CheckedReplies, update_norm: float) -> MetricRecord:
         stack = checked.stack

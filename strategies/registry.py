@@ -23,6 +23,7 @@ STRATEGIES = Registry(
         "fednova": "metapulse.strategies.fednova:FedNovaSettings",
         "stock": "metapulse.strategies.stock:Stock",
     },
+    base="metapulse.strategies.base:StrategySettings",
 )
 
 

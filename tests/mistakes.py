@@ -17,7 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from metapulse.client.privacy import lengths, normal, rows_to_tree, shrinkage, step_of, update_rows, whole
+from metapulse.client.privacy import lengths, normal, shrinkage, step_of, whole
 from metapulse.client.wire import decode, encode
 from metapulse.methods.base import NORM
 from metapulse.rng import generator
@@ -32,7 +32,7 @@ from metapulse.sim.audit.probe import Probe, probe_round
 from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.base import OuterStrategy
 from metapulse.strategies.privacy.strategy import PrivateStrategy
-from metapulse.trees import Params, Stacked, add, scale
+from metapulse.trees import Params, Stacked, add, flatten, scale, unflatten
 
 CLIPPING = "metapulse.client.privacy.shrinkage"
 
@@ -72,8 +72,8 @@ def by_examples(
     """A person counts as often as he has samples."""
     norms = lengths(update)
     step = step_of(aggregation.clip)
-    total = (weight.double() * step) @ whole(update_rows(update), norms, aggregation.clip, step)
-    return rows_to_tree(total, {name: u.shape[1:] for name, u in update.items()}), {NORM: norms}
+    total = (weight.double() * step) @ whole(flatten(update, torch.float64), norms, aggregation.clip, step)
+    return unflatten(total, {name: u.shape[1:] for name, u in update.items()}), {NORM: norms}
 
 
 def noise_after() -> dict[str, Any]:

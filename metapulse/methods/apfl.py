@@ -16,7 +16,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, per_client, prefixed, stack, sub, subtree
+from metapulse.trees import Params, Stacked, add, dot, per_client, prefixed, stack, sub, subtree
 
 OWN, ALPHA = "own/", "alpha"
 
@@ -68,7 +68,7 @@ class APFL(InnerLoop):
         for batch in islice(self.batches(samples, keys), self.inner_steps):
             loss, shared = model.value_and_grad(w, batch)
             mixed = model.grad(mixture(v, w, alpha), batch)
-            slope = _dot(sub(v, w), mixed)
+            slope = dot(sub(v, w), mixed)
             w, v = add(w, shared, -self.inner_lr), sub(v, per_client(mixed, self.inner_lr * alpha))
             if self.adaptive:
                 alpha = (alpha - self.inner_lr * slope).clamp(0.0, 1.0)
@@ -86,10 +86,6 @@ class APFL(InnerLoop):
 def mixture(v: Stacked, w: Stacked, alpha: PerClient) -> Stacked:
     """α v + (1 − α) w."""
     return add(w, per_client(sub(v, w), alpha))
-
-
-def _dot(a: Stacked, b: Stacked) -> PerClient:
-    return torch.stack([(p * b[name]).flatten(1).sum(1) for name, p in a.items()]).sum(0)
 
 
 METHOD = Method(

@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import torch
 
-from metapulse.episodes import Batch, Episode, PerClient
+from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import InnerLoop
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, add, flat_stack, per_client, sub
+from metapulse.trees import Params, Stacked, add, dot, flat_stack, per_client, sub
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,6 @@ def conjugate_gradient(product: Callable[[Stacked], Stacked], b: Stacked, steps:
         direction = add(residual, per_client(direction, after / torch.where(rr > 0, rr, 1.0)))
         rr = after
     return x
-
-
-def dot(a: Stacked, b: Stacked) -> PerClient:
-    """⟨a, b⟩ of every client."""
-    return torch.stack([(p * b[name]).reshape(len(p), -1).sum(1) for name, p in a.items()]).sum(0)
 
 
 METHOD = Method(

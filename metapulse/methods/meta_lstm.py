@@ -24,7 +24,7 @@ from metapulse.models.base import Model
 from metapulse.models.layers import linear, lstm_step, uniform_init
 from metapulse.rng import Keys
 from metapulse.settings import WIDTH, setting
-from metapulse.trees import Params, Stacked, prefixed, stack, subtree, without_subtree
+from metapulse.trees import Params, Stacked, flatten, prefixed, stack, subtree, unflatten, without_subtree
 
 OPTIMISER = "optimiser/"
 P = 10.0  # logarithms of numbers between e^−p and 1 are read; smaller ones as they are
@@ -98,19 +98,19 @@ class MetaLSTM(InnerLoop):
                 inner = self._step(model, own, theta, inner, batch)
         loss, gradient = model.value_and_grad(_tree(inner.phi.detach(), theta), episode.query)
         grads = torch.autograd.grad(
-            inner.phi, list(leaves.values()), _coordinates(gradient), allow_unused=True, materialize_grads=True
+            inner.phi, list(leaves.values()), flatten(gradient), allow_unused=True, materialize_grads=True
         )
         return Report(dict(zip(leaves, grads, strict=True)), episode.query.counts, state, {"loss": loss})
 
     def _begin(self, phi: Stacked) -> OptimiserState:
-        flat = _coordinates(phi)
+        flat = flatten(phi)
         zeros = flat.new_zeros(*flat.shape, self.hidden)
         return OptimiserState(flat, torch.zeros_like(flat), torch.zeros_like(flat), (zeros, zeros))
 
     def _step(self, model: Model, own: Stacked, like: Stacked, inner: OptimiserState, batch: Batch) -> OptimiserState:
         """One step of every client that has samples; the others stay."""
         loss, gradient = model.value_and_grad(_tree(inner.phi.detach(), like), batch)
-        g = _coordinates(gradient)
+        g = flatten(gradient)
         read = torch.cat([_readable(g), _readable(loss.unsqueeze(1)).expand(*g.shape, 2)], 2)
         hidden = lstm_step(read, inner.hidden, own["weight"], own["bias"])
         rate, keep = (
@@ -134,15 +134,9 @@ def _readable(x: Coordinates) -> Float[Tensor, "clients coordinates 2"]:
     return torch.stack([torch.where(large, magnitude, -1.0), torch.where(large, x.sign(), float(np.exp(P)) * x)], 2)
 
 
-def _coordinates(tree: Stacked) -> Coordinates:
-    """A stack as (clients, coordinates), names in the tree's order."""
-    return torch.cat([p.reshape(len(p), -1) for p in tree.values()], 1)
-
-
 def _tree(flat: Coordinates, like: Stacked) -> dict[str, Tensor]:
     """Coordinates as a stack in the shape of another."""
-    parts = flat.split_with_sizes([p[0].numel() for p in like.values()], 1)
-    return {name: part.reshape(p.shape) for (name, p), part in zip(like.items(), parts, strict=True)}
+    return unflatten(flat, {name: p.shape[1:] for name, p in like.items()})
 
 
 METHOD = Method(

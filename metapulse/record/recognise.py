@@ -7,6 +7,7 @@ from metapulse.record.containers import File
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Reader, Sample
 from metapulse.record.readers.encoding import HEAD
+from metapulse.record.tally import fault
 
 
 def recognise(file: File) -> tuple[Reader | None, str]:
@@ -20,9 +21,16 @@ def recognise(file: File) -> tuple[Reader | None, str]:
         return None, str(error).removeprefix(f"{file.name}: ")
     if not sample.bytes:
         return None, "empty"
-    found = [(reader, why) for reader in readers() if (why := reader.sniff(sample))]
+    found, broken = [], ""
+    for reader in readers():
+        try:
+            why = reader.sniff(sample)
+        except Exception as error:  # a fault of one reader costs the others nothing
+            broken += f"; reader {reader.name} failed ({fault(error)})"
+        else:
+            found += [(reader, why)] if why else []
     if not found:
-        return None, f"no reader knows it: {_looks(sample)}"
+        return None, f"no reader knows it: {_looks(sample)}{broken}"
     reader, why = found[0]
     others = ", ".join(other.name for other, _ in found[1:])
     return reader, why + (f" (it could also be {others})" if others else "")

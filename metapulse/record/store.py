@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from metapulse.errors import DataError
+from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
 from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
 from metapulse.record.containers import ContainerLimits, File, Inputs
@@ -24,7 +24,7 @@ from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.recognise import recognise
 from metapulse.record.runs import Runs
 from metapulse.record.schema import KEY, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
-from metapulse.record.tally import FileTally, Tally
+from metapulse.record.tally import AGAIN, FileTally, Tally
 
 BATCH = 16_384  # rows that become columns at once
 
@@ -43,10 +43,12 @@ class Read:
     Args:
         options: zone and order of dates.
         progress: told how far it is.
+        names: (mark, size) of contents that are in the record → the name under which they are.
     """
 
     options: Options = field(default_factory=Options)
     progress: Progress = untold
+    names: dict[tuple[str, int], str] = field(default_factory=dict)
     tallies: list[FileTally] = field(default_factory=list)
 
     def files(self, inputs: Inputs) -> Iterator[tuple[FileTally, Iterator[Row]]]:
@@ -54,12 +56,16 @@ class Read:
         total, done = sum(file.size for file in inputs.files), 0
         taken: set[File] = set()
         strange: list[tuple[File, str]] = []
+        for file in sorted(inputs.files, key=lambda file: file.name):  # of equal contents the first name counts
+            self.names.setdefault((file.mark, file.size), file.name)
         for file in inputs.files:
             reader, why = recognise(file)
             if reader is None:
                 strange.append((file, why))
             else:
-                tally = FileTally(file.name, reader.name, why, file.mark)
+                tally = FileTally(self.names[file.mark, file.size], reader.name, why, file.mark, file.size)
+                if tally.file != file.name:  # the same rows of the same file then, which are in the record once
+                    tally.note(AGAIN)
                 context = Context(file, self.options, tally, self._counter(file, done, total), taken)
                 yield tally, self._rows(reader, context)
                 self.tallies += context.inherited if context.inherited is not None else [tally]
@@ -68,13 +74,18 @@ class Read:
         self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
 
     def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
-        """The reader's rows, each of the file's rows counted as used once."""
+        """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
-        for row in reader.read(context):
-            if (row.file, row.row) != last:
-                last = (row.file, row.row)
-                context.tally.used += 1
-            yield row
+        try:
+            for row in reader.read(context):
+                if (row.file, row.row) != last:
+                    last = (row.file, row.row)
+                    context.tally.used += 1
+                yield row
+        except (MetapulseError, MemoryError):
+            raise
+        except Exception as error:  # a fault of the reader's own, which other files have no part in
+            context.tally.fail(error)
 
     def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
         done = before
@@ -110,22 +121,40 @@ def import_files(
         DataError: an input is missing or broken, no reader knows any of its files, or ``out`` is something else.
     """
     paths = [Path(path) for path in inputs]
-    if out.exists():
-        metadata(out)  # before anything is read: what is no record is not written over
+    tables, read = Tables(), Read(options, progress)
+    if out.exists():  # before anything is read: what is no record is not written over
+        held = Tally.of(metadata(out)["tally"]).files.values()
+        read.names = {(file.mark, file.size): file.file for file in held if file.size}
     if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
         paths.append(out)
-    tables, read = Tables(), Read(options, progress)
     with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
         for account, rows in read.files(given):
             while batch := list(islice(rows, BATCH)):
-                runs.add(tables.block(batch, account.file, account))
+                if (block := _block(tables, batch, account)) is None:
+                    break
+                runs.add(block)
         if not any(tally.format for tally in read.tallies):
             raise DataError(_nothing(read.tallies))
         tally = Tally()
         tally.add(read.tallies)
         replace_with(out, lambda stream: _write(stream, runs, tables, tally))
     return tally
+
+
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally) -> Block | None:
+    """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
+    given, away = account.given, account.away.copy()
+    try:
+        return tables.block(rows, account.file, account)
+    except (MetapulseError, MemoryError):
+        raise
+    except Exception as error:
+        account.given, account.away = given, away
+        account.fail(error)
+        account.given += len(rows)
+        account.away["its reader made what is no row, here or near"] += len(rows)
+        return None
 
 
 def _nothing(tallies: Sequence[FileTally]) -> str:

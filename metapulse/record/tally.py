@@ -11,16 +11,19 @@ it is ``unexplained``, which the tests hold at 0.
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from metapulse.rows import Rows
 
 REASONS = 200  # kept apart per file; what comes after is counted together
 OTHER = "other reasons"
-PLAIN = ("file", "mark", "format", "why", "seen", "used", "given", "kept", "error")
+AGAIN = "the same content also came under another name"
+PLAIN = ("file", "mark", "size", "format", "why", "seen", "used", "given", "kept", "error")
 
 
 @dataclass
@@ -32,12 +35,16 @@ class FileTally:
         format: name of the reader; "" if no reader knows it.
         why: how it was recognised, or why it was not read.
         mark: tells this content from another of the same name.
+        size: bytes, unpacked; 0: not known, as in records of earlier versions.
+        error: why it could not be read to its end.
+        failed: whether that was its reader's own fault, in this reading.
     """
 
     file: str
     format: str = ""
     why: str = ""
     mark: str = ""
+    size: int = 0
     seen: int = 0
     used: int = 0
     given: int = 0
@@ -47,6 +54,18 @@ class FileTally:
     flagged: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     error: str = ""
+    failed: bool = False
+
+    def fail(self, error: Exception) -> None:
+        """Its reader raised: the rest of the file is not read, and the row at which that was is counted away.
+
+        Not so of a record: it may be the one that is written over, and the rest of it would be lost.
+        """
+        if self.format == "record":
+            raise error
+        self.failed, self.error = True, f"its reader failed after {self.used} rows ({fault(error)})"
+        if (left := self.unexplained) > 0:
+            self.skip("its reader failed here", left)
 
     def skip(self, reason: str, rows: int = 1) -> None:
         """So many rows gave no record."""
@@ -63,7 +82,8 @@ class FileTally:
 
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata."""
-        facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "format": self.format, "why": self.why}
+        facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
+        facts |= {"format": self.format, "why": self.why}
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
         for name in ("skipped", "away", "flagged", "notes"):
             facts[name] = dict(sorted(getattr(self, name).items()))
@@ -77,6 +97,13 @@ class FileTally:
         return cls(**told)
 
 
+def fault(error: Exception) -> str:
+    """What a reader raised, and in which line of which file."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"{said}, {Path(last.filename).name}, line {last.lineno}"
+
+
 def _count(counter: Counter[str], reason: str, times: int) -> None:
     counter[reason if reason in counter or len(counter) < REASONS else OTHER] += times
 
@@ -87,16 +114,24 @@ class Tally:
 
     Args:
         files: by name and mark.
+        failures: files whose reader failed in this reading, and how.
     """
 
     files: dict[tuple[str, str], FileTally] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     records: int = 0
     duplicates: int = 0
 
     def add(self, tallies: Iterable[FileTally]) -> None:
-        """Accounts of more files; one that is there already is the same file read again."""
+        """Accounts of more files; of two of the same file the later holds, unless it alone has an error."""
         for tally in tallies:
-            self.files[tally.file, tally.mark] = tally
+            if tally.failed:
+                self.failures.append(f"{tally.file}: {tally.error}")
+            before = self.files.get((tally.file, tally.mark))
+            kept, other = (before, tally) if before and tally.error and not before.error else (tally, before)
+            if other and other.notes[AGAIN]:
+                kept.note(AGAIN, other.notes[AGAIN])
+            self.files[tally.file, tally.mark] = kept
 
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""

@@ -25,8 +25,7 @@ from metapulse.server.directory import Directory
 from metapulse.sim.engines.cohort import FIRST_NODE
 from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
-from metapulse.strategies.aggregators.base import matrix, row_to_tree
-from metapulse.trees import Params
+from metapulse.trees import Params, flatten, row_like
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Canaries:
             canaries: which, from 0; at least one.
         """
         size = sum(p.numel() for p in meta.values())
-        updates = [row_to_tree(int(self.signs[i]) * self.length * self.direction(i, size), meta) for i in canaries]
+        updates = [row_like(int(self.signs[i]) * self.length * self.direction(i, size), meta) for i in canaries]
         update = {name: torch.stack([one[name] for one in updates]) for name in meta}
         return Report(update, torch.from_numpy(self.weights[list(canaries)]), {}, {})
 
@@ -75,7 +74,7 @@ class Canaries:
         Args:
             moved: θ_0 − θ_T.
         """
-        flat = matrix({name: p.double().unsqueeze(0) for name, p in moved.items()})[0]
+        flat = flatten({name: p.double().unsqueeze(0) for name, p in moved.items()})[0]
         return np.array([float(self.direction(i, len(flat)) @ flat) for i in range(len(self))])
 
 

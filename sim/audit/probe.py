@@ -19,9 +19,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from metapulse.sim.audit.audited_run import AuditedRun
-from metapulse.strategies.aggregators.base import matrix
 from metapulse.strategies.privacy.plan import PrivacyPlan
-from metapulse.trees import Params
+from metapulse.trees import Params, flatten
 
 PROBES, RATE = 32, 5.0
 TOLERANCE = 1e-3  # of C: θ is float32
@@ -91,4 +90,4 @@ def _step(subject: AuditedRun, signs: Any, seed: int) -> Float64[Tensor, " param
 
 
 def _flat(params: Params) -> Float64[Tensor, " parameters"]:
-    return matrix({name: p.double().unsqueeze(0) for name, p in params.items()})[0]
+    return flatten({name: p.double().unsqueeze(0) for name, p in params.items()})[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from metapulse.errors import ConfigError
 
 if TYPE_CHECKING:
     from metapulse.methods.base import Paper
@@ -54,11 +57,34 @@ def add_describe_commands(app: typer.Typer) -> None:
 def config(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="Print what matters for this one.")] = "",
     source: Annotated[str, typer.Argument(metavar="[SOURCE]", help="And for these data.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Print every setting with its default.")] = False,
 ) -> None:
-    """Print a configuration as TOML, a comment for every key: a method's, or all that there is."""
+    """Print a configuration as TOML, a comment for every key: a method's, or with --all every setting that there is."""
     from metapulse.server.config_text import commented_default, commented_method
 
-    sys.stdout.write(commented_method(method, source) if method else commented_default())
+    if everything and method:
+        raise ConfigError("--all", method, "prints the settings of every method; leave one of the two out")
+    if everything:
+        sys.stdout.write(commented_default())
+    else:
+        sys.stdout.write(commented_method(method, source) if method else _what_to_ask())
+
+
+def _what_to_ask() -> str:
+    """What there is to print, and how to ask for it."""
+    from metapulse.registry import METHODS, SOURCES
+
+    names = {"METHOD is one of": METHODS, "SOURCE is one of": SOURCES}
+    listed = [f"{title}\n{textwrap.indent(textwrap.fill(', '.join(names[title]), 76), '  ')}\n" for title in names]
+    return "\n".join(
+        [
+            "metapulse config METHOD [SOURCE]   what matters for a method, and for certain data, as TOML",
+            "metapulse config --all             every setting with its default, as TOML",
+            "metapulse methods                  what each method, data source and model is, with its paper\n",
+            *listed,
+            "For example: metapulse config maml wearables > mine.toml; metapulse run mine.toml\n",
+        ]
+    )
 
 
 def methods_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,10 @@ def import_record_command(
     if reasons := tally.reasons():
         console.print(reasons)
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
+    for failure in tally.failures:
+        print(f"metapulse: {failure}", file=sys.stderr)
+    if tally.failures:
+        raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 
 def _options(timezone: str, date_order: str) -> Options:

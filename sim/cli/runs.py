@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 120  # of a table that goes to a file
 
 ConfigFile = Annotated[
-    Path, typer.Argument(metavar="CONFIG.toml", help="Configuration; 'metapulse config' prints one.")
+    Path, typer.Argument(metavar="CONFIG.toml", help="Configuration; 'metapulse config METHOD' prints one.")
 ]
 Trackers = Annotated[
     list[str] | None, typer.Option("--track", metavar="NAME", help="tensorboard, wandb or mlflow; again for more.")

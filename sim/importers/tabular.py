@@ -65,7 +65,8 @@ def read_columns(path: Path, naming: Naming = lambda columns: ()) -> Columns:
     """
     if not _is_file(path):
         shown = str(path) if str(path).isprintable() else repr(str(path))
-        raise DataError(f"{shown if len(shown) < SHOWN else f'{shown[:SHOWN]}…'}: no such file")
+        shown = shown if len(shown) < SHOWN else f"{shown[:SHOWN]}…"
+        raise DataError(f"source.path leads to {shown}: no such file")
     if path.suffix not in FORMATS:
         raise DataError(f"{path}: must be one of {', '.join(FORMATS)}")
     if path.stat().st_size == 0:

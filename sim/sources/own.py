@@ -120,7 +120,7 @@ def _told(own: Own, path: Path, written: int) -> Own:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise DataError(f"source.path leads to {path}: cannot be read ({str(error).splitlines()[0]})") from None
     told = build(Own, table, path.name)
     if Path(told.path).suffix not in FORMATS:
         raise ConfigError(f"{path.name}.path", told.path, f"must name a file of {', '.join(FORMATS)}")

@@ -153,6 +153,9 @@ def _role(own: TableDescription, role: str, columns: Collection[str], strict: bo
 def _known(key: str, name: str, columns: Collection[str]) -> str:
     if name in columns:
         return name
+    if name == getattr(TableDescription, key, None):  # left out, as far as can be told
+        there = f"columns: {describe_columns(columns)}"
+        raise DataError(f"source.{key} is not given, and no column is called {name!r}; name the one it is ({there})")
     close = difflib.get_close_matches(name, columns, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ConfigError(f"source.{key}", name, f"no such column{hint} (columns: {describe_columns(columns)})")

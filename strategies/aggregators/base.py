@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper
 from metapulse.settings import setting
 from metapulse.strategies.aggregators.geometry import Updates, Vector
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
-from metapulse.trees import Params, Stacked
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,3 @@ class PreAggregator(Resilient):
     def remembers(self) -> bool:
         """Whether the one behind does."""
         return self.behind.remembers
-
-
-def matrix(stacked: Stacked) -> Updates:
-    """A stack as one row per client, in the tree's order."""
-    return torch.cat([u.reshape(len(u), -1) for u in stacked.values()], dim=1)
-
-
-def row_to_tree(vector: Vector, like: Params) -> dict[str, Tensor]:
-    """One row as a tree with the names, shapes and dtypes of ``like``."""
-    parts = torch.split(vector, [p.numel() for p in like.values()])
-    return {name: part.view(p.shape).to(p.dtype) for (name, p), part in zip(like.items(), parts, strict=True)}

@@ -22,6 +22,7 @@ from metapulse.strategies.base import LAST, OuterSettings, OuterStrategy
 from metapulse.strategies.flower.replies import (
     UsableReply,
     alike,
+    are_parameters,
     is_learned,
     not_finite,
     read_flower_reply,
@@ -162,6 +163,9 @@ class FedOuter(FedAvg):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Check the replies one by one, aggregate those that pass, take the outer step.
 
+        Raises:
+            ConfigError: replies were to carry updates, and most of them plainly carry parameters.
+
         Returns:
             The next θ with the dtypes it had, or None where the round was given up, which is logged with the reason;
             and the metrics of the replies that passed.
@@ -192,6 +196,9 @@ class FedOuter(FedAvg):
         if not answers:
             return {}, None, refused
         stack, unsound = sound(stack_of(answers, self._learned, self.reports))  # θ − φ can be out of range
+        if self.reports == UPDATES and stack and are_parameters(stack, self._learned):
+            allowed = 'but most replies hold parameters, close to θ itself; leave it out, or give "parameters"'
+            raise ConfigError(f"{type(self).__name__}.reports", self.reports, allowed)
         return {node: answers[node] for node in (stack.clients if stack else ())}, stack, refused + unsound
 
     def _stored(self, moved: Params, answers: Mapping[int, UsableReply]) -> ArrayRecord:

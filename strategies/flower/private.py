@@ -39,6 +39,12 @@ REFUSED: Mapping[str, str] = {
     "min_replies": "must be 1: how many replied is private",
 }
 RIGHT = {"fraction_evaluate": 0, "weighting": "uniform", "aggregator": "mean", "min_replies": 1}
+FAR = 0.1  # of ``people``, that the connected nodes may be off
+#: How many there are is not said: the log may be shown to those who must not learn it.
+OFF = (
+    "%s.people = %d is more than a tenth off the number of connected nodes: sums of updates are divided by "
+    "fraction_train · people, so steps are too short or too long"
+)
 PLAN = "privacy/plan"  # of the state: σ, n, N
 
 
@@ -160,7 +166,10 @@ class FedPrivate(FedOuter):
         """Each node that is connected, with probability q, once there are ``min_available_nodes``."""
         self._wait(grid, self.min_available_nodes)
         draw, rate = secrets.SystemRandom(), self.cohort / self.people
-        nodes = [node for node in sorted(grid.get_node_ids()) if draw.random() < rate]
+        connected = sorted(grid.get_node_ids())
+        if round == self._first + 1 and abs(len(connected) - self.people) > FAR * self.people:
+            log.warning(OFF, type(self).__name__, self.people)
+        nodes = [node for node in connected if draw.random() < rate]
         config["server-round"] = round
         content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content, node, MessageType.TRAIN) for node in nodes]

@@ -17,10 +17,9 @@ from torch import Tensor
 from metapulse.client.wire import decode, decode_like
 from metapulse.errors import ConfigError, ReplyError
 from metapulse.strategies.aggregate import weighted_mean
-from metapulse.strategies.aggregators.base import matrix, row_to_tree
 from metapulse.strategies.aggregators.median import Median
 from metapulse.strategies.replies import MAX_WEIGHT, UpdateStack
-from metapulse.trees import Params, Stacked
+from metapulse.trees import Params, Stacked, flatten, norms, row_like
 
 #: Last parts of the names under which PyTorch's normalisation layers keep running statistics.
 RUNNING = frozenset({"running_mean", "running_var", "num_batches_tracked"})
@@ -128,6 +127,15 @@ def stack_of(answers: Mapping[int, UsableReply], theta: Params, reports: str) ->
     return UpdateStack(list(answers), {name: update(name, p) for name, p in theta.items()}, weight, {})
 
 
+def are_parameters(updates: UpdateStack, theta: Params) -> bool:
+    """Whether most of a round's updates u_i are plainly parameters: ‖u_i − θ‖ < ‖u_i‖ / 2.
+
+    An update is as close to θ only where a step takes away more than half of θ, and nothing else of its size.
+    """
+    near = {name: p - working(theta[name]) for name, p in updates.update.items()}
+    return bool((norms(near) < 0.5 * norms(updates.update)).double().mean() > 0.5)
+
+
 def statistics(theta: Params, stack: UpdateStack, weight: Tensor | None) -> dict[str, Tensor]:
     """The next value of what is averaged and not learned.
 
@@ -139,7 +147,7 @@ def statistics(theta: Params, stack: UpdateStack, weight: Tensor | None) -> dict
         return {}
     update: Stacked = stack.update
     wide = {name: working(p) for name, p in theta.items()}
-    moved = row_to_tree(Median().aggregate(matrix(update)), wide) if weight is None else weighted_mean(update, weight)
+    moved = row_like(Median().aggregate(flatten(update)), wide) if weight is None else weighted_mean(update, weight)
     return {name: stored(wide[name] - moved[name], p) for name, p in theta.items()}
 
 

@@ -99,7 +99,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_ends_as_if_nothing_had_happened(her
 
 def test_a_reader_that_goes_away_is_no_error(here):
     with subprocess.Popen(
-        [*PROGRAM, "config"], cwd=here, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*PROGRAM, "config", "--all"], cwd=here, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as begun:
         begun.stdout.close()
         assert begun.stderr.read() == b""
@@ -110,7 +110,7 @@ def test_a_reader_that_goes_away_is_no_error(here):
 def test_output_that_cannot_be_written_is_one_line(here):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PROGRAM, "config"],
+            [*PROGRAM, "config", "--all"],
             cwd=here,
             env=environment(),
             stdout=full,

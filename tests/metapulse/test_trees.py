@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from metapulse.trees import add, mul, norm, pick, prefixed, scale, stack, sub, subtree, without_subtree, zeros_like
+from metapulse.trees import (
+    add,
+    dot,
+    flatten,
+    mul,
+    norm,
+    norms,
+    pick,
+    prefixed,
+    row_like,
+    scale,
+    stack,
+    sub,
+    subtree,
+    unflatten,
+    without_subtree,
+    zeros_like,
+)
 from tests.cases import MODELS, flat, personal, same, theta
 
 MODEL = MODELS["mlp-tanh"]
@@ -50,3 +68,17 @@ def test_prefixes_partition_a_tree() -> None:
     both = a | prefixed(scale(a, 2.0), "rate/")
     same(without_subtree(both, "rate/"), a, rtol=0, atol=0)
     same(subtree(both, "rate/"), scale(a, 2.0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64])
+def test_rows_are_the_stack_again_to_the_bit(dtype: torch.dtype | None) -> None:
+    stacked = {"a": torch.randn(3, 2, 4), "b": torch.randn(3), "c": torch.randn(3, 5)}
+    rows = flatten(stacked, dtype)
+    assert rows.shape == (3, 14)
+    assert rows.dtype == dtype or dtype is None
+    again = unflatten(rows, {name: p.shape[1:] for name, p in stacked.items()})
+    one = row_like(rows[1], {name: p[1] for name, p in stacked.items()})
+    for name, p in stacked.items():
+        assert torch.equal(again[name].float(), p)
+        assert torch.equal(one[name], p[1])
+    assert torch.allclose(dot(stacked, stacked).sqrt(), norms(stacked))

@@ -47,6 +47,18 @@ def test_more_clients_than_the_cohort_are_asked_of_real_devices_too(tmp_path: Pa
     assert done["asked"] == done["clients"] == 3
 
 
+def test_settings_of_a_simulating_engine_are_told_to_have_no_effect(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    table = resolved(make("maml", "fedmaml", "sine", 0))
+    start(Direct(NODES), config=to_toml(table), out=str(tmp_path / "usual"), min_nodes=6)
+    assert "no effect" not in said.text
+    table["engine"] |= {"workers": 2, "chunk": 3, "timeout_s": 60.0}
+    start(Direct(NODES), config=to_toml(table), out=str(tmp_path / "set"), min_nodes=6)
+    (line,) = [record.getMessage() for record in said.records if "no effect" in record.getMessage()]
+    assert "engine.chunk = 3, engine.workers = 2 have no effect" in line
+
+
 def test_the_same_out_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """The SuperLink dies in the third round; the nodes have other ids when it is back."""
     start(Direct(NODES), config=text(), out=str(tmp_path / "whole"), min_nodes=6)

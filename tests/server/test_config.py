@@ -15,8 +15,9 @@ from metapulse.server.config import Config, build_config, load_config, merge, pa
 from metapulse.server.config_text import commented_default, commented_method, to_toml
 from metapulse.server.effect import idle
 from metapulse.server.metatest import question
-from metapulse.settings import is_setting, part, plain
+from metapulse.settings import is_setting, part, plain, setting
 from metapulse.sim.engines.settings import Cohort, Flower
+from metapulse.strategies.base import StrategySettings
 from metapulse.strategies.registry import STRATEGIES
 
 
@@ -68,6 +69,25 @@ def test_no_data_are_needed_to_print_what_is_for_them(monkeypatch, tmp_path, nam
     assert ("restrict" in table["evaluation"]) == (source != "cgm_open")
     with pytest.raises(ConfigError, match=r"^source.name = 'cgm_open': protonet learns classification only"):
         commented_method("protonet", "cgm_open")
+
+
+@dataclasses.dataclass(frozen=True)
+class OfNoBase:
+    """Settings of a strategy that answer none of what a run asks."""
+
+    cohort: int = setting(2, "clients per round")
+
+
+@dataclasses.dataclass(frozen=True)
+class MakesNothing(StrategySettings):
+    """Settings that say of no strategy that it is theirs."""
+
+
+def test_settings_of_a_strategy_derive_from_ours_and_make_one():
+    with pytest.raises(ConfigError, match=r"must derive from metapulse\.strategies\.base\.StrategySettings$"):
+        build_config({"strategy": {"name": f"{__name__}:OfNoBase"}})
+    with pytest.raises(ConfigError, match=r"^strategy = .*abstract method '?make"):
+        build_config({"strategy": {"name": f"{__name__}:MakesNothing"}})
 
 
 def test_every_setting_of_the_default_has_a_comment():

@@ -87,9 +87,19 @@ def test_report_of_several_folders_is_one_page(call, here):
 
 
 def test_config_prints_the_default(call):
-    code, out, _ = call("config")
+    code, out, _ = call("config", "--all")
     assert code == 0
     assert resolved(build_config(tomllib.loads(out))) == resolved(Config())
+
+
+def test_config_alone_says_in_a_screen_what_there_is_to_ask_for(call):
+    code, out, _ = call("config")
+    assert code == 0
+    assert len(out.splitlines()) <= 24
+    assert all(len(line) <= 100 for line in out.splitlines())
+    words = set(re.findall(r"[\w-]+", out))
+    assert words >= {*METHODS, *SOURCES, "--all"}
+    assert call("config", "maml", "--all")[0] == 2
 
 
 def test_methods_lists_everything_with_its_paper(call):

@@ -18,7 +18,7 @@ def test_a_straight_line_has_its_own_slope():
     found = trend("training loss", [1.0 - 0.01 * i for i in range(90)])
     assert (found.change, found.error) == (pytest.approx(-0.29), pytest.approx(0.0, abs=1e-12))
     assert not found.level
-    assert "had not levelled off: still getting better (training loss -0.29" in str(found)
+    assert "had not levelled off: still getting better (training loss −0.29" in str(found)
 
 
 @pytest.mark.parametrize(

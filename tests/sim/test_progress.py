@@ -32,7 +32,7 @@ def lines(rounds, score=None, clients=5, seconds=0.01):
     for round in range(1, rounds + 1):
         shown.round(run, round, clients, spent(seconds))
         if score is not None:
-            shown.score(run, score)
+            shown.score(run, round, score)
     shown.end(run, "")
     shown.close()
     return stream.getvalue().splitlines()
@@ -47,10 +47,10 @@ def test_lines_come_at_most_every_tenth_and_the_last_always(rounds):
 
 
 def test_a_line_says_speed_where_the_time_goes_and_the_last_score():
-    where = "inner loop 60%, transfer 25%"
+    where = "inner loop 60%, sending and waiting 25%"
     assert lines(1)[0] == f"fedavg: round 1/1, 100.0 rounds/s, 500 clients/s, {where}"
     assert lines(20, score=0.81234)[-1] == (
-        f"fedavg: round 20/20, 100.0 rounds/s, 500 clients/s, {where}, meta-test 0.8123"
+        f"fedavg: round 20/20, 100.0 rounds/s, 500 clients/s, {where}, meta-test 0.8123 (round 19)"
     )
 
 
@@ -60,7 +60,7 @@ def test_speed_is_that_of_the_last_rounds():
     for seconds in [10.0] * 50 + [0.5] * 20:
         speed.add(4, {"sampling": seconds} if seconds > 1 else spent(seconds))
     assert str(speed) == "2.0 rounds/s, 8 clients/s"
-    assert speed.largest() == "inner loop 60%, transfer 25%"
+    assert speed.largest() == "inner loop 60%, sending and waiting 25%"
 
 
 def test_no_time_at_all_is_no_speed():
@@ -79,7 +79,7 @@ def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
     shown = alone(run, console)
     shown.begin(run)
     shown.round(run, 7, 10, spent(0.1))  # resumed: the first six were done before
-    shown.score(run, 0.75)
+    shown.score(run, 7, 0.75)
     shown.round(run, 8, 10, spent(0.1))
     shown.close()
     last = stream.getvalue().replace("\r", "\n").split("\n")
@@ -88,7 +88,7 @@ def test_a_bar_shows_rounds_speed_and_score_on_one_line(width):
     assert "10.0 rounds/s" in text
     if width >= 80:
         assert "8/40" in text
-        assert "meta-test 0.75" in text
+        assert "meta-test 0.75 (round 7)" in text
     assert ("inner loop 60%" in text) == (width >= 100)
 
 

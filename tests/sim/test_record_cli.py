@@ -4,6 +4,9 @@ from pathlib import Path
 
 import polars as pl
 
+from metapulse.record import recognise
+from metapulse.record.readers import readers
+from metapulse.record.readers.base import Reader
 from tests.metapulse.record.conftest import written
 from tests.metapulse.record.samples import SAMPLES
 
@@ -24,11 +27,29 @@ def test_import_prints_the_account_and_writes_the_record(call, here):
     code, out, _ = call("record", "import", "given", "--out", "me.parquet", "--timezone", "Europe/Berlin")
     assert code == 0
     made = pl.read_parquet(here / "me.parquet")
-    assert out.splitlines()[-1] == f"me.parquet: {len(made)} records, 1 of them repeats"
+    repeats = made["quality"].list.contains("duplicate_of").sum()
+    assert repeats
+    assert out.splitlines()[-1] == f"me.parquet: {len(made)} records, {repeats} of them repeats"
     assert "counted away" in out
     before = Path("me.parquet").read_bytes()
     assert call("record", "import", "given", "--out", "me.parquet", "--timezone", "Europe/Berlin")[0] == 0
     assert Path("me.parquet").read_bytes() == before
+
+
+def test_a_file_whose_reader_failed_is_said_last_and_by_the_exit_code(call, here, monkeypatch):
+    def read(context):
+        if context.file.name == "bad.csv":
+            raise KeyError("pulse")
+        return right.read(context)
+
+    right = next(reader for reader in readers() if reader.name == "own")
+    monkeypatch.setattr(recognise, "readers", lambda: [Reader("own", right.title, right.sniff, read)])
+    written(here / "given", {"a.csv": SAMPLES["own.csv"], "bad.csv": SAMPLES["own.csv"] + "\n"})
+    code, out, err = call("record", "import", "given/a.csv", "given/bad.csv")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("metapulse: bad.csv: its reader failed after 0 rows (KeyError: 'pulse', ")
+    assert "its reader failed" in out
+    assert set(pl.read_parquet("person.parquet")["source"].struct.field("file")) == {"a.csv"}
 
 
 def test_what_is_refused_is_named(refused, here):

@@ -53,6 +53,16 @@ def test_noise_is_that_of_the_plan_and_each_person_counts_for_the_clip() -> None
     assert not np.array_equal(after, moved(FedPrivate(people=4, clip=2.0, noise_multiplier=0.5), Nodes(one_way(100.0))))
 
 
+@pytest.mark.parametrize(("people", "told"), [(4, False), (5, True), (3, True), (40, True)])
+def test_people_far_from_the_connected_nodes_are_told_once(
+    said: pytest.LogCaptureFixture, people: int, told: bool
+) -> None:
+    moved(FedPrivate(people=people, noise_multiplier=0.5), Nodes(one_way(1.0)), 2)
+    lines = [r.getMessage() for r in said.records if "off the number of connected nodes" in r.getMessage()]
+    assert lines == [line for line in lines if f"FedPrivate.people = {people} is more than a tenth off" in line]
+    assert len(lines) == told
+
+
 def test_the_denominator_is_the_plans_whoever_replies() -> None:
     """One of four replies: its update counts as a quarter."""
     strategy = FedPrivate(people=4, clip=1e6, noise_multiplier=1e-7)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metapulse.strategies
+from metapulse.errors import ConfigError
 from metapulse.outer import OuterUpdate
 from metapulse.server.config import build_config
 from metapulse.sim import experiment
@@ -97,6 +98,17 @@ def test_maml_takes_adams_steps_along_the_mean_of_what_clients_report() -> None:
     for name, p in theta.items():
         np.testing.assert_allclose(result.arrays[name].numpy(), p.numpy(), rtol=0, atol=1e-5)
         np.testing.assert_allclose(result.arrays[name].numpy(), THETA[name] - 3 * 0.25, rtol=0, atol=1e-5)
+
+
+def test_parameters_are_not_taken_for_updates() -> None:
+    """An ordinary client sends θ − 0.1 u where u_i is awaited; a client that sends u_i of any size is believed."""
+    for size in (0.01, 0.3):
+        nodes = Nodes(client(lambda arrays, node, size=size: {k: v * (1 - size) for k, v in arrays.items()}))
+        with pytest.raises(ConfigError, match=r"FedReptile\.reports = 'updates': but most replies hold parameters"):
+            run(FedReptile(reports="updates"), nodes)
+    for size in (-3.0, -1.0, 1e-6, 0.1, 0.4, 3.0):
+        nodes = Nodes(client(lambda arrays, node, size=size: {k: size * v for k, v in arrays.items()}))
+        run(FedReptile(reports="updates"), nodes)
 
 
 def test_updates_and_parameters_are_two_ways_to_say_the_same() -> None:

@@ -59,7 +59,7 @@ def _score(score: Score | None, top: float) -> TableCell | str:
         return "–"
     last, low, high = (number_text(v, score.metric) for v in (score.last.value, score.last.low, score.last.high))
     beside = f"\nbest {number_text(score.best.value, score.metric)}" if score.best else ""
-    return TableCell(last, f"[{low}, {high}]{beside}", strong=score.last.value == top)
+    return TableCell(last, f"[{low}, {high}]{beside}", strong=last == number_text(top, score.metric))
 
 
 def _frame(records: Iterator[Any] | Sequence[Any]) -> pl.DataFrame:
@@ -228,7 +228,9 @@ def budgets(view: ComparisonView, kind: str) -> ReportTable:
                 continue
             round, score = scores[method]
             shown = number_text(score, measures[dataset][0])
-            cells.append(TableCell(shown, f"round {round}", strong=score == tops[dataset]))
+            cells.append(
+                TableCell(shown, f"round {round}", strong=shown == number_text(tops[dataset], measures[dataset][0]))
+            )
             names = {"dataset": dataset, "method": method, "equal": kind, "budget": budget}
             records.append(names | {"round": round, "value": score})
         rows.append((_name(view, method), *cells))

@@ -17,7 +17,7 @@ from metapulse.sim.report.document import joined_markup, parts
 from metapulse.sim.report.runs.paired import Difference, paired_difference
 from metapulse.sim.report.runs.run_data import Facet, RunData
 from metapulse.sim.report.table import Rows, TableCell, html_table
-from metapulse.sim.scores import NUMBERS, Score, number_text, scenario_title, score_grid, size
+from metapulse.sim.scores import NUMBERS, Score, number_text, scenario_title, score_grid
 
 
 def run_name(place: int, run: RunData) -> TableCell:
@@ -33,17 +33,19 @@ def final_scores(runs: Sequence[RunData]) -> str:
         rows.append([scenario_title(scenario)])
         for place, (run, row) in enumerate(zip(runs, found, strict=True)):
             counts = sorted({int(score["clients"]) for score, _ in row if score})
-            cells = [_score(score, best) for score, best in row]
+            cells = [_score(score, best, len(counts) > 1) for score, best in row]
             rows.append([run_name(place, run), *cells, ", ".join(map(str, counts)) or "–"])
     titles = [f">{title}\n{f'{step} steps' if step else 'before adaptation'}" for title, _, step in grid.columns]
     return html_table(["", *titles, ">clients"], rows)
 
 
-def _score(score: Score | None, strong: bool) -> TableCell | str:
+def _score(score: Score | None, strong: bool, counted: bool) -> TableCell | str:
+    """A mean with its interval and worst tenth; with its clients, where those of the row differ."""
     if score is None:
         return "–"
     mean, low, high, worst = (number_text(score[key], score["metric"]) for key in NUMBERS)
-    return TableCell(mean, f"[{low}, {high}]\nworst tenth {worst}{size(score)}", strong)
+    clients = f"\n{score['clients']} clients" if counted else ""
+    return TableCell(mean, f"[{low}, {high}]\nworst tenth {worst}{clients}", strong)
 
 
 def paired_differences(facet: Facet, metric: str) -> str:

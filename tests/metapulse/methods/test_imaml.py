@@ -14,9 +14,9 @@ from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.episodes import Batch
-from metapulse.methods.imaml import IMAML, conjugate_gradient, dot
+from metapulse.methods.imaml import IMAML, conjugate_gradient
 from metapulse.models.mlp import MLP
-from metapulse.trees import add, norm, pick, sub
+from metapulse.trees import add, dot, norm, pick, sub
 from tests.cases import classification, episode, flat, keys, own_samples, same, theta
 
 F64 = torch.float64

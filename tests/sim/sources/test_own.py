@@ -240,7 +240,9 @@ def test_paths_that_no_file_can_have_are_one_short_line():
 
 def test_there_must_be_a_user_column(tmp_path):
     table = {k: v for k, v in TABLE.items() if k != "person"}
-    refused(ConfigError, lambda: own(write(tmp_path, "csv", table), y="activity").task, "source.user", "'user'")
+    path = write(tmp_path, "csv", table)
+    refused(DataError, lambda: own(path, y="activity").task, "source.user is not given, and no column is called 'user'")
+    refused(DataError, lambda: own(path, user=next(iter(table))).task, "source.y is not given")
 
 
 def test_series_too_short(tmp_path):
@@ -268,13 +270,13 @@ def test_bad_files_are_named(tmp_path, name, data, needles):
 
 
 def test_no_file_and_unequal_arrays(tmp_path):
-    refused(DataError, lambda: own(tmp_path / "absent.csv").task, "absent.csv: no such file")
+    refused(DataError, lambda: own(tmp_path / "absent.csv").task, "source.path leads to", "absent.csv: no such file")
     refused(ConfigError, lambda: SOURCES.make({"name": "own"}).task, "source.path")
     path = tmp_path / "a.npz"
     np.savez(path, x=np.zeros((4, 2)), y=np.zeros(3), user=np.zeros(4))
     refused(DataError, lambda: own(path).task, "user 4, x 4, y 3")
     np.savez(path, x=np.zeros((4, 2)), y=np.zeros(4), user=np.float64(3))
-    refused(ConfigError, lambda: own(path).task, "source.user", "no such column")
+    refused(DataError, lambda: own(path).task, "source.user is not given")
     np.savez(path, x=np.array([{}] * 3, dtype=object))
     refused(DataError, lambda: own(path).task, "not a readable .npz")
 
