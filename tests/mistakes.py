@@ -142,7 +142,7 @@ def other_draws(change: Callable[[ClientSampler, list[int], int], list[int]]) ->
         drawn = whole(self, seed, round, size, sampling, *people)
         return change(self, drawn, size) if sampling == "poisson" else drawn
 
-    return {"metapulse.server.sampler.ClientSampler.persons": persons}
+    return {"metapulse.server.client_sampler.ClientSampler.persons": persons}
 
 
 def cut_where_drawn(sampler: ClientSampler, drawn: list[int], size: int) -> list[int]:

@@ -113,4 +113,5 @@ def test_a_device_has_no_code_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert [name for name in found if not name.startswith("metapulse.sim.sources")] == []
+    data = ("metapulse.sim.sources", "metapulse.sim.importers")  # how data is read is a device's own business
+    assert [name for name in found if not name.startswith(data)] == []

@@ -180,7 +180,7 @@ def test_settings_of_the_file_that_another_entry_of_the_command_line_leaves_out_
 def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):
     text = BASE + METHODS + '[methods.crowd]\nsplit = { train_devices = ["moon"] }\n[methods.last]\n'
     todo = new_cells(read_suite(toml(text)), tmp_path / "out")
-    monkeypatch.setattr("metapulse.sim.runner.run", _breaking(todo[0].config))
+    monkeypatch.setattr("metapulse.sim.runner.run_experiment", _breaking(todo[0].config))
     outcomes = {o.cell.name: o for o in done(todo)}
     assert {name: o.code for name, o in outcomes.items()} == {"plain": 1, "faster": 0, "maml": 0, "crowd": 2, "last": 0}
     assert outcomes["crowd"].error.startswith("split.train_devices = ['moon']: must be among")

@@ -104,7 +104,7 @@ def test_every_cell_is_tracked_and_no_number_changes(whole, tmp_path, workers):
 def test_what_is_finished_is_not_done_again(whole, monkeypatch):
     asked, out, _ = whole
     before = (out / "results.parquet").read_bytes()
-    monkeypatch.setattr("metapulse.sim.runner.run", None)
+    monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
     ear, failures = conducted(asked, out)
     assert (ear.begun, failures) == ([], [])
     assert (out / "results.parquet").read_bytes() == before
@@ -181,7 +181,7 @@ def test_an_error_that_nobody_foresaw_stops_one_cell_only(tmp_path, monkeypatch)
         return run(config, path, progress, resume)
 
     run = experiment.run_experiment
-    monkeypatch.setattr("metapulse.sim.runner.run", broken)
+    monkeypatch.setattr("metapulse.sim.runner.run_experiment", broken)
     _, failures = conducted(spec(tmp_path), tmp_path / "out", only=["few/*"])
     assert [(f.cell.name, f.code) for f in failures] == [("few/fedavg_ft/0", 1), ("few/maml/0", 1)]
     assert failures[0].error.startswith("unexpected ZeroDivisionError: of θ (traceback in ")
@@ -198,7 +198,7 @@ def test_a_cell_that_somebody_else_runs_is_waited_for_and_not_done_twice(whole, 
             time.sleep(0.01)
         experiment.run_experiment(cell.config, cell.path)
         assert ended == []
-        monkeypatch.setattr("metapulse.sim.runner.run", None)
+        monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
     other.join()
     assert [result.error for result in ended] == [""]
     assert ear.rounds == []

@@ -122,7 +122,7 @@ def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeyp
     folder, _, _ = tuned
     names = ("spec.json", "tuning.json", "results.parquet", "comparison.json")
     before = [(folder / "out" / name).read_bytes() for name in names]
-    monkeypatch.setattr("metapulse.sim.runner.run", None)
+    monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
     assert conducted(folder)[0] == {}
     assert [(folder / "out" / name).read_bytes() for name in names] == before
 
@@ -145,7 +145,7 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
 
     from metapulse.sim.experiment import run_experiment
 
-    monkeypatch.setattr("metapulse.sim.runner.run", broken)
+    monkeypatch.setattr("metapulse.sim.runner.run_experiment", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
     assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3
