@@ -63,7 +63,8 @@ class Read:
             if reader is None:
                 strange.append((file, why))
             else:
-                tally = FileTally(self.names[file.mark, file.size], reader.name, why, file.mark, file.size)
+                name = file.name if reader.by_name else self.names[file.mark, file.size]
+                tally = FileTally(name, reader.name, why, file.mark, file.size)
                 if tally.file != file.name:  # the same rows of the same file then, which are in the record once
                     tally.note(AGAIN)
                 context = Context(file, self.options, tally, self._counter(file, done, total), taken)

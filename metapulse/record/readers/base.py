@@ -189,12 +189,14 @@ class Reader:
         title: for people: "Apple Health: export.xml".
         sniff: why a file is of this format, in words; "" if it is not.
         read: the file's rows.
+        by_name: whether what rows mean rests on the file's name: equal contents of two names are two files then.
     """
 
     name: str
     title: str
     sniff: Sniff
     read: Read
+    by_name: bool = False
 
 
 class _Watched(io.RawIOBase):

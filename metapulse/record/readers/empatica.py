@@ -110,4 +110,4 @@ def _beats(context: Context, source: Iterator[tuple[int, str]], begin: int, devi
         yield Row("rr_interval", start, length, "s", line, None, context.clock.offset(start), None, device)
 
 
-READER = Reader("empatica", "Empatica E4: CSV files of a session", sniff, read)
+READER = Reader("empatica", "Empatica E4: CSV files of a session", sniff, read, by_name=True)

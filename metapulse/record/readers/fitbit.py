@@ -257,4 +257,4 @@ def _csv(context: Context) -> Iterator[Row]:
             context.skip("no value")
 
 
-READER = Reader("fitbit", "Fitbit: Google Takeout, JSON and CSV", sniff, read)
+READER = Reader("fitbit", "Fitbit: Google Takeout, JSON and CSV", sniff, read, by_name=True)

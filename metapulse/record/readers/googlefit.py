@@ -242,4 +242,4 @@ def _epoch(given: Any) -> int | None:
     return epoch(given) if isinstance(given, (int, float, str)) else None
 
 
-READER = Reader("googlefit", "Google Fit: JSON of Takeout and REST", sniff, read)
+READER = Reader("googlefit", "Google Fit: JSON of Takeout and REST", sniff, read, by_name=True)

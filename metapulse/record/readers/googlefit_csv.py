@@ -118,4 +118,4 @@ def _span(context: Context, cells: list[str]) -> Stamp | str:
     return start._replace(end=until)
 
 
-READER = Reader("googlefit_csv", "Google Fit: daily activity metrics (CSV of Takeout)", sniff, read)
+READER = Reader("googlefit_csv", "Google Fit: daily activity metrics (CSV of Takeout)", sniff, read, by_name=True)

@@ -228,4 +228,4 @@ def _device(row: dict[str, str], devices: dict[str, Device]) -> Device:
     return known._replace(unit=unit or None, app=row.get("pkg_name", "")[:100] or None)
 
 
-READER = Reader("samsung", "Samsung Health: CSV of the download of personal data", sniff, read)
+READER = Reader("samsung", "Samsung Health: CSV of the download of personal data", sniff, read, by_name=True)

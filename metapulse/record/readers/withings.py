@@ -154,4 +154,4 @@ def _daily(context: Context) -> Iterator[Row]:
             yield Row(metric, stamp.start, value, unit, at, stamp.end, stamp.offset_min, code, WITHINGS, stamp.marks)
 
 
-READER = Reader("withings", "Withings: raw_*.csv and aggregates_*.csv of its zip", sniff, read)
+READER = Reader("withings", "Withings: raw_*.csv and aggregates_*.csv of its zip", sniff, read, by_name=True)

@@ -286,3 +286,12 @@ def test_the_page_has_every_mark_and_every_reader() -> None:
     page = (Path(__file__).parents[3] / "docs" / "record.md").read_text(encoding="utf-8")
     named = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     assert named >= MARKS.keys() | {reader.name for reader in readers()}
+
+
+def test_equal_contents_are_two_files_where_the_name_says_what_was_measured(record: Import) -> None:
+    """A day of zeros is the same text for steps and for distance."""
+    zeros = '[{"dateTime": "04/03/24 10:00:00", "value": "0"}]'
+    made, tally = record({"steps-2024-04-03.json": zeros, "distance-2024-04-03.json": zeros})
+    files = dict(zip(made["metric"], made["source"].struct.field("file"), strict=True))
+    assert files == {"steps": "steps-2024-04-03.json", "distance": "distance-2024-04-03.json"}
+    assert all(not file.unexplained for file in tally.files.values())
