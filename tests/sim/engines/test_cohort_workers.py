@@ -11,63 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import MessageType
 
-from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import Trial, to_json
 from metapulse.client.wire import (
-    ARRAYS,
-    CONFIG,
     METRICS,
-    ROUND,
     TRIAL,
-    WORK,
-    encode,
 )
 from metapulse.errors import ConfigError, EngineError
-from metapulse.registry import LEARNERS
-from metapulse.server.config import Config
 from metapulse.sim import experiment
 from metapulse.sim.engines import workers
 from metapulse.sim.engines.cluster import start_ray
-from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
+from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.sim.engines.workers import LocalPool, RayPool
 from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import AggregationSpec
-from metapulse.strategies.replies import Replies
+from tests.cohort_grid import answer, instructions, same_bits
 from tests.listening import descendants, listening, sockets
-from tests.runs import CLIENTS, CURVES, KINDS, make, read
-from tests.thorough import THOROUGH
-
-EVERYONE = list(range(CLIENTS))
-
-
-def instructions(config: Config, clients: list[int] = EVERYONE, kind: str = "train", **extra: str) -> list[Message]:
-    """One round's messages, sharing one content."""
-    work = ClientExecutor(config.client_config())
-    record = ConfigRecord({ROUND: 1, WORK: to_json(config.client_config()), **extra})
-    content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
-    return [Message(content, client + FIRST_NODE, kind) for client in clients]
-
-
-def answer(config: Config, chunk: int = 50, pool: object = None, **options) -> Replies:
-    """All clients' replies."""
-    grid = CohortGrid(CLIENTS, pool, chunk)
-    replies = grid.send_and_receive(instructions(config, **options))
-    assert isinstance(replies, Replies)
-    return replies
-
-
-def same_bits(a: Replies, b: Replies) -> None:
-    assert a.stack.clients == b.stack.clients
-    for name, update in a.stack.update.items():
-        assert torch.equal(update, b.stack.update[name])
-    assert torch.equal(a.stack.weight, b.stack.weight)
-    assert all(torch.equal(a.stack.metrics[name], b.stack.metrics[name]) for name in a.stack.metrics)
-
-
-ASKED = LEARNERS if THOROUGH else (*KINDS, *CURVES, "ditto", "scaffold")
+from tests.runs import CLIENTS, make, read
 
 
 @pytest.fixture(scope="module")
