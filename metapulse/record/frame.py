@@ -1,0 +1,44 @@
+"""A record as a table in memory: what everything that looks at a record begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metapulse.record.schema import check_version
+from metapulse.record.store import metadata
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Marks of rows that repeat others; what is left is counted once.
+REPEATS = ("duplicate_of", "superseded")
+#: Marks of values that are no measurements to compute with: out of range, not worn, a sensor's error, a wrong stamp.
+DOUBTFUL = ("implausible", "not_worn_suspected", "sensor_error", "time_implausible", "unit_unknown")
+
+
+def load_record(path: Path) -> pl.DataFrame:
+    """The rows of ``person.parquet``, as schema.py describes them, in the record's order.
+
+    Args:
+        path: the record.
+
+    Raises:
+        DataError: no record, or one of another schema version.
+    """
+    import polars as pl
+
+    check_version(metadata(path).get("version"), str(path))
+    return pl.read_parquet(path)
+
+
+def without(rows: pl.DataFrame, marks: tuple[str, ...] = REPEATS) -> pl.DataFrame:
+    """The rows that carry none of these marks.
+
+    Args:
+        rows: of a record.
+        marks: words of ``MARKS``; by default those of repeats.
+    """
+    import polars as pl
+
+    return rows.filter(pl.col("quality").list.set_intersection(list(marks)).list.len() == 0)
