@@ -1,6 +1,6 @@
 """Several processes at once on one run, killed at named points: ``python -m tests.e2e.killing_many KILLS FOLDER``.
 
-A third argument and more: the kinds of runs, of plain, private and workers.
+A third argument and more: the kinds of runs, of plain, private and workers. How far it is stands in FOLDER/out.
 
 Two or five processes are let go at the same moment, on one folder or on copies of it, to run or to resume it. Most are
 to be killed before an operation on a file, each of its own; a process that is refused comes to none. A refusal is one
@@ -159,6 +159,7 @@ def main(kills: int, folder: Path, kinds: Sequence[str]) -> None:
         kind = kinds[i % len(kinds)]
         more, failed = trial(kind, folder / f"{kind}-{i}", random.Random(i))
         codes, wrong = codes + more, wrong + failed
+        print(f"{kind}-{i}: killed {codes[-9]}, finished {codes[DONE]}, refused {codes[REFUSED]}, {wrong=}", flush=True)
         if codes[-9] >= kills and codes[DONE] and codes[REFUSED]:
             break
     traces = (folder / "out").read_text().count("Traceback")
