@@ -11,6 +11,7 @@ changes by what they reach (``pip install atheris``).
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from metapulse.record.clock import zone
@@ -195,7 +197,9 @@ def guided(known: list[tuple[str, str, bytes]], inputs: int, keep: Path) -> None
                 (keep / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data[1:])
                 print(f"{name}: {wrong}", flush=True)
 
-    atheris.instrument_all()
+    for function in [each for each in gc.get_objects() if isinstance(each, FunctionType)]:
+        if (function.__module__ or "").startswith("metapulse.record"):
+            atheris.instrument_func(function)
     atheris.Setup([sys.argv[0], f"-runs={inputs}", f"-max_len={SMALL}", str(corpus)], one)
     atheris.Fuzz()
 
