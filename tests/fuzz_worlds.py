@@ -34,6 +34,7 @@ SILENT = {
     "attack.everywhere": "a reply with one NaN is refused as one of nothing else",
     "privacy.accountant": "whose ε is told; with a noise_seed ε is infinite",
     "privacy.delta": "as accountant",
+    "privacy.epsilon": "a limit; a run that stays within it is the same run, and another is refused",
     "source.drop_nan": "the worlds have no gaps",
     "source.alpha": "moves all logits of a client alike, in the generator as it was published",
     "source.day": "where time says which group; the worlds name groups",
