@@ -1,0 +1,244 @@
+"""Figures of a record: maps of wear, courses with seams, sleep by night."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from metapulse.record.clock import DAY, HOUR, MINUTE, US
+from metapulse.sim.report.plots import CARD, COLOURS, SHADE, Figure, clear, colour, dash, layout, rule
+from metapulse.sim.report.record.nights import STAGES, Nights
+from metapulse.sim.report.record.rows import moment
+from metapulse.sim.report.record.series import Seam, Series
+from metapulse.sim.report.record.view import RecordView
+from metapulse.sim.report.record.wear import Wear
+
+NIGHTS = 1000  # bars; with more nights, each is several
+NAMED = 3  # seams of a figure that bear the device's name
+STAGE_COLOURS = dict(
+    zip(STAGES, ("#0072B2", "#56B4E9", "#CC79A7", "#8A63C9", "#D55E00", "#E69F00", SHADE, SHADE), strict=True)
+)
+LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
+
+
+def wear_map(worn: Wear) -> Figure:
+    """Days × hours: of every hour, the share of its slots that have a reading."""
+    days = [date(worn.first + i * worn.days) for i in range(len(worn.share))]
+    shades = [[0, CARD], [0.02, clear(COLOURS[0], 0.15)], [1, COLOURS[0]]]
+    told = {"colorscale": shades, "zmin": 0, "zmax": 100, "showscale": False, "xgap": 0, "ygap": 1}
+    data = {
+        "type": "heatmap",
+        "x": days,
+        "y": list(range(24)),
+        "z": [[round(100 * float(share)) for share in hour] for hour in worn.share.T],
+        "hovertemplate": "%{x|%a %d %b %Y}, %{y}:00: %{z} %<extra></extra>",
+        **told,
+    }
+    hours = {
+        "tickvals": [0, 6, 12, 18],
+        "ticktext": ["0:00", "6:00", "12:00", "18:00"],
+        "range": [23.5, -0.5],
+        "showgrid": False,
+    }
+    return {"data": [data], "layout": layout("", "", 230, xaxis={"type": "date", "showgrid": False}, yaxis=hours)}
+
+
+def course(view: RecordView, series: Series) -> Figure:
+    """One metric: of each device the middle as a line, from least to greatest as bars behind it, seams upright."""
+    data = [
+        trace for place in series.points["place"].unique(maintain_order=True) for trace in _device(view, series, place)
+    ]
+    shapes, notes = [], []
+    for i, seam in enumerate(series.seams):
+        shapes += _seam(seam)
+        if len(series.seams) <= NAMED:
+            notes.append(_note(view, series, seam, i))
+    axis: dict[str, Any] = {"type": "date"}
+    if (span := _range(view, series)) is not None:
+        axis["range"] = span
+    if view.record.span and series.points["local"].n_unique() == 1:
+        axis |= {"tickformat": "%d %b %Y\n%H:%M", "nticks": 3}
+    made = layout("", series.unit, 210, xaxis=axis, shapes=shapes, annotations=notes, barmode="overlay")
+    made["margin"] = {"l": 50, "r": 10, "t": 18 if notes else 8, "b": 34}
+    return {"data": data, "layout": made}
+
+
+def _device(view: RecordView, series: Series, place: int) -> Iterator[Figure]:
+    points = series.points.filter(pl.col("place") == place)
+    shade, name = colour(place), html.escape(view.name(place))
+    middle = series.width // 2 if series.width > 1 else 0
+    when, span = points["local"].to_list(), points.filter(pl.col("high") > pl.col("low"))
+    if len(span):
+        low, high = span["low"].to_list(), span["high"].to_list()
+        yield {
+            "type": "bar",
+            "legendgroup": f"run-{place}",
+            "x": [stamp(at + middle, series.width) for at in span["local"]],
+            "base": [_short(value) for value in low],
+            "y": [_short(b - a) for a, b in zip(low, high, strict=True)],
+            "width": max(series.width // 1000, 1) if series.width > 1 else 6 * HOUR // 1000,
+            "marker": {"color": clear(shade, 0.3), "line": {"width": 0}},
+            "hoverinfo": "skip",
+        }
+    x: list[str | None] = []
+    y: list[float | None] = []
+    ends: list[list[Any] | None] = []
+    most = _break(when, series.width)
+    rows = zip(when, *(points[c].to_list() for c in ("middle", "low", "high", "rows")), strict=True)
+    for i, (at, value, low, high, count) in enumerate(rows):
+        if i and at - when[i - 1] > most:
+            x, y, ends = [*x, None], [*y, None], [*ends, None]
+        x.append(stamp(at + middle, series.width))
+        y.append(_short(value))
+        ends.append([_short(low), _short(high), count])
+    what = (
+        "%{y:,.4~g}"
+        if series.width == 1 or series.summed
+        else "%{y:,.4~g} (%{customdata[0]:,.4~g} to %{customdata[1]:,.4~g}, %{customdata[2]:,} values)"
+    )
+    yield {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "legendgroup": f"run-{place}",
+        "x": x,
+        "y": y,
+        "customdata": ends,
+        "line": {"color": shade, "width": 1.5, "dash": dash(place)},
+        "marker": {"color": shade, "size": 3 if len(when) > 60 else 5},
+        "hovertemplate": f"%{{x}}: {what}<extra>{name}</extra>",
+    }
+
+
+def _break(when: list[int], width: int) -> int:
+    """The longest step that a line bridges: four times the usual one."""
+    steps = sorted(b - a for a, b in zip(when, when[1:], strict=False))
+    return 4 * max(steps[len(steps) // 2], width) if steps else 0
+
+
+def _range(view: RecordView, series: Series) -> list[str] | None:
+    """The record's own time, so that figures can be compared; None for what fills little of it."""
+    if view.record.span is None:
+        return None
+    first, last = view.record.span
+    own = int(series.points["local"].max() - series.points["local"].min())  # type: ignore[operator]
+    edge = (last - first) // 50
+    return [stamp(first - edge, MINUTE), stamp(last + edge, MINUTE)] if own > (last - first) / 5 else None
+
+
+def _seam(seam: Seam) -> list[dict[str, Any]]:
+    """Where one ends and the other begins; between them a shade."""
+    early, late = sorted((seam.ends, seam.begins))
+    shade = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "fillcolor": clear(SHADE, 0.25)}
+    lines = [
+        rule(stamp(seam.ends, MINUTE), color=colour(seam.before), dash="dot", width=1.5),  # type: ignore[arg-type]
+        rule(stamp(seam.begins, MINUTE), color=colour(seam.after), width=1.5),  # type: ignore[arg-type]
+    ]
+    return [{**shade, "x0": stamp(early, MINUTE), "x1": stamp(late, MINUTE)}, *lines]
+
+
+def _note(view: RecordView, series: Series, seam: Seam, place: int) -> dict[str, Any]:
+    """The name of the device that begins, over its line and on the side where there is room."""
+    first, last = view.record.span or (0, 1)
+    right = (seam.begins - first) > 0.6 * (last - first)
+    name = view.name(seam.after)
+    name = name if len(name) <= 18 else name[:17] + "…"
+    text = f"{html.escape(name)} ↦" if right else f"↦ {html.escape(name)}"
+    look = {"showarrow": False, "font": {"size": 11, "color": colour(seam.after)}}
+    return {
+        "x": stamp(seam.begins, MINUTE),
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "text": text,
+        "xanchor": "right" if right else "left",
+        **look,
+    }
+
+
+def sleep_bars(nights: Nights) -> Figure:
+    """Hours of each stage, night by night."""
+    first, last = int(nights.stages["night"].min()), int(nights.stages["night"].max())  # type: ignore[call-overload]
+    several = (last - first) // NIGHTS + 1
+    there = nights.stages.select(pl.col("night").unique()).group_by(column=pl.col("night") // several).len()
+    data = []
+    for stage in STAGES:
+        own = nights.stages.filter(pl.col("stage") == stage)
+        own = own.group_by(column=pl.col("night") // several).agg(pl.col("minutes").sum())
+        own = own.join(there, on="column").sort("column")
+        if not len(own):
+            continue
+        data.append(
+            {
+                "type": "bar",
+                "name": stage.replace("_", " "),
+                "x": [date(column * several) for column in own["column"]],
+                "y": [round(m / n / 60, 2) for m, n in own.select("minutes", "len").iter_rows()],
+                "marker": {"color": STAGE_COLOURS[stage], "line": {"width": 0}},
+                "width": 0.9 * several * DAY // 1000,
+                "hovertemplate": f"%{{x|%a %d %b %Y}}: %{{y:.3~g}} h<extra>{stage.replace('_', ' ')}</extra>",
+            }
+        )
+    axis = {"type": "date"} | _padded(first, last)
+    return {
+        "data": data,
+        "layout": layout("", "hours", 300, barmode="stack", bargap=0.1, showlegend=True, legend=LEGEND, xaxis=axis),
+    }
+
+
+def sleep_times(nights: Nights) -> Figure | None:
+    """From falling asleep to getting up, each column from noon to noon; None where only totals are known."""
+    if not len(nights.spells):
+        return None
+    data = []
+    noon = (pl.col("start") - (pl.col("night") * DAY - DAY // 2)) / HOUR
+    for nap, name, shade in ((False, "night", COLOURS[0]), (True, "nap", COLOURS[4])):
+        own = nights.spells.filter(pl.col("nap") == nap).with_columns(noon=noon)
+        if len(own):
+            data.append(
+                {
+                    "type": "bar",
+                    "name": name,
+                    "x": [date(night) for night in own["night"]],
+                    "base": [round(at, 2) for at in own["noon"]],
+                    "y": [round(minutes / 60, 2) for minutes in own["minutes"]],
+                    "marker": {"color": shade, "line": {"width": 0}},
+                    "customdata": [
+                        f"{moment(a)[11:]} to {moment(a + m * MINUTE)[11:]}"
+                        for a, m in own.select("start", "minutes").iter_rows()
+                    ],
+                    "width": 0.9 * DAY // 1000,
+                    "hovertemplate": f"%{{x|%a %d %b %Y}}: %{{customdata}}<extra>{name}</extra>",
+                }
+            )
+    clock = {"tickvals": [0, 6, 12, 18, 24], "ticktext": ["12:00", "18:00", "0:00", "6:00", "12:00"], "range": [24, 0]}
+    span = nights.spells["night"]
+    axis = {"type": "date"} | _padded(int(span.min()), int(span.max()))  # type: ignore[arg-type]
+    made = layout("", "", 300, barmode="overlay", xaxis=axis, yaxis=clock, showlegend=len(data) > 1, legend=LEGEND)
+    return {"data": data, "layout": made}
+
+
+def _padded(first: int, last: int) -> dict[str, Any]:
+    """Range of an axis of days: of few days so wide that bars stay bars."""
+    spare = max(0, 14 - (last - first)) / 2 + 0.7
+    return {"range": [stamp(int((day + far) * DAY), MINUTE) for day, far in ((first, -spare), (last, spare))]}
+
+
+def date(day: int) -> str:
+    """A day from 1970-01-01, as Plotly reads it."""
+    return moment(day * DAY, False)
+
+
+def stamp(local: int, width: int) -> str:
+    """µs on the person's clock, as Plotly reads them: as short as the stretch allows."""
+    text = moment(local)
+    seconds = local % MINUTE // US
+    return f"{text}:{seconds:02d}" if seconds and width < MINUTE else text
+
+
+def _short(value: float | None) -> float | None:
+    """Five digits: what a figure can show."""
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,58 @@
+"""The page about a person's record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metapulse.sim.report.document import Page, document
+from metapulse.sim.report.record import figures, tables, words
+from metapulse.sim.report.record.rows import moment
+from metapulse.sim.report.record.view import RecordView
+
+OPEN = 24  # figures of metrics that are in sight; the rest is folded
+
+
+def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
+    """The whole page, as record.html has it.
+
+    Args:
+        path: the record.
+        clock_checks: sentences on what a check of the devices' clocks found, as plain text.
+
+    Raises:
+        DataError: no record, or one of another schema version.
+    """
+    view = RecordView(path)
+    places = sorted({int(place) for one in view.series for place in one.points["place"].unique()})
+    return document(
+        Page(),
+        "metapulse record",
+        path.name,
+        _facts(view),
+        script="record.js",
+        template="record.html",
+        view=view,
+        buttons=[(place, view.name(place), True) for place in places] if len(places) > 1 else [],
+        answers=[
+            (title, [(None, line) for line in told(view)])
+            for title, told in (
+                ("What is in it", words.contents),
+                ("What can be trusted", words.trust),
+                ("What is missing", words.missing),
+            )
+        ],
+        checks=[(None, line) for line in clock_checks],
+        open=OPEN,
+        figures=figures,
+        tables=tables,
+    )
+
+
+def _facts(view: RecordView) -> list[tuple[str, str]]:
+    record = view.record
+    facts = [("rows", f"{record.rows:,}"), ("metrics", f"{record.contents['metric'].n_unique():,}")]
+    facts += [("devices", f"{len(record.devices):,}"), ("files", f"{len(record.tally.files):,}")]
+    if record.span:
+        facts.insert(0, ("", f"{moment(record.span[0], False)} to {moment(record.span[1], False)}"))
+    return facts

@@ -1,0 +1,178 @@
+"""Every metric's course by device, thinned to a bounded number of points that keep each stretch's least and greatest value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from metapulse.record.clock import DAY, HOUR, MINUTE, US
+from metapulse.record.metrics import metrics
+from metapulse.sim.report.record.rows import RecordRows, collected
+
+POINTS = 900  # of a figure, over its devices
+#: Stretches that points stand for, µs; longer ones are whole days.
+WIDTHS = (10 * US, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY)
+#: Codes of values that are an end of a range, and no sample.
+ENDS = ("minimum", "maximum")
+LEVEL = 14 * DAY  # before and after a seam, over which levels are compared
+STRAY = 0.005  # a device with a smaller share of a metric's values takes over nothing
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Where one device's readings end and another's begin.
+
+    Args:
+        before: place of the one that ends.
+        after: place of the one that begins.
+        ends: last reading of the one, µs on the person's clock.
+        begins: first reading of the other; before ``ends`` where both were worn for a while.
+    """
+
+    before: int
+    after: int
+    ends: int
+    begins: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """A metric's course.
+
+    Args:
+        metric: its name.
+        part: "daily", "x", …; "" for the metric itself.
+        values: how many there are.
+        width: of the stretch that a point stands for, µs; 1: points are values.
+        summed: whether a point is a sum over its stretch, or over a day where that is longer.
+        points: place, local (µs), rows, middle (null where only ends of ranges are known), low, high.
+        seams: from device to device.
+        levels: mean of the two weeks before and after each seam; None where there is none.
+    """
+
+    metric: str
+    part: str
+    values: int
+    width: int
+    summed: bool
+    points: pl.DataFrame
+    seams: tuple[Seam, ...]
+    levels: tuple[tuple[float | None, float | None], ...]
+
+    @property
+    def title(self) -> str:
+        """The metric in words."""
+        known = metrics().get(self.metric)
+        return (known.title if known else self.metric) + (f" ({self.part})" if self.part else "")
+
+    @property
+    def unit(self) -> str:
+        """Its unit, for people."""
+        known = metrics().get(self.metric)
+        return UNITS.get(known.unit, known.unit) if known else ""
+
+
+#: UCUM as people write it.
+UNITS = {"1": "", "Cel": "°C", "mm[Hg]": "mmHg", "uV": "µV", "uS": "µS", "m/s2": "m/s²", "kg/m2": "kg/m²", "count": ""}
+UNITS |= {"/min": "per min"}
+
+
+def every_series(record: RecordRows) -> list[Series]:
+    """The courses of all metrics that have values, those with most values first."""
+    contents = record.contents.filter((pl.col("values") > 0) & (pl.col("metric") != "sleep_stage"))
+    plans = [_plan(group) for _, group in contents.group_by("metric", "part", maintain_order=True)]
+    if not plans:
+        return []
+    points = _points(record, pl.DataFrame(plans))
+    made = [_series(plan, contents, points) for plan in plans]
+    return sorted(made, key=lambda one: (-one.values, one.metric, one.part))
+
+
+def _plan(group: pl.DataFrame) -> dict[str, object]:
+    """How fine a metric's points are: as fine as their number allows."""
+    name, part, values = group["metric"][0], group["part"][0], int(group["values"].sum())
+    span, devices = int(group["last"].max() - group["first"].min()), len(group)  # type: ignore[operator]
+    known = metrics().get(name)
+    summed = bool(known and known.merge == "sum" and part != "daily")
+    if summed:
+        width = HOUR if span <= 2 * DAY else DAY
+    elif values <= POINTS:
+        width = 1
+    else:
+        width = stretch(span, devices)
+    return {"metric": name, "part": part, "width": width, "summed": summed, "values": values, "span": span}
+
+
+def stretch(span: int, devices: int) -> int:
+    """The shortest stretch, µs, in which so many µs of so many devices make at most ``POINTS`` points."""
+    fits = (width for width in WIDTHS if (span // width + 1) * devices <= POINTS)
+    return next(fits, (span * devices // POINTS // DAY + 1) * DAY)
+
+
+def _points(record: RecordRows, plans: pl.DataFrame) -> pl.DataFrame:
+    wanted = plans.lazy().select("metric", "part", "width", "summed")
+    sample = pl.col("value").filter(~pl.col("code").is_in(ENDS) | pl.col("code").is_null())
+    rows = record.used.filter(pl.col("value").is_not_null() & ~pl.col("doubtful"))
+    return collected(
+        rows.join(wanted, on=["metric", "part"])
+        .with_columns(local=pl.col("local") // pl.col("width") * pl.col("width"))
+        .group_by("metric", "part", "place", "local", "summed")
+        .agg(
+            rows=pl.len(),
+            mean=sample.mean(),
+            total=sample.sum(),
+            low=pl.col("value").min(),
+            high=pl.col("value").max(),
+        )
+    ).with_columns(
+        middle=pl.when("summed").then("total").otherwise("mean"),
+        low=pl.when("summed").then("total").otherwise("low"),
+        high=pl.when("summed").then("total").otherwise("high"),
+    )
+
+
+def _series(plan: dict[str, object], contents: pl.DataFrame, points: pl.DataFrame) -> Series:
+    name, part, width, summed = str(plan["metric"]), str(plan["part"]), int(plan["width"]), bool(plan["summed"])  # type: ignore[call-overload]
+    here = (pl.col("metric") == name) & (pl.col("part") == part)
+    own = points.filter(here).sort("place", "local").select("place", "local", "rows", "middle", "low", "high")
+    spans = contents.filter(here).select("place", "values", "first", "last").rows()
+    found = tuple(seams(spans))
+    levels = tuple(
+        (_level(own, s.before, s.ends - LEVEL, s.ends), _level(own, s.after, s.begins, s.begins + LEVEL)) for s in found
+    )
+    if summed and len(own) > POINTS:  # too many days: of several the mean, the least and the greatest
+        width = stretch(int(plan["span"]), own["place"].n_unique())  # type: ignore[call-overload]
+        own = own.group_by("place", pl.col("local") // width * width).agg(
+            pl.col("rows").sum(), pl.col("middle").mean(), pl.col("low").min(), pl.col("high").max()
+        )
+        own = own.sort("place", "local")
+    return Series(name, part, int(plan["values"]), width, summed, own, found, levels)  # type: ignore[call-overload]
+
+
+def _level(points: pl.DataFrame, place: int, since: int, until: int) -> float | None:
+    here = points.filter((pl.col("place") == place) & pl.col("local").is_between(since - DAY, until))
+    return here["middle"].mean()  # type: ignore[return-value]
+
+
+def seams(spans: Sequence[tuple[int, int, int, int]]) -> Iterator[Seam]:
+    """Where one device takes over from another.
+
+    A device takes over from the one whose last reading is nearest to its own first, if it began later and lasted
+    longer, and if they have less than half of the shorter one's time in common: devices worn side by side have no seam.
+
+    Args:
+        spans: (place, values, first, last) of every device.
+    """
+    least = STRAY * sum(values for _, values, _, _ in spans)
+    real = sorted((first, last, place) for place, values, first, last in spans if values >= max(least, 2))
+    for first, last, place in real:
+        earlier = [
+            (abs(first - ended), other, ended)
+            for began, ended, other in real
+            if began < first and ended < last and ended - first < min(ended - began, last - first) / 2
+        ]
+        if earlier:
+            _, other, ended = min(earlier)
+            yield Seam(other, place, ended, first)
