@@ -69,7 +69,7 @@ def show(
         Path | None, typer.Option("--out", metavar="PAGE", help="The page; beside the record unless told.")
     ] = None,
 ) -> None:
-    """A page to look at: what is in a record, what can be trusted, what is missing. One file, nothing from the network."""
+    """A page to look at, one HTML file: what is in a record, what can be trusted, what is missing."""
     from metapulse.errors import ConfigError
     from metapulse.sim.report import write_record_page
 

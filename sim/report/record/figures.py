@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import polars as pl
@@ -17,7 +19,7 @@ from metapulse.sim.report.record.view import RecordView
 from metapulse.sim.report.record.wear import Wear
 
 NIGHTS = 1000  # bars; with more nights, each is several
-NAMED = 3  # seams of a figure that bear the device's name
+NAMED = 0.4  # of a figure's width, for the name of a device over its seam
 STAGE_COLOURS = dict(
     zip(STAGES, ("#0072B2", "#56B4E9", "#CC79A7", "#8A63C9", "#D55E00", "#E69F00", SHADE, SHADE), strict=True)
 )
@@ -27,13 +29,13 @@ LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bot
 def wear_map(worn: Wear) -> Figure:
     """Days × hours: of every hour, the share of its slots that have a reading."""
     days = [date(worn.first + i * worn.days) for i in range(len(worn.share))]
-    shades = [[0, CARD], [0.02, clear(COLOURS[0], 0.15)], [1, COLOURS[0]]]
-    told = {"colorscale": shades, "zmin": 0, "zmax": 100, "showscale": False, "xgap": 0, "ygap": 1}
+    shades = [[0, CARD], [0.005, clear(COLOURS[0], 0.2)], [1, COLOURS[0]]]
+    told = {"colorscale": shades, "zmin": 0, "zmax": 100, "showscale": False}
     data = {
         "type": "heatmap",
         "x": days,
         "y": list(range(24)),
-        "z": [[round(100 * float(share)) for share in hour] for hour in worn.share.T],
+        "z": [[ceil(100 * float(share)) for share in hour] for hour in worn.share.T],
         "hovertemplate": "%{x|%a %d %b %Y}, %{y}:00: %{z} %<extra></extra>",
         **told,
     }
@@ -54,13 +56,10 @@ def course(view: RecordView, series: Series) -> Figure:
     shapes, notes = [], []
     for i, seam in enumerate(series.seams):
         shapes += _seam(seam)
-        if len(series.seams) <= NAMED:
-            notes.append(_note(view, series, seam, i))
+        if _alone(view, series, i):
+            notes.append(_note(view, seam))
     axis: dict[str, Any] = {"type": "date"}
-    if (span := _range(view, series)) is not None:
-        axis["range"] = span
-    if view.record.span and series.points["local"].n_unique() == 1:
-        axis |= {"tickformat": "%d %b %Y\n%H:%M", "nticks": 3}
+    axis |= {"tickangle": 0, "nticks": 5, "range": _range(view, series)}
     made = layout("", series.unit, 210, xaxis=axis, shapes=shapes, annotations=notes, barmode="overlay")
     made["margin"] = {"l": 50, "r": 10, "t": 18 if notes else 8, "b": 34}
     return {"data": data, "layout": made}
@@ -79,7 +78,7 @@ def _device(view: RecordView, series: Series, place: int) -> Iterator[Figure]:
             "x": [stamp(at + middle, series.width) for at in span["local"]],
             "base": [_short(value) for value in low],
             "y": [_short(b - a) for a, b in zip(low, high, strict=True)],
-            "width": max(series.width // 1000, 1) if series.width > 1 else 6 * HOUR // 1000,
+            "width": max(series.width, (when[-1] - when[0]) // 200, MINUTE if series.width == 1 else 0) // 1000,
             "marker": {"color": clear(shade, 0.3), "line": {"width": 0}},
             "hoverinfo": "skip",
         }
@@ -115,32 +114,42 @@ def _device(view: RecordView, series: Series, place: int) -> Iterator[Figure]:
 
 def _break(when: list[int], width: int) -> int:
     """The longest step that a line bridges: four times the usual one."""
-    steps = sorted(b - a for a, b in zip(when, when[1:], strict=False))
+    steps = sorted(b - a for a, b in pairwise(when))
     return 4 * max(steps[len(steps) // 2], width) if steps else 0
 
 
-def _range(view: RecordView, series: Series) -> list[str] | None:
-    """The record's own time, so that figures can be compared; None for what fills little of it."""
-    if view.record.span is None:
-        return None
-    first, last = view.record.span
-    own = int(series.points["local"].max() - series.points["local"].min())  # type: ignore[operator]
-    edge = (last - first) // 50
-    return [stamp(first - edge, MINUTE), stamp(last + edge, MINUTE)] if own > (last - first) / 5 else None
+def _range(view: RecordView, series: Series) -> list[str]:
+    """The record's own time, so that figures can be compared; the metric's own where that is a small part of it."""
+    first, last = int(series.points["local"].min()), int(series.points["local"].max()) + series.width  # type: ignore[call-overload]
+    whole = view.record.span or (first, last)
+    if last - first > (whole[1] - whole[0]) / 5:
+        first, last = whole
+    edge = max((last - first) // 30, HOUR)
+    return [stamp(first - edge, MINUTE), stamp(last + edge, MINUTE)]
+
+
+def _alone(view: RecordView, series: Series, place: int) -> bool:
+    """Whether there is room for a name over a seam."""
+    first, last = view.record.span or (0, 1)
+    at = series.seams[place].begins
+    return all(
+        abs(at - seam.begins) > NAMED * (last - first) for seam in series.seams if seam is not series.seams[place]
+    )
 
 
 def _seam(seam: Seam) -> list[dict[str, Any]]:
-    """Where one ends and the other begins; between them a shade."""
-    early, late = sorted((seam.ends, seam.begins))
+    """Where one ends and the other begins; a shade where both were worn."""
     shade = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "fillcolor": clear(SHADE, 0.25)}
     lines = [
         rule(stamp(seam.ends, MINUTE), color=colour(seam.before), dash="dot", width=1.5),  # type: ignore[arg-type]
         rule(stamp(seam.begins, MINUTE), color=colour(seam.after), width=1.5),  # type: ignore[arg-type]
     ]
-    return [{**shade, "x0": stamp(early, MINUTE), "x1": stamp(late, MINUTE)}, *lines]
+    if seam.begins < seam.ends:
+        lines.append({**shade, "x0": stamp(seam.begins, MINUTE), "x1": stamp(seam.ends, MINUTE)})
+    return lines
 
 
-def _note(view: RecordView, series: Series, seam: Seam, place: int) -> dict[str, Any]:
+def _note(view: RecordView, seam: Seam) -> dict[str, Any]:
     """The name of the device that begins, over its line and on the side where there is room."""
     first, last = view.record.span or (0, 1)
     right = (seam.begins - first) > 0.6 * (last - first)

@@ -27,11 +27,13 @@ class Nights:
     Args:
         stages: night (day from 1970-01-01), stage, minutes; naps left out.
         spells: night, start (µs on the person's clock), minutes, nap; empty where only totals are known.
+        naps: how many: spells by day, or totals that the device calls naps.
         source: place of the device that the totals are of; None: stages are of all sources together.
     """
 
     stages: pl.DataFrame
     spells: pl.DataFrame
+    naps: int = 0
     source: int | None = None
 
     @property
@@ -59,7 +61,7 @@ def nights(record: RecordRows) -> Nights | None:
     stages = minutes.join(naps, on="minute", how="anti").with_columns(night=_night("minute"))
     stages = stages.group_by("night", "stage").agg(minutes=pl.len().cast(pl.Float64)).sort("night", "stage")
     shown = spells.select("night", pl.col("start") * MINUTE, "nap", minutes=pl.col("end") - pl.col("start"))
-    return Nights(stages, shown)
+    return Nights(stages, shown, int(shown["nap"].sum()))
 
 
 def _night(minute: str) -> pl.Expr:
@@ -125,5 +127,7 @@ def _totals(record: RecordRows) -> Nights | None:
             place = int(most["place"][0])
             stage = pl.col("metric").replace_strict(names, return_dtype=pl.String)
             stages = found.filter(pl.col("place") == place).select("night", "minutes", stage=stage)
-            return Nights(stages.sort("night", "stage"), pl.DataFrame(), place)
+            naps = (pl.col("metric") == "sleep_duration") & (pl.col("part") == "nap") & (pl.col("place") == place)
+            told = int(record.contents.filter(naps)["values"].sum())
+            return Nights(stages.sort("night", "stage"), pl.DataFrame(), told, place)
     return None

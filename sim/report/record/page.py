@@ -10,7 +10,7 @@ from metapulse.sim.report.record import figures, tables, words
 from metapulse.sim.report.record.rows import moment
 from metapulse.sim.report.record.view import RecordView
 
-OPEN = 24  # figures of metrics that are in sight; the rest is folded
+OPEN = 24  # figures of metrics that are in sight; the rest is folded, and so are naps
 
 
 def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
@@ -25,6 +25,7 @@ def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
     """
     view = RecordView(path)
     places = sorted({int(place) for one in view.series for place in one.points["place"].unique()})
+    main = [one for one in view.series if one.part != "nap"]
     return document(
         Page(),
         "metapulse record",
@@ -43,7 +44,8 @@ def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
             )
         ],
         checks=[(None, line) for line in clock_checks],
-        open=OPEN,
+        shown=main[:OPEN],
+        folded=[one for one in view.series if one not in main[:OPEN]],
         figures=figures,
         tables=tables,
     )

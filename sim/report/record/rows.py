@@ -95,14 +95,17 @@ def read_rows(path: Path) -> RecordRows:
     devices, places = _places(found)
     clock = pl.col("offset_min").fill_null(0).cast(pl.Int64) * MINUTE
     split = pl.col("code").is_in(PARTS)
-    table = scan.with_columns(
-        local=pl.col("start").dt.epoch("us") + clock,
-        until=pl.col("end").dt.epoch("us") + clock,
-        part=pl.when(split).then("code").otherwise(pl.lit("")),
-        place=key.replace_strict(places, return_dtype=pl.UInt16) if places else pl.lit(0, pl.UInt16),
-        repeat=having(*REPEATS),
-        doubtful=having(*DOUBTFUL),
-        late=having("time_implausible"),
+    table = (
+        scan.with_columns(key=key)
+        .join(places.lazy(), on="key")
+        .with_columns(
+            local=pl.col("start").dt.epoch("us") + clock,
+            until=pl.col("end").dt.epoch("us") + clock,
+            part=pl.when(split).then("code").otherwise(pl.lit("")),
+            repeat=having(*REPEATS),
+            doubtful=having(*(mark for mark in DOUBTFUL if mark != "time_implausible")),
+            late=having("time_implausible"),
+        )
     )
     contents = collected(
         table.group_by("metric", "part", "place", "late").agg(
@@ -127,8 +130,8 @@ def read_rows(path: Path) -> RecordRows:
     return RecordRows(table, devices, contents, Tally.of(facts["tally"]), timeless)
 
 
-def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names by place, and key of a device → place. What has the same name is one; the last place may be for the rest."""
+def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], pl.DataFrame]:
+    """Names by place, and of each key its place. Equal names are one device; the last place may be for the rest."""
     names = device_names(found["device"].to_list())
     rows: Counter[str] = Counter()
     for name, count in zip(names, found["rows"], strict=True):
@@ -140,7 +143,7 @@ def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], dict[int, int]]:
     else:
         devices = tuple(shown := order)
     place = {name: min(i, len(shown)) for i, name in enumerate(order)}
-    return devices, {key: place[name] for key, name in zip(found["key"], names, strict=True)}
+    return devices, found.select("key", place=pl.Series([place[name] for name in names], dtype=pl.UInt16))
 
 
 def device_names(devices: Sequence[Mapping[str, Any] | None]) -> list[str]:
@@ -173,7 +176,7 @@ def _shown(text: str) -> str:
 
 
 def moment(local: int, clock: bool = True) -> str:
-    """ "2024-04-03 08:05" of µs on the person's clock; the number itself where there is no such date."""
+    """Day and minute of µs on the person's clock, or day alone; seconds where there is no such date."""
     try:
         when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=local)
     except OverflowError:

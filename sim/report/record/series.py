@@ -1,4 +1,4 @@
-"""Every metric's course by device, thinned to a bounded number of points that keep each stretch's least and greatest value."""
+"""Every metric's course by device, thinned to a bounded number of points that keep each stretch's ends."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from metapulse.record.clock import DAY
+from metapulse.record.clock import DAY, HOUR
 from metapulse.record.tally import FileTally
 from metapulse.sim.report.document import joined_markup, parts
 from metapulse.sim.report.record.marks import CHANGES, Marked
@@ -16,7 +16,6 @@ from metapulse.sim.report.record.series import UNITS, Series
 from metapulse.sim.report.record.view import RecordView, duration
 from metapulse.sim.report.record.words import counted, metric_words, several
 from metapulse.sim.report.table import Rows, TableCell, html_table
-
 
 FILES = 300  # listed one by one, those with most rows first
 REASONS = 200  # listed
@@ -37,7 +36,7 @@ def devices(view: RecordView) -> str:
                 "–" if line.first is None else moment(line.first, False),
                 "–" if line.last is None else moment(line.last, False),
                 f"{len(worn):,}" if len(worn) else "–",
-                f"{np.median(worn):.0f} h" if len(worn) else "–",
+                duration(round(float(np.median(worn)) * HOUR)) if len(worn) else "–",
                 TableCell(kinds, kind="wide"),
             ]
         )
@@ -78,7 +77,7 @@ def marks(view: RecordView) -> str:
     made = []
     for one in view.marks:
         kinds = several([f"{metric_words(name)} ({rows:,})" for name, rows in one.metrics], 5)
-        title = f"{one.mark.replace('_', ' ')}: {counted(one.rows, 'row')}"
+        title = f"{one.mark.replace('_', ' ').capitalize()}: {counted(one.rows, 'row')}"
         made.append(parts.marked(title, one.meaning, kinds, _examples(view, one)))
     return joined_markup(*made)
 

@@ -92,7 +92,11 @@ class RecordView:
         return list(self._devices())
 
     def _devices(self) -> Iterator[DeviceLine]:
-        for (place,), own in self.record.contents.sort("rows", descending=True).group_by("place", maintain_order=True):
+        for (place,), own in (
+            self.record.contents.sort("rows", descending=True)
+            .sort("place", maintain_order=True)
+            .group_by("place", maintain_order=True)
+        ):
             here = self.slots.filter(pl.col("place") == place)
             worn = wear(here) or wear(here, "glucose")
             metrics = tuple(own["metric"].unique(maintain_order=True))
@@ -119,7 +123,7 @@ class RecordView:
 
 
 def duration(length: int) -> str:
-    """ "5 days 3 h", "2 h 10 min", "35 min" of µs."""
+    """A length in µs in words: 5 days 3 h, 2 h 10 min, 35 min."""
     minutes = round(length / MINUTE)
     days, rest = divmod(minutes, DAY // MINUTE)
     hours, left = divmod(rest, HOUR // MINUTE)

@@ -16,13 +16,14 @@ HOURLY, DAILY = HOUR // SLOT, DAY // SLOT  # slots
 #: What a body gives off: a value says that the device was on it.
 BODY = (
     *("heart_rate", "rr_interval", "hrv_rmssd", "hrv_sdnn", "spo2", "respiratory_rate", "skin_temperature"),
-    *("skin_temperature_deviation", "eda", "bvp", "ecg", "stress", "body_battery", "sleep_stage"),
+    *("skin_temperature_deviation", "eda", "bvp", "ecg", "stress", "body_battery"),
 )
+SLEPT = ("sleep_stage", "sleep_duration", "time_in_bed")  # may last for hours
 MOVED = ("steps", "wheelchair_pushes", "floors", "cadence")  # where there were any
 #: Marks of values that say nothing of wear.
-UNSAID = ("not_worn_suspected", "sensor_error", "manual", "interpolated", "date_only", "time_implausible", "offline")
+UNSAID = ("not_worn_suspected", "sensor_error", "manual", "interpolated", "date_only", "offline")
 SENSOR = 3  # slots that a reading of glucose stands for: sensors keep one in 5 or 15 minutes
-COLUMNS = 1500  # of a map of wear; with more days, each column is several
+COLUMNS = 500  # of a map of wear; with more days, each column is several
 SILENCE = 12 * HOURLY  # slots; see silences
 
 
@@ -72,9 +73,9 @@ def slots(record: RecordRows) -> pl.DataFrame:
     metric = pl.col("metric")
     last = ((pl.col("until") - 1).fill_null(pl.col("local")) // SLOT).clip(pl.col("local") // SLOT)
     first = pl.col("local") // SLOT
-    long = pl.when(metric == "sleep_stage").then(DAILY).otherwise(HOURLY)
+    long = pl.when(metric.is_in(SLEPT)).then(DAILY).otherwise(HOURLY)
     said = ~having(*UNSAID)
-    body = (metric.is_in(BODY) | (metric.is_in(MOVED) & (pl.col("value") > 0))) & said
+    body = (metric.is_in((*BODY, *SLEPT)) | (metric.is_in(MOVED) & (pl.col("value") > 0))) & said
     awake = pl.col("code").is_in(("in_bed", "out_of_bed", "unknown")).fill_null(False)
     rows = record.timed.filter(~having("date_only")).select(
         "place",
@@ -112,17 +113,12 @@ def wear(found: pl.DataFrame, sign: str = "body") -> Wear | None:
 def silences(found: pl.DataFrame) -> list[Silence]:
     """Stretches without a row of a device, between its first and its last; longest first.
 
-    Of a device that speaks every day they are listed from half a day on; of one that does so every few days, such as a
-    scale, from three times as long as is usual.
+    What is listed is half a day or longer, and at least twice the longest of a usual day: a scale is silent for days.
     """
-    days = found.select("place", day=pl.col("slot") // DAILY).unique().sort("place", "day")
-    usual = days.group_by("place").agg(usual=pl.col("day").diff().median().fill_null(1))
-    least = pl.when(pl.col("usual") <= 1).then(SILENCE).otherwise(3 * pl.col("usual") * DAILY)
-    gaps = (
-        found.with_columns(gap=pl.col("slot").diff().over("place") - 1)
-        .join(usual, on="place")
-        .filter(pl.col("gap") >= least)
-        .sort("gap", "place", "slot", descending=[True, False, False])
-    )
+    gaps = found.with_columns(gap=pl.col("slot").diff().over("place") - 1, day=pl.col("slot") // DAILY)
+    usual = gaps.group_by("place", "day").agg(pl.col("gap").max()).group_by("place").agg(usual=pl.col("gap").median())
+    least = pl.max_horizontal(pl.lit(SILENCE), 2 * pl.col("usual"))
+    gaps = gaps.join(usual, on="place").filter(pl.col("gap") >= least)
+    gaps = gaps.sort("gap", "place", "slot", descending=[True, False, False])
     rows = gaps.select("place", "slot", "gap").iter_rows()
     return [Silence(place, (slot - gap) * SLOT, slot * SLOT) for place, slot, gap in rows]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from metapulse.record.clock import DAY, MINUTE
+from metapulse.record.clock import DAY, HOUR, MINUTE
 from metapulse.record.metrics import metrics
 from metapulse.record.readers import readers
 from metapulse.sim.report.record.rows import moment
@@ -25,14 +25,14 @@ def metric_words(name: str) -> str:
 
 
 def several(items: Sequence[str], limit: int = NAMED) -> str:
-    """ "a, b and 4 more"."""
+    """A list in words; a long one ends with how many more there are."""
     if len(items) > limit + 1:
         return f"{', '.join(items[:limit])} and {len(items) - limit} more"
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """ "1 night", "1,204 nights"."""
+    """A number with what it counts: 1 night, 1,204 nights."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
@@ -59,13 +59,13 @@ def contents(view: RecordView) -> Iterator[str]:
     yield f"{counted(kept, 'value')} of {counted(len(kinds), 'kind')}: {several([metric_words(k) for k in kinds])}."
     yield f"From {counted(len(record.devices), 'device')}: {several(record.devices)}."
     titles = {reader.name: reader.title.partition(":")[0] for reader in readers()}
-    formats = Counter(t.format for t in record.tally.files.values() if t.used)
-    read = several([f"{titles.get(f, f)} ({counted(n, 'file')})" for f, n in formats.most_common()])
+    formats = Counter(titles.get(t.format, t.format) for t in record.tally.files.values() if t.used)
+    read = several([f"{title} ({counted(n, 'file')})" for title, n in formats.most_common()])
     if read:
         yield f"Read from {read}."
     if view.nights and len(asleep := view.nights.asleep):
         typical = float(asleep["minutes"].median())  # type: ignore[arg-type]
-        naps = int(view.nights.spells["nap"].sum()) if len(view.nights.spells) else 0
+        naps = view.nights.naps
         also = f", and {counted(naps, 'nap')} by day" if naps else ""
         yield f"{counted(len(asleep), 'night')} of sleep, typically {duration(round(typical * MINUTE))} asleep{also}."
 
@@ -79,9 +79,10 @@ def trust(view: RecordView) -> Iterator[str]:
     if not bad:
         yield "No value is marked as doubtful: none is out of its plausible range, none from a failing sensor."
     else:
+        share = part_of(1 - bad / rows)
         yield (
-            f"{part_of(1 - bad / rows)} of the rows carry no mark of doubt; {bad:,} do (out of range, sensor error, not"
-            " worn, wrong stamp, unknown unit). They are left out of the curves."
+            f"{share[0].upper()}{share[1:]} of the rows carry no mark of doubt. Left out of the curves:"
+            f" {counted(bad, 'row')} out of range, not worn, without a known unit or from a failing sensor."
         )
     if record.timeless:
         yield "No stamp can be right: they lie before 1995 or after 2100. The figures show them all the same."
@@ -101,10 +102,10 @@ def trust(view: RecordView) -> Iterator[str]:
         yield "For every row it is known where your clock stood: hours are those of your clock."
     found = [(one, seam, levels) for one in view.series for seam, levels in zip(one.seams, one.levels, strict=True)]
     if found:
-        names = several([f"{one.title.lower()}" for one in view.series if one.seams])
+        names = several([one.title[0].lower() + one.title[1:] for one in view.series if one.seams])
         yield (
-            f"The device changes {counted(len(found), 'time')} within a metric ({names}). A step there may be the device's and"
-            " not yours: see the seams."
+            f"The device changes {counted(len(found), 'time')} within a metric ({names}). A step there may"
+            " be the device's and not yours: see the seams."
         )
 
 
@@ -114,10 +115,13 @@ def missing(view: RecordView) -> Iterator[str]:
         days, worn = len(found.worn), found.worn[found.worn > 0]
         yield (
             f"{title}: signs of wear on {len(worn):,} of {counted(days, 'day')}"
-            f" ({part_of(len(worn) / days)}), on such a day typically {np.median(worn):.0f} of 24 hours."
+            f" ({part_of(len(worn) / days)}), on such a day typically {duration(round(float(np.median(worn)) * HOUR))}."
         )
     if view.record.rows and not view.wear:
-        yield "Nothing in it tells when a device was worn: no heart rate, no steps over time, no sleep, no glucose."
+        yield (
+            "Nothing in it tells when a device was worn: no heart rate, no steps over time, no times of sleep, no glucose of"
+            " a sensor."
+        )
     if view.nights and len(asleep := view.nights.asleep):
         nights = int(asleep["night"].max() - asleep["night"].min()) + 1  # type: ignore[operator]
         if gone := nights - len(asleep):
@@ -129,8 +133,7 @@ def missing(view: RecordView) -> Iterator[str]:
             f"{counted(len(long), 'silence')} of two days or more; the longest is {duration(worst.length)} of"
             f" {view.name(worst.place)}, from {moment(worst.start)}."
         )
-    for line in _ended(view):
-        yield line
+    yield from _ended(view)
     tallies = view.record.tally.files.values()
     away = sum(t.skipped.total() + t.unexplained + t.away.total() for t in tallies)
     if away:
