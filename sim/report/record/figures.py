@@ -12,23 +12,23 @@ import polars as pl
 
 from metapulse.record.clock import DAY, HOUR, MINUTE, US
 from metapulse.sim.report.plots import CARD, COLOURS, SHADE, Figure, clear, colour, dash, layout, rule
+from metapulse.sim.report.record.courses import Course, Seam
 from metapulse.sim.report.record.nights import STAGES, Nights
-from metapulse.sim.report.record.rows import moment
-from metapulse.sim.report.record.series import Seam, Series
+from metapulse.sim.report.record.rows import extent, moment
 from metapulse.sim.report.record.view import RecordView
 from metapulse.sim.report.record.wear import Wear
 
 NIGHTS = 1000  # bars; with more nights, each is several
-NAMED = 0.4  # of a figure's width, for the name of a device over its seam
 STAGE_COLOURS = dict(
     zip(STAGES, ("#0072B2", "#56B4E9", "#CC79A7", "#8A63C9", "#D55E00", "#E69F00", SHADE, SHADE), strict=True)
 )
+TIME: dict[str, Any] = {"type": "date", "tickangle": 0, "nticks": 6}
 LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
 
 
 def wear_map(worn: Wear) -> Figure:
     """Days × hours: of every hour, the share of its slots that have a reading."""
-    days = [date(worn.first + i * worn.days) for i in range(len(worn.share))]
+    days = [day_text(worn.first + i * worn.days) for i in range(len(worn.share))]
     shades = [[0, CARD], [0.005, clear(COLOURS[0], 0.2)], [1, COLOURS[0]]]
     told = {"colorscale": shades, "zmin": 0, "zmax": 100, "showscale": False}
     data = {
@@ -45,57 +45,57 @@ def wear_map(worn: Wear) -> Figure:
         "range": [23.5, -0.5],
         "showgrid": False,
     }
-    return {"data": [data], "layout": layout("", "", 230, xaxis={"type": "date", "showgrid": False}, yaxis=hours)}
+    return {"data": [data], "layout": layout("", "", 230, xaxis={**TIME, "showgrid": False}, yaxis=hours)}
 
 
-def course(view: RecordView, series: Series) -> Figure:
+def course_figure(view: RecordView, course: Course) -> Figure:
     """One metric: of each device the middle as a line, from least to greatest as bars behind it, seams upright."""
     data = [
-        trace for place in series.points["place"].unique(maintain_order=True) for trace in _device(view, series, place)
+        trace for place in course.points["place"].unique(maintain_order=True) for trace in _device(view, course, place)
     ]
     shapes, notes = [], []
-    for i, seam in enumerate(series.seams):
+    for seam in course.seams:
         shapes += _seam(seam)
-        if _alone(view, series, i):
+        if len(course.seams) == 1:
             notes.append(_note(view, seam))
-    axis: dict[str, Any] = {"type": "date"}
-    axis |= {"tickangle": 0, "nticks": 5, "range": _range(view, series)}
-    made = layout("", series.unit, 210, xaxis=axis, shapes=shapes, annotations=notes, barmode="overlay")
+    axis: dict[str, Any] = {**TIME, "nticks": 4}
+    axis["range"] = _range(view, course)
+    made = layout("", course.unit, 210, xaxis=axis, shapes=shapes, annotations=notes, barmode="overlay")
     made["margin"] = {"l": 50, "r": 10, "t": 18 if notes else 8, "b": 34}
     return {"data": data, "layout": made}
 
 
-def _device(view: RecordView, series: Series, place: int) -> Iterator[Figure]:
-    points = series.points.filter(pl.col("place") == place)
+def _device(view: RecordView, course: Course, place: int) -> Iterator[Figure]:
+    points = course.points.filter(pl.col("place") == place)
     shade, name = colour(place), html.escape(view.name(place))
-    middle = series.width // 2 if series.width > 1 else 0
+    middle = course.width // 2 if course.width > 1 else 0
     when, span = points["local"].to_list(), points.filter(pl.col("high") > pl.col("low"))
     if len(span):
         low, high = span["low"].to_list(), span["high"].to_list()
         yield {
             "type": "bar",
             "legendgroup": f"run-{place}",
-            "x": [stamp(at + middle, series.width) for at in span["local"]],
+            "x": [plotly_stamp(at + middle, course.width) for at in span["local"]],
             "base": [_short(value) for value in low],
             "y": [_short(b - a) for a, b in zip(low, high, strict=True)],
-            "width": max(series.width, (when[-1] - when[0]) // 200, MINUTE if series.width == 1 else 0) // 1000,
+            "width": max(course.width, (when[-1] - when[0]) // 200, MINUTE if course.width == 1 else 0) // 1000,
             "marker": {"color": clear(shade, 0.3), "line": {"width": 0}},
             "hoverinfo": "skip",
         }
     x: list[str | None] = []
     y: list[float | None] = []
     ends: list[list[Any] | None] = []
-    most = _break(when, series.width)
+    most = _break(when, course.width)
     rows = zip(when, *(points[c].to_list() for c in ("middle", "low", "high", "rows")), strict=True)
     for i, (at, value, low, high, count) in enumerate(rows):
         if i and at - when[i - 1] > most:
             x, y, ends = [*x, None], [*y, None], [*ends, None]
-        x.append(stamp(at + middle, series.width))
+        x.append(plotly_stamp(at + middle, course.width))
         y.append(_short(value))
         ends.append([_short(low), _short(high), count])
     what = (
         "%{y:,.4~g}"
-        if series.width == 1 or series.summed
+        if course.width == 1 or course.summed
         else "%{y:,.4~g} (%{customdata[0]:,.4~g} to %{customdata[1]:,.4~g}, %{customdata[2]:,} values)"
     )
     yield {
@@ -118,34 +118,26 @@ def _break(when: list[int], width: int) -> int:
     return 4 * max(steps[len(steps) // 2], width) if steps else 0
 
 
-def _range(view: RecordView, series: Series) -> list[str]:
+def _range(view: RecordView, course: Course) -> list[str]:
     """The record's own time, so that figures can be compared; the metric's own where that is a small part of it."""
-    first, last = int(series.points["local"].min()), int(series.points["local"].max()) + series.width  # type: ignore[call-overload]
+    first, last = extent(course.points["local"]) or (0, 0)
+    last += course.width
     whole = view.record.span or (first, last)
     if last - first > (whole[1] - whole[0]) / 5:
         first, last = whole
     edge = max((last - first) // 30, HOUR)
-    return [stamp(first - edge, MINUTE), stamp(last + edge, MINUTE)]
-
-
-def _alone(view: RecordView, series: Series, place: int) -> bool:
-    """Whether there is room for a name over a seam."""
-    first, last = view.record.span or (0, 1)
-    at = series.seams[place].begins
-    return all(
-        abs(at - seam.begins) > NAMED * (last - first) for seam in series.seams if seam is not series.seams[place]
-    )
+    return [plotly_stamp(first - edge, MINUTE), plotly_stamp(last + edge, MINUTE)]
 
 
 def _seam(seam: Seam) -> list[dict[str, Any]]:
     """Where one ends and the other begins; a shade where both were worn."""
     shade = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}, "fillcolor": clear(SHADE, 0.25)}
     lines = [
-        rule(stamp(seam.ends, MINUTE), color=colour(seam.before), dash="dot", width=1.5),  # type: ignore[arg-type]
-        rule(stamp(seam.begins, MINUTE), color=colour(seam.after), width=1.5),  # type: ignore[arg-type]
+        rule(plotly_stamp(seam.ends, MINUTE), color=colour(seam.before), dash="dot", width=1.5),
+        rule(plotly_stamp(seam.begins, MINUTE), color=colour(seam.after), width=1.5),
     ]
     if seam.begins < seam.ends:
-        lines.append({**shade, "x0": stamp(seam.begins, MINUTE), "x1": stamp(seam.ends, MINUTE)})
+        lines.append({**shade, "x0": plotly_stamp(seam.begins, MINUTE), "x1": plotly_stamp(seam.ends, MINUTE)})
     return lines
 
 
@@ -158,7 +150,7 @@ def _note(view: RecordView, seam: Seam) -> dict[str, Any]:
     text = f"{html.escape(name)} ↦" if right else f"↦ {html.escape(name)}"
     look = {"showarrow": False, "font": {"size": 11, "color": colour(seam.after)}}
     return {
-        "x": stamp(seam.begins, MINUTE),
+        "x": plotly_stamp(seam.begins, MINUTE),
         "y": 1,
         "yref": "paper",
         "yanchor": "bottom",
@@ -170,7 +162,7 @@ def _note(view: RecordView, seam: Seam) -> dict[str, Any]:
 
 def sleep_bars(nights: Nights) -> Figure:
     """Hours of each stage, night by night."""
-    first, last = int(nights.stages["night"].min()), int(nights.stages["night"].max())  # type: ignore[call-overload]
+    first, last = extent(nights.stages["night"]) or (0, 0)
     several = (last - first) // NIGHTS + 1
     there = nights.stages.select(pl.col("night").unique()).group_by(column=pl.col("night") // several).len()
     data = []
@@ -184,14 +176,14 @@ def sleep_bars(nights: Nights) -> Figure:
             {
                 "type": "bar",
                 "name": stage.replace("_", " "),
-                "x": [date(column * several) for column in own["column"]],
+                "x": [day_text(column * several) for column in own["column"]],
                 "y": [round(m / n / 60, 2) for m, n in own.select("minutes", "len").iter_rows()],
                 "marker": {"color": STAGE_COLOURS[stage], "line": {"width": 0}},
                 "width": 0.9 * several * DAY // 1000,
                 "hovertemplate": f"%{{x|%a %d %b %Y}}: %{{y:.3~g}} h<extra>{stage.replace('_', ' ')}</extra>",
             }
         )
-    axis = {"type": "date"} | _padded(first, last)
+    axis = TIME | _padded(first, last)
     return {
         "data": data,
         "layout": layout("", "hours", 300, barmode="stack", bargap=0.1, showlegend=True, legend=LEGEND, xaxis=axis),
@@ -211,7 +203,7 @@ def sleep_times(nights: Nights) -> Figure | None:
                 {
                     "type": "bar",
                     "name": name,
-                    "x": [date(night) for night in own["night"]],
+                    "x": [day_text(night) for night in own["night"]],
                     "base": [round(at, 2) for at in own["noon"]],
                     "y": [round(minutes / 60, 2) for minutes in own["minutes"]],
                     "marker": {"color": shade, "line": {"width": 0}},
@@ -224,8 +216,7 @@ def sleep_times(nights: Nights) -> Figure | None:
                 }
             )
     clock = {"tickvals": [0, 6, 12, 18, 24], "ticktext": ["12:00", "18:00", "0:00", "6:00", "12:00"], "range": [24, 0]}
-    span = nights.spells["night"]
-    axis = {"type": "date"} | _padded(int(span.min()), int(span.max()))  # type: ignore[arg-type]
+    axis = TIME | _padded(*(extent(nights.spells["night"]) or (0, 0)))
     made = layout("", "", 300, barmode="overlay", xaxis=axis, yaxis=clock, showlegend=len(data) > 1, legend=LEGEND)
     return {"data": data, "layout": made}
 
@@ -233,15 +224,15 @@ def sleep_times(nights: Nights) -> Figure | None:
 def _padded(first: int, last: int) -> dict[str, Any]:
     """Range of an axis of days: of few days so wide that bars stay bars."""
     spare = max(0, 14 - (last - first)) / 2 + 0.7
-    return {"range": [stamp(int((day + far) * DAY), MINUTE) for day, far in ((first, -spare), (last, spare))]}
+    return {"range": [plotly_stamp(int((day + far) * DAY), MINUTE) for day, far in ((first, -spare), (last, spare))]}
 
 
-def date(day: int) -> str:
+def day_text(day: int) -> str:
     """A day from 1970-01-01, as Plotly reads it."""
     return moment(day * DAY, False)
 
 
-def stamp(local: int, width: int) -> str:
+def plotly_stamp(local: int, width: int) -> str:
     """µs on the person's clock, as Plotly reads them: as short as the stretch allows."""
     text = moment(local)
     seconds = local % MINUTE // US

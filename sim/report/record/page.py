@@ -24,8 +24,8 @@ def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
         DataError: no record, or one of another schema version.
     """
     view = RecordView(path)
-    places = sorted({int(place) for one in view.series for place in one.points["place"].unique()})
-    main = [one for one in view.series if one.part != "nap"]
+    places = sorted({int(place) for one in view.courses for place in one.points["place"].unique()})
+    main = [one for one in view.courses if one.part != "nap"]
     return document(
         Page(),
         "metapulse record",
@@ -38,14 +38,14 @@ def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
         answers=[
             (title, [(None, line) for line in told(view)])
             for title, told in (
-                ("What is in it", words.contents),
-                ("What can be trusted", words.trust),
-                ("What is missing", words.missing),
+                ("What is in it", words.what_is_in_it),
+                ("What can be trusted", words.what_can_be_trusted),
+                ("What is missing", words.what_is_missing),
             )
         ],
         checks=[(None, line) for line in clock_checks],
         shown=main[:OPEN],
-        folded=[one for one in view.series if one not in main[:OPEN]],
+        folded=[one for one in view.courses if one not in main[:OPEN]],
         figures=figures,
         tables=tables,
     )

@@ -22,7 +22,7 @@ from metapulse.record.tally import Tally
 
 DEVICES = 12  # told apart on a page; the rest is one
 NAME = 48  # characters of a device's name
-#: Codes that make a series of their own, beside the metric's.
+#: Codes that make a course of their own, beside the metric's.
 PARTS = ("daily", "nap", "x", "y", "z")
 
 
@@ -67,8 +67,7 @@ class RecordRows:
     @property
     def span(self) -> tuple[int, int] | None:
         """First start and last end or start; None without rows."""
-        first, last = self.contents["first"].min(), self.contents["last"].max()
-        return None if first is None or last is None else (int(first), int(last))  # type: ignore[arg-type]
+        return extent(self.contents["first"], self.contents["last"])
 
 
 def collected(table: pl.LazyFrame) -> pl.DataFrame:
@@ -76,12 +75,19 @@ def collected(table: pl.LazyFrame) -> pl.DataFrame:
     return table.collect(engine="streaming")
 
 
+def extent(*columns: pl.Series) -> tuple[int, int] | None:
+    """The least of the first column and the greatest of the last, whole numbers; None where there is none."""
+    least: Any = columns[0].min()
+    most: Any = columns[-1].max()
+    return None if least is None or most is None else (int(least), int(most))
+
+
 def having(*marks: str) -> pl.Expr:
     """Rows with one of these marks."""
     return (pl.col("quality").list.len() > 0) & (pl.col("quality").list.set_intersection(list(marks)).list.len() > 0)
 
 
-def read_rows(path: Path) -> RecordRows:
+def read_record(path: Path) -> RecordRows:
     """A record, counted.
 
     Raises:

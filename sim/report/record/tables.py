@@ -7,23 +7,24 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from metapulse.record.clock import DAY, HOUR
+from metapulse.record.clock import DAY
 from metapulse.record.tally import FileTally
 from metapulse.sim.report.document import joined_markup, parts
+from metapulse.sim.report.record.courses import UNITS, Course
 from metapulse.sim.report.record.marks import CHANGES, Marked
 from metapulse.sim.report.record.rows import moment
-from metapulse.sim.report.record.series import UNITS, Series
-from metapulse.sim.report.record.view import RecordView, duration
-from metapulse.sim.report.record.words import counted, metric_words, several
+from metapulse.sim.report.record.view import RecordView, length_words
+from metapulse.sim.report.record.words import counted, hours_words, metric_words, several
 from metapulse.sim.report.table import Rows, TableCell, html_table
 
 FILES = 300  # listed one by one, those with most rows first
 REASONS = 200  # listed
+SEAMS = 12  # in sight
 QUIET = 3  # silences of a device
 TEXT = 120  # characters of what a file said
 
 
-def devices(view: RecordView) -> str:
+def devices_table(view: RecordView) -> str:
     """Every device: how long, how much, how often worn."""
     rows: Rows = []
     for line in view.devices:
@@ -31,12 +32,11 @@ def devices(view: RecordView) -> str:
         kinds = several([metric_words(name) for name in line.metrics], 4)
         rows.append(
             [
-                TableCell(view.name(line.place), place=line.place, kind="wide"),
+                TableCell(view.name(line.place), place=line.place, kind="named"),
                 f"{line.rows:,}",
-                "–" if line.first is None else moment(line.first, False),
-                "–" if line.last is None else moment(line.last, False),
+                *([moment(at, False) for at in line.span] if line.span else ["–", "–"]),
                 f"{len(worn):,}" if len(worn) else "–",
-                duration(round(float(np.median(worn)) * HOUR)) if len(worn) else "–",
+                hours_words(float(np.median(worn))) if len(worn) else "–",
                 TableCell(kinds, kind="wide"),
             ]
         )
@@ -44,35 +44,45 @@ def devices(view: RecordView) -> str:
     return html_table(head, rows) if rows else ""
 
 
-def seams(view: RecordView) -> str:
+def seams_table(view: RecordView) -> str:
     """Where one device takes over from another, and what that does to the level."""
     rows: Rows = []
-    for series in view.series:
-        for seam, (before, after) in zip(series.seams, series.levels, strict=True):
+    for course in view.courses:
+        for seam, (before, after) in zip(course.seams, course.levels, strict=True):
             apart = seam.begins - seam.ends
-            how = f"both for {duration(-apart)}" if apart < 0 else f"{duration(apart)} between"
+            how = f"both for {length_words(-apart)}" if apart < 0 else f"{length_words(apart)} between"
             rows.append(
                 [
-                    series.title,
-                    TableCell(view.name(seam.before), moment(seam.ends), place=seam.before, kind="wide"),
-                    TableCell(view.name(seam.after), moment(seam.begins), place=seam.after, kind="wide"),
+                    course.title,
+                    TableCell(view.name(seam.before), moment(seam.ends), place=seam.before, kind="named"),
+                    TableCell(view.name(seam.after), moment(seam.begins), place=seam.after, kind="named"),
                     how,
-                    TableCell(*_step(series, before, after)),
+                    TableCell(*_step(course, before, after)),
                 ]
             )
     head = ("metric", "ends", "begins", "overlap or gap", ">level before → after\nmeans over two weeks")
-    return html_table(head, rows) if rows else ""
+    if not rows:
+        return ""
+    more = (
+        parts.fold(f"{len(rows) - SEAMS:,} more", html_table(head, rows[SEAMS:]), kind="fold") if rows[SEAMS:] else ""
+    )
+    return joined_markup(html_table(head, rows[:SEAMS]), more)
 
 
-def _step(series: Series, before: float | None, after: float | None) -> tuple[str, str]:
-    if before is None or after is None:
+def _step(course: Course, before: float | None, after: float | None) -> tuple[str, str]:
+    if before is None or after is None or course.metric.startswith("workout"):  # no two workouts are alike
         return "–", ""
-    unit = f" {series.unit}" if series.unit else ""
+    unit = f" {course.unit}" if course.unit else ""
     change = f"{(after - before) / abs(before):+.0%}".replace("%", " %") if before else ""
-    return f"{before:,.4g} → {after:,.4g}{unit}", change
+    return f"{_number(before)} → {_number(after)}{unit}", change
 
 
-def marks(view: RecordView) -> str:
+def _number(value: float) -> str:
+    """Four digits, of large numbers all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def marks_table(view: RecordView) -> str:
     """Every mark: what it means, how many, and examples folded under it."""
     made = []
     for one in view.marks:
@@ -87,7 +97,7 @@ def _examples(view: RecordView, one: Marked) -> str:
         [
             moment(row["local"]),
             metric_words(row["metric"]) + (f", {row['code']}" if row["code"] else ""),
-            "–" if row["value"] is None else f"{row['value']:,.6g} {UNITS.get(row['unit'], row['unit'])}".strip(),
+            "–" if row["value"] is None else f"{row['value']:,.10g} {UNITS.get(row['unit'], row['unit'])}".strip(),
             _clipped(row["raw"] or "–"),
             TableCell(view.name(row["place"]), place=row["place"]),
             TableCell(_clipped(row["source"]["file"]), f"row {row['source']['row']:,}", kind="wide"),
@@ -102,7 +112,7 @@ def _clipped(text: str) -> str:
     return text if len(text) <= TEXT else f"{text[:half]}…{text[-half:]}"
 
 
-def silences(view: RecordView) -> str:
+def silences_table(view: RecordView) -> str:
     """The longest silences of every device."""
     rows: Rows = []
     for line in view.devices:
@@ -110,8 +120,8 @@ def silences(view: RecordView) -> str:
         for one in own[:QUIET]:
             rows.append(
                 [
-                    TableCell(view.name(line.place), place=line.place, kind="wide"),
-                    duration(one.length),
+                    TableCell(view.name(line.place), place=line.place, kind="named"),
+                    length_words(one.length),
                     moment(one.start),
                     moment(one.end),
                     f"{len(own):,}",
@@ -121,7 +131,7 @@ def silences(view: RecordView) -> str:
     return html_table(head, rows) if rows else ""
 
 
-def clock(view: RecordView) -> str:
+def clock_table(view: RecordView) -> str:
     """Where the person's clock stood, from when to when."""
     spells = view.clock
     rows: Rows = [
@@ -140,7 +150,7 @@ def _offset(minutes: int | None) -> str:
     return f"UTC{'−' if minutes < 0 else '+'}{hours}" + (f":{rest:02d}" if rest else "")
 
 
-def account(view: RecordView) -> str:
+def account_table(view: RecordView) -> str:
     """What became of every row of every file: by format, why rows gave nothing, and file by file."""
     tallies = sorted(view.record.tally.files.values(), key=lambda t: (-t.seen, t.file))
     if not tallies:

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from metapulse.record.clock import DAY, HOUR, MINUTE
+from metapulse.sim.report.record.courses import Course, every_course
 from metapulse.sim.report.record.marks import ClockSpell, Marked, clock_spells, every_mark
 from metapulse.sim.report.record.nights import Nights, nights
-from metapulse.sim.report.record.rows import RecordRows, read_rows
-from metapulse.sim.report.record.series import Series, every_series
+from metapulse.sim.report.record.rows import RecordRows, extent, read_record
 from metapulse.sim.report.record.wear import Silence, Wear, silences, slots, wear
 
 
@@ -25,16 +25,14 @@ class DeviceLine:
         place: in colours and names.
         rows: of the record.
         metrics: names, those with most rows first.
-        first: first start, µs on the person's clock; None where no stamp can be right.
-        last: last start or end.
+        span: first start and last start or end, µs on the person's clock; None where no stamp can be right.
         worn: what its signs of wear say; None without any.
     """
 
     place: int
     rows: int
     metrics: tuple[str, ...]
-    first: int | None
-    last: int | None
+    span: tuple[int, int] | None
     worn: Wear | None
 
 
@@ -48,12 +46,12 @@ class RecordView:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.record: RecordRows = read_rows(path)
+        self.record: RecordRows = read_record(path)
 
     @cached_property
-    def series(self) -> list[Series]:
+    def courses(self) -> list[Course]:
         """The metrics' courses."""
-        return every_series(self.record)
+        return every_course(self.record)
 
     @cached_property
     def slots(self) -> pl.DataFrame:
@@ -104,9 +102,8 @@ class RecordView:
                 int(place),
                 int(own["rows"].sum()),
                 metrics,
-                own["first"].min(),
-                own["last"].max(),
-                worn,  # type: ignore[call-overload, arg-type]
+                extent(own["first"], own["last"]),
+                worn,
             )
 
     def name(self, place: int) -> str:
@@ -122,7 +119,7 @@ class RecordView:
         return max(last - 1, first) // DAY - first // DAY + 1
 
 
-def duration(length: int) -> str:
+def length_words(length: int) -> str:
     """A length in µs in words: 5 days 3 h, 2 h 10 min, 35 min."""
     minutes = round(length / MINUTE)
     days, rest = divmod(minutes, DAY // MINUTE)

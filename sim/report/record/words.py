@@ -10,8 +10,8 @@ import numpy as np
 from metapulse.record.clock import DAY, HOUR, MINUTE
 from metapulse.record.metrics import metrics
 from metapulse.record.readers import readers
-from metapulse.sim.report.record.rows import moment
-from metapulse.sim.report.record.view import RecordView, duration
+from metapulse.sim.report.record.rows import extent, moment
+from metapulse.sim.report.record.view import RecordView, length_words
 
 NAMED = 6  # of a list, before "and n more"
 #: Marks that are no doubt about the value: how it came to be, or that it counts once.
@@ -36,6 +36,11 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def hours_words(hours: float) -> str:
+    """Hours of a day in words: 24 h, 7 h 40 min, 20 min."""
+    return "24 h" if hours > 23.95 else length_words(round(hours * HOUR))
+
+
 def part_of(share: float) -> str:
     """A share in per cent that says neither 0 nor 100 where it is not."""
     if 0 < share < 0.001:
@@ -45,7 +50,7 @@ def part_of(share: float) -> str:
     return f"{share:.1%}".replace(".0%", " %").replace("%", " %").replace("  ", " ")
 
 
-def contents(view: RecordView) -> Iterator[str]:
+def what_is_in_it(view: RecordView) -> Iterator[str]:
     """What is in it."""
     record = view.record
     if not record.rows:
@@ -64,13 +69,14 @@ def contents(view: RecordView) -> Iterator[str]:
     if read:
         yield f"Read from {read}."
     if view.nights and len(asleep := view.nights.asleep):
-        typical = float(asleep["minutes"].median())  # type: ignore[arg-type]
+        typical = float(np.median(asleep["minutes"].to_numpy()))
         naps = view.nights.naps
         also = f", and {counted(naps, 'nap')} by day" if naps else ""
-        yield f"{counted(len(asleep), 'night')} of sleep, typically {duration(round(typical * MINUTE))} asleep{also}."
+        slept = length_words(round(typical * MINUTE))
+        yield f"{counted(len(asleep), 'night')} of sleep, typically {slept} asleep{also}."
 
 
-def trust(view: RecordView) -> Iterator[str]:
+def what_can_be_trusted(view: RecordView) -> Iterator[str]:
     """What can be trusted."""
     record, rows = view.record, view.record.rows
     if not rows:
@@ -100,37 +106,38 @@ def trust(view: RecordView) -> Iterator[str]:
         yield f"For {part_of(unknown / rows)} of the rows no file says where your clock stood: they are shown in UTC."
     else:
         yield "For every row it is known where your clock stood: hours are those of your clock."
-    found = [(one, seam, levels) for one in view.series for seam, levels in zip(one.seams, one.levels, strict=True)]
+    found = [(one, seam, levels) for one in view.courses for seam, levels in zip(one.seams, one.levels, strict=True)]
     if found:
-        names = several([one.title[0].lower() + one.title[1:] for one in view.series if one.seams])
+        names = several([one.title[0].lower() + one.title[1:] for one in view.courses if one.seams])
         yield (
             f"The device changes {counted(len(found), 'time')} within a metric ({names}). A step there may"
             " be the device's and not yours: see the seams."
         )
 
 
-def missing(view: RecordView) -> Iterator[str]:
+def what_is_missing(view: RecordView) -> Iterator[str]:
     """What is missing."""
     for title, found in view.wear.items():
         days, worn = len(found.worn), found.worn[found.worn > 0]
         yield (
             f"{title}: signs of wear on {len(worn):,} of {counted(days, 'day')}"
-            f" ({part_of(len(worn) / days)}), on such a day typically {duration(round(float(np.median(worn)) * HOUR))}."
+            f" ({part_of(len(worn) / days)}), on such a day typically {hours_words(float(np.median(worn)))}."
         )
     if view.record.rows and not view.wear:
         yield (
-            "Nothing in it tells when a device was worn: no heart rate, no steps over time, no times of sleep, no glucose of"
-            " a sensor."
+            "Nothing in it tells when a device was worn: no heart rate, no steps over time, no times of sleep, no"
+            " sensor's glucose."
         )
     if view.nights and len(asleep := view.nights.asleep):
-        nights = int(asleep["night"].max() - asleep["night"].min()) + 1  # type: ignore[operator]
+        first, last = extent(asleep["night"]) or (0, 0)
+        nights = last - first + 1
         if gone := nights - len(asleep):
             yield f"{counted(gone, 'night')} of {nights:,} without sleep between the first and the last."
     long = [one for one in view.silences if one.length >= 2 * DAY]
     if long:
         worst = long[0]
         yield (
-            f"{counted(len(long), 'silence')} of two days or more; the longest is {duration(worst.length)} of"
+            f"{counted(len(long), 'silence')} of two days or more; the longest is {length_words(worst.length)} of"
             f" {view.name(worst.place)}, from {moment(worst.start)}."
         )
     yield from _ended(view)
@@ -151,9 +158,9 @@ def _ended(view: RecordView) -> Iterator[str]:
         return
     end = view.record.span[1]
     stopped = [
-        f"{view.name(d.place)} ({moment(d.last, False)})"
+        f"{view.name(d.place)} ({moment(d.span[1], False)})"
         for d in view.devices
-        if d.first is not None and d.last is not None and d.last - d.first > 14 * DAY and end - d.last > 30 * DAY
+        if d.span and d.span[1] - d.span[0] > 14 * DAY and end - d.span[1] > 30 * DAY
     ]
     if stopped:
         yield f"No more since: {several(stopped)}."

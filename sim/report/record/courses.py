@@ -9,7 +9,7 @@ import polars as pl
 
 from metapulse.record.clock import DAY, HOUR, MINUTE, US
 from metapulse.record.metrics import metrics
-from metapulse.sim.report.record.rows import RecordRows, collected
+from metapulse.sim.report.record.rows import RecordRows, collected, extent
 
 POINTS = 900  # of a figure, over its devices
 #: Stretches that points stand for, µs; longer ones are whole days.
@@ -38,7 +38,7 @@ class Seam:
 
 
 @dataclass(frozen=True)
-class Series:
+class Course:
     """A metric's course.
 
     Args:
@@ -79,30 +79,40 @@ UNITS = {"1": "", "Cel": "°C", "mm[Hg]": "mmHg", "uV": "µV", "uS": "µS", "m/s
 UNITS |= {"/min": "per min"}
 
 
-def every_series(record: RecordRows) -> list[Series]:
+@dataclass(frozen=True)
+class _Plan:
+    """How a metric's points are to be made; like ``Course``, with the span of its values in µs."""
+
+    metric: str
+    part: str
+    values: int
+    width: int
+    summed: bool
+    span: int
+
+
+def every_course(record: RecordRows) -> list[Course]:
     """The courses of all metrics that have values, those with most values first."""
     contents = record.contents.filter((pl.col("values") > 0) & (pl.col("metric") != "sleep_stage"))
     plans = [_plan(group) for _, group in contents.group_by("metric", "part", maintain_order=True)]
     if not plans:
         return []
-    points = _points(record, pl.DataFrame(plans))
-    made = [_series(plan, contents, points) for plan in plans]
+    points = _points(record, plans)
+    made = [_course(plan, contents, points) for plan in plans]
     return sorted(made, key=lambda one: (-one.values, one.metric, one.part))
 
 
-def _plan(group: pl.DataFrame) -> dict[str, object]:
-    """How fine a metric's points are: as fine as their number allows."""
+def _plan(group: pl.DataFrame) -> _Plan:
+    """As fine as the number of points allows."""
     name, part, values = group["metric"][0], group["part"][0], int(group["values"].sum())
-    span, devices = int(group["last"].max() - group["first"].min()), len(group)  # type: ignore[operator]
+    first, last = extent(group["first"], group["last"]) or (0, 0)
     known = metrics().get(name)
-    summed = bool(known and known.merge == "sum" and part != "daily")
+    summed = known is not None and known.merge == "sum" and part != "daily"
     if summed:
-        width = HOUR if span <= 2 * DAY else DAY
-    elif values <= POINTS:
-        width = 1
+        width = HOUR if last - first <= 2 * DAY else DAY
     else:
-        width = stretch(span, devices)
-    return {"metric": name, "part": part, "width": width, "summed": summed, "values": values, "span": span}
+        width = 1 if values <= POINTS else stretch(last - first, len(group))
+    return _Plan(name, part, values, width, summed, last - first)
 
 
 def stretch(span: int, devices: int) -> int:
@@ -111,8 +121,8 @@ def stretch(span: int, devices: int) -> int:
     return next(fits, (span * devices // POINTS // DAY + 1) * DAY)
 
 
-def _points(record: RecordRows, plans: pl.DataFrame) -> pl.DataFrame:
-    wanted = plans.lazy().select("metric", "part", "width", "summed")
+def _points(record: RecordRows, plans: Sequence[_Plan]) -> pl.DataFrame:
+    wanted = pl.LazyFrame(plans).select("metric", "part", "width", "summed")
     sample = pl.col("value").filter(~pl.col("code").is_in(ENDS) | pl.col("code").is_null())
     rows = record.used.filter(pl.col("value").is_not_null() & ~pl.col("doubtful"))
     return collected(
@@ -133,27 +143,31 @@ def _points(record: RecordRows, plans: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _series(plan: dict[str, object], contents: pl.DataFrame, points: pl.DataFrame) -> Series:
-    name, part, width, summed = str(plan["metric"]), str(plan["part"]), int(plan["width"]), bool(plan["summed"])  # type: ignore[call-overload]
-    here = (pl.col("metric") == name) & (pl.col("part") == part)
+def _course(plan: _Plan, contents: pl.DataFrame, points: pl.DataFrame) -> Course:
+    here = (pl.col("metric") == plan.metric) & (pl.col("part") == plan.part)
     own = points.filter(here).sort("place", "local").select("place", "local", "rows", "middle", "low", "high")
-    spans = contents.filter(here).select("place", "values", "first", "last").rows()
-    found = tuple(seams(spans))
+    found = tuple(seams(contents.filter(here).select("place", "values", "first", "last").rows()))
     levels = tuple(
-        (_level(own, s.before, s.ends - LEVEL, s.ends), _level(own, s.after, s.begins, s.begins + LEVEL)) for s in found
+        (
+            _level(own, seam.before, seam.ends - LEVEL, seam.ends),
+            _level(own, seam.after, seam.begins, seam.begins + LEVEL),
+        )
+        for seam in found
     )
-    if summed and len(own) > POINTS:  # too many days: of several the mean, the least and the greatest
-        width = stretch(int(plan["span"]), own["place"].n_unique())  # type: ignore[call-overload]
+    width = plan.width
+    if plan.summed and len(own) > POINTS:  # too many days: of several the mean, the least and the greatest
+        width = stretch(plan.span, own["place"].n_unique())
         own = own.group_by("place", pl.col("local") // width * width).agg(
             pl.col("rows").sum(), pl.col("middle").mean(), pl.col("low").min(), pl.col("high").max()
         )
         own = own.sort("place", "local")
-    return Series(name, part, int(plan["values"]), width, summed, own, found, levels)  # type: ignore[call-overload]
+    return Course(plan.metric, plan.part, plan.values, width, plan.summed, own, found, levels)
 
 
 def _level(points: pl.DataFrame, place: int, since: int, until: int) -> float | None:
-    here = points.filter((pl.col("place") == place) & pl.col("local").is_between(since - DAY, until))
-    return here["middle"].mean()  # type: ignore[return-value]
+    here = (pl.col("place") == place) & pl.col("local").is_between(since - DAY, until)
+    middle = points.filter(here)["middle"].drop_nulls().to_numpy()
+    return float(middle.mean()) if len(middle) else None
 
 
 def seams(spans: Sequence[tuple[int, int, int, int]]) -> Iterator[Seam]:
