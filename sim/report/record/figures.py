@@ -28,14 +28,15 @@ LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bot
 
 def wear_map(worn: Wear) -> Figure:
     """Days × hours: of every hour, the share of its slots that have a reading."""
-    days = [day_text(worn.first + i * worn.days) for i in range(len(worn.share))]
+    columns = [*worn.share, *[worn.share[0] * 0] * (len(worn.share) == 1)]  # Plotly gives a single one no width
+    days = [day_text(worn.first + i * worn.days) for i in range(len(columns))]
     shades = [[0, CARD], [0.005, clear(COLOURS[0], 0.2)], [1, COLOURS[0]]]
     told = {"colorscale": shades, "zmin": 0, "zmax": 100, "showscale": False}
     data = {
         "type": "heatmap",
         "x": days,
         "y": list(range(24)),
-        "z": [[ceil(100 * float(share)) for share in hour] for hour in worn.share.T],
+        "z": [[ceil(100 * float(share)) for share in hour] for hour in zip(*columns, strict=True)],
         "hovertemplate": "%{x|%a %d %b %Y}, %{y}:00: %{z} %<extra></extra>",
         **told,
     }

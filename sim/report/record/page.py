@@ -54,7 +54,7 @@ def record_page(path: Path, clock_checks: Sequence[str] = ()) -> str:
 def _facts(view: RecordView) -> list[tuple[str, str]]:
     record = view.record
     facts = [("rows", f"{record.rows:,}"), ("metrics", f"{record.contents['metric'].n_unique():,}")]
-    facts += [("devices", f"{len(record.devices):,}"), ("files", f"{len(record.tally.files):,}")]
+    facts += [("devices", f"{record.different:,}"), ("files", f"{len(record.tally.files):,}")]
     if record.span:
         facts.insert(0, ("", f"{moment(record.span[0], False)} to {moment(record.span[1], False)}"))
     return facts

@@ -34,6 +34,7 @@ class RecordRows:
         table: at (row), local and until (µs on the person's clock), metric, part, value, code, place (of the device),
             quality, repeat, doubtful, late (a stamp that cannot be right), offset_min, source, raw.
         devices: names by place, the one with most rows first.
+        different: how many devices there are; the last name stands for several where these are more than names.
         contents: metric, part, place → rows, repeats, doubtful, late, unknown (offsets), first, last.
         tally: the account of its files.
         timeless: whether no stamp at all is plausible; all are shown then.
@@ -41,6 +42,7 @@ class RecordRows:
 
     table: pl.LazyFrame
     devices: tuple[str, ...]
+    different: int
     contents: pl.DataFrame
     tally: Tally
     timeless: bool
@@ -98,7 +100,7 @@ def read_record(path: Path) -> RecordRows:
     scan = pl.scan_parquet(path).with_row_index("at")
     key = pl.col("device").hash()
     found = collected(scan.group_by(key=key).agg(pl.col("device").first(), rows=pl.len()))
-    devices, places = _places(found)
+    devices, different, places = _places(found)
     clock = pl.col("offset_min").fill_null(0).cast(pl.Int64) * MINUTE
     split = pl.col("code").is_in(PARTS)
     table = (
@@ -133,11 +135,11 @@ def read_record(path: Path) -> RecordRows:
         last=pl.col("last").filter(timed).max(),
     )
     contents = contents.sort("metric", "part", "place")
-    return RecordRows(table, devices, contents, Tally.of(facts["tally"]), timeless)
+    return RecordRows(table, devices, different, contents, Tally.of(facts["tally"]), timeless)
 
 
-def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], pl.DataFrame]:
-    """Names by place, and of each key its place. Equal names are one device; the last place may be for the rest."""
+def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], int, pl.DataFrame]:
+    """Names by place, how many there are, and of each key its place. Equal names are one device; the last place may be for the rest."""
     names = device_names(found["device"].to_list())
     rows: Counter[str] = Counter()
     for name, count in zip(names, found["rows"], strict=True):
@@ -149,7 +151,7 @@ def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], pl.DataFrame]:
     else:
         devices = tuple(shown := order)
     place = {name: min(i, len(shown)) for i, name in enumerate(order)}
-    return devices, found.select("key", place=pl.Series([place[name] for name in names], dtype=pl.UInt16))
+    return devices, len(order), found.select("key", place=pl.Series([place[name] for name in names], dtype=pl.UInt16))
 
 
 def device_names(devices: Sequence[Mapping[str, Any] | None]) -> list[str]:

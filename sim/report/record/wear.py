@@ -22,7 +22,7 @@ SLEPT = ("sleep_stage", "sleep_duration", "time_in_bed")  # may last for hours
 MOVED = ("steps", "wheelchair_pushes", "floors", "cadence")  # where there were any
 #: Marks of values that say nothing of wear.
 UNSAID = ("not_worn_suspected", "sensor_error", "manual", "interpolated", "date_only", "offline")
-SENSOR = 3  # slots that a reading of glucose stands for: sensors keep one in 5 or 15 minutes
+APART = 3  # slots: two readings of a device that are at most so far apart were one stretch of wear
 COLUMNS = 500  # of a map of wear; with more days, each column is several
 SILENCE = 12 * HOURLY  # slots; see silences
 
@@ -74,15 +74,13 @@ def slots(record: RecordRows) -> pl.DataFrame:
     last = ((pl.col("until") - 1).fill_null(pl.col("local")) // SLOT).clip(pl.col("local") // SLOT)
     first = pl.col("local") // SLOT
     long = pl.when(metric.is_in(SLEPT)).then(DAILY).otherwise(HOURLY)
-    said = ~having(*UNSAID)
+    said = ~having(*UNSAID) & ~pl.col("doubtful")
     body = (metric.is_in((*BODY, *SLEPT)) | (metric.is_in(MOVED) & (pl.col("value") > 0))) & said
     awake = pl.col("code").is_in(("in_bed", "out_of_bed", "unknown")).fill_null(False)
     rows = record.timed.filter(~having("date_only")).select(
         "place",
         first=first,
-        last=pl.when(metric == "glucose")
-        .then(first + SENSOR - 1)
-        .otherwise(pl.min_horizontal(last, first + DAILY - 1)),
+        last=pl.min_horizontal(last, first + DAILY - 1),
         body=body & (last - first <= long) & ~((metric == "sleep_stage") & awake),
         glucose=(metric == "glucose") & said,
     )
@@ -100,7 +98,9 @@ def wear(found: pl.DataFrame, sign: str = "body") -> Wear | None:
         found: of ``slots``, all of it or one device's.
         sign: "body" or "glucose".
     """
-    worn = found.filter(sign)["slot"].unique().to_numpy()
+    here, then = pl.col("slot"), pl.col("slot").shift(-1).over("place")
+    until = pl.when(then - here <= APART).then(then).otherwise(here + 1)
+    worn = found.filter(sign).select(slot=pl.int_ranges(here, until)).explode("slot")["slot"].unique().to_numpy()
     if not len(worn):
         return None
     first, last = int(worn.min()) // DAILY, int(worn.max()) // DAILY

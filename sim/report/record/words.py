@@ -62,7 +62,9 @@ def what_is_in_it(view: RecordView) -> Iterator[str]:
         first, last = record.span
         yield f"{counted(view.days, 'day')}, from {moment(first, False)} to {moment(max(last - 1, first), False)}."
     yield f"{counted(kept, 'value')} of {counted(len(kinds), 'kind')}: {several([metric_words(k) for k in kinds])}."
-    yield f"From {counted(len(record.devices), 'device')}: {several(record.devices)}."
+    rest = f" and {record.different - NAMED} more" if record.different > NAMED + 1 else ""
+    named = several(record.devices, NAMED + 1) if not rest else ", ".join(record.devices[:NAMED]) + rest
+    yield f"From {counted(record.different, 'device')}: {named}."
     titles = {reader.name: reader.title.partition(":")[0] for reader in readers()}
     formats = Counter(titles.get(t.format, t.format) for t in record.tally.files.values() if t.used)
     read = several([f"{title} ({counted(n, 'file')})" for title, n in formats.most_common()])
