@@ -98,7 +98,7 @@ def every_course(record: RecordRows) -> list[Course]:
     if not plans:
         return []
     points = _points(record, plans)
-    made = [_course(plan, contents, points) for plan in plans]
+    made = [_course(plan, contents.filter(record.single), points) for plan in plans]
     return sorted(made, key=lambda one: (-one.values, one.metric, one.part))
 
 

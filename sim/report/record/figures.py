@@ -46,7 +46,16 @@ def wear_map(worn: Wear) -> Figure:
         "range": [23.5, -0.5],
         "showgrid": False,
     }
-    return {"data": [data], "layout": layout("", "", 230, xaxis={**TIME, "showgrid": False}, yaxis=hours)}
+    return {
+        "data": [data],
+        "layout": layout(
+            "",
+            "",
+            230,
+            xaxis=TIME | {"showgrid": False} | _padded(worn.first, worn.first + len(worn.worn) - 1),
+            yaxis=hours,
+        ),
+    }
 
 
 def course_figure(view: RecordView, course: Course) -> Figure:

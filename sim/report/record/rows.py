@@ -48,6 +48,11 @@ class RecordRows:
     timeless: bool
 
     @property
+    def single(self) -> pl.Expr:
+        """Rows of places that are one device."""
+        return pl.col("place") < (len(self.devices) if self.different == len(self.devices) else DEVICES - 1)
+
+    @property
     def used(self) -> pl.LazyFrame:
         """Rows that count once and have a place in time."""
         return self.timed.filter(~pl.col("repeat"))
@@ -139,7 +144,7 @@ def read_record(path: Path) -> RecordRows:
 
 
 def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], int, pl.DataFrame]:
-    """Names by place, how many there are, and of each key its place. Equal names are one device; the last place may be for the rest."""
+    """Names by place, how many devices there are, and of each key its place; equal names are one device."""
     names = device_names(found["device"].to_list())
     rows: Counter[str] = Counter()
     for name, count in zip(names, found["rows"], strict=True):

@@ -67,7 +67,7 @@ class RecordView:
     @cached_property
     def silences(self) -> list[Silence]:
         """When devices said nothing, longest first."""
-        return silences(self.slots)
+        return silences(self.slots.filter(self.record.single))
 
     @cached_property
     def nights(self) -> Nights | None:
