@@ -98,9 +98,8 @@ def test_plotly_understands_every_figure_and_every_place_has_one(page: str) -> N
 
 
 def test_a_seam_is_drawn_where_the_device_changes(page: str) -> None:
-    (figure,) = (
-        f for f in drawn(page).values() if any("Ring" in n["text"] for n in f["layout"].get("annotations", []))
-    )
+    layouts = (figure["layout"] for figure in drawn(page).values())
+    (layout,) = (one for one in layouts if any("Ring" in note["text"] for note in one.get("annotations", [])))
     lines = [shape for shape in layout["shapes"] if shape["type"] == "line"]
     assert [(line["x0"], line["line"].get("dash")) for line in lines] == [
         ("2024-04-14 23:30", "dot"),
