@@ -11,7 +11,7 @@ from metapulse.record.clock import DAY, HOUR, MINUTE, US
 from metapulse.record.metrics import metrics
 from metapulse.sim.report.record.rows import RecordRows, collected, extent
 
-POINTS = 900  # of a figure, over its devices
+POINTS, ALL_POINTS = 900, 60_000  # of a figure, over its devices; and of all figures
 #: Stretches that points stand for, µs; longer ones are whole days.
 WIDTHS = (10 * US, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY)
 #: Codes of values that are an end of a range, and no sample.
@@ -81,7 +81,7 @@ UNITS |= {"/min": "per min"}
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a metric's points are to be made; like ``Course``, with the span of its values in µs."""
+    """How a metric's points are to be made: its span in µs, and the most points it may have; else as in ``Course``."""
 
     metric: str
     part: str
@@ -89,20 +89,23 @@ class _Plan:
     width: int
     summed: bool
     span: int
+    most: int
 
 
 def every_course(record: RecordRows) -> list[Course]:
     """The courses of all metrics that have values, those with most values first."""
     contents = record.contents.filter((pl.col("values") > 0) & (pl.col("metric") != "sleep_stage"))
-    plans = [_plan(group) for _, group in contents.group_by("metric", "part", maintain_order=True)]
-    if not plans:
+    groups = [group for _, group in contents.group_by("metric", "part", maintain_order=True)]
+    if not groups:
         return []
+    most = min(POINTS, ALL_POINTS // len(groups))
+    plans = [_plan(group, most) for group in groups]
     points = _points(record, plans)
     made = [_course(plan, contents.filter(record.single), points) for plan in plans]
     return sorted(made, key=lambda one: (-one.values, one.metric, one.part))
 
 
-def _plan(group: pl.DataFrame) -> _Plan:
+def _plan(group: pl.DataFrame, most: int) -> _Plan:
     """As fine as the number of points allows."""
     name, part, values = group["metric"][0], group["part"][0], int(group["values"].sum())
     first, last = extent(group["first"], group["last"]) or (0, 0)
@@ -111,14 +114,14 @@ def _plan(group: pl.DataFrame) -> _Plan:
     if summed:
         width = HOUR if last - first <= 2 * DAY else DAY
     else:
-        width = 1 if values <= POINTS else stretch(last - first, len(group))
-    return _Plan(name, part, values, width, summed, last - first)
+        width = 1 if values <= most else stretch(last - first, len(group), most)
+    return _Plan(name, part, values, width, summed, last - first, most)
 
 
-def stretch(span: int, devices: int) -> int:
-    """The shortest stretch, µs, in which so many µs of so many devices make at most ``POINTS`` points."""
-    fits = (width for width in WIDTHS if (span // width + 1) * devices <= POINTS)
-    return next(fits, (span * devices // POINTS // DAY + 1) * DAY)
+def stretch(span: int, devices: int, most: int = POINTS) -> int:
+    """The shortest stretch, µs, in which so many µs of so many devices make at most ``most`` points."""
+    fits = (width for width in WIDTHS if (span // width + 1) * devices <= most)
+    return next(fits, (span * devices // most // DAY + 1) * DAY)
 
 
 def _points(record: RecordRows, plans: Sequence[_Plan]) -> pl.DataFrame:
@@ -155,8 +158,8 @@ def _course(plan: _Plan, contents: pl.DataFrame, points: pl.DataFrame) -> Course
         for seam in found
     )
     width = plan.width
-    if plan.summed and len(own) > POINTS:  # too many days: of several the mean, the least and the greatest
-        width = stretch(plan.span, own["place"].n_unique())
+    if plan.summed and len(own) > plan.most:  # too many days: of several the mean, the least and the greatest
+        width = stretch(plan.span, own["place"].n_unique(), plan.most)
         own = own.group_by("place", pl.col("local") // width * width).agg(
             pl.col("rows").sum(), pl.col("middle").mean(), pl.col("low").min(), pl.col("high").max()
         )

@@ -19,6 +19,7 @@ from metapulse.sim.report.record.view import RecordView
 from metapulse.sim.report.record.wear import Wear
 
 NIGHTS = 1000  # bars; with more nights, each is several
+SPELLS = 3000  # of sleep, the last ones
 STAGE_COLOURS = dict(
     zip(STAGES, ("#0072B2", "#56B4E9", "#CC79A7", "#8A63C9", "#D55E00", "#E69F00", SHADE, SHADE), strict=True)
 )
@@ -92,14 +93,13 @@ def _device(view: RecordView, course: Course, place: int) -> Iterator[Figure]:
             "marker": {"color": clear(shade, 0.3), "line": {"width": 0}},
             "hoverinfo": "skip",
         }
-    x: list[str | None] = []
-    y: list[float | None] = []
-    ends: list[list[Any] | None] = []
+    x, y, ends = list[Any](), list[Any](), list[Any]()
     most = _break(when, course.width)
     rows = zip(when, *(points[c].to_list() for c in ("middle", "low", "high", "rows")), strict=True)
     for i, (at, value, low, high, count) in enumerate(rows):
         if i and at - when[i - 1] > most:
-            x, y, ends = [*x, None], [*y, None], [*ends, None]
+            for column in (x, y, ends):
+                column.append(None)
         x.append(plotly_stamp(at + middle, course.width))
         y.append(_short(value))
         ends.append([_short(low), _short(high), count])
@@ -204,10 +204,10 @@ def sleep_times(nights: Nights) -> Figure | None:
     """From falling asleep to getting up, each column from noon to noon; None where only totals are known."""
     if not len(nights.spells):
         return None
-    data = []
+    data, spells = [], nights.spells.tail(SPELLS)
     noon = (pl.col("start") - (pl.col("night") * DAY - DAY // 2)) / HOUR
     for nap, name, shade in ((False, "night", COLOURS[0]), (True, "nap", COLOURS[4])):
-        own = nights.spells.filter(pl.col("nap") == nap).with_columns(noon=noon)
+        own = spells.filter(pl.col("nap") == nap).with_columns(noon=noon)
         if len(own):
             data.append(
                 {
@@ -226,7 +226,7 @@ def sleep_times(nights: Nights) -> Figure | None:
                 }
             )
     clock = {"tickvals": [0, 6, 12, 18, 24], "ticktext": ["12:00", "18:00", "0:00", "6:00", "12:00"], "range": [24, 0]}
-    axis = TIME | _padded(*(extent(nights.spells["night"]) or (0, 0)))
+    axis = TIME | _padded(*(extent(spells["night"]) or (0, 0)))
     made = layout("", "", 300, barmode="overlay", xaxis=axis, yaxis=clock, showlegend=len(data) > 1, legend=LEGEND)
     return {"data": data, "layout": made}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from metapulse.record.clock import MINUTE
+from metapulse.record.clock import DAY, MINUTE
 from metapulse.record.frame import DOUBTFUL, REPEATS
 from metapulse.record.schema import check_version
 from metapulse.record.store import metadata
@@ -22,6 +22,9 @@ from metapulse.record.tally import Tally
 
 DEVICES = 12  # told apart on a page; the rest is one
 NAME = 48  # characters of a device's name
+#: Stamps are taken for those of a clock that began anew if they are so many days from all others, and on so few days so
+#: small a share of rows.
+APART, FEW_DAYS, FEW_ROWS = 365, 3, 0.001
 #: Codes that make a course of their own, beside the metric's.
 PARTS = ("daily", "nap", "x", "y", "z")
 
@@ -32,7 +35,7 @@ class RecordRows:
 
     Args:
         table: at (row), local and until (µs on the person's clock), metric, part, value, code, place (of the device),
-            quality, repeat, doubtful, late (a stamp that cannot be right), offset_min, source, raw.
+            quality, repeat, doubtful, late (a stamp that cannot be right, or one apart), offset_min, source, raw.
         devices: names by place, the one with most rows first.
         different: how many devices there are; the last name stands for several where these are more than names.
         contents: metric, part, place → rows, repeats, doubtful, late, unknown (offsets), first, last.
@@ -120,6 +123,10 @@ def read_record(path: Path) -> RecordRows:
             late=having("time_implausible"),
         )
     )
+    days = collected(table.filter(~pl.col("late")).group_by(day=pl.col("local") // DAY).agg(rows=pl.len())).sort("day")
+    if (kept := mainland(days)) is not None:
+        here = (pl.col("local") // DAY).is_between(*kept)
+        table = table.with_columns(late=pl.col("late") | ~here)
     contents = collected(
         table.group_by("metric", "part", "place", "late").agg(
             pl.col("repeat", "doubtful").sum(),
@@ -141,6 +148,20 @@ def read_record(path: Path) -> RecordRows:
     )
     contents = contents.sort("metric", "part", "place")
     return RecordRows(table, devices, different, contents, Tally.of(facts["tally"]), timeless)
+
+
+def mainland(days: pl.DataFrame) -> tuple[int, int] | None:
+    """First and last day of a record; None where there is none.
+
+    Left out are few rows of few days that are far from all others: a device's clock that began anew makes such.
+
+    Args:
+        days: day, rows; in order.
+    """
+    islands = days.with_columns(island=(pl.col("day").diff() > APART).fill_null(False).cum_sum()).group_by("island")
+    found = islands.agg(pl.col("rows").sum(), first=pl.col("day").min(), last=pl.col("day").max(), days=pl.len())
+    kept = found.filter((pl.col("rows") >= FEW_ROWS * pl.col("rows").sum()) | (pl.col("days") > FEW_DAYS))
+    return extent(kept["first"], kept["last"])
 
 
 def _places(found: pl.DataFrame) -> tuple[tuple[str, ...], int, pl.DataFrame]:
@@ -194,4 +215,4 @@ def moment(local: int, clock: bool = True) -> str:
         when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=local)
     except OverflowError:
         return f"{local // 1_000_000} s"
-    return when.strftime("%Y-%m-%d %H:%M" if clock else "%Y-%m-%d")
+    return when.isoformat(" ", "minutes")[: 16 if clock else 10]

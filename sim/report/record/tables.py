@@ -96,8 +96,10 @@ def _examples(view: RecordView, one: Marked) -> str:
     rows: Rows = [
         [
             moment(row["local"]),
-            metric_words(row["metric"]) + (f", {row['code']}" if row["code"] else ""),
-            "–" if row["value"] is None else f"{row['value']:,.10g} {UNITS.get(row['unit'], row['unit'])}".strip(),
+            metric_words(row["metric"]) + (f", {_clipped(row['code'])}" if row["code"] else ""),
+            "–"
+            if row["value"] is None
+            else f"{row['value']:,.10g} {UNITS.get(row['unit'], _clipped(row['unit']))}".strip(),
             _clipped(row["raw"] or "–"),
             TableCell(view.name(row["place"]), place=row["place"]),
             TableCell(_clipped(row["source"]["file"]), f"row {row['source']['row']:,}", kind="wide"),
@@ -160,7 +162,9 @@ def account_table(view: RecordView) -> str:
         groups.setdefault(tally.format or "not recognised", []).append(tally)
     head = (">files", ">rows", ">gave records", ">counted away", ">records", ">marks")
     by_format: Rows = [[name, f"{len(own):,}", *_sums(own)] for name, own in groups.items()]
-    every: Rows = [[TableCell(_clipped(t.file), t.error or t.why, kind="wide"), *_sums([t])] for t in tallies[:FILES]]
+    every: Rows = [
+        [TableCell(_clipped(t.file), _clipped(t.error or t.why), kind="wide"), *_sums([t])] for t in tallies[:FILES]
+    ]
     if len(tallies) > FILES:
         every.append([f"{len(tallies) - FILES:,} files more", *_sums(tallies[FILES:])])
     return joined_markup(

@@ -95,7 +95,10 @@ def what_can_be_trusted(view: RecordView) -> Iterator[str]:
     if record.timeless:
         yield "No stamp can be right: they lie before 1995 or after 2100. The figures show them all the same."
     elif late := record.total("late"):
-        yield f"{counted(late, 'row')} with a stamp that cannot be right: in no figure."
+        yield (
+            f"{counted(late, 'row')} in no figure: the stamp is before 1995 or after 2100, ends before it starts, or is with"
+            " few others over a year from all the rest, as when a clock began anew."
+        )
     if repeats := record.total("repeat"):
         yield f"{counted(repeats, 'row')} repeat others: each value counts once."
     noted = [one for one in view.marks if one.mark not in PLAIN]

@@ -246,6 +246,17 @@ def test_stamps_that_cannot_be_right_are_in_no_figure_unless_there_is_nothing_el
     assert (shown.record.timeless, shown.days, len(shown.courses)) == (True, 1, 1)
 
 
+def test_a_few_rows_a_year_from_all_others_do_not_stretch_the_figures(view: View) -> None:
+    lines = [row(m, "heart_rate", 60) for m in range(2000)]
+    shown = view([*lines, "2000-01-01T00:00:00+00:00,heart_rate,60,,,,A"])
+    assert (shown.days, shown.record.total("late")) == (2, 1)
+    shown = view([*lines, *(f"2000-01-{d:02d}T00:00:00+00:00,heart_rate,60,,,,A" for d in range(1, 5))])
+    assert (shown.days > 8000, shown.record.total("late")) == (
+        True,
+        0,
+    )  # several days are a life and no clock's mistake
+
+
 def test_the_clock_is_told_from_day_to_day(view: View) -> None:
     days = [(1, "+01:00"), (2, "+01:00"), (3, "+02:00"), (4, ""), (5, "")]
     shown = view([f"2024-03-0{day}T12:00:00{offset},heart_rate,60,,,,A" for day, offset in days])
