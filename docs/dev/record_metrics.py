@@ -34,14 +34,9 @@ TABLE, SAMPLE, CASE, FILE, EXAMPLE = LETTERS = "tscfe"
 TABLES = {"codes": ("fhir", "hl7")}  # that are not named after their reader
 #: Folders of export files that devices of people wrote; the others are examples.
 PEOPLE = (
-    "dexcom_clarity",
-    "empatica_e4",
-    "fit_garmin",
-    "garmin_whoop_paired",
-    "google_fit_takeout",
-    "medtronic_carelink",
+    *("dexcom_clarity", "empatica_e4", "fit_garmin", "garmin_whoop_paired", "google_fit_takeout"),
+    *("medtronic_carelink", "nightscout"),
 )
-PEOPLE += ("nightscout",)
 EVERY = ("own", "record")  # formats of our own, which hold any metric
 
 #: (reader, metric or mark) → where it was seen.

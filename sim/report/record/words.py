@@ -96,8 +96,8 @@ def what_can_be_trusted(view: RecordView) -> Iterator[str]:
         yield "No stamp can be right: they lie before 1995 or after 2100. The figures show them all the same."
     elif late := record.total("late"):
         yield (
-            f"{counted(late, 'row')} in no figure: the stamp is before 1995 or after 2100, ends before it starts, or is with"
-            " few others over a year from all the rest, as when a clock began anew."
+            f"{counted(late, 'row')} in no figure: the stamp is before 1995 or after 2100, ends before it starts, or is"
+            " with few others over a year from all the rest, as when a clock began anew."
         )
     if repeats := record.total("repeat"):
         yield f"{counted(repeats, 'row')} repeat others: each value counts once."
