@@ -118,3 +118,13 @@ def test_the_site_builds_strictly_and_asks_nothing_of_the_network(tmp_path: Path
         r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link(?![^>]*canonical)[^>]*\shref=["']?(?:https?:)?//"""
     )
     assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_the_table_of_formats_and_metrics_is_what_the_readers_give() -> None:
+    """It is made anew by ``python docs/dev/record_metrics.py``; what needs data to be seen is taken from the page."""
+    spec = importlib.util.spec_from_file_location("record_metrics", ROOT / "docs" / "dev" / "record_metrics.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    text = made.PAGE.read_text(encoding="utf-8")
+    assert made.page(text, made.joined(made.without_data(), made.of_data(text))) == text
+    assert made.told(text)["apple", "heart_rate"] >= {"t", "s"}

@@ -62,6 +62,24 @@ def import_record_command(
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 
+@app.command()
+def show(
+    record: Annotated[Path, typer.Argument(metavar="FILE", help="The record: person.parquet.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="PAGE", help="The page; beside the record unless told.")
+    ] = None,
+) -> None:
+    """A page to look at, one HTML file: what is in a record, what can be trusted, what is missing."""
+    from metapulse.errors import ConfigError
+    from metapulse.sim.report import write_record_page
+
+    page = out or record.with_suffix(".html")
+    if page.resolve() == record.resolve():
+        raise ConfigError("out", str(page), "another file than the record")
+    write_record_page(record, page)
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, open it in a browser")
+
+
 def _options(timezone: str, date_order: str) -> Options:
     from metapulse.record.clock import zone
     from metapulse.record.readers.base import Options

@@ -1,4 +1,4 @@
-"""Reports, one self-contained page each: about one run or several, and about a comparison with its tables beside it."""
+"""Reports, one self-contained page each: about runs, about a comparison with its tables beside it, about a record."""
 
 from __future__ import annotations
 
@@ -52,3 +52,19 @@ def write_comparison_report(folder: Path) -> Path:
         write_atomic(folder / "tables" / f"{table.name}.tex", table.tex.encode())
     write_atomic(folder / "report.html", comparison_page(view, made).encode())
     return folder / "report.html"
+
+
+def write_record_page(record: Path, page: Path) -> None:
+    """Write ``page`` about a person's record.
+
+    Args:
+        record: "person.parquet".
+        page: the HTML file, replaced in one step.
+
+    Raises:
+        DataError: no record, or one of another schema version.
+        RunError: the page cannot be written.
+    """
+    from metapulse.sim.report.record.page import record_page
+
+    write_atomic(page, record_page(record).encode())

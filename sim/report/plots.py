@@ -158,7 +158,7 @@ def whisker(place: float, x: float, low: float, high: float, look: int, filled: 
     }
 
 
-def rule(x: float, **line: Any) -> dict[str, Any]:
+def rule(x: float | str, **line: Any) -> dict[str, Any]:
     """A line from top to bottom; its colour is ink unless ``line`` says otherwise."""
     look = {"color": INK, "width": 1, **line}
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": look}

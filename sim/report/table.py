@@ -32,7 +32,8 @@ class TableCell:
         strong: whether it is bold: the best of its column.
         place: in the palette, for the name of a run or a method.
         badge: a warning beside it.
-        kind: of its look: "clear" (a difference that is one), "muted", "wide" (its lines are broken).
+        kind: of its look: "clear" (a difference that is one), "muted", "wide" (its lines are broken), "named" (so are a
+            name's).
     """
 
     text: str
