@@ -27,7 +27,8 @@ from metapulse.sim.importers.compact import read_npz
 from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree
 from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.recorded import Recorded, as_names
-from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
+from metapulse.sim.sources.windows import SeriesTable
+from metapulse.windows import Horizon, SeriesScaling
 
 COLUMNS = {
     "dataset": ("dataset", "study"),
