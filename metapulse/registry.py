@@ -230,7 +230,23 @@ SOURCES = Registry(
         "omniglot": "metapulse.sim.datasets.omniglot:Omniglot",
         "cgm_open": "metapulse.sim.datasets.cgm_open:CgmOpen",
         "own": "metapulse.sim.sources.own:Own",
+        "records": "metapulse.sim.sources.records:Records",
     },
+)
+
+#: What is learned from people's records.
+RECIPES = Registry(
+    "recipe",
+    {
+        "glucose_30min": "metapulse.record.recipes.glucose:Glucose30",
+        "glucose_60min": "metapulse.record.recipes.glucose:Glucose60",
+        "resting_heart_rate_tomorrow": "metapulse.record.recipes.tomorrow:RestingHeartRateTomorrow",
+        "sleep_tonight": "metapulse.record.recipes.tomorrow:SleepTonight",
+        "steps_tomorrow": "metapulse.record.recipes.tomorrow:StepsTomorrow",
+        "activity": "metapulse.record.recipes.activity:Activity",
+        "sleep_wake": "metapulse.record.recipes.sleep_wake:SleepWake",
+    },
+    base="metapulse.record.recipes.base:Recipe",
 )
 
 ENGINES = Registry(
