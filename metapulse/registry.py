@@ -145,6 +145,7 @@ LEARNERS = Registry(
     {
         "majority": "metapulse.methods.majority:Majority",
         "class_mean": "metapulse.methods.class_mean:ClassMean",
+        "persistence": "metapulse.methods.persistence:Persistence",
         "local_only": "metapulse.methods.local_only:LocalOnly",
         "fedavg": "metapulse.methods.fedavg:FedAvg",
         "fedavg_ft": "metapulse.methods.fedavg_finetune:FedAvgFineTune",
