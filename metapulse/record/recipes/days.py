@@ -74,12 +74,16 @@ def pooled(value: np.ndarray, day: np.ndarray, how: How) -> dict[int, float]:
         value: in order of time.
         day: of each.
     """
-    order = np.argsort(day, kind="stable")
-    names, first = np.unique(day[order], return_index=True)
-    parts = np.split(value[order], first[1:])
     ways = {"last": lambda v: v[-1], "mean": np.mean, "sum": np.sum, "longest": np.max}
     way = ways.get(how, lambda v: np.percentile(v, 5))
-    return {int(name): float(way(part)) for name, part in zip(names, parts, strict=True)}
+    return {name: float(way(value[part])) for name, part in rows_by(day).items()}
+
+
+def rows_by(key: np.ndarray) -> dict[int, np.ndarray]:
+    """Rows of each key, in order."""
+    order = np.argsort(key, kind="stable")
+    names, first = np.unique(key[order], return_index=True)
+    return dict(zip(names.tolist(), np.split(order, first[1:]), strict=True)) if len(names) else {}
 
 
 def sleeps(rows: Mapping[str, Rows]) -> Rows:
