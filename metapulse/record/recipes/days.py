@@ -116,11 +116,12 @@ def worn_hours(rows: Mapping[str, Rows], hour: int) -> dict[int, int]:
     day = [day_of(one.until, hour) for one in short]
     at = [one.begin // HOUR for one in short]
     night = sleeps(rows)
-    for begin, until, date in zip(night.begin, night.until, night.date_only, strict=True):
+    nights = zip(night.begin, night.until, night.date_only, day_of(night.until, hour), strict=True)
+    for begin, until, date, ends in nights:
         if not date and 0 < until - begin <= DAY:
             hours = np.arange(begin // HOUR, (until - 1) // HOUR + 1)
             at.append(hours)
-            day.append(np.full(len(hours), day_of(until, hour)))
+            day.append(np.full(len(hours), ends))
     pairs = np.unique(np.stack([np.concatenate(day), np.concatenate(at)], 1), axis=0)
     days, hours = np.unique(pairs[:, 0], return_counts=True)
     return dict(zip(days.tolist(), hours.tolist(), strict=True))
