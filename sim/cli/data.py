@@ -66,7 +66,7 @@ def records(
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, for one record a person.")],
 ) -> None:
     """A published data set as a folder of people's records, for ``[source] name = "records"``."""
-    from metapulse.sim.datasets.as_records import write_records
+    from metapulse.sim.as_records import write_records
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"writing {out.name}", total=None)

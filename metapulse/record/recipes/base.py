@@ -63,12 +63,14 @@ class Rows:
     @property
     def begin(self) -> np.ndarray:
         """Start on the person's clock, µs."""
-        return self.start + self.offset
+        local: np.ndarray = self.start + self.offset
+        return local
 
     @property
     def until(self) -> np.ndarray:
         """End on the person's clock, µs."""
-        return self.end + self.offset
+        local: np.ndarray = self.end + self.offset
+        return local
 
 
 NO_ROWS = Rows(*(np.empty(0, np.int64),) * 3, np.empty(0), np.empty(0, object), *(np.empty(0, bool),) * 2)

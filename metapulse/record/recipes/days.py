@@ -7,9 +7,9 @@ of a later time can be among the inputs, whatever the vendor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,13 @@ STREAM = 3 * HOUR  # a value over a longer time does not tell when the device wa
 
 #: How the values of a day become one.
 How: TypeAlias = Literal["last", "mean", "sum", "longest", "lowest"]
+WAYS: Mapping[How, Callable[[np.ndarray], Any]] = {
+    "last": lambda values: values[-1],
+    "mean": np.mean,
+    "sum": np.sum,
+    "longest": np.max,
+    "lowest": lambda values: np.percentile(values, 5),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Feature:
 
 def known(rows: Rows) -> np.ndarray:
     """When each value became known on the person's clock, µs; one of a whole day just after its midnight."""
-    return rows.until + (rows.date_only | (rows.end - rows.start >= WHOLE))
+    moment: np.ndarray = rows.until + (rows.date_only | (rows.end - rows.start >= WHOLE))
+    return moment
 
 
 def day_of(moment: np.ndarray, hour: int) -> np.ndarray:
@@ -74,9 +82,7 @@ def pooled(value: np.ndarray, day: np.ndarray, how: How) -> dict[int, float]:
         value: in order of time.
         day: of each.
     """
-    ways = {"last": lambda v: v[-1], "mean": np.mean, "sum": np.sum, "longest": np.max}
-    way = ways.get(how, lambda v: np.percentile(v, 5))
-    return {name: float(way(value[part])) for name, part in rows_by(day).items()}
+    return {name: float(WAYS[how](value[part])) for name, part in rows_by(day).items()}
 
 
 def rows_by(key: np.ndarray) -> dict[int, np.ndarray]:

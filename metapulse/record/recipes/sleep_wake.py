@@ -50,7 +50,9 @@ class SleepWake(Recipe):
         """One sample a minute, of nights that the device told of."""
         stage, pulse, steps = (_nights(rows.get(name, NO_ROWS)) for name in ("sleep_stage", "heart_rate", "steps"))
         left: Counter[str] = Counter()
-        channels, labels, found = [], [], []
+        channels: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+        found: list[tuple[int, int, int]] = []
         for night in sorted(stage):
             heart = _minutes(pulse.get(night, NO_ROWS), night, mean=True)
             moved = _minutes(steps.get(night, NO_ROWS), night, mean=False)

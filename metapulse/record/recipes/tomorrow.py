@@ -126,8 +126,8 @@ class Tomorrow(Recipe):
             return Taken(None, +left, f"{enough} days worn {self.wear_h} h or more, {len(outcomes)} with an outcome")
         day = np.array(at, np.int64)
         time = (day * DAY + self.hour * HOUR) / MINUTE
-        y = np.array(ys, np.float32)[:, None]
-        return Taken(Samples(np.stack(xs), y, day, np.zeros(len(day), bool), None, time), +left)
+        target = np.array(ys, np.float32)[:, None]
+        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time), +left)
 
     def _sample(
         self, features: tuple[Feature, ...], value: np.ndarray, outcome: float, date: int

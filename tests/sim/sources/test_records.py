@@ -19,9 +19,9 @@ from metapulse.record.store import write_rows
 from metapulse.record.tally import FileTally
 from metapulse.registry import SOURCES
 from metapulse.server.config import build_config
+from metapulse.sim.as_records import write_records
 from metapulse.sim.cli import main
 from metapulse.sim.data_facts import data_facts
-from metapulse.sim.datasets.as_records import write_records
 from metapulse.sim.experiment import run_experiment
 from metapulse.sim.importers.compact import read_npz, write_npz
 from tests.runs import read
