@@ -52,7 +52,7 @@ class SleepWake(Recipe):
         left: Counter[str] = Counter()
         channels: list[np.ndarray] = []
         labels: list[np.ndarray] = []
-        found: list[tuple[int, int, int]] = []
+        found: list[np.ndarray] = []
         for night in sorted(stage):
             heart = _minutes(pulse.get(night, NO_ROWS), night, mean=True)
             moved = _minutes(steps.get(night, NO_ROWS), night, mean=False)
@@ -68,14 +68,16 @@ class SleepWake(Recipe):
             left["minutes with too few values before"] += int((~enough).sum())
             scaled = np.stack([(heart - PULSE_CENTRE) / PULSE_SCALE, moved / STEPS_SCALE])
             both = np.stack([np.where(there, scaled, 0.0), there], 1).reshape(4, NIGHT)
-            found += [(night, len(channels), minute) for minute in at[enough].tolist()]
+            at = at[enough]
+            found.append(np.stack([np.full(len(at), night), np.full(len(at), len(channels)), at], 1))
             channels.append(both.astype(np.float32))
             labels.append(label)
-        if not found:
+        total = sum(map(len, found))
+        if not total:
             told = f"{len(channels)} nights with {self.least_asleep} min of sleep told"
             return Taken(None, +left, f"{told}, none with heart rate or steps before")
-        night, place, minute = np.array(found)[evenly(np.arange(len(found)), self.max_windows)].T
-        left[f"windows beyond {self.max_windows} a device"] += len(found) - len(night)
+        night, place, minute = np.concatenate(found)[evenly(np.arange(total), self.max_windows)].T
+        left[f"windows beyond {self.max_windows} a device"] += total - len(night)
         window = minute[:, None] + np.arange(1 - self.minutes, 1)
         x = np.stack(channels)[place[:, None], :, window].transpose(0, 2, 1)  # (n, minutes, 4) → (n, 4, minutes)
         y = np.stack(labels)[place, minute]

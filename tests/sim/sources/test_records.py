@@ -204,3 +204,27 @@ def test_a_method_has_the_same_scores_to_the_digit_on_both(
     assert len(found["old"].rows) > 50
     assert found["old"].rows == found["new"].rows
     assert found["old"].digests == found["new"].digests
+
+
+def test_minutes_and_days_of_fitbits_become_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day's sum is a day without a time; minutes without a heart rate give none."""
+    day = 16_903 * 1440  # 2016-04-12
+    minutes = {"user": [7, 7, 7], "t_min": [day, day + 1, day + 2], "steps": [0, 9, np.nan], "hr": [np.nan, 71, 72]}
+    days = {"user": [7], "date_min": [day], "TotalSteps": [9], "TotalMinutesAsleep": [400], "TotalTimeInBed": [np.nan]}
+    for name, table in (("minute", minutes), ("daily", days)):
+        write_npz(tmp_path / "fitbit_33" / f"{name}.npz", {key: np.array(column) for key, column in table.items()})
+    monkeypatch.setenv("METAPULSE_DATA", str(tmp_path))
+    assert main(["data", "records", "fitbit_33", str(tmp_path / "out")]) == 0
+    found = pl.read_parquet(tmp_path / "out" / "7.parquet").sort("metric", "start")
+    assert found.select("metric", "value").rows() == [
+        ("heart_rate", 71.0),
+        ("heart_rate", 72.0),
+        ("sleep_duration", 400.0),
+        ("steps", 0.0),
+        ("steps", 9.0),
+        ("steps_daily", 9.0),
+    ]
+    assert [("date_only" in marks) for marks in found["quality"]] == [False, False, True, False, False, True]
+    assert main(["data", "records", "fitbit_33", str(tmp_path / "out")]) == 2
+    assert main(["data", "records", "mnist", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
