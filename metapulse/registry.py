@@ -244,7 +244,7 @@ RECIPES = Registry(
         "resting_heart_rate_tomorrow": "metapulse.record.recipes.tomorrow:RestingHeartRateTomorrow",
         "sleep_tonight": "metapulse.record.recipes.tomorrow:SleepTonight",
         "steps_tomorrow": "metapulse.record.recipes.tomorrow:StepsTomorrow",
-        "activity": "metapulse.record.recipes.activity:Activity",
+        "activity": "metapulse.record.recipes.activity:MotionActivity",
         "sleep_wake": "metapulse.record.recipes.sleep_wake:SleepWake",
     },
     base="metapulse.record.recipes.base:Recipe",

@@ -24,7 +24,7 @@ from metapulse.sim.sources.recorded import as_names
 
 LOCAL = ("zone_assumed",)
 FITBIT = Device("Fitbit")
-#: Arrays of a day → metric, and whether it is of the night that ended on that day.
+#: Arrays of a day → metric; the file tells no times of nights.
 DAILY = {"TotalSteps": "steps_daily", "TotalMinutesAsleep": "sleep_duration", "TotalTimeInBed": "time_in_bed"}
 
 
@@ -56,10 +56,10 @@ def write_records(name: str, out: Path, progress: Progress = silent) -> int:
 
 
 #: Rows of each person, by the parts of the person's name.
-People = Mapping[tuple[str, ...], Callable[[], Iterator[Row]]]
+RowsOfPeople = Mapping[tuple[str, ...], Callable[[], Iterator[Row]]]
 
 
-def _cgm_open() -> People:
+def _cgm_open() -> RowsOfPeople:
     path = SOURCES["cgm_open"].dataset.require()
     data = read_npz(path, ("dataset", "dataset_names", "user", "user_names", "t_min", "mg_dl"))
     studies, persons = as_names(data["dataset_names"]), as_names(data["user_names"])
@@ -79,7 +79,7 @@ def _cgm_open() -> People:
     return {name: (lambda number=number: rows(number)) for number, name in enumerate(names)}
 
 
-def _fitbit_33() -> People:
+def _fitbit_33() -> RowsOfPeople:
     folder = Path(os.environ.get("METAPULSE_DATA", ".")) / "fitbit_33"
     minutes = read_npz(folder / "minute.npz", ("user", "t_min", "steps", "hr"))
     days = read_npz(folder / "daily.npz", ("user", "date_min", *DAILY))
@@ -104,4 +104,4 @@ def _fitbit_33() -> People:
     return {(str(user),): (lambda user=user: rows(user)) for user in users}
 
 
-SETS: Mapping[str, Callable[[], People]] = {"cgm_open": _cgm_open, "fitbit_33": _fitbit_33}
+SETS: Mapping[str, Callable[[], RowsOfPeople]] = {"cgm_open": _cgm_open, "fitbit_33": _fitbit_33}

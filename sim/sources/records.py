@@ -25,7 +25,7 @@ MAX_PEOPLE = 100_000
 SHOWN = 5  # people in an error
 
 #: (person, device model) and what the recipe made of it.
-Found = tuple[str, str, Taken]
+ClientTaken = tuple[str, str, Taken]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Records(InMemorySource):
 
     def load_data(self) -> InMemoryData:
         """Samples of every client, made once per process and again when a record has changed."""
-        records = people(self.files()["path"])
+        records = find_records(self.files()["path"])
         stamp = tuple((label, str(path), modified_ns(path)) for label, path in records)
         return _load(json.dumps(self.recipe, sort_keys=True), self.device, stamp)
 
@@ -91,7 +91,7 @@ class RecordClients:
         return self.taken[index]
 
 
-def people(path: Path) -> list[tuple[str, Path]]:
+def find_records(path: Path) -> list[tuple[str, Path]]:
     """(person, record) of a folder, sorted by the parts of the path; of a single record, the one.
 
     A person is called by the path below the folder: STUDY/PERSON, of STUDY/PERSON.parquet or of a folder so called.
@@ -148,7 +148,7 @@ def _nothing(recipe: Recipe) -> Taken:
     return Taken(None, lacks=f"no {' or '.join(recipe.metrics[:3])} that can be used")
 
 
-def _remarks(found: Sequence[Found], device: str) -> tuple[str, ...]:
+def _remarks(found: Sequence[ClientTaken], device: str) -> tuple[str, ...]:
     """One line a reason, and one for those who have no samples."""
     said: Counter[str] = Counter()
     for _, name, taken in found:
@@ -163,7 +163,7 @@ def _remarks(found: Sequence[Found], device: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _why_none(found: Sequence[Found], device: str) -> str:
+def _why_none(found: Sequence[ClientTaken], device: str) -> str:
     names = sorted({name for _, name, _ in found})
     if device and device not in names:
         return f"source.device = {device!r}: no record has it; there are {', '.join(names[:SHOWN])}"
@@ -171,6 +171,6 @@ def _why_none(found: Sequence[Found], device: str) -> str:
     return f"no record has enough to learn from ({_lacking(asked)})"
 
 
-def _lacking(found: Sequence[Found]) -> str:
+def _lacking(found: Sequence[ClientTaken]) -> str:
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "; ".join(f"{person}, {name}: {taken.lacks}" for person, name, taken in found[:SHOWN]) + more

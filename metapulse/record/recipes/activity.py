@@ -12,7 +12,7 @@ import numpy as np
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE, US
-from metapulse.record.recipes.base import NO_ROWS, Recipe, Rows, Taken
+from metapulse.record.recipes.base import NO_ROWS, MetricRows, Recipe, Taken
 from metapulse.settings import setting
 from metapulse.windows import evenly
 
@@ -22,7 +22,7 @@ LONGEST = 24 * 3600  # s, of one workout
 
 
 @dataclass(frozen=True)
-class Activity(Recipe):
+class MotionActivity(Recipe):
     """Acceleration over a few seconds → the kind of workout that the device or the person recorded at that time.
 
     x = acceleration / g at ``rate_hz``, linear between readings, shape (3, rate_hz · seconds); windows overlap by half,
@@ -53,7 +53,7 @@ class Activity(Recipe):
         """One of the classes, from three axes over time."""
         return Task("classification", (3, self.points), len(self.classes), self.classes, names=AXES)
 
-    def take(self, rows: Mapping[str, Rows]) -> Taken:
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """Windows of all workouts."""
         left: Counter[str] = Counter()
         motion = rows.get("acceleration", NO_ROWS)
@@ -82,7 +82,7 @@ class Activity(Recipe):
         samples = Samples(x, y.astype(np.int64), group.astype(np.int64), held_out, None, time[kept] / MINUTE)
         return Taken(samples, +left)
 
-    def _windows(self, axes: list[Rows], begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, axes: list[MetricRows], begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Starts in µs, and (n, 3, points) in g, of the windows of one workout."""
         span = round(self.points * US / self.rate_hz)
         start = np.arange(begin, end - span + 1, span // 2)

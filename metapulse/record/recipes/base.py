@@ -33,7 +33,7 @@ MODEL = ("model", "hardware", "manufacturer", "app")
 
 
 @dataclass(frozen=True)
-class Rows:
+class MetricRows:
     """Rows of one metric of one device, in order of time, as columns.
 
     Args:
@@ -56,9 +56,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.start)
 
-    def where(self, rows: np.ndarray) -> Rows:
+    def where(self, rows: np.ndarray) -> MetricRows:
         """Some of the rows, by mask or index."""
-        return Rows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return MetricRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     @property
     def begin(self) -> np.ndarray:
@@ -73,7 +73,7 @@ class Rows:
         return local
 
 
-NO_ROWS = Rows(*(np.empty(0, np.int64),) * 3, np.empty(0), np.empty(0, object), *(np.empty(0, bool),) * 2)
+NO_ROWS = MetricRows(*(np.empty(0, np.int64),) * 3, np.empty(0), np.empty(0, object), *(np.empty(0, bool),) * 2)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Recipe(ABC):
         """What is predicted from what."""
 
     @abstractmethod
-    def take(self, rows: Mapping[str, Rows]) -> Taken:
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """Samples of one person with one device.
 
         Args:
@@ -148,7 +148,7 @@ def take_record(path: Path, recipe: Recipe) -> dict[str, Taken]:
     return taken
 
 
-def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, Rows]], dict[str, Counter[str]]]:
+def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricRows]], dict[str, Counter[str]]]:
     """A record's rows by device model and metric, and how many were not used, by device and mark.
 
     Raises:
@@ -158,9 +158,9 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, Rows]],
 
     check_version(metadata(path).get("version"), str(path))
     try:
-        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).collect()
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
-        frame = frame.with_columns(model.alias("model"))
+        columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
+        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -168,7 +168,7 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, Rows]],
     return {name: rows for name, (rows, _) in found.items()}, {name: unused for name, (_, unused) in found.items()}
 
 
-def _used(frame: pl.DataFrame, recipe: Recipe) -> tuple[dict[str, Rows], Counter[str]]:
+def _used(frame: pl.DataFrame, recipe: Recipe) -> tuple[dict[str, MetricRows], Counter[str]]:
     import polars as pl
 
     unused: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def _used(frame: pl.DataFrame, recipe: Recipe) -> tuple[dict[str, Rows], Counter
     return {str(metric): _columns(part) for (metric,), part in parts.items()}, +unused
 
 
-def _columns(frame: pl.DataFrame) -> Rows:
+def _columns(frame: pl.DataFrame) -> MetricRows:
     import polars as pl
 
     start, quality = pl.col("start").cast(pl.Int64), pl.col("quality")
@@ -194,4 +194,4 @@ def _columns(frame: pl.DataFrame) -> Rows:
         date_only=quality.list.contains("date_only"),
         censored=quality.list.set_intersection(["censored_low", "censored_high"]).list.len() > 0,
     )
-    return Rows(*(table[name].to_numpy() for name in table.columns))
+    return MetricRows(*(table[name].to_numpy() for name in table.columns))

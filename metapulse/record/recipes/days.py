@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from metapulse.record.clock import DAY, HOUR, MINUTE
-from metapulse.record.recipes.base import NO_ROWS, Rows
+from metapulse.record.recipes.base import NO_ROWS, MetricRows
 
 ASLEEP = ("asleep", "deep", "light", "rem")
 AWAKE = ("awake", "out_of_bed", "restless")
@@ -50,7 +50,7 @@ class Feature:
     centre: float
     scale: float
 
-    def rows(self, rows: Mapping[str, Rows]) -> Rows:
+    def rows(self, rows: Mapping[str, MetricRows]) -> MetricRows:
         """Rows of the first of its metrics that there is, in order of their end."""
         if self.how == "longest":
             return sleeps(rows)
@@ -59,7 +59,7 @@ class Feature:
         return given.where(np.argsort(given.until, kind="stable"))
 
 
-def known(rows: Rows) -> np.ndarray:
+def known(rows: MetricRows) -> np.ndarray:
     """When each value became known on the person's clock, µs; one of a whole day just after its midnight."""
     moment: np.ndarray = rows.until + (rows.date_only | (rows.end - rows.start >= WHOLE))
     return moment
@@ -70,12 +70,12 @@ def day_of(moment: np.ndarray, hour: int) -> np.ndarray:
     return -((hour * HOUR - moment) // DAY)
 
 
-def date_of(rows: Rows) -> np.ndarray:
+def date_of(rows: MetricRows) -> np.ndarray:
     """The person's date that a value is of: that of its end (a night is of the morning), of a date its own."""
     return np.where(rows.date_only, rows.begin, np.maximum(rows.until - 1, rows.begin)) // DAY
 
 
-def pooled(value: np.ndarray, day: np.ndarray, how: How) -> dict[int, float]:
+def daily(value: np.ndarray, day: np.ndarray, how: How) -> dict[int, float]:
     """One value a day.
 
     Args:
@@ -92,7 +92,7 @@ def rows_by(key: np.ndarray) -> dict[int, np.ndarray]:
     return dict(zip(names.tolist(), np.split(order, first[1:]), strict=True)) if len(names) else {}
 
 
-def sleeps(rows: Mapping[str, Rows]) -> Rows:
+def sleeps(rows: Mapping[str, MetricRows]) -> MetricRows:
     """Sleeps with the minutes asleep as value: the device's own sums, without naps; else of its stages."""
     if "sleep_duration" in rows:
         own = rows["sleep_duration"]
@@ -107,10 +107,10 @@ def sleeps(rows: Mapping[str, Rows]) -> Rows:
     length = np.where(np.isin(stage.code, ASLEEP), stage.end - np.maximum(stage.start, np.append(0, reached[:-1])), 0)
     minutes = np.add.reduceat(np.maximum(length, 0), begins) / MINUTE  # what two intervals share counts once
     night, last = stage.where(begins), np.append(begins[1:], len(stage)) - 1
-    return Rows(night.start, reached[last], night.offset, minutes, night.code, night.date_only, night.censored)
+    return MetricRows(night.start, reached[last], night.offset, minutes, night.code, night.date_only, night.censored)
 
 
-def worn_hours(rows: Mapping[str, Rows], hour: int) -> dict[int, int]:
+def worn_hours(rows: Mapping[str, MetricRows], hour: int) -> dict[int, int]:
     """Hours of each day in which the device shows that it was worn: a heart rate, a step, or sleep.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE
-from metapulse.record.recipes.base import NO_ROWS, Recipe, Rows, Taken
+from metapulse.record.recipes.base import NO_ROWS, MetricRows, Recipe, Taken
 from metapulse.settings import setting
 from metapulse.windows import Horizon, SeriesScaling, evenly
 
@@ -53,7 +53,7 @@ class Glucose30(Recipe):
         """The forecasting question."""
         return Horizon(self.history_min // STEP_MIN, float(STEP_MIN), float(self.horizon_min), MAX_GAP_MIN)
 
-    def take(self, rows: Mapping[str, Rows]) -> Taken:
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """Windows, evenly spaced over all there are."""
         left: Counter[str] = Counter()
         given = rows.get("glucose", NO_ROWS)
@@ -93,7 +93,7 @@ def glucose_task(history_min: int, target_scale: float) -> Task:
     return Task("regression", (1, history_min // STEP_MIN), 1, unit=unit)
 
 
-def _series(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _series(rows: MetricRows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Minutes in UTC and on the person's clock, number of the run of equal offsets, and mg/dL, one row a stamp.
 
     Readings of one stamp are averaged.

@@ -11,7 +11,7 @@ import numpy as np
 
 from metapulse.data import Samples, Task
 from metapulse.record.clock import DAY, MINUTE
-from metapulse.record.recipes.base import NO_ROWS, Recipe, Rows, Taken
+from metapulse.record.recipes.base import NO_ROWS, MetricRows, Recipe, Taken
 from metapulse.record.recipes.days import ASLEEP, AWAKE, rows_by
 from metapulse.settings import setting
 from metapulse.windows import evenly
@@ -46,7 +46,7 @@ class SleepWake(Recipe):
         names = ("heart_rate", "heart_rate_known", "steps", "steps_known")
         return Task("classification", (4, self.minutes), 2, ("awake", "asleep"), names=names)
 
-    def take(self, rows: Mapping[str, Rows]) -> Taken:
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """One sample a minute, of nights that the device told of."""
         stage, pulse, steps = (_nights(rows.get(name, NO_ROWS)) for name in ("sleep_stage", "heart_rate", "steps"))
         left: Counter[str] = Counter()
@@ -85,12 +85,12 @@ class SleepWake(Recipe):
         return Taken(Samples(x, y, night, np.zeros(len(y), bool), None, time), +left)
 
 
-def _nights(rows: Rows) -> dict[int, Rows]:
+def _nights(rows: MetricRows) -> dict[int, MetricRows]:
     """Rows by the day at whose noon their night begins."""
     return {night: rows.where(part) for night, part in rows_by((rows.begin - NOON) // DAY).items()}
 
 
-def _minutes(rows: Rows, night: int, mean: bool) -> np.ndarray:
+def _minutes(rows: MetricRows, night: int, mean: bool) -> np.ndarray:
     """Value of each minute from noon to noon, NaN where there is none; a longer interval counts at its end.
 
     Args:
@@ -103,7 +103,7 @@ def _minutes(rows: Rows, night: int, mean: bool) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1) if mean else total, np.nan)
 
 
-def _labels(stage: Rows, night: int) -> np.ndarray:
+def _labels(stage: MetricRows, night: int) -> np.ndarray:
     """Label of each minute from noon to noon, −1 where no stage tells; where stages overlap the later one holds."""
     label = np.full(NIGHT, -1, np.int64)
     noon = night * DAY + NOON

@@ -12,8 +12,8 @@ import numpy as np
 
 from metapulse.data import Samples, Task
 from metapulse.record.clock import DAY, HOUR, MINUTE
-from metapulse.record.recipes.base import Recipe, Rows, Taken
-from metapulse.record.recipes.days import Feature, date_of, day_of, known, pooled, worn_hours
+from metapulse.record.recipes.base import MetricRows, Recipe, Taken
+from metapulse.record.recipes.days import Feature, daily, date_of, day_of, known, worn_hours
 from metapulse.settings import setting
 
 RESTING = Feature("resting_heart_rate", ("resting_heart_rate", "resting_heart_rate_lowest"), "last", 60.0, 10.0)
@@ -80,16 +80,16 @@ class Tomorrow(Recipe):
     def unit(self) -> str:
         """Of y."""
 
-    def outcomes(self, own: Rows, rows: Mapping[str, Rows]) -> tuple[dict[int, float], dict[int, str]]:
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """The target by the person's date; and why it is not used, by date, where it is not.
 
         Args:
             own: rows of the target's feature.
             rows: all of the device's.
         """
-        return pooled(own.value, date_of(own), self.target.how), {}
+        return daily(own.value, date_of(own), self.target.how), {}
 
-    def take(self, rows: Mapping[str, Rows]) -> Taken:
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """One sample a day that has enough before it and an outcome after it."""
         wear = worn_hours(rows, self.hour)
         features = self.features
@@ -97,7 +97,7 @@ class Tomorrow(Recipe):
             features = tuple(STEPS_DAILY if one.name == "steps" else one for one in features)
         given = [one.rows(rows) for one in features]
         tables = [
-            pooled(part.value, day_of(known(part), self.hour), one.how)
+            daily(part.value, day_of(known(part), self.hour), one.how)
             for one, part in zip(features, given, strict=True)
         ]
         outcomes, refused = self.outcomes(given[0], rows)
@@ -166,7 +166,7 @@ class RestingHeartRateTomorrow(Tomorrow):
         """Beats a minute."""
         return f"{self.target.scale:g} /min"
 
-    def outcomes(self, own: Rows, rows: Mapping[str, Rows]) -> tuple[dict[int, float], dict[int, str]]:
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; of the percentile only where the device was worn."""
         found, refused = super().outcomes(own, rows)
         if self.of == "lowest":
@@ -194,12 +194,12 @@ class SleepTonight(Tomorrow):
         """Hours."""
         return f"{SLEEP.scale:g} min"
 
-    def outcomes(self, own: Rows, rows: Mapping[str, Rows]) -> tuple[dict[int, float], dict[int, str]]:
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; the night must begin after the forecast."""
         date = date_of(own)
         early = ~own.date_only & (own.begin < (date - 1) * DAY + self.hour * HOUR)
         refused = dict.fromkeys(date[early].tolist(), f"whose night began before {self.hour}:00")
-        return pooled(own.value, date, "longest"), refused
+        return daily(own.value, date, "longest"), refused
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class StepsTomorrow(Tomorrow):
         """Thousands of steps."""
         return f"{STEPS.scale:g} steps"
 
-    def outcomes(self, own: Rows, rows: Mapping[str, Rows]) -> tuple[dict[int, float], dict[int, str]]:
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; sums of minutes only where the device was worn. A vendor's total stands for itself."""
         found, refused = super().outcomes(own, rows)
         if len(own) and not own.date_only.all():
