@@ -145,6 +145,7 @@ LEARNERS = Registry(
     {
         "majority": "metapulse.methods.majority:Majority",
         "class_mean": "metapulse.methods.class_mean:ClassMean",
+        "persistence": "metapulse.methods.persistence:Persistence",
         "local_only": "metapulse.methods.local_only:LocalOnly",
         "fedavg": "metapulse.methods.fedavg:FedAvg",
         "fedavg_ft": "metapulse.methods.fedavg_finetune:FedAvgFineTune",
@@ -230,7 +231,23 @@ SOURCES = Registry(
         "omniglot": "metapulse.sim.datasets.omniglot:Omniglot",
         "cgm_open": "metapulse.sim.datasets.cgm_open:CgmOpen",
         "own": "metapulse.sim.sources.own:Own",
+        "records": "metapulse.sim.sources.records:Records",
     },
+)
+
+#: What is learned from people's records.
+RECIPES = Registry(
+    "recipe",
+    {
+        "glucose_30min": "metapulse.record.recipes.glucose:Glucose30",
+        "glucose_60min": "metapulse.record.recipes.glucose:Glucose60",
+        "resting_heart_rate_tomorrow": "metapulse.record.recipes.tomorrow:RestingHeartRateTomorrow",
+        "sleep_tonight": "metapulse.record.recipes.tomorrow:SleepTonight",
+        "steps_tomorrow": "metapulse.record.recipes.tomorrow:StepsTomorrow",
+        "activity": "metapulse.record.recipes.activity:MotionActivity",
+        "sleep_wake": "metapulse.record.recipes.sleep_wake:SleepWake",
+    },
+    base="metapulse.record.recipes.base:Recipe",
 )
 
 ENGINES = Registry(

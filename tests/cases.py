@@ -123,7 +123,7 @@ LEARNERS: dict[str, Learner] = {
 
 
 #: Registered learners whose θ never moves.
-STILL = frozenset({"local_only", "majority", "class_mean"})
+STILL = frozenset({"local_only", "majority", "class_mean", "persistence"})
 
 
 def personal(model: Model, clients: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

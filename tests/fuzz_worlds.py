@@ -139,7 +139,7 @@ def changes() -> Iterator[tuple[str, Table, tuple[str, ...]]]:
     yield "folds", {"split": {"folds": 3}}, ("split",)
     yield "named people", {"split": NAMED}, ("split",)
     for name in LEARNERS:
-        world = SINE if name == "cnp" else {}
+        world = SINE if name in ("cnp", "persistence") else {}
         held = METHODS[name].halves["strategy"] if METHODS[name].server.fixed else {"name": "fedavg"}
         strategy = {**held, "cohort": 5}
         batches = {"batch_size": 3} if not LEARNERS[name].uses_query_set else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -131,16 +131,42 @@ def import_files(
     with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
         for account, rows in read.files(given):
-            while batch := list(islice(rows, BATCH)):
-                if (block := _block(tables, batch, account)) is None:
-                    break
-                runs.add(block)
+            _gather(runs, tables, account, rows)
         if not any(tally.format for tally in read.tallies):
             raise DataError(_nothing(read.tallies))
         tally = Tally()
         tally.add(read.tallies)
         replace_with(out, lambda stream: _write(stream, runs, tables, tally))
     return tally
+
+
+def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
+    """Rows that come from no export file into a record at ``out``, whose old one is replaced.
+
+    Args:
+        rows: in any order; each with its number in ``row``.
+        out: "person.parquet".
+        account: where they come from: file, format, why.
+
+    Returns:
+        The account of the record.
+    """
+    tables, tally = Tables(), Tally()
+    with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
+        runs = Runs(Path(folder))
+        _gather(runs, tables, account, iter(rows))
+        account.seen = account.used = account.given
+        tally.add([account])
+        replace_with(out, lambda stream: _write(stream, runs, tables, tally))
+    return tally
+
+
+def _gather(runs: Runs, tables: Tables, account: FileTally, rows: Iterator[Row]) -> None:
+    """All rows of one file, up to one that its reader made wrongly."""
+    while batch := list(islice(rows, BATCH)):
+        if (block := _block(tables, batch, account)) is None:
+            break
+        runs.add(block)
 
 
 def _block(tables: Tables, rows: Sequence[Row], account: FileTally) -> Block | None:

@@ -58,3 +58,17 @@ def import_(
         task = bar.add_task(f"reading {path.name}", total=None)
         made = import_dataset(name, path, progress=lambda done, total: bar.update(task, completed=done, total=total))
     print(f"imported {name}: {made}")
+
+
+@app.command()
+def records(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set: cgm_open or fitbit_33.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, for one record a person.")],
+) -> None:
+    """A published data set as a folder of people's records, for ``[source] name = "records"``."""
+    from metapulse.sim.as_records import write_records
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"writing {out.name}", total=None)
+        people = write_records(name, out, lambda done, total: bar.update(task, completed=done, total=total))
+    print(f"{out}: records of {people} people")

@@ -20,14 +20,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from metapulse.data import Outline, Task
-from metapulse.errors import ConfigError, DataError
+from metapulse.data import Outline
+from metapulse.errors import DataError
+from metapulse.record.recipes.glucose import (
+    CENTRE_MG_DL,
+    MAX_GAP_MIN,
+    SPREAD_MG_DL,
+    STEP_MIN,
+    check_history,
+    glucose_task,
+)
 from metapulse.settings import setting
 from metapulse.sim.importers.compact import read_npz
 from metapulse.sim.importers.files import FileTree, Progress, csv_columns, numbers, open_tree
 from metapulse.sim.sources.catalogue import Dataset
 from metapulse.sim.sources.recorded import Recorded, as_names
-from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
+from metapulse.sim.sources.windows import SeriesTable
+from metapulse.windows import Horizon, SeriesScaling
 
 COLUMNS = {
     "dataset": ("dataset", "study"),
@@ -42,9 +51,6 @@ MAX_FILE = 2 << 30
 MAX_ROWS = 100_000_000
 MAX_YEAR_MIN = 1.0e8  # minutes since 1970: the year 2160
 EPOCH = datetime(1970, 1, 1)
-STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
-CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
-MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, three of a 5-minute sensor do not
 _SAME = {"Freestyle Libre 2": "Abbott FreeStyle Libre 2"}  # two spellings of one sensor among the studies
 
 
@@ -268,8 +274,7 @@ class CgmOpen(Recorded):
     max_windows: int = setting(1000, "windows per person, evenly spaced over all", ge=2)
 
     def __post_init__(self) -> None:
-        if self.history_min % STEP_MIN:
-            raise ConfigError("source.history_min", self.history_min, f"must be a multiple of {STEP_MIN}")
+        check_history(self.history_min, "source.history_min")
 
     def read_compact(self, path: Path) -> SeriesTable:
         """The series as clients."""
@@ -282,9 +287,8 @@ class CgmOpen(Recorded):
         devices = sensor_models(names, data, path)
         models = sorted(set(devices))
         points = self.history_min // STEP_MIN
-        unit = "mg/dL" if self.target_scale == 1 else f"{self.target_scale:g} mg/dL"
         return SeriesTable.of(
-            Task("regression", (1, points), 1, unit=unit),
+            glucose_task(self.history_min, self.target_scale),
             data["t_min"][order].astype(np.float64),
             data["mg_dl"][order],
             owner,

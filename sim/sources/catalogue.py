@@ -12,6 +12,9 @@ from metapulse.registry import SOURCES
 from metapulse.sim.importers.compact import cache_folder, candidates, find_imported, write_npz
 from metapulse.sim.importers.files import Progress, silent
 
+#: Sources of people's own data: they describe themselves.
+OWN_DATA = ("own", "records")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -64,8 +67,8 @@ class Dataset:
 
 
 def catalogue() -> tuple[Dataset, ...]:
-    """Generators, then published data sets, that a configuration can name; ``own`` data describes itself."""
-    entries = [SOURCES[name].dataset for name in SOURCES if name != "own"]
+    """Generators, then published data sets, that a configuration can name; ``OWN_DATA`` data describe themselves."""
+    entries = [SOURCES[name].dataset for name in SOURCES if name not in OWN_DATA]
     return tuple(sorted(entries, key=lambda entry: entry.read is not None))
 
 

@@ -24,7 +24,8 @@ from metapulse.sim.importers.readings import merge_duplicates
 from metapulse.sim.importers.tabular import FORMATS
 from metapulse.sim.sources.own_columns import TableDescription, UsableRows, coded, read_rows
 from metapulse.sim.sources.table import InMemoryData, InMemorySource, SampleTable
-from metapulse.sim.sources.windows import DAY_MIN, Horizon, SeriesScaling, SeriesTable
+from metapulse.sim.sources.windows import SeriesTable
+from metapulse.windows import DAY_MIN, Horizon, SeriesScaling
 
 SERIES = ("kind", "forecasting")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ from metapulse.client.wire import (
 )
 from metapulse.data import Client
 from metapulse.errors import ConfigError, DataError, InstructionError, RunError
+from metapulse.record.clock import DAY, MINUTE
+from metapulse.record.schema import Device, Row
+from metapulse.record.store import write_rows
+from metapulse.record.tally import FileTally
 from metapulse.registry import LEARNERS
 from metapulse.sim.engines.cohort import CohortGrid
 from metapulse.trees import pick, sub
@@ -221,6 +226,45 @@ def test_a_device_serves_its_own_data_under_its_partition_id(own: dict[str, Any]
     found = decode(app(Message(content, NODE, MessageType.TRAIN), context).content.array_records[ARRAYS])
     assert report is not None
     assert all(torch.equal(found[name], p[0]) for name, p in report.update.items())
+
+
+def test_a_device_serves_its_persons_record_whatever_path_an_instruction_names(tmp_path: Path) -> None:
+    """The same work as on the source itself; of two devices in the record the one that the node names."""
+    rows = [
+        Row(
+            "glucose",
+            19_800 * DAY + (5 * i + k) * MINUTE,
+            100.0 + (3 + k) * (i % 7),
+            row=2 * i + k,
+            device=Device(model=model),
+        )
+        for i in range(100)
+        for k, model in enumerate(("Sensor A", "Sensor B"))
+    ]
+    write_rows(rows, tmp_path / "person.parquet", FileTally("test", "test"))
+    inner = {
+        "name": "records",
+        "path": str(tmp_path / "person.parquet"),
+        "recipe": "glucose_30min",
+        "device": "Sensor B",
+    }
+    node = {"partition-id": 41, "source": json.dumps(inner)}
+    more = {"transform": {"name": "none"}, "model": {"name": "mlp", "hidden": [4]}, "episodes": {"split": "forward"}}
+    told = make("maml", "fedmaml", "sine", source={"name": "records", "path": "/etc", "recipe": "activity"}, **more)
+    who = ask(told, MessageType.QUERY, node).config_records[CONFIG]
+    assert (who["device"], read_task(who).features) == ("Sensor B", (1, 24))
+    same_source = {"name": "metapulse.client.one_client_source:OneClientSource", "inner": inner, "index": 41}
+    work = ClientExecutor(replace(told.client_config(), source=same_source))
+    report = work.train(work.init(), 2, [41]).report
+    assert report is not None
+    CohortGrid(1)
+    record = ConfigRecord({WIRE: VERSION, ROUND: 2, WORK: to_json(told.client_config())})
+    content = RecordDict({ARRAYS: encode(work.init()), CONFIG: record})
+    context = Context(run_id=1, node_id=NODE, node_config=node, state=RecordDict(), run_config={})
+    found = decode(app(Message(content, NODE, MessageType.TRAIN), context).content.array_records[ARRAYS])
+    assert all(torch.equal(found[name], p[0]) for name, p in report.update.items())
+    with pytest.raises(InstructionError, match=r"source\.name = 'records': this device's own"):
+        ask(told, MessageType.QUERY, {"partition-id": 41})
 
 
 def test_a_malformed_own_source_is_named(own: dict[str, Any]) -> None:

@@ -174,6 +174,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
         "names its data",
     ),
     "a file of the device": (source(name="own", path="/etc/passwd"), "names its data"),
+    "a record of the device": (source(name="records", path="person.parquet", recipe="glucose_30min"), "names its data"),
     "a data set of the device": (source(name="uci_har"), "names its data"),
     "a name that is a list": (model(name=["mlp"]), "model.name"),
     "no name": (learner(), "learner.name"),

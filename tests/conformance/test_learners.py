@@ -19,7 +19,7 @@ READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], AmortisedLear
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
 AT_ONCE = {"r2d2"} | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
-UNTRAINED = {"relation", "cnp", "recurrent", "mann", "snail", "meta_lstm"}
+UNTRAINED = {"relation", "cnp", "persistence", "recurrent", "mann", "snail", "meta_lstm"}
 
 #: Learners that look at the samples to choose where to begin.
 CHOOSING = {"ifca"}

@@ -125,7 +125,7 @@ PARTS = ("inner_lr", "inner_steps", "batch_size", "order", "optimizer")
 WITHOUT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("anil", "apfl", "boil", "cavia", "fedem", "fednova", "imaml", "maml", "maml_pp"), ("optimizer",)),
     **dict.fromkeys(("meta_curvature", "meta_lstm", "scaffold"), ("optimizer",)),
-    **dict.fromkeys(("class_mean", "cnp", "majority", "mann", "matching", "protonet", "r2d2"), PARTS),
+    **dict.fromkeys(("class_mean", "cnp", "majority", "mann", "matching", "persistence", "protonet", "r2d2"), PARTS),
     **dict.fromkeys(("recurrent", "relation", "snail"), PARTS),
     "local_only": ("inner_steps",),
     "meta_sgd": ("inner_lr", "optimizer"),

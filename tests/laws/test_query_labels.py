@@ -83,7 +83,7 @@ def work(learner: str, **settings: Any) -> ClientExecutor:
     )
 
 
-@pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "cnp"])  # which learns regression only
+@pytest.mark.parametrize("learner", [n for n in LEARNERS if LEARNERS[n].kinds != ("regression",)])
 def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is predicted and what may be answered; only the scores differ."""
     seen: list[Any] = []

@@ -34,7 +34,17 @@ GOES: dict[str, set[str]] = {
     "fednova": {"fednova"},
     "ifca": {"fedavg", "fedavg, uniform", "fedreptile", "fedmaml"},
     **dict.fromkeys(
-        ("majority", "class_mean", "local_only", "fedrep", "fedper", "fedbabu", "lg_fedavg", "local_norm"),
+        (
+            "majority",
+            "class_mean",
+            "persistence",
+            "local_only",
+            "fedrep",
+            "fedper",
+            "fedbabu",
+            "lg_fedavg",
+            "local_norm",
+        ),
         EVERY - {"stock"},
     ),
 }
@@ -42,7 +52,7 @@ REFUSED = [(a, b) for a, b in itertools.product(sorted(LEARNERS), sorted(SERVERS
 
 
 def table(learner: str, server: str) -> dict[str, Any]:
-    source = {"name": "sine"} if learner == "cnp" else {"name": "wearables"}
+    source = {"name": "sine"} if learner in ("cnp", "persistence") else {"name": "wearables"}
     return {"source": source, "learner": {"name": learner}, "strategy": SERVERS[server]}
 
 
@@ -94,7 +104,7 @@ def test_the_same_step_under_another_name_is_the_same_algorithm() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_name_fills_both_halves_and_decides_nothing_else(name: str) -> None:
-    source = {"source": {"name": "sine"}} if name == "cnp" else {}
+    source = {"source": {"name": "sine"}} if name in ("cnp", "persistence") else {}
     config, method = build_config({"method": {"name": name}, **source}), METHODS[name]
     assert method.name == config.learner["name"] == name
     assert config.strategy == {"name": method.server.strategy, **method.server.settings}

@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.methods.class_mean import ClassMean
 from metapulse.methods.majority import Majority
+from metapulse.methods.persistence import Persistence
+from metapulse.methods.untrained import Untrained
 from metapulse.models.cnn1d import CNN1d
 from metapulse.models.mlp import MLP
 from metapulse.rng import generator
@@ -26,7 +29,7 @@ POINTS = MLP(hidden=(), task=classification(3))  # a linear model: nothing below
 TARGETS = MLP(hidden=(4,), task=regression(3))
 
 
-def answers(learner: Majority | ClassMean, model: MLP | CNN1d, support: Batch, x: Tensor) -> Tensor:
+def answers(learner: Untrained, model: MLP | CNN1d, support: Batch, x: Tensor) -> Tensor:
     theta = learner.init(model, generator(0, "init"))
     phi = learner.adapt(model, theta, {}, support, keys(range(len(support.mask))), 1)
     return learner.predict(model, phi, x)
@@ -76,6 +79,22 @@ def test_class_mean_answers_the_nearest_mean(model: MLP | CNN1d, reads: str) -> 
 def test_class_mean_is_for_classes() -> None:
     with pytest.raises(ConfigError, match=r"ClassMean.*classification only"):
         ClassMean().init(TARGETS, generator(0, "init"))
+
+
+def test_persistence_is_zero_or_the_last_value_that_is_known() -> None:
+    task = Task("regression", (3, 4), 1, names=("a", "b", "b_known"))
+    model = MLP(hidden=(4,), task=task)
+    x = torch.arange(2 * 5 * 12, dtype=torch.float32).reshape(2, 5, 3, 4)
+    x[:, :, 2] = torch.tensor([1.0, 1.0, 0.0, 0.0])  # of b the second of four days is the last with a value
+    x[1, 4, 2] = 0.0  # no day has one
+    support = batch(task, (3, 2))
+    assert (answers(Persistence(), model, support, x) == 0).all()
+    assert torch.equal(answers(Persistence(input="a"), model, support, x)[:, :, 0], x[:, :, 0, 3])
+    last = x[:, :, 1, 1].clone()
+    last[1, 4] = 0.0
+    assert torch.equal(answers(Persistence(input="b"), model, support, x)[:, :, 0], last)
+    with pytest.raises(ConfigError, match=r"learner.input = 'c': must be one of a, b, b_known"):
+        answers(Persistence(input="c"), model, support, x)
 
 
 @pytest.mark.parametrize("name", ["majority", "class_mean"])

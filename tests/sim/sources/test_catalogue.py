@@ -5,12 +5,12 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.registry import SOURCES
 from metapulse.sim.importers.compact import write_npz
-from metapulse.sim.sources.catalogue import catalogue, import_dataset
+from metapulse.sim.sources.catalogue import OWN_DATA, catalogue, import_dataset
 
 
 def test_every_registered_source_is_in_the_catalogue_generators_first():
     names = [entry.name for entry in catalogue()]
-    assert {*names, "own"} == set(SOURCES)
+    assert {*names, *OWN_DATA} == set(SOURCES)
     assert all(SOURCES[name].dataset.name == name for name in names)
     generated = [entry.read is None for entry in catalogue()]
     assert generated == sorted(generated, reverse=True)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from metapulse.data import Task
 from metapulse.sim.sources.table import SampleTable, number_runs
-from metapulse.sim.sources.windows import Horizon, SeriesScaling, SeriesTable
+from metapulse.sim.sources.windows import SeriesTable
+from metapulse.windows import Horizon, SeriesScaling
 
 
 def test_runs_number_bouts():

@@ -1,0 +1,197 @@
+"""What a recipe is, and a record's rows as it gets them: one device's, without repeats and doubtful values.
+
+A recipe is a frozen dataclass of settings and a pure function from rows to samples. It sees one person and one device,
+and a sample's inputs know nothing that was not known at the sample's own time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from metapulse.data import Samples, Task
+from metapulse.errors import ConfigError, DataError
+from metapulse.record.frame import DOUBTFUL, REPEATS
+from metapulse.record.schema import MARKS, check_version
+from metapulse.record.store import metadata
+from metapulse.registry import RECIPES
+from metapulse.settings import setting
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Marks of rows that no recipe learns from. What is interpolated was made from readings on both sides: of the future.
+UNUSED = (*REPEATS, *DOUBTFUL, "interpolated")
+#: Parts of a device that tell its model; the first that is known is the client's device.
+MODEL = ("model", "hardware", "manufacturer", "app")
+
+
+@dataclass(frozen=True)
+class MetricRows:
+    """Rows of one metric of one device, in order of time, as columns.
+
+    Args:
+        start, end: µs since 1970 in UTC; the end of an instant is its start.
+        offset: µs of the person's clock before UTC; 0 where it is not known.
+        value: canonical unit, NaN where there is none.
+        code: texts, "" where there is none.
+        date_only: whether the file gave a day and no time.
+        censored: whether the value is a limit.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    offset: np.ndarray
+    value: np.ndarray
+    code: np.ndarray
+    date_only: np.ndarray
+    censored: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def where(self, rows: np.ndarray) -> MetricRows:
+        """Some of the rows, by mask or index."""
+        return MetricRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @property
+    def begin(self) -> np.ndarray:
+        """Start on the person's clock, µs."""
+        local: np.ndarray = self.start + self.offset
+        return local
+
+    @property
+    def until(self) -> np.ndarray:
+        """End on the person's clock, µs."""
+        local: np.ndarray = self.end + self.offset
+        return local
+
+
+NO_ROWS = MetricRows(*(np.empty(0, np.int64),) * 3, np.empty(0), np.empty(0, object), *(np.empty(0, bool),) * 2)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a recipe made of one device's rows.
+
+    Args:
+        samples: in order of time; None: there are none.
+        left_out: how often, by reason; a reason names what was left out.
+        lacks: what there is too little of, in words, where there are no samples.
+    """
+
+    samples: Samples | None
+    left_out: Counter[str] = field(default_factory=Counter)
+    lacks: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """What is learned: window, target, horizon, features, wear."""
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say")
+
+    def __post_init__(self) -> None:
+        if unknown := [mark for mark in self.keep if mark not in UNUSED]:
+            raise ConfigError("recipe.keep", unknown[0], f"must be one of {', '.join(UNUSED)}")
+
+    @property
+    @abstractmethod
+    def task(self) -> Task:
+        """What is predicted from what."""
+
+    @abstractmethod
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
+        """Samples of one person with one device.
+
+        Args:
+            rows: by metric; a metric without rows is not there.
+        """
+
+
+def make_recipe(given: str | Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """The recipe of that name, or of a table with its name and settings.
+
+    Args:
+        given: the name or the table.
+        where: it stands, for messages.
+
+    Raises:
+        ConfigError: there is none, or a setting is wrong.
+    """
+    made: Recipe = RECIPES.make({"name": given} if isinstance(given, str) else given, where)
+    return made
+
+
+def take_record(path: Path, recipe: Recipe) -> dict[str, Taken]:
+    """What a recipe makes of a record, by device model; {}: nothing in it is of the recipe's metrics.
+
+    Args:
+        path: "person.parquet".
+
+    Raises:
+        DataError: it is no record, or one of another version.
+    """
+    devices, unused = device_rows(path, recipe)
+    taken = {}
+    for name, rows in devices.items():
+        made = recipe.take(rows)
+        taken[name] = Taken(made.samples, unused[name] + made.left_out, made.lacks)
+    return taken
+
+
+def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricRows]], dict[str, Counter[str]]]:
+    """A record's rows by device model and metric, and how many were not used, by device and mark.
+
+    Raises:
+        DataError: it is no record, or one of another version.
+    """
+    import polars as pl
+
+    check_version(metadata(path).get("version"), str(path))
+    try:
+        model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
+        columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
+        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
+        parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
+        found = {name: _used(parts[name], recipe) for name in sorted(parts)}
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: a damaged record ({' '.join(str(error).split())[:200]})") from None
+    return {name: rows for name, (rows, _) in found.items()}, {name: unused for name, (_, unused) in found.items()}
+
+
+def _used(frame: pl.DataFrame, recipe: Recipe) -> tuple[dict[str, MetricRows], Counter[str]]:
+    import polars as pl
+
+    unused: Counter[str] = Counter()
+    marked = set(frame["quality"].explode().drop_nulls().unique()) & set(MARKS)
+    for mark in UNUSED:
+        if mark in marked and mark not in recipe.keep:
+            before, frame = frame.height, frame.filter(~pl.col("quality").list.contains(mark))
+            unused[f"rows marked {mark}"] += before - frame.height
+    parts = frame.partition_by("metric", as_dict=True)
+    return {str(metric): _columns(part) for (metric,), part in parts.items()}, +unused
+
+
+def _columns(frame: pl.DataFrame) -> MetricRows:
+    import polars as pl
+
+    start, quality = pl.col("start").cast(pl.Int64), pl.col("quality")
+    table = frame.select(
+        start=start,
+        end=pl.col("end").cast(pl.Int64).fill_null(start),
+        offset=pl.col("offset_min").cast(pl.Int64).fill_null(0) * 60_000_000,
+        value=pl.col("value").fill_null(float("nan")),
+        code=pl.col("code").fill_null(""),
+        date_only=quality.list.contains("date_only"),
+        censored=quality.list.set_intersection(["censored_low", "censored_high"]).list.len() > 0,
+    )
+    return MetricRows(*(table[name].to_numpy() for name in table.columns))

@@ -1,0 +1,230 @@
+"""What tomorrow, or tonight, will bring, from the days before: resting heart rate, sleep, steps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from metapulse.data import Samples, Task
+from metapulse.record.clock import DAY, HOUR, MINUTE
+from metapulse.record.recipes.base import MetricRows, Recipe, Taken
+from metapulse.record.recipes.days import Feature, daily, date_of, day_of, known, worn_hours
+from metapulse.settings import setting
+
+RESTING = Feature("resting_heart_rate", ("resting_heart_rate", "resting_heart_rate_lowest"), "last", 60.0, 10.0)
+LOWEST = Feature("lowest_heart_rate", ("heart_rate",), "lowest", 60.0, 10.0)
+PULSE = Feature("heart_rate", ("heart_rate",), "mean", 75.0, 15.0)
+HRV = Feature("hrv_rmssd", ("hrv_rmssd",), "mean", 45.0, 25.0)
+BREATH = Feature("respiratory_rate", ("respiratory_rate",), "mean", 15.0, 2.0)
+SLEEP = Feature("sleep", ("sleep_duration", "sleep_stage"), "longest", 420.0, 60.0)
+STEPS = Feature("steps", ("steps",), "sum", 8000.0, 4000.0)
+STEPS_DAILY = Feature("steps", ("steps_daily",), "last", 8000.0, 4000.0)
+OTHERS = (PULSE, HRV, BREATH, SLEEP)
+KNOWN = "_known"  # after a feature's name: the input that says whether there is a value
+
+
+@dataclass(frozen=True)
+class Tomorrow(Recipe):
+    """The last ``days`` days → a value of the day after.
+
+    Two inputs a feature and day: (value − centre) / scale, 0 where there is no value, and 1 or 0 for whether there is
+    one. The target's own feature and y are relative to m, the mean of what is known of it in the window, so that y = 0
+    is the mean of the last days; m itself, (m − centre) / scale, and whether the day to come is a Saturday or Sunday
+    are the last two inputs. A day on which the device was worn less than ``wear_h`` has no values.
+
+    Shape (channels, days), oldest first. Group and time = the day of the forecast.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "resting_heart_rate",
+        "resting_heart_rate_lowest",
+        "heart_rate",
+        "hrv_rmssd",
+        "respiratory_rate",
+        "sleep_duration",
+        "sleep_stage",
+        "steps",
+        "steps_daily",
+    )
+
+    days: int = setting(7, "days that are seen", ge=1, le=60)
+    least_days: int = setting(3, "days among them with wear, at least", ge=1, le=60)
+    hour: int = setting(24, "hour of the person's day at which the forecast is made", ge=1, le=24)
+    wear_h: int = setting(10, "hours of wear that make a day count", ge=0, le=24)
+
+    @property
+    @abstractmethod
+    def target(self) -> Feature:
+        """What is forecast, which is a feature of the days before as well."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The target's, then the others."""
+        rest = (*OTHERS, STEPS)
+        return (self.target, *(one for one in rest if one.name != self.target.name))
+
+    @property
+    def task(self) -> Task:
+        """One number, in units of the target's scale."""
+        names = [name for one in self.features for name in (one.name, one.name + KNOWN)]
+        names += ["mean_of_days", "weekend"]
+        return Task("regression", (len(names), self.days), 1, unit=self.unit, names=tuple(names))
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """Of y."""
+
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
+        """The target by the person's date; and why it is not used, by date, where it is not.
+
+        Args:
+            own: rows of the target's feature.
+            rows: all of the device's.
+        """
+        return daily(own.value, date_of(own), self.target.how), {}
+
+    def take(self, rows: Mapping[str, MetricRows]) -> Taken:
+        """One sample a day that has enough before it and an outcome after it."""
+        wear = worn_hours(rows, self.hour)
+        features = self.features
+        if "steps" not in rows:
+            features = tuple(STEPS_DAILY if one.name == "steps" else one for one in features)
+        given = [one.rows(rows) for one in features]
+        tables = [
+            daily(part.value, day_of(known(part), self.hour), one.how)
+            for one, part in zip(features, given, strict=True)
+        ]
+        outcomes, refused = self.outcomes(given[0], rows)
+        left = Counter(f"days {why}" for why in refused.values())
+        if not outcomes:
+            return Taken(None, left, f"no {features[0].name} on any day")
+        first, last = min(outcomes) - self.days, max(outcomes) + 1
+        span = range(first, last)
+        worn = np.array([wear.get(day, 0) >= self.wear_h for day in span])
+        value = np.array([[table.get(day, np.nan) for day in span] for table in tables])
+        value[:, ~worn] = np.nan
+        xs, ys, at = [], [], []
+        for date in sorted(outcomes.keys() - refused.keys()):
+            window = slice(date - self.days - first, date - first)  # the day before is the last that is seen
+            if worn[window].sum() < self.least_days:
+                left[f"days after fewer than {self.least_days} of {self.days} with {self.wear_h} h of wear"] += 1
+            elif np.isnan(value[0, window]).all():
+                left[f"days after {self.days} without {features[0].name}"] += 1
+            else:
+                x, y = self._sample(features, value[:, window], outcomes[date], date)
+                xs.append(x)
+                ys.append(y)
+                at.append(date - 1)
+        if not xs:
+            enough = int(worn.sum())
+            return Taken(None, +left, f"{enough} days worn {self.wear_h} h or more, {len(outcomes)} with an outcome")
+        day = np.array(at, np.int64)
+        time = (day * DAY + self.hour * HOUR) / MINUTE
+        target = np.array(ys, np.float32)[:, None]
+        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time), +left)
+
+    def _sample(
+        self, features: tuple[Feature, ...], value: np.ndarray, outcome: float, date: int
+    ) -> tuple[np.ndarray, float]:
+        """Inputs of one window, (channels, days), and y."""
+        mean = float(np.nanmean(value[0]))
+        scale = np.array([one.scale for one in features])[:, None]
+        centre = np.array([mean, *(one.centre for one in features[1:])])[:, None]
+        scaled, there = (value - centre) / scale, ~np.isnan(value)
+        both = np.stack([np.where(there, scaled, 0.0), there], 1).reshape(-1, self.days)
+        level, weekend = (
+            (mean - features[0].centre) / features[0].scale,
+            (date + 3) % 7 >= 5,
+        )  # 1970 began on a Thursday
+        rest = np.repeat([[level], [float(weekend)]], self.days, 1)
+        return np.concatenate([both, rest]).astype(np.float32), (outcome - mean) / features[0].scale
+
+
+@dataclass(frozen=True)
+class RestingHeartRateTomorrow(Tomorrow):
+    """Resting heart rate of the next day, as the vendor tells it or as the 5th percentile of the day's heart rate.
+
+    The percentile is of a calendar day with ``wear_h`` hours; a vendor's value counts on any day.
+    """
+
+    of: Literal["vendor", "lowest"] = setting("vendor", "the vendor's value, or the 5th percentile of the heart rate")
+    wear_h: int = setting(6, "hours of wear that make a day count", ge=0, le=24)
+
+    @property
+    def target(self) -> Feature:
+        """By ``of``."""
+        return RESTING if self.of == "vendor" else LOWEST
+
+    @property
+    def unit(self) -> str:
+        """Beats a minute."""
+        return f"{self.target.scale:g} /min"
+
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
+        """By date; of the percentile only where the device was worn."""
+        found, refused = super().outcomes(own, rows)
+        if self.of == "lowest":
+            refused |= unworn(found, worn_hours(rows, 24), self.wear_h)
+        return found, refused
+
+
+@dataclass(frozen=True)
+class SleepTonight(Tomorrow):
+    """Minutes asleep in the longest sleep that ends tomorrow, forecast at ``hour`` of today.
+
+    A night that has begun before that is left out.
+    """
+
+    hour: int = setting(20, "hour of the person's day at which the forecast is made", ge=1, le=24)
+    wear_h: int = setting(4, "hours of wear that make a day count; a night is wear", ge=0, le=24)
+
+    @property
+    def target(self) -> Feature:
+        """Sleep."""
+        return SLEEP
+
+    @property
+    def unit(self) -> str:
+        """Hours."""
+        return f"{SLEEP.scale:g} min"
+
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
+        """By date; the night must begin after the forecast."""
+        date = date_of(own)
+        early = ~own.date_only & (own.begin < (date - 1) * DAY + self.hour * HOUR)
+        refused = dict.fromkeys(date[early].tolist(), f"whose night began before {self.hour}:00")
+        return daily(own.value, date, "longest"), refused
+
+
+@dataclass(frozen=True)
+class StepsTomorrow(Tomorrow):
+    """Steps of the next day, on which the device has to be worn as well."""
+
+    @property
+    def target(self) -> Feature:
+        """Steps."""
+        return STEPS
+
+    @property
+    def unit(self) -> str:
+        """Thousands of steps."""
+        return f"{STEPS.scale:g} steps"
+
+    def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
+        """By date; sums of minutes only where the device was worn. A vendor's total stands for itself."""
+        found, refused = super().outcomes(own, rows)
+        if len(own) and not own.date_only.all():
+            refused |= unworn(found, worn_hours(rows, 24), self.wear_h)
+        return found, refused
+
+
+def unworn(found: Mapping[int, float], wear: Mapping[int, int], wear_h: int) -> dict[int, str]:
+    """Dates that have a value, and too little wear for it."""
+    why = f"worn less than {wear_h} h, whose value is no outcome"
+    return {date: why for date in found if wear.get(date, 0) < wear_h}
