@@ -104,7 +104,7 @@ def _answer(name: str, date: str, length: int, rows: list[Row], making: Making) 
         return {name.removesuffix("-intraday"): [{"dateTime": date, "value": {}}], name: series}
     if name.endswith("-minutes"):
         minutes = [_instant(row, zone) for row in rows]
-        item = {"dateTime": date, "value": {}, "minutes": minutes}
+        item = {"dateTime": date, "minutes": minutes}
         return item if name == "spo2-minutes" else {name.removesuffix("-minutes"): [item]}
     days = [{"dateTime": date, "value": _day(row)} for row in rows]
     return {name: days} if name != "spo2" else days
