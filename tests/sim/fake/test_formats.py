@@ -27,6 +27,8 @@ from metapulse.record.store import arrow, import_files
 from metapulse.record.tally import FileTally
 from metapulse.sim.fake.formats import formats
 from metapulse.sim.fake.formats.base import Format, Making, clock_in
+from metapulse.sim.fake.life import Life
+from metapulse.sim.fake.wear import worn_rows
 
 ZONE = "Europe/Berlin"
 NAMES = sorted(formats())
@@ -196,3 +198,14 @@ def test_what_other_formats_say_is_read_as_this_one_says(name: str) -> None:
         rows += next(([told] for told, mine in pairs if mine is not None), [])
     assert rows, "it shares no metric, not even with itself"
     assert_same(read_back(format, rows, traps=False), expected(format, rows))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("traps", [False, True])
+def test_a_persons_export_is_read_as_its_format_says(name: str, traps: bool) -> None:
+    """Days before and after a journey, with a workout, and in the night when clocks go forward; every tenth row."""
+    format = formats()[name]
+    days = worn_rows(Life(3, ZONE), format, (5, 54, 69))
+    rows = [row for day in days for at, row in enumerate(day) if at % 10 == 0 or row.metric == "sleep_stage"]
+    assert len(rows) > 5
+    assert_same(read_back(format, rows, traps), expected(format, rows))
