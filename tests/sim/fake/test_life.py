@@ -9,10 +9,12 @@ import pytest
 
 from metapulse.errors import ConfigError, RunError
 from metapulse.record.clock import HOUR, MINUTE
+from metapulse.sim.fake.day import Day
 from metapulse.sim.fake.exports import fake_exports, reading_lines
 from metapulse.sim.fake.formats import formats
+from metapulse.sim.fake.kits import WORN
 from metapulse.sim.fake.life import Life
-from metapulse.sim.fake.wear import WORN, worn_rows
+from metapulse.sim.fake.wear import worn_rows
 
 SPRING = 69  # the day on which clocks go forward in Berlin
 
@@ -28,7 +30,7 @@ def test_a_day_is_the_same_whatever_was_asked_before() -> None:
 
 def test_days_follow_one_another_and_have_the_clocks_length() -> None:
     life = Life(1)
-    days = [life.day(number) for number in range(SPRING - 2, SPRING + 2)]
+    days = [Day(life, number) for number in range(SPRING - 2, SPRING + 2)]
     assert [day.end for day in days[:-1]] == [day.start for day in days[1:]]
     assert [len(day.minutes) for day in days] == [1440, 1440, 1380, 1440]
     assert [day.offset(day.end - MINUTE) for day in days] == [60, 60, 120, 120]
@@ -37,7 +39,7 @@ def test_days_follow_one_another_and_have_the_clocks_length() -> None:
 def test_a_night_is_whole_and_lies_between_its_days() -> None:
     life = Life(2)
     for number in range(40, 60):
-        night, before, after = life.night(number), life.day(number - 1), life.day(number)
+        night, before, after = life.night(number), Day(life, number - 1), Day(life, number)
         assert [end for _, _, end in night.stages[:-1]] == [start for _, start, _ in night.stages[1:]]
         assert (night.stages[0][1], night.stages[-1][2]) == (night.start, night.end)
         assert 3 * HOUR <= night.end - night.start <= 13 * HOUR
@@ -52,7 +54,7 @@ def test_what_a_day_does_to_heart_and_glucose() -> None:
     assert ill
     assert 5 < life.resting(ill[0]) - np.mean([life.resting(ill[0] - lag) for lag in range(3, 8)]) < 14
     assert life.hrv(ill[0]) < np.mean([life.hrv(ill[0] - lag) for lag in range(3, 8)])
-    day = next(day for day in map(life.day, range(7)) if any(bout.workout for bout in day.bouts))
+    day = next(day for day in (Day(life, n) for n in range(7)) if any(bout.workout for bout in day.bouts))
     bout = next(bout for bout in day.bouts if bout.workout)
     during = day.heart[(day.minutes >= bout.start + 10 * MINUTE) & (day.minutes < bout.end)]
     assert during.min() > day.heart[day.stage == 3].max() + 15
@@ -67,7 +69,7 @@ def test_a_week_abroad_and_a_time_of_training() -> None:
     life = Life(3)
     away = [number for number in range(90) if life.clock(number) is life.away]
     assert away == list(range(away[0], away[0] + 7))
-    assert life.day(away[3]).offset(life.day(away[3]).start) == 540
+    assert Day(life, away[3]).offset(Day(life, away[3]).start) == 540
     assert life.resting(0) - 6 < np.mean([life.resting(n) for n in range(60, 90)]) < life.resting(0)
 
 
@@ -103,9 +105,10 @@ def test_the_same_call_writes_the_same_bytes_and_never_twice_to_one_place(tmp_pa
 
 
 def test_what_is_refused_is_named(tmp_path: Path) -> None:
-    for facts in ({"names": ["appel"]}, {"days": 0}, {"seed": -1}, {"zone": "Mars"}):
+    wrong = (("appel", 1, 0, "UTC"), ("apple", 0, 0, "UTC"), ("apple", 1, -1, "UTC"), ("apple", 1, 0, "Mars"))
+    for name, days, seed, zone in wrong:
         with pytest.raises(ConfigError):
-            fake_exports(**{"names": ["apple"], "days": 1, "out": tmp_path / "x", **facts})
+            fake_exports([name], days, tmp_path / "x", seed, zone)
     assert not (tmp_path / "x").exists()
 
 
