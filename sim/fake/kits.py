@@ -42,7 +42,9 @@ WATCH = Kit(
 )
 RING = Kit("ring", Device("Acme", "Ring 2"), MOVES | NIGHTS | HEART | ENERGY | {"workout"}, 5, charging=35)
 PHONE = Kit("phone", Device("Acme", "Phone 14", "P14", "17.3", None, "Phone"), MOVES, bias=0.04, charging=200, left=0.0)
-SENSOR = Kit("sensor", Device("Acme", "CGM 7", app="CGM"), frozenset({"glucose"}) | EATEN, 5, 0.03, 0, 0.0)
+SENSOR = Kit(
+    "sensor", Device("Acme", "CGM 7", app="CGM"), frozenset({"glucose", "glucose_blood"}) | EATEN, 5, 0.03, 0, 0.0
+)
 SCALE = Kit(
     "scale",
     Device("Acme", "Scale S", app="Scale"),
@@ -51,12 +53,14 @@ SCALE = Kit(
 )
 CUFF = Kit("cuff", Device("Acme", "Cuff 1"), frozenset({"bp_systolic", "bp_diastolic"}), left=0.4)
 STRAP = Kit("strap", Device("Acme", "Strap H"), frozenset({"rr_interval"}), left=0.0)
+BAND = Kit("band", Device("Acme", "Band E"), frozenset({"heart_rate", "rr_interval", "skin_temperature"}), 5, left=0.0)
 #: Format → what is worn; others have a watch and a scale.
 WORN = {
     **dict.fromkeys(("apple", "healthconnect", "googlefit", "samsung"), (WATCH, PHONE, SCALE, SENSOR, CUFF)),
     **dict.fromkeys(("dexcom", "libre", "carelink", "nightscout", "tidepool"), (SENSOR,)),
     "oura": (RING,),
     "polar": (WATCH, STRAP),
+    "empatica": (BAND,),
     **dict.fromkeys(("hl7", "fhir", "openmhealth", "own", "ihealth"), (WATCH, SCALE, SENSOR, CUFF)),
-    **dict.fromkeys(("withings", "withings_api"), (WATCH, SCALE, CUFF)),
+    **dict.fromkeys(("withings", "withings_api", "withings_logs"), (WATCH, SCALE, CUFF)),
 }

@@ -67,6 +67,15 @@ def _eaten(seen: Seen, metric: str, factor: float) -> Shapes:
     return [[seen.row(metric, meal.at, round(meal.grams * factor)) for meal in seen.day.meals]]
 
 
+def _pricks(seen: Seen) -> list[Row]:
+    """Blood before the first meal and the last, by a meter that errs by a twentieth."""
+    times = [meal.at - 10 * MINUTE for meal in seen.day.meals][:: max(len(seen.day.meals) - 1, 1)]
+    places = [(at, int((at - seen.day.start) // MINUTE)) for at in times]
+    errors = 1 + 0.05 * seen.noise("pricks", len(places))
+    found = [(at, float(seen.day.glucose[m] * e)) for (at, m), e in zip(places, errors, strict=True)]
+    return [seen.row("glucose_blood", at, float(round(value))) for at, value in found]
+
+
 def _beats(seen: Seen) -> Shapes:
     """Intervals between beats in a workout of up to five minutes at its start."""
     rows: list[Row] = []
@@ -130,6 +139,7 @@ METRICS: dict[str, Callable[[Seen], Shapes]] = {
     "bp_diastolic": lambda s: _weighed(s, "bp_diastolic", 78 + 3 * s.noise("bp", 1)[0], 0),
     "rr_interval": _beats,
     "glucose": lambda s: [s.samples("glucose", s.day.glucose, 0, 3.0)],
+    "glucose_blood": lambda s: [_pricks(s)],
     "carbohydrates": lambda s: _eaten(s, "carbohydrates", 1),
     "energy_eaten": lambda s: _eaten(s, "energy_eaten", 9),
 }
