@@ -30,13 +30,13 @@ class Kit:
     left: float = 0.03
 
 
-MOVES = frozenset({"steps", "distance", "active_energy", "floors", "steps_daily"})
+MOVES = frozenset({"steps", "distance", "active_energy", "floors", "elevation_gain", "steps_daily"})
 NIGHTS = frozenset({"sleep_stage", "sleep_duration", "sleep_deep", "sleep_light", "sleep_rem", "sleep_awake"})
 NIGHTS |= {"time_in_bed", "sleep_efficiency", "sleep_latency", "sleep_score", "hrv_rmssd", "hrv_sdnn", "spo2"}
 NIGHTS |= {"respiratory_rate", "skin_temperature", "skin_temperature_deviation", "readiness_score"}
 HEART = frozenset({"heart_rate", "resting_heart_rate", "vo2max", "stress", "body_battery", "strain"})
 ENERGY = frozenset({"total_energy", "basal_energy", "active_minutes", "sedentary_minutes", "exercise_minutes"})
-EATEN = frozenset({"carbohydrates", "energy_eaten"})
+EATEN = frozenset({"carbohydrates", "energy_eaten", "protein", "fat", "fibre", "water"})
 WATCH = Kit(
     "watch", Device("Acme", "Watch 3", "W3,1", "7.2", None, "Acme Watch"), MOVES | NIGHTS | HEART | ENERGY | {"workout"}
 )
@@ -48,7 +48,7 @@ SENSOR = Kit(
 SCALE = Kit(
     "scale",
     Device("Acme", "Scale S", app="Scale"),
-    frozenset({"weight", "bmi", "body_fat", "fat_mass", "lean_mass", "body_water"}),
+    frozenset({"weight", "bmi", "body_fat", "fat_mass", "lean_mass", "body_water", "muscle_mass", "bone_mass"}),
     left=0.15,
 )
 CUFF = Kit("cuff", Device("Acme", "Cuff 1"), frozenset({"bp_systolic", "bp_diastolic"}), left=0.4)

@@ -209,9 +209,10 @@ def test_what_other_formats_say_is_read_as_this_one_says(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("traps", [False, True])
 def test_a_persons_export_is_read_as_its_format_says(name: str, traps: bool) -> None:
-    """Days before and after a journey, with a workout, and in the night when clocks go forward; every tenth row."""
+    """Days with a workout, on a journey, and after the night when clocks go forward; of many rows every tenth."""
     format = formats()[name]
-    days = worn_rows(Life(3, ZONE), format, (5, 54, 69))
-    rows = [row for day in days for at, row in enumerate(day) if at % 10 == 0 or row.metric == "sleep_stage"]
-    assert len(rows) > 5
+    rows = [row for day in worn_rows(Life(3, ZONE), format, (5, 54, 69)) for row in day]
+    if len(rows) > 500:
+        rows = [row for at, row in enumerate(rows) if at % 10 == 0 or row.metric == "sleep_stage"]
+    assert rows
     assert_same(read_back(format, rows, traps), expected(format, rows))
