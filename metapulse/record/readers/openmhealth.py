@@ -92,8 +92,8 @@ def _body(context: Context, header: dict[str, Any], body: object, at: int) -> It
     row = Row("", stamp.start, None, None, at, stamp.end, stamp.offset_min, code, device, (*stamp.marks, *marks))
     if parts := told(header):  # it came from a record
         made = of_namespace(header, body, row) or [one for one in _measures(body, row) if isinstance(one, Row)]
-        if rows := restored(made, parts):
-            yield from rows
+        if len(made) == len(parts):
+            yield from restored(made, parts)
             return
     found, reasons = False, []
     for one in (*_measures(body, row), *_activity(body, row), *_stage(body, row)):

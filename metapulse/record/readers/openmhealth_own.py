@@ -44,7 +44,7 @@ def of_namespace(header: dict[str, Any], body: dict[str, Any], row: Row) -> list
 
 def restored(rows: Sequence[Row], parts: Sequence[dict[str, Any]]) -> list[Row]:
     """Rows as the body tells them, each with what the header adds to it."""
-    return [_restored(row, part) for row, part in zip(rows, parts, strict=False)]
+    return [_restored(row, part) for row, part in zip(rows, parts, strict=True)]
 
 
 def _restored(row: Row, part: dict[str, Any]) -> Row:

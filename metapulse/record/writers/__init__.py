@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from metapulse.errors import ConfigError
@@ -47,16 +47,16 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold)
 
     def fill(stream: BinaryIO) -> None:
         if not packed:
-            return _poured(stream, pieces)
+            return _pour(pieces, stream.write)
         inner = ZipInfo(name)  # of 1980: a clock would make other bytes of it each time
         inner.compress_type = ZIP_DEFLATED
         with ZipFile(stream, "w") as archive, archive.open(inner, "w", force_zip64=True) as file:
-            _poured(file, pieces)
+            _pour(pieces, file.write)
 
     replace_with(out, fill)
     return exported
 
 
-def _poured(stream: IO[bytes], pieces: Iterator[str]) -> None:
+def _pour(pieces: Iterator[str], write: Callable[[bytes], object]) -> None:
     while part := "".join(islice(pieces, PIECES)):
-        stream.write(part.encode())
+        write(part.encode())

@@ -7,6 +7,7 @@ a place for goes there; what it has none for goes into a place of our own that o
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from metapulse.rows import Rows
 BATCH = 16_384  # rows that are in memory at once
 UNPAIRED = 1000  # values of blood pressure at one instant that wait for their other half
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:metapulse:record")
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 FIRST, LAST = (date.min.toordinal() - EPOCH, date.max.toordinal() - EPOCH)  # days
 
 
@@ -195,6 +197,11 @@ def paired(rows: Iterable[Row]) -> Iterator[tuple[Row, ...]]:
 
 def _alike(row: Row) -> tuple[object, ...]:
     return row.end, row.offset_min, row.code, row.device, row.quality
+
+
+def written(item: object) -> str:
+    """JSON of a line, all in ASCII: some programs end lines at U+0085 and U+2028, and lose U+FEFF."""
+    return _ENCODER.encode(item)
 
 
 def listed(head: str, items: Iterable[str], tail: str, lines: bool) -> Iterator[str]:

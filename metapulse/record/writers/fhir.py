@@ -7,7 +7,6 @@ the same bytes, and a value has the same id in every export.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from metapulse.record.writers.base import (
     paired,
     plain_number,
     stamp,
+    written,
 )
 from metapulse.record.writers.fhir_codes import PRESSURE, UCUM, UNITS, category, concept, is_ours, is_said
 
@@ -36,7 +36,6 @@ ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 COMPARATORS = {"censored_low": "<", "censored_high": ">"}
 #: Marks that an element of the standard says as well: comparator, dataAbsentReason, performer.
 SAID = {*COMPARATORS, "sensor_error", "manual"}
-dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
 def write(record: Stored, lines: bool) -> Iterator[str]:
@@ -46,7 +45,7 @@ def write(record: Stored, lines: bool) -> Iterator[str]:
 
 
 def _entry(resource: dict[str, Any], lines: bool) -> str:
-    return dumps(resource if lines else {"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource})
+    return written(resource if lines else {"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource})
 
 
 def _resources(record: Stored, lines: bool) -> Iterator[dict[str, Any]]:

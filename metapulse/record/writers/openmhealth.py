@@ -25,8 +25,8 @@ from metapulse.record.writers.base import (
     paired,
     plain_number,
     stamp,
+    written,
 )
-from metapulse.record.writers.fhir import dumps
 
 #: Metric → property of the body and unit, as the metric's schema has them.
 MEASURES = {
@@ -57,7 +57,7 @@ WITHHELD = frozenset(("censored_high", "censored_low", *DOUBTFUL, *REPEATS))
 
 def write(record: Stored, lines: bool) -> Iterator[str]:
     """An array of data points, or a data point a line."""
-    return listed("[\n", (dumps(point) for point in _points(record)), "\n]\n", lines)
+    return listed("[\n", map(written, _points(record)), "\n]\n", lines)
 
 
 def _points(record: Stored) -> Iterator[dict[str, Any]]:
