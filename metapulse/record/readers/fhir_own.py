@@ -66,7 +66,7 @@ def device_told(resource: dict[str, Any]) -> Device | None:
     version = _dicts(resource.get("version"))
     texts = [resource.get(key) for key in ("manufacturer", "modelNumber", "partNumber")]
     texts += [version[0].get("value") if version else None, resource.get("serialNumber")]
-    return Device(*(unquoted(text) if isinstance(text, str) else None for text in texts), own.get("app"))
+    return Device._make([*(unquoted(text) if isinstance(text, str) else None for text in texts), own.get("app")])
 
 
 def _whole(text: str | None) -> int | None:

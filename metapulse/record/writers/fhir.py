@@ -86,7 +86,7 @@ def _observation(rows: tuple[Row, ...], subject: str, device: str, exported: Exp
     if row.quality:
         made["meta"] = {"tag": [{"system": MARK, "code": mark} for mark in row.quality]}
         for mark in row.quality:
-            if mark not in SAID:
+            if mark not in SAID and not (mark == "date_only" and day_alone(row)):
                 exported.remarks[f"the mark {mark}: a tag of metapulse's"] += len(rows)
     beside = _beside(row, exported)
     if len(rows) == 1:

@@ -137,7 +137,7 @@ def _beside(row: Row, device: dict[str, str]) -> dict[str, Any]:
 
 def _body(rows: tuple[Row, ...]) -> dict[str, Any]:
     """Measures as the schema has them, and of what they are the statistic."""
-    row, body = rows[0], {}
+    row, body = rows[0], dict[str, Any]()
     for one in rows:
         name, unit = MEASURES[one.metric]
         body[name] = {"value": plain_number(one.value or 0.0), "unit": unit}

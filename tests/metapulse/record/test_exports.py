@@ -27,7 +27,7 @@ TOLD = Options(zone("Pacific/Auckland"))  # what is told at the import changes n
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(made=st.lists(rows(), min_size=1, max_size=12))
 def test_what_is_exported_and_imported_is_the_same_to_the_digit(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
@@ -43,7 +43,7 @@ def test_what_is_exported_and_imported_is_the_same_to_the_digit(
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=6)
+@settings(max_examples=10)
 @given(made=st.lists(rows(), min_size=1, max_size=6))
 def test_the_same_record_gives_the_same_bytes_and_adds_nothing(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
