@@ -18,7 +18,7 @@ PROPERTY = "metapulse"  # of a header
 NAMESPACE = "metapulse"  # of schemas
 
 
-def told(header: dict[str, Any]) -> list[dict[str, Any]]:
+def header_told(header: dict[str, Any]) -> list[dict[str, Any]]:
     """What a header of ours says of each value; [] if it is none."""
     found = header.get(PROPERTY)
     parts = [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
@@ -42,7 +42,7 @@ def of_namespace(header: dict[str, Any], body: dict[str, Any], row: Row) -> list
     return [row._replace(metric=metric, value=value, unit=unit or None)]
 
 
-def restored(rows: Sequence[Row], parts: Sequence[dict[str, Any]]) -> list[Row]:
+def restored_rows(rows: Sequence[Row], parts: Sequence[dict[str, Any]]) -> list[Row]:
     """Rows as the body tells them, each with what the header adds to it."""
     return [_restored(row, part) for row, part in zip(rows, parts, strict=True)]
 

@@ -174,7 +174,7 @@ def identity_of(rows: Iterable[Row]) -> str:
     return identity(*keys)
 
 
-def paired(rows: Iterable[Row]) -> Iterator[tuple[Row, ...]]:
+def pressures_paired(rows: Iterable[Row]) -> Iterator[tuple[Row, ...]]:
     """Every row alone, but diastolic and systolic pressure of one measurement together, in this order.
 
     Args:
@@ -199,12 +199,12 @@ def _alike(row: Row) -> tuple[object, ...]:
     return row.end, row.offset_min, row.code, row.device, row.quality
 
 
-def written(item: object) -> str:
+def json_line(item: object) -> str:
     """JSON of a line, all in ASCII: some programs end lines at U+0085 and U+2028, and lose U+FEFF."""
     return _ENCODER.encode(item)
 
 
-def listed(head: str, items: Iterable[str], tail: str, lines: bool) -> Iterator[str]:
+def json_list(head: str, items: Iterable[str], tail: str, lines: bool) -> Iterator[str]:
     """Items between head and tail with commas between them, or a line each."""
     if lines:
         yield from (f"{item}\n" for item in items)

@@ -22,11 +22,11 @@ from metapulse.record.writers.base import (
     day_alone,
     identity,
     identity_of,
-    listed,
-    paired,
+    json_line,
+    json_list,
     plain_number,
+    pressures_paired,
     stamp,
-    written,
 )
 from metapulse.record.writers.fhir_codes import PRESSURE, UCUM, UNITS, category, concept, is_ours, is_said
 
@@ -41,11 +41,11 @@ SAID = {*COMPARATORS, "sensor_error", "manual"}
 def write(record: Stored, lines: bool) -> Iterator[str]:
     """A Bundle of type collection, or a resource a line."""
     head = '{"resourceType":"Bundle","type":"collection","entry":[\n'
-    return listed(head, map(partial(_entry, lines=lines), _resources(record, lines)), "\n]}\n", lines)
+    return json_list(head, map(partial(_entry, lines=lines), _resources(record, lines)), "\n]}\n", lines)
 
 
 def _entry(resource: dict[str, Any], lines: bool) -> str:
-    return written(resource if lines else {"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource})
+    return json_line(resource if lines else {"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource})
 
 
 def _resources(record: Stored, lines: bool) -> Iterator[dict[str, Any]]:
@@ -54,7 +54,7 @@ def _resources(record: Stored, lines: bool) -> Iterator[dict[str, Any]]:
     yield {"resourceType": "Patient", "id": patient}
     places: dict[Device, str] = {NO_DEVICE: ""}
     subject = f"Patient/{patient}" if lines else f"urn:uuid:{patient}"
-    for rows in paired(record):
+    for rows in pressures_paired(record):
         place = places.get(rows[0].device)
         if place is None:
             made = _device(rows[0].device)

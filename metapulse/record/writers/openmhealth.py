@@ -21,11 +21,11 @@ from metapulse.record.writers.base import (
     Stored,
     Writer,
     identity_of,
-    listed,
-    paired,
+    json_line,
+    json_list,
     plain_number,
+    pressures_paired,
     stamp,
-    written,
 )
 
 #: Metric → property of the body and unit, as the metric's schema has them.
@@ -57,11 +57,11 @@ WITHHELD = frozenset(("censored_high", "censored_low", *DOUBTFUL, *REPEATS))
 
 def write(record: Stored, lines: bool) -> Iterator[str]:
     """An array of data points, or a data point a line."""
-    return listed("[\n", map(written, _points(record)), "\n]\n", lines)
+    return json_list("[\n", map(json_line, _points(record)), "\n]\n", lines)
 
 
 def _points(record: Stored) -> Iterator[dict[str, Any]]:
-    for rows in paired(record):
+    for rows in pressures_paired(record):
         if why := _withheld(rows):
             for row in rows:
                 record.exported.remarks[f"{why}: under the namespace {NAMESPACE}"] += 1
