@@ -31,8 +31,8 @@ def extension(element: dict[str, Any]) -> dict[str, str] | None:
     """The parts of our extension, by name."""
     for found in _dicts(element.get("extension")):
         if found.get("url") == EXTENSION:
-            parts = {part.get("url"): part.get("valueString") for part in _dicts(found.get("extension"))}
-            return {str(url): unquoted(text) for url, text in parts.items() if isinstance(text, str)}
+            parts = [(part.get("url"), part.get("valueString")) for part in _dicts(found.get("extension"))]
+            return {url: unquoted(text) for url, text in parts if isinstance(url, str) and isinstance(text, str)}
     return None
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +17,7 @@ from polars.testing import assert_frame_equal
 from metapulse.errors import ConfigError, DataError
 from metapulse.record.clock import Clock, zone
 from metapulse.record.readers.base import Options
-from metapulse.record.schema import Row
+from metapulse.record.schema import Device, Row
 from metapulse.record.store import import_files
 from metapulse.record.verbatim import quoted, unquoted
 from metapulse.record.writers import export_record
@@ -145,3 +148,38 @@ def test_what_is_no_quoted_text_stays() -> None:
 
 def test_an_identity_is_of_all_that_it_is_told() -> None:
     assert identity("a", 1.0) == identity("a", 1.0) != identity("a", 1)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value within."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("to", ["fhir", "openmhealth"])
+def test_no_damage_to_one_value_costs_a_reader_or_another_row(tmp_path: Path, to: str) -> None:
+    """Every value of an export in turn is something else: its own row may go, counted; no reader fails."""
+    record, name = tmp_path / "person.parquet", "out.jsonl"
+    device = Device("Acme", "A", "B", "1", "S", "App")
+    made = [Row("bp_diastolic", NOON, 80.0, device=device, code="sitting", raw="x", quality=("manual",), file="a")]
+    stored(record, [*made, made[0]._replace(metric="bp_systolic", value=120.0), Row("sleep_stage", NOON, code="rem")])
+    export_record(record, tmp_path / name, to)
+    lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+    damaged = [line for line in lines if line.get("resourceType") == "Device"]
+    for line in lines:
+        for path in places(line):
+            for wrong in (None, 5, -1e30, True, "x", [], [5], {}, {"url": 5, "system": [], "value": {}}):
+                copy = inner = json.loads(json.dumps(line))
+                for key in path[:-1]:
+                    inner = inner[key]
+                inner[path[-1]] = wrong
+                damaged.append(copy)
+    (tmp_path / name).write_text("\n".join(map(json.dumps, [*damaged, *lines])))
+    tally = import_files([tmp_path / name], tmp_path / "back.parquet")
+    (file,) = tally.files.values()
+    assert not tally.failures
+    assert not file.unexplained
+    assert file.seen == len(damaged) + len(lines)
+    whole = pl.read_parquet(record).drop("quality").rows()
+    assert set(map(repr, whole)) <= set(map(repr, pl.read_parquet(tmp_path / "back.parquet").drop("quality").rows()))
