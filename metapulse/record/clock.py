@@ -160,6 +160,8 @@ class Clock:
             return None
         if parts["zone"] is None:
             return self.local(days * DAY + time, after, marks)
+        if parts["zone"].strip() == "-00:00":  # RFC 3339: an instant, on a clock that is not known
+            return Stamp(days * DAY + time, None)
         offset = offset_minutes(parts["zone"])
         return None if offset is None else Stamp(days * DAY + time - offset * MINUTE, offset, marks)
 

@@ -84,7 +84,7 @@ class Tables:
         rows = _representable(rows, tally) if rows else rows
         if not rows:
             return _empty()
-        metric, start, value, unit, row, end, offset, code, device, quality, raw, files = zip(*rows, strict=True)
+        metric, start, value, unit, row, end, offset, code, device, quality, raw, files, _ = zip(*rows, strict=True)
         block: Block = {
             "start": np.array(start, np.int64),
             "end": np.array([NO_TIME if e is None else e for e in end], np.int64),

@@ -84,7 +84,8 @@ class Row(NamedTuple):
         device: what measured.
         quality: marks.
         raw: what the file said, if the reader itself changed it; the store fills it where it converts.
-        file: None: the file being read. Only a record that is read again names others.
+        file: None: the file being read. Only a record that is read again, and what lies beside a file, names others.
+        origin: file and row that the value was first read from, where an export of a record tells it.
     """
 
     metric: str
@@ -99,6 +100,7 @@ class Row(NamedTuple):
     quality: tuple[str, ...] = ()
     raw: str | None = None
     file: str | None = None
+    origin: tuple[str, int] | None = None
 
 
 def arrow_schema() -> Any:

@@ -82,7 +82,7 @@ class Read:
                 if (row.file, row.row) != last:
                     last = (row.file, row.row)
                     context.tally.used += 1
-                yield row
+                yield row if row.origin is None else row._replace(file=row.origin[0], row=row.origin[1], origin=None)
         except (MetapulseError, MemoryError):
             raise
         except Exception as error:  # a fault of the reader's own, which other files have no part in

@@ -136,7 +136,7 @@ SPELLINGS = {
         ),
         "U",
     ),
-    **dict.fromkeys(("u/h", "u/hr", "e/u", "e/h", "ie/h", "iu/h", "units/hour", "ui/h"), "U/h"),
+    **dict.fromkeys(("u/h", "u/hr", "e/u", "e/h", "ie/h", "iu/h", "units/hour", "ui/h", "[iu]/h"), "U/h"),
     **dict.fromkeys(("gram", "grams", "gramm", "gr", "grammes", "grammi", "gramos", "gramas", "gramy", "grammaa"), "g"),
     **dict.fromkeys(("mcg", "µg", "μg"), "ug"),
     **dict.fromkeys(("kgs", "kilogram", "kilograms", "kilogramm"), "kg"),

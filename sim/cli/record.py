@@ -107,6 +107,22 @@ def fake(
         print(line)
 
 
+@app.command(name="export")
+def export_record_command(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="The record: person.parquet.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="fhir, openmhealth or csv.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help=".ndjson: an object a line; .zip: packed.")],
+) -> None:
+    """Write a record as a standard has it. What the standard cannot say is told, and survives reading it again."""
+    from metapulse.record.writers import export_record
+
+    with _shown() as progress:
+        exported = export_record(record, out, to, progress)
+    if reasons := exported.reasons():
+        _console().print(reasons)
+    print(f"{out}: {exported.written} of {exported.rows} records")
+
+
 def _options(timezone: str, date_order: str) -> Options:
     from metapulse.record.clock import zone
     from metapulse.record.readers.base import Options

@@ -52,6 +52,19 @@ def test_a_file_whose_reader_failed_is_said_last_and_by_the_exit_code(call, here
     assert set(pl.read_parquet("person.parquet")["source"].struct.field("file")) == {"a.csv"}
 
 
+def test_export_tells_what_the_standard_cannot_say_and_reads_back(call, here):
+    written(here / "given", dict(SAMPLES))
+    assert call("record", "import", "given", "--timezone", "Europe/Berlin")[0] == 0
+    made = pl.read_parquet("person.parquet")
+    for to, name in (("fhir", "a.json"), ("openmhealth", "a.jsonl"), ("csv", "a.csv")):
+        code, out, _ = call("record", "export", "person.parquet", "--to", to, "--out", name)
+        assert code == 0
+        assert out.splitlines()[-1] == f"{name}: {len(made)} of {len(made)} records"
+        assert ("not the standard's" in out) == (to != "csv")
+        assert call("record", "import", name, "--out", f"{to}.parquet")[0] == 0
+        assert pl.read_parquet(f"{to}.parquet").equals(made)
+
+
 def test_what_is_refused_is_named(refused, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"], "note.txt": "hello"})
     assert refused("record", "import", "given/none.csv") == "given/none.csv: no such file or folder"
@@ -59,6 +72,10 @@ def test_what_is_refused_is_named(refused, here):
     assert "Europe/Berlin" in refused("record", "import", "given/own.csv", "--timezone", "Mars")
     assert "dmy, mdy or ymd" in refused("record", "import", "given/own.csv", "--date-order", "ydm")
     assert not (here / "person.parquet").exists()
+    assert refused("record", "export", "none.parquet", "--to", "csv", "--out", "a.csv").startswith(
+        "none.parquet: no Parq"
+    )
+    assert refused("record", "export", "x", "--to", "xml", "--out", "a") == "to = 'xml': csv, fhir or openmhealth"
 
 
 def test_fake_writes_exports_and_says_how_to_read_them(call, refused, here):

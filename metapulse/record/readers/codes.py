@@ -11,9 +11,11 @@ import re
 from importlib.resources import files
 from typing import NamedTuple
 
+from metapulse.record.metrics import metrics
 from metapulse.record.readers.text import number
 from metapulse.record.units import ucum
 
+METRIC = "urn:metapulse:metric"  # a code system of our own, for metrics that others have no code for: their names
 #: How MDC names its units.
 MDC_UNITS = {
     "MDC_DIM_BEAT_PER_MIN": "/min",
@@ -61,9 +63,12 @@ def meaning(system: object, code: object) -> Meaning | None:
     """What a code stands for; None for codes of other systems, and for what is no metric.
 
     Args:
-        system: "http://loinc.org", "LN", "MDC", "urn:iso:std:iso:11073:10101"; empty: not told, the code decides.
+        system: "http://loinc.org", "LN", "MDC", "urn:iso:std:iso:11073:10101", ``METRIC``; empty: not told, the code
+            decides.
         code: "8867-4", "149530".
     """
+    if system == METRIC:
+        return Meaning(code, None, metrics()[code].unit) if isinstance(code, str) and code in metrics() else None
     if not isinstance(code, str) or (found := CODES.get(code.strip())) is None:
         return None
     name = system.lower() if isinstance(system, str) else ""

@@ -16,6 +16,7 @@ from metapulse.record.readers.apple import QUANTITIES
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.codes import LIMITS, Meaning, limited, meaning, unit
 from metapulse.record.readers.fhir_devices import device_of, devices_of, dicts, entries_of, items_of, resource_of, words
+from metapulse.record.readers.fhir_own import restored, told
 from metapulse.record.readers.instants import instant
 from metapulse.record.readers.text import number
 from metapulse.record.schema import Device, Row
@@ -78,7 +79,10 @@ def _observation(context: Context, resource: dict[str, Any], at: int, devices: d
         elif known is not None:
             base = blank._replace(metric=known.metric, code=known.code, quality=(*known.marks, *stamp.marks))
             reason = _absent(part)
-            for row in _values(context, part, known, base):
+            values, own = _values(context, part, known, base), told(part)
+            if own is not None:  # it came from a record
+                values = iter([restored(next(values, base), own, resource)])
+            for row in values:
                 found, reason = True, ""
                 yield row
         reasons += [reason] if reason else []

@@ -9,10 +9,11 @@ from typing import Any
 
 from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.encoding import HEAD
+from metapulse.record.readers.fhir_own import device_told
 from metapulse.record.readers.text import json_items
 from metapulse.record.schema import NO_DEVICE, Device
 
-DEVICES = 10_000  # names of devices that are remembered
+DEVICES = 100_000  # names of devices that are remembered
 
 
 def items_of(context: Context, count: bool = True) -> Iterator[Any]:
@@ -84,6 +85,8 @@ def _mentions_device(context: Context) -> bool:
 
 def _device(resource: dict[str, Any]) -> Device:
     """A resource Device of R4, R4B or R5."""
+    if (own := device_told(resource)) is not None:
+        return own
     names = {}
     for key in ("deviceName", "name"):
         for item in dicts(resource.get(key)):

@@ -16,6 +16,7 @@ from typing import Any
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.openmhealth_frames import frame_of, points_of, quantity, when
+from metapulse.record.readers.openmhealth_own import header_told, of_namespace, restored_rows
 from metapulse.record.readers.text import json_items
 from metapulse.record.schema import NO_DEVICE, STAGES, Device, Row
 from metapulse.record.units import conversion
@@ -89,6 +90,11 @@ def _body(context: Context, header: dict[str, Any], body: object, at: int) -> It
     device, marks = _device(header, body)
     code = _statistic(body) or _part_of_day(frame)
     row = Row("", stamp.start, None, None, at, stamp.end, stamp.offset_min, code, device, (*stamp.marks, *marks))
+    if parts := header_told(header):  # it came from a record
+        made = of_namespace(header, body, row) or [one for one in _measures(body, row) if isinstance(one, Row)]
+        if len(made) == len(parts):
+            yield from restored_rows(made, parts)
+            return
     found, reasons = False, []
     for one in (*_measures(body, row), *_activity(body, row), *_stage(body, row)):
         if isinstance(one, str):

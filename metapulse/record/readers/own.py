@@ -1,9 +1,13 @@
-"""Our own CSV, for what no vendor exports: time, metric, value and unit; end, code and device if there are such.
+"""Our own CSV, of what no vendor exports, or of a whole record: time, metric, value, unit; others if there are such.
 
 Two lines of it::
 
     time,metric,value,unit,end,code,device
     2024-04-03T08:00:00+02:00,heart_rate,61,/min,,,Acme Band 2
+
+``metapulse record export --to csv`` writes all of ``COLUMNS``. Marks stand in ``quality`` with blanks between them; a
+text that a cell would not keep is in JSON's quotes. Where ``file`` and ``row`` say what a value was read from, that is
+its source.
 """
 
 from __future__ import annotations
@@ -13,10 +17,22 @@ from collections.abc import Iterator
 from metapulse.record.clock import epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.record import told_marks
 from metapulse.record.readers.text import csv_column, csv_table, number
 from metapulse.record.schema import NO_DEVICE, Device, Row
+from metapulse.record.verbatim import unquoted
 
 NEEDED = {"time", "metric", "value", "unit"}
+#: A device's parts, in the order of ``Device``, as columns.
+PARTS = {
+    "manufacturer": "manufacturer",
+    "model": "device",
+    "hardware": "hardware",
+    "firmware": "firmware",
+    "unit": "serial",
+    "app": "app",
+}
+COLUMNS = ("time", "metric", "value", "unit", "end", "code", *PARTS.values(), "quality", "raw", "file", "row")
 
 
 def sniff(sample: Sample) -> str:
@@ -31,32 +47,58 @@ def read(context: Context) -> Iterator[Row]:
     context.date_order(csv_column(context, "time", fold=str.lower), "")
     for line, cells in csv_table(context, *NEEDED, fold=str.lower):
         stamp, until = _stamp(context, cells["time"]), _stamp(context, cells.get("end", ""))
-        value = number(cells["value"])
+        value, words = number(cells["value"]), cells.get("quality", "").split()
+        marks = told_marks(words)
         if stamp is None or (until is None and cells.get("end")):
             context.skip("a stamp that is no time, or whose day and month cannot be told apart (--date-order)")
         elif cells["metric"] not in metrics():
             context.skip(f"no metric of ours: {cells['metric'][:60]}")
-        elif value is None and (cells["value"] or not cells.get("code")):
+        elif value is None and (cells["value"] or not (cells.get("code") or marks)):
             context.skip("its value is no number")
         else:
-            start, offset, marks, end = stamp
-            device = Device(model=cells["device"]) if cells.get("device") else NO_DEVICE
-            end = end if until is None else until[0]
-            yield Row(
-                cells["metric"],
-                start,
-                value,
-                cells["unit"] or None,
-                line,
-                end,
-                offset,
-                cells.get("code") or None,
-                device,
-                marks,
-            )
+            if len(marks) < len(words) and set(words) - {"duplicate_of", *marks}:
+                context.note("a word in quality that is no mark")
+            yield _row(line, cells, stamp, until and until[0], value, marks)
 
 
-def _stamp(context: Context, text: str) -> tuple[int, int | None, tuple[str, ...], int | None] | None:
+Stamped = tuple[int, int | None, tuple[str, ...], int | None]
+
+
+def _row(
+    line: int,
+    cells: dict[str, str],
+    stamp: Stamped,
+    until: int | None,
+    value: float | None,
+    marks: tuple[str, ...],
+) -> Row:
+    """The row of a line, with the source that it tells."""
+
+    def text(name: str) -> str | None:
+        return unquoted(cells[name]) if cells.get(name) else None
+
+    start, offset, of_stamp, end = stamp
+    device = Device(*map(text, PARTS.values()))
+    row = Row(
+        cells["metric"],
+        start,
+        value,
+        text("unit"),
+        line,
+        end if until is None else until,
+        offset,
+        text("code"),
+        NO_DEVICE if device == Device() else device,
+        (*of_stamp, *marks),
+        text("raw"),
+    )
+    file, at = text("file"), cells.get("row", "")
+    if file is None or not at.isdecimal() or len(at) > 18:
+        return row
+    return row._replace(origin=(file, int(at)))
+
+
+def _stamp(context: Context, text: str) -> Stamped | None:
     if not text:
         return None
     if (instant := epoch(text)) is not None and len(text.strip()) > 8:

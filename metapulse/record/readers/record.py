@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from metapulse.errors import DataError
@@ -36,31 +36,43 @@ def read(context: Context) -> Iterator[Row]:
             context.inherited = list(Tally.of(facts["tally"]).files.values())
             for batch in file.iter_batches(BATCH):
                 context.seen(batch.num_rows)
-                yield from _rows(context, batch)
+                yield from _known(context, rows_of_batch(batch))
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{name}: a damaged record ({' '.join(str(error).split())[:200]})") from None
 
 
-def _rows(context: Context, batch: Any) -> Iterator[Row]:
+def _known(context: Context, rows: Iterator[Row]) -> Iterator[Row]:
+    """Without metrics of other versions, and without what this version finds anew."""
+    known = metrics()
+    for row in rows:
+        if row.metric not in known:
+            context.skip("a metric that this version does not know")
+        else:
+            yield row._replace(quality=told_marks(row.quality)) if row.quality else row
+
+
+def told_marks(words: Iterable[object]) -> tuple[str, ...]:
+    """The marks among these words, without those that are found anew in every record."""
+    return tuple(word for word in words if isinstance(word, str) and word in MARKS and word != "duplicate_of")
+
+
+def rows_of_batch(batch: Any) -> Iterator[Row]:
+    """The rows of some of a record's columns as they are (a ``pyarrow.RecordBatch``)."""
     import pyarrow as pa
 
     column = {name: batch.column(name) for name in batch.schema.names}
-    lists = {
-        name: column[name].to_pylist() for name in ("metric", "value", "unit", "offset_min", "code", "raw", "quality")
-    }
+    lists = {name: column[name].to_pylist() for name in ("metric", "value", "unit", "offset_min", "code", "raw")}
     start, end = (column[name].cast(pa.int64()).to_pylist() for name in ("start", "end"))
-    parts = [array.to_pylist() for array in column["device"].flatten()]
+    marks = [tuple(quality or ()) for quality in column["quality"].to_pylist()]
+    devices = [
+        Device._make(parts) if any(part is not None for part in parts) else NO_DEVICE
+        for parts in zip(*(array.to_pylist() for array in column["device"].flatten()), strict=True)
+    ]
     files, rows = (array.to_pylist() for array in column["source"].flatten())
-    known = metrics()
     for i, name in enumerate(lists["metric"]):
-        if name not in known:
-            context.skip("a metric that this version does not know")
-            continue
-        device = Device._make(part[i] for part in parts)
-        quality = tuple(mark for mark in lists["quality"][i] or () if mark in MARKS and mark != "duplicate_of")
         yield Row(
             name, start[i], lists["value"][i], lists["unit"][i], rows[i], end[i], lists["offset_min"][i],
-            lists["code"][i], device if any(device) else NO_DEVICE, quality, lists["raw"][i], files[i],
+            lists["code"][i], devices[i], marks[i], lists["raw"][i], files[i],
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Memory does not grow with the file: a process of its own reads 12 MB and 60 MB of export.xml."""
+"""Memory does not grow with the file: a process of its own reads 12 MB and 60 MB of export.xml, and writes a record."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ PROGRAM = """
 import re, sys
 from pathlib import Path
 from metapulse.record.store import import_files
-tally = import_files([Path(sys.argv[1])], Path(sys.argv[2]))
+from metapulse.record.writers import export_record
+if len(sys.argv) == 3:
+    done = import_files([Path(sys.argv[1])], Path(sys.argv[2])).records
+else:
+    done = export_record(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]).written
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
-print(tally.records, peak)
+print(done, peak)
 """
 DEVICE = (
     "&lt;&lt;HKDevice: 0x{n:x}&gt;, name:Apple Watch, manufacturer:Apple Inc., hardware:Watch6,1, software:10.1&gt;"
@@ -40,10 +44,19 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
                 time, day = f"{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}", f"2023-{n // 86400 + 1:02}-03"
                 stream.write(RECORD.format(n=n % 50, day=day, time=time, value=50 + n % 90))
             stream.write("</HealthData>\n")
-        words = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / f"{rows}.parquet")]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, done.stderr
-        records, kilobytes = map(int, done.stdout.split())
+        records, peak = ran(str(path), str(tmp_path / f"{rows}.parquet"))
         assert records == rows
-        peaks.append(kilobytes / 1024)
+        peaks.append(peak)
     assert peaks[1] < BOUND, peaks
+    for to in ("csv", "fhir", "openmhealth"):
+        records, peak = ran(str(tmp_path / "150000.parquet"), str(tmp_path / "out"), to)
+        assert records == 150_000
+        assert peak < BOUND
+
+
+def ran(*words: str) -> tuple[int, float]:
+    """(rows, peak in MB) of an import, or of an export."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    records, kilobytes = map(int, done.stdout.split())
+    return records, kilobytes / 1024
