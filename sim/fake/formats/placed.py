@@ -1,0 +1,93 @@
+"""Rows put together as vendors do: items of several values, lists of one after another; and whose clock it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+
+from metapulse.record.schema import Row
+from metapulse.sim.fake.formats.base import Format, clock_in
+from metapulse.sim.fake.formats.parts import of_day
+
+
+@dataclass(frozen=True)
+class Placed(Format):
+    """A format whose files hold instants without the person's offset: a row that says none gets that of the zone told.
+
+    So have formats of UTC, and devices whose clock is not set on a journey, where the order of rows or a counter tells
+    which of two 02:30 it is.
+    """
+
+    def said(self, row: Row, zone: str) -> Row | None:
+        """What reading gives of a row, where the reader is told the zone; None where the format holds no such row."""
+        told = super().said(row, zone)
+        if told is None or told.offset_min is not None:
+            return told
+        return told._replace(offset_min=clock_in(zone).offset(told.start))
+
+
+def wall_at_home(us: int, zone: str) -> int:
+    """What a clock in the zone shows at an instant, in µs as if it were UTC."""
+    return us + (clock_in(zone).offset(us) or 0) * 60_000_000
+
+
+def gathered(
+    rows: Iterable[Row], key: Callable[[Row], Hashable], name: Callable[[Row], Hashable] = lambda row: row.metric
+) -> list[dict[Hashable, Row]]:
+    """Rows with one key as one item, each under its name; where a name comes again, another item begins."""
+    items: list[dict[Hashable, Row]] = []
+    begun: dict[Hashable, list[dict[Hashable, Row]]] = {}
+    for row in rows:
+        same, called = begun.setdefault(key(row), []), name(row)
+        item = next((item for item in same if called not in item), None)
+        if item is None:
+            item = {}
+            same.append(item)
+            items.append(item)
+        item[called] = row
+    return items
+
+
+def chained(
+    rows: Iterable[Row], before: Callable[[Row], Hashable], after: Callable[[Row], Hashable]
+) -> list[list[Row]]:
+    """Rows in lists of one after another: each one's ``before`` is what the one ahead of it has ``after``."""
+    chains: list[list[Row]] = []
+    ends: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        chain = ends.pop(before(row), None)
+        if chain is None:
+            chain = []
+            chains.append(chain)
+        chain.append(row)
+        ends[after(row)] = chain
+    return chains
+
+
+def rounded(row: Row, digits: int | None, scale: float = 1.0) -> Row:
+    """A row with its value as a file holds it: in a unit of ``scale`` canonical ones, to so many digits.
+
+    Args:
+        row: any. digits: after the point; None: a whole number of them is written, as of steps.
+        scale: canonical units of one of the file's.
+    """
+    if row.value is None:
+        return row
+    written = written_value(row, digits, scale)
+    return row._replace(value=written * scale)
+
+
+def written_value(row: Row, digits: int | None, scale: float = 1.0) -> float | int:
+    """The number that the file holds of a row; whole where there are no digits."""
+    value = (row.value or 0.0) / scale
+    return round(value, digits) if digits else round(value)
+
+
+def newest_first(rows: Iterable[Row]) -> list[Row]:
+    """Rows by falling start; those of one start in the order that they had."""
+    return sorted(rows, key=lambda row: -row.start)
+
+
+def daily(row: Row) -> bool:
+    """Whether it is a total or mean of a day, by its marks or by its metric."""
+    return of_day(row) or row.metric == "steps_daily"
