@@ -62,6 +62,33 @@ def import_record_command(
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 
+@app.command()
+def fake(
+    devices: Annotated[str, typer.Option(metavar="NAME[,NAME…]", help="Formats, as --list shows them.")] = "apple",
+    days: Annotated[int, typer.Option(help="How many.")] = 90,
+    seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 0,
+    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Where the person lives.")] = "Europe/Berlin",
+    traps: Annotated[bool, typer.Option("--traps/--no-traps", help="With the oddities of real exports.")] = True,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A folder for each format goes into it.")] = Path("fake"),
+    formats: Annotated[bool, typer.Option("--list", help="Show the formats, and write nothing.")] = False,
+) -> None:
+    """Exports of a person who does not exist, as every vendor writes them: for tests, demonstrations and tutorials."""
+    from metapulse.rows import Rows
+    from metapulse.sim.fake import exports
+    from metapulse.sim.fake.formats import formats as known
+
+    if formats:
+        rows = [{"name": f.name, "what": f.title, "metrics": len(f.metrics)} for f in known().values()]
+        _console().print(Rows(rows, ("name", "what", "metrics")))
+        return
+    names = [name.strip() for name in devices.split(",") if name.strip()]
+    with _shown(days=True) as progress:
+        written = exports.fake_exports(names, days, out, seed, timezone, traps, progress)
+    _console().print(Rows([row._asdict() for row in written], exports.Written._fields))
+    for line in exports.reading_lines(names, out, timezone):
+        print(line)
+
+
 def _options(timezone: str, date_order: str) -> Options:
     from metapulse.record.clock import zone
     from metapulse.record.readers.base import Options
@@ -75,19 +102,14 @@ def _console() -> Console:
 
 
 @contextmanager
-def _shown() -> Iterator[Progress]:
-    """A bar with the time left, on a terminal; gone when it is done."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+def _shown(days: bool = False) -> Iterator[Progress]:
+    """A bar with the time left, on a terminal; gone when it is done. Of bytes that are read, or of days written."""
+    from rich import progress as rich
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+    amounts = (rich.MofNCompleteColumn(),) if days else (rich.DownloadColumn(), rich.TransferSpeedColumn())
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *amounts, rich.TimeRemainingColumn())
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("writing" if days else "reading", total=None)
 
         def show(name: str, done: int, total: int) -> None:
             bar.update(task, description=name.rsplit("/", 1)[-1][:40], completed=done, total=total)

@@ -61,6 +61,8 @@ class Format:
         write: the files, from rows in order of time.
         options: from the name of the zone: what a reader has to be told to read the files right.
         local: of a row that was said: whether the files hold its local times or its day only.
+        placed: whether the files have instants and the reader asks the told zone where the clock stood then; rows
+            are said without an offset.
     """
 
     name: str
@@ -71,10 +73,16 @@ class Format:
     options: Callable[[str], Options] = field(default=lambda zone: Options())
     local: Callable[[Row], bool] = field(default=lambda row: "date_only" in row.quality)
 
+    placed: bool = False
+
     def said(self, row: Row, zone: str) -> Row | None:
         """What reading gives of a row, where the reader is told the zone; None where the format holds no such row."""
         told = self.says(row)
-        return localised(told, zone) if told is not None and self.local(told) else told
+        if told is not None and self.local(told):
+            return localised(told, zone)
+        if told is not None and self.placed and told.offset_min is None:
+            return told._replace(offset_min=clock_in(zone).offset(told.start))
+        return told
 
 
 @lru_cache(64)

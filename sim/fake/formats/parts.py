@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def moment(us: int) -> datetime:
 
 
 def iso(us: int, end: str = "Z", digits: int = 3) -> str:
-    """ "2024-04-03T08:00:00.000Z" of µs since 1970.
+    """µs since 1970 as "2024-04-03T08:00:00.000Z".
 
     Args:
         us: of the clock that is written.
@@ -36,7 +36,7 @@ def iso(us: int, end: str = "Z", digits: int = 3) -> str:
 
 
 def offset_text(minutes: int | None, colon: str = ":") -> str:
-    """ "+02:00" of 120; "+00:00" of None."""
+    """Minutes before UTC as "+02:00"; None as "+00:00"."""
     minutes = minutes or 0
     hours, rest = divmod(abs(minutes), 60)
     return f"{'-' if minutes < 0 else '+'}{hours:02d}{colon}{rest:02d}"
@@ -66,6 +66,38 @@ def again(rows: Sequence[Row], rng: np.random.Generator, share: float = 0.02) ->
     if len(rows) and not repeats.any():
         repeats[int(rng.integers(len(rows)))] = True
     return [row for row, twice in zip(rows, repeats, strict=True) for _ in range(2 if twice else 1)]
+
+
+def nights(rows: Iterable[Row]) -> list[list[Row]]:
+    """Stages of sleep, those that follow one another taken together: of one device, offset and kind of marks."""
+    found: list[list[Row]] = []
+    last: dict[object, list[Row]] = {}
+    for row in rows:
+        key = row.device, row.offset_min, row.quality
+        night = last.get(key)
+        if night is None or night[-1].end != row.start:
+            night = last[key] = []
+            found.append(night)
+        night.append(row)
+    return found
+
+
+def together(rows: Iterable[Row], member: Callable[[Row], str]) -> list[dict[str, Row]]:
+    """Rows of one moment by the member of the record that holds them; a member that is taken begins another record.
+
+    Args:
+        rows: of one type of records.
+        member: of a row: the name of its place in the record.
+    """
+    found: list[dict[str, Row]] = []
+    last: dict[object, dict[str, Row]] = {}
+    for row in rows:
+        key = row.start, row.end, row.offset_min, row.device, row.quality
+        if key not in last or member(row) in last[key]:
+            last[key] = {}
+            found.append(last[key])
+        last[key][member(row)] = row
+    return found
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -1,0 +1,303 @@
+"""What devices see of a life, as rows of a record: sampled, rounded, with noise, an offset of their own and gaps.
+
+Two devices of one person see the same life. Each has a bias that is drawn once, so that a change of devices shows as a
+seam; each lies on its charger for a while a day, and on some days it is left at home. A quantity comes in several
+shapes (by the minute, by the quarter of an hour, by night, by day): a format gets the first that it can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metapulse.record.clock import MINUTE
+from metapulse.record.schema import Device, Row
+from metapulse.sim.fake.formats.base import Format
+from metapulse.sim.fake.life import FIRST, Day, Life, Series
+
+Shapes = list[list[Row]]  # the same quantity in several shapes, the finest first
+QUARTER = 15 * MINUTE  # clocks are moved at its beginning
+STAGED = ("deep", "light", "rem")
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A kind of device.
+
+    Args:
+        name: also the address of what is drawn for it.
+        device: as a record names it.
+        sees: metrics.
+        every: minutes between samples.
+        bias: standard deviation of what such devices are wrong by, as a share.
+        charging: minutes a day that it is not worn.
+        left: share of days on which it is not worn at all.
+    """
+
+    name: str
+    device: Device
+    sees: frozenset[str]
+    every: int = 1
+    bias: float = 0.01
+    charging: int = 50
+    left: float = 0.03
+
+
+MOVES = frozenset({"steps", "distance", "active_energy", "floors", "steps_daily"})
+NIGHTS = frozenset({"sleep_stage", "sleep_duration", "sleep_deep", "sleep_light", "sleep_rem", "sleep_awake"})
+NIGHTS |= {"time_in_bed", "sleep_efficiency", "sleep_latency", "sleep_score", "hrv_rmssd", "hrv_sdnn", "spo2"}
+NIGHTS |= {"respiratory_rate", "skin_temperature", "skin_temperature_deviation", "readiness_score"}
+HEART = frozenset({"heart_rate", "resting_heart_rate", "vo2max", "stress", "body_battery", "strain"})
+ENERGY = frozenset({"total_energy", "basal_energy", "active_minutes", "sedentary_minutes", "exercise_minutes"})
+EATEN = frozenset({"carbohydrates", "energy_eaten"})
+WATCH = Kit(
+    "watch", Device("Acme", "Watch 3", "W3,1", "7.2", None, "Acme Watch"), MOVES | NIGHTS | HEART | ENERGY | {"workout"}
+)
+RING = Kit("ring", Device("Acme", "Ring 2"), MOVES | NIGHTS | HEART | ENERGY | {"workout"}, 5, charging=35)
+PHONE = Kit("phone", Device("Acme", "Phone 14", "P14", "17.3", None, "Phone"), MOVES, bias=0.04, charging=200, left=0.0)
+SENSOR = Kit("sensor", Device("Acme", "CGM 7", app="CGM"), frozenset({"glucose"}) | EATEN, 5, 0.03, 0, 0.0)
+SCALE = Kit(
+    "scale",
+    Device("Acme", "Scale S", app="Scale"),
+    frozenset({"weight", "bmi", "body_fat", "fat_mass", "lean_mass", "body_water"}),
+    left=0.15,
+)
+CUFF = Kit("cuff", Device("Acme", "Cuff 1"), frozenset({"bp_systolic", "bp_diastolic"}), left=0.4)
+STRAP = Kit("strap", Device("Acme", "Strap H"), frozenset({"rr_interval"}), left=0.0)
+#: Format → what is worn; others have a watch and a scale.
+WORN = {
+    **dict.fromkeys(("apple", "healthconnect", "googlefit", "samsung"), (WATCH, PHONE, SCALE, SENSOR, CUFF)),
+    **dict.fromkeys(("dexcom", "libre", "carelink", "nightscout", "tidepool"), (SENSOR,)),
+    "oura": (RING,),
+    "polar": (WATCH, STRAP),
+    **dict.fromkeys(("hl7", "fhir", "openmhealth", "own", "ihealth"), (WATCH, SCALE, SENSOR, CUFF)),
+    **dict.fromkeys(("withings", "withings_api"), (WATCH, SCALE, CUFF)),
+}
+
+
+class Seen:
+    """A day as one device of one format sees it."""
+
+    def __init__(self, life: Life, day: Day, kit: Kit, format: str) -> None:
+        self.life, self.day, self.kit, self.address = life, day, kit, f"{format}/{kit.name}"
+        self.device = kit.device
+        self._offsets: dict[int, int] = {}
+        once = life.rng(f"device/{self.address}")
+        self.scale = 1 + kit.bias * float(once.standard_normal())  # its bias
+        self.skew = int(once.integers(0, 40)) * 1_000_000  # seconds that its samples come after the full minute
+
+    @cached_property
+    def worn(self) -> NDArray[np.bool_]:
+        """By the minute."""
+        rng = self.life.rng(f"worn/{self.address}", self.day.number)
+        worn = np.full(len(self.day.minutes), bool(rng.random() >= self.kit.left))
+        begin = int(rng.choice([7.2, 20.5, 21.3]) * 60 + rng.integers(0, 40))
+        worn[begin : begin + self.kit.charging] = False
+        return worn
+
+    def noise(self, purpose: str, size: int) -> Series:
+        """Standard normal."""
+        return self.life.rng(f"noise/{self.address}/{purpose}", self.day.number).standard_normal(size)
+
+    def row(self, metric: str, start: int, value: float | None, end: int | None = None, code: str | None = None) -> Row:
+        """A row of this device."""
+        return Row(metric, start, value, None, 0, end, self._offset(start // QUARTER), code, self.device)
+
+    def _offset(self, quarter: int) -> int:
+        if quarter not in self._offsets:
+            self._offsets[quarter] = self.day.offset(quarter * QUARTER)
+        return self._offsets[quarter]
+
+    def of_day(self, metric: str, value: float, code: str | None = None) -> Row:
+        """A row of the whole day."""
+        clock = self.life.clock(self.day.number)
+        day = clock.day(FIRST + self.day.number)
+        return Row(metric, day.start, value, None, 0, day.end, day.offset_min, code, self.device, ("date_only",))
+
+    def samples(self, metric: str, series: Series, digits: int, sigma: float, bias: bool = True) -> list[Row]:
+        """Instants, where it was worn."""
+        at = np.flatnonzero(self.worn)
+        at = at[at % self.kit.every == 0]
+        values = series[at] * (self.scale if bias else 1) + sigma * self.noise(metric, len(series))[at]
+        starts = self.day.minutes[at] + self.skew
+        pairs = zip(starts.tolist(), np.round(values, digits).tolist(), strict=True)
+        return [self.row(metric, start, value) for start, value in pairs]
+
+    def amounts(self, metric: str, series: Series, digits: int, daily: str = "", code: str | None = None) -> Shapes:
+        """Sums by minute, by quarter of an hour and by day."""
+        series = np.where(self.worn, series * self.scale, 0.0)
+        shapes = [self._sums(metric, series, minutes, digits, code) for minutes in (1, 15)]
+        total = round(float(series.sum()), digits)
+        return [*shapes, [self.of_day(daily or metric, total, code)] if total else []]
+
+    def _sums(self, metric: str, series: Series, minutes: int, digits: int, code: str | None) -> list[Row]:
+        sums = np.round(np.add.reduceat(series, np.arange(0, len(series), minutes)), digits).tolist()
+        starts = self.day.minutes[::minutes].tolist()
+        pairs = zip(starts, sums, strict=True)
+        return [self.row(metric, s, v, s + minutes * MINUTE, code) for s, v in pairs if v]
+
+    @cached_property
+    def asleep(self) -> bool:
+        """Whether it was worn in the night that ends on this day."""
+        return bool(self.worn[: 4 * 60].any())
+
+    def night(self, metric: str, value: float, digits: int, *codes: str) -> Shapes:
+        """One number of a night: of its time, of the day it ends on, or under a code."""
+        if not self.asleep:
+            return []
+        night, value = self.day.nights[0], round(float(value), digits)
+        rows = [[self.row(metric, night.start, value, night.end)], [self.of_day(metric, value)]]
+        return [*rows, *([self.of_day(metric, value, code)] for code in codes)]
+
+    def nightly(self, metric: str, level: float, spread: float, digits: int) -> Shapes:
+        """Samples every five minutes of a night, and their mean."""
+        night = self.day.nights[0]
+        starts = range(night.start + 10 * MINUTE, night.end, 5 * MINUTE)
+        values = self.scale * level + spread * self.noise(metric, len(starts))
+        rows = [self.row(metric, at, max(round(float(v), digits), 1.0)) for at, v in zip(starts, values, strict=True)]
+        return [rows if self.asleep else [], *self.night(metric, values.mean(), digits, "mean of the night", "night")]
+
+
+def _sleep(seen: Seen) -> Shapes:
+    """Stages; where a device knows none, asleep or not; where not even that, the time in bed."""
+    if not seen.asleep:
+        return []
+    night = seen.day.nights[0]
+    stages = [seen.row("sleep_stage", start, None, end, code) for code, start, end in night.stages]
+    coarse = [row._replace(code="asleep") for row in stages if row.code in STAGED]
+    return [stages, coarse, [seen.row("sleep_stage", night.start, None, night.end, "in_bed")]]
+
+
+def _workouts(seen: Seen) -> Shapes:
+    bouts = [bout for bout in seen.day.bouts if bout.workout and seen.worn[len(seen.worn) // 2]]
+    return [[seen.row("workout", b.start, (b.end - b.start) / MINUTE, b.end, b.code) for b in bouts]]
+
+
+def _once(seen: Seen, metric: str, value: float, digits: int) -> Shapes:
+    """One number of a day: of the day, or of the morning."""
+    if not seen.worn.any():
+        return []
+    value = round(float(value), digits)
+    return [[seen.of_day(metric, value)], [seen.row(metric, seen.day.nights[0].end + 10 * MINUTE, value)]]
+
+
+def _weighed(seen: Seen, metric: str, value: float, digits: int = 1) -> Shapes:
+    return list(reversed(_once(seen, metric, value * seen.scale, digits)))
+
+
+def _minutes(seen: Seen, low: float, high: float, code: str | None, metric: str = "active_minutes") -> Shapes:
+    within = (seen.day.mets >= low) & (seen.day.mets < high) & (seen.day.stage == "")
+    return seen.amounts(metric, within.astype(float), 0, code=code)
+
+
+def _active(seen: Seen) -> Shapes:
+    """Minutes by intensity, in the words of the vendors; those of one vendor are taken together."""
+    bands = (("lightly", 1.6, 3.0), ("fairly", 3.0, 6.0), ("very", 6.0, 99.0))
+    named = [row for code, low, high in bands for row in _minutes(seen, low, high, code)[2]]
+    other = (("moderate", 3.0, 6.0), ("vigorous", 6.0, 99.0))
+    return [named, [row for code, low, high in other for row in _minutes(seen, low, high, code)[2]], *_minutes(
+        seen, 3.0, 99.0, None)]  # fmt: skip
+
+
+def _eaten(seen: Seen, metric: str, factor: float) -> Shapes:
+    return [[seen.row(metric, meal.at, round(meal.grams * factor)) for meal in seen.day.meals]]
+
+
+def _beats(seen: Seen) -> Shapes:
+    """Intervals between beats in a workout of up to five minutes at its start."""
+    rows: list[Row] = []
+    for bout in (bout for bout in seen.day.bouts if bout.workout):
+        at = float(bout.start)
+        for step in seen.noise("beats", 400):
+            minute = min(int((at - seen.day.start) / MINUTE), len(seen.day.heart) - 1)
+            interval = round(60_000 / float(seen.day.heart[minute]) + 12 * float(step))
+            at += interval * 1000
+            rows.append(seen.row("rr_interval", int(at), float(interval)))
+    return [rows]
+
+
+def _energy(seen: Seen, series: Series) -> Series:
+    return series * seen.life.body.weight_kg / 60  # 1 MET is 1 kcal/kg/h
+
+
+#: Metric → its shapes.
+METRICS: dict[str, Callable[[Seen], Shapes]] = {
+    "heart_rate": lambda s: [s.samples("heart_rate", s.day.heart, 0, 1.5)],
+    "steps": lambda s: s.amounts("steps", s.day.steps, 0)[:2],
+    "steps_daily": lambda s: s.amounts("steps", s.day.steps, 0, "steps_daily")[2:],
+    "distance": lambda s: s.amounts("distance", s.day.steps * 0.414 * s.life.body.height_m, 1),
+    "active_energy": lambda s: s.amounts("active_energy", _energy(s, np.clip(s.day.mets - 1.35, 0, None)), 2),
+    "basal_energy": lambda s: s.amounts("basal_energy", _energy(s, np.full(len(s.day.mets), 0.95)), 3)[1:],
+    "total_energy": lambda s: s.amounts("total_energy", _energy(s, s.day.mets), 2),
+    "floors": lambda s: s.amounts("floors", (s.day.steps > 20) * (s.noise("floors", len(s.day.steps)) > 1.8), 0)[1:],
+    "active_minutes": _active,
+    "sedentary_minutes": lambda s: _minutes(s, 0, 1.6, None, "sedentary_minutes")[2:],
+    "exercise_minutes": lambda s: _minutes(s, 3.0, 99, None, "exercise_minutes"),
+    "workout": _workouts,
+    "sleep_stage": _sleep,
+    "sleep_duration": lambda s: s.night("sleep_duration", s.day.nights[0].minutes(*STAGED), 0),
+    "sleep_deep": lambda s: s.night("sleep_deep", s.day.nights[0].minutes("deep"), 0),
+    "sleep_light": lambda s: s.night("sleep_light", s.day.nights[0].minutes("light"), 0),
+    "sleep_rem": lambda s: s.night("sleep_rem", s.day.nights[0].minutes("rem"), 0),
+    "sleep_awake": lambda s: s.night("sleep_awake", s.day.nights[0].minutes("awake"), 0),
+    "sleep_latency": lambda s: s.night("sleep_latency", s.day.nights[0].minutes("awake") // 3, 0),
+    "time_in_bed": lambda s: s.night("time_in_bed", s.day.nights[0].minutes("awake", *STAGED), 0),
+    "sleep_efficiency": lambda s: s.night("sleep_efficiency", 100 * _share_asleep(s), 0),
+    "sleep_score": lambda s: s.night("sleep_score", 90 * _share_asleep(s), 0),
+    "hrv_rmssd": lambda s: s.nightly("hrv_rmssd", s.life.hrv(s.day.number), 6, 1),
+    "hrv_sdnn": lambda s: s.nightly("hrv_sdnn", 1.3 * s.life.hrv(s.day.number), 7, 1),
+    "spo2": lambda s: s.nightly("spo2", 96.4 - 1.5 * s.life.illness(s.day.number), 0.7, 1),
+    "respiratory_rate": lambda s: s.nightly("respiratory_rate", 14 + 2 * s.life.illness(s.day.number), 0.5, 1),
+    "skin_temperature": lambda s: s.nightly("skin_temperature", 34.5 + 0.9 * s.life.illness(s.day.number), 0.2, 2),
+    "skin_temperature_deviation": lambda s: s.night(
+        "skin_temperature_deviation", 0.9 * s.life.illness(s.day.number) + 0.15 * s.noise("skin", 1)[0], 2, "night"
+    ),
+    "readiness_score": lambda s: _once(s, "readiness_score", 82 - 30 * s.life.illness(s.day.number), 0),
+    "resting_heart_rate": lambda s: _once(s, "resting_heart_rate", s.life.resting(s.day.number), 0),
+    "vo2max": lambda s: _once(s, "vo2max", 15.3 * s.life.body.highest / s.life.resting(s.day.number), 1),
+    "stress": lambda s: [_stress(s), *_once(s, "stress", 35, 0)],
+    "weight": lambda s: _weighed(s, "weight", s.life.weight(s.day.number)),
+    "bmi": lambda s: _weighed(s, "bmi", s.life.weight(s.day.number) / s.life.body.height_m**2),
+    "body_fat": lambda s: _weighed(s, "body_fat", 24 - 2 * s.life.fitness(s.day.number)),
+    "fat_mass": lambda s: _weighed(s, "fat_mass", 0.24 * s.life.weight(s.day.number)),
+    "lean_mass": lambda s: _weighed(s, "lean_mass", 0.76 * s.life.weight(s.day.number)),
+    "body_water": lambda s: _weighed(s, "body_water", 54.0),
+    "bp_systolic": lambda s: _weighed(s, "bp_systolic", 122 + 4 * s.noise("bp", 1)[0], 0),
+    "bp_diastolic": lambda s: _weighed(s, "bp_diastolic", 78 + 3 * s.noise("bp", 1)[0], 0),
+    "rr_interval": _beats,
+    "glucose": lambda s: [s.samples("glucose", s.day.glucose, 0, 3.0)],
+    "carbohydrates": lambda s: _eaten(s, "carbohydrates", 1),
+    "energy_eaten": lambda s: _eaten(s, "energy_eaten", 9),
+}
+
+
+def _share_asleep(seen: Seen) -> float:
+    night = seen.day.nights[0]
+    return night.minutes(*STAGED) / max(night.minutes("awake", *STAGED), 1)
+
+
+def _stress(seen: Seen) -> list[Row]:
+    level = np.clip(0.9 * (seen.day.heart - 45) - 8 * (seen.day.stage != ""), 1, 99)
+    return [row for row in seen.samples("stress", level, 0, 3, bias=False) if 1 <= (row.value or 0) <= 100][::5]
+
+
+def worn_rows(life: Life, format: Format, numbers: Iterable[int]) -> Iterator[list[Row]]:
+    """What the devices that go with a format see, a list for each day, in order of time.
+
+    Args:
+        life: of the person.
+        format: its name says what is worn, and what it can hold which shape of a quantity is taken.
+        numbers: of the days.
+    """
+    for number in numbers:
+        day, found = life.day(number), list[Row]()
+        for kit in WORN.get(format.name, (WATCH, SCALE)):
+            seen = Seen(life, day, kit, format.name)
+            for metric in sorted(kit.sees & format.metrics & METRICS.keys()):
+                shapes = [rows for rows in METRICS[metric](seen) if rows]
+                found += next((rows for rows in shapes if format.says(rows[0]) is not None), [])
+        yield sorted(found, key=lambda row: row.start)
