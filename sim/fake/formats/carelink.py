@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.carelink import LIMITS
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.formats.base import Making, clock_in, in_zone
+from metapulse.sim.fake.formats.base import Format, Making, clock_in, in_zone
+from metapulse.sim.fake.formats.items import newest_first, rounded, wall_at_home, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, moment, of_day, plain, put
-from metapulse.sim.fake.formats.placed import Placed, newest_first, rounded, wall_at_home, written_value
 
 HEADER = (
     "Index", "Date", "Time", "New Device Time", "BG Reading (mg/dL)", "Linked BG Meter ID", "Basal Rate (U/h)",
@@ -140,4 +140,4 @@ def _cells(row: Row) -> dict[int, object]:
 
 
 METRICS = frozenset({"glucose", "glucose_blood", "insulin_rapid", "insulin_basal_rate", "insulin", "carbohydrates"})
-FORMAT = Placed("carelink", "Medtronic CareLink: CSV", METRICS, says, write, in_zone)
+FORMAT = Format("carelink", "Medtronic CareLink: CSV", METRICS, says, write, in_zone, placed=True)

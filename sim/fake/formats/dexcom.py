@@ -13,9 +13,9 @@ from typing import NamedTuple
 from metapulse.record.clock import HOUR, MINUTE, US
 from metapulse.record.readers.dexcom import HIGH, LOW
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.formats.base import Making, in_zone
+from metapulse.sim.fake.formats.base import Format, Making, in_zone
+from metapulse.sim.fake.formats.items import gathered, rounded, wall_at_home, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, of_day, plain, put
-from metapulse.sim.fake.formats.placed import Placed, gathered, rounded, wall_at_home, written_value
 
 HEADER = (
     "Index", "Timestamp (YYYY-MM-DDThh:mm:ss)", "Event Type", "Event Subtype", "Patient Info", "Device Info",
@@ -160,4 +160,4 @@ def _word(row: Row, words: Words) -> str:
 
 
 METRICS = frozenset({*TYPED, "glucose", "glucose_blood", "glucose_rate", "workout"})
-FORMAT = Placed("dexcom", "Dexcom: CSV of Clarity", METRICS, says, write, in_zone)
+FORMAT = Format("dexcom", "Dexcom: CSV of Clarity", METRICS, says, write, in_zone, placed=True)

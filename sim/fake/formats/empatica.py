@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from metapulse.record.clock import US
 from metapulse.record.readers.empatica import SERIES
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.formats.base import Making, in_zone
+from metapulse.sim.fake.formats.base import Format, Making, in_zone
+from metapulse.sim.fake.formats.items import rounded
 from metapulse.sim.fake.formats.parts import again, of_day, plain, put
-from metapulse.sim.fake.formats.placed import Placed, rounded
 
 #: Metric → file, rate in Hz, digits.
 FILES = {metric: (name, round(rate), 2) for name, (metric, _, rate) in SERIES.items() if metric != "acceleration"}
@@ -94,4 +94,4 @@ def _beats(beats: Sequence[Row], making: Making) -> str:
 
 
 METRICS = frozenset({*FILES, BEATS})
-FORMAT = Placed("empatica", "Empatica E4: CSV files of sessions", METRICS, says, write, in_zone)
+FORMAT = Format("empatica", "Empatica E4: CSV files of sessions", METRICS, says, write, in_zone, placed=True)

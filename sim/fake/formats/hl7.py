@@ -9,8 +9,8 @@ from metapulse.record.metrics import metric as metric_of
 from metapulse.record.readers.codes import CODES
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import rounded
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, moment, of_day, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import rounded
 
 DIGITS = 4
 #: (metric, kind of value or "manual") → code; of several the first.

@@ -11,8 +11,8 @@ from typing import Any
 from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
+from metapulse.sim.fake.formats.items import daily, gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, json_text, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import daily, gathered, newest_first, rounded, written_value
 
 #: Metric → list, field, digits.
 FIELDS: dict[str, tuple[str, str, int | None]] = {

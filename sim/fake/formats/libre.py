@@ -10,8 +10,8 @@ from metapulse.record.readers.base import Options
 from metapulse.record.readers.libre import HIGH, LOW
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, walls
+from metapulse.sim.fake.formats.items import rounded, written_value
 from metapulse.sim.fake.formats.parts import again, csv_text, floored, moment, of_day, plain, put
-from metapulse.sim.fake.formats.placed import rounded, written_value
 
 #: (metric, code) → type of the line, its column, digits.
 COLUMNS: dict[tuple[str, str | None], tuple[int, int, int | None]] = {

@@ -12,8 +12,8 @@ from metapulse.record.clock import MINUTE, US
 from metapulse.record.readers.misfit import LONGEST, MISFIT
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import daily, gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import daily, gathered, newest_first, rounded, written_value
 
 MILE = 1609.344  # m
 #: Metric of a day → member, digits, canonical units of one of the file's.

@@ -11,9 +11,9 @@ from typing import Any
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.nightscout import ERROR_BELOW
 from metapulse.record.schema import NO_DEVICE, Device, Row
-from metapulse.sim.fake.formats.base import Making, in_zone
+from metapulse.sim.fake.formats.base import Format, Making, in_zone
+from metapulse.sim.fake.formats.items import newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import MILLISECOND, SECOND, again, floored, iso, json_text, of_day, plain, put
-from metapulse.sim.fake.formats.placed import Placed, newest_first, rounded, written_value
 
 BOLUSES = ("meal bolus", "correction bolus", "snack bolus", "smb", "bolus")
 ENTRIES = {"glucose": "sgv", "glucose_blood": "mbg"}
@@ -115,4 +115,4 @@ def _treatment(row: Row) -> dict[str, Any]:
 
 
 METRICS = frozenset({*ENTRIES, "insulin_rapid", "carbohydrates", "insulin_basal_rate", "workout"})
-FORMAT = Placed("nightscout", "Nightscout: entries and treatments", METRICS, says, write, in_zone)
+FORMAT = Format("nightscout", "Nightscout: entries and treatments", METRICS, says, write, in_zone, placed=True)

@@ -11,8 +11,8 @@ from metapulse.record.readers.oura_keys import DAY as DAYS
 from metapulse.record.readers.oura_keys import NIGHT
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import chained, daily, gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import chained, daily, gathered, newest_first, rounded, written_value
 
 #: Metric of a night → code, key, whether its minutes are written as seconds; the names of the second version.
 NIGHTS = {metric: (code, key, unit == "s") for key, (metric, unit, code) in reversed(NIGHT.items())}

@@ -13,6 +13,7 @@ from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.readers.polar_day import LEVELS, PHASES, POLAR
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import chained, daily, gathered, rounded, written_value
 from metapulse.sim.fake.formats.parts import (
     MILLISECOND,
     SECOND,
@@ -24,7 +25,6 @@ from metapulse.sim.fake.formats.parts import (
     plain,
     put,
 )
-from metapulse.sim.fake.formats.placed import chained, daily, gathered, rounded, written_value
 
 STAGES = {"awake": "WAKE", "rem": "REM", "light": "NONREM12", "deep": "NONREM3", "unknown": "UNKNOWN"}
 #: Metric of a night → where it is in an evaluation.

@@ -9,9 +9,9 @@ from metapulse.record.clock import DAY, MINUTE
 from metapulse.record.readers.tidepool import FOOD
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE
-from metapulse.sim.fake.formats.base import Making, in_zone
+from metapulse.sim.fake.formats.base import Format, Making, in_zone
+from metapulse.sim.fake.formats.items import gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import MILLISECOND, again, floored, iso, json_text, of_day, plain, put
-from metapulse.sim.fake.formats.placed import Placed, gathered, newest_first, rounded, written_value
 
 READINGS = {"glucose": "cbg", "glucose_blood": "smbg", "ketones": "bloodKetone"}
 EATEN = {metric: name for name, metric in FOOD} | {"energy_eaten": "energy"}
@@ -127,4 +127,4 @@ def _meal(meal: dict[Any, Row], making: Making) -> dict[str, Any]:
 
 
 METRICS = frozenset({*READINGS, *EATEN, *INJECTED, "insulin_rapid", "insulin_basal_rate", "workout"})
-FORMAT = Placed("tidepool", "Tidepool: JSON of its export", METRICS, says, write, in_zone)
+FORMAT = Format("tidepool", "Tidepool: JSON of its export", METRICS, says, write, in_zone, placed=True)

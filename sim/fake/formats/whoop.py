@@ -8,8 +8,8 @@ from metapulse.record.clock import MINUTE
 from metapulse.record.readers.whoop import COLUMNS, LAYOUTS, WHOOP
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making
+from metapulse.sim.fake.formats.items import gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, of_day, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import gathered, newest_first, rounded, written_value
 
 #: Ends of headers that have one.
 ENDS = {

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from metapulse.record.clock import MINUTE, US
 from metapulse.record.readers.withings import STAGES, TOTAL, WITHINGS
 from metapulse.record.schema import Row
-from metapulse.sim.fake.formats.base import Making, clock_in, in_zone, walls
+from metapulse.sim.fake.formats.base import Format, Making, clock_in, in_zone, walls
+from metapulse.sim.fake.formats.items import chained, daily, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, json_text, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import Placed, chained, daily, newest_first, rounded, written_value
 
 #: Metric → series, digits.
 SERIES: dict[str, tuple[str, int | None]] = {
@@ -107,4 +107,6 @@ def _pairs(rows: Sequence[Row]) -> Iterator[tuple[int, float | int]]:
 
 
 METRICS = frozenset({*SERIES, *DAYS})
-FORMAT = Placed("withings", "Withings: raw_*.csv and aggregates_*.csv of its zip", METRICS, says, write, in_zone)
+FORMAT = Format(
+    "withings", "Withings: raw_*.csv and aggregates_*.csv of its zip", METRICS, says, write, in_zone, placed=True
+)

@@ -9,9 +9,9 @@ from metapulse.record.clock import US
 from metapulse.record.readers.withings_api import ABSENT, MINUTES, MOMENTS, NIGHT, PLACES, SPORTS, STATES, TYPES
 from metapulse.record.readers.withings_api import DAY as DAILY
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.formats.base import Making, in_zone, walls
+from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import daily, gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, plain, put
-from metapulse.sim.fake.formats.placed import Placed, daily, gathered, newest_first, rounded, written_value
 
 Keys = dict[tuple[str, str | None], tuple[str, float]]  # (metric, code) → name, canonical units of one of the file's
 
@@ -165,4 +165,4 @@ def _pages(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 METRICS = frozenset(
     {*MEASURES, "sleep_stage", "workout", *(m for keys in (DAYS, NIGHTS, AMOUNTS, SAMPLES) for m, _ in keys)}
 )
-FORMAT = Placed("withings_api", "Withings: answers of its API", METRICS, says, write, in_zone)
+FORMAT = Format("withings_api", "Withings: answers of its API", METRICS, says, write, in_zone, placed=True)

@@ -11,8 +11,8 @@ from metapulse.record.clock import MINUTE
 from metapulse.record.readers.withings_logs import SCALE, WITHINGS
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
+from metapulse.sim.fake.formats.items import gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, of_day, offset_text, plain, put
-from metapulse.sim.fake.formats.placed import gathered, newest_first, rounded, written_value
 
 PRESSURE = ("bp_systolic", "bp_diastolic")
 #: File → metrics, header, the header in German.

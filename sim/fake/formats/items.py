@@ -1,29 +1,12 @@
-"""Rows put together as vendors do: items of several values, lists of one after another; and whose clock it is."""
+"""Rows put together as vendors do: items of several values, lists of one after another; and values as written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 
 from metapulse.record.schema import Row
-from metapulse.sim.fake.formats.base import Format, clock_in
+from metapulse.sim.fake.formats.base import clock_in
 from metapulse.sim.fake.formats.parts import of_day
-
-
-@dataclass(frozen=True)
-class Placed(Format):
-    """A format whose files hold instants without the person's offset: a row that says none gets that of the zone told.
-
-    So have formats of UTC, and devices whose clock is not set on a journey, where the order of rows or a counter tells
-    which of two 02:30 it is.
-    """
-
-    def said(self, row: Row, zone: str) -> Row | None:
-        """What reading gives of a row, where the reader is told the zone; None where the format holds no such row."""
-        told = super().said(row, zone)
-        if told is None or told.offset_min is not None:
-            return told
-        return told._replace(offset_min=clock_in(zone).offset(told.start))
 
 
 def wall_at_home(us: int, zone: str) -> int:
