@@ -18,7 +18,7 @@ from metapulse.sim.fake.formats.parts import again, of_day, plain, put
 FILES = {metric: (name, round(rate), 2) for name, (metric, _, rate) in SERIES.items() if metric != "acceleration"}
 FILES["eda"] = ("EDA", 4, 6)
 BEATS, DIGITS = "rr_interval", 6  # s
-LONGEST = 20_000  # empty lines between two samples; after more of them it is another session
+LONGEST = 2_000  # empty lines between two samples; after more of them it is another session
 
 
 def says(row: Row) -> Row | None:

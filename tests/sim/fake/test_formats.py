@@ -97,13 +97,17 @@ def built(names: Sequence[str], parts: tuple[int, ...]) -> Row:
     return row_of(metric, start, share / 20, **facts)
 
 
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """In order of time; where only offset or marks differ, the first of them is the one that is not a repeat."""
+    return sorted(rows, key=lambda row: (row.start, row.offset_min or 0, row.quality))
+
+
 def read_back(format: Format, rows: Sequence[Row], traps: bool, seed: int = 0) -> pl.DataFrame:
     """What an export of these rows is read as, without what repeats; its account is clean."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "export"
         folder.mkdir()
-        ordered = sorted(rows, key=lambda row: row.start)
-        format.write(ordered, Making(folder, ZONE, traps, np.random.default_rng(seed)))
+        format.write(in_order(rows), Making(folder, ZONE, traps, np.random.default_rng(seed)))
         if not any(path.is_file() for path in folder.rglob("*")):
             return expected(format, [])
         tally = import_files([folder], Path(name) / "person.parquet", format.options(ZONE))
@@ -117,7 +121,7 @@ def read_back(format: Format, rows: Sequence[Row], traps: bool, seed: int = 0) -
 
 def expected(format: Format, rows: Sequence[Row]) -> pl.DataFrame:
     """What the format says of the rows, as a record would hold it, without what repeats."""
-    told = [said for row in sorted(rows, key=lambda row: row.start) if (said := format.said(row, ZONE)) is not None]
+    told = [said for row in in_order(rows) if (said := format.said(row, ZONE)) is not None]
     tables = Tables()
     block = tables.block([row._replace(row=at) for at, row in enumerate(told)], "", FileTally(""))
     frame = pl.DataFrame(pl.from_arrow(arrow(Order(tables).finished(block), tables)))
