@@ -107,7 +107,7 @@ def _group(row: Row) -> tuple[object, ...]:
     if daily(row):
         return "activity", row.start, row.offset_min, row.device
     if row.metric in ("sleep_stage", "workout"):
-        return "sleep" if row.metric == "sleep_stage" else "workouts", row.start, row.end, row.device
+        return "sleep" if row.metric == "sleep_stage" else "workouts", row.start, row.end, row.device, row.code
     if row.metric in MEASURES:
         return "measures", row.start, row.quality, row.device
     minute = (row.metric, row.code) in AMOUNTS or (row.metric, row.code) in SAMPLES
