@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metapulse.record.clock import US
+from metapulse.record.clock import MINUTE, US
 from metapulse.record.readers.empatica import SERIES
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
@@ -18,7 +18,8 @@ from metapulse.sim.fake.formats.parts import again, of_day, plain, put
 FILES = {metric: (name, round(rate), 2) for name, (metric, _, rate) in SERIES.items() if metric != "acceleration"}
 FILES["eda"] = ("EDA", 4, 6)
 BEATS, DIGITS = "rr_interval", 6  # s
-LONGEST = 2_000  # empty lines between two samples; after more of them it is another session
+SESSIONS = 8  # that are worn at one time, at most
+LONGEST = 20 * MINUTE  # between two samples of one session
 
 
 def says(row: Row) -> Row | None:
@@ -65,8 +66,8 @@ def _sessions(series: Sequence[Row], rate: int) -> list[list[Row]]:
     """Samples that one file can hold: in order of time, none twice, no gap too long."""
     sessions: list[list[Row]] = []
     for row in series:
-        step, gap = US // rate, LONGEST * US // rate
-        open_session = next((each for each in sessions if step <= row.start - each[-1].start <= gap), None)
+        recent = sessions[-SESSIONS:]
+        open_session = next((each for each in recent if US // rate <= row.start - each[-1].start <= LONGEST), None)
         if open_session is None:
             sessions.append([row])
         else:

@@ -29,6 +29,7 @@ LEVELS = {"lightly": "low", "fairly": "medium", "moderate": "medium", "very": "h
 SAMPLES = (("heart_rate", None), ("hrv_rmssd", None))
 DIGITS = {"respiratory_rate": 3, "skin_temperature_deviation": 2, "vo2max": 1, "spo2": 3}  # of others none
 LETTERS = {stage: digit for digit, stage in STAGES.items()}
+BRIEFEST = 10 * MINUTE  # of a night
 GAP = HOUR  # of a series that nulls fill
 
 
@@ -50,7 +51,8 @@ def says(row: Row) -> Row | None:
         return _of_day(told._replace(quality=("date_only",)))
     if kind in SAMPLES:
         return _positive(told._replace(end=None), False)
-    if metric not in NIGHTS or row.code not in (NIGHTS[metric][0], "nap"):
+    long = told.end is not None and told.end - told.start >= BRIEFEST
+    if metric not in NIGHTS or row.code not in (NIGHTS[metric][0], "nap") or not long:
         return None
     return _positive(told, NIGHTS[metric][2])
 

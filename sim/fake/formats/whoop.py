@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metapulse.record.clock import MINUTE
+from metapulse.record.clock import HOUR, MINUTE
 from metapulse.record.readers.whoop import COLUMNS, LAYOUTS, WHOOP
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making
@@ -37,14 +37,20 @@ NAMES = {(metric, of): name for name, (metric, _, of) in COLUMNS.items()} | {
 }
 DIGITS = {"respiratory_rate": 1, "skin_temperature": 2, "spo2": 2, "strain": 1, "workout_distance": 1}  # others none
 CODES = {"maximum": "maximum", "mean": "mean", "mean of the day": "mean"}  # of heart rate
+RECOVERY = ("readiness_score", "resting_heart_rate")
+BRIEFEST = {"night": 10 * MINUTE, "cycle": 6 * HOUR, "workout": SECOND}  # what is shorter is none
 OF_NIGHT = (None, "mean of the night", "night")
 
 
 def says(row: Row) -> Row | None:
-    """What is of a night, of a cycle or of a workout, each with an end; heart rate as their maximum and mean."""
+    """What is of a night, of a cycle, a day among them, or of a workout; recovery may be without its night."""
     told = floored(plain(row), SECOND)._replace(device=WHOOP, offset_min=row.offset_min or 0)
-    of = _of(row)
-    if row.value is None or of_day(row) or told.end is None or told.end < told.start or not of:
+    of, length = _of(row), 0 if told.end is None else told.end - told.start
+    if row.value is None or not of:
+        return None
+    if row.metric in RECOVERY and (of_day(row) or told.end is None):
+        told = told._replace(end=None)
+    elif length < BRIEFEST[of] or (of_day(row) and of != "cycle"):
         return None
     told = rounded(told, DIGITS.get(row.metric))
     if row.metric == "heart_rate":
@@ -115,6 +121,8 @@ def _line(item: dict[object, Row], of: str) -> dict[str, object]:
     start, end = (_stamp(row, at) for at in (row.start, row.end))
     line: dict[str, object] = {"cycle start time": start, "cycle timezone": f"UTC{offset_text(row.offset_min)}"}
     spans = {"night": ("sleep onset", "wake onset"), "workout": ("workout start time", "workout end time")}
+    if row.end is None:
+        return line | {str(name): written_value(each, DIGITS.get(each.metric)) for name, each in item.items()}
     line |= dict(zip(spans.get(of, ("cycle start time", "cycle end time")), (start, end), strict=True))
     line |= {str(name): written_value(each, DIGITS.get(each.metric)) for name, each in item.items()}
     return line | ({"nap": "true" if row.code == "nap" else "false"} if of == "night" else {})
