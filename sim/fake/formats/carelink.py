@@ -131,12 +131,9 @@ def _cells(row: Row) -> dict[int, object]:
         return {CALIBRATION if row.code else FINGER: value}
     if row.metric == "insulin":
         return {MARKER: f"Insulin: {value:.2f}units"}
-    return {
-        "glucose": {SENSOR: value, ISIG: "24.51"},
-        "insulin_basal_rate": {BASAL: value},
-        "carbohydrates": {CARBS: value},
-        "": {ISIG: "23.90"},
-    }[row.metric]
+    if row.metric == "glucose":
+        return {SENSOR: value, ISIG: "24.51"}
+    return {ISIG: "23.90"} if not row.metric else {CARBS if row.metric == "carbohydrates" else BASAL: value}
 
 
 METRICS = frozenset({"glucose", "glucose_blood", "insulin_rapid", "insulin_basal_rate", "insulin", "carbohydrates"})

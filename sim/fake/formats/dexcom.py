@@ -7,26 +7,16 @@ as while a sensor warms up: so reading knows which of two 02:30 is meant.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator, Sequence
 
 from metapulse.record.clock import HOUR, MINUTE, US
 from metapulse.record.readers.dexcom import HIGH, LOW
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
-from metapulse.sim.fake.formats.items import gathered, rounded, wall_at_home, written_value
+from metapulse.sim.fake.formats.dexcom_words import ENGLISH, IN_GERMAN, Words
+from metapulse.sim.fake.formats.items import gathered, limit_of, rounded, wall_at_home, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, of_day, plain, put
 
-HEADER = (
-    "Index", "Timestamp (YYYY-MM-DDThh:mm:ss)", "Event Type", "Event Subtype", "Patient Info", "Device Info",
-    "Source Device ID", "Glucose Value (mg/dL)", "Insulin Value (u)", "Carb Value (grams)", "Duration (hh:mm:ss)",
-    "Glucose Rate of Change (mg/dL/min)", "Transmitter Time (Long Integer)", "Transmitter ID",
-)  # fmt: skip
-GERMAN = (
-    '"Index"', "Zeitstempel (JJJJ-MM-TTThh:mm:ss)", "Ereignistyp", "Ereignissubtyp", "Patienteninfo", "Geräteinfo",
-    "Quellgerät-ID", "Glukosewert (mg/dL)", "Insulinwert (E)", "Kohlenhydratwert (Gramm)", "Dauer (hh:mm:ss)",
-    "Glukose-Änderungsrate (mg/dL/min)", "Transmitterzeit (Ganzzahl)", "Transmitter-ID",
-)  # fmt: skip
 #: What is typed in: metric → type, subtype, digits.
 TYPED: dict[str, tuple[str, str, int | None]] = {
     "insulin_rapid": ("Insulin", "Fast-Acting", 2),
@@ -38,20 +28,6 @@ EFFORTS = ("light", "medium", "heavy")
 PLACES = dict.fromkeys(("glucose", "glucose_rate"), "EGV")  # metrics of one row
 WARM_UP = 2 * HOUR
 LONGEST = 999 * HOUR
-
-
-class Words(NamedTuple):
-    """What Clarity writes in one of its languages."""
-
-    header: tuple[str, ...]
-    low: str
-    high: str
-    calibration: str
-    between: str  # date and time
-
-
-ENGLISH = Words(HEADER, "Low", "High", "Calibration", "T")
-IN_GERMAN = Words(GERMAN, "Niedrig", "Hoch", "Kalibrierung", " ")
 
 
 def says(row: Row) -> Row | None:
@@ -97,7 +73,7 @@ def write(rows: Sequence[Row], making: Making) -> None:
     if not told:
         return
     words = IN_GERMAN if making.traps else ENGLISH
-    lines = [
+    lines: list[tuple[object, ...]] = [
         ("", "FirstName", "", "X", "", "", ""),
         ("", "LastName", "", "X", "", "", ""),
         *(("", "Device", "", "", *app, "") for app in sorted({_phone(row.device) for row in told})),
@@ -119,7 +95,7 @@ def _phone(device: Device) -> tuple[str, str]:
 def _lines(rows: Sequence[Row], zone: str, words: Words) -> Iterator[tuple[object, ...]]:
     """In order of time; those of a transmitter count from two hours before the first of them."""
     begun: dict[str | None, int] = {}
-    openings = []
+    openings: list[dict[Hashable, Row]] = []
     for row in rows:
         if row.device.unit not in begun:
             begun[row.device.unit] = row.start - WARM_UP
@@ -136,7 +112,7 @@ def _lines(rows: Sequence[Row], zone: str, words: Words) -> Iterator[tuple[objec
         yield stamp, kind, subtype, "", "", _phone(row.device)[1], *values, seconds, row.device.unit
 
 
-def _cells(item: dict[object, Row], words: Words) -> tuple[object, ...]:
+def _cells(item: dict[Hashable, Row], words: Words) -> tuple[object, ...]:
     """Type, subtype; glucose, insulin, carbohydrates, duration, rate of change."""
     metric, row = next(iter(item.items()))
     if metric in TYPED:
@@ -155,8 +131,7 @@ def _cells(item: dict[object, Row], words: Words) -> tuple[object, ...]:
 
 
 def _word(row: Row, words: Words) -> str:
-    named = {("censored_low",): words.low, ("censored_high",): words.high}
-    return named.get(row.quality, str(written_value(row, None)))
+    return {"low": words.low, "high": words.high}.get(limit_of(row), str(written_value(row, None)))
 
 
 METRICS = frozenset({*TYPED, "glucose", "glucose_blood", "glucose_rate", "workout"})

@@ -66,6 +66,11 @@ def written_value(row: Row, digits: int | None, scale: float = 1.0) -> float | i
     return round(value, digits) if digits else round(value)
 
 
+def limit_of(row: Row) -> str:
+    """Which limit the value is: "low" or "high"; "" where it is a value."""
+    return next((mark.removeprefix("censored_") for mark in row.quality if mark.startswith("censored_")), "")
+
+
 def newest_first(rows: Iterable[Row]) -> list[Row]:
     """Rows by falling start; those of one start in the order that they had."""
     return sorted(rows, key=lambda row: -row.start)

@@ -10,7 +10,7 @@ from metapulse.record.readers.base import Options
 from metapulse.record.readers.libre import HIGH, LOW
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, walls
-from metapulse.sim.fake.formats.items import rounded, written_value
+from metapulse.sim.fake.formats.items import limit_of, rounded, written_value
 from metapulse.sim.fake.formats.parts import again, csv_text, floored, moment, of_day, plain, put
 
 #: (metric, code) → type of the line, its column, digits.
@@ -89,7 +89,7 @@ def _line(row: Row, making: Making) -> list[object]:
     cells: list[object] = [""] * len(HEADER)
     stamp = moment(walls(row, making.zone)[0]).strftime("%d-%m-%Y %H:%M")
     cells[:4] = row.device.model, row.device.unit, stamp, kind
-    text = {("censored_low",): "LO", ("censored_high",): "HI"}.get(row.quality, str(written_value(row, digits)))
+    text = {"low": "LO", "high": "HI"}.get(limit_of(row), str(written_value(row, digits)))
     cells[column] = text.replace(".", ",") if making.traps else text
     return cells
 

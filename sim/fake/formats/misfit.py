@@ -68,7 +68,9 @@ def _span(row: Row) -> dict[str, Any]:
     start = iso(row.start + (row.offset_min or 0) * MINUTE, offset_text(row.offset_min), 0)
     item: dict[str, Any] = {"autoDetected": not row.quality, "startTime": start}
     item |= {"duration": ((row.end or row.start) - row.start) // US}
-    return item | ({"sleepDetails": []} if row.metric == "time_in_bed" else {"activityType": row.code, "points": 60})
+    if row.metric == "time_in_bed":
+        return {**item, "sleepDetails": []}
+    return {**item, "activityType": row.code, "points": 60}
 
 
 METRICS = frozenset({*DAYS, *SPANS})

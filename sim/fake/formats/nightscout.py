@@ -86,13 +86,13 @@ def _entries(row: Row, making: Making) -> list[dict[str, Any]]:
     """A reading; with traps now and then what another program sent of it, a calibration, or a null."""
     kind = ENTRIES[row.metric]
     value = ERROR if row.value is None else written_value(row, None)
-    item = {"type": kind, kind: value, "date": row.start // MILLISECOND, "dateString": iso(row.start)}
+    date = row.start // MILLISECOND
+    item: dict[str, Any] = {"type": kind, kind: value, "date": date, "dateString": iso(row.start)}
     item |= {"utcOffset": row.offset_min or 0, "direction": "Flat"}
     item |= {"device": row.device.app} if row.device.app else {}
     item |= {"noise": 4} if "low_confidence" in row.quality else {"noise": 1}
     if not making.traps or making.rng.random() < 0.9:
         return [item]
-    date = item["date"]
     calibration = {"type": "cal", "slope": 868.7, "intercept": 20753.5, "scale": 1, "date": date}
     nothing = {**item, kind: None, "dateString": "Wed Apr 03 17:10:00 AEDT 2024"}
     copy = {**item, "date": date + 286.0908, "device": "loop://phone"}

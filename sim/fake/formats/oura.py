@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from metapulse.record.clock import DAY, HOUR, MINUTE
-from metapulse.record.readers.oura import OURA, PHASE, POSITIVE, STAGES
+from metapulse.record.clock import DAY, MINUTE
+from metapulse.record.readers.oura import OURA, PHASE, POSITIVE
 from metapulse.record.readers.oura_keys import DAY as DAYS
-from metapulse.record.readers.oura_keys import NIGHT
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
-from metapulse.sim.fake.formats.items import chained, daily, gathered, newest_first, rounded, written_value
-from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, offset_text, plain, put
+from metapulse.sim.fake.formats.items import daily, gathered, newest_first, rounded, written_value
+from metapulse.sim.fake.formats.oura_nights import DIGITS, LETTERS, NIGHTS, SAMPLES, oura_nights, oura_stamp
+from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, plain, put
 
-#: Metric of a night → code, key, whether its minutes are written as seconds; the names of the second version.
-NIGHTS = {metric: (code, key, unit == "s") for key, (metric, unit, code) in reversed(NIGHT.items())}
 #: (metric, code) of a day → key, whether its minutes are written as seconds.
 DAILY = {(metric, code): (key, unit == "s") for key, (metric, unit, code) in reversed(DAYS.items())}
 #: Scores of a day → collection, and what they are made of, by which they are known.
@@ -26,11 +24,7 @@ SCORES = {
 }
 #: Code of a day's row → as Oura has it.
 LEVELS = {"lightly": "low", "fairly": "medium", "moderate": "medium", "very": "high", "vigorous": "high", "daily": None}
-SAMPLES = (("heart_rate", None), ("hrv_rmssd", None))
-DIGITS = {"respiratory_rate": 3, "skin_temperature_deviation": 2, "vo2max": 1, "spo2": 3}  # of others none
-LETTERS = {stage: digit for digit, stage in STAGES.items()}
 BRIEFEST = 10 * MINUTE  # of a night
-GAP = HOUR  # of a series that nulls fill
 
 
 def says(row: Row) -> Row | None:
@@ -75,9 +69,11 @@ def write(rows: Sequence[Row], making: Making) -> None:
     """A file a collection; with traps newest first, in several pages, with repeats, a deleted night and a torn end."""
     told = [row for row in map(says, rows) if row is not None]
     told = newest_first(again(told, making.rng)) if making.traps else told
-    files: dict[str, list[dict[str, Any]]] = {"sleep": _nights(told)}
+    files: dict[str, list[dict[str, Any]]] = {"sleep": oura_nights(told)}
     pulse = [row for row in told if (row.metric, row.code) == ("heart_rate", None)]
-    files["heartrate"] = [{"bpm": round(row.value or 0), "source": "rest", "timestamp": _stamp(row)} for row in pulse]
+    files["heartrate"] = [
+        {"bpm": round(row.value or 0), "source": "rest", "timestamp": oura_stamp(row)} for row in pulse
+    ]
     files["workout"] = [_workout(row, making) for row in told if row.metric == "workout"]
     for item in gathered((row for row in told if daily(row)), lambda row: (_day(row, making), _collection(row)), _kind):
         row = next(iter(item.values()))
@@ -102,12 +98,6 @@ def _collection(row: Row) -> str:
     return named.get(row.metric, "daily_activity")
 
 
-def _stamp(row: Row, at: int | None = None) -> str:
-    """An instant of a row with its offset."""
-    at = row.start if at is None else at
-    return iso(at + (row.offset_min or 0) * MINUTE, offset_text(row.offset_min))
-
-
 def _day(row: Row, making: Making) -> str:
     return iso(walls(row, making.zone)[0])[:10]
 
@@ -129,65 +119,11 @@ def _daily(rows: list[Row], making: Making) -> dict[str, Any]:
 
 def _workout(row: Row, making: Making) -> dict[str, Any]:
     item = {"day": _day(row, making), "activity": row.code, "source": "manual" if row.quality else "confirmed"}
-    return {**item, "start_datetime": _stamp(row), "end_datetime": _stamp(row, row.end), "calories": None}
+    return {**item, "start_datetime": oura_stamp(row), "end_datetime": oura_stamp(row, row.end), "calories": None}
 
 
 def _kind(row: Row) -> tuple[str, str | None]:
     return row.metric, row.code
-
-
-def _nights(told: Sequence[Row]) -> list[dict[str, Any]]:
-    """Totals with the stages that begin with them; other stages and series are nights of their own."""
-    ordered = sorted(told, key=lambda row: row.start)
-    phases = _phases(row for row in ordered if row.metric == "sleep_stage")
-    nights = []
-    totals = [row for row in told if row.metric in NIGHTS and _kind(row) not in SAMPLES]
-    for item in gathered(totals, lambda row: (row.start, row.end, row.offset_min, row.code == "nap")):
-        row = next(iter(item.values()))
-        night: dict[str, Any] = {
-            "type": "late_nap" if row.code == "nap" else "long_sleep",
-            "bedtime_start": _stamp(row),
-        }
-        night |= {} if row.end is None else {"bedtime_end": _stamp(row, row.end)}
-        for each in item.values():
-            _, key, seconds = NIGHTS[each.metric]
-            night[key] = written_value(each, DIGITS.get(each.metric), 1 / 60 if seconds else 1.0)
-        if waiting := phases.get(night["bedtime_start"]):
-            night["sleep_phase_5_min"] = waiting.pop()
-        nights.append(night)
-    for stamp, texts in phases.items():
-        nights += [{"type": "long_sleep", "bedtime_start": stamp, "sleep_phase_5_min": text} for text in texts]
-    for series in _series(row for row in ordered if _kind(row) == ("hrv_rmssd", None)):
-        values = {(row.start - series[0].start) // PHASE: round(row.value or 0) for row in series}
-        items = [values.get(at) for at in range(max(values) + 1)]
-        hrv = {"interval": 300, "items": items, "timestamp": _stamp(series[0])}
-        nights.append({"type": "long_sleep", "bedtime_start": _stamp(series[0]), "average_hrv": None, "hrv": hrv})
-    return nights
-
-
-def _phases(stages: Iterable[Row]) -> dict[str, list[str]]:
-    """Digits of stages one after another, by when they begin; two of the same stage would be one."""
-    found: dict[str, list[str]] = {}
-    for chain in chained(stages, lambda row: (row.start, row.offset_min), lambda row: (row.end, row.offset_min)):
-        for at, row in enumerate(chain):
-            if not at or row.code == chain[at - 1].code:
-                texts = found.setdefault(_stamp(row), [])
-                texts.append("")
-            texts[-1] += LETTERS[row.code or ""] * (((row.end or row.start) - row.start) // PHASE)
-    return found
-
-
-def _series(samples: Iterable[Row]) -> list[list[Row]]:
-    """Samples that are whole intervals apart, with gaps that nulls can fill."""
-    series: list[list[Row]] = []
-    last: dict[Any, list[Row]] = {}
-    for row in samples:
-        key = (row.start % PHASE, row.offset_min)
-        if key not in last or not 0 < row.start - last[key][-1].start <= GAP:
-            last[key] = []
-            series.append(last[key])
-        last[key].append(row)
-    return series
 
 
 METRICS = frozenset({*NIGHTS, *SCORES, "sleep_stage", "workout", "spo2", *(metric for metric, _ in DAILY)})

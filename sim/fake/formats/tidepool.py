@@ -10,7 +10,7 @@ from metapulse.record.readers.tidepool import FOOD
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
-from metapulse.sim.fake.formats.items import gathered, newest_first, rounded, written_value
+from metapulse.sim.fake.formats.items import gathered, limit_of, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import MILLISECOND, again, floored, iso, json_text, of_day, plain, put
 
 READINGS = {"glucose": "cbg", "glucose_blood": "smbg", "ketones": "bloodKetone"}
@@ -100,7 +100,7 @@ def _item(row: Row, making: Making) -> dict[str, Any]:
     if metric in READINGS:
         value = written_value(row, DIGITS, 1.0 if metric == "ketones" else GLUCOSE)
         item = {**_head(row, READINGS[metric], making), "units": "mmol/L", "value": value}
-        limit = {("censored_low",): "low", ("censored_high",): "high"}.get(row.quality)
+        limit = limit_of(row)
         item |= {"annotations": [{"code": "bg/out-of-range", "value": limit}]} if limit else {}
         return item | ({"subType": "manual"} if row.quality == ("manual",) else {})
     if metric == "insulin_rapid":

@@ -6,33 +6,26 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from metapulse.record.clock import US
-from metapulse.record.readers.withings_api import ABSENT, MINUTES, MOMENTS, NIGHT, PLACES, SPORTS, STATES, TYPES
-from metapulse.record.readers.withings_api import DAY as DAILY
+from metapulse.record.readers.withings_api import ABSENT, PLACES, SPORTS, STATES
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
 from metapulse.sim.fake.formats.items import daily, gathered, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, floored, iso, json_text, plain, put
+from metapulse.sim.fake.formats.withings_api_keys import (
+    AMOUNTS,
+    DAYS,
+    DIGITS,
+    KINDS,
+    MEASURES,
+    NIGHTS,
+    OTHER,
+    POWERS,
+    SAMPLES,
+    TRACKER,
+    Keys,
+    intraday_pages,
+)
 
-Keys = dict[tuple[str, str | None], tuple[str, float]]  # (metric, code) → name, canonical units of one of the file's
-
-
-def _inverse(known: dict[str, tuple[str, str | None, str | None]]) -> Keys:
-    """What is read, the other way round; of two names the first."""
-    scales = {"s": 1 / 60, "1": 100.0}
-    return {
-        (metric, code): (name, scales.get(unit or "", 1.0)) for name, (metric, unit, code) in reversed(known.items())
-    }
-
-
-#: What a group of measurements holds, where a day's minutes do not.
-MEASURES = {metric: kind for kind, (metric, _) in TYPES.items() if metric not in ("heart_rate", "spo2")}
-POWERS = {"height": 2, "body_temperature": 3, "skin_temperature": 3, "vo2max": 1, "bp_systolic": 0, "bp_diastolic": 0}
-DAYS, NIGHTS = _inverse(DAILY), _inverse(NIGHT)
-AMOUNTS, SAMPLES = _inverse(MINUTES), _inverse(MOMENTS)
-KINDS = {sport: number for number, sport in SPORTS.items()} | {"biking": 6}
-OTHER = 36  # the kind of a workout that has no number here
-TRACKER = 16
-DIGITS = {"distance": 1, "active_energy": 1, "total_energy": 1, "sleep_efficiency": 2}  # of others none
 LONGEST = 999_999 * SECOND
 
 
@@ -91,9 +84,9 @@ def write(rows: Sequence[Row], making: Making) -> None:
     for name, body, item in _entries(told, making):
         answers.setdefault(name, []).append((body, item))
     for name, entries in answers.items():
-        pages = [{entries[0][0]: [item for _, item in entries]}]
+        pages: list[dict[str, Any]] = [{entries[0][0]: [item for _, item in entries]}]
         if name == "intraday":
-            pages = [{"series": page} for page in _pages([item for _, item in entries])]
+            pages = [{"series": page} for page in intraday_pages([item for _, item in entries])]
         texts = [json_text({"status": 0, "body": {"timezone": making.zone, **page}}) for page in pages]
         if making.traps:
             goal = {"grpid": 1, "category": 2, "date": 1712124000, "measures": [{"value": 70, "type": 1, "unit": 0}]}
@@ -148,18 +141,6 @@ def _named(item: dict[Hashable, Row], keys: Keys) -> dict[str, float | int]:
 def _measure(row: Row) -> dict[str, int]:
     power = POWERS.get(row.metric, 3)
     return {"value": round((row.value or 0.0) * 10**power), "type": MEASURES[row.metric], "unit": -power}
-
-
-def _pages(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries by their second; of two of one second the other is on another page."""
-    pages: list[dict[str, Any]] = []
-    for entry in entries:
-        at, rest = str(entry["at"]), {name: value for name, value in entry.items() if name != "at"}
-        page = next((page for page in pages if at not in page), None)
-        if page is None:
-            pages.append(page := {})
-        page[at] = rest
-    return pages
 
 
 METRICS = frozenset(
