@@ -30,6 +30,7 @@ BEFORE = 7  # days before the first that are drawn too
 BLOCK = 45  # days with one illness
 TRAVEL, AWAY = (50, 7), ("Asia/Tokyo", "Europe/London")  # day of departure and days away, of each 90
 STRIDE = float(column("frequency_hz")[NAMES.index("walking")])  # Hz
+PHASES = ("", "awake", "light", "deep", "rem")
 Series = NDArray[np.float64]
 
 
@@ -235,19 +236,24 @@ class Day:
         return (self.minutes - self.start) / HOUR
 
     @cached_property
-    def stage(self) -> NDArray[np.str_]:
-        """Stage of sleep by the minute; "" where awake and up."""
-        found = np.full(len(self.minutes), "", dtype="<U10")
+    def stage(self) -> NDArray[np.int64]:
+        """Stage of sleep by the minute, by its place in ``PHASES``."""
+        found = np.zeros(len(self.minutes), np.int64)
         for night in self.nights:
             for code, start, end in night.stages:
-                found[(self.minutes >= start) & (self.minutes < end)] = code
+                found[(self.minutes >= start) & (self.minutes < end)] = PHASES.index(code)
         return found
+
+    @cached_property
+    def up(self) -> NDArray[np.bool_]:
+        """Out of bed, by the minute."""
+        return self.stage == 0
 
     @cached_property
     def steps(self) -> Series:
         """By the minute."""
         rng = self.life.rng("steps", self.number)
-        up = (self.stage == "") & (rng.random(len(self.minutes)) < 0.16 * (1 - 0.6 * self.life.illness(self.number)))
+        up = self.up & (rng.random(len(self.minutes)) < 0.16 * (1 - 0.6 * self.life.illness(self.number)))
         found = np.where(up, rng.gamma(1.6, 10, len(self.minutes)), 0.0)
         for bout in self.bouts:
             within = self._within(bout)
@@ -257,7 +263,7 @@ class Day:
     @cached_property
     def mets(self) -> Series:
         """Energy in units of that at rest: 0.95 asleep, 1.3 awake, more with steps and in bouts."""
-        found = np.where(self.stage == "", 1.3 + self.steps / 60, 0.95)
+        found = np.where(self.up, 1.3 + self.steps / 60, 0.95)
         for bout in self.bouts:
             found[self._within(bout)] = bout.mets
         return found
@@ -270,7 +276,7 @@ class Day:
         kernel = np.exp(-np.arange(12) / 2.5)
         effort = np.convolve(self.mets - 1, kernel / kernel.sum())[: len(self.mets)]
         reserve = life.body.highest - resting
-        asleep = np.select([self.stage == "deep", self.stage == "light", self.stage == "rem"], [-7.0, -5.0, -2.0], 0.0)
+        asleep = np.array([0.0, 0.0, -5.0, -7.0, -2.0])[self.stage]
         waves = np.convolve(rng.standard_normal(len(self.mets) + 14), np.ones(15) / 15, "valid") * 6
         circadian = 4 * np.cos(2 * np.pi * (self.hours - 16) / 24)
         beats = resting + 4 + circadian + asleep + 1.1 * np.clip(effort, 0, None) * reserve / 12 + waves
@@ -299,7 +305,7 @@ class Day:
     def breaths(self) -> Series:
         """Per minute."""
         rng = self.life.rng("breaths", self.number)
-        asleep = np.where(self.stage == "", 0.0, -1.5)
+        asleep = np.where(self.up, 0.0, -1.5)
         effort = 1.6 * (self.mets - 1)
         level = 15.5 + asleep + effort + 2 * self.life.illness(self.number) + rng.normal(0, 0.5, len(self.minutes))
         return np.clip(level, 6, 60)
@@ -308,7 +314,7 @@ class Day:
     def skin(self) -> Series:
         """Temperature of the skin in °C: warmer in sleep and in illness."""
         rng = self.life.rng("skin", self.number)
-        level = 32.6 + np.where(self.stage == "", 0.0, 1.9) + 0.9 * self.life.illness(self.number)
+        level = 32.6 + np.where(self.up, 0.0, 1.9) + 0.9 * self.life.illness(self.number)
         return level + 0.3 * np.cos(2 * np.pi * (self.hours - 3) / 24) + rng.normal(0, 0.1, len(self.minutes))
 
     def _within(self, bout: Bout) -> NDArray[np.bool_]:

@@ -190,7 +190,7 @@ def _weighed(seen: Seen, metric: str, value: float, digits: int = 1) -> Shapes:
 
 
 def _minutes(seen: Seen, low: float, high: float, code: str | None, metric: str = "active_minutes") -> Shapes:
-    within = (seen.day.mets >= low) & (seen.day.mets < high) & (seen.day.stage == "")
+    within = (seen.day.mets >= low) & (seen.day.mets < high) & seen.day.up
     return seen.amounts(metric, within.astype(float), 0, code=code)
 
 
@@ -233,7 +233,7 @@ METRICS: dict[str, Callable[[Seen], Shapes]] = {
     "active_energy": lambda s: s.amounts("active_energy", _energy(s, np.clip(s.day.mets - 1.35, 0, None)), 2),
     "basal_energy": lambda s: s.amounts("basal_energy", _energy(s, np.full(len(s.day.mets), 0.95)), 3)[1:],
     "total_energy": lambda s: s.amounts("total_energy", _energy(s, s.day.mets), 2),
-    "floors": lambda s: s.amounts("floors", (s.day.steps > 20) * (s.noise("floors", len(s.day.steps)) > 1.8), 0)[1:],
+    "floors": lambda s: s.amounts("floors", _floors(s), 0)[1:],
     "active_minutes": _active,
     "sedentary_minutes": lambda s: _minutes(s, 0, 1.6, None, "sedentary_minutes")[2:],
     "exercise_minutes": lambda s: _minutes(s, 3.0, 99, None, "exercise_minutes"),
@@ -275,13 +275,18 @@ METRICS: dict[str, Callable[[Seen], Shapes]] = {
 }
 
 
+def _floors(seen: Seen) -> Series:
+    """One in some minutes of walking."""
+    return np.where(seen.noise("floors", len(seen.day.steps)) > 1.8, (seen.day.steps > 20) * 1.0, 0.0)
+
+
 def _share_asleep(seen: Seen) -> float:
     night = seen.day.nights[0]
     return night.minutes(*STAGED) / max(night.minutes("awake", *STAGED), 1)
 
 
 def _stress(seen: Seen) -> list[Row]:
-    level = np.clip(0.9 * (seen.day.heart - 45) - 8 * (seen.day.stage != ""), 1, 99)
+    level = np.clip(0.9 * (seen.day.heart - 45) - 8 * ~seen.day.up, 1, 99)
     return [row for row in seen.samples("stress", level, 0, 3, bias=False) if 1 <= (row.value or 0) <= 100][::5]
 
 

@@ -58,11 +58,17 @@ SUMMARY: dict[str, tuple[str, str | None, str | None]] = {
 OLD_STAGES = {1: "asleep", 2: "restless", 3: "awake"}
 NO_ZERO = ("resting_heart_rate", "heart_rate", "hrv_rmssd", "spo2", "respiratory_rate")
 _LISTS = re.compile(r'"activities-[A-Za-z-]+"\s*:\s*[\[{]|"(hrv|br|spo2|tempSkin|cardioScore)"\s*:\s*\[\s*(\{\s*"|\])')
+#: The only answers without a list's name; also several in an array.
+_SATURATION = re.compile(
+    r'\[?\s*\{\s*"dateTime"\s*:\s*"[\d-]+"\s*,\s*"(value"\s*:\s*\{\s*"(avg|min|max)"|minutes"\s*:)'
+)
 
 
 def sniff(sample: Sample) -> str:
     """By the members that only its answers have."""
     head = sample.text.lstrip()[:16384]
+    if _SATURATION.match(head):
+        return "oxygen saturation of days, as Fitbit's Web API answers"
     if not head.startswith("{"):
         return ""
     if _LISTS.match(head[1:].lstrip()) or re.search(r'"activities-\w+(-intraday)?"\s*:\s*[\[{]', head):

@@ -47,7 +47,7 @@ EXERCISES = {
 }
 MERGED = "-2"  # source_type of a day's total over all devices
 _FIRST = re.compile(r"com\.samsung\.(s?health)\.([\w.]+)[,;\t]\d+")
-_PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z_]+\.)*")
+_PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
 _YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
 
 

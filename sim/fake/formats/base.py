@@ -61,6 +61,7 @@ class Format:
         write: the files, from rows in order of time.
         options: from the name of the zone: what a reader has to be told to read the files right.
         local: of a row that was said: whether the files hold its local times or its day only.
+        reading: what local times are read as in a zone, where not as ``localised`` says.
         placed: whether the files have instants and the reader asks the told zone where the clock stood then; rows
             are said without an offset.
     """
@@ -74,12 +75,13 @@ class Format:
     local: Callable[[Row], bool] = field(default=lambda row: "date_only" in row.quality)
 
     placed: bool = False
+    reading: Callable[[Row, str], Row] = field(default=lambda row, zone: localised(row, zone))
 
     def said(self, row: Row, zone: str) -> Row | None:
         """What reading gives of a row, where the reader is told the zone; None where the format holds no such row."""
         told = self.says(row)
         if told is not None and self.local(told):
-            return localised(told, zone)
+            return self.reading(told, zone)
         if told is not None and self.placed and told.offset_min is None:
             return told._replace(offset_min=clock_in(zone).offset(told.start))
         return told

@@ -83,3 +83,11 @@ def test_values_of_nights_and_their_minutes(record: Import) -> None:
     ]
     cardio = next(file for file in tally.files.values() if file.file == "cardio.json")
     assert cardio.skipped["no value"] == 1  # a range is no number
+
+
+def test_oxygen_saturation_comes_without_a_name_alone_or_in_an_array(record: Import) -> None:
+    day = {"dateTime": "2015-08-21", "value": {"avg": 97.5, "min": 94.0, "max": 100.0}}
+    minutes = {"dateTime": "2015-08-22", "minutes": [{"value": 95.8, "minute": "2015-08-22T04:10:00"}]}
+    made, tally = record({"a.json": json.dumps([day]), "b.json": json.dumps(minutes)})
+    assert sorted(row[2] for row in rows(made)) == [94.0, 95.8, 97.5, 100.0]
+    assert {file.format for file in tally.files.values()} == {"fitbit_web"}

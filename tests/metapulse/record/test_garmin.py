@@ -249,3 +249,11 @@ def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
     assert values(record, "steps_daily") == [8123]
     assert values(record, "sleep_score") == [82]
     assert tally.skipped == {"nothing that is known to be measured": 6}
+
+
+def test_a_file_of_one_series_or_of_stages_alone_is_known(tmp_path: Path) -> None:
+    stage = {"startGMT": "2024-04-02T21:10:00.0", "endGMT": "2024-04-02T21:40:00.0", "activityLevel": 1.0}
+    _, saturation = record_of(tmp_path, [{"spO2SingleValues": [[1712124000000, 96]]}], "a.json")
+    _, stages = record_of(tmp_path, [{"sleepLevels": [stage]}], "b.json")
+    assert values(saturation, "spo2") == [96]
+    assert stages["code"].to_list() == ["light"]
