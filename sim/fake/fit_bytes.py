@@ -40,7 +40,7 @@ def fit_file(*records: bytes, crc: bool = False) -> bytes:
     return whole + struct.pack("<H", crc_of(whole) if crc else 0)
 
 
-def records(messages: Sequence[tuple[int, Sequence[Field]]]) -> list[bytes]:
+def message_records(messages: Sequence[tuple[int, Sequence[Field]]]) -> list[bytes]:
     """Messages as (global number, fields), each below its definition where the one before is laid out otherwise."""
     found: list[bytes] = []
     laid_out = b""

@@ -11,7 +11,7 @@ from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.readers.fit_facts import EPOCH
 from metapulse.record.readers.fit_walk import FAR
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.fit_bytes import ENUM, STAMP, U8, U16, U32, U32Z, Field, fit_file, records
+from metapulse.sim.fake.fit_bytes import ENUM, STAMP, U8, U16, U32, U32Z, Field, fit_file
 from metapulse.sim.fake.formats.base import Format, Making
 from metapulse.sim.fake.formats.fit_fields import (
     ACTIVITY,
@@ -70,7 +70,7 @@ def write(rows: Sequence[Row], making: Making) -> None:
     for at, (kind, part, messages) in enumerate(files):
         stamp, serial = part[0].start // US - EPOCH, int(part[0].device.unit or 0)
         identity = (0, [(0, ENUM, kind), (1, U16, GARMIN), (2, U16, PRODUCT), (3, U32Z, serial), (4, U32, stamp)])
-        data = fit_file(*records([identity, *messages(part, making)]), crc=not making.traps)
+        data = fit_file(*message_records([identity, *messages(part, making)]), crc=not making.traps)
         if making.traps:
             dead = making.rng.random() < 0.5  # it lost power before the length was written
             data = data[:4] + b"\0\0\0\0" + data[8:] if dead else data + b"\0" * 7
