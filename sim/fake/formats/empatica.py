@@ -19,7 +19,7 @@ FILES = {metric: (name, round(rate), 2) for name, (metric, _, rate) in SERIES.it
 FILES["eda"] = ("EDA", 4, 6)
 BEATS, DIGITS = "rr_interval", 6  # s
 SESSIONS = 8  # that are worn at one time, at most
-LONGEST = 20 * MINUTE  # between two samples of one session
+LONGEST = 6 * MINUTE  # between two samples of one session
 
 
 def says(row: Row) -> Row | None:
@@ -56,7 +56,7 @@ def write(rows: Sequence[Row], making: Making) -> None:
                 folder = making.folder / f"{session[0].start // US}-{sessions}{serial}"
                 name, text = ("IBI", _beats(session, making)) if metric == BEATS else _samples(session, making)
                 put(folder / f"{name}.csv", text)
-                if making.traps:
+                if making.traps and not sessions:
                     put(folder / "tags.csv", f"{session[0].start // US}.00\r\n")
                     put(folder / "info.txt", ".csv files in this archive are in the following format:\n")
                 sessions += 1

@@ -11,7 +11,7 @@ from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.readers.fit_facts import EPOCH
 from metapulse.record.readers.fit_walk import FAR
 from metapulse.record.schema import Device, Row
-from metapulse.sim.fake.fit_bytes import ENUM, STAMP, U8, U16, U32, U32Z, Field, fit_file
+from metapulse.sim.fake.fit_bytes import ENUM, STAMP, U8, U16, U32, U32Z, Field, fit_file, message_records
 from metapulse.sim.fake.formats.base import Format, Making
 from metapulse.sim.fake.formats.fit_fields import (
     ACTIVITY,
