@@ -59,3 +59,15 @@ def test_what_is_refused_is_named(refused, here):
     assert "Europe/Berlin" in refused("record", "import", "given/own.csv", "--timezone", "Mars")
     assert "dmy, mdy or ymd" in refused("record", "import", "given/own.csv", "--date-order", "ydm")
     assert not (here / "person.parquet").exists()
+
+
+def test_fake_writes_exports_and_says_how_to_read_them(call, refused, here):
+    assert "Health Connect" in call("record", "fake", "--list")[1]
+    code, out, _ = call("record", "fake", "--devices", "fitbit,apple", "--days", "1", "--out", "f", "--no-traps")
+    assert code == 0
+    assert (here / "f/apple/export.zip").exists()
+    line = out.splitlines()[-1]
+    assert line == "metapulse record import f/fitbit f/apple --timezone Europe/Berlin"
+    assert call(*line.split()[1:])[0] == 0
+    assert "f/apple is there already" in refused("record", "fake", "--days", "1", "--out", "f")
+    assert "some of apple" in refused("record", "fake", "--devices", "appel", "--out", "g")

@@ -103,7 +103,7 @@ def _parts(answer: dict[str, Any]) -> Iterator[tuple[str, Any, set[str]]]:
     ]
     dates = {date for date in named if date}
     for name, given in answer.items():
-        if name == "dateTime" or name == "goals" or name == "value":
+        if name in ("dateTime", "goals", "value") or (name == "minutes" and "dateTime" in answer):
             continue
         if name.endswith("-intraday") and isinstance(given, dict) and isinstance(given.get("dataset"), list):
             step = given.get("datasetInterval"), given.get("datasetType")

@@ -24,7 +24,7 @@ WITHIN = ("weight", "dailySleepDTO", "hrvSummary", "summarizedActivitiesExport",
 _KEYS = re.compile(
     r'"(sleepStartTimestampGMT|deepSleepSeconds|wellnessStartTimeGmt|heartRateValueDescriptors|stressValuesArray|'
     r"bodyBatteryValuesArray|respirationValuesArray|summarizedActivitiesExport|hrvReadings|dailySleepDTO|"
-    r'primaryActivityLevel|dateWeightList|startTimeGMT|startTimeGmt|samplePk|activeKilocalories|vo2MaxValue|'
+    r"primaryActivityLevel|dateWeightList|startTimeGMT|startTimeGmt|samplePk|activeKilocalories|vo2MaxValue|"
     r'spO2SingleValues|sleepLevels)"\s*:|'
     r'"(SKIN_TEMP_C|INDEX_SCALE)"'
 )

@@ -16,12 +16,11 @@ from metapulse.record.schema import Device, Row
 from metapulse.record.units import conversion
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls
 from metapulse.sim.fake.formats.fitbit_nights import LOGGED, log_reading, logged, night_logs, workout_log
+from metapulse.sim.fake.formats.fitbit_twins import CSV, column_of, twin_table
 from metapulse.sim.fake.formats.parts import (
     SECOND,
     again,
-    csv_text,
     floored,
-    iso,
     json_text,
     moment,
     of_day,
@@ -31,19 +30,6 @@ from metapulse.sim.fake.formats.parts import (
 
 #: (metric, code) → beginning of the file's name, minutes that a value covers (−1: a day), unit.
 JSON = {(metric, code): (name, minutes, unit) for name, (metric, unit, minutes, code) in SERIES.items()}
-#: Metric → column, name of the file, minutes, unit.
-CSV: dict[str, tuple[str, str, int, str | None]] = {
-    **{
-        "floors": ("floors", "floors", 1, None),
-        "hrv_rmssd": ("rmssd", "Daily Heart Rate Variability Summary", 0, "ms"),
-    },
-    "respiratory_rate": ("daily_respiratory_rate", "Daily Respiratory Rate Summary", -1, "/min"),
-    "sleep_score": ("overall_score", "sleep_score", -1, None),
-    "stress": ("stress_score", "Stress Score", -1, None),
-    "skin_temperature": ("temperature", "Computed Temperature", 0, "Cel"),
-    "spo2": ("oxygen saturation percentage", "Minute SpO2", 0, "%"),
-}
-DAILY_SPO2: tuple[str, str, int, str | None] = ("average_value", "Daily SpO2", -1, "%")
 MANUAL = "manual"
 
 
@@ -94,7 +80,7 @@ def write(rows: Sequence[Row], making: Making) -> None:
     for name, found in files.items():
         kind = found[0].metric
         if name.endswith(".csv"):
-            put(making.folder / f"Takeout/Fitbit/{name}", _table(found, making))
+            put(making.folder / f"Takeout/Fitbit/{name}", twin_table(found, making.zone))
             continue
         slept = name.startswith("sleep-")
         items = night_logs(found, making.zone) if slept else [_item(row, making.zone) for row in found]
@@ -112,12 +98,8 @@ def _file(row: Row, zone: str) -> str:
     if (row.metric, row.code) in JSON:
         name = JSON[row.metric, row.code][0]
         return f"{name}-{day if name == 'heart_rate' else day[:7]}.json"
-    _, name, *_ = _column(row)
+    _, name, *_ = column_of(row)
     return f"{name}/{name} - {day[:7]}.csv"
-
-
-def _column(row: Row) -> tuple[str, str, int, str | None]:
-    return DAILY_SPO2 if row.metric == "spo2" and of_day(row) else CSV[row.metric]
 
 
 def _month_first(at: int) -> str:
@@ -148,15 +130,6 @@ def _item(row: Row, zone: str) -> dict[str, Any]:
     elif name in ("resting_heart_rate", "demographic_vo2_max"):
         value = {"value" if name[0] == "r" else "demographicVO2Max": row.value, "error": 6.8}
     return {"dateTime": _month_first(wall // DAY * DAY if minutes < 0 else row.start), "value": value}
-
-
-def _table(rows: Sequence[Row], making: Making) -> str:
-    column, _, _, unit = _column(rows[0])
-    lines: list[list[object]] = [["timestamp", column, "data source"]]
-    for row in rows:
-        stamp = iso(walls(row, making.zone)[0], "")[:10] if of_day(row) else iso(row.start, "Z", 0)
-        lines.append([stamp, repr(_amount(row, unit)), row.device.model])
-    return csv_text(lines)
 
 
 METRICS = {metric for metric, _ in JSON} | set(CSV) | LOGGED | {"weight"}

@@ -69,7 +69,7 @@ def write(rows: Sequence[Row], making: Making) -> None:
         merged[kind] += points
     for kind, points in merged.items() if making.traps else ():
         rest = {"dataSourceId": f"derived:com.google.{kind}:{GMS}:merged", "point": [_rest(point) for point in points]}
-        still = {"startTimeNanos": "1712124000000000000", "endTimeNanos": "1712124060000000000"}
+        still: dict[str, Any] = {"startTimeNanos": "1712124000000000000", "endTimeNanos": "1712124060000000000"}
         still |= {"dataTypeName": "com.google.activity.segment", "value": [{"intVal": 3}]}
         put(making.folder / f"rest/{kind}.json", json_text({**rest, "point": [*rest["point"], still]}))
 

@@ -46,8 +46,8 @@ CLASSES = {
     **{"elevationgained": "ElevationGained", "wheelchairpushes": "WheelchairPushes", "vo2max": "Vo2Max"},
     "leanbodymass": "LeanBodyMass",
 }
-SPANS = ("steps", "distance", "activecaloriesburned", "totalcaloriesburned", "floorsclimbed", "elevationgained")
-SPANS += ("wheelchairpushes", "hydration", "nutrition")
+SPANS = frozenset({"steps", "distance", "activecaloriesburned", "totalcaloriesburned", "floorsclimbed"})
+SPANS |= {"elevationgained", "wheelchairpushes", "hydration", "nutrition"}
 STAGE = {name: number for number, name in reversed(list(enumerate(STAGES)))}
 
 

@@ -24,7 +24,7 @@ from metapulse.sim.fake.formats.parts import (
     together,
 )
 
-DAYS = ("pedometer_day_summary", "step_daily_trend", "activity.day_summary", "calories_burned.details")
+DAYS: tuple[str, ...] = ("pedometer_day_summary", "step_daily_trend", "activity.day_summary", "calories_burned.details")
 DAYS += ("vitality_score",)
 SHEALTH = (*DAYS, "pedometer_step_count", "oxygen_saturation", "heart_rate", "sleep", "exercise", "stress")
 STAMP = "20240601120000"  # of the download, in every file's name

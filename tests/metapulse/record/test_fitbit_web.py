@@ -91,3 +91,4 @@ def test_oxygen_saturation_comes_without_a_name_alone_or_in_an_array(record: Imp
     made, tally = record({"a.json": json.dumps([day]), "b.json": json.dumps(minutes)})
     assert sorted(row[2] for row in rows(made)) == [94.0, 95.8, 97.5, 100.0]
     assert {file.format for file in tally.files.values()} == {"fitbit_web"}
+    assert all(file.skipped.keys() == {"what is around the values"} for file in tally.files.values())

@@ -102,4 +102,4 @@ def test_zero_is_no_value_where_it_cannot_be_one(record: Import) -> None:
 def test_a_data_type_with_a_digit_in_its_name_is_a_prefix_too(record: Import) -> None:
     text = "com.samsung.health.hba1c,1,1\ncom.samsung.health.hba1c.start_time,com.samsung.health.hba1c.hba1c\n"
     made, _ = record({"hba1c.csv": text + "2024-04-03 10:00:00.000,5.4,\n"})
-    assert rows(made) == [("03 10:00:00", "hba1c", 5.4, None, "%", [])]
+    assert rows(made) == [("03 12:00:00", "hba1c", 5.4, None, "%", [])]

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,12 +42,12 @@ DEVICES = (
     Device(app="Notes"),
 )
 SPORTS = ("running", "walking", "biking", "swimming")
-CODES = (None, "minimum", "maximum", "nap", "scan", "daily", "mean of the day", "mean of the night", "night")
-CODES += ("lightly", "fairly", "very", "moderate", "vigorous", "cycling")
+KINDS = ("minimum", "maximum", "nap", "scan", "daily", "mean of the day", "mean of the night", "night")
+CODES = (None, *KINDS, "lightly", "fairly", "very", "moderate", "vigorous", "cycling")
 COMPARED = ("start", "metric", "end", "code", "device", "offset_min", "unit", "quality")
 
 
-def row_of(metric: str, start: int, share: float, **facts: object) -> Row:
+def row_of(metric: str, start: int, share: float, **facts: Any) -> Row:
     """A row of a metric with a value that far into its plausible range; a workout's is its length."""
     known = metrics()[metric]
     low, high = (-1.0 if known.low is None else known.low), (1.0 if known.high is None else known.high)
@@ -156,7 +157,7 @@ def assert_same(found: pl.DataFrame, wanted: pl.DataFrame) -> None:
     left, right = (side.select(COMPARED).rows() for side in sides)
     assert left == right
     values = [side["value"].fill_null(float("nan")).to_numpy() for side in sides]
-    np.testing.assert_allclose(*values, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
