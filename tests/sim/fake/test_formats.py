@@ -30,6 +30,7 @@ from metapulse.sim.fake.formats import formats
 from metapulse.sim.fake.formats.base import Format, Making, clock_in
 from metapulse.sim.fake.life import Life
 from metapulse.sim.fake.wear import worn_rows
+from tests import thorough
 
 ZONE = "Europe/Berlin"
 NAMES = sorted(formats())
@@ -165,7 +166,7 @@ def assert_same(found: pl.DataFrame, wanted: pl.DataFrame) -> None:
 def test_an_export_is_read_as_what_its_format_says(name: str, traps: bool) -> None:
     format = formats()[name]
 
-    @settings(max_examples=25)
+    @settings(max_examples=thorough.of(15, 300))
     @given(st.lists(DRAWN, max_size=40), st.integers(0, 9))
     def law(drawn: list[tuple[int, ...]], seed: int) -> None:
         rows = [built(name, parts) for parts in drawn]
