@@ -17,6 +17,7 @@ from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats import formats
 from metapulse.sim.fake.formats.base import Making
 from metapulse.sim.fake.formats.items import chained, gathered
+from tests.sim.fake.test_formats import assert_same, expected, read_back
 
 NIGHT = 1729983600 * US  # 2024-10-27 01:00 in Berlin: clocks go back two hours later
 FIVE = 5 * MINUTE
@@ -86,6 +87,22 @@ def test_fit_is_read_by_another_program_with_its_crc(tmp_path: Path) -> None:
     assert [frame.get_value("heart_rate") for frame in found if frame.name == "monitoring"] == [100, 101, 102]
     assert found[0].get_value("serial_number") == 77
     assert found[1].get_raw_value("local_timestamp") - found[1].get_raw_value("timestamp") == 7200
+
+
+@pytest.mark.parametrize("name", ["carelink", "dexcom", "hl7", "libre", "nightscout", "tidepool"])
+@pytest.mark.parametrize("traps", [False, True])
+def test_limits_and_errors_of_sensors_stay_what_they_are(name: str, traps: bool) -> None:
+    """Nightscout alone has no mark for a limit, but a number."""
+    values = (20.0, 38.4, 38.6, 39.4, 39.6, 40.4, 399.6, 400.4, 400.6, 401.4, 500.4, 500.6, 550.0)
+    rows = [row._replace(value=value) for row, value in zip(readings("glucose", 13), values, strict=True)]
+    marks = ("censored_low", "censored_high", "sensor_error")
+    rows += [Row("glucose", NIGHT + at * FIVE + MINUTE, 100.0 + at, quality=(mark,)) for at, mark in enumerate(marks)]
+    rows[-1] = rows[-1]._replace(value=None)
+    wanted = expected(formats()[name], rows)
+    found = set(wanted["quality"].explode().drop_nulls())
+    assert_same(read_back(formats()[name], rows, traps), wanted)
+    assert {"censored_low", "censored_high"} <= found or name == "nightscout"
+    assert "sensor_error" in found or name not in ("nightscout", "carelink")
 
 
 def test_hl7_escapes_what_separates(tmp_path: Path) -> None:
