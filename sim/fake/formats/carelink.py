@@ -12,7 +12,7 @@ from metapulse.record.clock import MINUTE
 from metapulse.record.readers.carelink import LIMITS
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, clock_in, in_zone
-from metapulse.sim.fake.formats.items import newest_first, rounded, wall_at_home, written_value
+from metapulse.sim.fake.formats.items import limited, newest_first, rounded, wall_at_home, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, moment, of_day, plain, put
 
 HEADER = (
@@ -46,7 +46,10 @@ def says(row: Row) -> Row | None:
     told = rounded(told if 0 < length <= LONGEST else told._replace(end=None), DIGITS.get(row.metric))
     instant = told._replace(end=None, code=None)
     if row.metric == "glucose" and row.code is None:
-        return _limited(instant, row)
+        if "sensor_error" in row.quality:
+            return instant._replace(value=None, quality=("sensor_error",))
+        known = row.value is not None  # what is at a limit is beyond it
+        return limited(instant, row.quality, (LOW + 1, HIGH - 1), (LOW, HIGH)) if known else None
     if row.value is None or row.metric not in METRICS or row.metric == "glucose":
         return None
     if row.metric == "insulin_rapid":
@@ -56,18 +59,6 @@ def says(row: Row) -> Row | None:
     if row.metric == "glucose_blood":
         return instant._replace(code=row.code) if told.value and row.code in (None, "calibration") else None
     return instant._replace(quality=("manual",)) if told.value or row.metric == "insulin" else None
-
-
-def _limited(told: Row, row: Row) -> Row | None:
-    if "sensor_error" in row.quality:
-        return told._replace(value=None, quality=("sensor_error",))
-    if row.value is None:
-        return None
-    if "censored_low" in row.quality or (told.value or 0) <= LOW:
-        return told._replace(value=float(LOW), quality=("censored_low",))
-    if "censored_high" in row.quality or (told.value or 0) >= HIGH:
-        return told._replace(value=float(HIGH), quality=("censored_high",))
-    return told
 
 
 def _device(device: Device) -> Device:

@@ -14,7 +14,7 @@ from metapulse.record.readers.dexcom import HIGH, LOW
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
 from metapulse.sim.fake.formats.dexcom_words import ENGLISH, IN_GERMAN, Words
-from metapulse.sim.fake.formats.items import gathered, limit_of, rounded, wall_at_home, written_value
+from metapulse.sim.fake.formats.items import gathered, limit_of, limited, rounded, wall_at_home, written_value
 from metapulse.sim.fake.formats.parts import SECOND, again, csv_text, floored, iso, of_day, plain, put
 
 #: What is typed in: metric → type, subtype, digits.
@@ -48,16 +48,8 @@ def says(row: Row) -> Row | None:
         return rounded(told, None)._replace(code="calibration")
     if metric == "glucose_rate" and code is None:
         return rounded(told, 1)
-    return _limited(told, row.quality) if metric == "glucose" and code is None else None
-
-
-def _limited(told: Row, marks: tuple[str, ...]) -> Row:
-    whole = rounded(told, None)
-    if "censored_low" in marks or (whole.value or 0) <= LOW:
-        return whole._replace(value=float(LOW), quality=("censored_low",))
-    if "censored_high" in marks or (whole.value or 0) >= HIGH:
-        return whole._replace(value=float(HIGH), quality=("censored_high",))
-    return whole
+    known = metric == "glucose" and code is None
+    return limited(rounded(told, None), row.quality, (LOW + 1, HIGH - 1), (LOW, HIGH)) if known else None
 
 
 def _device(device: Device) -> Device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 
+from metapulse.record.clock import MINUTE
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import clock_in
 from metapulse.sim.fake.formats.parts import of_day
@@ -11,7 +12,7 @@ from metapulse.sim.fake.formats.parts import of_day
 
 def wall_at_home(us: int, zone: str) -> int:
     """What a clock in the zone shows at an instant, in µs as if it were UTC."""
-    return us + (clock_in(zone).offset(us) or 0) * 60_000_000
+    return us + (clock_in(zone).offset(us) or 0) * MINUTE
 
 
 def gathered(
@@ -64,6 +65,22 @@ def written_value(row: Row, digits: int | None, scale: float = 1.0) -> float | i
     """The number that the file holds of a row; whole where there are no digits."""
     value = (row.value or 0.0) / scale
     return round(value, digits) if digits else round(value)
+
+
+def limited(row: Row, marks: tuple[str, ...], span: tuple[float, float], limits: tuple[float, float]) -> Row:
+    """A sensor's value, or the limit that stands for it.
+
+    Args:
+        row: as it is said otherwise. marks: of the row as it was.
+        span: the least and the greatest value that is written as it is.
+        limits: what stands for all below, and for all above.
+    """
+    value = row.value or 0.0
+    if "censored_low" in marks or value < span[0]:
+        return row._replace(value=float(limits[0]), quality=("censored_low",))
+    if "censored_high" in marks or value > span[1]:
+        return row._replace(value=float(limits[1]), quality=("censored_high",))
+    return row
 
 
 def limit_of(row: Row) -> str:

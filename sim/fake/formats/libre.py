@@ -10,7 +10,7 @@ from metapulse.record.readers.base import Options
 from metapulse.record.readers.libre import HIGH, LOW
 from metapulse.record.schema import Device, Row
 from metapulse.sim.fake.formats.base import Format, Making, walls
-from metapulse.sim.fake.formats.items import limit_of, rounded, written_value
+from metapulse.sim.fake.formats.items import limit_of, limited, rounded, written_value
 from metapulse.sim.fake.formats.parts import again, csv_text, floored, moment, of_day, plain, put
 
 #: (metric, code) → type of the line, its column, digits.
@@ -55,11 +55,7 @@ def says(row: Row) -> Row | None:
     if (told.metric, told.code) not in COLUMNS:
         return None
     told = rounded(told, COLUMNS[told.metric, told.code][2])
-    if told.metric == "glucose" and ("censored_low" in row.quality or (told.value or 0) < LOW):
-        return told._replace(value=float(LOW), quality=("censored_low",))
-    if told.metric == "glucose" and ("censored_high" in row.quality or (told.value or 0) > HIGH):
-        return told._replace(value=float(HIGH), quality=("censored_high",))
-    return told
+    return limited(told, row.quality, (LOW, HIGH), (LOW, HIGH)) if told.metric == "glucose" else told
 
 
 def _device(device: Device) -> Device:

@@ -10,7 +10,7 @@ from metapulse.record.readers.tidepool import FOOD
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
-from metapulse.sim.fake.formats.items import gathered, limit_of, newest_first, rounded, written_value
+from metapulse.sim.fake.formats.items import gathered, limit_of, limited, newest_first, rounded, written_value
 from metapulse.sim.fake.formats.parts import MILLISECOND, again, floored, iso, json_text, of_day, plain, put
 
 READINGS = {"glucose": "cbg", "glucose_blood": "smbg", "ketones": "bloodKetone"}
@@ -50,11 +50,7 @@ def _reading(told: Row, row: Row) -> Row:
         return rounded(told, DIGITS)
     if row.metric == "glucose_blood":
         return rounded(told, DIGITS, GLUCOSE)
-    value, told = row.value or 0.0, told._replace(quality=())
-    if "censored_low" in row.quality or value < LOW + 0.5:
-        return rounded(told._replace(value=float(LOW), quality=("censored_low",)), DIGITS, GLUCOSE)
-    if "censored_high" in row.quality or value > HIGH - 0.5:
-        return rounded(told._replace(value=float(HIGH), quality=("censored_high",)), DIGITS, GLUCOSE)
+    told = limited(told._replace(quality=()), row.quality, (LOW + 0.5, HIGH - 0.5), (LOW, HIGH))
     return rounded(told, DIGITS, GLUCOSE)
 
 

@@ -121,10 +121,10 @@ def _line(item: dict[object, Row], of: str) -> dict[str, object]:
     start, end = (_stamp(row, at) for at in (row.start, row.end))
     line: dict[str, object] = {"cycle start time": start, "cycle timezone": f"UTC{offset_text(row.offset_min)}"}
     spans = {"night": ("sleep onset", "wake onset"), "workout": ("workout start time", "workout end time")}
-    if row.end is None:
-        return line | {str(name): written_value(each, DIGITS.get(each.metric)) for name, each in item.items()}
-    line |= dict(zip(spans.get(of, ("cycle start time", "cycle end time")), (start, end), strict=True))
     line |= {str(name): written_value(each, DIGITS.get(each.metric)) for name, each in item.items()}
+    if row.end is None:  # of a recovery whose night is not told
+        return line
+    line |= dict(zip(spans.get(of, ("cycle start time", "cycle end time")), (start, end), strict=True))
     return line | ({"nap": "true" if row.code == "nap" else "false"} if of == "night" else {})
 
 
