@@ -17,7 +17,7 @@ from metapulse.sim.fake.formats.base import Format, Making
 from metapulse.sim.fake.life import Life
 from metapulse.sim.fake.wear import worn_rows
 
-MOST = 3660  # days
+MOST = 730  # days: some thousand rows each are in memory
 
 
 class Written(NamedTuple):
@@ -43,7 +43,7 @@ def fake_exports(
 
     Args:
         names: of formats.
-        days: from the first on, 1 to 3660; day 40 is the same whether 60 or 90 days are asked for.
+        days: from the first on, 1 to 730; day 40 is the same whether 60 or 90 days are asked for.
         out: a folder; ``out/NAME`` must not be there yet.
         seed: of the person, ≥ 0.
         zone: where they live.
@@ -55,6 +55,8 @@ def fake_exports(
         RunError: a format's folder is there already, or cannot be written.
     """
     chosen = [_format(name) for name in dict.fromkeys(names)]
+    if not chosen:
+        raise ConfigError("devices", ",".join(names), f"some of {', '.join(formats())}")
     if not 1 <= days <= MOST:
         raise ConfigError("days", days, f"1 to {MOST}")
     if not 0 <= seed < 2**63:

@@ -67,6 +67,15 @@ def _eaten(seen: Seen, metric: str, factor: float) -> Shapes:
     return [[seen.row(metric, meal.at, round(meal.grams * factor)) for meal in seen.day.meals]]
 
 
+def _pricks(seen: Seen) -> list[Row]:
+    """Blood before the first meal and the last, by a meter that errs by a twentieth."""
+    times = [meal.at - 10 * MINUTE for meal in seen.day.meals][:: max(len(seen.day.meals) - 1, 1)]
+    places = [(at, int((at - seen.day.start) // MINUTE)) for at in times]
+    errors = 1 + 0.05 * seen.noise("pricks", len(places))
+    found = [(at, float(seen.day.glucose[m] * e)) for (at, m), e in zip(places, errors, strict=True)]
+    return [seen.row("glucose_blood", at, float(round(value))) for at, value in found]
+
+
 def _beats(seen: Seen) -> Shapes:
     """Intervals between beats in a workout of up to five minutes at its start."""
     rows: list[Row] = []
@@ -94,6 +103,7 @@ METRICS: dict[str, Callable[[Seen], Shapes]] = {
     "basal_energy": lambda s: s.amounts("basal_energy", _energy(s, np.full(len(s.day.mets), 0.95)), 3)[1:],
     "total_energy": lambda s: s.amounts("total_energy", _energy(s, s.day.mets), 2),
     "floors": lambda s: s.amounts("floors", _floors(s), 0)[1:],
+    "elevation_gain": lambda s: s.amounts("elevation_gain", 3 * _floors(s), 0)[1:],
     "active_minutes": _active,
     "sedentary_minutes": lambda s: _minutes(s, 0, 1.6, None, "sedentary_minutes")[2:],
     "exercise_minutes": lambda s: _minutes(s, 3.0, 99, None, "exercise_minutes"),
@@ -125,13 +135,20 @@ METRICS: dict[str, Callable[[Seen], Shapes]] = {
     "body_fat": lambda s: _weighed(s, "body_fat", 24 - 2 * s.life.fitness(s.day.number)),
     "fat_mass": lambda s: _weighed(s, "fat_mass", 0.24 * s.life.weight(s.day.number)),
     "lean_mass": lambda s: _weighed(s, "lean_mass", 0.76 * s.life.weight(s.day.number)),
+    "muscle_mass": lambda s: _weighed(s, "muscle_mass", 0.72 * s.life.weight(s.day.number)),
+    "bone_mass": lambda s: _weighed(s, "bone_mass", 0.04 * s.life.body.weight_kg),
     "body_water": lambda s: _weighed(s, "body_water", 54.0),
     "bp_systolic": lambda s: _weighed(s, "bp_systolic", 122 + 4 * s.noise("bp", 1)[0], 0),
     "bp_diastolic": lambda s: _weighed(s, "bp_diastolic", 78 + 3 * s.noise("bp", 1)[0], 0),
     "rr_interval": _beats,
     "glucose": lambda s: [s.samples("glucose", s.day.glucose, 0, 3.0)],
+    "glucose_blood": lambda s: [_pricks(s)],
     "carbohydrates": lambda s: _eaten(s, "carbohydrates", 1),
     "energy_eaten": lambda s: _eaten(s, "energy_eaten", 9),
+    "protein": lambda s: _eaten(s, "protein", 0.4),
+    "fat": lambda s: _eaten(s, "fat", 0.35),
+    "fibre": lambda s: _eaten(s, "fibre", 0.12),
+    "water": lambda s: _eaten(s, "water", 6),
 }
 
 

@@ -168,18 +168,21 @@ def night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
             yield Row(metric, start.start, value, None, at, end.start, start.offset_min, code, FITBIT, start.marks)
     levels = item.get("levels")
     for name in ("data", "shortData"):
+        last = start.start
         parts = levels.get(name) if isinstance(levels, dict) else None
         for part in parts if isinstance(parts, list) else []:
             if not isinstance(part, dict):
                 continue
             stamp, seconds = (
-                context.clock.read(str(part.get("dateTime")), after=start.start),
+                context.clock.read(str(part.get("dateTime")), after=last),
                 number(part.get("seconds")),
             )
             if stamp is None or seconds is None or not 0 < seconds < 172_800:
                 context.note("a stage without a time or a length")
                 continue
-            until, stage = stamp.start + round(seconds * US), STAGES.get(str(part.get("level")), "unknown")
+            until = stamp.start + round(seconds * US)
+            stage = STAGES.get(str(part.get("level")), "unknown")
+            last = until if name == "data" else last  # stages follow one another: that tells which 02:30 it is
             yield Row("sleep_stage", stamp.start, None, None, at, until, stamp.offset_min, stage, FITBIT, stamp.marks)
 
 

@@ -60,7 +60,8 @@ def row_of(metric: str, start: int, share: float, **facts: Any) -> Row:
     return row
 
 
-def grid(format: Format) -> list[Row]:
+@cache
+def grid(format: Format) -> tuple[Row, ...]:
     """Rows of every shape and kind of value for each of the format's metrics, an hour apart."""
     rows: list[Row] = []
     for metric in sorted(format.metrics):
@@ -73,7 +74,7 @@ def grid(format: Format) -> list[Row]:
             midnight = JUNE // DAY * DAY - 2 * HOUR
             day = {"end": midnight + DAY, "offset_min": 120, "quality": ("date_only",)}
             rows.append(row_of(metric, midnight, 0.3, code=code, device=DEVICES[2], **day))
-    return rows
+    return tuple(rows)
 
 
 #: Metric, base, unit and number of steps from it, offset, code, device, freedom, length, share of the range: numbers,

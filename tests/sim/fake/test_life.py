@@ -106,6 +106,8 @@ def test_the_same_call_writes_the_same_bytes_and_never_twice_to_one_place(tmp_pa
 
 def test_what_is_refused_is_named(tmp_path: Path) -> None:
     wrong = (("appel", 1, 0, "UTC"), ("apple", 0, 0, "UTC"), ("apple", 1, -1, "UTC"), ("apple", 1, 0, "Mars"))
+    with pytest.raises(ConfigError, match="some of apple"):
+        fake_exports([], 1, tmp_path / "x")
     for name, days, seed, zone in wrong:
         with pytest.raises(ConfigError):
             fake_exports([name], days, tmp_path / "x", seed, zone)
