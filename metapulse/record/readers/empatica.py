@@ -83,6 +83,9 @@ def _samples(
     metric, unit, _ = series
     for at, (line, text) in enumerate(source):
         context.seen()
+        if not text.strip():  # before anything is computed: of a sensor that was off there are many
+            context.skip("an empty line")
+            continue
         start = begin + round(at * US / rate)
         cells = text.split(",")
         values = [number(cell.strip()) for cell in cells]
@@ -94,7 +97,7 @@ def _samples(
             marks = ("not_worn_suspected",) if metric == "eda" and not values[0] else ()
             yield whole._replace(value=values[0], quality=marks)
         else:
-            context.skip("no sample" if text.strip() else "an empty line")
+            context.skip("no sample")
 
 
 def _beats(context: Context, source: Iterator[tuple[int, str]], begin: int, device: Device) -> Iterator[Row]:
