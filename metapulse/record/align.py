@@ -44,6 +44,9 @@ class Likeness:
     least: int = 150
 
 
+LIKENESS = Likeness()
+
+
 class Window(NamedTuple):
     """Some days of two devices.
 
@@ -64,7 +67,7 @@ class Window(NamedTuple):
     last: float
 
 
-def windows(a: Series, b: Series, likeness: Likeness = Likeness(), days: float = 4) -> list[Window]:  # noqa: B008
+def windows(a: Series, b: Series, likeness: Likeness = LIKENESS, days: float = 4) -> list[Window]:
     """Shift of ``b`` against ``a``, window by window; windows with too little in common are left out.
 
     Args:
@@ -116,7 +119,7 @@ def change(a: Series, b: Series, likeness: Likeness, before: float, after: float
 
 
 def _grid(series: Series, start: float, step: float, count: int) -> Floats:
-    """Means by steps; NaN where there is nothing. (count,)"""
+    """Means by steps; NaN where there is nothing, (count,)."""
     at = np.floor((series.time - start) / step).astype(np.int64)
     inside = (at >= 0) & (at < count)
     number = np.bincount(at[inside], minlength=count)
