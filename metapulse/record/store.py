@@ -130,9 +130,9 @@ def import_files(
         paths.append(out)
     with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        for account, rows in read.files(given):
+        for number, (account, rows) in enumerate(read.files(given)):
             while batch := list(islice(rows, BATCH)):
-                if (block := _block(tables, batch, account)) is None:
+                if (block := _block(tables, batch, account, number)) is None:
                     break
                 runs.add(block)
         if not any(tally.format for tally in read.tallies):
@@ -143,11 +143,11 @@ def import_files(
     return tally
 
 
-def _block(tables: Tables, rows: Sequence[Row], account: FileTally) -> Block | None:
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int) -> Block | None:
     """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
     given, away = account.given, account.away.copy()
     try:
-        return tables.block(rows, account.file, account)
+        return tables.block(rows, account.file, account, number)
     except (MetapulseError, MemoryError):
         raise
     except Exception as error:
