@@ -62,6 +62,27 @@ def import_record_command(
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
 
+@app.command(name="merge")
+def merge_command(
+    inputs: Files,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The record; one that is there is merged too.")],
+    prefer: Annotated[
+        list[str] | None,
+        typer.Option("--prefer", metavar="SOURCE", help="Part of a source's name; repeat it for the next preferred."),
+    ] = None,
+    timezone: Zone = "",
+    date_order: Order = "",
+) -> None:
+    """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
+    from metapulse.record.merge import merge_records
+
+    with _shown() as progress:
+        table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
+    _console().print(table)
+    count = {name: sum(row[name] for row in table) for name in ("rows", "repeats", "shifted", "covered")}
+    print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))
+
+
 def _options(timezone: str, date_order: str) -> Options:
     from metapulse.record.clock import zone
     from metapulse.record.readers.base import Options

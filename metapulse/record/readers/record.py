@@ -9,7 +9,7 @@ from typing import Any
 from metapulse.errors import DataError
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.schema import KEY, MARKS, NO_DEVICE, Device, Row, check_version
+from metapulse.record.schema import DERIVED, KEY, MARKS, NO_DEVICE, Device, Row, check_version
 from metapulse.record.tally import Tally
 
 BATCH = 16_384  # rows
@@ -57,7 +57,7 @@ def _rows(context: Context, batch: Any) -> Iterator[Row]:
             context.skip("a metric that this version does not know")
             continue
         device = Device._make(part[i] for part in parts)
-        quality = tuple(mark for mark in lists["quality"][i] or () if mark in MARKS and mark != "duplicate_of")
+        quality = tuple(mark for mark in lists["quality"][i] or () if mark in MARKS and mark not in DERIVED)
         yield Row(
             name, start[i], lists["value"][i], lists["unit"][i], rows[i], end[i], lists["offset_min"][i],
             lists["code"][i], device if any(device) else NO_DEVICE, quality, lists["raw"][i], files[i],
