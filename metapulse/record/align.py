@@ -1,6 +1,6 @@
 """How far two clocks are apart, from what both devices saw: cross-correlation in windows of days.
 
-Series are compared without their slow part, so that the day's rhythm, which every person has, is no evidence. How high
+What they saw is compared without its slow part, so that the rhythm of the day, which all have, is no evidence. How high
 the peak within ±14 h is over chance is read from the record itself: the same window is laid over other days of the
 other device, in blocks as wide as the search, and the highest peak of every block is what habits alone give. A Gumbel
 distribution through those peaks gives the p-value (E. J. Gumbel, 1958, Statistics of Extremes).
@@ -22,7 +22,7 @@ BLOCKS = 8  # fewer blocks of other days say nothing about chance
 FINE = 6  # points of the smooth curve in one step
 
 
-class Series(NamedTuple):
+class TimeSeries(NamedTuple):
     """What one device saw: ``time`` in seconds, ascending, and ``value`` in any unit; two arrays of one length."""
 
     time: Floats
@@ -37,17 +37,21 @@ class Likeness:
         slow_s: variation slower than this many seconds is taken out.
         step_s: of the grid, at least.
         least: points that a window needs.
+        days: length of a window.
+        tolerance_s: what devices whose clocks agree may differ by, since they smooth, or judge differently.
     """
 
     slow_s: float = 3600.0
     step_s: float = 60.0
     least: int = 150
+    days: float = 4
+    tolerance_s: float = 45.0
 
 
 LIKENESS = Likeness()
 
 
-class Window(NamedTuple):
+class ShiftWindow(NamedTuple):
     """Some days of two devices.
 
     Args:
@@ -67,14 +71,13 @@ class Window(NamedTuple):
     last: float
 
 
-def windows(a: Series, b: Series, likeness: Likeness = LIKENESS, days: float = 4) -> list[Window]:
+def shift_windows(a: TimeSeries, b: TimeSeries, likeness: Likeness = LIKENESS) -> list[ShiftWindow]:
     """Shift of ``b`` against ``a``, window by window; windows with too little in common are left out.
 
     Args:
         a: the device whose clock is taken as right.
         b: the other.
         likeness: how they are compared.
-        days: length of a window.
     """
     if min(len(a.time), len(b.time)) < likeness.least:
         return []
@@ -84,7 +87,7 @@ def windows(a: Series, b: Series, likeness: Likeness = LIKENESS, days: float = 4
     width = max(3, round(likeness.slow_s / step))
     (first, a_fast), (second, b_fast) = (_fast(s, start, step, count, width) for s in (a, b))
     smooth = _smooth(b_fast, start, step / FINE, count * FINE)
-    reach, span = int(REACH_S / step), int(days * DAY_S / step)
+    reach, span = int(REACH_S / step), int(likeness.days * DAY_S / step)
     found = []
     for at in range(0, count, span):
         part = first[at : at + span]
@@ -97,12 +100,14 @@ def windows(a: Series, b: Series, likeness: Likeness = LIKENESS, days: float = 4
         lag, top, p = peak
         low, high = start + at * step, start + (at + len(part)) * step
         own = (a_fast.time >= low) & (a_fast.time < high)
-        fine = _refined(Series(a_fast.time[own], a_fast.value[own]), smooth, start, step, lag)
-        found.append(Window((low + high) / 2, fine, top, p, low, high))
+        fine = _refined(TimeSeries(a_fast.time[own], a_fast.value[own]), smooth, start, step, lag)
+        found.append(ShiftWindow((low + high) / 2, fine, top, p, low, high))
     return found
 
 
-def change(a: Series, b: Series, likeness: Likeness, before: float, after: float, low: float, high: float) -> float:
+def change_point(
+    a: TimeSeries, b: TimeSeries, likeness: Likeness, before: float, after: float, low: float, high: float
+) -> float:
     """When between ``low`` and ``high`` the shift went from ``before`` to ``after`` (seconds all).
 
     The instant that divides the points of ``a`` best into those that fit the one shift and those that fit the other.
@@ -112,13 +117,13 @@ def change(a: Series, b: Series, likeness: Likeness, before: float, after: float
     count = int((high + REACH_S + DAY_S - start) // step) + 1
     width = max(3, round(likeness.slow_s / step))
     first, second = (_fast(s, start, step, count, width)[0] for s in (a, b))
-    grid = start + (np.arange(count) + 0.5) * step
-    gain = first * (_at(second, grid + before, start, step) - _at(second, grid + after, start, step))
+    grid: Any = start + (np.arange(count) + 0.5) * step
+    gain: Any = first * (_at(second, grid + before, start, step) - _at(second, grid + after, start, step))
     gain[(grid < low) | (grid >= high)] = 0
     return float(grid[int(np.argmax(np.cumsum(np.nan_to_num(gain))))] + step / 2)
 
 
-def _grid(series: Series, start: float, step: float, count: int) -> Floats:
+def _grid(series: TimeSeries, start: float, step: float, count: int) -> Floats:
     """Means by steps; NaN where there is nothing, (count,)."""
     at = np.floor((series.time - start) / step).astype(np.int64)
     inside = (at >= 0) & (at < count)
@@ -127,9 +132,9 @@ def _grid(series: Series, start: float, step: float, count: int) -> Floats:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def _fast(series: Series, start: float, step: float, count: int, width: int) -> tuple[Floats, Series]:
+def _fast(series: TimeSeries, start: float, step: float, count: int, width: int) -> tuple[Floats, TimeSeries]:
     """Without the moving mean of ``width`` steps, in robust standard deviations, cut at 4: by steps, and by points."""
-    from scipy.ndimage import uniform_filter1d
+    from scipy.ndimage import uniform_filter1d  # type: ignore[attr-defined]
 
     x = _grid(series, start, step, count)
     there = np.isfinite(x)
@@ -138,11 +143,11 @@ def _fast(series: Series, start: float, step: float, count: int, width: int) -> 
     mean[share < 0.25] = np.nan
     sizes = np.abs((x - mean)[there & np.isfinite(mean)])
     if not len(sizes) or not sizes.any():
-        return np.full(count, np.nan), Series(series.time[:0], series.value[:0])
+        return np.full(count, np.nan), TimeSeries(series.time[:0], series.value[:0])
     unit = 1.4826 * float(np.median(sizes)) or float(sizes[sizes > 0].mean())
     points = np.clip((series.value - _at(mean, series.time, start, step)) / unit, -4, 4)
     known = np.isfinite(points)
-    return np.clip((x - mean) / unit, -4, 4), Series(series.time[known], points[known])
+    return np.clip((x - mean) / unit, -4, 4), TimeSeries(series.time[known], points[known])
 
 
 def _correlations(part: Floats, whole: Floats, least: int) -> tuple[NDArray[np.int64], Floats]:
@@ -152,7 +157,7 @@ def _correlations(part: Floats, whole: Floats, least: int) -> tuple[NDArray[np.i
     """
     from scipy.fft import irfft, next_fast_len, rfft
 
-    size = next_fast_len(len(part) + len(whole) - 1, real=True)
+    size = int(next_fast_len(len(part) + len(whole) - 1, real=True))  # type: ignore[no-untyped-call]
 
     def spectra(x: Floats) -> list[Any]:
         there = np.isfinite(x)
@@ -199,9 +204,9 @@ def _peak(lags: NDArray[np.int64], height: Floats, reach: int) -> tuple[int, flo
     return int(lags[best]), float(own[best]), float(p)
 
 
-def _smooth(series: Series, start: float, fine: float, count: int) -> Floats:
+def _smooth(series: TimeSeries, start: float, fine: float, count: int) -> Floats:
     """Points → a curve at every ``fine`` seconds, by a Gaussian of one step: a shift below a step moves it smoothly."""
-    from scipy.ndimage import gaussian_filter1d
+    from scipy.ndimage import gaussian_filter1d  # type: ignore[attr-defined]
 
     at = np.floor((series.time - start) / fine).astype(np.int64)
     inside = (at >= 0) & (at < count)
@@ -217,7 +222,7 @@ def _at(x: Floats, time: Floats, start: float, step: float) -> Floats:
     return np.where((at >= 0) & (at < len(x)), x[np.clip(at, 0, len(x) - 1)], np.nan)
 
 
-def _refined(a: Series, smooth: Floats, start: float, step: float, lag: int) -> float:
+def _refined(a: TimeSeries, smooth: Floats, start: float, step: float, lag: int) -> float:
     """The shift in seconds: top of a parabola through the correlations within two steps of the coarse lag."""
     shifts = lag * step + np.arange(-2 * FINE, 2 * FINE + 1) * step / FINE
     heights = np.full(len(shifts), -1.0)

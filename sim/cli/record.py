@@ -83,6 +83,29 @@ def merge_command(
     print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))
 
 
+@app.command(name="clocks")
+def clocks_command(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="person.parquet")],
+    correct: Annotated[str, typer.Option("--correct", metavar="SOURCE", help="Part of the name of a source.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take every correction back.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the changed record goes.")] = None,
+) -> None:
+    """Whether the clocks of a person's devices agree, from what two of them saw; and correct one that is off."""
+    from metapulse.errors import ConfigError
+    from metapulse.record.clock_check import check_clocks, clock_table
+    from metapulse.record.clock_correct import correct_clock, undo_correction
+    from metapulse.record.frame import load_record
+
+    if (bool(correct) + undo > 0) != (out is not None) or (correct and undo):
+        raise ConfigError("out", str(out or ""), "a file, with either --correct SOURCE or --undo")
+    if out is not None and undo:
+        print(f"{out}: {undo_correction(record, out)} rows moved back")
+    elif out is not None:
+        _console().print(clock_table([correct_clock(record, out, correct)]))
+    else:
+        _console().print(clock_table(check_clocks(load_record(record))))
+
+
 def _options(timezone: str, date_order: str) -> Options:
     from metapulse.record.clock import zone
     from metapulse.record.readers.base import Options
