@@ -82,7 +82,7 @@ def shift_windows(a: TimeSeries, b: TimeSeries, likeness: Likeness = LIKENESS) -
     if min(len(a.time), len(b.time)) < likeness.least:
         return []
     step = max(likeness.step_s, *(float(np.median(np.diff(s.time))) for s in (a, b)))
-    start = np.floor(min(a.time[0], b.time[0]) / DAY_S) * DAY_S
+    start = float(np.floor(min(a.time[0], b.time[0]) / DAY_S) * DAY_S)
     count = int((max(a.time[-1], b.time[-1]) - start) // step) + 1
     width = max(3, round(likeness.slow_s / step))
     (first, a_fast), (second, b_fast) = (_fast(s, start, step, count, width) for s in (a, b))

@@ -156,7 +156,7 @@ def _piece(part: Sequence[ShiftWindow], first: float, last: float, tolerance: fl
             told = (float(start), float(drift), float(error[1]))
             return ClockPiece(first, last, *told, _together(part), len(part), tolerance)
     middle = float(np.median(shift))
-    spread = 1.4826 * float(np.median(np.abs(shift - middle))) / np.sqrt(len(part))
+    spread = 1.4826 * float(np.median(np.abs(shift - middle))) / float(np.sqrt(len(part)))
     return ClockPiece(first, last, middle, 0.0, max(spread, 1.0), _together(part), len(part), tolerance)
 
 
