@@ -55,7 +55,8 @@ def import_record_command(
     console.print(tally.table())
     if reasons := tally.reasons():
         console.print(reasons)
-    print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
+    again = f"; {tally.again} were there already, from another export" if tally.again else ""
+    print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats{again}")
     for failure in tally.failures:
         print(f"metapulse: {failure}", file=sys.stderr)
     if tally.failures:

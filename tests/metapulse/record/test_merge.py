@@ -121,8 +121,8 @@ def test_a_later_export_adds_only_what_is_new(record: Import, tmp_path: Path) ->
     rows += [rows[3], rows[3]]
     first = csv(rows)
     later = csv([(-5, 1, "heart_rate", 70, "Watch"), (-4, 1, "heart_rate", 71, "Watch"), *rows])
-    made, _ = record({"export 2024-04-03.csv": first, "export 2024-05-01 (1).csv": later})
-    assert (len(made), len(without(made))) == (54, 52)
+    made, tally = record({"export 2024-04-03.csv": first, "export 2024-05-01 (1).csv": later})
+    assert (len(made), len(without(made)), tally.again) == (54, 52, len(rows))
     alone, _ = record({"export 2024-05-01 (1).csv": later})
     columns = ["start", "metric", "value", "quality"]
     assert made.select(columns).equals(alone.select(columns))
