@@ -38,6 +38,7 @@ class Likeness:
         step_s: of the grid, at least.
         least: points that a window needs.
         days: length of a window.
+        around: days before and after a window that tell what chance does.
         tolerance_s: what devices whose clocks agree may differ by, since they smooth, or judge differently.
     """
 
@@ -45,6 +46,7 @@ class Likeness:
     step_s: float = 60.0
     least: int = 150
     days: float = 4
+    around: float = 45
     tolerance_s: float = 45.0
 
 
@@ -61,6 +63,7 @@ class ShiftWindow(NamedTuple):
         p: probability of such a peak by habit or chance.
         first: its first instant.
         last: its last instant.
+        step: seconds of the grid, which shifts can be told by a fraction of.
     """
 
     time: float
@@ -69,6 +72,7 @@ class ShiftWindow(NamedTuple):
     p: float
     first: float
     last: float
+    step: float
 
 
 def shift_windows(a: TimeSeries, b: TimeSeries, likeness: Likeness = LIKENESS) -> list[ShiftWindow]:
@@ -82,26 +86,31 @@ def shift_windows(a: TimeSeries, b: TimeSeries, likeness: Likeness = LIKENESS) -
     if min(len(a.time), len(b.time)) < likeness.least:
         return []
     step = max(likeness.step_s, *(float(np.median(np.diff(s.time))) for s in (a, b)))
-    start = float(np.floor(min(a.time[0], b.time[0]) / DAY_S) * DAY_S)
-    count = int((max(a.time[-1], b.time[-1]) - start) // step) + 1
+    margin = likeness.around * DAY_S
+    start = float(np.floor((max(a.time[0], b.time[0]) - margin) / DAY_S) * DAY_S)
+    count = int((min(a.time[-1], b.time[-1]) + margin - start) // step) + 1
+    if count < 1:
+        return []
     width = max(3, round(likeness.slow_s / step))
     (first, a_fast), (second, b_fast) = (_fast(s, start, step, count, width) for s in (a, b))
     smooth = _smooth(b_fast, start, step / FINE, count * FINE)
     reach, span = int(REACH_S / step), int(likeness.days * DAY_S / step)
+    far = int(margin / step)
     found = []
     for at in range(0, count, span):
         part = first[at : at + span]
         if np.isfinite(part).sum() < likeness.least:
             continue
-        lags, height = _correlations(part, second, likeness.least)
-        peak = _peak(lags - at, height, reach)
+        near = max(0, at - far)
+        lags, height = _correlations(part, second[near : at + span + far], likeness.least)
+        peak = _peak(lags + near - at, height, reach)
         if peak is None:
             continue
         lag, top, p = peak
         low, high = start + at * step, start + (at + len(part)) * step
         own = (a_fast.time >= low) & (a_fast.time < high)
         fine = _refined(TimeSeries(a_fast.time[own], a_fast.value[own]), smooth, start, step, lag)
-        found.append(ShiftWindow((low + high) / 2, fine, top, p, low, high))
+        found.append(ShiftWindow((low + high) / 2, fine, top, p, low, high, step))
     return found
 
 

@@ -31,7 +31,7 @@ KINDS = {
     "heart_rate": Likeness(),
     "steps": Likeness(),
     "glucose": Likeness(slow_s=3 * 3600, step_s=300, least=100, tolerance_s=600),
-    "sleep": Likeness(slow_s=6 * 3600, step_s=300, least=1000, days=14, tolerance_s=900),
+    "sleep": Likeness(slow_s=6 * 3600, step_s=300, least=1000, days=14, around=365, tolerance_s=900),
 }
 WINDOW_P, PIECE_P = 1e-3, 1e-4  # under which a window counts, and all of a piece together
 SLEEP_STEP_S = 300
@@ -51,7 +51,7 @@ class ClockPiece:
         error_s: standard error of the shift.
         p: of such likeness by habit or chance, of its windows together (R. A. Fisher, 1925).
         windows: how many speak for it.
-        tolerance_s: of ``Likeness``.
+        tolerance_s: of ``Likeness``, or a quarter of the time between samples if that is more.
     """
 
     first: float
@@ -115,14 +115,13 @@ def clock_pieces(a: TimeSeries, b: TimeSeries, likeness: Likeness) -> tuple[Cloc
     parts = [part for part in _divided(found, likeness.tolerance_s) if _together(part) < PIECE_P]
     if not parts:
         return ()
+    tolerance = max(likeness.tolerance_s, found[0].step / 4)
     edges = [parts[0][0].first]
     for before, after in pairwise(parts):
         at, start = before[-1], after[0]
         edges.append(change_point(a, b, likeness, at.shift, start.shift, at.first, start.last))
     edges.append(parts[-1][-1].last)
-    return tuple(
-        _piece(part, *bounds, likeness.tolerance_s) for part, bounds in zip(parts, pairwise(edges), strict=True)
-    )
+    return tuple(_piece(part, *bounds, tolerance) for part, bounds in zip(parts, pairwise(edges), strict=True))
 
 
 def _divided(found: Sequence[ShiftWindow], tolerance: float) -> list[list[ShiftWindow]]:

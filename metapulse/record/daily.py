@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Frame: TypeAlias = pl.DataFrame
 
 
+LONGEST_DAYS = 366  # an amount over more is not divided: it stays on its first day
+
+
 def daily_totals(rows: Frame, prefer: Sequence[str] = ()) -> Frame:
     """Sums of each day over all sources, each moment counted once: (day, metric, value).
 
@@ -95,7 +98,7 @@ def _usable(rows: Frame, rule: str) -> Frame:
 
     names = [name for name, metric in metrics().items() if metric.merge == rule]
     left = with_source(without(rows.filter(pl.col("metric").is_in(names)), (*REPEATS, *DOUBTFUL)))
-    return left if rule == "union" else left.filter(pl.col("value").is_not_null())
+    return left.filter(pl.col("end") > pl.col("start") if rule == "union" else pl.col("value").is_not_null())
 
 
 def _by_midnight(rows: Frame) -> Frame:
@@ -104,7 +107,9 @@ def _by_midnight(rows: Frame) -> Frame:
 
     offset = pl.duration(minutes=pl.col("offset_min").fill_null(0).cast(pl.Int64))
     last = (pl.col("end") + offset - pl.duration(microseconds=1)).dt.date()
-    crosses = (last > pl.col("day")).fill_null(False) & ~pl.col("whole_day") & (pl.col("end") > pl.col("start"))
+    length = pl.col("end") - pl.col("start")
+    short = (length > pl.duration()) & (length < pl.duration(days=LONGEST_DAYS))
+    crosses = ((last > pl.col("day")) & short).fill_null(False) & ~pl.col("whole_day")
     kept, cut = rows.filter(~crosses), rows.filter(crosses)
     if not len(cut):
         return rows
