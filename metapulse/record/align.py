@@ -149,7 +149,7 @@ def _fast(series: TimeSeries, start: float, step: float, count: int, width: int)
     there = np.isfinite(x)
     share = uniform_filter1d(there.astype(float), width, mode="constant")
     mean = uniform_filter1d(np.where(there, x, 0.0), width, mode="constant") / np.maximum(share, 1e-9)
-    mean[share < 0.25] = np.nan
+    mean[share < 0.1] = np.nan
     sizes = np.abs((x - mean)[there & np.isfinite(mean)])
     if not len(sizes) or not sizes.any():
         return np.full(count, np.nan), TimeSeries(series.time[:0], series.value[:0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -186,7 +187,8 @@ def _rewritten(path: Path, out: Path, change: Callable[[Frame], Frame]) -> None:
             merge_records([changed], whole, facts["prefer"])
         else:
             import_files([changed], whole)
-        replace_with(out, lambda stream: stream.write(whole.read_bytes()))
+        with whole.open("rb") as made:
+            replace_with(out, lambda stream: shutil.copyfileobj(made, stream))
 
 
 def _fill(path: Path, stream: BinaryIO, change: Callable[[Frame], Frame], facts: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LONG = 6  # rows of a fingerprint
 CHANGES = 2  # of value within one, at least: zeros in a row are no evidence
-COMMON = 8  # a fingerprint that a file has more often is no evidence
+COMMON = 8  # a fingerprint that is there more often is no evidence, and would make too many pairs
 VOTES = 12  # fingerprints that have to agree on a shift
 FARTHEST_S = 26 * 3600  # between zones
 
@@ -73,7 +73,7 @@ def _fingerprints(table: Frame) -> Frame:
     whole = words[-1].is_not_null()
     named = [e.alias(str(i)) for i, e in enumerate([*words, *gaps])]
     table = table.with_columns(print=pl.struct(named).hash(), told=whole & (changes >= CHANGES)).filter("told")
-    rare = pl.len().over("file", "print") <= COMMON
+    rare = pl.len().over("print") <= COMMON
     return table.filter(rare).select("file", "device", "second", "row", "print")
 
 
