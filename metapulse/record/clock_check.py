@@ -139,9 +139,9 @@ def _divided(found: Sequence[ShiftWindow], tolerance: float) -> list[list[ShiftW
 
 def _together(part: Sequence[ShiftWindow]) -> float:
     """One p-value of several."""
-    from scipy.stats import chi2
+    from scipy.special import gammaincc  # the upper tail of χ² with two degrees of freedom for each window
 
-    return float(chi2.sf(-2 * sum(np.log(max(w.p, 1e-300)) for w in part), 2 * len(part)))
+    return float(gammaincc(len(part), -sum(np.log(max(w.p, 1e-300)) for w in part)))
 
 
 def _piece(part: Sequence[ShiftWindow], first: float, last: float, tolerance: float) -> ClockPiece:
