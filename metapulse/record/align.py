@@ -102,7 +102,8 @@ def shift_windows(a: TimeSeries, b: TimeSeries, likeness: Likeness = LIKENESS) -
         if np.isfinite(part).sum() < likeness.least:
             continue
         near = max(0, at - far)
-        lags, height = _correlations(part, second[near : at + span + far], likeness.least)
+        common = max(likeness.least, round(0.3 * np.isfinite(part).sum()))  # heights of fewer points scatter more
+        lags, height = _correlations(part, second[near : at + span + far], common)
         peak = _peak(lags + near - at, height, reach)
         if peak is None:
             continue
