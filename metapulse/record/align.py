@@ -45,7 +45,7 @@ class Likeness:
     slow_s: float = 3600.0
     step_s: float = 60.0
     least: int = 150
-    days: float = 4
+    days: float = 3
     around: float = 45
     tolerance_s: float = 45.0
 
