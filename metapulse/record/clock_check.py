@@ -65,9 +65,8 @@ class ClockPiece:
 
     @property
     def agrees(self) -> bool:
-        """Whether the clocks are together within ``tolerance_s``, all the time."""
-        end = self.shift_s + self.drift_s * (self.last - self.first) / DAY_S
-        return max(abs(self.shift_s), abs(end)) <= max(self.tolerance_s, 3 * self.error_s)
+        """Whether the clocks run alike and are together within ``tolerance_s``."""
+        return self.drift_s == 0 and abs(self.shift_s) <= max(self.tolerance_s, 3 * self.error_s)
 
 
 @dataclass(frozen=True)
@@ -146,12 +145,15 @@ def _together(part: Sequence[ShiftWindow]) -> float:
 
 def _piece(part: Sequence[ShiftWindow], first: float, last: float, tolerance: float) -> ClockPiece:
     """One shift, and a drift where it is certain and worth one."""
+    from scipy.special import stdtr
+
     time = np.array([(w.time - first) / DAY_S for w in part])
     shift = np.array([w.shift for w in part])
     if len(part) >= 4:
         (drift, start), covariance = np.polyfit(time, shift, 1, cov=True)
         error = np.sqrt(np.diag(covariance))
-        if abs(drift) > 4 * error[0] and abs(drift) * (last - first) / DAY_S > WORTH_S:
+        by_chance = 2 * stdtr(len(part) - 2, -abs(drift) / error[0])  # Student's t
+        if by_chance < PIECE_P and abs(drift) * (last - first) / DAY_S > WORTH_S:
             told = (float(start), float(drift), float(error[1]))
             return ClockPiece(first, last, *told, _together(part), len(part), tolerance)
     middle = float(np.median(shift))
