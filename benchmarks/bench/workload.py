@@ -3,7 +3,8 @@
 N = 1000 clients; a round takes C of them. First order: 64 samples a client, 5 SGD steps of rate .01 on rows 0–31,
 32–63, 0–31, …; a client's update is θ − φ₅, and θ moves by the plain mean. Second order: a client is a sine curve, its
 first 10 points are support and the others query; it reports MAML's exact outer gradient after 5 inner steps of rate .01
-on all of its support, and θ moves by .01 times the mean (at .1 it overflows after some 650 rounds). Everything is float32.
+on all of its support, and θ moves by .01 times the mean (at .1 it overflows after some 650
+rounds). Everything is float32.
 
 Only numpy is imported here, since this runs in the environment of every peer.
 """

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from metapulse.record.clock import zone
 from metapulse.record.look import look
+from metapulse.record.merge import merge_records
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import MARKS, Device, Row
 from metapulse.record.store import import_files, metadata
 
-__all__ = ["MARKS", "Device", "Options", "Row", "import_files", "look", "metadata", "zone"]
+__all__ = ["MARKS", "Device", "Options", "Row", "import_files", "look", "merge_records", "metadata", "zone"]

@@ -23,7 +23,7 @@ PLACEHOLDER = 365 * 86_400 * US  # the first year of Unix time: no wearable was 
 EARLIEST, LATEST = 788_918_400 * US, 4_102_444_800 * US  # 1995, 2100
 BEYOND_TIME = 2**60  # µs; what is further away has overflowed somewhere
 
-#: Of a block, in this order; ``raw`` comes beside them as texts.
+#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of the file that was read.
 FIELDS = (
     ("start", np.int64),
     ("metric", np.int32),
@@ -36,6 +36,7 @@ FIELDS = (
     ("quality", np.int32),
     ("offset_min", np.int32),
     ("unit", np.int32),
+    ("input", np.int32),
 )
 
 Key = TypeVar("Key", bound=Hashable)
@@ -72,13 +73,14 @@ class Tables:
         self._pairs: Numbered[tuple[str, str | None]] = Numbered()
         self._facts: list[tuple[float, float, float, float, int, int, bool]] = []
 
-    def block(self, rows: Sequence[Row], file: str, tally: FileTally) -> Block:
+    def block(self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0) -> Block:
         """Columns of some rows of one file; what cannot be in a record is counted away.
 
         Args:
             rows: as a reader yielded them.
             file: for rows that name none.
             tally: the file's account.
+            input: number of the file among those that are read.
         """
         tally.given += len(rows)
         rows = _representable(rows, tally) if rows else rows
@@ -95,6 +97,7 @@ class Tables:
             "row": np.array(row, np.int64),
             "quality": np.array([self._marked(q) for q in quality], np.int32),
             "offset_min": np.array([NO_OFFSET if o is None else o for o in offset], np.int32),
+            "input": np.full(len(rows), input, np.int32),
             "raw": np.array(raw, object),
         }
         self._convert(block, _numbers(self._pairs, zip(metric, unit, strict=True)))

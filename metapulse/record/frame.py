@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 #: Marks of rows that repeat others; what is left is counted once.
-REPEATS = ("duplicate_of", "superseded")
+REPEATS = ("duplicate_of", "shifted_repeat", "superseded")
 #: Marks of values that are no measurements to compute with: out of range, not worn, a sensor's error, a wrong stamp.
 DOUBTFUL = ("implausible", "not_worn_suspected", "sensor_error", "time_implausible", "unit_unknown")
 

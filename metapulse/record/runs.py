@@ -1,7 +1,13 @@
-"""Any number of rows into canonical order in bounded memory: sorted runs on disk, merged; repeats are found."""
+"""Any number of rows into canonical order in bounded memory: sorted runs on disk, merged; repeats are found.
+
+A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
+how often the same input has said so before, and by the name of its file without folders, numbers and punctuation. So a
+later export of an account, whose rows have moved, adds only what is new; and repeats within one file stay.
+"""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,7 +122,9 @@ class Order:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.devices: list[Device] = list(tables.device)
+        self.devices = [_lasting(device) for device in tables.device]
+        series = Numbered[str]()
+        self.series = np.array([series[_series(file)] for file in tables.file], np.int64)
         self.ranks: dict[str, Any] = {
             "code": tables.code.ranks(lambda code: code or ""),
             "device": tables.device.ranks(_informed_first),
@@ -144,12 +152,35 @@ class Order:
         ]
         block = taken(block, np.lexsort(keys))
         same = _same_as_before(block, "start", "metric", "end", "value", "code")
-        again = same & _same_as_before(block, "device", "file", "row")  # the same row of the same file, read again
+        again = self._again(block, same & _same_as_before(block, "device"))
         if again.any():
             block, same = taken(block, ~again), same[~again]
         if same.any():
             tables.mark(block, self._repeats(block, same), "duplicate_of")
         return block
+
+    def _again(self, block: Block, same: Any) -> Any:
+        """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
+
+        Of each n-th the first in the record's order stays, which makes reading the union of inputs: in any order and
+        grouping, and however often.
+        """
+        again = np.zeros(len(same), bool)
+        at = np.flatnonzero(same | np.append(same[1:], False))
+        group, series = np.cumsum(~same)[at], self.series[block["file"][at]]
+        input, file, row = (block[name][at] for name in ("input", "file", "row"))
+        order = np.lexsort([at, row, self.ranks["file"][file], input, series, group])
+        apart = _differs(group[order], series[order], input[order])
+        twice = ~(apart | _differs(file[order], row[order]))  # the same row of one input
+        order, apart = order[~twice], apart[~twice]
+        again[at] = True
+        first = np.flatnonzero(apart)
+        number = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+        by = np.lexsort([at[order], number, series[order], group[order]])
+        order, number = order[by], number[by]
+        stays = _differs(group[order], series[order], number)
+        again[at[order[stays]]] = False
+        return again
 
     def _repeats(self, block: Block, same: Any) -> Any:
         """Rows that repeat one before them: same time, metric, value and code, from a device that may be the same."""
@@ -174,6 +205,26 @@ def _same_as_before(block: Block, *names: str) -> Any:
         now, before = block[name][1:], block[name][:-1]
         same[1:] &= (now == before) | ((now != now) & (before != before))
     return same
+
+
+def _differs(*columns: Any) -> Any:
+    """Where a row is not as the one before it."""
+    apart = np.zeros(len(columns[0]), bool)
+    apart[:1] = True
+    for column in columns:
+        apart[1:] |= column[1:] != column[:-1]
+    return apart
+
+
+def _series(file: str) -> str:
+    """The name that the files of one account's exports share: without folders, numbers and punctuation."""
+    return re.sub(r"[\W\d_]+", "", file.rsplit("/", 1)[-1]).casefold()
+
+
+def _lasting(device: Device) -> Device:
+    """A device without what an update changes: firmware, and the version in the name of its app."""
+    app = device.app and (re.sub(r"[\s(v]*\d+(\.\d+)+\)?$", "", device.app) or device.app)
+    return device._replace(firmware=None, app=app)
 
 
 def _informed_first(device: Device) -> tuple[int, tuple[str, ...]]:

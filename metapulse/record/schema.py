@@ -33,6 +33,7 @@ MARKS = {
     "clock_ambiguous": "the local time exists twice, as in the night when clocks go back; the first was taken",
     "clock_corrected": "the stamp was moved, for a reason that the file gives",
     "clock_missing": "the local time does not exist, as when clocks go forward; read as if they had not",
+    "covered": "another source counts at this time, by the order of sources that the merge was told",
     "date_only": "the file gives a day and no time: start and end are its midnights",
     "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
     "duplicate_of": "repeats the nearest row before it without this mark, from a device that may be the same",
@@ -44,12 +45,16 @@ MARKS = {
     "not_worn_suspected": "looks like a device that was not worn",
     "offline": "the device had no contact at that time",
     "sensor_error": "the sensor reported an error instead of a value",
+    "shifted_repeat": "repeats a row of another file whose stamps are all off by the same time",
     "superseded": "the file itself holds the value once more, or in a better version",
     "time_implausible": "the stamp cannot be right: before 1995, after 2100, or an end before its start",
     "unit_assumed": "the file names no unit; it was inferred from other columns",
     "unit_unknown": "no unit known, or not one of this metric: the value is as the file wrote it",
     "zone_assumed": "a local time without a zone: read in the zone that was told, or in UTC if none was",
 }
+
+#: Marks that follow from the other rows of a record: found anew whenever a record is read or merged.
+DERIVED = ("covered", "duplicate_of", "shifted_repeat")
 
 #: Codes of ``sleep_stage``. "asleep" says no more than that; "restless" is the older classification of some vendors.
 STAGES = ("asleep", "awake", "deep", "in_bed", "light", "out_of_bed", "rem", "restless", "unknown")

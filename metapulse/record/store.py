@@ -130,8 +130,8 @@ def import_files(
         paths.append(out)
     with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        for account, rows in read.files(given):
-            _gather(runs, tables, account, rows)
+        for number, (account, rows) in enumerate(read.files(given)):
+            _gather(runs, tables, account, rows, number)
         if not any(tally.format for tally in read.tallies):
             raise DataError(_nothing(read.tallies))
         tally = Tally()
@@ -161,19 +161,19 @@ def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
     return tally
 
 
-def _gather(runs: Runs, tables: Tables, account: FileTally, rows: Iterator[Row]) -> None:
-    """All rows of one file, up to one that its reader made wrongly."""
+def _gather(runs: Runs, tables: Tables, account: FileTally, rows: Iterator[Row], number: int = 0) -> None:
+    """All rows of one file, the ``number``-th that is read, up to one that its reader made wrongly."""
     while batch := list(islice(rows, BATCH)):
-        if (block := _block(tables, batch, account)) is None:
+        if (block := _block(tables, batch, account, number)) is None:
             break
         runs.add(block)
 
 
-def _block(tables: Tables, rows: Sequence[Row], account: FileTally) -> Block | None:
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int) -> Block | None:
     """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
     given, away = account.given, account.away.copy()
     try:
-        return tables.block(rows, account.file, account)
+        return tables.block(rows, account.file, account, number)
     except (MetapulseError, MemoryError):
         raise
     except Exception as error:

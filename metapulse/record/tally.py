@@ -133,6 +133,11 @@ class Tally:
                 kept.note(AGAIN, other.notes[AGAIN])
             self.files[tally.file, tally.mark] = kept
 
+    @property
+    def again(self) -> int:
+        """Records that another file had given already, as an earlier export of the account."""
+        return max(0, sum(tally.kept for tally in self.files.values()) - self.records)
+
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""
         files = [self.files[key].facts() for key in sorted(self.files)]

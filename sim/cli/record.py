@@ -55,7 +55,8 @@ def import_record_command(
     console.print(tally.table())
     if reasons := tally.reasons():
         console.print(reasons)
-    print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats")
+    again = f"; {tally.again} were there already, from another export" if tally.again else ""
+    print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats{again}")
     for failure in tally.failures:
         print(f"metapulse: {failure}", file=sys.stderr)
     if tally.failures:
@@ -121,6 +122,50 @@ def export_record_command(
     if reasons := exported.reasons():
         _console().print(reasons)
     print(f"{out}: {exported.written} of {exported.rows} records")
+
+
+@app.command(name="merge")
+def merge_command(
+    inputs: Files,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The record; one that is there is merged too.")],
+    prefer: Annotated[
+        list[str] | None,
+        typer.Option("--prefer", metavar="SOURCE", help="Part of a source's name; repeat it for the next preferred."),
+    ] = None,
+    timezone: Zone = "",
+    date_order: Order = "",
+) -> None:
+    """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
+    from metapulse.record.merge import merge_records
+
+    with _shown() as progress:
+        table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
+    _console().print(table)
+    count = {name: sum(row[name] for row in table) for name in ("rows", "repeats", "shifted", "covered")}
+    print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))
+
+
+@app.command(name="clocks")
+def clocks_command(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="person.parquet")],
+    correct: Annotated[str, typer.Option("--correct", metavar="SOURCE", help="Part of the name of a source.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take every correction back.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the changed record goes.")] = None,
+) -> None:
+    """Whether the clocks of a person's devices agree, from what two of them saw; and correct one that is off."""
+    from metapulse.errors import ConfigError
+    from metapulse.record.clock_check import check_clocks, clock_table
+    from metapulse.record.clock_correct import correct_clock, undo_correction
+    from metapulse.record.frame import load_record
+
+    if (bool(correct) + undo > 0) != (out is not None) or (correct and undo):
+        raise ConfigError("out", str(out or ""), "a file, with either --correct SOURCE or --undo")
+    if out is not None and undo:
+        print(f"{out}: {undo_correction(record, out)} rows moved back")
+    elif out is not None:
+        _console().print(clock_table([correct_clock(record, out, correct)]))
+    else:
+        _console().print(clock_table(check_clocks(load_record(record))))
 
 
 def _options(timezone: str, date_order: str) -> Options:

@@ -9,7 +9,7 @@ from typing import Any
 from metapulse.errors import DataError
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.schema import KEY, MARKS, NO_DEVICE, Device, Row, check_version
+from metapulse.record.schema import DERIVED, KEY, MARKS, NO_DEVICE, Device, Row, check_version
 from metapulse.record.tally import Tally
 
 BATCH = 16_384  # rows
@@ -53,7 +53,7 @@ def _known(context: Context, rows: Iterator[Row]) -> Iterator[Row]:
 
 def told_marks(words: Iterable[object]) -> tuple[str, ...]:
     """The marks among these words, without those that are found anew in every record."""
-    return tuple(word for word in words if isinstance(word, str) and word in MARKS and word != "duplicate_of")
+    return tuple(word for word in words if isinstance(word, str) and word in MARKS and word not in DERIVED)
 
 
 def rows_of_batch(batch: Any) -> Iterator[Row]:

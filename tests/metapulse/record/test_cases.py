@@ -19,6 +19,7 @@ from metapulse.record.readers import readers
 from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files
 from metapulse.record.tally import Tally
+from tests.metapulse.record.case_facts import held, must_not
 
 #: Format of a case → the reader that reads it. A line here, and the cases of the format run.
 FORMATS = {
@@ -154,21 +155,12 @@ def test_every_row_is_in_the_record_or_counted_away(case: tuple[dict[str, Any], 
 
 def test_summaries_hold(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
     expected, _, record = case
-    rows, summary = used(record), expected["summary"]
-    glucose = [row for row in rows if row["metric"] == "glucose"]
-    found = {
-        "duplicates_dropped": sum("duplicate_of" in row["quality"] for row in record.iter_rows(named=True)),
-        "devices": sorted({row["device"]["hardware"] for row in rows if row["device"] and row["device"]["hardware"]}),
-        "steps_raw_rows": sum(row["metric"] == "steps" for row in rows),
-        "heart_rate_count": sum(row["metric"] == "heart_rate" for row in rows),
-        "resting_heart_rate_count": sum(row["metric"] == "resting_heart_rate" for row in rows),
-        "cgm_series_length": sum(row["code"] is None for row in glucose),
-        "glucose_count": len(glucose),
-        "usable_glucose_count": sum(row["value"] is not None for row in glucose),
-        "transmitters": sorted({row["device"]["unit"] for row in glucose if row["device"] and row["device"]["unit"]}),
-    }
-    for name, value in summary.items():
-        assert name not in found or found[name] == value, name
+    assert held(expected["summary"], record) == []
+
+
+def test_what_must_not_be_is_not(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
+    expected, _, record = case
+    assert [text for text in expected["must_not"] if must_not(text)(record)] == []
 
 
 def test_reading_again_changes_nothing(case: tuple[dict[str, Any], Tally, pl.DataFrame], tmp_path: Path) -> None:
