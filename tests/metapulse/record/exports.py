@@ -14,7 +14,7 @@ from metapulse.record.columns import Tables
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Options
 from metapulse.record.runs import Runs
-from metapulse.record.schema import MARKS, NO_DEVICE, STAGES, Device, Row
+from metapulse.record.schema import DERIVED, MARKS, NO_DEVICE, STAGES, Device, Row
 from metapulse.record.store import _write, import_files
 from metapulse.record.tally import FileTally, Tally
 from metapulse.record.writers import export_record
@@ -43,7 +43,7 @@ KINDS = st.sampled_from(
 )
 OFFSETS = st.none() | st.sampled_from([0, 120, -210, 345, 840, 1080, -1080]) | st.integers(-1080, 1080)
 STARTS = st.sampled_from([NOON, NOON + 1, MIDNIGHT]) | st.integers(-(10**16), 10**17)
-MARKED = st.lists(st.sampled_from(sorted(MARKS.keys() - {"duplicate_of"})), max_size=3, unique=True).map(tuple)
+MARKED = st.lists(st.sampled_from(sorted(MARKS.keys() - set(DERIVED))), max_size=3, unique=True).map(tuple)
 
 
 @st.composite
