@@ -65,6 +65,9 @@ def write_record_page(record: Path, page: Path) -> None:
         DataError: no record, or one of another schema version.
         RunError: the page cannot be written.
     """
+    from metapulse.record.store import metadata
+    from metapulse.sim.report.record.clocks import clock_sentences
     from metapulse.sim.report.record.page import record_page
 
-    write_atomic(page, record_page(record).encode())
+    checks = clock_sentences(record, metadata(record)["tally"]["records"])
+    write_atomic(page, record_page(record, checks).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -18,10 +19,12 @@ from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files, metadata
 from metapulse.sim.cli.record import app
 from metapulse.sim.report import write_record_page
+from metapulse.sim.report.record.clocks import clock_sentences
 from metapulse.sim.report.record.page import record_page
 from metapulse.sim.report.record.words import counted, part_of, several
 from tests.metapulse.record.conftest import written
 from tests.metapulse.record.samples import SAMPLES
+from tests.metapulse.record.test_clock_check import other, pulse
 from tests.pages import Tags, drawn, in_browser, text_of
 
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
@@ -189,3 +192,22 @@ def test_a_browser_draws_it_without_complaint(page: str, tmp_path: Path) -> None
     (tmp_path / "page.html").write_text(page.replace("</body>", probe + "</body>"), encoding="utf-8")
     opened = in_browser(tmp_path / "page.html", 1280, 9000)
     assert text_of(opened).count("js-plotly-plot") == len(drawn(page))
+
+
+@pytest.mark.parametrize(("late", "told"), [(3600.0, "do not agree"), (0.0, "their clocks agree")])
+def test_a_clock_that_is_off_is_told(late: float, told: str, tmp_path: Path) -> None:
+    band = pulse(15, 3)
+    watch = other(band)
+    lines = [
+        f"{datetime.fromtimestamp(round(time + by), UTC).isoformat()},heart_rate,{value:.1f},,,,{device}"
+        for device, by, series in (("Band", 0.0, band), ("Watch", late, watch))
+        for time, value in zip(series.time, series.value, strict=True)
+    ]
+    path = person(tmp_path, {"own.csv": HEAD + "\n".join(lines)})
+    said = clock_sentences(path, metadata(path)["tally"]["records"])
+    assert len(said) == 1
+    assert said[0].startswith("Watch and Band, 2024-03-04 to 2024-03-19: ")
+    assert told in said[0]
+    if late:
+        assert abs(float(re.findall(r"is ([\d,]+) ±", said[0])[0].replace(",", "")) - late) < 15
+    assert "ask `metapulse record clocks`" in clock_sentences(path, 10**9)[0]
