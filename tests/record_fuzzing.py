@@ -1,11 +1,11 @@
 """A fuzzer of readers: ``python -m tests.record_fuzzing --inputs 10000 [--only apple] [--guided]``.
 
-Seeds are the samples of every format, and the real exports beside the data where there are any. An input is a seed
-that was changed in its bytes, in its text or by its grammar: a cell of a CSV, a value of a JSON, an attribute, a field
-of HL7 takes a value that its place does not expect. It is read by the reader that knows it. A find is an exception, an
-account in which rows are missing, more than a second of CPU for a small file, or memory without bound; it is written to
-``--keep`` as a file, and the seed of a find that was mended becomes a test. ``--guided`` lets atheris choose the
-changes by what they reach (``pip install atheris``).
+Seeds are the samples of every format, exports of made-up rows, and the real ones beside the data where there are any.
+An input is a seed that was changed in its bytes, in its text or by its grammar: a cell of a CSV, a value of a JSON, an
+attribute, a field of HL7 takes a value that its place does not expect. It is read by the reader that knows it. A find
+is an exception, an account in which rows are missing, more than a second of CPU for a small file, or memory without
+bound; it is written to ``--keep`` as a file, and the seed of a find that was mended becomes a test. ``--guided`` lets
+atheris choose the changes by what they reach (``pip install atheris``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import re
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,8 +33,11 @@ from metapulse.record.readers import readers
 from metapulse.record.readers.base import Context, Options, Reader, Sample
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally, fault
+from metapulse.sim.fake.formats import formats
+from metapulse.sim.fake.formats.base import Making
 from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_readers import memory_file
+from tests.sim.fake.test_formats import grid
 
 SMALL = 20_000  # bytes of a seed, at most
 LIMIT_S, MEMORY = 1.0, 3 * 2**30
@@ -62,14 +66,26 @@ BYTES = (
 )
 
 
-def seeds(only: str) -> list[tuple[str, str, bytes]]:
-    """(reader's name, name of the file, content): the samples, and the beginnings of the real files."""
+def made_up(folder: Path) -> Iterator[Path]:
+    """Exports of rows of every shape, in every format, with traps and without."""
+    for name, format in formats().items():
+        rows = [row for row in grid(format) if format.says(row)]
+        for traps in (False, True):
+            place = folder / f"{name}-{traps}"
+            place.mkdir()
+            format.write(rows[:: max(1, len(rows) // 40)], Making(place, "Europe/Berlin", traps))
+            yield from sorted(path for path in place.rglob("*") if path.is_file())[:5]
+
+
+def seeds(only: str, folder: str) -> list[tuple[str, str, bytes]]:
+    """(reader's name, name of the file, content): the samples, made-up exports, the beginnings of the real files."""
     found = [(name, text.encode()) for name, text in SAMPLES.items()]
     if data := os.environ.get("METAPULSE_DATA"):
         for top in (Path(data) / "exports", Path(data).parent / "cases" / "record"):
             for path in sorted(path for path in top.rglob("*") if path.is_file()):
                 with path.open("rb") as stream:
                     found.append((path.name, stream.read(SMALL)))
+    found += [(path.name, path.read_bytes()[:SMALL]) for path in made_up(Path(folder))]
     known = {reader.name: reader for reader in readers() if reader.name != "record" and only in reader.name}
     return [
         (reader.name, name, content)
@@ -214,7 +230,9 @@ def main() -> int:
     parser.add_argument("--guided", action="store_true")
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
-    known, by_name = seeds(given.only), {reader.name: reader for reader in readers()}
+    with tempfile.TemporaryDirectory() as folder:
+        known = seeds(given.only, folder)
+    by_name = {reader.name: reader for reader in readers()}
     given.keep.mkdir(parents=True, exist_ok=True)
     if given.guided:
         guided(known, given.inputs, given.keep)
