@@ -197,7 +197,7 @@ def find(reader: Reader, name: str, content: bytes) -> str:
 
 def guided(known: list[tuple[str, str, bytes]], inputs: int, keep: Path) -> None:
     """atheris chooses: the first byte says which reader."""
-    import atheris  # type: ignore[import-not-found]
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     by_name = {reader.name: reader for reader in readers()}
     names = sorted({name for name, _, _ in known})
