@@ -185,7 +185,8 @@ def _minute(context: Context, kind: str, part: tuple[Any, tuple[Any, Any]], date
         return
     length = (number(interval) or 1) * (US if unit_of_time == "second" else MINUTE)
     row = _row(metric, stamp, value, unit, at, code)
-    yield row if metric == "heart_rate" or length > 1e12 else row._replace(end=stamp.start + round(length))
+    sound = metric != "heart_rate" and 0 < length < 1e12
+    yield row._replace(end=stamp.start + round(length)) if sound else row
 
 
 def _summary(context: Context, part: dict[str, Any], dates: set[str], at: int) -> Iterator[Row]:

@@ -98,7 +98,7 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
     rate, length = number(item.get("absolute", item.get("rate"))), number(item.get("duration"))
     if kind == "Temp Basal" and rate is not None and length is not None and 0 <= length < 10_000:
         yield whole._replace(metric="insulin_basal_rate", value=rate, end=stamp.start + round(length * MINUTE))
-    if kind == "Exercise" and length and length < 10_000:
+    if kind == "Exercise" and length and 0 < length < 10_000:
         yield whole._replace(metric="workout", value=length, code="unknown", end=stamp.start + round(length * MINUTE))
     glucose = number(item.get("glucose"))
     if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):

@@ -114,3 +114,23 @@ def test_what_once_raised(name: str, piece: str, other: str) -> None:
     rows, tally = read(reader, SAMPLES[name].replace(piece, other).encode(), name)
     assert rows
     assert not tally.unexplained
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "fitbit_web",
+            '{"activities-calories": [{"dateTime": "2024-09-21", "value": 1}], "activities-calories-intraday": '
+            '{"dataset": [{"time": "16:00:00", "value": 6}], "datasetInterval": "-1e308", "datasetType": "minute"}}',
+        ),
+        (
+            "nightscout",
+            '[{"eventType": "Exercise", "created_at": "2024-04-03T08:00:00Z", "duration": -1e308, "_id": "a"}]',
+        ),
+    ],
+)
+def test_a_length_beyond_all_times_costs_no_more_than_its_row(name: str, content: str) -> None:
+    rows, tally = read(next(reader for reader in readers() if reader.name == name), content.encode())
+    assert not tally.unexplained
+    assert all(row.end is None or row.end > row.start for row in rows)
