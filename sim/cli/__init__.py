@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import typer
+import typer.core
 
 from metapulse.errors import MetapulseError
 from metapulse.sim.cli import data as data_commands
@@ -27,8 +28,19 @@ __all__ = ["app", "main"]
 
 USER_ERROR, CRASH = 2, 1
 
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: click.Context) -> object:
+        """Typer would leave with code 130 and without a word, whatever the signal was."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
+
 app = typer.Typer(
     name="metapulse",
+    cls=_Commands,
     help="Federated meta-learning for wearables: one person, one device, a handful of samples.",
     no_args_is_help=True,
     add_completion=False,
