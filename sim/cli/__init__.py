@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from metapulse.errors import MetapulseError
+from metapulse.rows import printable
 from metapulse.sim.cli import data as data_commands
 from metapulse.sim.cli import describe, privacy, runs
 from metapulse.sim.cli import record as record_commands
@@ -118,5 +119,5 @@ def _open_streams() -> None:
 
 def _say(message: str, code: int) -> int:
     with suppress(OSError):  # there is no other place to say it
-        print("metapulse: " + " ".join(message.split()), file=sys.stderr)
+        print("metapulse: " + printable(" ".join(message.split())), file=sys.stderr)
     return code

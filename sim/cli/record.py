@@ -48,6 +48,7 @@ def import_record_command(
 ) -> None:
     """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
     from metapulse.record.store import import_files
+    from metapulse.rows import printable
 
     with _shown() as progress:
         tally = import_files(inputs, out, _options(timezone, date_order), progress)
@@ -62,9 +63,12 @@ def import_record_command(
     again = f"; {tally.again} were there already, from another export" if tally.again else ""
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats{again}")
     for file in tally.in_two_zones:
-        print(f"metapulse: {file}: read as UTC once and once in a zone, its rows are there twice", file=sys.stderr)
+        print(
+            f"metapulse: {printable(file)}: read as UTC once and once in a zone, its rows are there twice",
+            file=sys.stderr,
+        )
     for failure in [*tally.failures, *tally.damaged()]:
-        print(f"metapulse: {failure}", file=sys.stderr)
+        print(f"metapulse: {printable(failure)}", file=sys.stderr)
     if tally.failures:
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 

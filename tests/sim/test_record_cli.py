@@ -139,6 +139,17 @@ def test_a_file_that_is_damaged_is_said_after_the_account(call, here):
     assert len(err.splitlines()) == 1
 
 
+def test_control_characters_of_a_file_do_not_reach_the_terminal(call, refused, here):
+    lines = "time,metric,value,unit,device\n2024-05-04T10:00Z,heart_rate,60,/min,a\x1b[2Jb\u202ec\n"
+    written(here / "given", {"own.csv": lines, "\x1b[2J.txt": "hello"})
+    code, out, _ = call("record", "inspect", "given")
+    assert code == 0
+    assert "a\\x1b[2Jb\\u202ec" in out
+    assert "\\x1b[2J.txt" in out
+    assert "\x1b" not in out
+    assert refused("record", "import", "given/\x1b[2J.txt").startswith("\\x1b[2J.txt: no reader knows it")
+
+
 def test_clocks_of_one_device_are_nothing_to_compare(call, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"]})
     assert call("record", "import", "given")[0] == 0
