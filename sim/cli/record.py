@@ -149,9 +149,14 @@ def merge_command(
 ) -> None:
     """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
     from metapulse.record.merge import merge_records
+    from metapulse.record.store import metadata
+    from metapulse.record.tally import Tally
+    from metapulse.rows import printable
 
     with _shown() as progress:
         table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
+    for file in Tally.of(metadata(out)["tally"]).damaged():
+        print(f"metapulse: {printable(file)}", file=sys.stderr)
     _console().print(table)
     count = {name: sum(row[name] for row in table) for name in ("rows", "repeats", "shifted", "covered")}
     print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))

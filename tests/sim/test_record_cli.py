@@ -137,6 +137,7 @@ def test_a_file_that_is_damaged_is_said_after_the_account(call, here):
     assert code == 0
     assert err.startswith("metapulse: a.zip/own.csv: cannot be read to its end: damaged")
     assert len(err.splitlines()) == 1
+    assert call("record", "merge", "a.zip", "--out", "b.parquet")[2] == err
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(call, refused, here):
