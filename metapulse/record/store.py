@@ -134,7 +134,7 @@ def import_files(
             _gather(runs, tables, account, rows, number)
         if not any(tally.format for tally in read.tallies):
             raise DataError(_nothing(read.tallies))
-        tally = Tally()
+        tally = Tally(in_two_zones=_in_two_zones(read.tallies))
         tally.add(read.tallies)
         replace_with(out, lambda stream: _write(stream, runs, tables, tally))
     return tally
@@ -188,6 +188,15 @@ def _nothing(tallies: Sequence[FileTally]) -> str:
     first = tallies[0]
     more = f" (and {len(tallies) - 1} files more)" if len(tallies) > 1 else ""
     return f"{first.file}: {first.error or first.why}{more}"
+
+
+def _in_two_zones(tallies: Sequence[FileTally]) -> list[str]:
+    """Files that were read without a zone once and once with one: their rows are there twice, hours apart."""
+    assumed: dict[tuple[str, str], set[bool]] = {}
+    for tally in tallies:
+        if tally.mark and tally.kept:
+            assumed.setdefault((tally.file, tally.mark), set()).add("zone_assumed" in tally.flagged)
+    return [file for (file, _), found in sorted(assumed.items()) if len(found) > 1]
 
 
 def _write(stream: BinaryIO, runs: Runs, tables: Tables, tally: Tally) -> None:
@@ -258,7 +267,11 @@ def metadata(path: Path) -> dict[str, Any]:
 
     try:
         found = pq.read_metadata(path).metadata or {}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
+        if path.is_dir():
+            raise DataError(f"{path}: a folder, and no Parquet file") from None
         raise DataError(f"{path}: no Parquet file ({' '.join(str(error).split())})") from None
     if KEY not in found:
         raise DataError(f"{path}: a Parquet file, but no record of metapulse")

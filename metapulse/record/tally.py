@@ -115,10 +115,12 @@ class Tally:
     Args:
         files: by name and mark.
         failures: files whose reader failed in this reading, and how.
+        in_two_zones: files whose local times are there as UTC, and in a zone as well.
     """
 
     files: dict[tuple[str, str], FileTally] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    in_two_zones: list[str] = field(default_factory=list)
     records: int = 0
     duplicates: int = 0
 
@@ -137,6 +139,14 @@ class Tally:
     def again(self) -> int:
         """Records that another file had given already, as an earlier export of the account."""
         return max(0, sum(tally.kept for tally in self.files.values()) - self.records)
+
+    def flagged(self, mark: str) -> int:
+        """Records with this mark, when they were read."""
+        return sum(tally.flagged[mark] for tally in self.files.values())
+
+    def damaged(self) -> list[str]:
+        """Files that a reader knows and that could not be read to their end, and why."""
+        return [f"{t.file}: {t.error}" for _, t in sorted(self.files.items()) if t.format and t.error and not t.failed]
 
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 import typer
+import typer.core
 
 from metapulse.errors import MetapulseError
+from metapulse.rows import printable
 from metapulse.sim.cli import data as data_commands
 from metapulse.sim.cli import describe, privacy, runs
 from metapulse.sim.cli import record as record_commands
@@ -27,8 +29,19 @@ __all__ = ["app", "main"]
 
 USER_ERROR, CRASH = 2, 1
 
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: click.Context) -> object:
+        """Typer would leave with code 130 and without a word, whatever the signal was."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
+
 app = typer.Typer(
     name="metapulse",
+    cls=_Commands,
     help="Federated meta-learning for wearables: one person, one device, a handful of samples.",
     no_args_is_help=True,
     add_completion=False,
@@ -106,5 +119,5 @@ def _open_streams() -> None:
 
 def _say(message: str, code: int) -> int:
     with suppress(OSError):  # there is no other place to say it
-        print("metapulse: " + " ".join(message.split()), file=sys.stderr)
+        print("metapulse: " + printable(" ".join(message.split())), file=sys.stderr)
     return code

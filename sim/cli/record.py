@@ -48,6 +48,7 @@ def import_record_command(
 ) -> None:
     """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
     from metapulse.record.store import import_files
+    from metapulse.rows import printable
 
     with _shown() as progress:
         tally = import_files(inputs, out, _options(timezone, date_order), progress)
@@ -55,10 +56,19 @@ def import_record_command(
     console.print(tally.table())
     if reasons := tally.reasons():
         console.print(reasons)
+    if assumed := 0 if timezone else tally.flagged("zone_assumed"):
+        print(
+            f"{assumed} local times were read as UTC: for another zone import anew, with --timezone and another --out"
+        )
     again = f"; {tally.again} were there already, from another export" if tally.again else ""
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats{again}")
-    for failure in tally.failures:
-        print(f"metapulse: {failure}", file=sys.stderr)
+    for file in tally.in_two_zones:
+        print(
+            f"metapulse: {printable(file)}: read as UTC once and once in a zone, its rows are there twice",
+            file=sys.stderr,
+        )
+    for failure in [*tally.failures, *tally.damaged()]:
+        print(f"metapulse: {printable(failure)}", file=sys.stderr)
     if tally.failures:
         raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
 
@@ -77,6 +87,7 @@ def show(
     page = out or record.with_suffix(".html")
     if page.resolve() == record.resolve():
         raise ConfigError("out", str(page), "another file than the record")
+    _no_record(page)
     write_record_page(record, page)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
@@ -117,6 +128,7 @@ def export_record_command(
     """Write a record as a standard has it. What the standard cannot say is told, and survives reading it again."""
     from metapulse.record.writers import export_record
 
+    _no_record(out)
     with _shown() as progress:
         exported = export_record(record, out, to, progress)
     if reasons := exported.reasons():
@@ -137,9 +149,14 @@ def merge_command(
 ) -> None:
     """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
     from metapulse.record.merge import merge_records
+    from metapulse.record.store import metadata
+    from metapulse.record.tally import Tally
+    from metapulse.rows import printable
 
     with _shown() as progress:
         table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
+    for file in Tally.of(metadata(out)["tally"]).damaged():
+        print(f"metapulse: {printable(file)}", file=sys.stderr)
     _console().print(table)
     count = {name: sum(row[name] for row in table) for name in ("rows", "repeats", "shifted", "covered")}
     print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))
@@ -165,7 +182,18 @@ def clocks_command(
     elif out is not None:
         _console().print(clock_table([correct_clock(record, out, correct)]))
     else:
-        _console().print(clock_table(check_clocks(load_record(record))))
+        compared = check_clocks(load_record(record))
+        if compared:
+            _console().print(clock_table(compared))
+        else:
+            print(f"{record}: no two devices that saw the same heart rate, steps, glucose or sleep")
+
+
+def _no_record(out: Path) -> None:
+    from metapulse.errors import ConfigError
+
+    if out.suffix.lower() == ".parquet":  # a slip of the hand would cost a person's record
+        raise ConfigError("out", str(out), "a file that is not named .parquet, as records are")
 
 
 def _options(timezone: str, date_order: str) -> Options:
@@ -187,7 +215,8 @@ def _shown(days: bool = False) -> Iterator[Progress]:
 
     amounts = (rich.MofNCompleteColumn(),) if days else (rich.DownloadColumn(), rich.TransferSpeedColumn())
     columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *amounts, rich.TimeRemainingColumn())
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)  # without a terminal a bar would leave an empty line
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("writing" if days else "reading", total=None)
 
         def show(name: str, done: int, total: int) -> None:

@@ -1,12 +1,16 @@
 """``metapulse record``: what it prints, what it writes, and what it refuses."""
 
+import signal
+import zipfile
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from metapulse.record import recognise
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Reader
+from metapulse.sim.stopping import Stopped
 from tests.metapulse.record.conftest import written
 from tests.metapulse.record.samples import SAMPLES
 
@@ -73,8 +77,11 @@ def test_what_is_refused_is_named(refused, here):
     assert "dmy, mdy or ymd" in refused("record", "import", "given/own.csv", "--date-order", "ydm")
     assert not (here / "person.parquet").exists()
     assert refused("record", "export", "none.parquet", "--to", "csv", "--out", "a.csv").startswith(
-        "none.parquet: no Parq"
+        "none.parquet: no such file"
     )
+    assert refused("record", "show", "given") == "given: a folder, and no Parquet file"
+    assert refused("record", "export", "x", "--to", "csv", "--out", "a.parquet").startswith("out = 'a.parquet': ")
+    assert refused("record", "show", "x", "--out", "a.parquet").startswith("out = 'a.parquet': ")
     assert refused("record", "export", "x", "--to", "xml", "--out", "a") == "to = 'xml': csv, fhir or openmhealth"
 
 
@@ -88,3 +95,65 @@ def test_fake_writes_exports_and_says_how_to_read_them(call, refused, here):
     assert call(*line.split()[1:])[0] == 0
     assert "f/apple is there already" in refused("record", "fake", "--days", "1", "--out", "f")
     assert "some of apple" in refused("record", "fake", "--devices", "appel", "--out", "g")
+
+
+def test_without_a_terminal_nothing_but_the_message_is_on_stderr(call, here):
+    written(here / "given", {"own.csv": SAMPLES["own.csv"]})
+    assert call("record", "import", "given")[2] == ""
+    assert call("record", "inspect", "none.csv")[2] == "metapulse: none.csv: no such file or folder\n"
+
+
+@pytest.mark.parametrize(("signum", "code"), [(None, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_is_said_and_leaves_nothing(call, here, monkeypatch, signum, code):
+    def pressed(*given):
+        raise KeyboardInterrupt if signum is None else Stopped(signum)
+
+    monkeypatch.setattr("metapulse.record.store.import_files", pressed)
+    before = set(here.rglob("*"))
+    assert call("record", "import", "given") == (code, "", "metapulse: interrupted\n")
+    assert set(here.rglob("*")) == before
+
+
+def test_local_times_without_a_zone_are_said_with_what_to_do(call, here):
+    lines = "time,metric,value,unit\n2024-05-04 10:00,heart_rate,60,/min\n2024-05-04T11:00Z,heart_rate,61,/min\n"
+    written(here / "given", {"own.csv": lines})
+    out = call("record", "import", "given")[1].splitlines()
+    assert out[-2] == "1 local times were read as UTC: for another zone import anew, with --timezone and another --out"
+    assert "--timezone" not in call("record", "import", "given", "--timezone", "Asia/Tokyo", "--out", "b.parquet")[1]
+    code, _, err = call("record", "import", "given", "--timezone", "Asia/Tokyo")
+    assert (code, err) == (
+        0,
+        "metapulse: given/own.csv: read as UTC once and once in a zone, its rows are there twice\n",
+    )
+
+
+def test_a_file_that_is_damaged_is_said_after_the_account(call, here):
+    with zipfile.ZipFile("a.zip", "w") as made:
+        made.writestr("own.csv", SAMPLES["own.csv"] * 50)
+    data = bytearray(Path("a.zip").read_bytes())
+    data[len(data) // 2] ^= 1  # a value, so that the sum of the file is wrong
+    Path("a.zip").write_bytes(data)
+    code, _, err = call("record", "import", "a.zip")
+    assert code == 0
+    assert err.startswith("metapulse: a.zip/own.csv: cannot be read to its end: damaged")
+    assert len(err.splitlines()) == 1
+    assert call("record", "merge", "a.zip", "--out", "b.parquet")[2] == err
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(call, refused, here):
+    lines = "time,metric,value,unit,device\n2024-05-04T10:00Z,heart_rate,60,/min,a\x1b[2Jb\u202ec\n"
+    written(here / "given", {"own.csv": lines, "\x1b[2J.txt": "hello"})
+    code, out, _ = call("record", "inspect", "given")
+    assert code == 0
+    assert "a\\x1b[2Jb\\u202ec" in out
+    assert "\\x1b[2J.txt" in out
+    assert "\x1b" not in out
+    assert refused("record", "import", "given/\x1b[2J.txt").startswith("\\x1b[2J.txt: no reader knows it")
+
+
+def test_clocks_of_one_device_are_nothing_to_compare(call, here):
+    written(here / "given", {"own.csv": SAMPLES["own.csv"]})
+    assert call("record", "import", "given")[0] == 0
+    code, out, _ = call("record", "clocks", "person.parquet")
+    assert code == 0
+    assert out == "person.parquet: no two devices that saw the same heart rate, steps, glucose or sleep\n"

@@ -19,7 +19,7 @@ from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.record import told_marks
 from metapulse.record.readers.text import csv_column, csv_table, number
-from metapulse.record.schema import NO_DEVICE, Device, Row
+from metapulse.record.schema import DERIVED, NO_DEVICE, Device, Row
 from metapulse.record.verbatim import unquoted
 
 NEEDED = {"time", "metric", "value", "unit"}
@@ -56,7 +56,7 @@ def read(context: Context) -> Iterator[Row]:
         elif value is None and (cells["value"] or not (cells.get("code") or marks)):
             context.skip("its value is no number")
         else:
-            if len(marks) < len(words) and set(words) - {"duplicate_of", *marks}:
+            if len(marks) < len(words) and set(words) - {*DERIVED, *marks}:
                 context.note("a word in quality that is no mark")
             yield _row(line, cells, stamp, until and until[0], value, marks)
 

@@ -16,7 +16,7 @@ SLEEPING = ("deep", "light", "rem", "asleep")
 BREAK = 60  # minutes without a word, after which sleep is another one
 NAP = 3 * 60  # minutes: sleep by day that is shorter is a nap
 BY_DAY = (9, 21)  # hours of the clock between which it begins
-#: Metrics of a night's totals → stage, for records without stages.
+#: Metrics of a night's totals → stage, for nights without stages.
 TOTALS = {"sleep_deep": "deep", "sleep_light": "light", "sleep_rem": "rem", "sleep_awake": "awake"}
 
 
@@ -27,8 +27,8 @@ class Nights:
     Args:
         stages: night (day from 1970-01-01), stage, minutes; naps left out.
         spells: night, start (µs on the person's clock), minutes, nap; empty where only totals are known.
-        naps: how many: spells by day, or totals that the device calls naps.
-        source: place of the device that the totals are of; None: stages are of all sources together.
+        naps: how many: spells by day, or, where only totals are known, those that the device calls naps.
+        source: place of the device whose totals stand for nights without stages; None: every night has stages.
     """
 
     stages: pl.DataFrame
@@ -45,9 +45,9 @@ class Nights:
 
 def nights(record: RecordRows) -> Nights | None:
     """Sleep of a record; None if it tells of none."""
-    minutes = _minutes(record)
+    minutes, totals = _minutes(record), _totals(record)
     if not len(minutes):
-        return _totals(record)
+        return totals
     spells = minutes.filter(~pl.col("stage").is_in(("in_bed", "unknown", "awake")))
     spells = spells if len(spells) else minutes
     spells = spells.with_columns(spell=(pl.col("minute").diff() > BREAK).fill_null(False).cum_sum())
@@ -61,7 +61,10 @@ def nights(record: RecordRows) -> Nights | None:
     stages = minutes.join(naps, on="minute", how="anti").with_columns(night=_night("minute"))
     stages = stages.group_by("night", "stage").agg(minutes=pl.len().cast(pl.Float64)).sort("night", "stage")
     shown = spells.select("night", pl.col("start") * MINUTE, "nap", minutes=pl.col("end") - pl.col("start"))
-    return Nights(stages, shown, int(shown["nap"].sum()))
+    naps_by_day, source = int(shown["nap"].sum()), None
+    if totals and len(others := totals.stages.join(stages, on="night", how="anti")):
+        stages, source = pl.concat([stages, others.select(stages.columns)]).sort("night", "stage"), totals.source
+    return Nights(stages, shown, naps_by_day, source)
 
 
 def _night(minute: str) -> pl.Expr:

@@ -146,6 +146,15 @@ def test_what_is_no_quoted_text_stays() -> None:
     assert [unquoted(text) for text in ('"', '"a', '"\\ud800"', "a")] == ['"', '"a', "?", "a"]
 
 
+def test_marks_of_a_merge_are_known_words_of_our_csv_and_left_to_the_next_merge(tmp_path: Path) -> None:
+    head, line = "time,metric,value,unit,quality", "2024-04-03T08:00:00Z,heart_rate,61,/min,"
+    words = ("covered manual", "shifted_repeat", "covered odd")
+    given = written(tmp_path / "given", {"own.csv": "\n".join([head, *(line + word for word in words)])})
+    (account,) = import_files(given, tmp_path / "person.parquet").files.values()
+    assert account.notes == {"a word in quality that is no mark": 1}
+    assert account.flagged == {"manual": 1}
+
+
 def test_an_identity_is_of_all_that_it_is_told() -> None:
     assert identity("a", 1.0) == identity("a", 1.0) != identity("a", 1)
 

@@ -26,5 +26,5 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"start": [1]}).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(DataError, match="no record of metapulse"):
         load_record(tmp_path / "other.parquet")
-    with pytest.raises(DataError, match="no Parquet file"):
+    with pytest.raises(DataError, match="no such file"):
         load_record(tmp_path / "missing.parquet")

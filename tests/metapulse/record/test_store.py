@@ -106,7 +106,10 @@ def test_content_that_is_there_is_read_anew_where_more_is_told_of_it(tmp_path: P
     text = "time,metric,value,unit\n2024-04-03 08:00,heart_rate,60,bpm\n2024-04-03T08:01:00Z,heart_rate,61,bpm\n"
     first, copy = written(tmp_path / "given", {"a.csv": text, "b.csv": text})
     assert import_files([first], tmp_path / "person.parquet").records == 2  # its local time is that of UTC
-    assert import_files([copy], tmp_path / "person.parquet", BERLIN).records == 3
+    tally = import_files([copy], tmp_path / "person.parquet", BERLIN)
+    assert tally.records == 3  # so the row is there at two instants, which is told
+    assert tally.in_two_zones == ["a.csv"]
+    assert not import_files([copy], tmp_path / "other.parquet", BERLIN).in_two_zones
 
 
 def test_runs_on_disk_give_what_memory_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

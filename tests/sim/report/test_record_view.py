@@ -134,6 +134,16 @@ def test_without_stages_totals_of_a_night_are_shown(view: View) -> None:
     assert shown.asleep["minutes"].to_list() == [120, 122, 124]
 
 
+def test_a_night_without_stages_has_the_totals_of_a_device_also_where_others_have_stages(view: View) -> None:
+    totals = [row(24 * 60 * d - 60, "sleep_deep", 400 + d, 24 * 60 * d + 340, device="Band") for d in range(3)]
+    shown = view([*totals, row(24 * 60 - 30, "sleep_stage", "", 24 * 60 + 60, "light", "Phone")])
+    assert shown.nights is not None
+    assert shown.nights.asleep["minutes"].to_list() == [400, 90, 402]
+    assert shown.nights.source is not None
+    assert shown.name(shown.nights.source) == "Band"
+    assert len(shown.nights.spells) == 1
+
+
 SPANS = st.lists(
     st.tuples(
         st.integers(0, 600), st.integers(1, 300), st.sampled_from(("deep", "asleep", "awake")), st.sampled_from("AB")

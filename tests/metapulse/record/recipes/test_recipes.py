@@ -91,5 +91,5 @@ def test_wrong_recipes_and_records_are_named(tmp_path: Path) -> None:
         make_recipe("glucose")
     with pytest.raises(ConfigError, match=r"recipe.keep = 'manual'"):
         make_recipe({"name": "activity", "keep": ["manual"]})
-    with pytest.raises(DataError, match="no Parquet file"):
+    with pytest.raises(DataError, match="no such file"):
         take_record(tmp_path / "missing.parquet", make_recipe("activity"))
