@@ -111,6 +111,9 @@ class Tomorrow(Recipe):
         span = range(first, last)
         worn = np.array([wear.get(day, 0) >= self.wear_h for day in span])
         value = np.array([[table.get(day, np.nan) for day in span] for table in tables])
+        left[f"days worn less than {self.wear_h} h, whose values are no inputs"] = int(
+            (~np.isnan(value)).any(0)[~worn].sum()
+        )
         value[:, ~worn] = np.nan
         xs, ys, at = [], [], []
         for date in sorted(outcomes.keys() - refused.keys()):
@@ -235,9 +238,9 @@ def _passed_over(
     for one, part in zip(features, given, strict=True):
         there = next((name for name in one.metrics if name in rows), "")
         if one.how != "longest" and there:
-            left[f"rows of {there} that are statistics beside readings, or without value"] = len(rows[there]) - len(
-                part
-            )
+            left[f"rows of {there} of another kind (a maximum, a total of the day, a nap) or without value"] = len(
+                rows[there]
+            ) - len(part)
     return +left
 
 

@@ -43,7 +43,10 @@ def test_statistics_beside_readings_are_not_readings_and_are_counted() -> None:
         assert made.samples is not None
         assert np.array_equal(bare.x, made.samples.x)
         assert np.array_equal(bare.y, made.samples.y)
-        assert made.left_out["rows of heart_rate that are statistics beside readings, or without value"] == 20
+        assert (
+            made.left_out["rows of heart_rate of another kind (a maximum, a total of the day, a nap) or without value"]
+            == 20
+        )
 
 
 def test_a_mean_of_the_night_is_taken_where_there_is_nothing_finer() -> None:

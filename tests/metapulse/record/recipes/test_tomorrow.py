@@ -60,7 +60,10 @@ def test_a_day_that_was_not_worn_has_no_values_and_too_few_days_make_no_sample()
     assert at(found, "resting_heart_rate_tomorrow", "heart_rate_known")[last].tolist() == [1, 0, 0, 1, 1, 1, 1]
     (made,) = taken(week([60.0] * 10, pulse=False), "resting_heart_rate_tomorrow").values()
     assert (made.samples, made.lacks) == (None, "0 days worn 6 h or more, 10 with an outcome")
-    assert made.left_out == {"days after fewer than 3 of 7 with 6 h of wear": 10}
+    assert made.left_out == {
+        "days after fewer than 3 of 7 with 6 h of wear": 10,
+        "days worn less than 6 h, whose values are no inputs": 9,  # the last is no input of any day
+    }
 
 
 def test_steps_of_a_day_without_wear_are_no_outcome() -> None:
