@@ -149,3 +149,12 @@ def test_a_signal_of_the_future_cannot_be_found() -> None:
 
     assert told(x) < 0.5  # y has the mean of the days in it, which is known
     assert told(np.column_stack([x, y])) > 0.9
+
+
+def test_what_a_merge_covered_is_the_devices_own_all_the_same() -> None:
+    rows = week([60.0 + day for day in range(10)])
+    covered = [row._replace(quality=(*row.quality, "covered")) for row in rows]
+    recipe = "resting_heart_rate_tomorrow"
+    assert np.array_equal(samples(rows, recipe).x, samples(covered, recipe).x)
+    repeats = [row._replace(value=200.0, quality=("shifted_repeat",)) for row in rows if row.metric == "heart_rate"]
+    assert np.array_equal(samples(rows, recipe).x, samples([*rows, *repeats], recipe).x)
