@@ -101,8 +101,8 @@ def _table(node: Mapping[str, Any], key: str) -> Any:
 def _dotted(source: Mapping[str, Any]) -> tuple[str, ...]:
     """Dotted names in a device's own source, at any depth."""
     inner = [name for value in source.values() if isinstance(value, dict) for name in _dotted(value)]
-    name = source.get("name")
-    return (*inner, name) if isinstance(name, str) and ":" in name and name != OWN else tuple(inner)
+    own = [source.get(key) for key in ("name", "recipe")]  # a recipe may be given by its name alone
+    return (*inner, *(name for name in own if isinstance(name, str) and ":" in name and name != OWN))
 
 
 def read_client_config(config: ConfigRecord, policy: Policy) -> ClientExecutor:

@@ -269,11 +269,16 @@ def metadata(path: Path) -> dict[str, Any]:
         found = pq.read_metadata(path).metadata or {}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if path.is_dir():
             raise DataError(f"{path}: a folder, and no Parquet file") from None
         raise DataError(f"{path}: no Parquet file ({' '.join(str(error).split())})") from None
     if KEY not in found:
         raise DataError(f"{path}: a Parquet file, but no record of metapulse")
-    facts: dict[str, Any] = json.loads(found[KEY])
+    try:
+        facts = json.loads(found[KEY])
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: a damaged record (what it says of itself: {error})") from None
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: a damaged record (what it says of itself is no table)")
     return facts

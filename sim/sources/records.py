@@ -95,6 +95,7 @@ def find_records(path: Path) -> list[tuple[str, Path]]:
     """(person, record) of a folder, sorted by the parts of the path; of a single record, the one.
 
     A person is called by the path below the folder: STUDY/PERSON, of STUDY/PERSON.parquet or of a folder so called.
+    Files and folders whose name begins with a point are no records: programs keep unfinished copies there.
 
     Raises:
         DataError: there is none, or there are too many.
@@ -113,7 +114,12 @@ def find_records(path: Path) -> list[tuple[str, Path]]:
 
 
 def _records(path: Path) -> Iterator[Path]:
-    for number, file in enumerate(sorted(path.rglob("*.parquet"))):
+    visible = (
+        file
+        for file in sorted(path.rglob("*.parquet"))
+        if not file.is_dir() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    for number, file in enumerate(visible):
         if number >= MAX_PEOPLE:
             raise DataError(f"{path}: holds more than {MAX_PEOPLE} records; that is the most allowed")
         yield file
@@ -127,21 +133,27 @@ def _label(file: Path) -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def _load(recipe: str, device: str, records: Sequence[tuple[str, str, int]]) -> RecordClients:
     made = make_recipe(json.loads(recipe))
-    found = [
-        (person, name, taken)
-        for person, path, _ in records
-        for name, taken in (take_record(Path(path), made) or {"no device": _nothing(made)}).items()
-    ]
+    found: list[ClientTaken] = []
+    broken: list[str] = []
+    for person, path, _ in records:
+        try:
+            taken = take_record(Path(path), made) or {"no device": _nothing(made)}
+        except DataError as error:
+            broken.append(str(error))
+        else:
+            found += [(person, name, one) for name, one in taken.items()]
     usable = [one for one in found if one[2].samples is not None and device in ("", one[1])]
     if not usable:
-        raise DataError(_why_none(found, device))
+        raise DataError("; ".join([_why_none(found, device)] * bool(found) + _unreadable(broken)))
     labels = [person for person, _, _ in records]
     devices = sorted({name for _, name, _ in usable})
     place = {label: number for number, label in enumerate(labels)}
     usable.sort(key=lambda one: (place[one[0]], one[1]))
     pairs = [(place[person], devices.index(name)) for person, name, _ in usable]
     samples = tuple(taken.samples for _, _, taken in usable if taken.samples is not None)
-    return RecordClients(made.task, ClientList.of(pairs, labels, devices), samples, _remarks(found, device))
+    return RecordClients(
+        made.task, ClientList.of(pairs, labels, devices), samples, (*_remarks(found, device), *_unreadable(broken))
+    )
 
 
 def _nothing(recipe: Recipe) -> Taken:
@@ -161,6 +173,14 @@ def _remarks(found: Sequence[ClientTaken], device: str) -> tuple[str, ...]:
     if without:
         lines.append(f"left out: {len(without)} people with a device that have no sample ({_lacking(without)})")
     return tuple(lines)
+
+
+def _unreadable(broken: Sequence[str]) -> list[str]:
+    """One line on files that are no records, damaged, or of another version; [] if there are none."""
+    if len(broken) <= 1:
+        return [f"left out: {line}" for line in broken]
+    more = f"; and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    return [f"left out: {len(broken)} files that cannot be read ({'; '.join(broken[:SHOWN])}{more})"]
 
 
 def _why_none(found: Sequence[ClientTaken], device: str) -> str:

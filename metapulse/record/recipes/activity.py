@@ -19,6 +19,8 @@ from metapulse.windows import evenly
 AXES = ("x", "y", "z")
 GRAVITY = 9.80665  # m/s²
 LONGEST = 24 * 3600  # s, of one workout
+#: What vendors call the kinds that the default names: Health Connect and Google Fit say "biking", Fitbit "Run".
+KINDS = {"walk": "walking", "run": "running", "jogging": "running", "bike": "cycling", "biking": "cycling"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class MotionActivity(Recipe):
 
     x = acceleration / g at ``rate_hz``, linear between readings, shape (3, rate_hz · seconds); windows overlap by half,
     lie in one workout, and hold no silence of more than ``max_gap_s``. Group = workout. Time outside workouts has no
-    label and is not used; neither is a workout of another kind than ``classes``.
+    label and is not used; neither is a workout of another kind than ``classes``. Where two workouts overlap, the time
+    is of the one that began first.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("acceleration", "workout")
@@ -60,14 +63,19 @@ class MotionActivity(Recipe):
         axes = [motion.where((motion.code == axis) & ~np.isnan(motion.value)) for axis in AXES]
         workouts = rows.get("workout", NO_ROWS)
         parts: list[tuple[np.ndarray, np.ndarray, int, int]] = []
+        reached = 0  # end of the workouts so far
         for number in range(len(workouts)):
             begin, end, kind = int(workouts.start[number]), int(workouts.end[number]), str(workouts.code[number])
+            kind = kind if kind in self.classes else KINDS.get(kind.lower(), kind.lower())
             if kind not in self.classes:
                 left[f"workouts of another kind: {kind[:40] or 'none told'}"] += 1
             elif not 0 < end - begin <= LONGEST * US:
                 left["workouts without an end, or over a day"] += 1
+            elif end <= reached:
+                left["workouts within the time of another"] += 1
             else:
-                at, windows = self._windows(axes, begin, end)
+                at, windows = self._windows(axes, max(begin, reached), end)
+                reached = end
                 left["workouts without unbroken motion"] += not len(at)
                 parts.append((at + workouts.offset[number], windows, self.classes.index(kind), number))
         total = sum(len(part[0]) for part in parts)

@@ -42,6 +42,8 @@ class Feature:
         metrics: of the record; the first that the device has is taken.
         how: values of a day become one; "lowest" is their 5th percentile.
         centre, scale: an input is (value − centre) / scale.
+        codes: of the metric's rows; the first that the device has is taken. Others are statistics: a maximum, say.
+        summary: whether a value is of the day or night as a whole, so that the stamp of an instant is not its own.
     """
 
     name: str
@@ -49,20 +51,42 @@ class Feature:
     how: How
     centre: float
     scale: float
+    codes: tuple[str, ...] = ("",)
+    summary: bool = False
 
     def rows(self, rows: Mapping[str, MetricRows]) -> MetricRows:
-        """Rows of the first of its metrics that there is, in order of their end."""
+        """Rows of the first of its metrics and codes that there is, in order of their end.
+
+        Values of whole days are taken where there is nothing finer: they hold the same once more.
+        """
         if self.how == "longest":
             return sleeps(rows)
-        given = next((rows[name] for name in self.metrics if name in rows), NO_ROWS)
-        given = given.where(~np.isnan(given.value))
-        return given.where(np.argsort(given.until, kind="stable"))
+        for metric in self.metrics:
+            of = rows.get(metric, NO_ROWS)
+            for code in self.codes:
+                given = of.where((of.code == code) & ~np.isnan(of.value))
+                fine = ~whole_day(given)
+                given = given.where(fine) if fine.any() else given
+                if len(given):
+                    return given.where(np.argsort(given.until, kind="stable"))
+        return NO_ROWS
+
+    def known(self, rows: MetricRows) -> np.ndarray:
+        """When each of its rows became known on the person's clock, µs.
+
+        That is its end; of a value of a whole day just after its midnight. So it is of a summary or a statistic with
+        one stamp: vendors put the date, the bedtime or the hour of the last change there.
+        """
+        stamped = (rows.end == rows.start) & (self.summary | (rows.code != ""))
+        midnight = (rows.begin // DAY + 1) * DAY + 1
+        moment: np.ndarray = np.where(stamped & ~rows.date_only, midnight, rows.until + whole_day(rows))
+        return moment
 
 
-def known(rows: MetricRows) -> np.ndarray:
-    """When each value became known on the person's clock, µs; one of a whole day just after its midnight."""
-    moment: np.ndarray = rows.until + (rows.date_only | (rows.end - rows.start >= WHOLE))
-    return moment
+def whole_day(rows: MetricRows) -> np.ndarray:
+    """Which rows are of a whole day."""
+    days: np.ndarray = rows.date_only | (rows.end - rows.start >= WHOLE)
+    return days
 
 
 def day_of(moment: np.ndarray, hour: int) -> np.ndarray:
@@ -97,7 +121,8 @@ def sleeps(rows: Mapping[str, MetricRows]) -> MetricRows:
     if "sleep_duration" in rows:
         own = rows["sleep_duration"]
         own = own.where((own.code != "nap") & ~np.isnan(own.value))
-        return own.where(np.argsort(own.until, kind="stable"))
+        if len(own):
+            return own.where(np.argsort(own.until, kind="stable"))
     stage = rows.get("sleep_stage", NO_ROWS)
     stage = stage.where(np.isin(stage.code, (*ASLEEP, *AWAKE)) & (stage.end > stage.start))
     if not len(stage):

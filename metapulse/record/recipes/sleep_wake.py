@@ -49,7 +49,7 @@ class SleepWake(Recipe):
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """One sample a minute, of nights that the device told of."""
         stage, pulse, steps = (_nights(rows.get(name, NO_ROWS)) for name in ("sleep_stage", "heart_rate", "steps"))
-        left: Counter[str] = Counter()
+        left = Counter({"nights without a stage of sleep": len((pulse.keys() | steps.keys()) - stage.keys())})
         channels: list[np.ndarray] = []
         labels: list[np.ndarray] = []
         found: list[np.ndarray] = []

@@ -13,17 +13,20 @@ import numpy as np
 from metapulse.data import Samples, Task
 from metapulse.record.clock import DAY, HOUR, MINUTE
 from metapulse.record.recipes.base import MetricRows, Recipe, Taken
-from metapulse.record.recipes.days import Feature, daily, date_of, day_of, known, worn_hours
+from metapulse.record.recipes.days import Feature, daily, date_of, day_of, whole_day, worn_hours
 from metapulse.settings import setting
 
-RESTING = Feature("resting_heart_rate", ("resting_heart_rate", "resting_heart_rate_lowest"), "last", 60.0, 10.0)
+RESTING = Feature(
+    "resting_heart_rate", ("resting_heart_rate", "resting_heart_rate_lowest"), "last", 60.0, 10.0, summary=True
+)
 LOWEST = Feature("lowest_heart_rate", ("heart_rate",), "lowest", 60.0, 10.0)
 PULSE = Feature("heart_rate", ("heart_rate",), "mean", 75.0, 15.0)
-HRV = Feature("hrv_rmssd", ("hrv_rmssd",), "mean", 45.0, 25.0)
-BREATH = Feature("respiratory_rate", ("respiratory_rate",), "mean", 15.0, 2.0)
-SLEEP = Feature("sleep", ("sleep_duration", "sleep_stage"), "longest", 420.0, 60.0)
+MEANS = ("", "mean of the night", "average", "mean of the day")
+HRV = Feature("hrv_rmssd", ("hrv_rmssd",), "mean", 45.0, 25.0, MEANS)
+BREATH = Feature("respiratory_rate", ("respiratory_rate",), "mean", 15.0, 2.0, MEANS)
+SLEEP = Feature("sleep", ("sleep_duration", "sleep_stage"), "longest", 420.0, 60.0, summary=True)
 STEPS = Feature("steps", ("steps",), "sum", 8000.0, 4000.0)
-STEPS_DAILY = Feature("steps", ("steps_daily",), "last", 8000.0, 4000.0)
+STEPS_DAILY = Feature("steps", ("steps_daily",), "last", 8000.0, 4000.0, summary=True)
 OTHERS = (PULSE, HRV, BREATH, SLEEP)
 KNOWN = "_known"  # after a feature's name: the input that says whether there is a value
 
@@ -97,17 +100,20 @@ class Tomorrow(Recipe):
             features = tuple(STEPS_DAILY if one.name == "steps" else one for one in features)
         given = [one.rows(rows) for one in features]
         tables = [
-            daily(part.value, day_of(known(part), self.hour), one.how)
+            daily(part.value, day_of(one.known(part), self.hour), one.how)
             for one, part in zip(features, given, strict=True)
         ]
         outcomes, refused = self.outcomes(given[0], rows)
-        left = Counter(f"days {why}" for why in refused.values())
+        left = Counter(f"days {why}" for why in refused.values()) + _passed_over(features, given, rows)
         if not outcomes:
             return Taken(None, left, f"no {features[0].name} on any day")
         first, last = min(outcomes) - self.days, max(outcomes) + 1
         span = range(first, last)
         worn = np.array([wear.get(day, 0) >= self.wear_h for day in span])
         value = np.array([[table.get(day, np.nan) for day in span] for table in tables])
+        left[f"days worn less than {self.wear_h} h, whose values are no inputs"] = int(
+            (~np.isnan(value)).any(0)[~worn].sum()
+        )
         value[:, ~worn] = np.nan
         xs, ys, at = [], [], []
         for date in sorted(outcomes.keys() - refused.keys()):
@@ -219,9 +225,23 @@ class StepsTomorrow(Tomorrow):
     def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; sums of minutes only where the device was worn. A vendor's total stands for itself."""
         found, refused = super().outcomes(own, rows)
-        if len(own) and not own.date_only.all():
+        if not whole_day(own).all():
             refused |= unworn(found, worn_hours(rows, 24), self.wear_h)
         return found, refused
+
+
+def _passed_over(
+    features: tuple[Feature, ...], given: list[MetricRows], rows: Mapping[str, MetricRows]
+) -> Counter[str]:
+    """Rows of the features' metrics that none of them took, but for sleep, where the longest counts."""
+    left: Counter[str] = Counter()
+    for one, part in zip(features, given, strict=True):
+        there = next((name for name in one.metrics if name in rows), "")
+        if one.how != "longest" and there:
+            left[f"rows of {there} of another kind (a maximum, a total of the day, a nap) or without value"] = len(
+                rows[there]
+            ) - len(part)
+    return +left
 
 
 def unworn(found: Mapping[int, float], wear: Mapping[int, int], wear_h: int) -> dict[int, str]:

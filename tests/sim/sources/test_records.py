@@ -127,6 +127,46 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_names_of_people_are_the_text_of_the_files(tmp_path: Path) -> None:
+    for name in ("001", "1", "J\u00f6rg", "\u5c71\u7530", "study \u00fc/01"):
+        person(tmp_path / f"{name}.parquet")
+    source = records(tmp_path)
+    assert [source.client(i).label for i in range(len(source))] == [
+        "001",
+        "1",
+        "J\u00f6rg",
+        "study \u00fc/01",
+        "\u5c71\u7530",
+    ]
+
+
+def test_a_broken_file_costs_itself_and_is_told(tmp_path: Path) -> None:
+    """Whatever lies in the folder, the other people stay."""
+    for name in ("a", "d"):
+        person(tmp_path / f"{name}.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and no more")
+    table = pq.read_table(tmp_path / "a.parquet")
+    pq.write_table(table.replace_schema_metadata({KEY: b'{"version": 99}'}), tmp_path / "c.parquet")
+    pq.write_table(table.replace_schema_metadata({KEY: b"\xff{"}), tmp_path / "e.parquet")
+    pq.write_table(table.replace_schema_metadata({KEY: b"[1]"}), tmp_path / "f.parquet")
+    pl.DataFrame({"start": [1]}).write_parquet(tmp_path / "g.parquet")
+    (tmp_path / "h.parquet").mkdir()
+    person(tmp_path / ".unfinished.parquet")
+    person(tmp_path / ".trash" / "i.parquet")
+    source = records(tmp_path)
+    assert [(source.client(i).user, source.client(i).label) for i in range(len(source))] == [(0, "a"), (1, "d")]
+    (told,) = source.remarks()  # type: ignore[attr-defined]
+    assert told.startswith("left out: 5 files that cannot be read (")
+    for needle in (
+        "b.parquet: no Parquet file",
+        "schema version 99",
+        "e.parquet: a damaged record",
+        "g.parquet: a Parquet",
+    ):
+        assert needle in told
+    assert "\n" not in told
+
+
 @pytest.fixture(scope="module")
 def pair(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Sixty people of the published set in its compact file, and the same as a folder of records."""

@@ -62,6 +62,9 @@ def test_minutes_asleep_and_awake_with_what_is_missing() -> None:
         for i in range(-60, 160)
         if i != 5
     ]
+    later = [row._replace(start=row.start + 3 * DAY) for row in rows if row.metric == "heart_rate"]
+    told = taken([*rows, *later], recipe)["Watch 3"].left_out
+    assert told["nights without a stage of sleep"] == 1
     found = samples(rows, recipe)
     minute = (found.time * MINUTE - bed) / MINUTE  # type: ignore[operator]
     asleep = (minute >= 0) & (minute < 120)
