@@ -92,23 +92,39 @@ def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:
     """Lines, put together where a quoted cell goes on; blank ones left out."""
     waiting: deque[tuple[int, str]] = deque()
     source = lines(context)
+    usual = 0  # separators of a line
 
     def following() -> tuple[int, str] | None:
         return waiting.popleft() if waiting else next(source, None)
 
     while (first := following()) is not None:
-        number, text = first
-        taken: list[tuple[int, str]] = []
+        number, line = first
+        text, taken = line, list[tuple[int, str]]()
         while text.count('"') % 2 and len(taken) < LINES and (more := following()) is not None:
             taken.append(more)
             text += "\n" + more[1]
-        if text.count('"') % 2:
+        if taken and not _one_row(text, [between for _, between in taken[:-1]], usual):
             waiting.extendleft(reversed(taken))
+            text, taken = line, []
+        if text.count('"') % 2 and not _one_row(text):
             if count:
                 context.seen()
                 context.skip("a quote that is never closed")
         elif (text := text.replace("\0", "")).strip():
+            if not taken:
+                usual = text.count(delimiter_of(text))
             yield number, text
+
+
+def _one_row(text: str, between: Iterable[str] = (), usual: int = 0) -> bool:
+    """Whether every quote that begins a cell ends one, and no line that was put between them is a row of its own."""
+    cut = delimiter_of(text)
+    if usual > 1 and any(line.count(cut) == usual for line in between):
+        return False
+    try:
+        return len(list(csv.reader(io.StringIO(text, newline=""), delimiter=cut, strict=True))) == 1
+    except csv.Error:
+        return False
 
 
 def csv_table(

@@ -35,6 +35,19 @@ def test_a_quote_that_is_never_closed_costs_its_own_line() -> None:
     assert given.tally.seen == 103
 
 
+@pytest.mark.parametrize("first", ['8,"lost,x', '8,5" tall,x', '8,"lost" too",x', '8,"lost'])
+@pytest.mark.parametrize("last", ['9,"lost,x', '9,5" tall,x', '9,lost",x', '9,lost"'])
+@pytest.mark.parametrize("between", [1, 2, 30])
+def test_two_broken_quotes_take_nothing_with_them_of_what_is_between(first: str, last: str, between: int) -> None:
+    good = [[f"g{n}", "two\nlines" if n == 3 else "x", "y"] for n in range(between)]
+    written = [f'{a},"{b}",{c}' if "\n" in b else f"{a},{b},{c}" for a, b, c in good]
+    given = context("\n".join(["0,1,2", first, *written, last, "1,1,1", "2,2,2"]))
+    rows = [cells for _, cells in csv_rows(given)]
+    assert [cells for cells in rows if cells[0] not in ("8", "9")] == [["0", "1", "2"], *good, ["1"] * 3, ["2"] * 3]
+    assert [cells[1] for cells in rows if cells[0] in ("8", "9")].count('5" tall') == (first + last).count('5" tall')
+    assert given.tally.seen == len(rows) + given.tally.skipped.total()
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_any_encoding_and_any_line_end(form: str, end: str) -> None:
