@@ -57,6 +57,8 @@ class Scanner:
 
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
+        if self.at > CHUNK:  # an error counts the lines before it, which would be all that has been read
+            self.text, self.at = self.text[self.at :], 0
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)

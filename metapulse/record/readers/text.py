@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -100,7 +100,7 @@ def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:
     while (first := following()) is not None:
         number, line = first
         text, taken = line, list[tuple[int, str]]()
-        while text.count('"') % 2 and len(taken) < LINES and (more := following()) is not None:
+        while text.count('"') % 2 and len(taken) < LINES and len(text) < LINE and (more := following()) is not None:
             taken.append(more)
             text += "\n" + more[1]
         if taken and not _one_row(text, [between for _, between in taken[:-1]], usual):

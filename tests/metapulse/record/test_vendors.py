@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -90,6 +91,14 @@ def test_units_that_fitbit_com_does_not_write_are_inferred_and_marked(record: Im
         ("13 00:00:00", "weight", pytest.approx(69.99, abs=0.01), None, "kg", ["date_only", "unit_assumed"]),
         ("13 23:15:00", "sleep_duration", 410.0, None, "min", []),
     ]
+
+
+def test_a_local_date_of_nightscout_is_not_guessed_in_silence(record: Import) -> None:
+    texts = ("2024-04-03T08:00:00Z", "2024-04-03T08:00:00", "04/05/2024 08:00")
+    entries = [{"sgv": 100 + i, "dateString": text} for i, text in enumerate(texts)]
+    rows, _ = record({"entries.json": json.dumps([*entries, {"sgv": 120, "date": 1712124000000}])})
+    marks = dict(rows.select("value", "quality").iter_rows())
+    assert marks == {100: [], 101: ["zone_assumed"], 102: ["date_order_assumed", "zone_assumed"], 120: []}
 
 
 def test_nightscout(record: Import) -> None:
