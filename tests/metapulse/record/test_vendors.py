@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from metapulse.record.readers.base import Options
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.samples import SAMPLES
 
@@ -91,6 +92,15 @@ def test_units_that_fitbit_com_does_not_write_are_inferred_and_marked(record: Im
         ("13 00:00:00", "weight", pytest.approx(69.99, abs=0.01), None, "kg", ["date_only", "unit_assumed"]),
         ("13 23:15:00", "sleep_duration", 410.0, None, "min", []),
     ]
+
+
+@pytest.mark.parametrize(("order", "days"), [("", []), ("dmy", ["2003-04-24"]), ("ymd", ["2024-04-03"])])
+def test_a_year_of_two_digits_is_asked_for(record: Import, order: str, days: list[str]) -> None:
+    text = "time,metric,value,unit\n24-04-03 08:00,weight,70,kg\n2024-04-05 08:00,height,1.7,m\n"
+    rows, tally = record({"own.csv": text}, Options(date_order=order))
+    found = rows.filter(pl.col("metric") == "weight")
+    assert [str(start.date()) for start in found["start"]] == days
+    assert next(iter(tally.files.values())).unexplained == 0
 
 
 def test_a_local_date_of_nightscout_is_not_guessed_in_silence(record: Import) -> None:
