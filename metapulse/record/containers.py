@@ -33,7 +33,7 @@ class ContainerLimits:
         files: number of files of all inputs.
         bytes: of one file, unpacked.
         total: bytes of all files, unpacked.
-        ratio: unpacked to packed, of a file over ``free`` bytes.
+        ratio: unpacked to packed, of a file, or of all of a zip, over ``free`` bytes.
         free: bytes that may be packed as densely as they like.
         depth: zips within zips.
     """
@@ -195,6 +195,10 @@ class Inputs:
             raise DataError(f"{name}: an empty zip; export it again")
         if len(entries) + len(self.files) > self.limits.files:
             raise DataError(f"{name}: holds {len(entries)} files; allowed are {self.limits.files}")
+        usual = [e for e in entries if not self._dense(e.file_size, e.compress_size)]
+        packed = min(sum(e.compress_size for e in usual), archive.start_dir)  # entries may share bytes
+        if self._dense(sum(e.file_size for e in usual), packed):
+            raise DataError(f"{name}: would be over {self.limits.ratio} times as large unpacked, which no export is")
         for info in sorted(entries, key=lambda i: i.filename):
             inner = posixpath.normpath("/" + info.filename.replace("\\", "/")).lstrip("/")
             if posixpath.basename(inner) in SUFFIX_OF_NONE or inner.startswith("__MACOSX/"):
@@ -202,7 +206,7 @@ class Inputs:
             self._entry(f"{name}/{inner}", archive, info, depth)
 
     def _entry(self, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, depth: int) -> None:
-        if info.file_size > self.limits.free and info.file_size > self.limits.ratio * max(info.compress_size, 1):
+        if self._dense(info.file_size, info.compress_size):
             ratio = info.file_size // max(info.compress_size, 1)
             self.broken[name] = f"packed {ratio} times, which no export is; allowed are {self.limits.ratio} times"
         elif not info.file_size:
@@ -212,6 +216,10 @@ class Inputs:
         else:
             mark = f"{info.CRC:08x}"
             self._put(File(name, info.file_size, mark, partial(_entry_stream, archive, info), self._beside))
+
+    def _dense(self, unpacked: int, packed: int) -> bool:
+        """Whether it is a bomb: packed as no export is."""
+        return unpacked > self.limits.free and unpacked > self.limits.ratio * max(packed, 1)
 
     def _nested(self, name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, depth: int) -> None:
         self._count(name, info.file_size)

@@ -24,7 +24,7 @@ from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.recognise import recognise
 from metapulse.record.runs import Runs
 from metapulse.record.schema import KEY, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
-from metapulse.record.tally import AGAIN, FileTally, Tally
+from metapulse.record.tally import FileTally, Tally
 
 BATCH = 16_384  # rows that become columns at once
 
@@ -66,7 +66,7 @@ class Read:
                 name = file.name if reader.by_name else self.names[file.mark, file.size]
                 tally = FileTally(name, reader.name, why, file.mark, file.size)
                 if tally.file != file.name:  # the same rows of the same file then, which are in the record once
-                    tally.note(AGAIN)
+                    tally.also = (file.name,)
                 context = Context(file, self.options, tally, self._counter(file, done, total), taken)
                 yield tally, self._rows(reader, context)
                 self.tallies += context.inherited if context.inherited is not None else [tally]

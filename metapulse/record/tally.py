@@ -36,6 +36,7 @@ class FileTally:
         why: how it was recognised, or why it was not read.
         mark: tells this content from another of the same name.
         size: bytes, unpacked; 0: not known, as in records of earlier versions.
+        also: other names under which the same content came.
         error: why it could not be read to its end.
         failed: whether that was its reader's own fault, in this reading.
     """
@@ -53,6 +54,7 @@ class FileTally:
     away: Counter[str] = field(default_factory=Counter)
     flagged: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    also: tuple[str, ...] = ()
     error: str = ""
     failed: bool = False
 
@@ -87,6 +89,7 @@ class FileTally:
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
         for name in ("skipped", "away", "flagged", "notes"):
             facts[name] = dict(sorted(getattr(self, name).items()))
+        facts |= {"also": list(self.also)} if self.also else {}
         return facts | ({"error": self.error} if self.error else {})
 
     @classmethod
@@ -94,7 +97,7 @@ class FileTally:
         """What ``facts`` told."""
         told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
         told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
-        return cls(**told)
+        return cls(**told, also=tuple(facts.get("also", ())))
 
 
 def fault(error: Exception) -> str:
@@ -131,8 +134,9 @@ class Tally:
                 self.failures.append(f"{tally.file}: {tally.error}")
             before = self.files.get((tally.file, tally.mark))
             kept, other = (before, tally) if before and tally.error and not before.error else (tally, before)
-            if other and other.notes[AGAIN]:
-                kept.note(AGAIN, other.notes[AGAIN])
+            kept.also = tuple(sorted({*kept.also, *(other.also if other else ())}))
+            if kept.also:  # told once for each name, however often it is read
+                kept.notes[AGAIN] = len(kept.also)
             self.files[tally.file, tally.mark] = kept
 
     @property

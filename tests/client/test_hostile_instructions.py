@@ -6,7 +6,6 @@ import io
 import json
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from torch import nn
 from metapulse.client.app import app
 from metapulse.client.make import make_executor
 from metapulse.client.spec import client_config_from_json
-from metapulse.client.trust import read_client_config, read_policy
 from metapulse.client.wire import (
     ARRAYS,
     ATTEMPT,
@@ -35,11 +33,6 @@ from metapulse.client.wire import (
     encode,
 )
 from metapulse.errors import InstructionError, MetapulseError
-from metapulse.record.clock import DAY, MINUTE
-from metapulse.record.recipes.glucose import Glucose30
-from metapulse.record.schema import Row
-from metapulse.record.store import write_rows
-from metapulse.record.tally import FileTally
 from metapulse.sim.engines.cohort import CohortGrid
 
 HERE = "tests.client.test_hostile_instructions"
@@ -293,24 +286,6 @@ def test_what_a_device_allows_is_what_it_imports() -> None:
     wide = {**settings, "options": {"width": 10**12}}
     assert "at most" in refused(node=node, arrays=own, **model(**wide))
     assert "allow = 'print'" in refused(node=NODE | {"allow": "print"})
-
-
-class OwnRecipe(Glucose30):
-    """A recipe of the device's own."""
-
-
-@pytest.mark.parametrize("recipe", [f"{HERE}:OwnRecipe", {"name": f"{HERE}:OwnRecipe", "history_min": 60}])
-def test_a_device_learns_by_its_own_recipe_whatever_an_instruction_names(recipe: Any, tmp_path: Path) -> None:
-    """Its configuration may give the recipe by its name alone; an instruction's source is not even looked at."""
-    start = 19_800 * DAY
-    rows = [Row("glucose", start + 5 * i * MINUTE, 100.0 + i % 9, row=i) for i in range(60)]
-    write_rows(rows, tmp_path / "person.parquet", FileTally("test", "test"))
-    own = {"name": "records", "path": str(tmp_path / "person.parquet"), "recipe": recipe}
-    policy = replace(read_policy({"source": json.dumps(own)}, 1), allow=())
-    for asked in ({"name": "records", "path": "/etc", "recipe": "os:system"}, {"name": "own", "path": "/etc/passwd"}):
-        work = read_client_config(ConfigRecord({WORK: changed(source=asked)}), policy)
-        assert work.source.samples(1).x.shape[1:] == work.task.features
-        assert len(work.source.samples(1)) > 10
 
 
 def test_a_device_sets_its_own_limits() -> None:

@@ -171,7 +171,7 @@ class Context:
         shown, told = date_order(texts), self.options.date_order
         if shown and told and shown != told and shown != "ymd":
             self.note(f"the column's dates are {shown}, not {told} as told")
-        order = shown or told or usual
+        order = told if shown == "ymd" and told else shown or told or usual  # a year in front is read in any order
         self.clock = Clock(self.options.zone, order, () if shown or told else ("date_order_assumed",))
         return order
 

@@ -21,7 +21,7 @@ CHUNK = 2**18  # characters read at a time
 TAG = 2**20  # characters of one tag, or of what lies between two
 _TAG = re.compile(
     r"""<(?:(/?)([^\W\d][\w.:-]*+)((?:\s++[\w.:-]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+)\s*+(/?)>"""
-    r"""|!--.*?(?:-->|\Z)|[\w/][^<]*+)([^<]*+)""",
+    r"""|!--(?:(?:(?!<!--).)*?-->)?|[\w/][^<]*+)([^<]*+)""",
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"""([\w.:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
@@ -67,7 +67,7 @@ def _tags(context: Context, text: str, last: bool = False) -> Iterator[Tag]:
     for match in _TAG.finditer(text):
         end, name, attributes, single, following = match.groups()
         if name is None:
-            if not match[0].startswith("<!"):
+            if "-->" not in match[0] or not match[0].startswith("<!--"):
                 context.seen()
                 torn = last and match.end() == len(text)
                 context.skip("torn at the end of the file" if torn else "a tag that is not well formed")

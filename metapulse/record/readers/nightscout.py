@@ -20,6 +20,7 @@ from metapulse.record.schema import NO_DEVICE, Device, Row
 ERROR_BELOW = 39  # mg/dL
 SAME_READING = US  # two uploads of one reading are less apart
 RECENT = 16  # readings among which another upload is looked for
+_ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
 _CSV = re.compile(r'"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
 
 
@@ -60,20 +61,19 @@ def read(context: Context) -> Iterator[Row]:
 
 def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[int, float]]) -> Iterator[Row]:
     """A reading of the sensor or of a finger."""
-    start = _date(context, item.get("date"), item.get("dateString"))
+    start, marks = _date(context, item.get("date"), item.get("dateString"))
     kind = "mbg" if "mbg" in item else "sgv" if "sgv" in item or "glucose" in item else str(item.get("type"))[:20]
     value = number(item.get(kind) if item.get(kind) is not None else item.get("glucose") if kind == "sgv" else None)
     if kind not in ("sgv", "mbg"):
         return context.skip(f"no reading: {kind}")
     if start is None or value is None:
         return context.skip("a stamp that is no time" if start is None else "no value")
-    marks: tuple[str, ...] = ()
     raw: str | None = None
     reading: float | None = value
     if kind == "sgv" and value < ERROR_BELOW:
-        reading, raw, marks = None, f"{value:g}", ("sensor_error",)
+        reading, raw, marks = None, f"{value:g}", (*marks, "sensor_error")
     elif (noise := number(item.get("noise"))) is not None and noise >= 3:
-        marks = ("low_confidence",)
+        marks = (*marks, "low_confidence")
     if kind == "sgv":
         if any(abs(start - other) < SAME_READING and value == before for other, before in recent):
             marks = (*marks, "superseded")
@@ -106,11 +106,15 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
         yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*stamp.marks, "manual"))
 
 
-def _date(context: Context, date: Any, text: Any) -> int | None:
-    start = epoch(date) if isinstance(date, (int, float, str)) else None
-    if start is None and isinstance(text, str) and (stamp := context.clock.read(text)):
-        return stamp.start
-    return start
+def _date(context: Context, date: Any, text: Any) -> tuple[int | None, tuple[str, ...]]:
+    """The instant, and what has to be said of it where it is a local time or does not tell day from month."""
+    if isinstance(date, (int, float, str)) and (start := epoch(date)) is not None:
+        return start, ()
+    if not isinstance(text, str) or (stamp := context.clock.read(text)) is None:
+        return None, ()
+    told = context.options.date_order or text.strip()[:4].isdigit()
+    assumed = (() if _ZONED.search(text) else ("zone_assumed",)) + (() if told else ("date_order_assumed",))
+    return stamp.start, (*stamp.marks, *assumed)
 
 
 def _offset(context: Context, item: dict[str, Any], start: int) -> int | None:

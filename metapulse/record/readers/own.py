@@ -12,6 +12,7 @@ its source.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from metapulse.record.clock import epoch
@@ -22,6 +23,7 @@ from metapulse.record.readers.text import csv_column, csv_table, number
 from metapulse.record.schema import DERIVED, NO_DEVICE, Device, Row
 from metapulse.record.verbatim import unquoted
 
+_SHORT_YEAR = re.compile(r"\s*\d{1,2}[-/. ]\d{1,2}[-/. ]\d\d(?!\d)")
 NEEDED = {"time", "metric", "value", "unit"}
 #: A device's parts, in the order of ``Device``, as columns.
 PARTS = {
@@ -103,6 +105,8 @@ def _stamp(context: Context, text: str) -> Stamped | None:
         return None
     if (instant := epoch(text)) is not None and len(text.strip()) > 8:
         return instant, context.clock.offset(instant), (), None
+    if _SHORT_YEAR.match(text) and not context.options.date_order:  # 24-04-03 may be of 2024 or of 2003
+        return None
     year_first = text.strip()[:4].isdigit()
     stamp = context.clock.read(text) if year_first or context.clock.order else None
     return None if stamp is None else (stamp.start, stamp.offset_min, stamp.marks, stamp.end)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections import deque
@@ -15,12 +14,11 @@ from typing import Any
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.encoding import HEAD, encoding
+from metapulse.record.readers.json_stream import Scanner
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
 CHUNK = 2**18  # characters read at a time
-ITEM = 2**24  # characters of one JSON item
-LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _SHORT = re.compile(r"-?[0-9]{1,15}+(?:\.[0-9]{1,20}+)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
@@ -94,23 +92,39 @@ def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:
     """Lines, put together where a quoted cell goes on; blank ones left out."""
     waiting: deque[tuple[int, str]] = deque()
     source = lines(context)
+    usual = 0  # separators of a line
 
     def following() -> tuple[int, str] | None:
         return waiting.popleft() if waiting else next(source, None)
 
     while (first := following()) is not None:
-        number, text = first
-        taken: list[tuple[int, str]] = []
-        while text.count('"') % 2 and len(taken) < LINES and (more := following()) is not None:
+        number, line = first
+        text, taken = line, list[tuple[int, str]]()
+        while text.count('"') % 2 and len(taken) < LINES and len(text) < LINE and (more := following()) is not None:
             taken.append(more)
             text += "\n" + more[1]
-        if text.count('"') % 2:
+        if taken and not _one_row(text, [between for _, between in taken[:-1]], usual):
             waiting.extendleft(reversed(taken))
+            text, taken = line, []
+        if text.count('"') % 2 and not _one_row(text):
             if count:
                 context.seen()
                 context.skip("a quote that is never closed")
         elif (text := text.replace("\0", "")).strip():
+            if not taken:
+                usual = text.count(delimiter_of(text))
             yield number, text
+
+
+def _one_row(text: str, between: Iterable[str] = (), usual: int = 0) -> bool:
+    """Whether every quote that begins a cell ends one, and no line that was put between them is a row of its own."""
+    cut = delimiter_of(text)
+    if usual > 1 and any(line.count(cut) == usual for line in between):
+        return False
+    try:
+        return len(list(csv.reader(io.StringIO(text, newline=""), delimiter=cut, strict=True))) == 1
+    except csv.Error:
+        return False
 
 
 def csv_table(
@@ -164,7 +178,7 @@ def json_items(
         count: count items as seen.
     """
     with text_stream(context, file) as stream:
-        scanner = _Scanner(stream, context, count)
+        scanner = Scanner(stream, context, count)
         start = scanner.blank()
         if start == "{" and keys:
             others = {} if above is None else above
@@ -175,121 +189,11 @@ def json_items(
                 else:
                     scanner.strange()
         else:
-            if start == "[":
+            while start == "[":  # one after another, as when pages were put together
                 scanner.at += 1
-            yield from scanner.items(closed=start == "[")
-
-
-class _Scanner:
-    """JSON values one after another from a stream of text."""
-
-    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool) -> None:
-        self.stream, self.context, self.count = stream, context, count
-        self.text, self.at, self.number, self.ended = "", 0, 0, False
-        self.decoder = json.JSONDecoder(strict=False)
-
-    def more(self) -> bool:
-        """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
-        block = "" if self.ended else self.stream.read(max(CHUNK, len(self.text) - self.at))
-        self.ended = not block
-        self.text, self.at = self.text[self.at :] + block.replace("\ufeff", ""), 0
-        return bool(block)
-
-    def blank(self) -> str:
-        """Skip blanks and commas; the character that follows, "" at the end."""
-        while True:
-            found = re.compile(r"[^\s,\x00-\x1f]").search(self.text, self.at)
-            if found:
-                self.at = found.start()
-                return found[0]
-            self.at = len(self.text)
-            if not self.more():
-                return ""
-
-    def value(self) -> Any:
-        """The value here. Raises: ValueError: there is none."""
-        while True:
-            try:
-                value, end = self.decoder.raw_decode(self.text, self.at)
-            except (ValueError, RecursionError) as error:
-                if self._hopeless(error) or len(self.text) - self.at > ITEM or not self.more():
-                    raise ValueError("no JSON") from error
-                continue
-            if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
-                continue  # a number may go on
-            half = self.text.find("\\ud", self.at, end) >= 0 or self.text.find("\\uD", self.at, end) >= 0
-            self.at = end
-            return _written(value) if half else value
-
-    def _hopeless(self, error: Exception) -> bool:
-        """Whether it is an error whatever follows: neither at the end of what has been read, nor in a string."""
-        if not isinstance(error, json.JSONDecodeError):
-            return True  # too deep, or a number of too many digits
-        return not error.msg.startswith("Unterminated") and error.pos < len(self.text) - LITERAL
-
-    def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
-        """The items of an array, or of a stream of objects."""
-        while (first := self.blank()) and not (closed and first == "]"):
-            if self.count:
-                self.context.seen()
-            try:
-                value = self.value()
-            except ValueError:
-                self.broken()
-                continue
-            yield self.number, value
-            self.number += 1
-        self.at += 1
-
-    def broken(self) -> None:
-        """Count an item that is none, and go to where the next may begin."""
-        found = re.compile(r"[}\]]\s*,?\s*(?=\{)").search(self.text, self.at)
-        torn = found is None
-        self.at = len(self.text) if found is None else found.end()
-        self.number += 1
-        if self.count:
-            self.context.skip("torn at the end of the file" if torn else "no JSON")
-
-    def members(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-        """The items of the arrays under ``keys`` in the object here."""
-        self.at += 1
-        any_array = False
-        while (first := self.blank()) and first != "}":
-            try:
-                key = self.value()
-                if self.blank() != ":":
-                    raise ValueError("no member")
-                self.at += 1
-                if self.blank() == "[" and (key in keys or "*" in keys):
-                    any_array = True
-                    if "*" in keys:
-                        above[""] = str(key)
-                    self.at += 1
-                    yield from self.items(closed=True)
-                else:
-                    above[str(key)] = self.value()
-            except ValueError:
-                if self.count:
-                    self.context.seen()
-                self.broken()
-                return
-        self.at += 1
-        if not any_array:
-            if self.count:
-                self.context.seen()
-            yield self.number, dict(above)
-            self.number += 1
-
-    def strange(self) -> None:
-        """Count what stands between objects and is none."""
-        if self.count:
-            self.context.seen()
-        self.broken()
-
-
-def _written(value: Any) -> Any:
-    """A value of JSON without halves of characters (surrogates), which no encoding can write."""
-    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
+                yield from scanner.items(closed=True)
+                start = scanner.blank()
+            yield from scanner.items(closed=False)
 
 
 def vocabulary(name: str) -> list[dict[str, str]]:

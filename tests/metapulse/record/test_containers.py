@@ -69,6 +69,18 @@ def test_limits_hold_before_anything_is_read(tmp_path: Path) -> None:
             names(path, limits)
 
 
+def test_many_files_that_are_dense_together_are_a_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    path.write_bytes(zipped({f"{i}.csv": OWN.encode() + b"\n" * 900_000 for i in range(8)}))
+    with pytest.raises(DataError, match="over 400 times as large unpacked"):
+        names(path, ContainerLimits(free=1_000_000))
+    outer = tmp_path / "outer.zip"
+    outer.write_bytes(zipped({"inner.zip": path.read_bytes(), "own.csv": OWN.encode()}))
+    with Inputs([outer], ContainerLimits(free=1_000_000)) as inputs:
+        assert [file.name for file in inputs.files] == ["outer.zip/own.csv"]
+        assert "over 400 times" in inputs.broken["outer.zip/inner.zip"]
+
+
 def test_a_zip_that_cannot_be_read_is_an_error_with_its_cause(tmp_path: Path) -> None:
     whole = zipped({"export.xml": APPLE.encode() * 20})
     for content, cause in ((whole[:200], "cut off"), (zipped({}), "empty zip")):

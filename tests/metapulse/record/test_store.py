@@ -96,6 +96,10 @@ def test_the_same_content_under_another_name_adds_a_count_and_no_row(tmp_path: P
     (file,) = import_files([copy, copy.parent], out).files.values()
     assert (file.file, file.notes) == ("own.csv", {AGAIN: 3})
     assert pl.read_parquet(out).equals(rows)
+    held = out.read_bytes()
+    for inputs in ([copy], [first], [copy, copy.parent]):
+        import_files(inputs, out)
+        assert out.read_bytes() == held
     assert import_files([first, copy], tmp_path / "again.parquet").records == 3
     assert made(tmp_path, {"b.csv": text, "a.csv": text}, ["a.csv", "b.csv"]) == (
         made(tmp_path, {"b.csv": text, "a.csv": text}, ["b.csv", "a.csv"])

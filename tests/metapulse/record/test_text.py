@@ -35,6 +35,19 @@ def test_a_quote_that_is_never_closed_costs_its_own_line() -> None:
     assert given.tally.seen == 103
 
 
+@pytest.mark.parametrize("first", ['8,"lost,x', '8,5" tall,x', '8,"lost" too",x', '8,"lost'])
+@pytest.mark.parametrize("last", ['9,"lost,x', '9,5" tall,x', '9,lost",x', '9,lost"'])
+@pytest.mark.parametrize("between", [1, 2, 30])
+def test_two_broken_quotes_take_nothing_with_them_of_what_is_between(first: str, last: str, between: int) -> None:
+    good = [[f"g{n}", "two\nlines" if n == 3 else "x", "y"] for n in range(between)]
+    written = [f'{a},"{b}",{c}' if "\n" in b else f"{a},{b},{c}" for a, b, c in good]
+    given = context("\n".join(["0,1,2", first, *written, last, "1,1,1", "2,2,2"]))
+    rows = [cells for _, cells in csv_rows(given)]
+    assert [cells for cells in rows if cells[0] not in ("8", "9")] == [["0", "1", "2"], *good, ["1"] * 3, ["2"] * 3]
+    assert [cells[1] for cells in rows if cells[0] in ("8", "9")].count('5" tall') == (first + last).count('5" tall')
+    assert given.tally.seen == len(rows) + given.tally.skipped.total()
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_any_encoding_and_any_line_end(form: str, end: str) -> None:
@@ -76,6 +89,59 @@ def test_a_bad_item_loses_no_good_one() -> None:
     )
 
 
+BROKEN = [
+    *('{"a": 1,, "b": 2}', '{"a": undefined}', '{"a": [{"x": 1}, {"y": 2}], bad}', '{"a": {"b": 1}', '{"a" 1}'),
+    *("{'a': 1}", '{"a": "un} {"'),
+    *('{"a": "unterminated}', "{broken", "nul", "-", '{"a": 1e999, "b": }', '{"x": [{"a": [1,2}]}', "}", '"x', "tru"),
+    *('me": "x"}', '": {"b": 1}}', '{"a": [[[[}', '{"a": "un, "b": "x"}', '{"a": {"b": [', '{"a": "\\"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_item_loses_no_good_one_wherever_it_stands(broken: str) -> None:
+    good = [{"n": n, "in": {"text": 'a "quoted, {"', "of": [{"x": n}, {"y": []}]}} for n in range(4)]
+    for at in range(len(good) + 1):
+        parts = list(map(json.dumps, good))
+        parts.insert(at, broken)
+        texts = ["[{}]".format(", ".join(parts)), "[\n{}\n]".format(",\n".join(parts)), "\n".join(parts)]
+        for text in texts[0 if broken != '{"a": {"b": [' else 2 :]:  # whose end nothing shows but the line's
+            given = context(text)
+            found = [item for _, item in json_items(given)]
+            assert [item for item in found if item in good] == good, text
+            assert given.tally.seen == len(found) + given.tally.skipped.total()
+            assert given.tally.skipped
+        member = '{{"first": 1, "data": [{}], "last": 2}}'.format(", ".join(parts))
+        if broken not in ('{"a": {"b": [', "}"):
+            assert [item for item in items(member, "data")[0] if item in good] == good, member
+
+
+def test_what_follows_an_array_is_read() -> None:
+    assert items('[{"a": 1}]\n[{"a": 2}, {"a": 3}]') == ([{"a": 1}, {"a": 2}, {"a": 3}], {})
+    assert items('[{"a": 1}, ], {"a": 2}]') == ([{"a": 1}, {"a": 2}], {"no JSON": 1})
+
+
+def test_a_broken_member_costs_itself() -> None:
+    assert items('{"x": oops, "data": [{"a": 1}, {"a": 2}], "y": , "data": [{"a": 3}]}', "data") == (
+        [{"a": 1}, {"a": 2}, {"a": 3}],
+        {"no JSON": 2},
+    )
+    assert items('{"x": 1\n{"data": [{"a": 1}]}', "data") == ([{"a": 1}], {"no JSON": 1})
+
+
+def test_a_comment_that_is_never_closed_costs_itself() -> None:
+    given = context('<a/><!-- <b/> --><c/><!-- oops <d n="1"/><!-- <e/> --><f/>' + ("<g/>" + " " * 60) * 20_000)
+    names = [tag.name for tag in tags(given)]
+    assert names[:4] == ["a", "c", "d", "f"]
+    assert len(names) == 20_004
+    assert given.tally.skipped == {"a tag that is not well formed": 1}
+    given = context("<a/><!-- oops" + ("<g/>" + " " * 60) * 20_000)
+    assert len(list(tags(given))) == 20_001
+
+
+def test_many_broken_items_are_passed_in_time() -> None:
+    assert items("[" + '{"a": [1, {"b": x},{"c": [' * 2_000)[0] == []
+
+
 def test_a_bad_item_among_many_is_given_up_at_once() -> None:
     good = [{"n": n} for n in range(50_000)]
     text = json.dumps(good).replace('{"n": 7}', '{"n": oops}')
@@ -92,7 +158,7 @@ def test_an_object_without_the_arrays_is_one_item() -> None:
 def test_objects_one_after_another_are_all_read() -> None:
     pages = '{"a": 1, "data": [2, 3]}\n{"data": [4]}{"b": 5}'
     assert items(pages, "data") == ([2, 3, 4, {"b": 5}], {})
-    assert items(pages + "]", "data") == ([2, 3, 4, {"b": 5}], {"torn at the end of the file": 1})
+    assert items(pages + "]", "data") == ([2, 3, 4, {"b": 5}], {"no JSON": 1})
     assert items('{"data": [1], x: 3}, {"data": [2]}', "data") == ([1, 2], {"no JSON": 1})
 
 

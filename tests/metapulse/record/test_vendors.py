@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
 import pytest
 
+from metapulse.record.readers.base import Options
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.samples import SAMPLES
 
@@ -90,6 +92,23 @@ def test_units_that_fitbit_com_does_not_write_are_inferred_and_marked(record: Im
         ("13 00:00:00", "weight", pytest.approx(69.99, abs=0.01), None, "kg", ["date_only", "unit_assumed"]),
         ("13 23:15:00", "sleep_duration", 410.0, None, "min", []),
     ]
+
+
+@pytest.mark.parametrize(("order", "days"), [("", []), ("dmy", ["2003-04-24"]), ("ymd", ["2024-04-03"])])
+def test_a_year_of_two_digits_is_asked_for(record: Import, order: str, days: list[str]) -> None:
+    text = "time,metric,value,unit\n24-04-03 08:00,weight,70,kg\n2024-04-05 08:00,height,1.7,m\n"
+    rows, tally = record({"own.csv": text}, Options(date_order=order))
+    found = rows.filter(pl.col("metric") == "weight")
+    assert [str(start.date()) for start in found["start"]] == days
+    assert next(iter(tally.files.values())).unexplained == 0
+
+
+def test_a_local_date_of_nightscout_is_not_guessed_in_silence(record: Import) -> None:
+    texts = ("2024-04-03T08:00:00Z", "2024-04-03T08:00:00", "04/05/2024 08:00")
+    entries = [{"sgv": 100 + i, "dateString": text} for i, text in enumerate(texts)]
+    rows, _ = record({"entries.json": json.dumps([*entries, {"sgv": 120, "date": 1712124000000}])})
+    marks = dict(rows.select("value", "quality").iter_rows())
+    assert marks == {100: [], 101: ["zone_assumed"], 102: ["date_order_assumed", "zone_assumed"], 120: []}
 
 
 def test_nightscout(record: Import) -> None:

@@ -1,0 +1,206 @@
+"""JSON values one after another from a stream of text, whatever is broken between them.
+
+After a broken item reading goes on where its brackets end; the scan for that forgives what is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from metapulse.record.readers.base import Context
+
+CHUNK = 2**18  # characters read at a time
+ITEM = 2**24  # characters of one JSON item
+VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
+LITERAL = 16  # characters: a true or an escape that is cut off is shorter
+_SOLID = re.compile(r"[^\s,\x00-\x1f]")
+_VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
+#: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
+_AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
+#: A quote opens a string only if what follows its end can follow a string; else it stands alone, as in a torn text.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.DOTALL)
+_NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
+_NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
+_OPENER = {"}": "{", "]": "["}
+
+
+class Scanner:
+    """JSON values one after another from a stream of text."""
+
+    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool) -> None:
+        self.stream, self.context, self.count = stream, context, count
+        self.text, self.at, self.number, self.ended = "", 0, 0, False
+        self.vain = 0  # characters in which the end of a broken item was sought and not found
+        self.decoder = json.JSONDecoder(strict=False)
+
+    def more(self) -> bool:
+        """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
+        block = "" if self.ended else self.stream.read(max(CHUNK, len(self.text) - self.at))
+        self.ended = not block
+        self.text, self.at = self.text[self.at :] + block.replace("\ufeff", ""), 0
+        return bool(block)
+
+    def blank(self, pattern: re.Pattern[str] = _SOLID) -> str:
+        """Skip blanks and commas, or all but the pattern; the character that follows, "" at the end."""
+        while True:
+            found = pattern.search(self.text, self.at)
+            if found:
+                self.at = found.start()
+                return found[0]
+            self.at = len(self.text)
+            if not self.more():
+                return ""
+
+    def value(self) -> Any:
+        """The value here. Raises: ValueError: there is none."""
+        if self.at > CHUNK:  # an error counts the lines before it, which would be all that has been read
+            self.text, self.at = self.text[self.at :], 0
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+            except (ValueError, RecursionError) as error:
+                if self._hopeless(error) or len(self.text) - self.at > ITEM or not self.more():
+                    raise ValueError("no JSON") from error
+                continue
+            if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
+                continue  # a number may go on
+            if isinstance(value, str) and not _AFTER_TEXT.match(self.text, end):
+                raise ValueError("no JSON")  # the end of a torn text and the beginning of the next
+            half = self.text.find("\\ud", self.at, end) >= 0 or self.text.find("\\uD", self.at, end) >= 0
+            self.at = end
+            return _written(value) if half else value
+
+    def _hopeless(self, error: Exception) -> bool:
+        """Whether it is an error whatever follows: neither at the end of what has been read, nor in a string."""
+        if not isinstance(error, json.JSONDecodeError):
+            return True  # too deep, or a number of too many digits
+        return not error.msg.startswith("Unterminated") and error.pos < len(self.text) - LITERAL
+
+    def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
+        """The items of an array, or of a stream of objects."""
+        while (first := self.blank()) and not (closed and first == "]"):
+            if self.count:
+                self.context.seen()
+            try:
+                value = self.value()
+            except ValueError:
+                self.broken(lines=not closed)
+                continue
+            yield self.number, value
+            self.number += 1
+        self.at += 1
+
+    def broken(self, lines: bool = False) -> None:
+        """Count an item that is none, and go to where the next may begin; with ``lines`` that may be the next line."""
+        while (found := self._resumed(lines)) is None and self.vain < VAIN and self.more():
+            pass
+        if found is None:
+            found = _next_object(self.text, self.at)
+        self.at = len(self.text) if found is None else found
+        self.number += 1
+        if self.count:
+            self.context.skip("torn at the end of the file" if found is None else "no JSON")
+
+    def _resumed(self, lines: bool) -> int | None:
+        if self.vain >= VAIN:
+            return None
+        if (found := _after_broken(self.text, self.at, lines)) is None:
+            self.vain += len(self.text) - self.at
+        return found
+
+    def members(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """The items of the arrays under ``keys`` in the object here."""
+        self.at += 1
+        any_array = False
+        while (first := self.blank()) and first != "}":
+            if first == "{":  # where a key belongs: this object has no end, and the next of several begins
+                self.counted_away("no JSON")
+                return
+            try:
+                key = self.value()
+                if self.blank() != ":":
+                    raise ValueError("no member")
+                self.at += 1
+                if self.blank(_VALUE) == "[" and (key in keys or "*" in keys):
+                    any_array = True
+                    if "*" in keys:
+                        above[""] = str(key)
+                    self.at += 1
+                    yield from self.items(closed=True)
+                else:
+                    above[str(key)] = self.value()
+            except ValueError:
+                self.strange()
+        self.at += 1
+        if not any_array:
+            if self.count:
+                self.context.seen()
+            yield self.number, dict(above)
+            self.number += 1
+
+    def strange(self) -> None:
+        """Count what stands where a member or an object belongs and is none."""
+        if self.count:
+            self.context.seen()
+        self.broken()
+
+    def counted_away(self, reason: str) -> None:
+        """Count what is given up without a search."""
+        if self.count:
+            self.context.seen()
+            self.context.skip(reason)
+
+
+def _written(value: Any) -> Any:
+    """A value of JSON without halves of characters (surrogates), which no encoding can write."""
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
+
+
+def _after_broken(text: str, at: int, lines: bool) -> int | None:
+    """Where the next item may begin; None if that is not within the text.
+
+    A missing bracket shows itself: an object that has another one where a key belongs has ended before it, and a
+    bracket that closes nothing of the item belongs to what is around it.
+
+    Args:
+        text: JSON, or what should be.
+        at: where the broken item begins.
+        lines: whether items may stand a line each, so that a line that begins with a bracket is another item.
+    """
+    line = _NEXT_LINE.search(text, at + 1) if lines else None
+    end = line.end() if line else len(text)
+    found = _behind(text, at, end)
+    return found if found is not None or line is None else end
+
+
+def _next_object(text: str, at: int) -> int | None:
+    """The first object behind another's end, whatever it belongs to: where ``_after_broken`` finds nothing."""
+    found = _NEXT_OBJECT.search(text, at)
+    return found and found.end()
+
+
+def _behind(text: str, at: int, end: int) -> int | None:
+    """The place behind the item, by its brackets."""
+    open_ones: list[str] = []
+    before = ""
+    for match in _TOKEN.finditer(text, at, end):
+        token, place = match[0], match.start()
+        if token in ("{", "["):
+            if place > at and token == "{" and before != ":" and open_ones[-1:] != ["["]:
+                return place
+            open_ones.append(token)
+        elif token in ("}", "]"):
+            if _OPENER[token] not in open_ones:
+                return max(place, at + 1)
+            while open_ones.pop() != _OPENER[token]:
+                pass
+            if not open_ones:
+                return match.end()
+        elif token == "," and not open_ones:
+            return max(place, at + 1)
+        before = token
+    return None
