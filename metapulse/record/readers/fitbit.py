@@ -50,15 +50,7 @@ TWINS: dict[str, tuple[str, str | None, int]] = {
     "oxygen saturation percentage": ("spo2", "%", 0),
 }
 TIMES = ("timestamp", "recorded_time", "date", "date_time")
-STAGES = {
-    "wake": "awake",
-    "light": "light",
-    "deep": "deep",
-    "rem": "rem",
-    "asleep": "asleep",
-    "restless": "restless",
-    "awake": "awake",
-}
+STAGES = {name: name for name in ("light", "deep", "rem", "asleep", "restless", "awake")} | {"wake": "awake"}
 SUMMARY = (
     ("minutesAsleep", "sleep_duration"),
     ("timeInBed", "time_in_bed"),
@@ -173,10 +165,7 @@ def night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         for part in parts if isinstance(parts, list) else []:
             if not isinstance(part, dict):
                 continue
-            stamp, seconds = (
-                context.clock.read(str(part.get("dateTime")), after=last),
-                number(part.get("seconds")),
-            )
+            stamp, seconds = context.clock.read(str(part.get("dateTime")), after=last), number(part.get("seconds"))
             if stamp is None or seconds is None or not 0 < seconds < 172_800:
                 context.note("a stage without a time or a length")
                 continue
@@ -192,18 +181,8 @@ def exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     if start is None or length is None or not 0 <= length < 1e10:
         return
     code = str(item["activityName"]).strip().lower()[:60] or "unknown"
-    row = Row(
-        "workout",
-        start.start,
-        length,
-        "ms",
-        at,
-        start.start + round(length) * 1000,
-        start.offset_min,
-        code,
-        FITBIT,
-        start.marks,
-    )
+    end = start.start + round(length) * 1000
+    row = Row("workout", start.start, length, "ms", at, end, start.offset_min, code, FITBIT, start.marks)
     yield row
     for name, metric, unit in (("calories", "workout_energy", "kcal"), ("averageHeartRate", "workout_hr_mean", "bpm")):
         if value := number(item.get(name)):

@@ -59,9 +59,7 @@ OLD_STAGES = {1: "asleep", 2: "restless", 3: "awake"}
 NO_ZERO = ("resting_heart_rate", "heart_rate", "hrv_rmssd", "spo2", "respiratory_rate")
 _LISTS = re.compile(r'"activities-[A-Za-z-]+"\s*:\s*[\[{]|"(hrv|br|spo2|tempSkin|cardioScore)"\s*:\s*\[\s*(\{\s*"|\])')
 #: The only answers without a list's name; also several in an array.
-_SATURATION = re.compile(
-    r'\[?\s*\{\s*"dateTime"\s*:\s*"[\d-]+"\s*,\s*"(value"\s*:\s*\{\s*"(avg|min|max)"|minutes"\s*:)'
-)
+_SATURATION = re.compile(r'[\[\s]*\{\s*"dateTime"\s*:\s*"[\d-]+"\s*,\s*"(value"\s*:\s*\{\s*"(avg|min|max)"|minutes")')
 
 
 def sniff(sample: Sample) -> str:
@@ -185,8 +183,8 @@ def _minute(context: Context, kind: str, part: tuple[Any, tuple[Any, Any]], date
         return
     length = (number(interval) or 1) * (US if unit_of_time == "second" else MINUTE)
     row = _row(metric, stamp, value, unit, at, code)
-    sound = metric != "heart_rate" and 0 < length < 1e12
-    yield row._replace(end=stamp.start + round(length)) if sound else row
+    lasts = metric != "heart_rate" and 0 < length < 1e12
+    yield row._replace(end=stamp.start + round(length)) if lasts else row
 
 
 def _summary(context: Context, part: dict[str, Any], dates: set[str], at: int) -> Iterator[Row]:
@@ -210,8 +208,8 @@ def _summary(context: Context, part: dict[str, Any], dates: set[str], at: int) -
 
 def _workout(context: Context, part: dict[str, Any], at: int) -> Iterator[Row]:
     """An entry of a day's log; one that was typed in without a time is of the day."""
-    timed = part.get("hasStartTime") is not False
-    stamp = _stamp(context, part.get("startDate"), part.get("startTime") if timed else None)
+    time = None if part.get("hasStartTime") is False else part.get("startTime")
+    stamp = _stamp(context, part.get("startDate"), time)
     if stamp is None:
         return
     length = number(part.get("duration"))
@@ -222,8 +220,7 @@ def _workout(context: Context, part: dict[str, Any], at: int) -> Iterator[Row]:
     if energy := number(part.get("calories")):
         yield row._replace(metric="workout_energy", value=energy, unit="kcal")
     if distance := number(part.get("distance")):
-        marks = (*row.quality, "unit_assumed")
-        yield row._replace(metric="workout_distance", value=distance, unit="km", quality=marks)
+        yield row._replace(metric="workout_distance", value=distance, unit="km", quality=(*row.quality, "unit_assumed"))
 
 
 def _old_night(context: Context, part: dict[str, Any], at: int) -> Iterator[Row]:
@@ -236,8 +233,8 @@ def _old_night(context: Context, part: dict[str, Any], at: int) -> Iterator[Row]
     first = 0
     for place in range(1, len(values) + 1):
         if place == len(values) or values[place] != values[first]:
-            span = (start.start + first * MINUTE, start.start + place * MINUTE)
-            yield row._replace(start=span[0], end=span[1], code=OLD_STAGES.get(int(values[first] or 0), "unknown"))
+            stage = OLD_STAGES.get(int(values[first] or 0), "unknown")
+            yield row._replace(start=start.start + first * MINUTE, end=start.start + place * MINUTE, code=stage)
             first = place
 
 
