@@ -3,12 +3,14 @@
     python benchmarks/record.py apple [--gb 2] [--peer VENV/bin/healthkit-to-sqlite]
     python benchmarks/record.py takeout [--days 300]
     python benchmarks/record.py people [--people 10] [--days 30]
+    python benchmarks/record.py out [--rows 1000000]
     python benchmarks/record.py clocks [--pairs 200] [--kinds heart_rate steps glucose]
 
 The first three make inputs in a temporary folder and read them, each in a process of its own: CPU seconds, MB of input
-a CPU second, and the most memory that the process had. ``apple`` also reads the same file with
-``xml.etree.iterparse`` alone, and with another program if one is named. ``clocks`` needs METAPULSE_DATA: pairs of
-people who have nothing to do with each other, and of one person with a second device that is made of the first.
+a CPU second, and the most memory that the process had. ``out`` makes a record, exports it and makes its page.
+``apple`` also reads the same file with ``xml.etree.iterparse`` alone, and with another program if one is named.
+``clocks`` needs METAPULSE_DATA: pairs of people who have nothing to do with each other, and of one person with a second
+device that is made of the first.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ import numpy as np
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from metapulse.record.align import DAY_S, TimeSeries, shift_windows  # noqa: E402
+from metapulse.record.clock import US  # noqa: E402
 from metapulse.record.clock_check import KINDS, WINDOW_P, clock_pieces  # noqa: E402
+from metapulse.record.schema import Device, Row  # noqa: E402
+from metapulse.record.store import write_rows  # noqa: E402
+from metapulse.record.tally import FileTally  # noqa: E402
 
 IMPORT = (
     "import sys; from pathlib import Path; from metapulse.record.store import import_files;"
@@ -43,6 +49,14 @@ BARE = (
     "import sys; from xml.etree.ElementTree import iterparse; n = 0; it = iterparse(sys.argv[1], ('start', 'end'));"
     "_, root = next(it)\nfor event, item in it:\n    if event == 'end':\n        n += 1; root.clear()\n"
     "print(n, 'elements')"
+)
+EXPORT = (
+    "import sys; from pathlib import Path; from metapulse.record.writers import export_record; out = Path(sys.argv[3]);"
+    "print(export_record(Path(sys.argv[2]), out, sys.argv[1]).written, 'rows,', out.stat().st_size // 10**6, 'MB')"
+)
+SHOW = (
+    "import sys; from pathlib import Path; from metapulse.sim.report import write_record_page; out = Path(sys.argv[2]);"
+    "write_record_page(Path(sys.argv[1]), out); print(out.stat().st_size / 1e6, 'MB')"
 )
 SEEN = ("heart_rate", "steps", "glucose")
 START = datetime(2023, 1, 2, tzinfo=UTC)
@@ -135,6 +149,23 @@ def people(args: argparse.Namespace, folder: Path) -> None:
     measured(f"record merge of {args.people} people", [sys.executable, "-c", MERGE, str(top)], size)
 
 
+def out(args: argparse.Namespace, folder: Path) -> None:
+    """A record of two devices, a value of each every ten seconds, one after the other and together for a tenth."""
+    devices, first = (Device("Acme", "Band 1"), Device("Acme", "Watch 2", app="Acme")), int(START.timestamp()) * US
+    rows = (
+        Row("heart_rate", first + 10 * US * (n if n % 2 else n + args.rows // 10), 50.0 + n * 7 % 90, "bpm", n)
+        for n in range(args.rows)
+    )
+    rows = (row._replace(offset_min=60, device=devices[row.row % 2]) for row in rows)
+    record = folder / "person.parquet"
+    write_rows(rows, record, FileTally("made.csv", "own"))
+    size = record.stat().st_size / 1e6
+    head(size)
+    for to in ("csv", "fhir", "openmhealth"):
+        measured(f"export, {to}", [sys.executable, "-c", EXPORT, to, str(record), str(folder / f"out.{to}")], size)
+    measured("page", [sys.executable, "-c", SHOW, str(record), str(folder / "page.html")], size)
+
+
 def recorded(kind: str) -> list[TimeSeries]:
     """People's series, moved by whole days so that they lie on each other."""
     data = Path(os.environ["METAPULSE_DATA"])
@@ -204,11 +235,13 @@ def clocks(args: argparse.Namespace, _: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("apple", apple), ("takeout", takeout), ("people", people), ("clocks", clocks)):
+    known = {"apple": apple, "takeout": takeout, "people": people, "out": out, "clocks": clocks}
+    for name, run in known.items():
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--gb", type=float, default=2)
         command.add_argument("--days", type=int, default=30 if name == "people" else 300)
+        command.add_argument("--rows", type=int, default=1_000_000)
         command.add_argument("--people", type=int, default=10)
         command.add_argument("--pairs", type=int, default=200)
         command.add_argument("--peer", default="")

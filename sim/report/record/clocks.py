@@ -10,7 +10,7 @@ from pathlib import Path
 from metapulse.record.clock_check import ClockPiece, ClocksCompared, check_clocks
 from metapulse.record.frame import load_record
 
-MOST_ROWS = 5_000_000  # a check holds the whole record in memory
+MOST_ROWS = 1_000_000  # a check holds the whole record in memory, some 300 bytes a row
 
 
 def clock_sentences(record: Path, rows: int) -> list[str]:
