@@ -1,4 +1,4 @@
-"""People who wear two glucose sensors at once: pairs of readings from which maps between sensors are learned and judged.
+"""People who wear two glucose sensors at once: pairs of readings to learn and judge maps on.
 
 A person's true glucose goes through two imperfect sensors. One is near the truth and reads every 5 minutes. The other
 reads every 15, with a gain and an offset of the person's own, trails behind, smooths, and loses its calibration from
