@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64
@@ -62,8 +63,7 @@ class Terms:
         columns = [np.ones_like(x), *(_pieces(x, self.knots) if "bends" in self.names else (x,))]
         if "slow" in self.names:
             columns.append((_moving_mean(hours, old, DAY_HALF) - self.centre) / self.scale)
-        for lag in self.lags:
-            columns.append(_between(hours, x, hours + lag / 60.0) - x)
+        columns += [_between(hours, x, hours + lag / 60.0) - x for lag in self.lags]
         if "hour" in self.names:
             angle = 2.0 * np.pi * hours / 24.0
             columns += [np.sin(angle), np.cos(angle)]
@@ -88,7 +88,7 @@ class Terms:
 def _pieces(x: Column, knots: Sequence[float]) -> list[Column]:
     """x as a sum of the parts of it that lie below the first knot, between knots, and above the last."""
     edges = [-np.inf, *knots, np.inf]
-    pieces = [np.clip(x, low, high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    pieces = [np.clip(x, low, high) for low, high in pairwise(edges)]
     return [pieces[0], *(piece - knot for piece, knot in zip(pieces[1:], knots, strict=True))]
 
 
