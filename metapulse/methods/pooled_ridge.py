@@ -28,10 +28,10 @@ LEAST = 1e-6  # mean square error that is told, in the target's unit squared, at
 
 @dataclass(frozen=True)
 class PooledRidge(ClosedForm):
-    """w̄ = (G + ρI)⁻¹ b, G and b the means of xxᵀ and xy over all samples; a person: argmin ‖y − Xw‖² + λ‖w − w̄‖².
+    """w̄ = (G + ρI)⁻¹ b, G and b the means of xxᵀ and xy; a person: argmin ‖y − Xw‖² + λ‖w − w̄‖².
 
-    θ adds up what clients report, −(G_i, b_i, mean of y², 1), and w̄ is of the ratios: exact with weights by samples once
-    all have reported equally often, and before that of those who have; any constant rate gives the same.
+    θ adds up what clients report, −(G_i, b_i, mean of y², 1), and w̄ is of the ratios: exact, with weights by samples, when
+    all have reported equally often, and before that of those who have. Any constant rate gives the same.
     """
 
     rounds_only: ClassVar[frozenset[str]] = ClosedForm.rounds_only | {"ridge"}
