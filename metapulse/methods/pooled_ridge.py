@@ -30,7 +30,7 @@ LEAST = 1e-6  # mean square error that is told, in the target's unit squared, at
 class PooledRidge(ClosedForm):
     """w̄ = (G + ρI)⁻¹ b, G and b the means of xxᵀ and xy; a person: argmin ‖y − Xw‖² + λ‖w − w̄‖².
 
-    θ adds up what clients report, −(G_i, b_i, mean of y², 1), and w̄ is of the ratios: exact, with weights by samples, when
+    θ adds up what clients report, −(G_i, b_i, mean of y², 1), and w̄ is of the ratios: exact, weighted by samples, when
     all have reported equally often, and before that of those who have. Any constant rate gives the same.
     """
 
