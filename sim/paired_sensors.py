@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Curve = Float64[np.ndarray, " n"]
+Shown = Float64[np.ndarray, " moments"]
 
 STEP_MIN = 5
 DAY = 1440 // STEP_MIN  # steps
@@ -69,7 +70,7 @@ class PairedSensors:
             )
         return pl.concat(parts)
 
-    def wear(self, seed: int, person: int, truth: Curve) -> tuple[np.ndarray, Curve, Curve]:
+    def wear(self, seed: int, person: int, truth: Curve) -> tuple[np.ndarray, Shown, Shown]:
         """Minutes since 1970, and the two sensors' readings, every 15 minutes.
 
         Args:
