@@ -17,6 +17,7 @@ from jaxtyping import Float64
 Column = Float64[np.ndarray, " n"]
 Matrix = Float64[np.ndarray, "n width"]
 
+NAMES = ("bends", "slow", "window", "hour")
 LAGS_MIN = (-30, -15, 15, 30)
 FAR_HOURS = 0.26  # from the nearest reading: a reading in between is not guessed over more
 DAY_HALF = 12.0  # hours on each side that make the mean of the day around
