@@ -155,7 +155,7 @@ def nights(folder: Path) -> None:
         print(f"\n{metric}, {len(pairs)} nights; overlap of {NIGHTS} nights")
         found: dict[tuple[str, int], list[float]] = defaultdict(list)
         day = (pairs["night"] - pairs["night"][0]).dt.total_days().to_numpy()
-        usual = float(pairs["new"].quantile(0.95) - pairs["new"].quantile(0.05))
+        usual = float(np.ptp(np.quantile(pairs["new"], (0.05, 0.95))))
         for start in STARTS:
             judged = pairs.filter(pl.Series(day > day[start] + AFTER_DAYS))
             old, new = judged["old"].to_numpy(), judged["new"].to_numpy()

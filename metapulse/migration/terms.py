@@ -97,7 +97,8 @@ def _moving_mean(hours: Column, values: Column, half: float) -> Column:
     """The mean of what lies within so many hours of each moment."""
     total = np.concatenate(([0.0], np.cumsum(values)))
     low, high = np.searchsorted(hours, hours - half, "left"), np.searchsorted(hours, hours + half, "right")
-    return (total[high] - total[low]) / (high - low)
+    mean: Column = (total[high] - total[low]) / (high - low)
+    return mean
 
 
 def _between(hours: Column, values: Column, at: Column) -> Column:

@@ -25,8 +25,9 @@ def pairs() -> pl.DataFrame:
 def run(path: Path, pairs: pl.DataFrame, **learner: object) -> Path:
     pairs.write_parquet(path / "pairs.parquet")
     source = {"path": str(path / "pairs.parquet"), "terms": (), "rows": 60}
-    given = {"source": source, "learner": learner, "run": {"rounds": 12}, "evaluation": {"shots": [5]}}
-    return mp.run(CONFIG, path / "run", quiet=True, **given).path
+    few = {"shots": [5]}
+    out = path / "run"
+    return mp.run(CONFIG, out, quiet=True, source=source, learner=learner, run={"rounds": 12}, evaluation=few).path
 
 
 def test_a_run_learns_the_line_that_people_have_in_common(pairs: pl.DataFrame, tmp_path: Path) -> None:

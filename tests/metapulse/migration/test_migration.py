@@ -59,11 +59,11 @@ def test_a_card_says_what_a_map_rests_on(pairs: pl.DataFrame, prior: MapPrior) -
     assert prior.personal().card.overlap == 0
 
 
-def test_the_same_pairs_in_any_order_give_the_same_map(pairs: pl.DataFrame) -> None:
-    few = pairs.filter(pl.col("person") < "p004", pl.col("time").dt.minute() == 0)
+def test_the_same_pairs_in_any_order_give_the_same_map() -> None:
+    few = walk(5, 25, 0.9)
     shuffled = few.sample(fraction=1.0, shuffle=True, seed=1)
     repeated = pl.concat([shuffled, shuffled[:50], few[:3].with_columns(new=pl.lit(None, pl.Float64))])
-    history = few.filter(pl.col("person") == "p001").select("time", "old")
+    history = few.filter(pl.col("person") == "01").select("time", "old")
     maps = [mp.migration.learn(table).personal() for table in (few, shuffled, repeated)]
     assert maps[0].apply(history).equals(maps[1].apply(history))
     assert maps[0].apply(history).equals(maps[2].apply(history))
