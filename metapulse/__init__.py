@@ -19,10 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metapulse import migration
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
+    from metapulse.sim.map_prior import map_prior
     from metapulse.sim.personal import PersonalModel
     from metapulse.sim.results import ComparisonResult, Result
 
@@ -40,7 +42,9 @@ __all__ = [
     "__version__",
     "compare",
     "load",
+    "map_prior",
     "methods",
+    "migration",
     "report",
     "resume",
     "run",
@@ -50,9 +54,11 @@ _MODULES = {
     "errors": ("ConfigError", "DataError", "MetapulseError", "RunError"),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
+    "sim.map_prior": ("map_prior",),
     "sim.personal": ("PersonalModel",),
     "sim.results": ("ComparisonResult", "Result"),
 }
+_PACKAGES = ("migration",)
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 
@@ -64,6 +70,8 @@ def __getattr__(name: str) -> Any:
         value: Any = version(__name__)
     elif name == "methods":  # the package itself, which can be called
         value = import_module(f"{__name__}.methods")
+    elif name in _PACKAGES:
+        value = import_module(f"{__name__}.{name}")
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
