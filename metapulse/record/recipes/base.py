@@ -131,6 +131,12 @@ class Questions:
         return self.base + self.unit * y
 
 
+def no_questions(task: Task, lacks: str) -> Questions:
+    """None, and why."""
+    whole, real = np.empty(0, np.int64), np.empty(0)
+    return Questions(whole, whole, np.empty((0, *task.features), np.float32), real, real, 1.0, real, lacks)
+
+
 @dataclass(frozen=True)
 class Recipe(ABC):
     """What is learned: window, target, horizon, features, wear."""
