@@ -165,7 +165,7 @@ class PersonModel:
             raise RunError(f"{out}: is there already and no person's model; name another folder")
         try:
             out.mkdir(parents=True, exist_ok=True)
-            data = save({name: t.contiguous() for name, t in self._tensors().items()})
+            data = save({name: t.detach().clone().contiguous() for name, t in self._tensors().items()})
             if self.map is not None:
                 self.map.save(out / MAP)
             write_atomic(out / TENSORS, data)
@@ -186,7 +186,7 @@ class PersonModel:
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"start.{name}": t for name, t in self.start.tensors().items()}
-        tensors |= {f"params.{name}": t.detach() for name, t in self.features.params.items()}
+        tensors |= {f"params.{name}": t for name, t in self.features.params.items()}
         tensors |= {f"interval.{name}": torch.from_numpy(a) for name, a in pack(self.interval).items()}
         for name, head in (("first", self.first), ("belief", self.belief)):
             tensors |= {f"{name}.mean": head.mean, f"{name}.covariance": head.covariance, f"{name}.noise": head.noise}
