@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64
 
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError, DataError
@@ -92,6 +93,51 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Questions:
+    """Forecasts that one device's rows allow, n of them in order of time, whether or not their outcome has come.
+
+    A forecast ŷ is the value ``base`` + ``unit`` · ŷ of the metric.
+
+    Args:
+        time: when the forecast is made, µs since 1970 in UTC.
+        due: when its outcome is known.
+        x: inputs, (n, *features).
+        y: outcome in units of the target; NaN: it has not come, or was not measured.
+        base: value that ŷ = 0 stands for, in the metric's unit.
+        unit: of the target, in the metric's.
+        seen: share of the inputs that was measured, 0 to 1.
+        lacks: what there is too little of, in words, where n = 0.
+    """
+
+    time: Int64[np.ndarray, " n"]
+    due: Int64[np.ndarray, " n"]
+    x: Float32[np.ndarray, "n *features"]
+    y: Float64[np.ndarray, " n"]
+    base: Float64[np.ndarray, " n"]
+    unit: float
+    seen: Float64[np.ndarray, " n"]
+    lacks: str = ""
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def where(self, rows: np.ndarray) -> Questions:
+        """Some of them, by mask or index."""
+        parts = {name: getattr(self, name)[rows] for name in ("time", "due", "x", "y", "base", "seen")}
+        return replace(self, **parts)
+
+    def value(self, y: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Targets in the metric's unit."""
+        return self.base + self.unit * y
+
+
+def no_questions(task: Task, lacks: str) -> Questions:
+    """None, and why."""
+    whole, real = np.empty(0, np.int64), np.empty(0)
+    return Questions(whole, whole, np.empty((0, *task.features), np.float32), real, real, 1.0, real, lacks)
+
+
+@dataclass(frozen=True)
 class Recipe(ABC):
     """What is learned: window, target, horizon, features, wear."""
 
@@ -115,6 +161,17 @@ class Recipe(ABC):
         Args:
             rows: by metric; a metric without rows is not there.
         """
+
+    def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
+        """Every forecast that the rows of one person with one device allow, the last ones still open.
+
+        Args:
+            rows: by metric; a metric without rows is not there.
+
+        Raises:
+            ConfigError: the recipe forecasts no number.
+        """
+        raise ConfigError("recipe", type(self).__name__, "forecasts no number")
 
 
 def make_recipe(given: str | Mapping[str, Any], where: str = "recipe") -> Recipe:

@@ -1,0 +1,156 @@
+"""What a map between two devices is: readings of the old device in, what the new one would have shown out, with a band.
+
+A map is of one metric and one direction. It is offline: for the value at one moment it may look at the old device's
+readings around it, so a history is given to it whole.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float64, Int64, Num
+
+from metapulse.errors import DataError
+from metapulse.files import write_atomic
+from metapulse.migration.tables import numbers, open_table, times_us, with_columns
+from metapulse.registry import resolve
+
+Times = Int64[np.ndarray, " n"]
+Values = Float64[np.ndarray, " n"]
+
+LEVEL = 0.9  # nominal share of new readings inside [lower, upper]
+VERSION = 1
+#: Kinds of maps that can be loaded, and where they are. A new kind is one line here.
+KINDS: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What the new device would have shown; NaN where the map refuses.
+
+    Args:
+        value: in the metric's unit.
+        lower, upper: limits of the band that holds a new reading with probability ``LEVEL``.
+    """
+
+    value: Values
+    lower: Values
+    upper: Values
+
+
+@dataclass(frozen=True)
+class MapCard:
+    """What a map was learned on, and how wrong it was where it could be checked.
+
+    Args:
+        kind: of ``KINDS``.
+        metric: name of the metric, "" where the table did not tell.
+        people: who wore both devices in the population that it was learned on; 0: a published prior.
+        pairs: readings of both devices in that population.
+        overlap: pairs of the person's own; 0: the population's map.
+        overlap_hours: between the first and the last of them.
+        rmse: error of the value on people held out, with as much overlap as this map had or the next less; the
+            metric's unit. None: not measured.
+        rmse_identity: of the old reading itself, on the same moments.
+        coverage: share of held-out readings inside the band.
+        chosen: what was compared, and what it came to, in words.
+        refused: why the map gives no values; "": it does.
+        notes: anything else that a user must know.
+    """
+
+    kind: str
+    metric: str = ""
+    people: int = 0
+    pairs: int = 0
+    overlap: int = 0
+    overlap_hours: float = 0.0
+    rmse: float | None = None
+    rmse_identity: float | None = None
+    coverage: float | None = None
+    chosen: str = ""
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Map(ABC):
+    """One person's map from an old device's readings to a new device's."""
+
+    kind: ClassVar[str]
+    card: MapCard
+
+    @abstractmethod
+    def at(self, time_us: Times, old: Values) -> Mapped:
+        """What the new device would have shown.
+
+        Args:
+            time_us: µs since 1970 in UTC, in any order.
+            old: readings of the old device, the metric's unit; NaN where there is none.
+
+        Returns:
+            One row for each reading, in the same order.
+        """
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], dict[str, Num[np.ndarray, "..."]]]:
+        """What the map is, as plain values for JSON and as arrays."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, card: MapCard, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Map:
+        """The map of that state; a KeyError, TypeError or ValueError if it is none."""
+
+    def apply(self, table: Any) -> Any:
+        """The table with the columns ``value``, ``lower`` and ``upper``.
+
+        Args:
+            table: polars, pandas or Arrow, with ``time`` (UTC) and ``old``; it is the history of one person.
+
+        Raises:
+            DataError: a column is missing or of another type.
+        """
+        frame = open_table(table, ("time", "old"), "the history")
+        mapped = self.at(times_us(frame, "time", "the history"), numbers(frame, "old", "the history"))
+        return with_columns(frame, {"value": mapped.value, "lower": mapped.lower, "upper": mapped.upper})
+
+    def save(self, folder: Path) -> None:
+        """Write ``map.json`` and ``map.safetensors``.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        from safetensors.numpy import save
+
+        values, arrays = self.state()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "map.safetensors", save({k: np.ascontiguousarray(a) for k, a in arrays.items()}))
+        text = {"version": VERSION, "kind": self.kind, "card": asdict(self.card), "values": values}
+        write_atomic(folder / "map.json", json.dumps(text, indent=1).encode())
+
+
+def load_map(folder: Path) -> Map:
+    """The map that ``Map.save`` wrote.
+
+    Raises:
+        DataError: there is none, it is damaged, or of another version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        text = json.loads((folder / "map.json").read_text(encoding="utf-8"))
+        if text["version"] != VERSION or text["kind"] not in KINDS:
+            raise ValueError(f"kind {text['kind']!r}, version {text['version']!r}")
+        given = text["card"]
+        card = MapCard(**{f.name: given[f.name] for f in fields(MapCard) if f.name in given})
+        card = MapCard(**(asdict(card) | {"notes": tuple(card.notes)}))
+        made: type[Map] = resolve(KINDS[text["kind"]], "map.kind")
+        return made.from_state(card, text["values"], load((folder / "map.safetensors").read_bytes()))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        said = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise DataError(f"{folder}: no map can be read from it ({' '.join(str(said).split())[:200]})") from None

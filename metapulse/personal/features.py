@@ -1,0 +1,93 @@
+"""What a trained model sees in a window: the run's transform and encoder, both fixed, and a constant for the bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64
+from torch import Tensor
+
+from metapulse.data import Task
+from metapulse.errors import ConfigError
+from metapulse.models.base import Model
+from metapulse.registry import MODELS, TRANSFORMS
+from metapulse.settings import plain
+from metapulse.transforms import Transform
+from metapulse.trees import Params, stack
+
+MOST_FITTED = 512  # windows that a transform is fitted on: its means and deviations, which more would hardly move
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """f(x) = (embedding of the transformed window, 1): ŷ = Kᵀf(x) is the model's own answer, bias included.
+
+    Args:
+        task: before the transform.
+        sections: names and settings of the model and the transform, as a configuration has them.
+        params: of the encoder and the head, without client axis.
+        fitted: windows that the transform is fitted on, where it is not the same for everyone; may be empty.
+    """
+
+    task: Task
+    sections: Mapping[str, Mapping[str, Any]]
+    params: Params
+    fitted: Float32[np.ndarray, "p *features"]
+
+    def __post_init__(self) -> None:
+        self.model.head_pair()  # refused here where there is no linear head
+
+    @cached_property
+    def transform(self) -> Transform:
+        """What windows go through first."""
+        made: Transform = TRANSFORMS.make(dict(self.sections["transform"]))
+        return made
+
+    @cached_property
+    def model(self) -> Model:
+        """Encoder and head."""
+        made: Model = MODELS.make(dict(self.sections["model"]), task=self.transform.task(self.task))
+        return made
+
+    def inputs(self, x: Float32[np.ndarray, "n *features"]) -> Float[Tensor, "n *inputs"]:
+        """Windows as the encoder reads them."""
+        pool = self.fitted if len(self.fitted) else x
+        return torch.from_numpy(np.ascontiguousarray(self.transform.apply(x, pool, None)))
+
+    def embed(self, inputs: Float[Tensor, "n *inputs"]) -> Float64[Tensor, "n width"]:
+        """Features of transformed windows, differentiable in them; in double precision, as sums over a year need it."""
+        seen = self.model.embed(stack(self.params, 1), inputs.unsqueeze(0))[0].double()
+        return torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
+
+    def of(self, x: Float32[np.ndarray, "n *features"]) -> Float64[Tensor, "n width"]:
+        """Features of windows as the recipe gives them."""
+        with torch.no_grad():
+            return self.embed(self.inputs(x))
+
+    @property
+    def head(self) -> Float64[Tensor, "width outputs"]:
+        """The head that the run has trained, its bias in the last row."""
+        weight, bias = (self.params[name].detach().double() for name in self.model.head_pair())
+        return torch.cat([weight.T, bias.unsqueeze(0)])
+
+    def facts(self) -> dict[str, Any]:
+        """All but the tensors, for JSON."""
+        return {"task": asdict(self.task), "sections": plain(self.sections)}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any], params: Params, fitted: np.ndarray) -> FeatureMap:
+        """The features that ``facts`` and the tensors describe.
+
+        Raises:
+            ConfigError: they describe none.
+        """
+        try:
+            task = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()})
+            return cls(task, facts["sections"], params, fitted)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError("features", str(error), "must name task, model and transform") from None
