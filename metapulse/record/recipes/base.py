@@ -173,6 +173,15 @@ class Recipe(ABC):
         """
         raise ConfigError("recipe", type(self).__name__, "forecasts no number")
 
+    @property
+    def reach_min(self) -> float:
+        """How far back readings matter to a forecast that is made now, or whose outcome is still to come, in minutes.
+
+        Raises:
+            ConfigError: the recipe forecasts days, and not from one reading to the next.
+        """
+        raise ConfigError("recipe", type(self).__name__, "cannot be followed reading by reading; metapulse predict can")
+
 
 def make_recipe(given: str | Mapping[str, Any], where: str = "recipe") -> Recipe:
     """The recipe of that name, or of a table with its name and settings.
