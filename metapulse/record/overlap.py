@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE, US
 from metapulse.record.metrics import metrics
 
@@ -120,6 +121,27 @@ def wish(prefer: Sequence[str]) -> pl.Expr:
     for i, part in reversed(list(enumerate(prefer))):
         found = pl.when(folded.str.contains(part.lower(), literal=True)).then(i).otherwise(found)
     return found
+
+
+def one_source(rows: Frame, part: str, key: str) -> str:
+    """The full name (``by``) of the one source that is meant by a part of it.
+
+    Args:
+        rows: of a record.
+        part: a part of the name that no other source has, or the whole name.
+        key: of the setting, for the message.
+
+    Raises:
+        ConfigError: none is called that, or more than one.
+    """
+    columns = rows.select("start", "offset_min", "code", "device", "source", "quality")
+    names = with_source(columns).select("by").unique()
+    found = names.filter(wish([part]) == 0)["by"].to_list()
+    found = [part] if part in found else found
+    if len(found) != 1:
+        known = ", ".join(sorted(filter(None, found or names["by"].to_list())))
+        raise ConfigError(key, part, f"a part of the name of one source alone: {known}")
+    return str(found[0])
 
 
 def union_minutes(rows: Frame) -> float:
