@@ -42,7 +42,7 @@ def with_source(rows: Frame) -> Frame:
     """Rows with the columns ``by`` (the source's name), ``chosen``, ``day`` (the person's date) and ``whole_day``.
 
     Args:
-        rows: of a record.
+        rows: of a record; of ``as_new_device`` the name ends with the map.
     """
     import polars as pl
 
@@ -50,8 +50,11 @@ def with_source(rows: Frame) -> Frame:
     local = pl.col("start") + pl.duration(minutes=pl.col("offset_min").fill_null(0).cast(pl.Int64))
     total = pl.col("quality").list.contains("date_only") | (pl.col("code") == "daily").fill_null(False)
     name = pl.concat_str(parts, separator=" ").str.replace_all(r" +", " ").str.strip_chars()
+    name = name.fill_null("")
+    if "map" in rows.columns:
+        name = pl.when(pl.col("map").is_null()).then(name).otherwise(pl.format("{} map {}", name, "map"))
     chosen = pl.col("source").struct.field("file").str.contains(CHOSEN)
-    return rows.with_columns(by=name.fill_null(""), chosen=chosen, day=local.dt.date(), whole_day=total)
+    return rows.with_columns(by=name, chosen=chosen, day=local.dt.date(), whole_day=total)
 
 
 def counted_shares(rows: Frame, prefer: Sequence[str] = ()) -> NDArray[np.float64]:

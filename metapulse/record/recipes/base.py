@@ -18,7 +18,8 @@ import numpy as np
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.record.frame import DOUBTFUL, REPEATS
-from metapulse.record.schema import MARKS, check_version
+from metapulse.record.mapped import as_new_device
+from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
 from metapulse.registry import RECIPES
 from metapulse.settings import setting
@@ -97,7 +98,7 @@ class Recipe(ABC):
 
     metrics: ClassVar[tuple[str, ...]]
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say")
+    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say, or device_mapped")
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
@@ -160,7 +161,11 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
     try:
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
-        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
+        scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))
+        if MAPPED in recipe.keep:
+            frame = as_new_device(scan.collect()).select(*columns)
+        else:
+            frame = scan.select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
     except (OSError, pl.exceptions.PolarsError) as error:
