@@ -19,7 +19,8 @@ from jaxtyping import Float32, Float64, Int64
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.record.frame import DOUBTFUL, REPEATS
-from metapulse.record.schema import MARKS, check_version
+from metapulse.record.mapped import as_new_device
+from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
 from metapulse.registry import RECIPES
 from metapulse.settings import setting
@@ -143,7 +144,7 @@ class Recipe(ABC):
 
     metrics: ClassVar[tuple[str, ...]]
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say")
+    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say, or device_mapped")
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
@@ -172,6 +173,15 @@ class Recipe(ABC):
             ConfigError: the recipe forecasts no number.
         """
         raise ConfigError("recipe", type(self).__name__, "forecasts no number")
+
+    @property
+    def reach_min(self) -> float:
+        """How far back readings matter to a forecast that is made now, or whose outcome is still to come, in minutes.
+
+        Raises:
+            ConfigError: the recipe forecasts days, and not from one reading to the next.
+        """
+        raise ConfigError("recipe", type(self).__name__, "cannot be followed reading by reading; metapulse predict can")
 
 
 def make_recipe(given: str | Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -217,7 +227,11 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
     try:
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
-        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
+        scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))
+        if MAPPED in recipe.keep:
+            frame = as_new_device(scan.collect()).select(*columns)
+        else:
+            frame = scan.select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -69,6 +69,11 @@ class Glucose30(Recipe):
         scaling = SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, self.target_scale)
         return Taken(self.horizon.samples(scaling, t, value, kept, clock), +left)
 
+    @property
+    def reach_min(self) -> float:
+        """The window, the horizon, and a silence that may lie before either."""
+        return self.history_min + self.horizon_min + 2.0 * MAX_GAP_MIN
+
     def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
         """One a reading that has an unbroken history, whichever day it is: what comes may lie in the next."""
         given = rows.get("glucose", NO_ROWS)
