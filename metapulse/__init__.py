@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
+    from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
     from metapulse.sim.personal import PersonalModel
+    from metapulse.sim.personalize import personalize
     from metapulse.sim.results import ComparisonResult, Result
 
     __version__: str
@@ -33,6 +35,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MetapulseError",
+    "PersonModel",
     "PersonalModel",
     "Result",
     "Rows",
@@ -41,6 +44,7 @@ __all__ = [
     "compare",
     "load",
     "methods",
+    "personalize",
     "report",
     "resume",
     "run",
@@ -48,9 +52,11 @@ __all__ = [
 
 _MODULES = {
     "errors": ("ConfigError", "DataError", "MetapulseError", "RunError"),
+    "personal.person": ("PersonModel",),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
     "sim.personal": ("PersonalModel",),
+    "sim.personalize": ("personalize",),
     "sim.results": ("ComparisonResult", "Result"),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

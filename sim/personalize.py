@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
 from metapulse.personal.person import PersonModel, questions_of
 from metapulse.personal.start import FILE, PopulationStart
+from metapulse.record.metrics import metric
 from metapulse.record.recipes.base import Questions, Recipe
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
@@ -65,7 +66,8 @@ def personalize(
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],
-        "metric": recipe.metrics[0],
+        "metric": recipe.forecasts,
+        "unit": metric(recipe.forecasts).unit,
         "device": name,
         "people": start.facts["people"],
     }
@@ -164,8 +166,3 @@ def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], l
         found[phases[person] == "validation"].append(asked)
         progress("records read", number + 1, sum(map(len, chosen)))
     return found
-
-
-def card_lines(card: dict[str, Any]) -> list[str]:
-    """What a person must know of their model, a line each."""
-    return [f"{key}: {value}" for key, value in card.items()]

@@ -152,6 +152,30 @@ class PersonModel:
         made, _ = self.walk(asked)
         return frame(asked, made, self.abstention.reasons(asked, made, self.start.unlike))
 
+    def explain(self, record: str | Path, at: str = "", device: str = "") -> tuple[pl.DataFrame, dict[str, Any]]:
+        """What moved one forecast, and whose experience it rests on; see ``metapulse.personal.explain.explained``.
+
+        It is explained with the head of that moment, which knew nothing of what came later.
+
+        Args:
+            record: "person.parquet".
+            at: moment of the forecast, ISO 8601, UTC unless it says; "": the last one.
+            device: another device model of the record; "": the model's own.
+
+        Raises:
+            DataError: the record cannot be read, or no forecast was made by then.
+        """
+        from metapulse.personal.explain import explained, moment
+
+        asked = self.questions(record, device)
+        row = moment(asked.time, at)
+        then = asked.where(np.arange(len(asked)) <= row)
+        known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
+        made, state = self.walk(known)
+        told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
+        table, facts = explained(self, state.belief, then.x[-1], then.unit)
+        return table, {**told_of.row(-1, named=True), "base": float(then.base[-1]), **facts}
+
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder; one of the model that is there is replaced.
 
@@ -161,8 +185,7 @@ class PersonModel:
         from safetensors.torch import save
 
         out = Path(folder)
-        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
-            raise RunError(f"{out}: is there already and no person's model; name another folder")
+        check_folder(out)
         try:
             out.mkdir(parents=True, exist_ok=True)
             data = save({name: t.detach().clone().contiguous() for name, t in self._tensors().items()})
@@ -228,6 +251,17 @@ class PersonModel:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise DataError(f"{path}: a damaged person's model ({type(error).__name__}: {error})") from None
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse a place where a person's model cannot be written.
+
+    Raises:
+        RunError: it is there already and no person's model.
+    """
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
+        raise RunError(f"{out}: is there already and no person's model; name another folder")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -144,7 +144,9 @@ class Recipe(ABC):
 
     metrics: ClassVar[tuple[str, ...]]
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say, or device_mapped")
+    keep: tuple[str, ...] = setting(
+        (), "marks whose rows are learned from all the same: implausible, say, or device_mapped"
+    )
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
@@ -154,6 +156,11 @@ class Recipe(ABC):
     @abstractmethod
     def task(self) -> Task:
         """What is predicted from what."""
+
+    @property
+    def forecasts(self) -> str:
+        """The metric whose value is forecast."""
+        return self.metrics[0]
 
     @abstractmethod
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
