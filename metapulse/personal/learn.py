@@ -29,7 +29,7 @@ ROUNDS = 30  # of EM; the evidence hardly moves after
 SHARE = 0.1  # of the noise's variance: what the start of EM lets people's heads differ by, in a typical window
 RARE = 1e-3  # share of the population's windows that are called unlike it
 FLOOR = 1e-2  # of a typical variance, added in every direction of the features: what never varied may still vary
-REFRESHES = 200  # of the head along a judged person's record
+REFRESHES = 100  # of the head along a judged person's record
 
 #: Told how many of how many people are done.
 Done = Callable[[int, int], None]
