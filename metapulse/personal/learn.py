@@ -65,9 +65,10 @@ def learn_start(
     seen = [features.of(asked.x) for asked in settled]
     centre, spread = _distribution(seen)
     inverse = torch.linalg.inv(spread)
-    whitening = torch.linalg.cholesky(inverse).T
+    whitening = torch.linalg.cholesky(inverse).T.contiguous()
     if prior is None:
         prior = _prior(seen, [asked.y for asked in settled], centre, spread)
+    prior = GaussianHead(*(getattr(prior, part).contiguous() for part in ("mean", "covariance", "noise")))
     rough = _roughness(prior, seen, settled)
     typical = np.mean([asked.x.mean(0, dtype=np.float64) for asked in settled], 0)
     start = PopulationStart(prior, rough, LEVELS, typical, centre, whitening, np.inf, facts)
