@@ -56,7 +56,7 @@ def personalize(
         run: folder of a finished run of one method that forecasts from records, or its result.
         record: "person.parquet".
         overlap: table of ``time``, ``old`` and ``new`` of moments at which the person wore both; None: those in the
-            record.
+            record; False: none.
         maps: the map from the old device to the new, or a prior over maps, or the folder of one; None: published
             agreement, where there is some.
         old: device model whose history is taken along; "": the other one of the record, where there is one.
@@ -153,9 +153,7 @@ def population_start(trained: TrainedRun, features: FeatureMap, progress: Progre
     try:
         groups = _people(trained, progress)
     except DataError as error:
-        raise RunError(
-            f"{folder / FILE} is missing, and the run's people are not at hand to make it ({error})"
-        ) from None
+        raise RunError(f"{folder / FILE} is missing and cannot be made from the run's people: {error}") from None
     start = learn_start(features, *groups, {"run": identity}, done=lambda now, all: progress("people judged", now, all))
     start.save(folder)
     return start
@@ -168,7 +166,7 @@ def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], l
     split = ClientSampler(SourceDirectory(source), trained.config).split
     phases = split.phases(np.arange(source.users))
     if not (phases == "validation").any():
-        raise DataError("the run kept no validation people: split.validation must be > 0")
+        raise DataError("there are no validation people to judge it by (split.validation = 0)")
     chosen = [np.flatnonzero(phases == name) for name in ("train", "validation")]
     chosen = [people[:most] for people, most in zip(chosen, (MOST_TAUGHT, MOST_JUDGED), strict=True)]
     paths = dict(find_records(source.files()["path"]))

@@ -74,7 +74,8 @@ def past_device(
         new: device model that is worn now.
         typical_error: of a forecast of the population's, one standard deviation in the metric's unit.
         old: device model of the history; "": the other one with most readings before the new device's last.
-        overlap: table of ``time``, ``old`` and ``new``; None: moments that both told of in the record.
+        overlap: table of ``time``, ``old`` and ``new``; None: moments that both told of in the record;
+            False: none.
         maps: a map, or the population's prior over maps; None: published agreement.
 
     Raises:
@@ -94,7 +95,7 @@ def past_device(
     prior = published(metric) if maps is None else read_maps(maps)
     before, now = others[old].get(metric, NO_ROWS), devices[new][metric]
     table = shared_moments(before, now, metric) if overlap is None else overlap
-    made = prior if isinstance(prior, Map) else prior.personal(table)
+    made = prior if isinstance(prior, Map) else prior.personal(None if overlap is False else table)
     if made.card.refused:
         return None, f"history of {old} is not used: {made.card.refused}"
     rows, half = rows_mapped(before, made)
