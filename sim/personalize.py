@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metapulse.errors import ConfigError, DataError, RunError
+from metapulse.gaussian_head import GaussianHead
+from metapulse.methods.alpaca import ALPaCA
+from metapulse.methods.gaussian import ClosedForm, GaussianLearner
 from metapulse.personal.adapt import adapted
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
@@ -126,16 +129,27 @@ def recipe_of(trained: TrainedRun) -> Recipe:
 
 
 def features_of(trained: TrainedRun) -> FeatureMap:
-    """The run's encoder and head, as they are after its last round.
+    """What the run's head reads, as it is after the last round.
 
     Raises:
         ConfigError: the model has no linear head.
     """
-    work, config = trained.work, trained.config
-    theta = work.learner.start(trained.theta, 1)
+    work, config, learner = trained.work, trained.config, trained.work.learner
+    theta = learner.start(trained.theta, 1)
     params = {name: theta[name][0].contiguous().clone() for name in work.model.init(np.random.default_rng(0))}
     sections = {"model": dict(config.model), "transform": dict(work.spec.transform)}
-    return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32))
+    reads: tuple[str, ...] = ("embedding",)
+    if isinstance(learner, ClosedForm):
+        reads = (learner.reads,)
+    elif isinstance(learner, ALPaCA) and learner.inputs:
+        reads = ("embedding", "inputs")
+    return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32), reads)
+
+
+def prior_of(trained: TrainedRun) -> GaussianHead | None:
+    """The run's own prior over heads, where its method has one."""
+    learner = trained.work.learner
+    return learner.prior(trained.theta) if isinstance(learner, GaussianLearner) else None
 
 
 def population_start(trained: TrainedRun, features: FeatureMap, progress: Progress = silent) -> PopulationStart:
