@@ -106,7 +106,7 @@ def judge_run(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
         label = source.client(source.clients_of(person)[0]).label
         if (asked := asked_of(paths[label], recipe)) is not None:
             state = PersonState(start.prior, conformal(start.scores))
-            made, _ = walk(start, features, state, asked, REFRESHES)
+            made, _ = walk(start, features.fitted_on(asked.x), state, asked, REFRESHES)
             for kind, interval in interval_kinds(start).items():
                 told = with_intervals(asked, made, interval)
                 found.setdefault(kind, {})[label] = numbers(asked, told, start.unlike)

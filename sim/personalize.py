@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from metapulse.sim.results import Result
 
 MOST_TAUGHT, MOST_JUDGED = 300, 100  # people whom a start is learned from, and judged by
+
+BESIDE = 256  # numbers of a window at most that the head reads beside the embedding
 
 #: Told what is done, how much of it, and of how much.
 Progress = Callable[[str, int, int], None]
@@ -129,7 +132,10 @@ def recipe_of(trained: TrainedRun) -> Recipe:
 
 
 def features_of(trained: TrainedRun) -> FeatureMap:
-    """What the run's head reads, as it is after the last round.
+    """What the head reads: what the run's method says, or the embedding after the last round and the window beside it.
+
+    A window of a few numbers beside the embedding leaves the pooled linear model within reach of the head, which
+    features that were trained for other people's steps may have lost.
 
     Raises:
         ConfigError: the model has no linear head.
@@ -138,11 +144,13 @@ def features_of(trained: TrainedRun) -> FeatureMap:
     theta = learner.start(trained.theta, 1)
     params = {name: theta[name][0].contiguous().clone() for name in work.model.init(np.random.default_rng(0))}
     sections = {"model": dict(config.model), "transform": dict(work.spec.transform)}
-    reads: tuple[str, ...] = ("embedding",)
+    beside = math.prod(work.task.features) <= BESIDE
     if isinstance(learner, ClosedForm):
-        reads = (learner.reads,)
-    elif isinstance(learner, ALPaCA) and learner.inputs:
-        reads = ("embedding", "inputs")
+        reads: tuple[str, ...] = (learner.reads,)
+    elif isinstance(learner, ALPaCA):
+        reads = ("embedding", "inputs") if learner.inputs else ("embedding",)
+    else:
+        reads = ("embedding", "inputs") if beside else ("embedding",)
     return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32), reads)
 
 

@@ -51,6 +51,7 @@ def adapted(
         card: what is known of the run and the record; numbers of the adaptation are added.
         abstention: when forecasts are withheld.
     """
+    features = features.fitted_on(own.x)
     prior, seen = start.prior, features.of(own.x)
     first, facts = prior, {"history": 0, "power": 0.0}
     if past is not None:

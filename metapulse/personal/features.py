@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from metapulse.registry import MODELS, TRANSFORMS
 from metapulse.settings import plain
 from metapulse.transforms import Transform
 from metapulse.trees import Params, stack
+from metapulse.windows import evenly
 
 MOST_FITTED = 512  # windows that a transform is fitted on: its means and deviations, which more would hardly move
 
@@ -58,6 +59,12 @@ class FeatureMap:
         """Encoder and head."""
         made: Model = MODELS.make(dict(self.sections["model"]), task=self.transform.task(self.task))
         return made
+
+    def fitted_on(self, x: Float32[np.ndarray, "n *features"]) -> FeatureMap:
+        """The same with its transform fitted on a person's windows, where it is one that is fitted."""
+        if self.transform.pointwise or len(self.fitted):
+            return self
+        return replace(self, fitted=x[evenly(np.arange(len(x)), MOST_FITTED)])
 
     def inputs(self, x: Float32[np.ndarray, "n *features"]) -> Float[Tensor, "n *inputs"]:
         """Windows as the encoder reads them."""

@@ -62,7 +62,7 @@ def learn_start(
     if len(settled) < 2 or not judged:
         people = f"{len(settled)} people to learn from and {len(judged)} to judge"
         raise DataError(f"{people}: a start of a population takes 2 and 1 with 2 windows or more")
-    seen = [features.of(asked.x) for asked in settled]
+    seen = [features.fitted_on(asked.x).of(asked.x) for asked in settled]
     centre, spread = _distribution(seen)
     inverse = torch.linalg.inv(spread)
     whitening = torch.linalg.cholesky(inverse).T.contiguous()
@@ -75,7 +75,7 @@ def learn_start(
     scores, far = [], []
     for number, asked in enumerate(judged):
         state = PersonState(prior, conformal(np.empty(0)))
-        made, _ = walk(start, features, state, asked, refreshes=REFRESHES)
+        made, _ = walk(start, features.fitted_on(asked.x), state, asked, refreshes=REFRESHES)
         known = ~np.isnan(asked.y)
         scores.append((np.abs(asked.y - made.mean) / made.scale)[known])
         far.append(made.unlike)

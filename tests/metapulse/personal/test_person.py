@@ -211,3 +211,13 @@ def test_a_model_without_a_linear_head_is_refused():
     sections = {"model": {"name": "module", "reference": "torch.nn:Identity"}, "transform": {"name": "none"}}
     with pytest.raises(ConfigError):
         FeatureMap(TASK, sections, {}, np.empty((0, 1, WIDTH), np.float32))
+
+
+def test_a_transform_that_is_fitted_is_fitted_on_the_person_s_own_windows_and_kept():
+    plain = linear_features()
+    features = replace(plain, sections={**plain.sections, "transform": {"name": "standardise"}})
+    model, own = person(features, every_min=30)
+    assert len(model.features.fitted) == len(own)
+    alone = model.features.of(own.x[5:6])
+    assert torch.allclose(alone, model.features.of(own.x)[5:6])
+    assert len(person()[0].features.fitted) == 0
