@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from metapulse import migration
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
+    from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
     from metapulse.sim.map_prior import map_prior
     from metapulse.sim.personal import PersonalModel
+    from metapulse.sim.personalize import personalize
     from metapulse.sim.results import ComparisonResult, Result
 
     __version__: str
@@ -35,6 +37,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MetapulseError",
+    "PersonModel",
     "PersonalModel",
     "Result",
     "Rows",
@@ -45,6 +48,7 @@ __all__ = [
     "map_prior",
     "methods",
     "migration",
+    "personalize",
     "report",
     "resume",
     "run",
@@ -52,10 +56,12 @@ __all__ = [
 
 _MODULES = {
     "errors": ("ConfigError", "DataError", "MetapulseError", "RunError"),
+    "personal.person": ("PersonModel",),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
     "sim.map_prior": ("map_prior",),
     "sim.personal": ("PersonalModel",),
+    "sim.personalize": ("personalize",),
     "sim.results": ("ComparisonResult", "Result"),
 }
 _PACKAGES = ("migration",)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64
 
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.record.frame import DOUBTFUL, REPEATS
-from metapulse.record.schema import MARKS, check_version
+from metapulse.record.mapped import as_new_device
+from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
 from metapulse.registry import RECIPES
 from metapulse.settings import setting
@@ -92,12 +94,61 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Questions:
+    """Forecasts that one device's rows allow, n of them in order of time, whether or not their outcome has come.
+
+    A forecast ŷ is the value ``base`` + ``unit`` · ŷ of the metric.
+
+    Args:
+        time: when the forecast is made, µs since 1970 in UTC.
+        due: when its outcome is known.
+        x: inputs, (n, *features).
+        y: outcome in units of the target; NaN: it has not come, or was not measured.
+        base: value that ŷ = 0 stands for, in the metric's unit.
+        unit: of the target, in the metric's.
+        seen: share of the inputs that was measured, 0 to 1.
+        lacks: what there is too little of, in words, where n = 0.
+    """
+
+    time: Int64[np.ndarray, " n"]
+    due: Int64[np.ndarray, " n"]
+    x: Float32[np.ndarray, "n *features"]
+    y: Float64[np.ndarray, " n"]
+    base: Float64[np.ndarray, " n"]
+    unit: float
+    seen: Float64[np.ndarray, " n"]
+    lacks: str = ""
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def where(self, rows: np.ndarray) -> Questions:
+        """Some of them, by mask or index."""
+        parts = {name: getattr(self, name)[rows] for name in ("time", "due", "x", "y", "base", "seen")}
+        return replace(self, **parts)
+
+    def value(self, y: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Targets in the metric's unit."""
+        return self.base + self.unit * y
+
+
+def no_questions(task: Task, lacks: str) -> Questions:
+    """None, and why."""
+    whole, real = np.empty(0, np.int64), np.empty(0)
+    return Questions(whole, whole, np.empty((0, *task.features), np.float32), real, real, 1.0, real, lacks)
+
+
+@dataclass(frozen=True)
 class Recipe(ABC):
     """What is learned: window, target, horizon, features, wear."""
 
     metrics: ClassVar[tuple[str, ...]]
+    #: Minutes between two inputs of a window; 0: they are not over time.
+    step_min: ClassVar[float] = 0.0
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say")
+    keep: tuple[str, ...] = setting(
+        (), "marks whose rows are learned from all the same: implausible, say, or device_mapped"
+    )
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
@@ -108,6 +159,11 @@ class Recipe(ABC):
     def task(self) -> Task:
         """What is predicted from what."""
 
+    @property
+    def forecasts(self) -> str:
+        """The metric whose value is forecast."""
+        return self.metrics[0]
+
     @abstractmethod
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """Samples of one person with one device.
@@ -115,6 +171,26 @@ class Recipe(ABC):
         Args:
             rows: by metric; a metric without rows is not there.
         """
+
+    def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
+        """Every forecast that the rows of one person with one device allow, the last ones still open.
+
+        Args:
+            rows: by metric; a metric without rows is not there.
+
+        Raises:
+            ConfigError: the recipe forecasts no number.
+        """
+        raise ConfigError("recipe", type(self).__name__, "forecasts no number")
+
+    @property
+    def reach_min(self) -> float:
+        """How far back readings matter to a forecast that is made now, or whose outcome is still to come, in minutes.
+
+        Raises:
+            ConfigError: the recipe forecasts days, and not from one reading to the next.
+        """
+        raise ConfigError("recipe", type(self).__name__, "cannot be followed reading by reading; metapulse predict can")
 
 
 def make_recipe(given: str | Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -160,7 +236,11 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
     try:
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
-        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
+        scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))
+        if MAPPED in recipe.keep:
+            frame = as_new_device(scan.collect()).select(*columns)
+        else:
+            frame = scan.select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE
-from metapulse.record.recipes.base import NO_ROWS, MetricRows, Recipe, Taken
+from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe, Taken, no_questions
 from metapulse.settings import setting
 from metapulse.windows import Horizon, SeriesScaling, evenly
 
@@ -33,6 +33,7 @@ class Glucose30(Recipe):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("glucose",)
+    step_min: ClassVar[float] = float(STEP_MIN)
 
     history_min: int = setting(120, "minutes of glucose seen, a multiple of 5", ge=10, le=720)
     horizon_min: int = setting(30, "minutes ahead", ge=5, le=240)
@@ -68,6 +69,35 @@ class Glucose30(Recipe):
             return Taken(None, +left, f"{len(t)} readings, never {need} min unbroken within one day")
         scaling = SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, self.target_scale)
         return Taken(self.horizon.samples(scaling, t, value, kept, clock), +left)
+
+    @property
+    def reach_min(self) -> float:
+        """The window, the horizon, and a silence that may lie before either."""
+        return self.history_min + self.horizon_min + 2.0 * MAX_GAP_MIN
+
+    def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
+        """One a reading that has an unbroken history, whichever day it is: what comes may lie in the next."""
+        given = rows.get("glucose", NO_ROWS)
+        readings = given.where((given.code == "") & ~np.isnan(given.value))
+        t, _, _, value = _series(readings)
+        broken = np.append(True, np.diff(t) > MAX_GAP_MIN)[: len(t)]
+        first = np.maximum.accumulate(np.where(broken, np.arange(len(t)), 0))
+        anchor = np.flatnonzero(t - STEP_MIN * (self.horizon.points - 1) >= t[first])
+        later = np.searchsorted(t, t[anchor] + self.horizon_min)  # the first reading that settles the outcome
+        known = later < len(t)
+        settled = np.minimum(later, len(t) - 1)
+        known &= first[settled] == first[anchor]
+        if not len(anchor):
+            return no_questions(self.task, f"{len(t)} readings, never {self.history_min - STEP_MIN} min unbroken")
+        history, future = self.horizon.cut(t, value, anchor)
+        x = ((history - CENTRE_MG_DL) / SPREAD_MG_DL).astype(np.float32)
+        y = np.where(known, (future - value[anchor]) / self.target_scale, np.nan)
+        due = np.where(known, t[settled], t[anchor] + self.horizon_min)
+        before = np.searchsorted(t, t[anchor] - self.history_min)
+        usual = max(float(np.median(np.diff(t))), STEP_MIN)
+        seen = np.minimum((anchor - before + 1) * usual / self.history_min, 1.0)
+        when = [np.round(one * MINUTE).astype(np.int64) for one in (t[anchor], due)]
+        return Questions(*when, x[:, None], y, value[anchor], self.target_scale, seen)
 
 
 @dataclass(frozen=True)

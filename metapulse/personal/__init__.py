@@ -1,0 +1,1 @@
+"""One person's model: forecasts with intervals, adapted as readings come."""

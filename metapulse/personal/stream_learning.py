@@ -1,0 +1,106 @@
+"""What an outcome teaches a stream: its interval is judged, the head learns, drift and worse forecasts are noticed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from metapulse.personal.conformal import judge
+from metapulse.personal.drift import adwin, page_hinkley
+from metapulse.personal.online import Coordinates, absorb, loosen, unseen
+from metapulse.personal.stream_state import HEADS, Block, Line, Pending, StreamState, counted, iso
+from metapulse.record.clock import DAY
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a stream forgets and how soon it reacts. Outcomes count for their share that no other shares.
+
+    Args:
+        memory: outcomes after which a sample counts for 1/e; six weeks of glucose half an hour ahead.
+        recent: outcomes that "lately" means; a day of them.
+        margin: by how much the adapted head may be worse lately, relative, before it is rolled back.
+        kept: λ of ``loosen`` after a change: what the person's own samples still count for.
+        confidence: δ of ADWIN, on means over one horizon.
+        run_length: days between false alarms of Page–Hinkley, on means over a day.
+    """
+
+    memory: float = 2000.0
+    recent: float = 48.0
+    margin: float = 0.05
+    kept: float = 0.2
+    confidence: float = 0.002
+    run_length: float = 1000.0
+
+
+def learn(
+    at: Coordinates, pace: Pace, block: int, state: StreamState, one: Pending, y: float, due: int
+) -> tuple[StreamState, list[Line]]:
+    """After an outcome, and the events there are.
+
+    Args:
+        at: coordinates of the heads.
+        pace: of forgetting and reacting.
+        block: µs over which losses are averaged before ADWIN sees them.
+        state: before.
+        one: the forecast that it is the outcome of.
+        y: the outcome, in units of the target.
+        due: when it was known, µs.
+    """
+    weight = min(one.gap / max(due - one.time, 1), 1.0)  # as ``walk`` weighs samples
+    score = abs(y - one.means[0]) / one.scale
+    head = absorb(at, loosen(state.head, math.exp(-weight / pace.memory)), one.x, one.x.new_full((1, 1), y), weight)
+    fade = math.exp(-weight / pace.recent)
+    errors = (*(abs(y - mean) for mean in one.means), 1.0)
+    totals = [fade * total + weight * error for total, error in zip(state.losses, errors, strict=True)]
+    state = replace(
+        state,
+        head=head,
+        interval=judge(state.interval, score, one.promised),
+        outcomes=state.outcomes + 1,
+        losses=(totals[0], totals[1], totals[2], totals[3]),
+        since=state.since + weight,
+    )
+    state, drifted = _watched(pace, block, state, due, score / (1.0 + score))
+    state, rolled = _rolled_back(at, pace, state, due)
+    return state, drifted + rolled
+
+
+def _watched(pace: Pace, block: int, state: StreamState, due: int, loss: float) -> tuple[StreamState, list[Line]]:
+    """Whether the loss, in [0, 1], has risen: ADWIN on means over a few hours, Page–Hinkley on means over a day."""
+    short, mean = _grown(state.short, due // block, loss)
+    long, day = _grown(state.long, due // DAY, loss)
+    state, by = replace(state, short=short, long=long), []
+    if mean is not None:
+        watch, moved = adwin(state.adwin, mean)
+        state = replace(state, adwin=watch)
+        by += ["ADWIN"] if moved is not None and moved > 0.0 else []
+    if day is not None:
+        page, alarm = page_hinkley(state.page, day)
+        state = replace(state, page=page)
+        by += ["Page-Hinkley"] if alarm else []
+    if not by:
+        return state, []
+    state = replace(counted(state, "drifts"), head=loosen(state.head, pace.kept))
+    return state, [{"time": iso(due), "event": "drift", "by": by}]
+
+
+def _rolled_back(at: Coordinates, pace: Pace, state: StreamState, due: int) -> tuple[StreamState, list[Line]]:
+    """Back to the better of the other two heads where the adapted one has lately been worse than that."""
+    adapted, start, good, count = state.losses
+    best, least = (1, start) if start <= good else (2, good)
+    if count >= 0.5 * pace.recent and adapted > (1.0 + pace.margin) * least:
+        head = unseen(at) if best == 1 else state.good
+        state = replace(counted(state, "roll-backs"), head=head, losses=(0.0,) * 4, since=0.0)
+        lately = {"loss": round(adapted / count, 4), "its_loss": round(least / count, 4)}
+        return state, [{"time": iso(due), "event": "rolled back", "to": HEADS[best], **lately}]
+    if state.since >= pace.recent and adapted <= least:
+        return replace(state, good=state.head, losses=(adapted, start, adapted, count), since=0.0), []
+    return state, []
+
+
+def _grown(block: Block, index: int, loss: float) -> tuple[Block, float | None]:
+    """The block with one more loss, and the mean of the one before where that has ended."""
+    if index == block.number:
+        return Block(index, block.total + loss, block.losses + 1), None
+    return Block(index, loss, 1), block.total / block.losses if block.losses else None

@@ -1,0 +1,146 @@
+"""A person's forecasts one after the other, each from what was known at its own moment: prequential (Dawid 1984).
+
+At every moment: outcomes that have come judge the interval they were promised and update the head; then the forecast
+is made. No forecast knows an outcome that came later, so a record that was learned from can be forecast honestly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from metapulse.gaussian_head import GaussianHead, condition, predictive
+from metapulse.personal.conformal import Conformal, judge, radius
+from metapulse.personal.features import FeatureMap
+from metapulse.personal.start import PopulationStart
+from metapulse.record.recipes.base import Questions
+
+REFRESHES = 3_000  # of the head in one walk at most: over a year of five-minute readings, every three hours
+Numbers = Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class PersonState:
+    """What changes as a person is watched.
+
+    Args:
+        belief: over the head, a stack of one.
+        interval: conformal state.
+    """
+
+    belief: GaussianHead
+    interval: Conformal
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts in units of the target, one for each question.
+
+    Args:
+        mean: ŷ.
+        scale: ŝ, its spread before calibration.
+        promised: r, so that the interval is ŷ ± r ŝ.
+        unlike: squared distance of the window from the population's.
+        outcomes: how many outcomes of the person had come.
+    """
+
+    mean: Numbers
+    scale: Numbers
+    promised: Numbers
+    unlike: Numbers
+    outcomes: Numbers
+
+
+def sample_weights(questions: Questions) -> Numbers:
+    """What each window counts for as a sample: min(1, time since the one before / time to its outcome).
+
+    Errors of forecasts h ahead that are made every g < h share what happens in between; n of them say about as much as
+    ng/h that do not (the variance of a mean of a moving average of h/g terms).
+    """
+    gap = np.diff(questions.time, prepend=questions.time[:1] - 2**60)
+    ahead = np.maximum(questions.due - questions.time, 1)
+    weights: Numbers = np.minimum(gap / ahead, 1.0)
+    return weights
+
+
+def told(belief: GaussianHead, features: Float64[Tensor, "n width"], y: Numbers, weights: Numbers) -> GaussianHead:
+    """The belief after outcomes, each counting for its weight."""
+    rows = np.flatnonzero(~np.isnan(y) & (weights > 0))
+    if not len(rows):
+        return belief
+    at = torch.from_numpy(rows)
+    targets, mask = torch.from_numpy(y[rows])[:, None], torch.from_numpy(weights[rows])
+    after = condition(belief, features[at][None], targets[None], mask[None])
+    # Rows in order in memory, as after loading: sums over another layout round otherwise.
+    return GaussianHead(after.mean.contiguous(), after.covariance.contiguous(), after.noise)
+
+
+def spreads(start: PopulationStart, belief: GaussianHead, features: Tensor, x: np.ndarray) -> tuple[Numbers, Numbers]:
+    """ŷ and ŝ of windows under a belief: the predictive mean and deviation, the noise scaled by the window."""
+    mean, variance = predictive(belief, features[None])
+    rough = start.rough.of(x) if len(x) else np.empty(0)
+    return mean[0, :, 0].numpy(), variance[0, :, 0].sqrt().numpy() * rough
+
+
+def walk(
+    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, refreshes: int = REFRESHES
+) -> tuple[Forecasts, PersonState]:
+    """Forecasts of one device's questions in order of time, and the state after their outcomes.
+
+    Args:
+        start: of the population.
+        features: the encoder, fixed.
+        state: before.
+        questions: sorted by time.
+        refreshes: of the head at most; with fewer than there are questions each serves several.
+
+    Returns:
+        Forecasts, and the state after all outcomes that came up to the last moment told of.
+    """
+    n = len(questions)
+    seen = features.of(questions.x)
+    weights, y = sample_weights(questions), questions.y
+    known = np.flatnonzero(~np.isnan(y))
+    order = known[np.argsort(questions.due[known], kind="stable")]
+    due = questions.due[order]
+    parts = [np.full(n, np.nan) for _ in range(4)]
+    mean, scale, promised, outcomes = parts
+    chunk, taken = max(1, -(-n // refreshes)), 0
+    for first in range(0, n, chunk):
+        upto = int(np.searchsorted(due, questions.time[first], side="right"))
+        state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised))
+        taken = upto
+        here = slice(first, first + chunk)
+        mean[here], scale[here] = spreads(start, state.belief, seen[here], questions.x[here])
+        promised[here], outcomes[here] = radius(state.interval), taken
+    state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised))
+    return Forecasts(mean, scale, promised, start.distance(seen), outcomes), state
+
+
+def _take(
+    state: PersonState,
+    rows: np.ndarray,
+    seen: Tensor,
+    y: Numbers,
+    weights: Numbers,
+    made: tuple[Numbers, Numbers, Numbers],
+) -> PersonState:
+    """The state after the outcomes of some forecasts."""
+    if not len(rows):
+        return state
+    mean, scale, promised = (part[rows] for part in made)
+    interval = state.interval
+    for score, radius_then in zip((np.abs(y[rows] - mean) / scale).tolist(), promised.tolist(), strict=True):
+        interval = judge(interval, score, radius_then)
+    belief = told(state.belief, seen[torch.from_numpy(rows)], y[rows], weights[rows])
+    return PersonState(belief, interval)
+
+
+def inside(questions: Questions, made: Forecasts) -> Bool[np.ndarray, " n"]:
+    """Whether the outcome lay in its interval; False where it has not come."""
+    hit: np.ndarray = np.abs(questions.y - made.mean) <= made.promised * made.scale
+    return hit
