@@ -104,6 +104,11 @@ class Map(ABC):
             One row for each reading, in the same order.
         """
 
+    def apart(self, time_us: Times, old: Values, new: Values) -> Values:
+        """new − value: how far the map errs where both devices were read; NaN where it refuses."""
+        errors: Values = new - self.at(time_us, old).value
+        return errors
+
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, Num[np.ndarray, "..."]]]:
         """What the map is, as plain values for JSON and as arrays."""

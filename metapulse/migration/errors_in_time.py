@@ -7,8 +7,9 @@ correlated over time; with it put back (multiple imputation, Rubin 1987) a histo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -50,6 +51,19 @@ class ErrorProcess:
         variance = own * self.variance + (1.0 - own) * other.variance
         return ErrorProcess(own * self.white + (1.0 - own) * other.white, variance, self.minutes)
 
+    def facts(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"white": self.white, "variance": self.variance.tolist(), "minutes": self.minutes}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> ErrorProcess:
+        """The process of these values; a KeyError, TypeError or ValueError if it is none."""
+        variance = np.asarray(facts["variance"], np.float64)
+        made = cls(float(facts["white"]), variance, float(facts["minutes"]))
+        if variance.shape != (len(SCALES_MIN),) or not np.isfinite(variance).all() or min(*variance, made.white) < 0:
+            raise ValueError(f"errors of a map: {len(SCALES_MIN)} variances of 0 or more are expected")
+        return made
+
     def draw(self, time_us: Int64[np.ndarray, " n"], rng: np.random.Generator) -> Errors:
         """Errors at those moments.
 
@@ -75,6 +89,10 @@ class ErrorProcess:
         return errors
 
 
+#: Of a map that never erred, or of which that is not known.
+NO_ERRORS = ErrorProcess(0.0, np.zeros(len(SCALES_MIN)))
+
+
 def fit_errors(series: Sequence[tuple[Minutes, Errors]]) -> ErrorProcess:
     """The process whose covariances come nearest those of the errors, by non-negative least squares.
 
@@ -94,7 +112,7 @@ def fit_errors(series: Sequence[tuple[Minutes, Errors]]) -> ErrorProcess:
     total, pairs, minutes = np.zeros(LAGS + 1), np.zeros(LAGS + 1), 0.0
     steps = [float(np.median(np.diff(moments))) for moments, _ in series if len(moments) > 1]
     if not steps:
-        return ErrorProcess(0.0, np.zeros(len(SCALES_MIN)))
+        return NO_ERRORS
     step = float(np.median(steps))
     for moments, errors in series:
         if not np.isfinite(errors).all():

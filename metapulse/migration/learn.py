@@ -15,8 +15,9 @@ import numpy as np
 from metapulse.errors import DataError
 from metapulse.migration.base import MapCard
 from metapulse.migration.drift import Drift, fit_drift
+from metapulse.migration.errors_in_time import ErrorProcess, fit_errors
 from metapulse.migration.held_out import HeldOut, judge
-from metapulse.migration.linear import LEARNED_ROWS, Evidence, learn_prior, take_rows
+from metapulse.migration.linear import LEARNED_ROWS, Evidence, believe, learn_prior, take_rows
 from metapulse.migration.pairs import Paired, read_pairs
 from metapulse.migration.prior import POOR, Choice, MapPrior, kind_name
 from metapulse.migration.published import PUBLISHED, published
@@ -104,7 +105,7 @@ def learn(pairs: Any, metric: str = "") -> MapPrior:
     further = [Evidence(COUNTED_HOURS[1], drift), *([Evidence(0.0, drift)] if drift else [])]
     kinds += [_judged(best, evidence, people, overlaps) for evidence in further]
     choices = tuple(_choose(kinds, people, hours) for hours in overlaps if any(kind.at(hours) for kind in kinds))
-    return MapPrior(choices, _refusing(card, choices))
+    return MapPrior(choices, _refusing(card, choices), errors=_errors(choices[-1], people))
 
 
 def _possible(names: Sequence[str], step: float, span: float) -> bool:
@@ -135,6 +136,16 @@ def _choose(kinds: Sequence[_Kind], people: Sequence[Paired], hours: float) -> C
     said = f"least error of {len(known)} kinds on people held out after {hours:.3g} h of overlap: {others}"
     head = learn_prior(kind.terms, take_rows(kind.terms, people, LEARNED_ROWS), kind.evidence)
     return Choice(hours, kind.terms, kind.evidence, head, held, said)
+
+
+def _errors(choice: Choice, people: Sequence[Paired]) -> ErrorProcess:
+    """How everyone's own map errs over time, after all of their pairs."""
+    weights = believe(choice.head, take_rows(choice.terms, people, LEARNED_ROWS), choice.evidence).head.mean
+    apart = [
+        one.new - choice.terms.of(one.hours, one.old) @ w.numpy()
+        for one, w in zip(people, weights[..., 0], strict=True)
+    ]
+    return fit_errors([(60.0 * one.hours, errors) for one, errors in zip(people, apart, strict=True)])
 
 
 def _refusing(card: MapCard, choices: Sequence[Choice]) -> MapCard:

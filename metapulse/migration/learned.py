@@ -54,6 +54,14 @@ class LearnedMap(Map):
                 value[shown[part]], half[shown[part]] = mean, NORMAL_90 * self.factor * np.sqrt(variance)
         return Mapped(value, value - half, value + half)
 
+    def apart(self, time_us: Times, old: Values, new: Values) -> Values:
+        """How far the weights alone err: what the overlap's errors told of moments nearby would hide its own."""
+        order = np.argsort(time_us, kind="stable")
+        terms = self.terms.of(time_us[order] / HOUR_US, np.asarray(old, np.float64)[order])
+        errors = np.full(len(old), np.nan)
+        errors[order] = np.asarray(new, np.float64)[order] - terms @ self.belief.head.mean[0, :, 0].numpy()
+        return errors
+
     def _foretell(self, hours: np.ndarray, reading: np.ndarray, terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         t, x = torch.tensor(hours)[None], torch.tensor(terms)[None]
         level = torch.tensor((reading - self.terms.centre) / self.terms.scale)[None]

@@ -14,6 +14,7 @@ from metapulse.errors import DataError
 from metapulse.files import write_atomic
 from metapulse.gaussian_head import GaussianHead
 from metapulse.migration.base import VERSION, MapCard, read_card
+from metapulse.migration.errors_in_time import NO_ERRORS, ErrorProcess
 from metapulse.migration.held_out import HeldOut
 from metapulse.migration.learned import (
     LearnedMap,
@@ -68,11 +69,13 @@ class MapPrior:
         choices: by hours of overlap, ascending; the first is for none.
         card: of the population.
         factor: of half a band, where it could not be checked on people.
+        errors: of people's maps over time; of none where there was no population.
     """
 
     choices: tuple[Choice, ...]
     card: MapCard
     factor: float = 1.0
+    errors: ErrorProcess = NO_ERRORS
 
     def personal(self, overlap: Any = None) -> LearnedMap:
         """A person's map.
@@ -143,6 +146,7 @@ class MapPrior:
             values = {"hours": one.hours, "terms": asdict(one.terms), "held_out": held, "compared": one.compared}
             choices.append(values | evidence_values(one.evidence))
         text = {"version": VERSION, "card": asdict(self.card), "factor": self.factor, "choices": choices}
+        text["errors"] = self.errors.facts()
         write_atomic(folder / "prior.safetensors", save(arrays))
         write_atomic(folder / "prior.json", json.dumps(text, indent=1).encode())
 
@@ -164,7 +168,8 @@ def load_prior(folder: Path) -> MapPrior:
         choices = tuple(_choice(index, one, arrays) for index, one in enumerate(text["choices"]))
         if not choices:
             raise ValueError("no choices")
-        return MapPrior(choices, read_card(text["card"]), float(text["factor"]))
+        errors = ErrorProcess.of_facts(text["errors"])
+        return MapPrior(choices, read_card(text["card"]), float(text["factor"]), errors)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         said = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{folder}: no prior can be read from it ({' '.join(str(said).split())[:200]})") from None

@@ -23,7 +23,7 @@ from metapulse.personal.walk import Forecasts, PersonState, inside, sample_weigh
 from metapulse.record.recipes.base import Questions
 
 POWERS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # a₀ that are compared
-UNTRIED = 0.1  # a₀ while the new device has too few outcomes to choose it
+UNTRIED = 0.3  # a₀ while the new device has too few outcomes to choose it
 ENOUGH = 12.0  # outcomes of the new device, in windows that do not overlap, from which they choose a₀
 MISS = 0.1  # α: intervals are of 90 %
 
@@ -78,13 +78,16 @@ def _with_history(
     prior: GaussianHead, features: FeatureMap, own: Questions, seen: Tensor, past: PastDevice
 ) -> tuple[GaussianHead, dict[str, Any]]:
     """The belief after the history to the power that the new device's outcomes find most likely."""
-    before = past.questions.due < own.time[0] if len(own) else np.ones(len(past.questions), bool)
-    old = past.questions.where(before)
-    then, weights = features.of(old.x), sample_weights(old) * past.trust[before]
-    beliefs = {power: told(prior, then, old.y, power * weights) for power in POWERS}
+    until = own.time[0] if len(own) else np.iinfo(np.int64).max
+    draws = [old.where(old.due < until) for old in past.draws]
+    windows = [(features.of(old.x), old.y, sample_weights(old) / len(draws)) for old in draws]
+    beliefs = dict.fromkeys(POWERS, prior)
+    for power in POWERS:
+        for then, came, weights in windows:
+            beliefs[power] = told(beliefs[power], then, came, power * weights)
     settled = np.flatnonzero(~np.isnan(own.y))
     mask = sample_weights(own)[settled]
-    facts: dict[str, Any] = {"old_device": past.device, "history": int((~np.isnan(old.y)).sum())}
+    facts: dict[str, Any] = {"old_device": past.device, "history": int((~np.isnan(draws[0].y)).sum())}
     if mask.sum() < ENOUGH:
         return beliefs[UNTRIED], {**facts, "power": UNTRIED, "power_chosen_by": "too few outcomes of the new device"}
     x, y = seen[torch.from_numpy(settled)][None], torch.from_numpy(own.y[settled])[None, :, None]

@@ -16,11 +16,16 @@ from jaxtyping import Float64
 
 from metapulse.errors import ConfigError
 from metapulse.migration.base import LEVEL, Map, load_map
+from metapulse.migration.errors_in_time import NO_ERRORS, ErrorProcess, fit_errors
+from metapulse.migration.pairs import HOUR_US, read_pairs
 from metapulse.migration.prior import MapPrior, load_prior
 from metapulse.migration.published import PUBLISHED, published
 from metapulse.record.mapped import nearest_index, within_us
 from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe
+from metapulse.rng import generator
 
+DRAWS = 4  # of a history: their windows count for a quarter each
+POPULATION_MIN = 1440.0  # minutes of a person's own overlap that the population's errors weigh as much as
 NORMAL = {0.9: 1.6449}[LEVEL]  # half a band of LEVEL in standard deviations, if errors were normal
 
 #: One device's rows by metric, of several devices by model.
@@ -33,14 +38,13 @@ class PastDevice:
 
     Args:
         device: its model.
-        questions: windows of mapped readings.
-        trust: of each window, 0 to 1: how little the map's own uncertainty adds to what a forecast errs by anyway.
+        draws: windows of mapped readings, each time with other errors of the map put back (multiple imputation, Rubin
+            1987): the mean alone is smoother than what the new device shows, and would teach to trust every trend.
         map: that mapped them.
     """
 
     device: str
-    questions: Questions
-    trust: Float64[np.ndarray, " n"]
+    draws: tuple[Questions, ...]
     map: Map
 
 
@@ -101,14 +105,33 @@ def past_device(
     rows, half = rows_mapped(before, made)
     if not len(rows):
         return None, f"history of {old} is not used: the map gives no value"
-    if float(np.median(half)) >= NORMAL * typical_error * 2.0:
-        band = f"its band of ±{np.median(half):.3g} is over twice as wide as a forecast's ±{NORMAL * typical_error:.3g}"
+    if float(np.median(half)) >= NORMAL * float(np.std(rows.value)):
+        band = f"its band of ±{np.median(half):.3g} is as wide as the readings' own ±{NORMAL * np.std(rows.value):.3g}"
         return None, f"history of {old} is not used: the map is too uncertain ({band})"
-    asked = recipe.questions({metric: rows})
-    if not len(asked):
-        return None, f"history of {old} is not used: {asked.lacks}"
-    sd = np.interp(asked.time, rows.start, half) / NORMAL
-    return PastDevice(old, asked, typical_error**2 / (typical_error**2 + np.square(sd)), made), ""
+    errors = map_errors(made, prior.errors if isinstance(prior, MapPrior) else NO_ERRORS, table)
+    drawn = [errors.draw(rows.start, generator(0, "map/errors", turn)) for turn in range(DRAWS)]
+    draws = tuple(recipe.questions({metric: replace(rows, value=rows.value + one)}) for one in drawn)
+    if not len(draws[0]):
+        return None, f"history of {old} is not used: {draws[0].lacks}"
+    return PastDevice(old, draws, made), ""
+
+
+def map_errors(map: Map, population: ErrorProcess, overlap: Any) -> ErrorProcess:
+    """How a person's map errs over time: as the population's do, and as it does in the person's own overlap.
+
+    Args:
+        map: the person's.
+        population: of people's maps.
+        overlap: table of ``time``, ``old`` and ``new``; None or False: there is none.
+    """
+    people = read_pairs(overlap, "the overlap").people.values() if overlap is not None and overlap is not False else ()
+    series = []
+    for one in people:
+        apart = map.apart((one.hours * HOUR_US).round().astype(np.int64), one.old, one.new)
+        known = np.isfinite(apart)
+        series.append((60.0 * one.hours[known], apart[known]))
+    own = fit_errors(series)
+    return own.joined(population, POPULATION_MIN if population is not NO_ERRORS else 0.0)
 
 
 def shared_moments(old: MetricRows, new: MetricRows, metric: str) -> Any:

@@ -164,12 +164,12 @@ def test_a_window_that_jumps_is_unlike_the_population(made):
     assert (np.delete(far, 3) > model.start.unlike).mean() < 0.05
 
 
-def history(model, weights, trust=1.0, until=None, n=400):
+def history(model, weights, until=None, n=400):
     old = questions(21, n=n, weights=weights, first_min=10_000 * 1440)
     if until is not None:
         shift = until - old.due[-1]
         old = replace(old, time=old.time + shift, due=old.due + shift)
-    return PastDevice("Old CGM", old, np.full(n, trust), Unchanged())
+    return PastDevice("Old CGM", (old,), Unchanged())
 
 
 def test_a_history_that_helps_counts_whole_and_one_that_misleads_not_at_all():
@@ -198,12 +198,12 @@ def test_history_never_holds_moments_that_are_asked_about():
     assert torch.equal(model.first.mean, model.prior.mean)
 
 
-def test_with_too_few_outcomes_the_history_counts_for_a_tenth():
+def test_with_too_few_outcomes_the_history_counts_for_three_tenths():
     features = linear_features()
     start, common = usual_population()
     own = questions(22, n=5, weights=common)
     model = adapted("glucose_30min", features, start, own, history(start, common), {"device": "New CGM"})
-    assert model.card["power"] == 0.1
+    assert model.card["power"] == 0.3
     assert "too few" in model.card["power_chosen_by"]
 
 
