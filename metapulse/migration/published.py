@@ -51,7 +51,7 @@ PUBLISHED = {
     "sleep_light": Agreement(240.0, 45.0, 0.50, 0.30, 45.0, 37.0, _SLEEP),
     "resting_heart_rate": Agreement(58.0, 5.0, 0.95, 0.05, 2.0, 1.2, "nocturnal errors of 1.7 to 3.0 % (536 nights)"),
     "glucose": Agreement(
-        120.0, 35.0, 0.85, 0.20, 15.0, 10.0, "Hanson and others 2024 (MARD of two sensors 8.9, 13.6 %)"
+        120.0, 35.0, 0.85, 0.20, 15.0, 10.0, "Hanson and others (two sensors at once: MARD 8.9 and 13.6 %)"
     ),
     "steps_daily": Agreement(8000.0, 3500.0, 0.88, 0.10, 1000.0, 1300.0, "Bai and others 2021, PLoS One e0251975"),
 }
