@@ -49,6 +49,10 @@ class PairedSensors:
     wander: float = setting(6.5, "of its error over hours, mg/dL", ge=0.0, le=100.0)
     noise: float = setting(3.0, "of a reading, mg/dL", ge=0.0, le=100.0)
     lows: float = setting(0.35, "compression lows a night", ge=0.0, le=5.0)
+    filled: bool = setting(
+        False,
+        "a row every 5 minutes, with straight lines between the second sensor's readings, as tables are published",
+    )
 
     def pairs(self, seed: int, truths: Sequence[Curve], forward: bool = True) -> pl.DataFrame:
         """The table ``person, time, old, new``: moments at which both sensors read.
@@ -71,7 +75,7 @@ class PairedSensors:
         return pl.concat(parts)
 
     def wear(self, seed: int, person: int, truth: Curve) -> tuple[np.ndarray, Shown, Shown]:
-        """Minutes since 1970, and the two sensors' readings, every 15 minutes.
+        """Minutes since 1970, and the two sensors' readings: every 15 minutes, or every 5 where they are filled in.
 
         Args:
             seed: of the sensors.
@@ -92,9 +96,10 @@ class PairedSensors:
         second = second + _wandering(rng, n, self.drift, self.drift_hours) + _wandering(rng, n, self.wander, 2.5)
         second = second + rng.normal(0.0, self.noise, n) - _lows(rng, night, self.lows)
         second = second + self.settling * rng.normal() * np.exp(-np.arange(n) / (1.25 * DAY))
-        at = np.arange(0, n, 3)
-        shown = [np.clip(np.round(one[at]), 40.0, 400.0) for one in (first, second)]
-        return FIRST + at * STEP_MIN, shown[0], shown[1]
+        every = np.arange(n)
+        at = every[:: 1 if self.filled else 3]
+        shown = [np.clip(np.round(one), 40.0, 400.0) for one in (first, second)]
+        return FIRST + at * STEP_MIN, shown[0][at], np.interp(at, every[::3], shown[1][::3])
 
 
 def _trailing(curve: Curve, minutes: float) -> Curve:

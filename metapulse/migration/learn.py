@@ -78,34 +78,40 @@ def learn(pairs: Any, metric: str = "") -> MapPrior:
         raise DataError(
             f"the pairs: {rows} rows with both readings; a map needs two at least, of different old readings"
         )
-    steps = np.concatenate([np.diff(one.hours) for one in people])
-    step, span = float(np.median(steps)) if len(steps) else 24.0, float(np.median([one.span for one in people]))
-    centre, scale = float(old.mean()), float(old.std())
-    knots = tuple(float(k) for k in np.quantile((old - centre) / scale, (1 / 3, 2 / 3)))
     left = tuple(f"{count} {reason}" for reason, count in read.left_out.items())
     card = MapCard("", metric, people=len(people), pairs=rows, notes=left)
-    line = Terms((), centre, scale)
-    if len(people) < FEWEST and metric in PUBLISHED:
+    line = Terms((), float(old.mean()), float(old.std()))
+    able = sum(len(one) >= 2 for one in people)
+    if able < FEWEST and metric in PUBLISHED:
         known = published(metric)
-        return replace(known, card=replace(known.card, notes=(*known.card.notes, *left, _FEW.format(len(people)))))
-    if len(people) < FEWEST:
+        return replace(known, card=replace(known.card, notes=(*known.card.notes, *left, _FEW.format(able))))
+    if able < FEWEST:
         evidence = Evidence(COUNTED_HOURS[0])
         head = learn_prior(line, take_rows(line, people, LEARNED_ROWS), evidence)
-        said = f"a line: {_FEW.format(len(people))}"
-        return MapPrior((Choice(0.0, line, evidence, head, compared=said),), card)
+        return MapPrior((Choice(0.0, line, evidence, head, compared=f"a line: {_FEW.format(able)}"),), card)
+    choices = _choices(line, people)
+    return MapPrior(choices, _refusing(card, choices), errors=_errors(choices[-1], people))
+
+
+def _choices(line: Terms, people: Sequence[Paired]) -> tuple[Choice, ...]:
+    """The best kind for every amount of overlap."""
+    step = float(np.median(np.concatenate([np.diff(one.hours) for one in people])))
+    span = float(np.median([one.span for one in people]))
+    level = (np.concatenate([one.old for one in people]) - line.centre) / line.scale
+    low, high = (float(knot) for knot in np.quantile(level, (1 / 3, 2 / 3)))
+    knots = (low, high) if low < high else ()
     drift = _drift(line, people, span)
     tried = [
-        Terms(names, centre, scale, knots if "bends" in names and knots[0] < knots[1] else ())
+        replace(line, names=names, knots=knots if "bends" in names else ())
         for names in TRIED
         if _possible(names, step, span)
     ]
-    overlaps = [share * span for share in SHARES]
+    overlaps = list(dict.fromkeys(share * span for share in SHARES))
     kinds = [_judged(terms, Evidence(COUNTED_HOURS[0], drift), people, overlaps) for terms in tried]
-    best = min(kinds, key=lambda kind: np.mean([one.rmse for one in kind.held_out] or [np.inf])).terms
+    best = min(kinds, key=lambda kind: np.mean([one.rmse for one in kind.held_out])).terms
     further = [Evidence(COUNTED_HOURS[1], drift), *([Evidence(0.0, drift)] if drift else [])]
     kinds += [_judged(best, evidence, people, overlaps) for evidence in further]
-    choices = tuple(_choose(kinds, people, hours) for hours in overlaps if any(kind.at(hours) for kind in kinds))
-    return MapPrior(choices, _refusing(card, choices), errors=_errors(choices[-1], people))
+    return tuple(_choose(kinds, people, hours) for hours in overlaps if any(kind.at(hours) for kind in kinds))
 
 
 def _possible(names: Sequence[str], step: float, span: float) -> bool:

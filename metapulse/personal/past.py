@@ -109,11 +109,17 @@ def past_device(
         band = f"its band of ±{np.median(half):.3g} is as wide as the readings' own ±{NORMAL * np.std(rows.value):.3g}"
         return None, f"history of {old} is not used: the map is too uncertain ({band})"
     errors = map_errors(made, prior.errors if isinstance(prior, MapPrior) else NO_ERRORS, table)
-    drawn = [errors.draw(rows.start, generator(0, "map/errors", turn)) for turn in range(DRAWS)]
-    draws = tuple(recipe.questions({metric: replace(rows, value=rows.value + one)}) for one in drawn)
+    draws = drawn_questions(recipe, metric, rows, errors)
     if not len(draws[0]):
         return None, f"history of {old} is not used: {draws[0].lacks}"
     return PastDevice(old, draws, made), ""
+
+
+def drawn_questions(recipe: Recipe, metric: str, mapped: MetricRows, errors: ErrorProcess) -> tuple[Questions, ...]:
+    """Windows of a mapped history, ``DRAWS`` times with other errors put back; once if the map makes none."""
+    turns = range(DRAWS if errors.autocovariance(np.zeros(1))[0] > 0 else 1)
+    drawn = [mapped.value + errors.draw(mapped.start, generator(0, "map/errors", turn)) for turn in turns]
+    return tuple(recipe.questions({metric: replace(mapped, value=value)}) for value in drawn)
 
 
 def map_errors(map: Map, population: ErrorProcess, overlap: Any) -> ErrorProcess:
