@@ -123,7 +123,13 @@ def _prior(seen: Sequence[Tensor], y: Sequence[np.ndarray], centre: Tensor, spre
     noise = (all - wide @ head).square().mean().clamp(min=1e-12)
     covariance = SHARE / width * torch.linalg.inv(second)
     start = GaussianHead(head[None], covariance[None], noise.view(1, 1))
-    return fit(x, targets, mask, start, ROUNDS, covariance, width / len(seen))
+    found = fit(x, targets, mask, start, ROUNDS, covariance, width / len(seen))
+    # The mean of people's heads is a noisier forecast than the head of all their windows together; the spread that EM
+    # found around the one is kept around the other.
+    apart = found.mean - start.mean
+    return GaussianHead(
+        start.mean, found.covariance + apart @ apart.transpose(1, 2) / found.noise.unsqueeze(2), found.noise
+    )
 
 
 def _roughness(prior: GaussianHead, seen: Sequence[Tensor], settled: Sequence[Questions]) -> Roughness:
