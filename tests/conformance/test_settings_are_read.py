@@ -57,7 +57,8 @@ ELSEWHERE = {
     "local_norm": {"layers"},  # of models that have such
     "mann": {"decay"},  # with more samples than slots
     "per_fedavg": {"delta"},  # of the variant without Hessians
-    **dict.fromkeys(("pooled_ridge", "random_effects"), {"freedom"}),  # of regressions, which have variances
+    "pooled_ridge": {"freedom"},  # of regressions, which have variances
+    "random_effects": {"freedom"},
     "snail": {"length"},  # with more samples than it reaches
 }
 
