@@ -4,8 +4,8 @@
 
 Segments without a gap over 45 (Hall: 30) minutes and of at least 192 readings, every 5 minutes; a tenth of the people
 is unseen (OOD); of the others the last 192 points of segments of 576 are tested (ID), and the 192 before them choose
-lags and the worth of a sample. Twelve steps from every sixth point, after 144 of history; the median over windows of their
-(MSE, MAE), mean over splits.
+lags and the worth of a sample. Twelve steps from every sixth point, after 144 of history; the median over windows of
+their (MSE, MAE), mean over splits.
 """
 
 from __future__ import annotations
