@@ -107,7 +107,8 @@ def _semidefinite(spread: Float[Tensor, "outputs width width"]) -> Float[Tensor,
     values, vectors = torch.linalg.eigh(0.5 * (spread + spread.transpose(1, 2)))
     if bool((values >= 0).all()):
         return 0.5 * (spread + spread.transpose(1, 2))
-    return (vectors * values.clamp(min=0.0).unsqueeze(1)) @ vectors.transpose(1, 2)
+    nearest: Tensor = (vectors * values.clamp(min=0.0).unsqueeze(1)) @ vectors.transpose(1, 2)
+    return nearest
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import metapulse as mp
 from metapulse.migration.linear import take_rows
@@ -22,12 +23,14 @@ def pairs() -> pl.DataFrame:
     return PairedSensors(days=3).pairs(0, invented_truths(0, 10, 3))
 
 
-def run(path: Path, pairs: pl.DataFrame, **learner: object) -> Path:
+def run(path: Path, pairs: pl.DataFrame, rounds: int = 12, secure: bool = False, **learner: object) -> Path:
+    path.mkdir(exist_ok=True)
     pairs.write_parquet(path / "pairs.parquet")
     source = {"path": str(path / "pairs.parquet"), "terms": (), "rows": 60}
-    few = {"shots": [5]}
-    out = path / "run"
-    return mp.run(CONFIG, out, quiet=True, source=source, learner=learner, run={"rounds": 12}, evaluation=few).path
+    given = {"source": source, "learner": learner, "run": {"rounds": rounds}, "evaluation": {"shots": [5]}}
+    if secure:
+        given["secure_aggregation"] = {"on": True, "corrupt": 0.0, "drop_out": 0.0}
+    return mp.run(CONFIG, path / "run", quiet=True, **given).path
 
 
 def test_a_run_learns_the_line_that_people_have_in_common(pairs: pl.DataFrame, tmp_path: Path) -> None:
@@ -43,6 +46,14 @@ def test_a_run_learns_the_line_that_people_have_in_common(pairs: pl.DataFrame, t
     card = prior.personal(overlap).card
     assert (card.metric, card.overlap, card.refused) == ("glucose", len(overlap), "")
     assert prior.personal(overlap).apply(overlap)["value"].is_finite().all()
+
+
+def test_the_prior_is_the_same_when_the_server_sees_sums_alone(pairs: pl.DataFrame, tmp_path: Path) -> None:
+    plain, summed = (
+        mp.map_prior(run(tmp_path / str(secure), pairs, 2, secure)).choices[0].head for secure in (False, True)
+    )
+    torch.testing.assert_close(plain.mean, summed.mean, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(plain.covariance, summed.covariance, rtol=1e-3, atol=1e-3)
 
 
 def test_samples_are_the_terms_of_each_person(pairs: pl.DataFrame, tmp_path: Path) -> None:
