@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metapulse import migration
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
     from metapulse.rows import Rows
@@ -41,6 +42,7 @@ __all__ = [
     "compare",
     "load",
     "methods",
+    "migration",
     "report",
     "resume",
     "run",
@@ -53,6 +55,7 @@ _MODULES = {
     "sim.personal": ("PersonalModel",),
     "sim.results": ("ComparisonResult", "Result"),
 }
+_PACKAGES = ("migration",)
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 
@@ -64,6 +67,8 @@ def __getattr__(name: str) -> Any:
         value: Any = version(__name__)
     elif name == "methods":  # the package itself, which can be called
         value = import_module(f"{__name__}.methods")
+    elif name in _PACKAGES:
+        value = import_module(f"{__name__}.{name}")
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
