@@ -30,6 +30,7 @@ from metapulse.record.schema import DERIVED, MAPPED, Device, Row
 from metapulse.record.store import write_rows
 from metapulse.record.tally import FileTally
 from metapulse.record.writers import export_record
+from metapulse.sim.cli import main
 
 T0 = int(datetime(2024, 4, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MINUTE = 60_000_000
@@ -258,6 +259,25 @@ def test_what_cannot_be_mapped_is_refused(person: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the map refuses all 288 readings"):
         map_record(person, out, Line(limit=0.0), "glucose", "Libre", "G7")
     assert not out.exists()
+
+
+def test_the_command_maps_and_unmaps(person: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, back = tmp_path / "w.parquet", tmp_path / "b.parquet"
+    words = ["record", "map", str(person), "--from", "Libre", "--to", "G7", "--metric", "glucose", "--out", str(whole)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    found = mapped_rows(load_record(whole))
+    assert f"{len(found)} rows of Abbott Libre 2 mapped to Dexcom G7 (map {found['map'][0]})" in said
+    assert abs(float((found["value"] - found["old"]).mean()) - 20.0) < 3.0  # type: ignore[arg-type]
+    assert main(["record", "unmap", str(whole), "--out", str(back)]) == 0
+    assert back.read_bytes() == person.read_bytes()
+    for more, said in ((["--by", "magic"], "must be one of best"), (["--prior", str(tmp_path / "no")], "no prior can be read")):
+        assert main([*words[:-1], str(tmp_path / "x"), *more]) == 2
+        assert said in capsys.readouterr().err
+    alone = saved(tmp_path / "alone.parquet", [glucose(15 * i, 100.0 + i) for i in range(9)] + [glucose(9000, 80.0, NEW)])
+    assert main(["record", "map", str(alone), *words[3:-1], str(tmp_path / "x")]) == 2
+    assert "0 moments of glucose in common" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_samples_pair_with_the_nearest_of_each_other_within_the_tolerance(tmp_path: Path) -> None:
