@@ -27,10 +27,9 @@ from scipy.stats import wilcoxon
 from shared import finished
 
 from metapulse.data import Samples
-from metapulse.episodes import Batch
 from metapulse.gaussian_head import GaussianHead
 from metapulse.history import apart
-from metapulse.methods.r2d2 import RIDGE, R2D2
+from metapulse.methods.r2d2 import R2D2, RIDGE
 from metapulse.migration.features import map_features, own_map, population_map, shared_moments
 from metapulse.rng import generator
 from metapulse.sim.personal import TrainedRun
@@ -40,8 +39,16 @@ from metapulse.trees import stack, subtree, without_subtree
 CONFIGS = {"watch": "spsw_unseen", "phone": "spsw_unseen_phone"}
 SHOTS = (1, 3, 5)
 WITHIN_S = 0.32  # half a step of the windows
-GRID = tuple(product((3.0, 10.0, 30.0), (0.3, 1.0, 3.0)))  # pairs that the prior weighs; history's weight over the shots'
-ROWS = ("population only", "K shots", "raw history + K", "mapped by own overlap + K", "mapped by people's maps and own overlap + K")
+GRID = tuple(
+    product((3.0, 10.0, 30.0), (0.3, 1.0, 3.0))
+)  # pairs that the prior weighs; history's weight over the shots'
+ROWS = (
+    "population only",
+    "K shots",
+    "raw history + K",
+    "mapped by own overlap + K",
+    "mapped by people's maps and own overlap + K",
+)
 Figures = dict[tuple[str, int, str], list[float]]  # (row, K, person) → balanced accuracy by episode and seed
 
 
@@ -58,15 +65,20 @@ class Asked:
 class Run:
     """A trained run: its encoder, its ridge, and the features of anybody."""
 
+    penalty: float
+    balance: float
+
     def __init__(self, folder: Path, new: str) -> None:
         from metapulse.sim.api import load
 
         self.run = TrainedRun(folder, load(folder).config)
         self.work, self.new = self.run.work, new
         _, theta = self.run._final
-        self.phi, self.ridge = stack(without_subtree(theta, RIDGE), 1), stack(subtree(theta, RIDGE), 1)
-        self.learner = self.work.adapted(self.run._trial("new_device", max(SHOTS)))
-        assert isinstance(self.learner, R2D2)
+        self.phi, ridge = stack(without_subtree(theta, RIDGE), 1), subtree(theta, RIDGE)
+        learner = self.work.adapted(self.run._trial("new_device", max(SHOTS)))
+        assert isinstance(learner, R2D2)
+        self.penalty = learner.ridge_factor * float(ridge["log_lambda"].exp())
+        self.balance = float(ridge["balance"])
         self.tested = set(self.run.config.split.test_users)
 
     def features(self, x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
@@ -91,7 +103,9 @@ class Run:
         samples, cuts = self.work.cuts(new, trial)
         recorded = self.work.source.samples(old)
         for number, cut in enumerate(cuts[:count]):
-            groups = generator(0, "overlap", client=new + (number << 40)).permutation(np.unique(samples.group[cut.pool]))
+            groups = generator(0, "overlap", client=new + (number << 40)).permutation(
+                np.unique(samples.group[cut.pool])
+            )
             worn = groups if at_once else groups[: (len(groups) + 1) // 2]
             side = cut.pool[np.isin(samples.group[cut.pool], worn)]  # in order of use
             kept = recorded.take(apart(recorded, samples, cut.query))
@@ -126,20 +140,49 @@ class Run:
             parts.append((self.features(a.x, a.x), a.y))
         return np.concatenate([z for z, _ in parts]), np.concatenate([y for _, y in parts])
 
-    def judged(self, parts: Sequence[tuple[np.ndarray, np.ndarray, float]], query: tuple[np.ndarray, np.ndarray], classes: np.ndarray) -> float:
+    def judged(
+        self,
+        parts: Sequence[tuple[np.ndarray, np.ndarray, float]],
+        query: tuple[np.ndarray, np.ndarray],
+        classes: np.ndarray,
+    ) -> float:
         """Balanced accuracy over the offered classes, of a ridge head on parts (features, labels, weight in all)."""
         z = np.concatenate([z for z, _, _ in parts])
         y = np.concatenate([y for _, y, _ in parts])
         weight = np.concatenate([np.full(len(own), total / len(own)) for own, _, total in parts])
         hot = np.eye(self.work.task.outputs)[y]
         counts = np.maximum((hot * weight[:, None]).sum(0), 1e-9)
-        root = np.sqrt(weight * counts[y] ** -float(self.ridge["balance"]))[:, None]
+        root = np.sqrt(weight * counts[y] ** -self.balance)[:, None]
         a, q = (np.concatenate([f, np.full((len(f), 1), 3.0)], 1) / np.sqrt(f.shape[1]) for f in (z, query[0]))
-        penalty = self.learner.ridge_factor * float(self.ridge["log_lambda"].exp())
-        left = (a * root).T @ (a * root) + penalty * np.eye(a.shape[1])
+        left = (a * root).T @ (a * root) + self.penalty * np.eye(a.shape[1])
         answers = q @ np.linalg.solve(left, (a * root).T @ ((2 * hot - 1) * root))
         guess = classes[answers[:, classes].argmax(1)]
         return float(np.mean([(guess[query[1] == c] == c).mean() for c in classes if (query[1] == c).any()]))
+
+
+class Statistics(Run):
+    """No encoder: mean and sd of every channel of a window; nothing is trained, so all people can be judged.
+
+    Args:
+        folder: of any run, for its transform and its cuts.
+        new: the new device.
+        half: 0 or 1: these people are judged, and settings are chosen on the others.
+    """
+
+    def __init__(self, folder: Path, new: str, half: int) -> None:
+        super().__init__(folder, new)
+        self.balance = 0.5
+        self.tested = {str(n) for n in range(1, 24) if n % 2 == half}
+        alone = {}
+        for self.penalty in (0.003, 0.03, 0.3):  # the one that is best for shots alone, for all rows
+            asked = [a for _, new_, old in self.people(tested=False) for a in self.episodes(new_, old, False, 2)]
+            alone[self.penalty] = sum(sum(answers(self, one, None, 0.0, history=False)) for one in asked)
+        self.penalty = max(alone, key=lambda key: alone[key])
+
+    def features(self, x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        """Mean and sd of every channel, (n, 24)."""
+        inputs = self.work.transform.apply(x, fitted, None).astype(np.float64)
+        return np.concatenate([inputs.mean(2), inputs.std(2)], 1)
 
 
 def answers(run: Run, asked: Asked, prior: GaussianHead | None, weight: float, history: bool = True) -> list[float]:
@@ -156,7 +199,9 @@ def answers(run: Run, asked: Asked, prior: GaussianHead | None, weight: float, h
     return found
 
 
-def priors(run: Run, row: str, pairs: float, people: list[tuple[np.ndarray, np.ndarray]], asked: Asked) -> GaussianHead | None:
+def priors(
+    run: Run, row: str, pairs: float, people: list[tuple[np.ndarray, np.ndarray]], asked: Asked
+) -> GaussianHead | None:
     """The belief about a person's map that a row begins with."""
     if row.startswith("raw"):
         return None
@@ -184,7 +229,9 @@ def measure(run: Run, at_once: bool, figures: Figures, chosen: dict[str, list[tu
         for asked in run.episodes(new, old, at_once, 8):
             for row in ROWS:
                 if row == ROWS[0]:
-                    own = [run.judged([(*crowd, float(len(crowd[0])))], asked.query, np.unique(asked.shots[1]))] * len(SHOTS)
+                    own = [run.judged([(*crowd, float(len(crowd[0])))], asked.query, np.unique(asked.shots[1]))] * len(
+                        SHOTS
+                    )
                 elif row == ROWS[1]:
                     own = answers(run, asked, None, 0.0, history=False)
                 else:
@@ -206,7 +253,9 @@ def table(figures: Figures) -> Iterator[str]:
             cell = f"{own.mean():.3f}"
             if row != ROWS[1] and gain.any():
                 p = wilcoxon(gain, method="exact" if (gain != 0).all() else "approx").pvalue
-                cell += f" ({gain.mean():+.3f}; {(gain > 0).sum()} of {len(people)} up, {(gain < 0).sum()} down; p {p:.2g})"
+                cell += (
+                    f" ({gain.mean():+.3f}; {(gain > 0).sum()} of {len(people)} up, {(gain < 0).sum()} down; p {p:.2g})"
+                )
             cells.append(cell)
         yield f"| {row} | " + " | ".join(cells) + " |"
 
@@ -226,6 +275,7 @@ def main() -> None:
     parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--plain", nargs="*", type=int, default=[0, 1], help="0: R2D2, 1: without an encoder")
     args = parser.parse_args()
     for new in args.to:
         path = Path(__file__).parents[1] / "configs" / "recorded" / f"{CONFIGS[new]}.toml"
@@ -234,17 +284,20 @@ def main() -> None:
         runs = []
         for seed, fold in product(args.seeds, args.folds):
             people = str(sets[fold]).replace("'", '"')
-            own = read_suite(path, [f"run.seed={seed}", *([f"split.test_users={people}"] if fold else [])]).configs["r2d2"]
+            own = read_suite(path, [f"run.seed={seed}", *([f"split.test_users={people}"] if fold else [])]).configs[
+                "r2d2"
+            ]
             runs.append(finished(own, args.out / path.stem / (f"fold{fold}" if fold else "0") / "r2d2" / str(seed)))
         if args.train_only:
             continue
-        for at_once in (False, True):
+        for plain, at_once in product(map(bool, args.plain), (False, True)):
             figures: Figures = defaultdict(list)
             chosen: dict[str, list[tuple[float, float]]] = defaultdict(list)
-            for folder in runs:
-                measure(Run(folder, new), at_once, figures, chosen)
+            for made in [Statistics(runs[0], new, half) for half in (0, 1)] if plain else [Run(f, new) for f in runs]:
+                measure(made, at_once, figures, chosen)
+            what = "no encoder, all people" if plain else f"R2D2, folds {args.folds}, seeds {args.seeds}"
             worn = "the history is of the shots' executions" if at_once else "both worn in half of the executions"
-            print(f"\nto {new}, {worn}; folds {args.folds}, seeds {args.seeds}\n")
+            print(f"\nto {new}, {worn}; {what}\n")
             print("\n".join(table(figures)), flush=True)
             print({row: sorted(set(settings)) for row, settings in chosen.items()}, flush=True)
 

@@ -20,13 +20,14 @@ import numpy as np
 import polars as pl
 
 from metapulse.migration.overlap import readings
-from metapulse.migration.without_overlap import WAYS, without_overlap
+from metapulse.migration.ways import WAYS
+from metapulse.migration.without_overlap import without_overlap
 from metapulse.record import import_files
 from metapulse.record.frame import load_record, without
 from metapulse.record.overlap import with_source
 
 FIRST, STEP, AFTER = 84, 10, 28  # nights
-METRICS = ("sleep_duration", "resting_heart_rate", "hrv_rmssd")
+METRICS = ("sleep_duration",)
 
 
 def common(rows: pl.DataFrame, metric: str, old: str, new: str) -> pl.DataFrame:
@@ -65,7 +66,7 @@ def rmse(error: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Print a table a metric and direction."""
+    """Print a table a direction."""
     folder = Path(os.environ["METAPULSE_DATA"]) / "exports" / "garmin_whoop_paired"
     with tempfile.TemporaryDirectory() as out:
         import_files([folder], Path(out) / "person.parquet")
@@ -82,7 +83,10 @@ def main() -> None:
             print(f"\n{metric}, {old} → {new}: {len(nights)} nights, {len(found['none'])} changes\n")
             print("| | RMSE | inside the band of 90 % | half of it | refused |\n|---|---|---|---|---|")
             for row, each in found.items():
-                error, inside, half = (np.nanmean([one[i] for one in each]) if np.isfinite([one[i] for one in each]).any() else np.nan for i in range(3))
+                error, inside, half = (
+                    np.nanmean([one[i] for one in each]) if np.isfinite([one[i] for one in each]).any() else np.nan
+                    for i in range(3)
+                )
                 refused = sum(bool(one[3]) for one in each)
                 band = f"{inside:.0%} | {half:.1f}" if np.isfinite(half) else "– | –"
                 print(f"| {row} | {error:.2f} | {band} | {refused} of {len(each)} |")

@@ -20,7 +20,7 @@ from metapulse.data import Samples
 from metapulse.gaussian_head import GaussianHead, condition
 from metapulse.record.mapped import nearest_index
 
-Feature: TypeAlias = Float[np.ndarray, "n width"]
+Feature: TypeAlias = Float[np.ndarray, "_ width"]
 Indices: TypeAlias = Int64[np.ndarray, " k"]
 US = 1e6
 

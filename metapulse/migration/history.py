@@ -81,7 +81,9 @@ def map_record(path: Path, out: Path, mapping: Map, metric: str, old: str, new: 
     told = mapping.at(given["start"].dt.epoch("us").to_numpy(), given["value"].to_numpy())
     kept = np.isfinite(told.value)
     if not kept.any():
-        raise DataError(f"{path}: the map refuses all {len(given)} readings ({mapping.card.refused or 'no reason told'})")
+        raise DataError(
+            f"{path}: the map refuses all {len(given)} readings ({mapping.card.refused or 'no reason told'})"
+        )
     name = map_id(mapping, metric, names["from"], names["to"])
     made = _rows(given, told, metric, name, names["from"], device_of(rows, metric, names["to"]))
     account = FileTally(f"map {name}", FORMAT, f"{metric}: {names['from']} → {names['to']}; {card_words(mapping)}")

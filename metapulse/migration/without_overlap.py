@@ -1,132 +1,28 @@
 """A map for a person who never wore both devices at once: the weeks before the change against the weeks after.
 
-Each way supposes that the person lived alike before and after, each in its own sense:
-
-    matched     the same hours of the same kind of day have the same mean; a line through these means
-    quantile    readings have the same distribution
-    coral       readings have the same mean and variance (Sun, Feng and Saenko 2016, arXiv:1511.05547; one dimension)
-    transport   days of the same weekday have the same readings at the same hours: optimal transport in hour and value
-                (Flamary and others 2021, JMLR 22(78), POT)
-
-Whether that holds is tested on the old device alone: a change that never was is put into its own weeks, where the right
-map leaves every reading as it is. What the way makes of it is how wrong it is for this person; that error is the map's
-band, and a map that is no better than the population's is refused.
+Every way of ``ways.py`` supposes that the person lived alike before and after, each in its own sense. Whether that
+holds is tested on the old device alone: a change that never was is put into its own weeks, where the right map leaves
+every reading as it is. What the way makes of it is how wrong it is for this person; that error is the map's band, and a
+map that is no better than the population's is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from metapulse.errors import ConfigError, DataError
 from metapulse.migration.base import LEVEL, Map, MapCard, Mapped, Times, Values
 from metapulse.migration.tables import numbers, open_table, times_us
+from metapulse.migration.ways import WAYS, Way, Weeks, carried
 
 HOUR_US, WEEK_H = 3_600_000_000, 168.0
 LEAST_CHANGES = 3  # changes that never were, to tell an error from
 LEAST_READINGS = 12  # on either side of a change
-QUANTILES = 21
-TRANSPORT_ROWS = 96  # readings of a day at most
-HOUR_SPREAD = 1.0  # of transport: so many hours cost as much as one standard deviation of the values
-SHRINK_CELLS = 4.0  # cells that hold a matched line's slope to 1
-
-
-@dataclass(frozen=True)
-class Weeks:
-    """Readings of one device in order of time.
-
-    Args:
-        hours: since 1970 in UTC: cells are of one clock on both sides of a change.
-        value: the metric's unit.
-    """
-
-    hours: Float64[np.ndarray, " n"]
-    value: Float64[np.ndarray, " n"]
-
-    def between(self, first: float, last: float) -> Weeks:
-        """Those in [first, last), hours."""
-        inside = (self.hours >= first) & (self.hours < last)
-        return Weeks(self.hours[inside], self.value[inside])
-
-    @property
-    def cells(self) -> np.ndarray:
-        """Hour of the day, and whether it is a weekend: a cell a reading. 1 January 1970 was a Thursday."""
-        day = (self.hours // 24 + 3) % 7
-        return (self.hours % 24).astype(np.int64) + 24 * (day >= 5)
-
-    @property
-    def daily(self) -> bool:
-        """Whether there is one reading a day or less, so that cells are days of the week."""
-        return len(self.hours) > 1 and float(np.median(np.diff(self.hours))) > 12.0
-
-
-Knots = tuple[np.ndarray, np.ndarray]  # readings of the old device, ascending, and of the new
-Way = Callable[[Weeks, Weeks], Knots]
-
-
-def matched(before: Weeks, after: Weeks) -> Knots:
-    """A line through the means of the same cells: hours of working days and weekends, or days of the week."""
-    cells = [w.hours // 24 % 7 if before.daily else w.cells for w in (before, after)]
-    common = np.intersect1d(*cells)
-    if len(common) < 3:
-        return _shifted(before, float(np.median(after.value) - np.median(before.value)))
-    x, y = (np.array([w.value[c == one].mean() for one in common]) for w, c in zip((before, after), cells, strict=True))
-    spread = x - x.mean()
-    pull = SHRINK_CELLS * float(before.value.var()) / max(len(common), 1)
-    slope = (spread @ (y - y.mean()) + pull) / (spread @ spread + pull) if pull else 1.0
-    return _line(before, slope, float(y.mean() - slope * x.mean()))
-
-
-def quantile(before: Weeks, after: Weeks) -> Knots:
-    """Quantiles on quantiles, from 2.5 to 97.5 %."""
-    at = np.linspace(0.025, 0.975, QUANTILES)
-    return _increasing(np.quantile(before.value, at), np.quantile(after.value, at))
-
-
-def coral(before: Weeks, after: Weeks) -> Knots:
-    """x → μ' + (x − μ) σ'/σ: correlation alignment in one dimension."""
-    sd = float(before.value.std())
-    slope = float(after.value.std()) / sd if sd > 0 else 1.0
-    return _line(before, slope, float(after.value.mean() - slope * before.value.mean()))
-
-
-def transport(before: Weeks, after: Weeks) -> Knots:
-    """Barycentric images under the optimal transport of days onto days of the same weekday, smoothed to quantiles.
-
-    Raises:
-        ConfigError: the extra "transport" is not installed.
-    """
-    try:
-        import ot
-    except ImportError:
-        raise ConfigError("by", "transport", "needs the extra: pip install metapulse[transport]") from None
-    scale = max(float(before.value.std()), 1e-9)
-    images: list[np.ndarray] = []
-    given: list[np.ndarray] = []
-    for weekday in range(7):
-        sides = [_thinned(w, (w.hours // 24) % 7 == weekday) for w in (before, after)]
-        if min(len(side.value) for side in sides) == 0:
-            continue
-        points = [np.stack([s.hours % 24 / HOUR_SPREAD, s.value / scale], 1) for s in sides]
-        points = [p[:, 1:] for p in points] if before.daily else points
-        weights = [np.full(len(p), 1.0 / len(p)) for p in points]
-        plan = ot.emd(*weights, ot.dist(*points))
-        images.append(plan @ sides[1].value / plan.sum(1))
-        given.append(sides[0].value)
-    if not given:
-        return _shifted(before, float(np.median(after.value) - np.median(before.value)))
-    x, y = np.concatenate(given), np.concatenate(images)
-    edges = np.quantile(x, np.linspace(0, 1, min(QUANTILES, max(2, len(x) // 8)) + 1))
-    place = np.clip(np.searchsorted(edges, x, "right") - 1, 0, len(edges) - 2)
-    kept = np.unique(place)
-    return _increasing(*(np.array([v[place == p].mean() for p in kept]) for v in (x, y)))
-
-
-WAYS: Mapping[str, Way] = {"matched": matched, "quantile": quantile, "coral": coral, "transport": transport}
 
 
 @dataclass(frozen=True)
@@ -163,14 +59,6 @@ class WeeksMap(Map):
         return cls(card, old, new, float(values["half"]))
 
 
-def carried(knots: Knots, x: Values) -> Values:
-    """Readings through a map: linear between its knots, shifted as the last knot beyond them."""
-    old, new = knots
-    inside = np.interp(x, old, new)
-    moved: np.ndarray = inside + np.where(x < old[0], x - old[0], 0.0) + np.where(x > old[-1], x - old[-1], 0.0)
-    return moved
-
-
 @dataclass(frozen=True)
 class Placebo:
     """What a way makes of changes that never were.
@@ -187,14 +75,14 @@ class Placebo:
 
 
 def placebo(way: Way, old: Weeks, before_h: float, after_h: float) -> Placebo:
-    """Changes within the old device's own weeks, as far apart as the weeks after: how wrong the way's maps are.
+    """Changes within the old device's own weeks, half the weeks after apart: how wrong the way's maps are.
 
     Args:
         way: of ``WAYS``.
         old: all that the old device recorded.
         before_h, after_h: hours before and after the real change that the map is made of.
     """
-    first, last = float(old.hours[0]), float(old.hours[-1])
+    first, last = float(old.hours[0]), float(old.hours[-1] + np.median(np.diff(old.hours)))
     squares, worst = [], []
     change = first + before_h
     while change + after_h <= last + 1e-6:
@@ -203,7 +91,7 @@ def placebo(way: Way, old: Weeks, before_h: float, after_h: float) -> Placebo:
             error = np.abs(carried(way(before, after), before.value) - before.value)
             squares.append(float(np.square(error).mean()))
             worst.append(float(np.quantile(error, LEVEL)))
-        change += after_h
+        change += after_h / 2
     if not squares:
         return Placebo(0, float("inf"), float("inf"))
     rank = min(len(worst), int(np.ceil((len(worst) + 1) * LEVEL)))  # as in split conformal prediction
@@ -239,12 +127,16 @@ def without_overlap(
     change = max(float(a.hours[-1]), float(b.hours[0]))
     b = b.between(change, change + weeks * WEEK_H)
     if len(b.value) < LEAST_READINGS:
-        raise DataError(f"{len(b.value)} readings of the new device are after the old one's last: needed {LEAST_READINGS}")
+        raise DataError(
+            f"{len(b.value)} readings of the new device are after the old one's last: needed {LEAST_READINGS}"
+        )
     after_h = max(float(b.hours[-1] - b.hours[0]), 24.0)
     before_h = min(weeks * WEEK_H, max(float(a.hours[-1] - a.hours[0]) / 2, after_h))
     before = a.between(change - before_h, change + 1e-6)
     before = before if len(before.value) >= LEAST_READINGS else a
-    tests = {name: placebo(WAYS[name], a, before_h, after_h) for name in (WAYS if by == "best" else (by,)) if _able(name)}
+    tests = {
+        name: placebo(WAYS[name], a, before_h, after_h) for name in (WAYS if by == "best" else (by,)) if _able(name)
+    }
     name = min(tests, key=lambda one: tests[one].rmse)
     test = tests[name]
     knots = WAYS[name](before, b)
@@ -271,8 +163,6 @@ def _refused(test: Placebo, population: Map | None) -> str:
 
 def _able(name: str) -> bool:
     """Whether a way can be taken: transport needs its extra, which "best" goes without."""
-    import importlib.util
-
     return name != "transport" or importlib.util.find_spec("ot") is not None
 
 
@@ -282,24 +172,3 @@ def _weeks(table: Any, what: str) -> Weeks:
     order = np.argsort(hours, kind="stable")
     order = order[~np.isnan(value[order])]
     return Weeks(hours[order], value[order])
-
-
-def _thinned(weeks: Weeks, rows: np.ndarray) -> Weeks:
-    at = np.flatnonzero(rows)
-    at = at[np.unique(np.linspace(0, len(at) - 1, min(len(at), TRANSPORT_ROWS)).round().astype(np.int64))] if len(at) else at
-    return Weeks(weeks.hours[at], weeks.value[at])
-
-
-def _line(before: Weeks, slope: float, offset: float) -> Knots:
-    ends = np.quantile(before.value, (0.0, 1.0)) + np.array([0.0, 1e-6])
-    return ends, slope * ends + offset
-
-
-def _shifted(before: Weeks, by: float) -> Knots:
-    return _line(before, 1.0, by)
-
-
-def _increasing(x: np.ndarray, y: np.ndarray) -> Knots:
-    """Knots without ties, never falling."""
-    kept, first = np.unique(x, return_index=True)
-    return kept, np.maximum.accumulate(y)[first]

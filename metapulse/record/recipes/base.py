@@ -98,7 +98,9 @@ class Recipe(ABC):
 
     metrics: ClassVar[tuple[str, ...]]
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say, or device_mapped")
+    keep: tuple[str, ...] = setting(
+        (), "marks whose rows are learned from all the same: implausible, say, or device_mapped"
+    )
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
