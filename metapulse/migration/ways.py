@@ -60,7 +60,7 @@ Way: TypeAlias = Callable[[Weeks, Weeks], Knots]
 def matched(before: Weeks, after: Weeks) -> Knots:
     """A line through the means of the same cells: hours of working days and weekends, or days of the week."""
     cells = [w.hours // 24 % 7 if before.daily else w.cells for w in (before, after)]
-    common = np.intersect1d(*cells)
+    common = np.intersect1d(cells[0], cells[1])
     if len(common) < 3:
         return _shifted(before, float(np.median(after.value) - np.median(before.value)))
     x, y = (np.array([w.value[c == one].mean() for one in common]) for w, c in zip((before, after), cells, strict=True))
@@ -118,7 +118,7 @@ def transport(before: Weeks, after: Weeks) -> Knots:
 WAYS: Mapping[str, Way] = {"matched": matched, "quantile": quantile, "coral": coral, "transport": transport}
 
 
-def carried(knots: Knots, x: Values) -> Values:
+def carried(knots: Knots, x: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Readings through a map: linear between its knots, shifted as the last knot beyond them."""
     old, new = knots
     inside = np.interp(x, old, new)
