@@ -118,8 +118,8 @@ def agreement(found: dict[tuple[int, str], Side], old: str, new: str) -> None:
         rows = [found[user, device].raw[found[user, device].y == label, at] for device in (old, new)]
         if min(map(len, rows)) >= 5:
             told.append((label, float(rows[0].mean()), float(rows[1].mean())))
-    label, a, b = (np.array(column) for column in zip(*told, strict=True))
-    inside = [np.corrcoef(a[label == c], b[label == c])[0, 1] for c in range(len(LABELS)) if (label == c).sum() > 4]
+    labels, a, b = (np.array(column) for column in zip(*told, strict=True))
+    inside = [np.corrcoef(a[labels == c], b[labels == c])[0, 1] for c in range(len(LABELS)) if (labels == c).sum() > 4]
     print(
         f"\nmean heart rate of an activity on both devices: r = {np.corrcoef(a, b)[0, 1]:.2f} over {len(a)} activities;"
     )

@@ -48,7 +48,7 @@ def judged(nights: pl.DataFrame) -> Iterator[tuple[str, float, float, float, str
         line = np.polyfit(x, truth, 1)
         yield "line with every night before (not to be had)", rmse(np.polyval(line, x) - truth), np.nan, np.nan, ""
         overlap = before[-14:]
-        moved = x + float((overlap["new"] - overlap["old"]).mean())
+        moved = x + float(np.mean((overlap["new"] - overlap["old"]).to_numpy()))
         yield "offset of 14 nights of overlap, for comparison", rmse(moved - truth), np.nan, np.nan, ""
         for way in WAYS:
             made = without_overlap(

@@ -38,8 +38,8 @@ def map_of(rows: Frame, metric: str, old: str, new: str, prior: Path | None = No
     given = load_prior(prior) if prior is not None else published(metric) if metric in PUBLISHED else None
     if by:
         names = named_sources(rows, metric, {"from": old, "to": new})
-        tables = (readings(rows, metric, names[key]).select(value="value", time="start") for key in ("from", "to"))
-        return without_overlap(*tables, by, given.personal() if given else None, metric)
+        before, after = (readings(rows, metric, names[key]).select("value", time="start") for key in ("from", "to"))
+        return without_overlap(before, after, by, given.personal() if given else None, metric)
     pairs = pairs_of(rows, metric, old, new)
     if given is not None:
         return given.personal(pairs)

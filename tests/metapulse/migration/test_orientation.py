@@ -15,14 +15,16 @@ from metapulse.rng import generator
 def windows(seed: int, n: int = 12) -> np.ndarray:
     rng = generator(seed, "windows")
     moving = rng.standard_normal((n, 6, 64)) * np.array([2.0, 1.0, 3.0, 0.5, 1.0, 0.3])[:, None]
-    return (moving + np.array([0, 0, 9.81, 0, 0, 0])[:, None]).astype(np.float32)
+    made: np.ndarray = (moving + np.array([0, 0, 9.81, 0, 0, 0])[:, None]).astype(np.float32)
+    return made
 
 
 def worn(windows: np.ndarray, turn: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """As a device that sits otherwise: gravity turned, movement turned and louder."""
     rest = windows.mean(2, keepdims=True) * np.array([1, 1, 1, 0, 0, 0])[:, None]
     turned = [np.concatenate([turn @ x[:, :3], turn @ x[:, 3:]], 1) for x in (rest, windows - rest)]
-    return (turned[0] + np.repeat(gain, 3, 0)[None] * turned[1]).astype(np.float32)
+    made: np.ndarray = (turned[0] + np.repeat(gain, 3, 0)[None] * turned[1]).astype(np.float32)
+    return made
 
 
 @settings(max_examples=30, deadline=None)
