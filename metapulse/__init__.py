@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metapulse.listing import methods
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
+    from metapulse.sim.map_prior import map_prior
     from metapulse.sim.personal import PersonalModel
     from metapulse.sim.results import ComparisonResult, Result
 
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "compare",
     "load",
+    "map_prior",
     "methods",
     "migration",
     "report",
@@ -52,6 +54,7 @@ _MODULES = {
     "errors": ("ConfigError", "DataError", "MetapulseError", "RunError"),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
+    "sim.map_prior": ("map_prior",),
     "sim.personal": ("PersonalModel",),
     "sim.results": ("ComparisonResult", "Result"),
 }
