@@ -126,10 +126,11 @@ def map_id(mapping: Map, metric: str, old: str, new: str) -> str:
 
 
 def card_words(mapping: Map) -> str:
-    """A map's card in a line: kind, people, own overlap, error on people held out."""
+    """A map's card in a line: kind, people, own overlap, error, notes."""
     card = mapping.card
-    error = "" if card.rmse is None else f", error {card.rmse:.3g} on people held out"
-    return f"{card.kind}, of {card.people} people and {card.overlap} pairs of one's own{error}"
+    error = "" if card.rmse is None else f", error {card.rmse:.3g} where it could be checked"
+    notes = "".join(f"; {note}" for note in card.notes)
+    return f"{card.kind}, of {card.people} people and {card.overlap} pairs of one's own{error}{notes}"
 
 
 def device_of(rows: Frame, metric: str, by: str) -> Device:
