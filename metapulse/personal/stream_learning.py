@@ -34,14 +34,13 @@ class Pace:
 
 
 def learn(
-    at: Coordinates, pace: Pace, block: int, state: StreamState, one: Pending, y: float, due: int
+    at: Coordinates, pace: Pace, state: StreamState, one: Pending, y: float, due: int
 ) -> tuple[StreamState, list[Line]]:
     """After an outcome, and the events there are.
 
     Args:
         at: coordinates of the heads.
         pace: of forgetting and reacting.
-        block: µs over which losses are averaged before ADWIN sees them.
         state: before.
         one: the forecast that it is the outcome of.
         y: the outcome, in units of the target.
@@ -61,20 +60,21 @@ def learn(
         losses=(totals[0], totals[1], totals[2], totals[3]),
         since=state.since + weight,
     )
-    state, drifted = _watched(pace, block, state, due, score / (1.0 + score))
+    state, drifted = _watched(pace, state, due, max(due - one.time, 1), score / (1.0 + score))
     state, rolled = _rolled_back(at, pace, state, due)
     return state, drifted + rolled
 
 
-def _watched(pace: Pace, block: int, state: StreamState, due: int, loss: float) -> tuple[StreamState, list[Line]]:
-    """Whether the loss, in [0, 1], has risen: ADWIN on means over a few hours, Page–Hinkley on means over a day."""
-    short, mean = _grown(state.short, due // block, loss)
-    long, day = _grown(state.long, due // DAY, loss)
+def _watched(pace: Pace, state: StreamState, due: int, ahead: int, loss: float) -> tuple[StreamState, list[Line]]:
+    """Whether the loss, in [0, 1], has risen: ADWIN on means over a horizon, Page–Hinkley on means over a day."""
+    short, mean = _grown(state.short, due, ahead, loss)
+    long, day = _grown(state.long, due, DAY, loss)
     state, by = replace(state, short=short, long=long), []
     if mean is not None:
         watch, moved = adwin(state.adwin, mean)
-        state = replace(state, adwin=watch)
-        by += ["ADWIN"] if moved is not None and moved > 0.0 else []
+        rose = moved is not None and moved > 0.0
+        state = replace(state, adwin=replace(watch, buckets=()) if rose else watch)  # a rise is told once
+        by += ["ADWIN"] if rose else []
     if day is not None:
         page, alarm = page_hinkley(state.page, day)
         state = replace(state, page=page)
@@ -99,8 +99,10 @@ def _rolled_back(at: Coordinates, pace: Pace, state: StreamState, due: int) -> t
     return state, []
 
 
-def _grown(block: Block, index: int, loss: float) -> tuple[Block, float | None]:
-    """The block with one more loss, and the mean of the one before where that has ended."""
-    if index == block.number:
-        return Block(index, block.total + loss, block.losses + 1), None
-    return Block(index, loss, 1), block.total / block.losses if block.losses else None
+def _grown(block: Block, time: int, length: int, loss: float) -> tuple[Block, float | None]:
+    """The block with one more loss, or a new one and the mean of that which is as long as it is to be."""
+    if not block.losses:
+        return Block(time, loss, 1), None
+    if time < block.begin + length:
+        return Block(block.begin, block.total + loss, block.losses + 1), None
+    return Block(time, loss, 1), block.total / block.losses

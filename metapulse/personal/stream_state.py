@@ -48,7 +48,7 @@ class Pending(NamedTuple):
 class Block(NamedTuple):
     """The mean of losses over one stretch of time, as it grows."""
 
-    number: int = -1
+    begin: int = 0
     total: float = 0.0
     losses: int = 0
 

@@ -40,7 +40,7 @@ def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
         "pending": [[one.time, one.gap, one.means, one.scale] for one in state.pending],
     }
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
-    tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in _tensors(state).items()}
     write_atomic(path, save(tensors, {"metapulse": text}))
 
 
