@@ -19,11 +19,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metapulse import migration
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
+    from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
     from metapulse.sim.personal import PersonalModel
+    from metapulse.sim.personalize import personalize
     from metapulse.sim.results import ComparisonResult, Result
 
     __version__: str
@@ -33,6 +36,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MetapulseError",
+    "PersonModel",
     "PersonalModel",
     "Result",
     "Rows",
@@ -41,6 +45,8 @@ __all__ = [
     "compare",
     "load",
     "methods",
+    "migration",
+    "personalize",
     "report",
     "resume",
     "run",
@@ -48,11 +54,14 @@ __all__ = [
 
 _MODULES = {
     "errors": ("ConfigError", "DataError", "MetapulseError", "RunError"),
+    "personal.person": ("PersonModel",),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
     "sim.personal": ("PersonalModel",),
+    "sim.personalize": ("personalize",),
     "sim.results": ("ComparisonResult", "Result"),
 }
+_PACKAGES = ("migration",)
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 
@@ -64,6 +73,8 @@ def __getattr__(name: str) -> Any:
         value: Any = version(__name__)
     elif name == "methods":  # the package itself, which can be called
         value = import_module(f"{__name__}.methods")
+    elif name in _PACKAGES:
+        value = import_module(f"{__name__}.{name}")
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:

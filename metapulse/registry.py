@@ -171,6 +171,8 @@ LEARNERS = Registry(
         "fedem": "metapulse.methods.fedem:FedEM",
         "local_norm": "metapulse.methods.local_norm:LocalNorm",
         "r2d2": "metapulse.methods.r2d2:R2D2",
+        "pooled_ridge": "metapulse.methods.pooled_ridge:PooledRidge",
+        "random_effects": "metapulse.methods.random_effects:RandomEffects",
         "protonet": "metapulse.methods.prototypical:ProtoNet",
         "matching": "metapulse.methods.matching:Matching",
         "relation": "metapulse.methods.relation:Relation",

@@ -128,6 +128,11 @@ class TrainedRun:
         round, theta = RunFolder(self.path).final()
         return round, {name: theta[name] for name in self.work.fresh}
 
+    @property
+    def theta(self) -> Params:
+        """θ after the last round."""
+        return self._final[1]
+
     def plain(self) -> PersonalModel:
         """θ as it is. A transform that is fitted on a person's samples is fitted on those of each call."""
         trial, nothing = self._trial(None, None), _unlabelled(np.zeros((0, *self.task.features), np.float32), self.task)

@@ -90,7 +90,7 @@ class AmortisedLearner(Learner):
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """The answer from memory; from that of an empty support where nothing has been read."""
-        memory = subtree(phi, MEMORY) or self.encode_support(model, phi, _nothing(model.task, x))
+        memory = subtree(phi, MEMORY) or self.encode_support(model, phi, no_samples(model.task, x))
         return self.answer(model, phi, memory, x)
 
     def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
@@ -119,7 +119,7 @@ class MetricLearner(AmortisedLearner):
         return super().loss(model, phi, memory, support, answerable(support, query, model.task.outputs))
 
 
-def _nothing(task: Task, x: Inputs) -> Batch:
+def no_samples(task: Task, x: Inputs) -> Batch:
     """An empty support."""
     clients = len(x)
     y = x.new_zeros(clients, 0, task.outputs) if task.kind == "regression" else x.new_zeros(clients, 0).long()

@@ -183,6 +183,18 @@ class Learner(ABC):
         """
         return model.predict(phi, x)
 
+    def predictive(self, model: Model, phi: Stacked, x: Inputs) -> tuple[Outputs, Outputs] | None:
+        """Mean and variance of one reading at each input, in the target's unit and its square; None: it tells none.
+
+        The mean is what ``predict`` answers.
+
+        Args:
+            model: the oracle.
+            phi: a point of ``adaptation_trajectory``.
+            x: inputs of each client.
+        """
+        return None
+
     @abstractmethod
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """One round's work of a stack of clients.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from metapulse.data import Task
 from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.losses import masked_mean
-from metapulse.methods.amortised import AmortisedLearner, own_network, targets
+from metapulse.methods.amortised import MEMORY, AmortisedLearner, no_samples, own_network, targets
 from metapulse.methods.base import Paper
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
@@ -73,6 +73,12 @@ class CNP(AmortisedLearner):
         code = memory["code"].unsqueeze(1).expand(-1, z.shape[1], -1)
         mean, spread = g.predict(subtree(phi, DECODER), torch.cat([z, code], 2)).chunk(2, dim=2)
         return mean, LEAST_SD + (1.0 - LEAST_SD) * functional.softplus(spread)
+
+    def predictive(self, model: Model, phi: Stacked, x: Inputs) -> tuple[Outputs, Outputs] | None:
+        """μ and σ²."""
+        memory = subtree(phi, MEMORY) or self.encode_support(model, phi, no_samples(model.task, x))
+        mean, sd = self.distribution(model, phi, memory, x)
+        return mean, sd.square()
 
     def loss(self, model: Model, phi: Stacked, memory: Stacked, support: Batch, query: Batch) -> PerClient:
         """−log N(y; μ, σ²), mean over samples and outputs, in nats."""

@@ -34,6 +34,8 @@ from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_r
 if TYPE_CHECKING:
     import polars as pl
 
+    from metapulse.personal.explain import Explanation
+
 VERSION = 1
 FACTS, TENSORS, MAP = "person.json", "person.safetensors", "map"
 
@@ -152,6 +154,31 @@ class PersonModel:
         made, _ = self.walk(asked)
         return frame(asked, made, self.abstention.reasons(asked, made, self.start.unlike))
 
+    def explain(self, record: str | Path, at: str = "", device: str = "") -> Explanation:
+        """What moved one forecast, and whose experience it rests on.
+
+        It is explained with the head of that moment, which knew nothing of what came later.
+
+        Args:
+            record: "person.parquet".
+            at: moment of the forecast, ISO 8601, UTC unless it says; "": the last one.
+            device: another device model of the record; "": the model's own.
+
+        Raises:
+            DataError: the record cannot be read, or no forecast was made by then.
+        """
+        from metapulse.personal.explain import explained, moment
+
+        asked = self.questions(record, device)
+        row = moment(asked.time, at)
+        then = asked.where(np.arange(len(asked)) <= row)
+        known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
+        made, state = self.walk(known)
+        told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
+        found = explained(self, state.belief, then.x[-1], then.unit)
+        facts = {**told_of.row(-1, named=True), "base": float(then.base[-1]), **found.facts}
+        return replace(found, facts=facts)
+
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder; one of the model that is there is replaced.
 
@@ -161,11 +188,10 @@ class PersonModel:
         from safetensors.torch import save
 
         out = Path(folder)
-        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
-            raise RunError(f"{out}: is there already and no person's model; name another folder")
+        check_folder(out)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            data = save({name: t.contiguous() for name, t in self._tensors().items()})
+            data = save({name: t.detach().clone().contiguous() for name, t in self._tensors().items()})
             if self.map is not None:
                 self.map.save(out / MAP)
             write_atomic(out / TENSORS, data)
@@ -186,7 +212,7 @@ class PersonModel:
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"start.{name}": t for name, t in self.start.tensors().items()}
-        tensors |= {f"params.{name}": t.detach() for name, t in self.features.params.items()}
+        tensors |= {f"params.{name}": t for name, t in self.features.params.items()}
         tensors |= {f"interval.{name}": torch.from_numpy(a) for name, a in pack(self.interval).items()}
         for name, head in (("first", self.first), ("belief", self.belief)):
             tensors |= {f"{name}.mean": head.mean, f"{name}.covariance": head.covariance, f"{name}.noise": head.noise}
@@ -228,6 +254,17 @@ class PersonModel:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise DataError(f"{path}: a damaged person's model ({type(error).__name__}: {error})") from None
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse a place where a person's model cannot be written.
+
+    Raises:
+        RunError: it is there already and no person's model.
+    """
+    out = Path(folder)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
+        raise RunError(f"{out}: is there already and no person's model; name another folder")
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

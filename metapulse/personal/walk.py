@@ -19,7 +19,7 @@ from metapulse.personal.features import FeatureMap
 from metapulse.personal.start import PopulationStart
 from metapulse.record.recipes.base import Questions
 
-REFRESHES = 5_000  # of the head in one walk at most: a year of five-minute readings is refreshed every hour and a half
+REFRESHES = 3_000  # of the head in one walk at most: over a year of five-minute readings, every three hours
 Numbers = Float64[np.ndarray, " n"]
 
 
@@ -85,7 +85,7 @@ def spreads(start: PopulationStart, belief: GaussianHead, features: Tensor, x: n
 
 
 def walk(
-    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, learn: bool = True
+    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, refreshes: int = REFRESHES
 ) -> tuple[Forecasts, PersonState]:
     """Forecasts of one device's questions in order of time, and the state after their outcomes.
 
@@ -94,7 +94,7 @@ def walk(
         features: the encoder, fixed.
         state: before.
         questions: sorted by time.
-        learn: whether outcomes update the head; they judge intervals in any case.
+        refreshes: of the head at most; with fewer than there are questions each serves several.
 
     Returns:
         Forecasts, and the state after all outcomes that came up to the last moment told of.
@@ -107,15 +107,15 @@ def walk(
     due = questions.due[order]
     parts = [np.full(n, np.nan) for _ in range(4)]
     mean, scale, promised, outcomes = parts
-    chunk, taken = max(1, -(-n // REFRESHES)), 0
+    chunk, taken = max(1, -(-n // refreshes)), 0
     for first in range(0, n, chunk):
         upto = int(np.searchsorted(due, questions.time[first], side="right"))
-        state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised), learn)
+        state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised))
         taken = upto
         here = slice(first, first + chunk)
         mean[here], scale[here] = spreads(start, state.belief, seen[here], questions.x[here])
         promised[here], outcomes[here] = radius(state.interval), taken
-    state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised), learn)
+    state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised))
     return Forecasts(mean, scale, promised, start.distance(seen), outcomes), state
 
 
@@ -126,7 +126,6 @@ def _take(
     y: Numbers,
     weights: Numbers,
     made: tuple[Numbers, Numbers, Numbers],
-    learn: bool,
 ) -> PersonState:
     """The state after the outcomes of some forecasts."""
     if not len(rows):
@@ -135,7 +134,7 @@ def _take(
     interval = state.interval
     for score, radius_then in zip((np.abs(y[rows] - mean) / scale).tolist(), promised.tolist(), strict=True):
         interval = judge(interval, score, radius_then)
-    belief = told(state.belief, seen[torch.from_numpy(rows)], y[rows], weights[rows]) if learn else state.belief
+    belief = told(state.belief, seen[torch.from_numpy(rows)], y[rows], weights[rows])
     return PersonState(belief, interval)
 
 

@@ -7,28 +7,23 @@ stay; days without a time (``date_only``) stay where they are. What is undone is
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.errors import ConfigError, DataError
-from metapulse.files import replace_with
 from metapulse.record.align import DAY_S, TimeSeries
 from metapulse.record.clock import US
 from metapulse.record.clock_check import KINDS, ClockPiece, ClocksCompared, clock_pieces, series_of
-from metapulse.record.frame import load_record
-from metapulse.record.merge import merge_records
-from metapulse.record.overlap import wish, with_source
-from metapulse.record.schema import KEY, arrow_schema
-from metapulse.record.store import import_files, metadata
+from metapulse.record.frame import load_record, without
+from metapulse.record.overlap import one_source, with_source
+from metapulse.record.rewrite import rewrite_record
+from metapulse.record.schema import MAPPED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,11 +46,13 @@ def correct_clock(path: Path, out: Path, source: str) -> ClocksCompared:
         What was found, and is corrected where it is off.
 
     Raises:
-        ConfigError: no source, or more than one, is called that; or its clock agrees.
+        ConfigError: no source, or more than one, is called that; its clock agrees; or the record has mapped rows.
         DataError: no record, or nothing in it tells.
     """
     rows = load_record(path)
-    found = _told(rows, _one(rows, source))
+    if len(without(rows, (MAPPED,))) < len(rows):
+        raise ConfigError("record", str(path), "a record without mapped rows: take them out first (record unmap)")
+    found = _told(rows, one_source(rows, source, "correct"))
     if all(piece.agrees for piece in found.pieces):
         raise ConfigError("correct", source, f"a source whose clock is off; this one agrees with {found.reference}")
     pieces = [replace(piece, shift_s=0.0, drift_s=0.0) if piece.agrees else piece for piece in found.pieces]
@@ -63,7 +60,7 @@ def correct_clock(path: Path, out: Path, source: str) -> ClocksCompared:
     def moved(table: Frame) -> Frame:
         return _moved(table, found.other, pieces)
 
-    _rewritten(path, out, moved)
+    rewrite_record(path, out, moved)
     return found
 
 
@@ -81,7 +78,7 @@ def undo_correction(path: Path, out: Path) -> int:
         count += moved
         return table
 
-    _rewritten(path, out, back)
+    rewrite_record(path, out, back)
     return count
 
 
@@ -103,16 +100,6 @@ def right_time(time: NDArray[np.float64], pieces: Sequence[ClockPiece]) -> NDArr
 def _by(time: NDArray[np.float64], piece: ClockPiece) -> NDArray[np.float64]:
     rate = piece.drift_s / DAY_S
     return (time - piece.shift_s + rate * piece.first) / (1 + rate)
-
-
-def _one(rows: Frame, source: str) -> str:
-    """The name of the source that is meant."""
-    names = with_source(rows.select("start", "offset_min", "code", "device", "source", "quality")).select("by").unique()
-    found = names.filter(wish([source]) == 0)["by"].to_list()
-    if len(found) != 1:
-        known = ", ".join(sorted(filter(None, found or names["by"].to_list())))
-        raise ConfigError("correct", source, f"a part of the name of one source alone: {known}")
-    return str(found[0])
 
 
 def _told(rows: Frame, source: str) -> ClocksCompared:
@@ -175,30 +162,3 @@ def _shifted(table: Frame, by: NDArray[np.int64]) -> Frame:
 
     move = pl.Series(by).cast(pl.Duration("us"))
     return table.with_columns(table["start"] + move, table["end"] + move)
-
-
-def _rewritten(path: Path, out: Path, change: Callable[[Frame], Frame]) -> None:
-    """A record with its rows changed, in order again; merged again if it was."""
-    facts = metadata(path)
-    with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
-        changed, whole = Path(folder) / "changed.parquet", Path(folder) / "person.parquet"
-        replace_with(changed, lambda stream: _fill(path, stream, change, facts))
-        if "prefer" in facts:
-            merge_records([changed], whole, facts["prefer"])
-        else:
-            import_files([changed], whole)
-        with whole.open("rb") as made:
-            replace_with(out, lambda stream: shutil.copyfileobj(made, stream))
-
-
-def _fill(path: Path, stream: BinaryIO, change: Callable[[Frame], Frame], facts: dict[str, Any]) -> None:
-    import polars as pl
-    import pyarrow.parquet as pq
-
-    schema = arrow_schema()
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(stream, schema) as writer:
-        for number in range(file.num_row_groups):
-            table = pl.from_arrow(file.read_row_group(number, use_threads=False))
-            assert isinstance(table, pl.DataFrame)
-            writer.write_table(change(table).to_arrow().select(schema.names).cast(schema))
-        writer.add_key_value_metadata({KEY.decode(): json.dumps(facts)})

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metapulse.record.schema import check_version
+from metapulse.record.schema import MAPPED, check_version
 from metapulse.record.store import metadata
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: Marks of rows that repeat others; what is left is counted once.
-REPEATS = ("duplicate_of", "shifted_repeat", "superseded")
+#: Marks of rows that say again what others say; what is left is counted once.
+REPEATS = ("duplicate_of", "shifted_repeat", "superseded", MAPPED)
 #: Marks of values that are no measurements to compute with: out of range, not worn, a sensor's error, a wrong stamp.
 DOUBTFUL = ("implausible", "not_worn_suspected", "sensor_error", "time_implausible", "unit_unknown")
 

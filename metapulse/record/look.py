@@ -10,7 +10,7 @@ from pathlib import Path
 from metapulse.record.clock import US
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
-from metapulse.record.schema import Device, Row
+from metapulse.record.schema import MAPPED, Device, Row
 from metapulse.record.store import Progress, Read, untold
 from metapulse.record.tally import FileTally
 from metapulse.rows import Rows
@@ -27,15 +27,20 @@ class Found:
         first: earliest start, µs.
         last: latest start, µs.
         devices: what measured.
+        mapped: rows besides, that were mapped from another device's.
     """
 
     rows: int = 0
     first: int = 2**62
     last: int = -(2**62)
     devices: set[Device] = field(default_factory=set)
+    mapped: int = 0
 
     def add(self, row: Row) -> None:
         """One row more."""
+        if MAPPED in row.quality:
+            self.mapped += 1
+            return
         self.rows += 1
         self.first, self.last = min(self.first, row.start), max(self.last, row.start)
         if len(self.devices) < DEVICES:
@@ -68,13 +73,15 @@ class Look:
             {
                 "metric": name,
                 "rows": found.rows,
-                "from": day(found.first),
-                "to": day(found.last),
+                "mapped": found.mapped,
+                "from": day(found.first) if found.rows else "",
+                "to": day(found.last) if found.rows else "",
                 "devices": ", ".join(sorted({name_of(device) for device in found.devices})),
             }
             for name, found in sorted(self.metrics.items())
         ]
-        return Rows(rows, ("metric", "rows", "from", "to", "devices"))
+        mapped = any(found.mapped for found in self.metrics.values())
+        return Rows(rows, ("metric", "rows", *["mapped"] * mapped, "from", "to", "devices"))
 
 
 def look(

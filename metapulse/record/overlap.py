@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE, US
 from metapulse.record.metrics import metrics
 
@@ -41,7 +42,7 @@ def with_source(rows: Frame) -> Frame:
     """Rows with the columns ``by`` (the source's name), ``chosen``, ``day`` (the person's date) and ``whole_day``.
 
     Args:
-        rows: of a record.
+        rows: of a record; of ``as_new_device`` the name ends with the map.
     """
     import polars as pl
 
@@ -49,8 +50,11 @@ def with_source(rows: Frame) -> Frame:
     local = pl.col("start") + pl.duration(minutes=pl.col("offset_min").fill_null(0).cast(pl.Int64))
     total = pl.col("quality").list.contains("date_only") | (pl.col("code") == "daily").fill_null(False)
     name = pl.concat_str(parts, separator=" ").str.replace_all(r" +", " ").str.strip_chars()
+    name = name.fill_null("")
+    if "map" in rows.columns:
+        name = pl.when(pl.col("map").is_null()).then(name).otherwise(pl.format("{} map {}", name, "map"))
     chosen = pl.col("source").struct.field("file").str.contains(CHOSEN)
-    return rows.with_columns(by=name.fill_null(""), chosen=chosen, day=local.dt.date(), whole_day=total)
+    return rows.with_columns(by=name, chosen=chosen, day=local.dt.date(), whole_day=total)
 
 
 def counted_shares(rows: Frame, prefer: Sequence[str] = ()) -> NDArray[np.float64]:
@@ -120,6 +124,27 @@ def wish(prefer: Sequence[str]) -> pl.Expr:
     for i, part in reversed(list(enumerate(prefer))):
         found = pl.when(folded.str.contains(part.lower(), literal=True)).then(i).otherwise(found)
     return found
+
+
+def one_source(rows: Frame, part: str, key: str) -> str:
+    """The full name (``by``) of the one source that is meant by a part of it.
+
+    Args:
+        rows: of a record.
+        part: a part of the name that no other source has, or the whole name.
+        key: of the setting, for the message.
+
+    Raises:
+        ConfigError: none is called that, or more than one.
+    """
+    columns = rows.select("start", "offset_min", "code", "device", "source", "quality")
+    names = with_source(columns).select("by").unique()
+    found = names.filter(wish([part]) == 0)["by"].to_list()
+    found = [part] if part in found else found
+    if len(found) != 1:
+        known = ", ".join(sorted(filter(None, found or names["by"].to_list())))
+        raise ConfigError(key, part, f"a part of the name of one source alone: {known}")
+    return str(found[0])
 
 
 def union_minutes(rows: Frame) -> float:

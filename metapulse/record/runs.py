@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from metapulse.record.columns import FIELDS, Block, Numbered, Tables, joined, taken
-from metapulse.record.schema import Device
+from metapulse.record.schema import MAPPED, Device
 
 RUN = 200_000  # rows that are sorted in memory
 PIECE = 8_192  # rows of a run that are in memory while runs are merged
@@ -144,6 +144,7 @@ class Order:
             block["row"],
             self.ranks["file"][block["file"]],
             self.ranks["device"][block["device"]],
+            tables.having(block, MAPPED),
             self.ranks["code"][block["code"]],
             block["value"],
             block["end"],
@@ -151,7 +152,9 @@ class Order:
             block["start"],
         ]
         block = taken(block, np.lexsort(keys))
+        mapped = tables.having(block, MAPPED)  # which repeat no measurement, nor are repeated by one
         same = _same_as_before(block, "start", "metric", "end", "value", "code")
+        same[1:] &= mapped[1:] == mapped[:-1]
         again = self._again(block, same & _same_as_before(block, "device"))
         if again.any():
             block, same = taken(block, ~again), same[~again]

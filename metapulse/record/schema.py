@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 from metapulse.errors import DataError
 
 VERSION = 1  # of the schema: another number means that columns have changed their meaning
+MAPPED_VERSION = 2  # of a record with rows marked ``MAPPED``: a program that knows version 1 alone would count them
+MAPPED = "device_mapped"
 KEY = b"metapulse.record"  # of the file's metadata: JSON with the version and the tally
 ROW_GROUP = 131_072  # rows
 
@@ -34,6 +36,7 @@ MARKS = {
     "clock_corrected": "the stamp was moved, for a reason that the file gives",
     "clock_missing": "the local time does not exist, as when clocks go forward; read as if they had not",
     "covered": "another source counts at this time, by the order of sources that the merge was told",
+    MAPPED: "no measurement: what this device would have shown, from another device's row; ``raw`` tells map and band",
     "date_only": "the file gives a day and no time: start and end are its midnights",
     "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
     "duplicate_of": "repeats the nearest row before it without this mark, from a device that may be the same",
@@ -136,5 +139,6 @@ def check_version(found: object, name: str) -> None:
     Raises:
         DataError: it is of another version.
     """
-    if found != VERSION:
-        raise DataError(f"{name}: a record of schema version {found!r}; this metapulse reads version {VERSION}")
+    if found not in (VERSION, MAPPED_VERSION):
+        known = f"versions {VERSION} and {MAPPED_VERSION}"
+        raise DataError(f"{name}: a record of schema version {found!r}; this metapulse reads {known}")

@@ -23,7 +23,7 @@ from metapulse.record.containers import ContainerLimits, File, Inputs
 from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.recognise import recognise
 from metapulse.record.runs import Runs
-from metapulse.record.schema import KEY, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
+from metapulse.record.schema import KEY, MAPPED, MAPPED_VERSION, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
 from metapulse.record.tally import FileTally, Tally
 
 BATCH = 16_384  # rows that become columns at once
@@ -203,12 +203,14 @@ def _write(stream: BinaryIO, runs: Runs, tables: Tables, tally: Tally) -> None:
     """Row groups of equal size, whatever the blocks; the account last, when it is known."""
     import pyarrow.parquet as pq
 
+    version = VERSION
     with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
         for block in _regrouped(runs.merged(tables)):
             tally.records += len(block["start"])
             tally.duplicates += int(tables.having(block, "duplicate_of").sum())
             writer.write_table(arrow(block, tables))
-        facts = {"version": VERSION, "marks": MARKS, "tally": tally.facts()}
+            version = MAPPED_VERSION if tables.having(block, MAPPED).any() else version
+        facts = {"version": version, "marks": MARKS, "tally": tally.facts()}
         writer.add_key_value_metadata({KEY.decode(): json.dumps(facts, sort_keys=True, ensure_ascii=False)})
 
 

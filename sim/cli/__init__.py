@@ -16,7 +16,7 @@ import typer.core
 from metapulse.errors import MetapulseError
 from metapulse.rows import printable
 from metapulse.sim.cli import data as data_commands
-from metapulse.sim.cli import describe, privacy, runs
+from metapulse.sim.cli import describe, person, privacy, runs
 from metapulse.sim.cli import record as record_commands
 from metapulse.sim.cli.audit import audit_command
 from metapulse.sim.cli.compare import compare_command
@@ -53,6 +53,7 @@ describe.add_describe_commands(app)
 privacy.add_privacy_command(app)
 app.command("audit")(audit_command)
 app.command()(conformance)
+person.add_person_commands(app)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(record_commands.app, name="record")
 

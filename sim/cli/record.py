@@ -124,13 +124,14 @@ def export_record_command(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="The record: person.parquet.")],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="fhir, openmhealth or csv.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help=".ndjson: an object a line; .zip: packed.")],
+    mapped: Annotated[bool, typer.Option("--mapped", help="With rows mapped from another device, marked.")] = False,
 ) -> None:
     """Write a record as a standard has it. What the standard cannot say is told, and survives reading it again."""
     from metapulse.record.writers import export_record
 
     _no_record(out)
     with _shown() as progress:
-        exported = export_record(record, out, to, progress)
+        exported = export_record(record, out, to, progress, mapped)
     if reasons := exported.reasons():
         _console().print(reasons)
     print(f"{out}: {exported.written} of {exported.rows} records")

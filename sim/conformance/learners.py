@@ -189,10 +189,23 @@ def path_begins_where_it_is_told(subject: LearnerUnderTest, model: Model) -> Non
     points = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE), elsewhere), 3))
     same(points[0], elsewhere, rtol=0, atol=0)
     watched.untouched()
-    if subject.has("moments"):
+    if subject.has("moments") or subject.has("sequential"):
         return
     again = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE), points[1]), 2))
     near(again[1], points[2])  # full batches and plain gradient steps have no memory
+
+
+def variances_go_with_the_answers(subject: LearnerUnderTest, model: Model) -> None:
+    """Of those who tell them: the mean is the answer, and its variance is positive."""
+    learner, start, ep = subject.world(model)
+    before, after = islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE)), 2)
+    for phi in (before, after):
+        told = learner.predictive(model, phi, ep.query.x)
+        if told is None:
+            raise RefusalError(f"{subject.name}: it tells no variance")
+        near({"mean": told[0]}, {"mean": learner.predict(model, phi, ep.query.x)})
+        fine = told[1].shape == told[0].shape and bool((told[1] > 0).all() and torch.isfinite(told[1]).all())
+        require(fine, "a variance is of an answer, positive and finite")
 
 
 def small_steps_descend_the_support_loss(subject: LearnerUnderTest, model: Model) -> None:
@@ -251,8 +264,8 @@ def update_descends(subject: LearnerUnderTest, model: Model) -> None:
 
     Readers say it themselves: some train on another loss than the task's, or not on every query sample.
     """
-    if subject.has("still"):
-        raise RefusalError(f"{subject.name}: its θ never moves")
+    if subject.has("still") or subject.has("statistics"):
+        raise RefusalError(f"{subject.name}: its θ never moves, or not along a gradient")
     learner, start, ep = subject.world(model)
     target = ep.query if learner.uses_query_set else ep.support
 

@@ -18,6 +18,7 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     learners.update_has_the_shape_of_theta: ALL,
     learners.adapt_reads_the_path: ALL,
     learners.path_begins_where_it_is_told: HOME,
+    learners.variances_go_with_the_answers: BOTH,
     learners.small_steps_descend_the_support_loss: BOTH,
     learners.same_inputs_same_bits: ALL,
     learners.no_steps_learn_nothing_locally: HOME,

@@ -11,5 +11,7 @@ TRAITS: Mapping[str, str] = {
     "own_weight": "its weight is no number of samples",
     "solved": "its gradient is that of a solved inner problem, however few steps were taken",
     "moments": "adapts with a memory of its steps, which begins anew on every path",
+    "sequential": "from the point that it reached it goes on with what it knows: the same samples again count again",
+    "statistics": "its update is what was counted on the device and no gradient: a small step of it need not help",
     "particular": "refuses models or tasks that it is not for, in one line",
 }

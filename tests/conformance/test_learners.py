@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from metapulse.methods.amortised import AmortisedLearner
+from metapulse.methods.gaussian import ClosedForm, GaussianLearner
 from metapulse.registry import LEARNERS
 from metapulse.sim.conformance.learners import LearnerUnderTest, RefusalError
 from metapulse.sim.conformance.suite import ALL, CHECKS, Check, check_places, run_check
@@ -16,8 +17,11 @@ from tests.cases import STILL
 from tests.covering import pairwise
 
 READERS = {name for name in LEARNERS if issubclass(LEARNERS[name], AmortisedLearner)}
+#: Learners whose head is a belief, and those of them that count instead of descending.
+GAUSSIAN = {name for name in LEARNERS if issubclass(LEARNERS[name], GaussianLearner)}
+COUNTING = {name for name in LEARNERS if issubclass(LEARNERS[name], ClosedForm)}
 #: Learners that take their support in at once: they have no zeroth step, and no start to stay at.
-AT_ONCE = {"r2d2"} | READERS
+AT_ONCE = {"r2d2"} | GAUSSIAN | READERS
 #: Learners whose first answers need not fit the support any better once they have seen it: only training makes them.
 UNTRAINED = {"relation", "cnp", "persistence", "recurrent", "mann", "snail", "meta_lstm"}
 
@@ -35,6 +39,8 @@ BY_TRAIT = {
     "own_weight": OWN_WEIGHT,
     "solved": {"imaml"},
     "moments": {"meta_lstm"},
+    "sequential": GAUSSIAN,
+    "statistics": COUNTING,
     "particular": AT_ONCE | {"cavia"},
 }
 #: Checks that run on every model: there each two of check, learner and model meet; elsewhere every learner does.

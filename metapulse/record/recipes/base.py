@@ -19,7 +19,8 @@ from jaxtyping import Float32, Float64, Int64
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError, DataError
 from metapulse.record.frame import DOUBTFUL, REPEATS
-from metapulse.record.schema import MARKS, check_version
+from metapulse.record.mapped import as_new_device
+from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
 from metapulse.registry import RECIPES
 from metapulse.settings import setting
@@ -142,8 +143,12 @@ class Recipe(ABC):
     """What is learned: window, target, horizon, features, wear."""
 
     metrics: ClassVar[tuple[str, ...]]
+    #: Minutes between two inputs of a window; 0: they are not over time.
+    step_min: ClassVar[float] = 0.0
 
-    keep: tuple[str, ...] = setting((), "marks whose rows are learned from all the same: implausible, say")
+    keep: tuple[str, ...] = setting(
+        (), "marks whose rows are learned from all the same: implausible, say, or device_mapped"
+    )
 
     def __post_init__(self) -> None:
         if unknown := [mark for mark in self.keep if mark not in UNUSED]:
@@ -153,6 +158,11 @@ class Recipe(ABC):
     @abstractmethod
     def task(self) -> Task:
         """What is predicted from what."""
+
+    @property
+    def forecasts(self) -> str:
+        """The metric whose value is forecast."""
+        return self.metrics[0]
 
     @abstractmethod
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
@@ -226,7 +236,11 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
     try:
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
-        frame = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics)).select(*columns).collect()
+        scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))
+        if MAPPED in recipe.keep:
+            frame = as_new_device(scan.collect()).select(*columns)
+        else:
+            frame = scan.select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
     except (OSError, pl.exceptions.PolarsError) as error:

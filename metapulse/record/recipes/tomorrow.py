@@ -12,7 +12,7 @@ import numpy as np
 
 from metapulse.data import Samples, Task
 from metapulse.record.clock import DAY, HOUR, MINUTE
-from metapulse.record.recipes.base import MetricRows, Recipe, Taken
+from metapulse.record.recipes.base import MetricRows, Questions, Recipe, Taken, no_questions
 from metapulse.record.recipes.days import Feature, daily, date_of, day_of, whole_day, worn_hours
 from metapulse.settings import setting
 
@@ -29,6 +29,25 @@ STEPS = Feature("steps", ("steps",), "sum", 8000.0, 4000.0)
 STEPS_DAILY = Feature("steps", ("steps_daily",), "last", 8000.0, 4000.0, summary=True)
 OTHERS = (PULSE, HRV, BREATH, SLEEP)
 KNOWN = "_known"  # after a feature's name: the input that says whether there is a value
+
+
+@dataclass(frozen=True)
+class _Days:
+    """What a device says of a person's days, from ``first`` on."""
+
+    features: tuple[Feature, ...]
+    first: int
+    worn: np.ndarray  # (days,)
+    value: np.ndarray  # (features, days), NaN where there is none or the device was not worn
+    outcomes: Mapping[int, float]
+    refused: Mapping[int, str]
+    left: Counter[str]
+    unworn: int  # days whose values were taken away
+    offset: int  # µs of the person's clock before UTC, lately
+
+    def before(self, date: int, days: int) -> slice:
+        """The days that are seen by the forecast for a date; the day before is the last."""
+        return slice(date - days - self.first, date - self.first)
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,8 @@ class Tomorrow(Recipe):
         "steps_daily",
     )
 
+    step_min: ClassVar[float] = DAY / MINUTE
+
     days: int = setting(7, "days that are seen", ge=1, le=60)
     least_days: int = setting(3, "days among them with wear, at least", ge=1, le=60)
     hour: int = setting(24, "hour of the person's day at which the forecast is made", ge=1, le=24)
@@ -79,6 +100,11 @@ class Tomorrow(Recipe):
         return Task("regression", (len(names), self.days), 1, unit=self.unit, names=tuple(names))
 
     @property
+    def forecasts(self) -> str:
+        """The metric of the target."""
+        return self.target.metrics[0]
+
+    @property
     @abstractmethod
     def unit(self) -> str:
         """Of y."""
@@ -94,6 +120,53 @@ class Tomorrow(Recipe):
 
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """One sample a day that has enough before it and an outcome after it."""
+        known = self._days(rows)
+        left, worn, outcomes = known.left, known.worn, known.outcomes
+        if not outcomes:
+            return Taken(None, left, f"no {known.features[0].name} on any day")
+        left[f"days worn less than {self.wear_h} h, whose values are no inputs"] = known.unworn
+        xs, ys, at = [], [], []
+        for date in sorted(outcomes.keys() - known.refused.keys()):
+            window = known.before(date, self.days)
+            if worn[window].sum() < self.least_days:
+                left[f"days after fewer than {self.least_days} of {self.days} with {self.wear_h} h of wear"] += 1
+            elif np.isnan(known.value[0, window]).all():
+                left[f"days after {self.days} without {known.features[0].name}"] += 1
+            else:
+                x, mean = self._sample(known, window, date)
+                xs.append(x)
+                ys.append((outcomes[date] - mean) / known.features[0].scale)
+                at.append(date - 1)
+        if not xs:
+            enough = int(worn.sum())
+            return Taken(None, +left, f"{enough} days worn {self.wear_h} h or more, {len(outcomes)} with an outcome")
+        day = np.array(at, np.int64)
+        time = (day * DAY + self.hour * HOUR) / MINUTE
+        target = np.array(ys, np.float32)[:, None]
+        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time), +left)
+
+    def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
+        """One a day that has enough before it, to the day after the last; an outcome is due at the end of its day."""
+        known = self._days(rows)
+        if not known.outcomes:
+            return no_questions(self.task, f"no {known.features[0].name} on any day")
+        found = []
+        for date in range(known.first + self.days, known.first + len(known.worn) + 1):
+            window = known.before(date, self.days)
+            if known.worn[window].sum() >= self.least_days and not np.isnan(known.value[0, window]).all():
+                outcome = np.nan if date in known.refused else known.outcomes.get(date, np.nan)
+                found.append((date, *self._sample(known, window, date), known.worn[window].mean(), outcome))
+        if not found:
+            return no_questions(self.task, f"{int(known.worn.sum())} days worn {self.wear_h} h or more")
+        dates, xs, means, seen, outcomes = zip(*found, strict=True)
+        day, base, scale = np.array(dates, np.int64), np.array(means), known.features[0].scale
+        y = (np.array(outcomes) - base) / scale
+        offset = known.offset  # of the last row: a day more or less where the clock changes does not matter here
+        times = (day - 1) * DAY + self.hour * HOUR - offset, (day + 1) * DAY - offset
+        return Questions(*times, np.stack(xs), y, base, scale, np.array(seen))
+
+    def _days(self, rows: Mapping[str, MetricRows]) -> _Days:
+        """What is known of every day, from as long before the first outcome as is seen."""
         wear = worn_hours(rows, self.hour)
         features = self.features
         if "steps" not in rows:
@@ -105,40 +178,18 @@ class Tomorrow(Recipe):
         ]
         outcomes, refused = self.outcomes(given[0], rows)
         left = Counter(f"days {why}" for why in refused.values()) + _passed_over(features, given, rows)
-        if not outcomes:
-            return Taken(None, left, f"no {features[0].name} on any day")
-        first, last = min(outcomes) - self.days, max(outcomes) + 1
+        first, last = (min(outcomes) - self.days, max(outcomes) + 1) if outcomes else (0, 0)
         span = range(first, last)
-        worn = np.array([wear.get(day, 0) >= self.wear_h for day in span])
+        worn = np.array([wear.get(day, 0) >= self.wear_h for day in span], bool)
         value = np.array([[table.get(day, np.nan) for day in span] for table in tables])
-        left[f"days worn less than {self.wear_h} h, whose values are no inputs"] = int(
-            (~np.isnan(value)).any(0)[~worn].sum()
-        )
+        unworn = int((~np.isnan(value)).any(0)[~worn].sum())
         value[:, ~worn] = np.nan
-        xs, ys, at = [], [], []
-        for date in sorted(outcomes.keys() - refused.keys()):
-            window = slice(date - self.days - first, date - first)  # the day before is the last that is seen
-            if worn[window].sum() < self.least_days:
-                left[f"days after fewer than {self.least_days} of {self.days} with {self.wear_h} h of wear"] += 1
-            elif np.isnan(value[0, window]).all():
-                left[f"days after {self.days} without {features[0].name}"] += 1
-            else:
-                x, y = self._sample(features, value[:, window], outcomes[date], date)
-                xs.append(x)
-                ys.append(y)
-                at.append(date - 1)
-        if not xs:
-            enough = int(worn.sum())
-            return Taken(None, +left, f"{enough} days worn {self.wear_h} h or more, {len(outcomes)} with an outcome")
-        day = np.array(at, np.int64)
-        time = (day * DAY + self.hour * HOUR) / MINUTE
-        target = np.array(ys, np.float32)[:, None]
-        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time), +left)
+        offset = int(given[0].offset[-1]) if len(given[0]) else 0
+        return _Days(features, first, worn, value, outcomes, refused, left, unworn, offset)
 
-    def _sample(
-        self, features: tuple[Feature, ...], value: np.ndarray, outcome: float, date: int
-    ) -> tuple[np.ndarray, float]:
-        """Inputs of one window, (channels, days), and y."""
+    def _sample(self, known: _Days, window: slice, date: int) -> tuple[np.ndarray, float]:
+        """Inputs of one window, (channels, days), and m."""
+        features, value = known.features, known.value[:, window]
         mean = float(np.nanmean(value[0]))
         scale = np.array([one.scale for one in features])[:, None]
         centre = np.array([mean, *(one.centre for one in features[1:])])[:, None]
@@ -149,7 +200,7 @@ class Tomorrow(Recipe):
             (date + 3) % 7 >= 5,
         )  # 1970 began on a Thursday
         rest = np.repeat([[level], [float(weekend)]], self.days, 1)
-        return np.concatenate([both, rest]).astype(np.float32), (outcome - mean) / features[0].scale
+        return np.concatenate([both, rest]).astype(np.float32), mean
 
 
 @dataclass(frozen=True)

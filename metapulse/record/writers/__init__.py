@@ -19,7 +19,9 @@ PIECES = 1024  # of text that are written at once
 LINES = (".ndjson", ".jsonl")
 
 
-def export_record(record: Path, out: Path, to: str, progress: Progress = untold) -> Exported:
+def export_record(
+    record: Path, out: Path, to: str, progress: Progress = untold, mapped: bool = False
+) -> Exported:
     """Write a record as a file of another format. The same record gives the same bytes.
 
     Args:
@@ -27,6 +29,7 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold)
         out: the file. ``.ndjson`` and ``.jsonl``: an object a line; ``.zip`` after that or after any: packed.
         to: a name of ``WRITERS``.
         progress: told (file, bytes done, bytes of all).
+        mapped: with the rows that were mapped from another device's, marked.
 
     Returns:
         What was written, what was left out, and what the standard alone could not say.
@@ -40,7 +43,7 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold)
     if out.exists() and out.resolve() == record.resolve():
         raise ConfigError("out", str(out), "another file than the record")
     exported = Exported()
-    stored = Stored(record, exported, progress)
+    stored = Stored(record, exported, progress, mapped)
     packed = out.suffix.lower() == ".zip"
     name = out.stem if packed else out.name
     pieces = WRITERS[to].write(stored, name.lower().endswith(LINES))

@@ -15,13 +15,13 @@ from datetime import date
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 from metapulse.record.clock import DAY, EPOCH, MINUTE, US
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.record import rows_of_batch
-from metapulse.record.schema import Row, check_version
+from metapulse.record.schema import MAPPED, Row, check_version
 from metapulse.record.store import Progress, metadata, untold
 from metapulse.rows import Rows
 
@@ -62,14 +62,15 @@ class Stored:
         path: the record.
         exported: the account.
         progress: told (name, bytes done, bytes of all).
+        mapped: with the rows that were mapped from another device's.
 
     Raises:
         DataError: no record, or one of another schema version.
     """
 
-    def __init__(self, path: Path, exported: Exported, progress: Progress = untold) -> None:
+    def __init__(self, path: Path, exported: Exported, progress: Progress = untold, mapped: bool = False) -> None:
         check_version(metadata(path).get("version"), str(path))
-        self.path, self.exported, self.progress = path, exported, progress
+        self.path, self.exported, self.progress, self.mapped = path, exported, progress, mapped
 
     def __iter__(self) -> Iterator[Row]:
         """Rows that have a time that can be written and a metric that is known; others are left out."""
@@ -85,6 +86,8 @@ class Stored:
                         exported.left_out["a metric that this version does not know"] += 1
                     elif not _within(row.start, row.offset_min) or not _within(row.end or 0, row.offset_min):
                         exported.left_out["a time before the year 1 or after 9999"] += 1
+                    elif MAPPED in row.quality and not self.mapped:
+                        exported.left_out["mapped from another device's row: with --mapped"] += 1
                     else:
                         exported.written += 1
                         yield row
@@ -96,7 +99,8 @@ class Stored:
 
         found = sha256()
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(BATCH, columns=["start", "value"]):
+            for batch in file.iter_batches(BATCH, columns=["start", "value", "quality"]):
+                batch = batch if self.mapped else _measured(batch)
                 found.update(batch["start"].to_numpy().tobytes())
                 found.update(batch["value"].fill_null(0.0).to_numpy().tobytes())
         return found.hexdigest()
@@ -151,6 +155,14 @@ def _zone(offset_min: int | None) -> str:
     if offset_min is None:
         return "-00:00"
     return f"{'-' if offset_min < 0 else '+'}{abs(offset_min) // 60:02}:{abs(offset_min) % 60:02}"
+
+
+def _measured(batch: Any) -> Any:
+    """A batch of a record without the rows that were mapped."""
+    import pyarrow as pa
+
+    kept = [MAPPED not in marks for marks in batch["quality"].to_pylist()]
+    return batch if all(kept) else batch.filter(pa.array(kept))
 
 
 def _within(instant: int, offset_min: int | None) -> bool:

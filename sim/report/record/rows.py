@@ -16,7 +16,7 @@ import polars as pl
 
 from metapulse.record.clock import DAY, MINUTE
 from metapulse.record.frame import DOUBTFUL, REPEATS
-from metapulse.record.schema import check_version
+from metapulse.record.schema import MAPPED, check_version
 from metapulse.record.store import metadata
 from metapulse.record.tally import Tally
 
@@ -41,6 +41,7 @@ class RecordRows:
         contents: metric, part, place → rows, repeats, doubtful, late, unknown (offsets), first, last.
         tally: the account of its files.
         timeless: whether no stamp at all is plausible; all are shown then.
+        mapped: rows besides, that were mapped from another device's; they are in none of these.
     """
 
     table: pl.LazyFrame
@@ -49,6 +50,7 @@ class RecordRows:
     contents: pl.DataFrame
     tally: Tally
     timeless: bool
+    mapped: int = 0
 
     @property
     def single(self) -> pl.Expr:
@@ -105,7 +107,9 @@ def read_record(path: Path) -> RecordRows:
     """
     facts = metadata(path)
     check_version(facts.get("version"), str(path))
-    scan = pl.scan_parquet(path).with_row_index("at")
+    whole = pl.scan_parquet(path).with_row_index("at")
+    mapped = int(collected(whole.filter(having(MAPPED)).select(pl.len())).item())
+    scan = whole.filter(~having(MAPPED)) if mapped else whole
     key = pl.col("device").hash()
     found = collected(scan.group_by(key=key).agg(pl.col("device").first(), rows=pl.len()))
     devices, different, places = _places(found)
@@ -147,7 +151,7 @@ def read_record(path: Path) -> RecordRows:
         last=pl.col("last").filter(timed).max(),
     )
     contents = contents.sort("metric", "part", "place")
-    return RecordRows(table, devices, different, contents, Tally.of(facts["tally"]), timeless)
+    return RecordRows(table, devices, different, contents, Tally.of(facts["tally"]), timeless, mapped)
 
 
 def mainland(days: pl.DataFrame) -> tuple[int, int] | None:

@@ -66,7 +66,7 @@ def what_is_in_it(view: RecordView) -> Iterator[str]:
     named = several(record.devices, NAMED + 1) if not rest else ", ".join(record.devices[:NAMED]) + rest
     yield f"From {counted(record.different, 'device')}: {named}."
     titles = {reader.name: reader.title.partition(":")[0] for reader in readers()}
-    formats = Counter(titles.get(t.format, t.format) for t in record.tally.files.values() if t.used)
+    formats = Counter(titles.get(t.format, t.format) for t in record.tally.files.values() if t.used and t.format != "map")
     read = several([f"{title} ({counted(n, 'file')})" for title, n in formats.most_common()])
     if read:
         yield f"Read from {read}."
@@ -101,6 +101,11 @@ def what_can_be_trusted(view: RecordView) -> Iterator[str]:
         )
     if repeats := record.total("repeat"):
         yield f"{counted(repeats, 'row')} repeat others: each value counts once."
+    if record.mapped:
+        yield (
+            f"{counted(record.mapped, 'row')} mapped from another device's beside these: they are no measurements, and"
+            " in no figure."
+        )
     noted = [one for one in view.marks if one.mark not in PLAIN]
     if others := [f"{one.rows:,} {one.mark.replace('_', ' ')}" for one in noted]:
         yield f"Marks to know of: {several(others)}; what they mean is below."

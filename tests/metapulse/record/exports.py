@@ -80,7 +80,7 @@ def stored(path: Path, given: Iterable[Row]) -> pl.DataFrame:
 def again(record: Path, to: str, name: str, options: Options = Options()) -> tuple[pl.DataFrame, Exported, Tally]:
     """Exported beside the record and imported again: (rows, account of the export, account of the import)."""
     out = record.with_name(name)
-    exported = export_record(record, out, to)
+    exported = export_record(record, out, to, mapped=True)
     back = record.with_name("back.parquet")
     back.unlink(missing_ok=True)
     tally = import_files([out], back, options)

@@ -1,0 +1,168 @@
+"""``mp.personalize``: a finished run and one person's record → the person's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metapulse.errors import ConfigError, DataError, RunError
+from metapulse.personal.adapt import adapted
+from metapulse.personal.features import FeatureMap
+from metapulse.personal.learn import learn_start
+from metapulse.personal.person import PersonModel, questions_of
+from metapulse.personal.start import FILE, PopulationStart
+from metapulse.record.metrics import metric
+from metapulse.record.recipes.base import Questions, Recipe
+from metapulse.server.client_sampler import ClientSampler
+from metapulse.server.folder import RunFolder
+from metapulse.sim.engines.cohort import SourceDirectory
+from metapulse.sim.personal import TrainedRun
+from metapulse.sim.process import set_process_defaults
+from metapulse.sim.sources.records import Records, find_records
+
+if TYPE_CHECKING:
+    from metapulse.sim.results import Result
+
+MOST_TAUGHT, MOST_JUDGED = 300, 100  # people whom a start is learned from, and judged by
+
+#: Told what is done, how much of it, and of how much.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, now: int, all: int) -> None:
+    """Progress that is shown to none."""
+
+
+def personalize(
+    run: str | Path | Result,
+    record: str | Path,
+    *,
+    device: str = "",
+    data: str | Path | None = None,
+    progress: Progress = silent,
+) -> PersonModel:
+    """A trained federated start, adapted to one person's record.
+
+    Args:
+        run: folder of a finished run of one method that forecasts from records, or its result.
+        record: "person.parquet".
+        device: the device model whose values are forecast; "": the one that was worn last.
+        data: where the run's records lie now; None: where they lay. They are read once, for the population's start.
+        progress: told what is done.
+
+    Raises:
+        RunError: the run is not finished, or its start of a population can neither be read nor made.
+        ConfigError: the run forecasts no number, or its model has no linear head.
+        DataError: the record cannot be read, or lacks what the recipe needs.
+    """
+    trained = trained_run(run, data)
+    recipe = recipe_of(trained)
+    features = features_of(trained)
+    name, own = questions_of(Path(record), recipe, device)  # before minutes are spent on the population
+    start = population_start(trained, features, progress)
+    card = {
+        "run": RunFolder(trained.path).identity,
+        "method": trained.config.learner["name"],
+        "metric": recipe.forecasts,
+        "unit": metric(recipe.forecasts).unit,
+        "device": name,
+        "people": start.facts["people"],
+    }
+    return adapted(trained.config.source["recipe"], features, start, own, None, card)
+
+
+def trained_run(run: str | Path | Result, data: str | Path | None) -> TrainedRun:
+    """One finished run.
+
+    Raises:
+        RunError: there is none, or there are several.
+    """
+    set_process_defaults()
+    from metapulse.sim.api import load
+    from metapulse.sim.results import Result
+
+    result = run if isinstance(run, Result) else load(run, data=data)
+    if len(result.runs) != 1:
+        raise RunError(f"{result.path}: holds {len(result.runs)} runs; name the folder of one: {', '.join(result)}")
+    (name, (config, path)), *_ = result.runs.items()
+    if name in result.failed:
+        raise RunError(f"{path}: the run failed: {result.failed[name]}")
+    return TrainedRun(path, config)
+
+
+def recipe_of(trained: TrainedRun) -> Recipe:
+    """What the run has learned to forecast.
+
+    Raises:
+        ConfigError: it did not learn from records, or to tell classes.
+    """
+    source = trained.work.source
+    if not isinstance(source, Records):
+        raise ConfigError("source.name", trained.config.source["name"], "a person's model takes a run on records")
+    if source.task.kind != "regression":
+        raise ConfigError(
+            "source.recipe", source.recipe, "tells classes; a person's model takes one that forecasts a number"
+        )
+    return source.made
+
+
+def features_of(trained: TrainedRun) -> FeatureMap:
+    """The run's encoder and head, as they are after its last round.
+
+    Raises:
+        ConfigError: the model has no linear head.
+    """
+    work, config = trained.work, trained.config
+    theta = work.learner.start(trained.theta, 1)
+    params = {name: theta[name][0].contiguous().clone() for name in work.model.init(np.random.default_rng(0))}
+    sections = {"model": dict(config.model), "transform": dict(work.spec.transform)}
+    return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32))
+
+
+def population_start(trained: TrainedRun, features: FeatureMap, progress: Progress = silent) -> PopulationStart:
+    """The run's ``population.safetensors``; made and kept there where it is not yet.
+
+    Raises:
+        RunError: it is of another run, or the people that it takes are not at hand.
+    """
+    folder, identity = trained.path, RunFolder(trained.path).identity
+    if (folder / FILE).exists():
+        start = PopulationStart.load(folder)
+        if start.facts.get("run") != identity:
+            raise RunError(f"{folder / FILE}: is of another run; delete it to have it made anew")
+        return start
+    try:
+        groups = _people(trained, progress)
+    except DataError as error:
+        raise RunError(
+            f"{folder / FILE} is missing, and the run's people are not at hand to make it ({error})"
+        ) from None
+    start = learn_start(features, *groups, {"run": identity}, done=lambda now, all: progress("people judged", now, all))
+    start.save(folder)
+    return start
+
+
+def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], list[Questions]]:
+    """Windows of training people, and of validation people; of test people, none."""
+    source, recipe = trained.work.source, recipe_of(trained)
+    assert isinstance(source, Records)
+    split = ClientSampler(SourceDirectory(source), trained.config).split
+    phases = split.phases(np.arange(source.users))
+    if not (phases == "validation").any():
+        raise DataError("the run kept no validation people: split.validation must be > 0")
+    chosen = [np.flatnonzero(phases == name) for name in ("train", "validation")]
+    chosen = [people[:most] for people, most in zip(chosen, (MOST_TAUGHT, MOST_JUDGED), strict=True)]
+    paths = dict(find_records(source.files()["path"]))
+    found: tuple[list[Questions], list[Questions]] = ([], [])
+    for number, person in enumerate(np.concatenate(chosen).tolist()):
+        label = source.client(source.clients_of(person)[0]).label
+        try:
+            asked = questions_of(paths[label], recipe, source.device)[1]
+        except DataError:
+            continue  # nothing to forecast from, as in the run itself
+        found[phases[person] == "validation"].append(asked)
+        progress("records read", number + 1, sum(map(len, chosen)))
+    return found
