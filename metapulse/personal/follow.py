@@ -3,7 +3,7 @@
     folder/stream/state.safetensors    position in the source, length of the output, and all that is remembered
     folder/stream/input-N              what was taken from a pipe since the last state
 
-A piece of the source (64 kB of lines at most) is one step: its forecasts are written and synced, then the state
+A piece of the source (16 kB of lines) is one step: its forecasts are written and synced, then the state
 replaces the one before. A process that is killed leaves a state and, perhaps, forecasts beyond it; the next one cuts
 these off and makes them again, the same to the byte.
 """

@@ -21,7 +21,7 @@ from metapulse.personal.drift import Adwin, PageHinkley, page_threshold
 from metapulse.personal.online import Coordinates, ask, coordinates, loosen, of_belief
 from metapulse.personal.person import PersonModel
 from metapulse.personal.stream_learning import Pace, learn
-from metapulse.personal.stream_state import Block, Line, Pending, Reading, StreamState, counted, iso
+from metapulse.personal.stream_state import Block, Lately, Line, Pending, Reading, StreamState, counted, iso
 from metapulse.personal.walk import Forecasts
 from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.metrics import metric
@@ -72,7 +72,7 @@ class PersonStream:
             head,
             self.model.interval,
             int(card["outcomes"]),
-            (0.0,) * 4,
+            Lately(),
             0.0,
             -(2**60),
             None,
@@ -139,7 +139,7 @@ class PersonStream:
             return replace(state, device=device, firmware=firmware), []
         what = {"event": "new device", "device": device} if other else {"event": "new firmware", "firmware": firmware}
         state = replace(state, device=device, firmware=reading.firmware or ("" if other else firmware))
-        state = replace(state, head=loosen(state.head, self.pace.kept), losses=(0.0,) * 4)
+        state = replace(state, head=loosen(state.head, self.pace.kept), lately=Lately())
         if other:  # readings of two devices are no one series
             interval = replace(state.interval, own=np.empty(0), level=state.interval.miss)
             none = state.time[:0], state.value[:0]

@@ -17,7 +17,7 @@ from metapulse.record.recipes.base import MODEL, UNUSED
 from metapulse.record.schema import check_version
 from metapulse.record.store import metadata
 
-CHUNK = 2**16  # bytes that are read, and become one step of the state on disk
+CHUNK = 2**14  # bytes that are read, and become one step of the state on disk: some hundred readings
 ANEW = "remove the folder stream in the model's to begin anew"
 TAIL = 1024  # bytes before the position by which a file is known again
 ROWS = 20_000  # rows of a record that are read at once
@@ -115,8 +115,8 @@ class PipeSource(Source):
         return _readings(self.cutter, self.lines, chunk or b"\n")[0]
 
     def position(self) -> dict[str, Any]:
-        """A new file, in which the beginning of a line is."""
-        self._spool(self.number + 1).write_bytes(self.cutter.rest)
+        """A new file, with what is not used yet: the beginning of a line, and what a killed process had taken."""
+        self._spool(self.number + 1).write_bytes(self.cutter.rest + self.file.read())
         return {"number": self.number + 1, **_columns(self.lines)}
 
     def saved(self) -> None:

@@ -16,10 +16,10 @@ from metapulse.personal.conformal import pack, unpack
 from metapulse.personal.drift import Bucket
 from metapulse.personal.online import OnlineHead
 from metapulse.personal.start import read_tensors
-from metapulse.personal.stream_state import Block, Pending, Reading, StreamState
+from metapulse.personal.stream_state import Block, Lately, Pending, Reading, StreamState
 
 VERSION = 1
-PLAIN = ("outcomes", "losses", "since", "asked", "held", "device", "firmware", "short", "long")
+PLAIN = ("outcomes", "lately", "since", "asked", "held", "device", "firmware", "short", "long")
 
 
 def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def load_state(path: Path, start: StreamState) -> tuple[StreamState, dict[str, A
             good=OnlineHead(tensors["good.precision"], tensors["good.moment"]),
             interval=unpack({part: tensors[f"interval.{part}"].numpy() for part in ("numbers", "population", "own")}),
             outcomes=facts["outcomes"],
-            losses=tuple(facts["losses"]),
+            lately=Lately(*facts["lately"]),
             since=facts["since"],
             asked=facts["asked"],
             held=Reading(*facts["held"]) if facts["held"] else None,

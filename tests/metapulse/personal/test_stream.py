@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metapulse.errors import ConfigError
-from metapulse.personal.online import absorb, as_belief, coordinates, unseen
+from metapulse.personal.online import OnlineHead, as_belief, coordinates
 from metapulse.personal.stream import PersonStream
-from metapulse.personal.stream_learning import Pace
-from metapulse.personal.stream_state import Reading
+from metapulse.personal.stream_learning import Pace, learn
+from metapulse.personal.stream_state import Pending, Reading
 from metapulse.personal.stream_store import load_state, save_state
 from metapulse.record.clock import DAY, MINUTE
 from metapulse.record.recipes.base import MetricRows
 from tests.streams import BEGIN, glucose, made_up_model
 
 MODEL = made_up_model()
-FOREVER = Pace(memory=1e12, margin=1e9, confidence=1e-300)
+FOREVER = Pace(memory=math.inf, margin=1e9, confidence=1e-300)
 
 
 def follow(stream, readings, state=None):
@@ -38,7 +38,7 @@ def events(lines):
 
 
 def test_a_stream_that_forgets_nothing_forecasts_what_a_walk_over_the_whole_record_does():
-    readings = [r for r in glucose(400) if not 150 <= (r.time - BEGIN) // (5 * MINUTE) % 200 < 170]  # silences
+    readings = [r for r in glucose(260) if not 100 <= (r.time - BEGIN) // (5 * MINUTE) < 120]  # silences
     readings = [r for at, r in enumerate(readings) if at % 17]  # and single readings missed
     time, value = np.array([r.time for r in readings]), np.array([r.value for r in readings])
     none = np.zeros(len(time), bool)
@@ -48,7 +48,7 @@ def test_a_stream_that_forgets_nothing_forecasts_what_a_walk_over_the_whole_reco
     reasons = MODEL.abstention.reasons(asked, made, MODEL.start.unlike)
     state, lines = follow(PersonStream(MODEL, FOREVER), readings)
     told = [line for line in lines if "due" in line]
-    assert len(told) == len(asked) > 200
+    assert len(told) == len(asked) > 150
     expected = asked.value(made.mean)
     for line, value, low, why in zip(
         told, expected, asked.value(made.mean - made.promised * made.scale), reasons, strict=True
@@ -57,10 +57,10 @@ def test_a_stream_that_forgets_nothing_forecasts_what_a_walk_over_the_whole_reco
         if not why:
             assert line["value"] == pytest.approx(value, abs=2e-3)
             assert line["lower"] == pytest.approx(low, abs=2e-3)
-    assert state.interval.judged == after.interval.judged > 150
+    assert state.interval.judged == after.interval.judged > 120
     assert state.interval.level == pytest.approx(after.interval.level)
     torch.testing.assert_close(
-        as_belief(coordinates(MODEL.prior), state.head).mean, after.belief.mean, rtol=1e-6, atol=1e-9
+        as_belief(coordinates(MODEL.prior), state.head).mean, after.belief.mean, rtol=1e-6, atol=1e-7
     )
 
 
@@ -71,7 +71,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(st.tuples(st.integers(0, 59), ODD), max_size=12))
 def test_whatever_comes_is_counted_and_never_fatal(odd):
     readings = glucose(60)
@@ -115,9 +115,9 @@ def test_after_a_silence_it_abstains_until_the_window_is_whole_again():
 
 def test_the_state_is_bounded():
     stream, state, sizes = PersonStream(MODEL), None, []
-    for part in range(3):
-        readings = [replace_time(r, part * 3000 * MINUTE) for r in glucose(3000, seed=part, every_min=1)]
-        state, _ = follow(stream, readings[:600], state)
+    for part in range(2):
+        readings = [replace_time(r, part * 260 * MINUTE) for r in glucose(260, seed=part, every_min=1)]
+        state, _ = follow(stream, readings, state)
         sizes.append((len(state.time), len(state.pending), len(state.adwin.buckets)))
     assert max(size[0] for size in sizes) <= 190
     assert max(size[1] for size in sizes) <= 31
@@ -139,38 +139,52 @@ def test_a_second_device_is_left_out_and_a_new_one_is_begun_anew():
 
 
 def spoiled(stream, state):
-    """The state with a head that has learnt nonsense, firmly."""
-    head = unseen(stream.at)
-    for x in torch.randn(200, 1, stream.model.prior.mean.shape[1], generator=torch.Generator().manual_seed(0)).double():
-        head = absorb(stream.at, head, x, torch.full((1, 1), 2.0, dtype=torch.float64))
-    return replace(state, head=head)
+    """The state with a head that is firmly wrong."""
+    rank = state.head.precision.shape[1]
+    wrong = torch.randn(1, rank, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return replace(state, head=OnlineHead(1e4 * torch.eye(rank, dtype=torch.float64)[None], 1e4 * wrong))
 
 
 def test_a_head_that_got_worse_is_rolled_back_to_the_better_of_the_other_two():
-    stream, readings = PersonStream(MODEL), glucose(3000)
-    state, lines = follow(stream, readings[:1500])
+    stream, readings = PersonStream(MODEL), glucose(500)
+    state, lines = follow(stream, readings[:300])
     assert "rolled back" not in events(lines)
-    state, lines = follow(stream, readings[1500:2200], spoiled(stream, state))
+    _, lines = follow(stream, readings[300:], spoiled(stream, state))
     back = [line for line in lines if line.get("event") == "rolled back"]
     assert len(back) == 1
     assert back[0]["its_loss"] < back[0]["loss"]
-    _, never = follow(PersonStream(MODEL, Pace(margin=1e9)), readings[1500:2200], spoiled(stream, state))
+    _, never = follow(PersonStream(MODEL, Pace(margin=1e9)), readings[300:], spoiled(stream, state))
     assert "rolled back" not in events(never)
 
 
-def test_a_changed_habit_is_told_and_steady_days_are_not():
-    steady = glucose(3500)
-    stream = PersonStream(MODEL)
-    state, lines = follow(stream, steady[:2500])
-    assert "drift" not in events(lines)
-    draw = np.random.default_rng(5)
-    wild = [r._replace(value=float(np.clip(r.value + draw.normal(0, 40), 45, 390))) for r in steady[2500:]]
-    _, lines = follow(stream, wild, state)
-    assert "drift" in events(lines)
+def outcomes(stream, state, scores, first=0):
+    """Outcomes every half an hour that are so many spreads from a forecast of 0; the number of the first."""
+    lines, rank = [], stream.model.prior.mean.shape[1]
+    for at, score in enumerate(scores, first):
+        due = BEGIN + at * 30 * MINUTE
+        x = torch.zeros(1, rank, dtype=torch.float64)
+        one = Pending(due - 30 * MINUTE, 30 * MINUTE, x, (0.0, 0.0, 0.0), 1.0, 2.0)
+        state, said = learn(stream.at, stream.pace, state, one, float(score), due)
+        lines += said
+    return state, lines
+
+
+@pytest.mark.parametrize("by", ["ADWIN", "Page-Hinkley"])
+def test_a_changed_habit_is_told_once_and_steady_days_are_not(by):
+    pace = Pace(run_length=1e12) if by == "ADWIN" else Pace(confidence=1e-300)
+    stream, draw = PersonStream(MODEL, pace), np.random.default_rng(5)
+    state, lines = outcomes(stream, stream.begin(), draw.normal(0, 1, size=48 * 40))
+    assert events(lines) == []
+    precision = state.head.precision
+    _, lines = outcomes(stream, state, draw.normal(0, 1.8, size=48 * 15), first=48 * 40)
+    assert [line["by"] for line in lines if line["event"] == "drift"] == [[by]]
+    _, lines = outcomes(stream, state, draw.normal(0, 0.5, size=48 * 15), first=48 * 55)  # better is no alarm
+    assert events(lines) == []
+    assert float(precision.diagonal(dim1=1, dim2=2).min()) >= 1.0
 
 
 def test_a_saved_state_goes_on_to_the_bit(tmp_path):
-    stream, readings = PersonStream(MODEL), glucose(160)
+    stream, readings = PersonStream(MODEL), glucose(60)
     whole, lines = follow(stream, readings)
     state, said = stream.begin(), []
     for reading in readings:
