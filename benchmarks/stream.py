@@ -28,6 +28,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose
 import torch  # noqa: E402
 
 from metapulse.personal import follow as following  # noqa: E402
+from metapulse.personal import stream_sources  # noqa: E402
 from metapulse.personal.stream import PersonStream  # noqa: E402
 from metapulse.personal.stream_state import iso  # noqa: E402
 from tests.streams import glucose, made_up_model  # noqa: E402
@@ -122,10 +123,11 @@ def killed(folder: Path, kills: int) -> None:
     """Kill a process that follows a file, until it has been killed so often and is done."""
     path, draw = prepared(folder, KILLED), np.random.default_rng(0)
     made_up_model().save(folder / "alone")
+    stream_sources.CHUNK = 1024  # bytes of a step: some twenty-five readings
     begin = time.monotonic()
     assert ended(forked(folder / "alone", path, folder / "alone.ndjson"), None)
-    whole = time.monotonic() - begin
-    done, wait, ends = 0, min(2.5 * whole / max(kills, 1), whole / 3), 0
+    step = (time.monotonic() - begin) * stream_sources.CHUNK / path.stat().st_size
+    done, wait, ends = 0, 8.0 * step, 0
     while done < kills:
         if ended(forked(folder / "me", path, folder / "out.ndjson"), float(draw.uniform(0.0, wait))):
             ends += 1  # it had come to its end before: once more from the beginning
