@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from metapulse.errors import DataError
-from metapulse.personal.conformal import conformal
+from metapulse.personal.conformal import Conformal, conformal, judge, radius
 from metapulse.personal.person import Abstention, questions_of
 from metapulse.personal.start import PopulationStart
 from metapulse.personal.walk import Forecasts, PersonState, inside, walk
-from metapulse.record.recipes.base import Questions
+from metapulse.record.recipes.base import Questions, Recipe
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.personalize import features_of, population_start, recipe_of, trained_run
@@ -32,16 +34,32 @@ KEPT = (1.0, 0.9, 0.75, 0.5, 0.25)  # shares of the forecasts that are kept, tho
 DAY = 86_400_000_000
 
 
-def interval_kinds(start: PopulationStart) -> dict[str, PersonState]:
+def interval_kinds(start: PopulationStart) -> dict[str, Conformal]:
     """Ways to make an interval: the Gaussian one, the population's scores, the person's added, and adaptive."""
-    gauss = np.abs(np.random.default_rng(0).standard_normal(100_000))
-    levels = np.quantile(gauss, (np.arange(1000) + 0.5) / 1000)
+    levels = torch.distributions.HalfNormal(1.0).icdf((torch.arange(2000).double() + 0.5) / 2000).numpy()
     return {
-        "Gaussian": PersonState(start.prior, conformal(levels, step=0.0, weight=1e9)),
-        "population's scores": PersonState(start.prior, conformal(start.scores, step=0.0, weight=1e9)),
-        "and the person's own": PersonState(start.prior, conformal(start.scores, step=0.0)),
-        "and adaptive (the model's)": PersonState(start.prior, conformal(start.scores)),
+        "Gaussian": conformal(levels, step=0.0, weight=1e9),
+        "population's scores": conformal(start.scores, step=0.0, weight=1e9),
+        "and the person's own": conformal(start.scores, step=0.0),
+        "and adaptive (the model's)": conformal(start.scores),
     }
+
+
+def with_intervals(asked: Questions, made: Forecasts, state: Conformal) -> Forecasts:
+    """The same forecasts with other intervals, as ``walk`` would make them."""
+    promised = np.full(len(asked), radius(state))
+    if state.weight > 1e8:  # the population's scores for ever
+        return replace(made, promised=promised)
+    known = np.flatnonzero(~np.isnan(asked.y))
+    order = known[np.argsort(asked.due[known], kind="stable")]
+    due, scores = asked.due[order], np.abs(asked.y - made.mean) / made.scale
+    chunk, taken = max(1, -(-len(asked) // REFRESHES)), 0
+    for first in range(0, len(asked), chunk):
+        upto = int(np.searchsorted(due, asked.time[first], side="right"))
+        for row in order[taken:upto].tolist():
+            state = judge(state, float(scores[row]), float(promised[row]))
+        promised[first : first + chunk], taken = radius(state), upto
+    return replace(made, promised=promised)
 
 
 def numbers(asked: Questions, made: Forecasts, unlike: float) -> dict[str, float]:
@@ -67,6 +85,15 @@ def numbers(asked: Questions, made: Forecasts, unlike: float) -> dict[str, float
     return {name: float(value) for name, value in found.items()}
 
 
+@lru_cache(maxsize=1000)
+def asked_of(path: Path, recipe: Recipe) -> Questions | None:
+    """A person's questions; None: the record has nothing to forecast from."""
+    try:
+        return questions_of(path, recipe)[1]
+    except DataError:
+        return None
+
+
 def judge_run(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Kind of interval → person → numbers."""
     trained = trained_run(folder, None)
@@ -77,14 +104,12 @@ def judge_run(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for person in np.flatnonzero(split.phases(np.arange(source.users)) == "test").tolist():
         label = source.client(source.clients_of(person)[0]).label
-        try:
-            asked = questions_of(paths[label], recipe)[1]
-        except DataError:
-            continue
-        for kind, state in interval_kinds(start).items():
-            learner = replace(state)
-            made, _ = walk(start, features, learner, asked, REFRESHES)
-            found.setdefault(kind, {})[label] = numbers(asked, made, start.unlike)
+        if (asked := asked_of(paths[label], recipe)) is not None:
+            state = PersonState(start.prior, conformal(start.scores))
+            made, _ = walk(start, features.fitted_on(asked.x), state, asked, REFRESHES)
+            for kind, interval in interval_kinds(start).items():
+                told = with_intervals(asked, made, interval)
+                found.setdefault(kind, {})[label] = numbers(asked, told, start.unlike)
     return found
 
 

@@ -2,7 +2,8 @@
 
 y_i = X_i w_i + e,  e ~ N(0, s²),  w_i ~ N(m, s² C): the linear mixed model (Laird and Ware 1982), every coefficient of
 which is random. A person computes what to expect of their own head (``moments``); the prior after it depends on the
-*mean* of these over people alone (``m_step``), so a federation learns it by averaging.
+*mean* of these over people alone (``m_step``), so a federation learns it by averaging. ``ScaledMoments`` are of
+the same model where the noise, too, is a person's own, and the spread of a head in proportion to it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,71 @@ def _semidefinite(spread: Float[Tensor, "outputs width width"]) -> Float[Tensor,
     if bool((values >= 0).all()):
         return 0.5 * (spread + spread.transpose(1, 2))
     return (vectors * values.clamp(min=0.0).unsqueeze(1)) @ vectors.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class ScaledMoments:
+    """The same where each person has a noise s_i² of their own, w_i ~ N(m, s_i²C).
+
+    Args:
+        weighed: E[w/s_i²], (clients, width, outputs).
+        spread: E[(w − m)(w − m)ᵀ/s_i²], mean over outputs, without unit, (clients, width, width).
+        precision: E[1/s_i²], in 1 over the target's unit squared, (clients, outputs).
+    """
+
+    weighed: Float[Tensor, "*clients width outputs"]
+    spread: Float[Tensor, "*clients width width"]
+    precision: Float[Tensor, "*clients outputs"]
+
+    def average(self) -> ScaledMoments:
+        """The mean over people, each counting alike."""
+        return ScaledMoments(*(getattr(self, field.name).mean(0) for field in fields(self)))
+
+
+def condition_scaled(prior: GaussianHead, x: Features, y: Targets, mask: PerSample, freedom: float) -> GaussianHead:
+    """The belief after samples where the noise is learned with the head: 1/s² ~ Gamma(ν/2, ν s₀²/2).
+
+    The posterior is of the same kind with ν + n in the place of ν, and of noise it holds 1/E[1/s²]:
+    s² = (ν s₀² + ‖r‖² − rᵀX C' Xᵀr) / (ν + n), r = y − XK̄.
+
+    Args:
+        prior: with s₀² as its noise.
+        x: features.
+        y: targets.
+        mask: 1 for a sample, 0 for padding; between them a sample counts for a part.
+        freedom: ν > 0, samples that the population's noise counts for.
+
+    Source: Raiffa and Schlaifer 1961, the normal-gamma conjugate family.
+    """
+    after = condition(prior, x, y, mask)
+    residual = y - x @ prior.mean
+    misfit = (residual * (y - x @ after.mean) * mask.unsqueeze(2)).sum(1)
+    noise = (freedom * prior.noise + misfit) / (freedom + mask.sum(1, keepdim=True))
+    return GaussianHead(after.mean, after.covariance, noise.clamp(min=LEAST))
+
+
+def scaled_moments(prior: GaussianHead, x: Features, y: Targets, mask: PerSample, freedom: float) -> ScaledMoments:
+    """The E-step of each client under ``condition_scaled``; the arguments are its own."""
+    after = condition_scaled(prior, x, y, mask, freedom)
+    precision = 1.0 / after.noise
+    apart = (after.mean - prior.mean).transpose(1, 2)  # (clients, outputs, width)
+    outer = (apart.unsqueeze(3) * apart.unsqueeze(2) * precision.unsqueeze(2).unsqueeze(3)).mean(1)
+    return ScaledMoments(after.mean * precision.unsqueeze(1), outer + after.covariance, precision)
+
+
+def scaled_m_step(
+    expected: ScaledMoments, target: Float[Tensor, "width width"], shrinkage: float = 0.0
+) -> GaussianHead:
+    """m = E[w/s²]/E[1/s²],  s₀² = 1/E[1/s²],  C = (S + κT) / (1 + κ), over people; a stack of one.
+
+    Args:
+        expected: means over people, without client axis, around the mean of the prior they were made with.
+        target: T, positive definite, in units of the noise's variance.
+        shrinkage: κ ≥ 0, as in ``m_step``, per output.
+    """
+    precision = expected.precision.clamp(min=LEAST)
+    spread = (_semidefinite(expected.spread.unsqueeze(0))[0] + shrinkage * target) / (1.0 + shrinkage)
+    return GaussianHead((expected.weighed / precision).unsqueeze(0), spread.unsqueeze(0), 1.0 / precision.unsqueeze(0))
 
 
 def for_each(prior: GaussianHead, clients: int) -> GaussianHead:

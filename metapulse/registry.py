@@ -173,6 +173,7 @@ LEARNERS = Registry(
         "r2d2": "metapulse.methods.r2d2:R2D2",
         "pooled_ridge": "metapulse.methods.pooled_ridge:PooledRidge",
         "random_effects": "metapulse.methods.random_effects:RandomEffects",
+        "alpaca": "metapulse.methods.alpaca:ALPaCA",
         "protonet": "metapulse.methods.prototypical:ProtoNet",
         "matching": "metapulse.methods.matching:Matching",
         "relation": "metapulse.methods.relation:Relation",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metapulse.errors import ConfigError, DataError, RunError
+from metapulse.gaussian_head import GaussianHead
+from metapulse.methods.alpaca import ALPaCA
+from metapulse.methods.gaussian import ClosedForm, GaussianLearner
 from metapulse.personal.adapt import adapted
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
+from metapulse.personal.past import past_device, read_maps
 from metapulse.personal.person import PersonModel, questions_of
 from metapulse.personal.start import FILE, PopulationStart
 from metapulse.record.metrics import metric
-from metapulse.record.recipes.base import Questions, Recipe
+from metapulse.record.recipes.base import Questions, Recipe, device_rows
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
 from metapulse.sim.engines.cohort import SourceDirectory
@@ -24,9 +29,13 @@ from metapulse.sim.process import set_process_defaults
 from metapulse.sim.sources.records import Records, find_records
 
 if TYPE_CHECKING:
+    from metapulse.migration.base import Map
+    from metapulse.migration.prior import MapPrior
     from metapulse.sim.results import Result
 
 MOST_TAUGHT, MOST_JUDGED = 300, 100  # people whom a start is learned from, and judged by
+
+BESIDE = 256  # numbers of a window at most that the head reads beside the embedding
 
 #: Told what is done, how much of it, and of how much.
 Progress = Callable[[str, int, int], None]
@@ -39,7 +48,10 @@ def silent(what: str, now: int, all: int) -> None:
 def personalize(
     run: str | Path | Result,
     record: str | Path,
+    overlap: Any = None,
     *,
+    maps: str | Path | Map | MapPrior | None = None,
+    old: str = "",
     device: str = "",
     data: str | Path | None = None,
     progress: Progress = silent,
@@ -49,6 +61,11 @@ def personalize(
     Args:
         run: folder of a finished run of one method that forecasts from records, or its result.
         record: "person.parquet".
+        overlap: table of ``time``, ``old`` and ``new`` of moments at which the person wore both; None: those in the
+            record; False: none.
+        maps: the map from the old device to the new, or a prior over maps, or the folder of one; None: published
+            agreement, where there is some.
+        old: device model whose history is taken along; "": the other one of the record, where there is one.
         device: the device model whose values are forecast; "": the one that was worn last.
         data: where the run's records lie now; None: where they lay. They are read once, for the population's start.
         progress: told what is done.
@@ -61,8 +78,12 @@ def personalize(
     trained = trained_run(run, data)
     recipe = recipe_of(trained)
     features = features_of(trained)
-    name, own = questions_of(Path(record), recipe, device)  # before minutes are spent on the population
+    devices = device_rows(Path(record), recipe)[0]
+    name, own = questions_of(Path(record), recipe, device, devices)  # before minutes are spent on the population
+    maps = read_maps(Path(maps) if isinstance(maps, str) else maps) if maps is not None else None
     start = population_start(trained, features, progress)
+    error = own.unit * float(start.prior.noise[0, 0]) ** 0.5
+    past, why = past_device(devices, recipe, name, error, old, overlap, maps)
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],
@@ -70,8 +91,9 @@ def personalize(
         "unit": metric(recipe.forecasts).unit,
         "device": name,
         "people": start.facts["people"],
+        "no_history": why,
     }
-    return adapted(trained.config.source["recipe"], features, start, own, None, card)
+    return adapted(trained.config.source["recipe"], features, start, own, past, card)
 
 
 def trained_run(run: str | Path | Result, data: str | Path | None) -> TrainedRun:
@@ -110,16 +132,32 @@ def recipe_of(trained: TrainedRun) -> Recipe:
 
 
 def features_of(trained: TrainedRun) -> FeatureMap:
-    """The run's encoder and head, as they are after its last round.
+    """What the head reads: what the run's method says, or the embedding after the last round and the window beside it.
+
+    A window of a few numbers beside the embedding leaves the pooled linear model within reach of the head, which
+    features that were trained for other people's steps may have lost.
 
     Raises:
         ConfigError: the model has no linear head.
     """
-    work, config = trained.work, trained.config
-    theta = work.learner.start(trained.theta, 1)
+    work, config, learner = trained.work, trained.config, trained.work.learner
+    theta = learner.start(trained.theta, 1)
     params = {name: theta[name][0].contiguous().clone() for name in work.model.init(np.random.default_rng(0))}
     sections = {"model": dict(config.model), "transform": dict(work.spec.transform)}
-    return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32))
+    beside = math.prod(work.task.features) <= BESIDE
+    if isinstance(learner, ClosedForm):
+        reads: tuple[str, ...] = (learner.reads,)
+    elif isinstance(learner, ALPaCA):
+        reads = ("embedding", "inputs") if learner.inputs else ("embedding",)
+    else:
+        reads = ("embedding", "inputs") if beside else ("embedding",)
+    return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32), reads)
+
+
+def prior_of(trained: TrainedRun) -> GaussianHead | None:
+    """The run's own prior over heads, where its method has one."""
+    learner = trained.work.learner
+    return learner.prior(trained.theta) if isinstance(learner, GaussianLearner) else None
 
 
 def population_start(trained: TrainedRun, features: FeatureMap, progress: Progress = silent) -> PopulationStart:
@@ -137,9 +175,7 @@ def population_start(trained: TrainedRun, features: FeatureMap, progress: Progre
     try:
         groups = _people(trained, progress)
     except DataError as error:
-        raise RunError(
-            f"{folder / FILE} is missing, and the run's people are not at hand to make it ({error})"
-        ) from None
+        raise RunError(f"{folder / FILE} is missing and cannot be made from the run's people: {error}") from None
     start = learn_start(features, *groups, {"run": identity}, done=lambda now, all: progress("people judged", now, all))
     start.save(folder)
     return start
@@ -152,7 +188,7 @@ def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], l
     split = ClientSampler(SourceDirectory(source), trained.config).split
     phases = split.phases(np.arange(source.users))
     if not (phases == "validation").any():
-        raise DataError("the run kept no validation people: split.validation must be > 0")
+        raise DataError("there are no validation people to judge it by (split.validation = 0)")
     chosen = [np.flatnonzero(phases == name) for name in ("train", "validation")]
     chosen = [people[:most] for people, most in zip(chosen, (MOST_TAUGHT, MOST_JUDGED), strict=True)]
     paths = dict(find_records(source.files()["path"]))

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from metapulse.data import Task
-from metapulse.empirical_bayes import for_each
+from metapulse.empirical_bayes import condition_scaled, for_each
 from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.errors import ConfigError
-from metapulse.gaussian_head import Features, GaussianHead, Targets, condition
+from metapulse.gaussian_head import Features, GaussianHead, Targets
 from metapulse.gaussian_head import predictive as predictive_of
 from metapulse.methods.base import Learner
 from metapulse.models.base import Model
@@ -37,13 +37,16 @@ PRIOR, BELIEF = "prior/", "belief/"
 class GaussianLearner(Learner):
     """φ₀ = the prior, φ₁ = φ₂ = … = the posterior given the support; answers are the belief's means.
 
-    Targets of a classification are ±1 per class, as in R2D2, and its logits ``scale`` times the means. The belief is
-    computed in float64. From another start the support is added to what that belief has seen already.
+    The noise is learned with the head, and so the width of a person's intervals. Targets of a classification are ±1 per
+    class, as in R2D2, and its logits ``scale`` times the means. The belief is computed in float64. From another start
+    the support is added to what that belief has seen already.
     """
 
     rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only
     beside: ClassVar[str] = PRIOR
 
+    worth: float = setting(1.0, "what a support sample counts for; neighbouring windows are alike", gt=0, le=1)
+    freedom: float = setting(10.0, "ν, samples that the population's noise counts for in a person's own", gt=0)
     scale: float = setting(5.0, "scale of the logits (regression has none)", gt=0)
 
     @abstractmethod
@@ -86,7 +89,7 @@ class GaussianLearner(Learner):
         yield phi
         with torch.no_grad():
             z, y, mask = self.read(model, phi, support)
-            after = _written(condition(self.belief(phi), z, y, mask))
+            after = _written(condition_scaled(self.belief(phi), z, y, self.worth * mask, self.freedom))
             phi = dict(phi) | {name: p.to(phi[name]) for name, p in after.items()}
         yield from repeat(phi)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class R2D2(Learner):
     Targets are ±1 per class (the values themselves in regression). Two things are ours: samples are weighted by
     n_c^(−κ), n_c being their class's shots and κ learned, so that frequent classes do not drown rare ones; and the
     query loss weighs classes alike and leaves out those without support. A client without support keeps the head it
-    came with.
+    came with. With ``towards = "head"`` the ridge is of W − W₀, the head of θ, which the query loss trains as well.
     """
 
     rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only | {"balance", "ridge", "scale"}
@@ -56,6 +56,7 @@ class R2D2(Learner):
     ridge: float = setting(1.0, "initial λ", gt=0)
     scale: float = setting(5.0, "initial scale s of the logits (regression has none)", gt=0)
     balance: float = setting(0.5, "initial exponent κ of the class weights", ge=0)
+    towards: Literal["zero", "head"] = setting("zero", "what the ridge draws W to: 0, or θ's own head, learned with it")
     ridge_factor: float = setting(1.0, "factor on the learned λ, for use at test time", gt=0)
 
     def init(self, model: Model, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -64,8 +65,8 @@ class R2D2(Learner):
         return model.init(rng) | prefixed({name: torch.tensor(v) for name, v in own.items()}, RIDGE)
 
     def downloaded_parameters(self, model: Model, meta: Params) -> frozenset[str]:
-        """All but the head, which stays as initialised."""
-        return frozenset(meta) - model.head
+        """All but the head, which stays as initialised, unless the ridge draws to it."""
+        return frozenset(meta) - (model.head if self.towards == "zero" else frozenset())
 
     def adaptation_trajectory(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, start: Stacked | None = None
@@ -96,11 +97,17 @@ class R2D2(Learner):
         a = inputs * root
         penalty = (self.ridge_factor * ridge["log_lambda"].exp()).view(-1, 1, 1)
         gram = a @ a.transpose(1, 2) + penalty * torch.eye(a.shape[1]).to(a)
-        w = a.transpose(1, 2) @ torch.linalg.solve_ex(gram, targets * root)[0]  # (c, d + 1, outputs)
-        if model.task.kind == "classification":
-            w = w * ridge["log_scale"].exp().view(-1, 1, 1)
-        # Fold the scaling of the inputs into the head, so that the model's own ``predict`` applies it.
+        # The scaling of the inputs is folded into the head, so that the model's own ``predict`` applies it.
         factor = 1.0 / math.sqrt(inputs.shape[2] - 1)
+        classes = model.task.kind == "classification"
+        size = ridge["log_scale"].exp().view(-1, 1, 1) if classes else torch.ones_like(penalty)
+        if self.towards == "head":
+            weight = phi[weight_name].transpose(1, 2)
+            centre = torch.cat([weight, phi[bias_name].unsqueeze(1) / ONE], 1) / (factor * size)
+            w = centre + a.transpose(1, 2) @ torch.linalg.solve_ex(gram, targets * root - a @ centre)[0]
+        else:
+            w = a.transpose(1, 2) @ torch.linalg.solve_ex(gram, targets * root)[0]  # (c, d + 1, outputs)
+        w = w * size if classes else w
         some = (support.counts > 0).unsqueeze(1)  # (c, 1)
         weight = torch.where(some.unsqueeze(2), w[:, :-1].transpose(1, 2) * factor, phi[weight_name])
         bias = torch.where(some, w[:, -1] * ONE * factor, phi[bias_name])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from metapulse.errors import DataError
@@ -94,8 +94,8 @@ class Lean:
 def attribute(
     features: FeatureMap,
     head: Float64[Tensor, "width outputs"],
-    x: Float64[np.ndarray, "*features"],
-    baseline: Float64[np.ndarray, "*features"],
+    x: Float[np.ndarray, "*features"],
+    baseline: Float[np.ndarray, "*features"],
 ) -> Attribution:
     """Contributions of one window's inputs to its forecast.
 
@@ -119,7 +119,8 @@ def attribute(
     with torch.no_grad():
         answers = features.embed(torch.cat([here[None], there[None], occluded.view(size, *here.shape)])) @ head[:, 0]
     parts = (gradient * apart, (answers[0] - answers[2:]).view(here.shape), apart, slope)
-    return Attribution(*(part.double().numpy() for part in parts), float(answers[0] - answers[1]))
+    arrays = [part.double().numpy() for part in parts]
+    return Attribution(arrays[0], arrays[1], arrays[2], arrays[3], float(answers[0] - answers[1]))
 
 
 def _slope(features: FeatureMap, head: Tensor, inputs: Tensor) -> Tensor:
@@ -205,9 +206,8 @@ def _drivers(found: Attribution, names: Sequence[str], minutes: float, unit: flo
         for piece in np.array_split(np.arange(steps), min(PIECES, steps)) if steps else ():
             since, until = minutes * (steps - piece[0]), minutes * (steps - 1 - piece[-1])
             rows.append((name, "change", float(since), float(until), unit * float(change[piece].sum())))
-    schema = {"input": pl.String, "what": pl.String}
-    schema |= dict.fromkeys(("since", "until", "contribution"), pl.Float64)
-    return _strongest(pl.DataFrame(rows, schema, orient="row"), "contribution")
+    columns = ["input", "what", "since", "until", "contribution"]
+    return _strongest(pl.DataFrame(rows, columns, orient="row"), "contribution")
 
 
 def _strongest(table: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from metapulse.registry import MODELS, TRANSFORMS
 from metapulse.settings import plain
 from metapulse.transforms import Transform
 from metapulse.trees import Params, stack
+from metapulse.windows import evenly
 
 MOST_FITTED = 512  # windows that a transform is fitted on: its means and deviations, which more would hardly move
 
@@ -27,20 +28,25 @@ MOST_FITTED = 512  # windows that a transform is fitted on: its means and deviat
 class FeatureMap:
     """f(x) = (embedding of the transformed window, 1): ŷ = Kᵀf(x) is the model's own answer, bias included.
 
+    A method may have its head read the window itself, in place of the embedding or beside it.
+
     Args:
         task: before the transform.
         sections: names and settings of the model and the transform, as a configuration has them.
         params: of the encoder and the head, without client axis.
         fitted: windows that the transform is fitted on, where it is not the same for everyone; may be empty.
+        reads: parts that the head reads, in order: "embedding", "inputs".
     """
 
     task: Task
     sections: Mapping[str, Mapping[str, Any]]
     params: Params
     fitted: Float32[np.ndarray, "p *features"]
+    reads: tuple[str, ...] = ("embedding",)
 
     def __post_init__(self) -> None:
-        self.model.head_pair()  # refused here where there is no linear head
+        if "embedding" in self.reads:
+            self.model.head_pair()  # refused here where there is no linear head
 
     @cached_property
     def transform(self) -> Transform:
@@ -54,6 +60,12 @@ class FeatureMap:
         made: Model = MODELS.make(dict(self.sections["model"]), task=self.transform.task(self.task))
         return made
 
+    def fitted_on(self, x: Float32[np.ndarray, "n *features"]) -> FeatureMap:
+        """The same with its transform fitted on a person's windows, where it is one that is fitted."""
+        if self.transform.pointwise or len(self.fitted):
+            return self
+        return replace(self, fitted=x[evenly(np.arange(len(x)), MOST_FITTED)])
+
     def inputs(self, x: Float32[np.ndarray, "n *features"]) -> Float[Tensor, "n *inputs"]:
         """Windows as the encoder reads them."""
         pool = self.fitted if len(self.fitted) else x
@@ -61,7 +73,10 @@ class FeatureMap:
 
     def embed(self, inputs: Float[Tensor, "n *inputs"]) -> Float64[Tensor, "n width"]:
         """Features of transformed windows, differentiable in them; in double precision, as sums over a year need it."""
-        seen = self.model.embed(stack(self.params, 1), inputs.unsqueeze(0))[0].double()
+        parts = [inputs.flatten(1)] if "inputs" in self.reads else []
+        if "embedding" in self.reads:
+            parts.insert(0, self.model.embed(stack(self.params, 1), inputs.unsqueeze(0))[0])
+        seen = torch.cat(parts, 1).double()
         return torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
 
     def of(self, x: Float32[np.ndarray, "n *features"]) -> Float64[Tensor, "n width"]:
@@ -69,15 +84,9 @@ class FeatureMap:
         with torch.no_grad():
             return self.embed(self.inputs(x))
 
-    @property
-    def head(self) -> Float64[Tensor, "width outputs"]:
-        """The head that the run has trained, its bias in the last row."""
-        weight, bias = (self.params[name].detach().double() for name in self.model.head_pair())
-        return torch.cat([weight.T, bias.unsqueeze(0)])
-
     def facts(self) -> dict[str, Any]:
         """All but the tensors, for JSON."""
-        return {"task": asdict(self.task), "sections": plain(self.sections)}
+        return {"task": asdict(self.task), "sections": plain(self.sections), "reads": list(self.reads)}
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any], params: Params, fitted: np.ndarray) -> FeatureMap:
@@ -87,7 +96,8 @@ class FeatureMap:
             ConfigError: they describe none.
         """
         try:
-            task = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()})
-            return cls(task, facts["sections"], params, fitted)
+            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()}
+            task = Task(**given)
+            return cls(task, facts["sections"], params, fitted, tuple(facts["reads"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError("features", str(error), "must name task, model and transform") from None

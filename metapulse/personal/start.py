@@ -23,6 +23,7 @@ from metapulse.gaussian_head import GaussianHead
 
 FILE = "population.safetensors"
 VERSION = 1
+MOST_BYTES = 2**28  # of a file of tensors: a head of 4000 numbers
 #: Even probabilities at which the population's scores are told.
 LEVELS = (np.arange(200) + 0.5) / 200
 
@@ -138,8 +139,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: {path.stat().st_size} bytes; at most {MOST_BYTES} are read")
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, SafetensorError) as error:
