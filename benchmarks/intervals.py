@@ -4,8 +4,9 @@
 
 A score is how far glucose has moved in half an hour, over the population's standard deviation of that, and is known
 half an hour later. Nominal coverage is 90 %. Days of a person with at least 100 forecasts have a coverage of their own.
-Shown are coverage over all, the least and the most of one person, the share of days below 80 %, and the mean half width
-in mg/dL where it is finite. "Population alone" never looks at the person; γ = 0 is split conformal on the last scores.
+Shown are coverage over all, the least and the most of one person, the share of days below 80 %, the mean half width in
+mg/dL, and the share of forecasts without a finite one. "Population alone" never looks at the person; γ = 0 is split
+conformal on the last scores.
 """
 
 from __future__ import annotations
@@ -43,13 +44,14 @@ def main() -> None:
     sd = float(np.sqrt(np.mean(changes**2)))
     scores = np.quantile(changes / sd, (np.arange(200) + 0.5) / 200)
     print(f"{len(judged)} people judged, {len(others)} others\n")
-    print("| intervals | coverage | of one person | days below 80 % | half width, mg/dL |\n|---|---|---|---|---|")
+    print("| intervals | coverage | of one person | days below 80 % | half width, mg/dL | none |")
+    print("|---|---|---|---|---|---|")
     for name, (step, memory, weight) in CASES.items():
         found = [walked(*people[i], sd, conformal(scores, 0.1, step, weight, memory)) for i in judged]
-        coverage = [each[0] for each in found]
-        days = np.concatenate([each[1] for each in found])
-        cells = f"{np.mean(coverage):.1%} | {min(coverage):.1%} to {max(coverage):.1%} | {np.mean(days < 0.8):.1%}"
-        print(f"| {name} | {cells} | {np.mean([each[2] for each in found]):.1f} |", flush=True)
+        coverage, days, width, none = zip(*found, strict=True)
+        cells = f"{np.mean(coverage):.1%} | {min(coverage):.1%} to {max(coverage):.1%}"
+        below = np.mean(np.concatenate(days) < 0.8)
+        print(f"| {name} | {cells} | {below:.1%} | {np.mean(width):.1f} | {np.mean(none):.1%} |", flush=True)
 
 
 def moves(readings: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -66,8 +68,8 @@ def moves(readings: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def walked(t: np.ndarray, change: np.ndarray, sd: float, state: Conformal) -> tuple[float, np.ndarray, float]:
-    """Coverage, that of every day, and the mean half width."""
+def walked(t: np.ndarray, change: np.ndarray, sd: float, state: Conformal) -> tuple[float, np.ndarray, float, float]:
+    """Coverage, that of every day, the mean half width, and the share without one."""
     waits: deque[tuple[float, float]] = deque()
     inside, widths = np.empty(len(t), bool), []
     for at, score in enumerate((np.abs(change) / sd).tolist()):
@@ -80,7 +82,7 @@ def walked(t: np.ndarray, change: np.ndarray, sd: float, state: Conformal) -> tu
     day = (t // 1440).astype(np.int64)
     counts = np.bincount(day - day[0])
     share = np.bincount(day - day[0], inside)[counts >= 100] / counts[counts >= 100]
-    return float(inside.mean()), share, float(np.mean(widths))
+    return float(inside.mean()), share, float(np.mean(widths)), 1.0 - len(widths) / len(t)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """One person's stream for a million readings: does memory stay flat, how long does a reading take, what do kills cost?
 
-    python benchmarks/stream.py [--readings 1000000] [--kills 200]
+    python benchmarks/stream.py [--readings 1000000] [--kills 200] [--updates 1000000]
 
 A made-up person's glucose every five minutes, with silences, through ``metapulse stream`` as a user runs it: lines of a
 CSV in, NDJSON out, the state on the disk. Time is CPU time of one core: of a forecast, of the settling of outcomes
 (judging, learning, drift), and of a line with all that belongs to it, the state's files included. For the kills, a
 process that follows 5 000 readings is killed with SIGKILL at random moments and begun again until it has been killed so
-often; its output is compared, byte for byte, with that of a process left alone.
+often; its output is compared, byte for byte, with that of a process left alone. The updates are of a head alone, with
+forgetting, and their outcome is compared with that of all samples at once.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose
 
 import torch  # noqa: E402
 
+from metapulse.gaussian_head import GaussianHead  # noqa: E402
 from metapulse.personal import follow as following  # noqa: E402
 from metapulse.personal import stream_sources  # noqa: E402
+from metapulse.personal.online import absorb, coordinates, loosen, unseen  # noqa: E402
 from metapulse.personal.stream import PersonStream  # noqa: E402
 from metapulse.personal.stream_state import iso  # noqa: E402
 from tests.streams import glucose, made_up_model  # noqa: E402
@@ -41,13 +44,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readings", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--updates", type=int, default=1_000_000)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.updates:
+        updated(given.updates)
     with tempfile.TemporaryDirectory() as scratch:
         if given.readings:
             measured(Path(scratch) / "long", given.readings)
         if given.kills:
             killed(Path(scratch) / "killed", given.kills)
+
+
+def updated(updates: int, piece: int = 10_000) -> None:
+    """Rounding after so many updates of a head, relative to its largest number."""
+    width, kept, weight = 17, 0.9999, 1 / 6
+    eye = torch.eye(width, dtype=torch.float64)
+    prior = GaussianHead(torch.zeros(1, width, 1, dtype=torch.float64), 0.5 * eye[None], torch.ones(1, 1).double())
+    at = coordinates(prior)
+    head, gram, moment = unseen(at), eye.clone(), torch.zeros(width, 1, dtype=torch.float64)
+    fading = weight * kept ** torch.arange(piece - 1, -1, -1, dtype=torch.float64)[:, None]
+    for first in range(0, updates, piece):
+        draw = torch.Generator().manual_seed(first)
+        x = torch.randn(piece, 1, width, generator=draw, dtype=torch.float64)
+        y = x[:, :, :1] + torch.randn(piece, 1, 1, generator=draw, dtype=torch.float64)
+        for each, target in zip(x, y[:, :, 0], strict=True):
+            head = absorb(at, loosen(head, kept), each, target, weight)
+        z, left = x[:, 0] @ at.root[0], kept**piece
+        gram = left * gram + (1.0 - left) * eye + (fading * z).T @ z
+        moment = left * moment + (fading * z).T @ y[:, 0]
+    learned = torch.linalg.solve(head.precision[0], head.moment[0])
+    pairs = (head.precision[0], gram), (head.moment[0], moment), (learned, torch.linalg.solve(gram, moment))
+    off = [float((one - other).abs().max() / other.abs().max()) for one, other in pairs]
+    print(f"{updates} updates: precision off by {off[0]:.0e}, moment by {off[1]:.0e}, head by {off[2]:.0e}", flush=True)
 
 
 def prepared(folder: Path, readings: int) -> Path:
