@@ -24,7 +24,7 @@ def made_up_model(seed: int = 0, device: str = "Sensor A") -> PersonModel:
     sections = {"model": {"name": "mlp", "hidden": [16]}, "transform": {"name": "none"}}
     params = MODELS.make(dict(sections["model"]), task=task).init(np.random.default_rng(seed))
     features = FeatureMap(task, sections, params, np.empty((0, *task.features), np.float32))
-    width = features.head.shape[0]
+    width = features.of(np.zeros((1, *task.features), np.float32)).shape[1]
     prior = GaussianHead(
         torch.zeros(1, width, 1, dtype=torch.float64),
         0.5 * torch.eye(width, dtype=torch.float64)[None],
