@@ -30,10 +30,10 @@ import torch  # noqa: E402
 
 from metapulse.gaussian_head import GaussianHead  # noqa: E402
 from metapulse.personal import follow as following  # noqa: E402
-from metapulse.personal import stream_sources  # noqa: E402
+from metapulse.personal import stream_feeds  # noqa: E402
 from metapulse.personal.online import absorb, coordinates, loosen, unseen  # noqa: E402
 from metapulse.personal.stream import PersonStream  # noqa: E402
-from metapulse.personal.stream_state import iso  # noqa: E402
+from metapulse.personal.stream_state import utc_text  # noqa: E402
 from tests.streams import glucose, made_up_model  # noqa: E402
 
 KILLED = 5_000  # readings of the stream that is killed
@@ -88,7 +88,7 @@ def prepared(folder: Path, readings: int) -> Path:
         file.write("time,metric,value,unit\n")
         for at, one in enumerate(glucose(readings)):
             if at % 500 >= 12:
-                file.write(f"{iso(one.time)},glucose,{one.value},mg/dL\n")
+                file.write(f"{utc_text(one.time)},glucose,{one.value},mg/dL\n")
     return path
 
 
@@ -152,10 +152,10 @@ def killed(folder: Path, kills: int) -> None:
     """Kill a process that follows a file, until it has been killed so often and is done."""
     path, draw = prepared(folder, KILLED), np.random.default_rng(0)
     made_up_model().save(folder / "alone")
-    stream_sources.CHUNK = 1024  # bytes of a step: some twenty-five readings
+    stream_feeds.CHUNK = 1024  # bytes of a step: some twenty-five readings
     begin = time.monotonic()
     assert ended(forked(folder / "alone", path, folder / "alone.ndjson"), None)
-    step = (time.monotonic() - begin) * stream_sources.CHUNK / path.stat().st_size
+    step = (time.monotonic() - begin) * stream_feeds.CHUNK / path.stat().st_size
     done, wait, ends = 0, 8.0 * step, 0
     while done < kills:
         if ended(forked(folder / "me", path, folder / "out.ndjson"), float(draw.uniform(0.0, wait))):

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from metapulse.personal import follow as following
-from metapulse.personal import stream_sources
-from metapulse.personal.stream_state import iso
+from metapulse.personal import stream_feeds
+from metapulse.personal.stream_state import utc_text
 from tests.streams import glucose, made_up_model
 
 READINGS = 90
@@ -36,7 +36,7 @@ def text() -> bytes:
     """Readings of two metrics, with lines that are none."""
     lines = ["time,metric,value,unit"]
     for at, one in enumerate(glucose(READINGS)):
-        lines += [f"{iso(one.time)},glucose,{one.value},mg/dL", *(["nonsense", "1,2,3,4"] if at % 9 == 0 else [])]
+        lines += [f"{utc_text(one.time)},glucose,{one.value},mg/dL", *(["nonsense", "1,2,3,4"] if at % 9 == 0 else [])]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -67,11 +67,11 @@ def run(folder: Path, kind: str, handle: int, point: tuple[str, str, int] | None
         assert code in (0, SIGKILL), code
         return code == SIGKILL
     try:
-        stream_sources.CHUNK = 700
-        source = stream_sources.FileSource if kind == "file" else stream_sources.PipeSource
+        stream_feeds.CHUNK = 700
+        source = stream_feeds.TextFeed if kind == "file" else stream_feeds.PipeFeed
         if point is not None:
             place, when, at = point
-            home, name = (stream_sources, "_readings") if place == "lines" else PLACES[place]
+            home, name = (stream_feeds, "_readings") if place == "lines" else PLACES[place]
             dying(home or source, name, when, at)
         os.dup2(handle, 0)
         following.follow(folder / "me", str(folder / "in.csv") if kind == "file" else "-", folder / "out", grows=False)

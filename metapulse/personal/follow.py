@@ -25,8 +25,8 @@ from metapulse.errors import DataError, RunError
 from metapulse.lock import locked
 from metapulse.personal.person import TENSORS, PersonModel
 from metapulse.personal.stream import PersonStream
-from metapulse.personal.stream_sources import ANEW, FileSource, PipeSource, RecordSource, Source
-from metapulse.personal.stream_state import Line, Reading, StreamState, counted
+from metapulse.personal.stream_feeds import ANEW, Feed, PipeFeed, RecordFeed, TextFeed
+from metapulse.personal.stream_state import Line, Reading, StreamState, tallied
 from metapulse.personal.stream_store import load_state, save_state
 
 FOLDER, STATE = "stream", "state.safetensors"
@@ -81,7 +81,7 @@ class _Keeper:
 
     path: Path
     facts: dict[str, Any]
-    source: Source
+    source: Feed
     written: IO[bytes]
     out: Path | None
 
@@ -100,20 +100,20 @@ def _stepped(stream: PersonStream, state: StreamState, found: list[Reading | str
     lines = []
     for one in found:
         if isinstance(one, str):
-            state = counted(state, one) if one else state
+            state = tallied(state, one) if one else state
         else:
             state, said = stream.step(state, one)
             lines += said
     return state, lines
 
 
-def _opened(place: Path, source: str, metric: str, grows: bool, position: Mapping[str, Any]) -> Source:
+def _opened(place: Path, source: str, metric: str, grows: bool, position: Mapping[str, Any]) -> Feed:
     if source == "-":
-        return PipeSource(place, metric, position)
+        return PipeFeed(place, metric, position)
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{path}: no such file; name a record, a CSV or NDJSON of readings, or - for standard input")
-    kind = RecordSource if path.suffix == ".parquet" else FileSource
+    kind = RecordFeed if path.suffix == ".parquet" else TextFeed
     return kind(path, metric, grows, position)
 
 

@@ -20,8 +20,8 @@ from metapulse.personal.conformal import radius
 from metapulse.personal.drift import Adwin, PageHinkley, page_threshold
 from metapulse.personal.online import Coordinates, ask, coordinates, loosen, of_belief
 from metapulse.personal.person import PersonModel
-from metapulse.personal.stream_learning import Pace, learn
-from metapulse.personal.stream_state import Block, Lately, Line, Pending, Reading, StreamState, counted, iso
+from metapulse.personal.stream_learning import Pace, taught
+from metapulse.personal.stream_state import Block, Lately, Line, Pending, Reading, StreamState, tallied, utc_text
 from metapulse.personal.walk import Forecasts
 from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.metrics import metric
@@ -88,14 +88,14 @@ class PersonStream:
         """After one more reading, and what there is to say."""
         refusal = self._refusal(state, reading)
         if refusal:
-            return counted(state, refusal), []
+            return tallied(state, refusal), []
         held, state = state.held, replace(state, held=None)
         if held is not None and held.time < reading.time <= held.time + DAY:
             state, lines = self._take(state, held)
             state, more = self.step(state, reading)
             return state, lines + more
         if held is not None:
-            state = counted(state, "stamps over a day ahead of the others")
+            state = tallied(state, "stamps over a day ahead of the others")
         if len(state.time) and reading.time > int(state.time[-1]) + DAY:
             return replace(state, held=reading), []
         return self._take(state, reading)
@@ -120,14 +120,14 @@ class PersonStream:
         return "readings of a second device" if other and since <= self.reach else ""
 
     def _take(self, state: StreamState, reading: Reading) -> tuple[StreamState, list[Line]]:
-        state, lines = self._changed(counted(state, "readings used"), reading)
+        state, lines = self._changed(tallied(state, "readings used"), reading)
         kept = state.time > reading.time - self.reach
         time, value = np.append(state.time[kept], reading.time), np.append(state.value[kept], reading.value)
         state = replace(state, time=time, value=value)
         asked = self.recipe.questions({self.recipe.metrics[0]: _rows(time, value)})
         state, events = self.settle(state, asked)
         if reading.time <= int(self.model.card["adapted_until"]):
-            return counted(state, "readings that the model was made of"), lines + events
+            return tallied(state, "readings that the model was made of"), lines + events
         state, line = self.forecast(state, asked)
         return state, [*lines, *events, line]
 
@@ -144,14 +144,14 @@ class PersonStream:
             interval = replace(state.interval, own=np.empty(0), level=state.interval.miss)
             none = state.time[:0], state.value[:0]
             state = replace(state, time=none[0], value=none[1], pending=(), outcomes=0, interval=interval)
-        return counted(state, what["event"] + "s"), [{"time": iso(reading.time), **what}]
+        return tallied(state, what["event"] + "s"), [{"time": utc_text(reading.time), **what}]
 
     def forecast(self, state: StreamState, asked: Questions) -> tuple[StreamState, Line]:
         """The forecast at the newest reading, or why there is none."""
         now = int(state.time[-1])
         if not len(asked) or int(asked.time[-1]) != now:
             why = "the readings before are too few, or not unbroken"
-            return counted(state, "abstained"), {"time": iso(now), "abstained": True, "reason": why}
+            return tallied(state, "abstained"), {"time": utc_text(now), "abstained": True, "reason": why}
         last = asked.where(np.array([len(asked) - 1]))
         x = self.model.features.of(last.x)
         mean, variance = (float(part[0, 0]) for part in ask(self.at, state.head, x))
@@ -164,12 +164,12 @@ class PersonStream:
         reason = str(self.model.abstention.reasons(last, made, self.model.start.unlike)[0])
         waits = Pending(now, now - state.asked, x, (mean, start, good), scale, promised)
         state = replace(state, pending=(*state.pending, waits), asked=now)
-        line: Line = {"time": iso(now), "due": iso(int(last.due[0]))}
+        line: Line = {"time": utc_text(now), "due": utc_text(int(last.due[0]))}
         if reason:
-            return counted(state, "abstained"), line | {"abstained": True, "reason": reason}
+            return tallied(state, "abstained"), line | {"abstained": True, "reason": reason}
         low, mid, high = (float(last.value(made.mean + side * promised * scale)[0]) for side in (-1, 0, 1))
         told = {"value": round(mid, 3), "lower": round(low, 3), "upper": round(high, 3), "abstained": False}
-        return counted(state, "forecasts"), line | told
+        return tallied(state, "forecasts"), line | told
 
     def settle(self, state: StreamState, asked: Questions) -> tuple[StreamState, list[Line]]:
         """Judge and learn from the forecasts whose outcome has come; drop those whose outcome cannot come any more."""
@@ -178,12 +178,12 @@ class PersonStream:
         for one in state.pending:
             place = where.get(one.time)
             if place is None:  # the window has moved on: a silence lay where the outcome was to be
-                state = counted(state, "outcomes that did not come")
+                state = tallied(state, "outcomes that did not come")
             elif np.isnan(asked.y[place]):
                 waiting.append(one)
             else:
                 outcome = float(asked.y[place]), int(asked.due[place])
-                state, said = learn(self.at, self.pace, state, one, *outcome)
+                state, said = taught(self.at, self.pace, state, one, *outcome)
                 lines += said
         return replace(state, pending=tuple(waiting)), lines
 

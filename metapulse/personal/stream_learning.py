@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from metapulse.personal.conformal import judge
 from metapulse.personal.drift import adwin, page_hinkley
 from metapulse.personal.online import Coordinates, absorb, loosen, unseen
-from metapulse.personal.stream_state import Block, Lately, Line, Pending, StreamState, counted, iso
+from metapulse.personal.stream_state import Block, Lately, Line, Pending, StreamState, tallied, utc_text
 from metapulse.record.clock import DAY
 
 FEWEST = 12.0  # outcomes before a head is compared with another
@@ -37,7 +37,7 @@ class Pace:
     run_length: float = 1000.0
 
 
-def learn(
+def taught(
     at: Coordinates, pace: Pace, state: StreamState, one: Pending, y: float, due: int
 ) -> tuple[StreamState, list[Line]]:
     """After an outcome, and the events there are.
@@ -85,8 +85,8 @@ def _watched(pace: Pace, state: StreamState, due: int, ahead: int, loss: float) 
         by += ["Page-Hinkley"] if alarm else []
     if not by:
         return state, []
-    state = replace(counted(state, "drifts"), head=loosen(state.head, pace.kept))
-    return state, [{"time": iso(due), "event": "drift", "by": by}]
+    state = replace(tallied(state, "drifts"), head=loosen(state.head, pace.kept))
+    return state, [{"time": utc_text(due), "event": "drift", "by": by}]
 
 
 def _rolled_back(at: Coordinates, pace: Pace, state: StreamState, due: int) -> tuple[StreamState, list[Line]]:
@@ -100,7 +100,7 @@ def _rolled_back(at: Coordinates, pace: Pace, state: StreamState, due: int) -> t
         back = replace(state, head=unseen(at) if to_start else state.good, lately=Lately(), since=0.0)
         means = {"loss": round(now.adapted / now.weight, 4), "its_loss": round(other / now.weight, 4)}
         what = {"event": "rolled back", "to": "start" if to_start else "last good", **means}
-        return counted(back, "roll-backs"), [{"time": iso(due), **what}]
+        return tallied(back, "roll-backs"), [{"time": utc_text(due), **what}]
     if state.since >= pace.recent and worse <= 0.0:
         return replace(state, good=state.head, lately=now._replace(good=now.adapted, over_good=0.0), since=0.0), []
     return state, []

@@ -110,12 +110,12 @@ class StreamState:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def counted(state: StreamState, what: str) -> StreamState:
+def tallied(state: StreamState, what: str) -> StreamState:
     """The state with one more of something."""
     return replace(state, counts={**state.counts, what: state.counts.get(what, 0) + 1})
 
 
-def iso(time: int) -> str:
+def utc_text(time: int) -> str:
     """µs since 1970 as text, in UTC."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
     return moment.isoformat().replace("+00:00", "Z")

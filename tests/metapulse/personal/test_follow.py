@@ -12,7 +12,7 @@ import pytest
 from metapulse.errors import DataError, RunError
 from metapulse.personal.follow import follow
 from metapulse.personal.stream_input import LineCutter, LineReader
-from metapulse.personal.stream_state import Reading, iso
+from metapulse.personal.stream_state import Reading, utc_text
 from metapulse.record import Options, import_files
 from tests.streams import glucose, made_up_model
 
@@ -36,7 +36,7 @@ def me(tmp_path):
 
 
 def line(reading, value=None):
-    return f"{iso(reading.time)},glucose,{reading.value if value is None else value},mg/dL,{reading.device}\n"
+    return f"{utc_text(reading.time)},glucose,{reading.value if value is None else value},mg/dL,{reading.device}\n"
 
 
 def told(path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from metapulse.errors import ConfigError
 from metapulse.personal.online import OnlineHead, as_belief, coordinates
 from metapulse.personal.stream import PersonStream
-from metapulse.personal.stream_learning import Pace, learn
+from metapulse.personal.stream_learning import Pace, taught
 from metapulse.personal.stream_state import Pending, Reading
 from metapulse.personal.stream_store import load_state, save_state
 from metapulse.record.clock import DAY, MINUTE
@@ -164,7 +164,7 @@ def outcomes(stream, state, scores, first=0):
         due = BEGIN + at * 30 * MINUTE
         x = torch.zeros(1, rank, dtype=torch.float64)
         one = Pending(due - 30 * MINUTE, 30 * MINUTE, x, (0.0, 0.0, 0.0), 1.0, 2.0)
-        state, said = learn(stream.at, stream.pace, state, one, float(score), due)
+        state, said = taught(stream.at, stream.pace, state, one, float(score), due)
         lines += said
     return state, lines
 

@@ -23,7 +23,7 @@ TAIL = 1024  # bytes before the position by which a file is known again
 ROWS = 20_000  # rows of a record that are read at once
 
 
-class Source(ABC):
+class Feed(ABC):
     """Readings, some at a time."""
 
     @abstractmethod
@@ -42,7 +42,7 @@ class Source(ABC):
         """Nothing more is read."""
 
 
-class FileSource(Source):
+class TextFeed(Feed):
     """A text file to which lines are appended. A last line without its end is read once the file grows no more."""
 
     def __init__(self, path: Path, metric: str, grows: bool, position: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ class FileSource(Source):
         return mark
 
 
-class PipeSource(Source):
+class PipeFeed(Feed):
     """Standard input. What was taken from it lies in a file until the state that has used it is on the disk."""
 
     def __init__(self, folder: Path, metric: str, position: Mapping[str, Any], handle: int = 0) -> None:
@@ -132,7 +132,7 @@ class PipeSource(Source):
         self.file.close()
 
 
-class RecordSource(Source):
+class RecordFeed(Feed):
     """A record, "person.parquet", that grows as exports are imported into it: rows later than those before."""
 
     def __init__(self, path: Path, metric: str, grows: bool, position: Mapping[str, Any]) -> None:
