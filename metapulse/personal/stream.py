@@ -18,10 +18,10 @@ import numpy as np
 from metapulse.errors import ConfigError
 from metapulse.personal.conformal import radius
 from metapulse.personal.drift import Adwin, PageHinkley, page_threshold
-from metapulse.personal.online import Coordinates, OnlineHead, ask, coordinates, loosen, of_belief, unseen
+from metapulse.personal.online import Coordinates, ask, coordinates, loosen, of_belief
 from metapulse.personal.person import PersonModel
-from metapulse.personal.stream_learning import Pace, learn
-from metapulse.personal.stream_state import Block, Line, Pending, Reading, StreamState, counted, iso
+from metapulse.personal.stream_learning import Pace, taught
+from metapulse.personal.stream_state import Block, Lately, Line, Pending, Reading, StreamState, tallied, utc_text
 from metapulse.personal.walk import Forecasts
 from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.metrics import metric
@@ -29,6 +29,7 @@ from metapulse.record.recipes.base import MetricRows, Questions, Recipe
 
 CLOSEST = 30 * US  # readings nearer than this to the one before are not used: memory stays bounded
 ALLOWANCE = 0.25  # δ of Page–Hinkley, in standard deviations of a day's loss
+WARMUP = 14  # days before its first alarm
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PersonStream:
             head,
             self.model.interval,
             int(card["outcomes"]),
-            (0.0,) * 4,
+            Lately(),
             0.0,
             -(2**60),
             None,
@@ -80,21 +81,21 @@ class PersonStream:
             Block(),
             Block(),
             Adwin(pace.confidence),
-            PageHinkley(ALLOWANCE, page_threshold(pace.run_length, ALLOWANCE)),
+            PageHinkley(ALLOWANCE, page_threshold(pace.run_length, ALLOWANCE), warmup=WARMUP),
         )
 
     def step(self, state: StreamState, reading: Reading) -> tuple[StreamState, list[Line]]:
         """After one more reading, and what there is to say."""
         refusal = self._refusal(state, reading)
         if refusal:
-            return counted(state, refusal), []
+            return tallied(state, refusal), []
         held, state = state.held, replace(state, held=None)
         if held is not None and held.time < reading.time <= held.time + DAY:
             state, lines = self._take(state, held)
             state, more = self.step(state, reading)
             return state, lines + more
         if held is not None:
-            state = counted(state, "stamps over a day ahead of the others")
+            state = tallied(state, "stamps over a day ahead of the others")
         if len(state.time) and reading.time > int(state.time[-1]) + DAY:
             return replace(state, held=reading), []
         return self._take(state, reading)
@@ -119,14 +120,14 @@ class PersonStream:
         return "readings of a second device" if other and since <= self.reach else ""
 
     def _take(self, state: StreamState, reading: Reading) -> tuple[StreamState, list[Line]]:
-        state, lines = self._changed(counted(state, "readings used"), reading)
+        state, lines = self._changed(tallied(state, "readings used"), reading)
         kept = state.time > reading.time - self.reach
         time, value = np.append(state.time[kept], reading.time), np.append(state.value[kept], reading.value)
         state = replace(state, time=time, value=value)
         asked = self.recipe.questions({self.recipe.metrics[0]: _rows(time, value)})
         state, events = self.settle(state, asked)
         if reading.time <= int(self.model.card["adapted_until"]):
-            return counted(state, "readings that the model was made of"), lines + events
+            return tallied(state, "readings that the model was made of"), lines + events
         state, line = self.forecast(state, asked)
         return state, [*lines, *events, line]
 
@@ -138,42 +139,37 @@ class PersonStream:
             return replace(state, device=device, firmware=firmware), []
         what = {"event": "new device", "device": device} if other else {"event": "new firmware", "firmware": firmware}
         state = replace(state, device=device, firmware=reading.firmware or ("" if other else firmware))
-        state = replace(state, head=loosen(state.head, self.pace.kept), losses=(0.0,) * 4)
+        state = replace(state, head=loosen(state.head, self.pace.kept), lately=Lately())
         if other:  # readings of two devices are no one series
             interval = replace(state.interval, own=np.empty(0), level=state.interval.miss)
             none = state.time[:0], state.value[:0]
             state = replace(state, time=none[0], value=none[1], pending=(), outcomes=0, interval=interval)
-        return counted(state, what["event"] + "s"), [{"time": iso(reading.time), **what}]
+        return tallied(state, what["event"] + "s"), [{"time": utc_text(reading.time), **what}]
 
     def forecast(self, state: StreamState, asked: Questions) -> tuple[StreamState, Line]:
         """The forecast at the newest reading, or why there is none."""
         now = int(state.time[-1])
         if not len(asked) or int(asked.time[-1]) != now:
             why = "the readings before are too few, or not unbroken"
-            return counted(state, "abstained"), {"time": iso(now), "abstained": True, "reason": why}
+            return tallied(state, "abstained"), {"time": utc_text(now), "abstained": True, "reason": why}
         last = asked.where(np.array([len(asked) - 1]))
         x = self.model.features.of(last.x)
-        means, scale = [], 0.0
-        for head in (state.head, None, state.good):
-            mean, variance = ask(self.at, head or self._start, x)
-            means.append(float(mean[0, 0]))
-            scale = scale or math.sqrt(float(variance[0, 0])) * float(self.model.start.rough.of(last.x)[0])
+        mean, variance = (float(part[0, 0]) for part in ask(self.at, state.head, x))
+        start = float((x @ self.model.prior.mean[0])[0, 0])
+        good = mean if state.good is state.head else float(ask(self.at, state.good, x)[0][0, 0])
+        scale = math.sqrt(variance) * float(self.model.start.rough.of(last.x)[0])
         promised = radius(state.interval)
-        made = Forecasts(*(np.array([n]) for n in (means[0], scale, promised, 0.0, float(state.outcomes))))
+        made = Forecasts(*(np.array([n]) for n in (mean, scale, promised, 0.0, float(state.outcomes))))
         made = replace(made, unlike=self.model.start.distance(x))
         reason = str(self.model.abstention.reasons(last, made, self.model.start.unlike)[0])
-        waits = Pending(now, now - state.asked, x, (means[0], means[1], means[2]), scale, promised)
+        waits = Pending(now, now - state.asked, x, (mean, start, good), scale, promised)
         state = replace(state, pending=(*state.pending, waits), asked=now)
-        line: Line = {"time": iso(now), "due": iso(int(last.due[0]))}
+        line: Line = {"time": utc_text(now), "due": utc_text(int(last.due[0]))}
         if reason:
-            return counted(state, "abstained"), line | {"abstained": True, "reason": reason}
+            return tallied(state, "abstained"), line | {"abstained": True, "reason": reason}
         low, mid, high = (float(last.value(made.mean + side * promised * scale)[0]) for side in (-1, 0, 1))
         told = {"value": round(mid, 3), "lower": round(low, 3), "upper": round(high, 3), "abstained": False}
-        return counted(state, "forecasts"), line | told
-
-    @cached_property
-    def _start(self) -> OnlineHead:
-        return unseen(self.at)
+        return tallied(state, "forecasts"), line | told
 
     def settle(self, state: StreamState, asked: Questions) -> tuple[StreamState, list[Line]]:
         """Judge and learn from the forecasts whose outcome has come; drop those whose outcome cannot come any more."""
@@ -182,12 +178,12 @@ class PersonStream:
         for one in state.pending:
             place = where.get(one.time)
             if place is None:  # the window has moved on: a silence lay where the outcome was to be
-                state = counted(state, "outcomes that did not come")
+                state = tallied(state, "outcomes that did not come")
             elif np.isnan(asked.y[place]):
                 waiting.append(one)
             else:
                 outcome = float(asked.y[place]), int(asked.due[place])
-                state, said = learn(self.at, self.pace, self.reach, state, one, *outcome)
+                state, said = taught(self.at, self.pace, state, one, *outcome)
                 lines += said
         return replace(state, pending=tuple(waiting)), lines
 
