@@ -166,7 +166,7 @@ def test_the_prior_is_of_theta_alone() -> None:
 
 
 def test_pcoc_is_the_rule_of_bayes() -> None:
-    """p(k | z, support) ∝ (n_k + a) p(z, own) / p(own), own the support of k: a Gaussian of all its samples together."""
+    """p(k | z, support) ∝ (n_k + a) p(z, own) / p(own), own the support of k; a Gaussian of all these samples."""
     learner = PCOC(spread=0.7, noise=0.4, count=2.0)
     task = classification(3)
     model = MLP(hidden=(4,), activation="tanh", task=task)
