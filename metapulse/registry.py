@@ -174,6 +174,7 @@ LEARNERS = Registry(
         "pooled_ridge": "metapulse.methods.pooled_ridge:PooledRidge",
         "random_effects": "metapulse.methods.random_effects:RandomEffects",
         "alpaca": "metapulse.methods.alpaca:ALPaCA",
+        "pcoc": "metapulse.methods.pcoc:PCOC",
         "protonet": "metapulse.methods.prototypical:ProtoNet",
         "matching": "metapulse.methods.matching:Matching",
         "relation": "metapulse.methods.relation:Relation",

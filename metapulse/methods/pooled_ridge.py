@@ -17,7 +17,7 @@ from metapulse.gaussian_head import GaussianHead
 from metapulse.losses import task_loss
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.gaussian import PRIOR, ClosedForm, isotropic, no_update
-from metapulse.methods.method import STEP, Method, Server
+from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
@@ -81,7 +81,7 @@ class PooledRidge(ClosedForm):
 METHOD = Method(
     "pooled_ridge",
     PooledRidge,
-    Server("fedavg", {"schedule": "constant"}, fixed=STEP, step="θ adds up XᵀX, Xᵀy, yᵀy and 1, all per sample"),
+    Server("fedavg", fixed=("outer", "l2", "aggregator"), step="θ adds up XᵀX, Xᵀy, yᵀy and 1, all per sample"),
     sends="−(XᵀX, Xᵀy, yᵀy, n)/n",
     adapts="argmin ‖y − Xw‖² + λ‖w − w̄‖², w̄ = (G + ρI)⁻¹ b",
     notes="Classes are fitted as ±1. The pull towards w̄ is ours, as ridge regression around a mean is the field's.",

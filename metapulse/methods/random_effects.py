@@ -25,8 +25,6 @@ from metapulse.rng import Keys
 from metapulse.settings import setting
 from metapulse.trees import Params, Stacked, prefixed, subtree, without_subtree
 
-RIDGE = 1e-4  # per sample, of the head that answers best for all
-
 
 @dataclass(frozen=True)
 class RandomEffects(ClosedForm):
@@ -48,6 +46,7 @@ class RandomEffects(ClosedForm):
     )
 
     centre: Literal["answers", "heads"] = setting("answers", "m: the head that answers best for all, or the mean head")
+    centre_ridge: float = setting(1e-4, "ridge per sample of that head", gt=0, used_if=("centre", "answers"))
     ridge: float = setting(10.0, "ρ, in samples: C begins at I/ρ, and is drawn towards it", gt=0)
     strength: float = setting(5.0, "how many people that counts for", ge=0)
     people: float = setting(100.0, "how many people are in meta-training", gt=0)
@@ -72,7 +71,7 @@ class RandomEffects(ClosedForm):
         found = scaled_m_step(expected, identity / self.ridge, self.strength / self.people)
         if gram is None or moment is None:
             return found
-        return replace(found, mean=torch.linalg.solve(gram + RIDGE * identity, moment).unsqueeze(0))
+        return replace(found, mean=torch.linalg.solve(gram + self.centre_ridge * identity, moment).unsqueeze(0))
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """θ less what is expected of each person; the loss is that of the population's head on the samples."""

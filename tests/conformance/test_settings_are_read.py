@@ -134,7 +134,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("anil", "apfl", "boil", "cavia", "fedem", "fednova", "imaml", "maml", "maml_pp"), ("optimizer",)),
     **dict.fromkeys(("meta_curvature", "meta_lstm", "scaffold"), ("optimizer",)),
     **dict.fromkeys(("class_mean", "cnp", "majority", "mann", "matching", "persistence", "protonet", "r2d2"), PARTS),
-    **dict.fromkeys(("alpaca", "pooled_ridge", "random_effects", "recurrent", "relation", "snail"), PARTS),
+    **dict.fromkeys(("alpaca", "pcoc", "pooled_ridge", "random_effects", "recurrent", "relation", "snail"), PARTS),
     "local_only": ("inner_steps",),
     "meta_sgd": ("inner_lr", "optimizer"),
     "per_fedavg": ("inner_steps", "optimizer"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from metapulse.empirical_bayes import for_each, scaled_m_step, scaled_moments
 from metapulse.episodes import Batch, Episode
@@ -14,6 +16,7 @@ from metapulse.gaussian_head import GaussianHead
 from metapulse.methods.alpaca import ALPaCA
 from metapulse.methods.base import Learner, Report
 from metapulse.methods.gaussian import BELIEF, PRIOR
+from metapulse.methods.pcoc import PCOC
 from metapulse.methods.pooled_ridge import PooledRidge
 from metapulse.methods.r2d2 import R2D2
 from metapulse.methods.random_effects import RandomEffects
@@ -160,3 +163,28 @@ def test_the_prior_is_of_theta_alone() -> None:
         torch.testing.assert_close(phi[BELIEF + name], p.expand(3, *p.shape[1:]))
     assert not any(name.startswith(PRIOR) for name in phi)
     assert set(stack(meta, 1)) >= {PRIOR + "spread"}
+
+
+def test_pcoc_is_the_rule_of_bayes() -> None:
+    """p(k | z, support) ∝ (n_k + a) p(z, own) / p(own), own the support of k; a Gaussian of all these samples."""
+    learner = PCOC(spread=0.7, noise=0.4, count=2.0)
+    task = classification(3)
+    model = MLP(hidden=(4,), activation="tanh", task=task)
+    meta = {name: p.double() for name, p in learner.init(model, generator(0, "init")).items()}
+    support, query = batch(task, (7,), 0, torch.float64), batch(task, (3,), 1, torch.float64)
+    phi = learner.adapt(model, meta, {}, support, keys([0]))
+    z, asked = (model.embed(phi, part.x)[0] for part in (support, query))
+
+    def evidence(rows: Tensor, k: int) -> Tensor:
+        n = len(rows)
+        covariance = 0.7 * torch.ones(n, n).double() + 0.4 * torch.eye(n).double()
+        means = meta["classes/mean"][k].unsqueeze(1).expand(-1, n)
+        return MultivariateNormal(means, covariance).log_prob(rows.T).sum() if n else torch.zeros(()).double()
+
+    logits = []
+    for one in asked:
+        own = [z[support.y[0] == k] for k in range(3)]
+        joint = [evidence(torch.cat([part, one.unsqueeze(0)]), k) - evidence(part, k) for k, part in enumerate(own)]
+        logits.append(torch.stack([gain + math.log(len(part) + 2.0) for gain, part in zip(joint, own, strict=True)]))
+    told = learner.predict(model, phi, query.x)[0].log_softmax(1)
+    torch.testing.assert_close(told, torch.stack(logits).log_softmax(1), rtol=1e-5, atol=1e-6)
