@@ -18,7 +18,9 @@ from torch import Tensor
 
 from metapulse.errors import DataError
 from metapulse.gaussian_head import GaussianHead
+from metapulse.methods.persistence import KNOWN
 from metapulse.personal.features import FeatureMap
+from metapulse.windows import DAY_MIN
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,8 +64,8 @@ class Explanation:
     """Why one forecast is what it is.
 
     Args:
-        drivers: strongest first: ``input``; ``what``, "level" now or "change"; ``since`` and ``until``, minutes before
-            the forecast; ``contribution``, in the metric's unit.
+        drivers: strongest first: ``input``; ``what``, "level" now, "change", or "value" where inputs are days;
+            ``since`` and ``until``, minutes before the forecast; ``contribution``, in the metric's unit.
         inputs: the same by single input: ``input``; ``minutes`` before the forecast; ``value`` as the model reads it;
             ``integrated``, ``gradient`` and ``occlusion``.
         facts: the forecast's row of ``predict``; ``base``, which it would be if nothing changed; ``typical``, the
@@ -196,18 +198,23 @@ def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: flo
 
 
 def _drivers(found: Attribution, names: Sequence[str], minutes: float, unit: float) -> pl.DataFrame:
-    """Levels, and changes in pieces of the window's time."""
+    """Levels, and changes in pieces of the window's time; of inputs a day apart, which move freely, values alone."""
     import polars as pl
 
-    levels, changes = by_change(found)
+    whole = found.integrated.reshape(len(names), -1)
+    what, (last, changes) = "change", by_change(found)
+    if minutes >= DAY_MIN:
+        what, last, changes = "value", whole[:, -1], whole[:, :-1]
     steps, rows = changes.shape[1], []
-    for name, level, change in zip(names, levels.tolist(), changes, strict=True):
+    names = [name.removesuffix(KNOWN) for name in names]  # a value and whether there is one are one input to a person
+    for name, level, change in zip(names, last.tolist(), changes, strict=True):
         rows.append((name, "level", 0.0, 0.0, unit * level))
         for piece in np.array_split(np.arange(steps), min(PIECES, steps)) if steps else ():
             since, until = minutes * (steps - piece[0]), minutes * (steps - 1 - piece[-1])
-            rows.append((name, "change", float(since), float(until), unit * float(change[piece].sum())))
-    columns = ["input", "what", "since", "until", "contribution"]
-    return _strongest(pl.DataFrame(rows, columns, orient="row"), "contribution")
+            rows.append((name, what, float(since), float(until), unit * float(change[piece].sum())))
+    *where, contribution = columns = ["input", "what", "since", "until", "contribution"]
+    table = pl.DataFrame(rows, columns, orient="row").group_by(where, maintain_order=True)
+    return _strongest(table.agg(pl.col(contribution).sum()), contribution)
 
 
 def _strongest(table: pl.DataFrame, by: str) -> pl.DataFrame:

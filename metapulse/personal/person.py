@@ -290,11 +290,11 @@ def questions_of(
     found = {name: recipe.questions(rows) for name, rows in devices.items()}
     if device:
         if device not in found:
-            there = ", ".join(found) or f"nothing of {' or '.join(recipe.metrics[:3])}"
-            raise DataError(f"{record}: no {device!r} with {recipe.metrics[0]}; it has {there}")
+            there = ", ".join(found) or f"nothing of {recipe.forecasts}"
+            raise DataError(f"{record}: no {device!r} with {recipe.forecasts}; it has {there}")
         found = {device: found[device]}
     if not found:
-        raise DataError(f"{record}: no {' or '.join(recipe.metrics[:3])} that can be used")
+        raise DataError(f"{record}: no {recipe.forecasts} that can be used")
     able = {name: asked for name, asked in found.items() if len(asked)}
     if not able:
         lacks = "; ".join(f"{name}: {asked.lacks}" for name, asked in found.items())
