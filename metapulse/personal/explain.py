@@ -20,12 +20,12 @@ from metapulse.errors import DataError
 from metapulse.gaussian_head import GaussianHead
 from metapulse.methods.persistence import KNOWN
 from metapulse.personal.features import FeatureMap
+from metapulse.personal.start import PopulationStart
+from metapulse.record.recipes.base import Recipe
 from metapulse.windows import DAY_MIN
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from metapulse.personal.person import PersonModel
 
 STEPS = 64  # of the path from the baseline to the window
 PIECES = 4  # of the time that a window covers, in which changes are told apart
@@ -160,21 +160,25 @@ def lean(prior: GaussianHead, belief: GaussianHead, features: Float64[Tensor, " 
     return Lean(shares[0], shares[1] - shares[0], min(max(known, 0.0), 1.0))
 
 
-def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: float) -> Explanation:
+def explained(
+    features: FeatureMap, start: PopulationStart, belief: GaussianHead, recipe: Recipe, x: np.ndarray, unit: float
+) -> Explanation:
     """What moved one forecast, in the metric's unit; the facts are those that do not need the record.
 
     Args:
-        model: the person's.
+        features: encoder and transform.
+        start: the population's.
         belief: over the head when the forecast was made.
+        recipe: what is forecast.
         x: the window.
         unit: of the target, in the metric's.
     """
     import polars as pl
 
     head = belief.mean[0]
-    found = attribute(model.features, head, x, model.start.typical)
-    wide, minutes = x.reshape(len(x), -1), model.made.step_min
-    names = model.features.task.names or (model.made.forecasts,) * len(wide)
+    found = attribute(features, head, x, start.typical)
+    wide, minutes = x.reshape(len(x), -1), recipe.step_min
+    names = features.task.names or (recipe.forecasts,) * len(wide)
     channel, step = np.indices(wide.shape)
     inputs = pl.DataFrame(
         {
@@ -184,7 +188,7 @@ def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: flo
             **{k: unit * getattr(found, k).ravel() for k in ("integrated", "gradient", "occlusion")},
         }
     )
-    rests = lean(model.prior, belief, model.features.of(x[None].astype(np.float32))[0])
+    rests = lean(start.prior, belief, features.of(x[None].astype(np.float32))[0])
     change = rests.population + rests.own
     facts = {
         "typical": unit * (change - found.difference),

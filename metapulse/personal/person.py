@@ -176,7 +176,7 @@ class PersonModel:
         known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
         made, state = self.walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
-        found = explained(self, state.belief, then.x[-1], then.unit)
+        found = explained(self.features, self.start, state.belief, self.made, then.x[-1], then.unit)
         facts = {**told_of.row(-1, named=True), "base": float(then.base[-1]), **found.facts}
         return replace(found, facts=facts)
 

@@ -72,7 +72,7 @@ def test_population_and_own_part_sum_to_the_forecast_and_shares_of_the_unknown_s
 
 def test_an_explanation_is_in_the_metric_s_unit_and_complete():
     model, own = person()
-    found = explained(model, model.belief, own.x[10], own.unit)
+    found = explained(model.features, model.start, model.belief, model.made, own.x[10], own.unit)
     features = model.features.of(own.x[10:11])[0]
     change = 50.0 * float(features @ model.belief.mean[0, :, 0])
     facts = found.facts
