@@ -169,7 +169,7 @@ def rows(horizon: int, out: Path, seeds: list[int], methods: list[str]) -> Itera
             yield line("gradient boosting, pooled", [[asked.judge(boosting(first), k)] for k in SHOTS[:1]])
         except ModuleNotFoundError:
             yield "| gradient boosting, pooled | needs scikit-learn |"
-    for method in methods or CHOICES:
+    for method in [name for name in CHOICES if not methods or name in methods]:
         key, values = CHOICES[method]
         cells: list[list[tuple[float, float]]] = [[] for _ in SHOTS]
         for seed in seeds[:1] if method in CLOSED else seeds:

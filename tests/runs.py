@@ -53,7 +53,7 @@ ROBUST: dict[str, dict[str, Any]] = {
 #: One of each kind of update: local training, a query gradient, one with more in θ, none, and one through a memory.
 KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
 #: Learners of curves alone.
-CURVES = ("cnp", "persistence")
+CURVES = ("alpaca", "cnp", "persistence")
 OF_CLASSES = sorted(set(LEARNERS) - set(CURVES))
 #: Every learner of classes under one strategy, in turn, and pairs that are a paper's; a thorough run has each learner
 #: under FedMAML and each kind under every strategy as well. What a strategy makes of the replies that it is given, a

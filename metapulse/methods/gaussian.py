@@ -38,16 +38,14 @@ class GaussianLearner(Learner):
     """φ₀ = the prior, φ₁ = φ₂ = … = the posterior given the support; answers are the belief's means.
 
     The noise is learned with the head, and so the width of a person's intervals. Targets of a classification are ±1 per
-    class, as in R2D2, and its logits ``scale`` times the means. The belief is computed in float64. From another start
-    the support is added to what that belief has seen already.
+    class, as in R2D2. The belief is computed in float64. From another start the support is added to what that one has
+    seen already.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = Learner.rounds_only
     beside: ClassVar[str] = PRIOR
 
     worth: float = setting(1.0, "what a support sample counts for; neighbouring windows are alike", gt=0, le=1)
     freedom: float = setting(10.0, "ν, samples that the population's noise counts for in a person's own", gt=0)
-    scale: float = setting(5.0, "scale of the logits (regression has none)", gt=0)
 
     @abstractmethod
     def own(self, width: int, outputs: int) -> dict[str, Tensor]:
@@ -103,9 +101,8 @@ class GaussianLearner(Learner):
         return GaussianHead(**{name: p.double() for name, p in subtree(phi, BELIEF).items()})
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
-        """The belief's means, in the target's unit; times the scale as logits."""
-        mean = self.features(model, phi, x) @ phi[BELIEF + "mean"]
-        return mean if model.task.kind == "regression" else self.scale * mean
+        """The belief's means, in the target's unit, or of ±1 per class."""
+        return self.features(model, phi, x) @ phi[BELIEF + "mean"]
 
     def predictive(self, model: Model, phi: Stacked, x: Inputs) -> tuple[Outputs, Outputs] | None:
         """Mean and variance of one reading under the belief; None in classification."""
@@ -120,8 +117,8 @@ class ClosedForm(GaussianLearner):
     """One that counts instead of descending: features are fixed, and a round's update is what a person has to add."""
 
     uses_query_set: ClassVar[bool] = False
-    rounds_only: ClassVar[frozenset[str]] = GaussianLearner.rounds_only | {"reads"}
 
+    scale: float = setting(5.0, "scale of the logits (regression has none)", gt=0)
     reads: Literal["inputs", "embedding"] = setting(
         "inputs", "what the head reads: the inputs, flattened, or the model below its head, as initialised"
     )
@@ -134,6 +131,11 @@ class ClosedForm(GaussianLearner):
     def features(self, model: Model, phi: Stacked, x: Inputs) -> Features:
         """The inputs, flattened, or their embedding, and 1."""
         return with_one(x.flatten(2) if self.reads == "inputs" else model.embed(phi, x))
+
+    def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
+        """The belief's means, in the target's unit; times the scale as logits."""
+        mean = super().predict(model, phi, x)
+        return mean if model.task.kind == "regression" else self.scale * mean
 
 
 def with_one(z: Features) -> Float[Tensor, "clients n inputs"]:

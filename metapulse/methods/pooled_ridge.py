@@ -34,7 +34,6 @@ class PooledRidge(ClosedForm):
     all have reported equally often, and before that of those who have. Any constant rate gives the same.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = ClosedForm.rounds_only | {"ridge"}
     paper: ClassVar[Paper] = Paper(
         "hoerl1970ridge",
         "Hoerl and Kennard",

@@ -37,7 +37,7 @@ class RandomEffects(ClosedForm):
     have other heads have other inputs as well, the head that answers best for all: least mean over people of their MSE.
     """
 
-    rounds_only: ClassVar[frozenset[str]] = ClosedForm.rounds_only | {"ridge", "strength", "people", "centre"}
+    rounds_only: ClassVar[frozenset[str]] = ClosedForm.rounds_only | {"centre"}
     paper: ClassVar[Paper] = Paper(
         "laird1982random",
         "Laird and Ware",

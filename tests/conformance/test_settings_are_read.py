@@ -15,11 +15,17 @@ from metapulse.models.mlp import MLP
 from metapulse.registry import LEARNERS
 from metapulse.rng import generator
 from metapulse.settings import build, choices
+from metapulse.trees import Stacked
 from tests.cases import classification, episode, keys, regression
 from tests.runs import CURVES
 
 OTHERS: dict[str, Any] = {"inner_lr": 0.3, "batch_size": 2, "optimizer": "adam", "order": "sequential"}
 TASKS = {True: regression(3), False: classification(3)}
+
+
+def answers(learner: Learner, model: MLP, phi: Stacked, x: torch.Tensor) -> list[torch.Tensor]:
+    """What a learner answers, and how sure it is, where it tells that."""
+    return [learner.predict(model, phi, x), *(learner.predictive(model, phi, x) or ())]
 
 
 def outcome(learner: Learner, curves: bool) -> list[torch.Tensor]:
@@ -32,7 +38,7 @@ def outcome(learner: Learner, curves: bool) -> list[torch.Tensor]:
     moved = {name: p - report.update[name].mean(0) for name, p in meta.items()}
     again = learner.update(model, moved, report.state, ep, keys(range(3), 2))
     path = islice(learner.adaptation_trajectory(model, moved, again.state, ep.support, keys(range(3), 0)), 4)
-    found = [learner.predict(model, phi, ep.query.x) for phi in path]
+    found = [answer for phi in path for answer in answers(learner, model, phi, ep.query.x)]
     for one in (report, again):
         found += [*one.update.values(), *one.state.values(), *one.metrics.values(), one.weight]
     return found
@@ -51,6 +57,8 @@ ELSEWHERE = {
     "local_norm": {"layers"},  # of models that have such
     "mann": {"decay"},  # with more samples than slots
     "per_fedavg": {"delta"},  # of the variant without Hessians
+    "pooled_ridge": {"freedom"},  # of regressions, which have variances
+    "random_effects": {"freedom"},
     "snail": {"length"},  # with more samples than it reaches
 }
 
@@ -98,7 +106,7 @@ def judged(kind: type[Learner], settings: dict[str, Any], curves: bool) -> list[
     report = trained.update(model, meta, {}, ep, keys(range(3), 1))
     moved = {name: p - report.update[name].mean(0) for name, p in meta.items()}
     path = islice(learner.adaptation_trajectory(model, moved, report.state, ep.support, keys(range(3), 0)), 6)
-    return [learner.predict(model, phi, ep.query.x) for phi in path]
+    return [answer for phi in path for answer in answers(learner, model, phi, ep.query.x)]
 
 
 #: Read in tests by people who kept nothing, under other settings than the defaults, or where further steps would hurt.
@@ -126,7 +134,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("anil", "apfl", "boil", "cavia", "fedem", "fednova", "imaml", "maml", "maml_pp"), ("optimizer",)),
     **dict.fromkeys(("meta_curvature", "meta_lstm", "scaffold"), ("optimizer",)),
     **dict.fromkeys(("class_mean", "cnp", "majority", "mann", "matching", "persistence", "protonet", "r2d2"), PARTS),
-    **dict.fromkeys(("recurrent", "relation", "snail"), PARTS),
+    **dict.fromkeys(("alpaca", "pooled_ridge", "random_effects", "recurrent", "relation", "snail"), PARTS),
     "local_only": ("inner_steps",),
     "meta_sgd": ("inner_lr", "optimizer"),
     "per_fedavg": ("inner_steps", "optimizer"),

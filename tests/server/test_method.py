@@ -17,6 +17,7 @@ from metapulse.server.config import Config, build_config, merge, resolved
 from metapulse.server.effect import notes
 from metapulse.server.method import conflicts, learner_constants
 from metapulse.strategies.registry import STRATEGIES
+from tests.runs import CURVES
 
 #: What each strategy is where nothing else is said, and FedAvg with uniform weights, which some papers have.
 SERVERS: dict[str, dict[str, Any]] = {name: {"name": name} for name in STRATEGIES}
@@ -24,14 +25,17 @@ SERVERS["fedavg, uniform"] = {"name": "fedavg", "weighting": "uniform"}
 
 #: Learners whose update is nothing but a direction, so that whatever follows a mean of them serves; all but FedNova's.
 EVERY = set(SERVERS) - {"fednova"}
-#: Which servers go with the learners that rest on more. q-FFL's weights are its own; uniform
-#: are the means of SCAFFOLD and FedDyn, whose second variables take no other step than the mean's; IFCA's models are
-#: zero in most updates; the step of what a device takes no part in is zero, which an outer optimiser does not undo.
+#: Which servers go with the learners that rest on more. q-FFL's weights are its own; uniform are the means of SCAFFOLD
+#: and FedDyn, whose second variables take no other step than the mean's, and of EM; sums of a ridge take plain steps;
+#: IFCA's models are zero in most updates; the step of what a device takes no part in is zero, which an outer optimiser
+#: does not undo.
 GOES: dict[str, set[str]] = {
     "scaffold": {"fedavg, uniform"},
     "feddyn": {"fedavg, uniform"},
     "qffl": {"fedavg"},
     "fednova": {"fednova"},
+    "pooled_ridge": {"fedavg", "fedavg, uniform", "fedreptile"},
+    "random_effects": {"fedavg, uniform", "fedreptile"},
     "ifca": {"fedavg", "fedavg, uniform", "fedreptile", "fedmaml"},
     **dict.fromkeys(
         (
@@ -52,7 +56,7 @@ REFUSED = [(a, b) for a, b in itertools.product(sorted(LEARNERS), sorted(SERVERS
 
 
 def table(learner: str, server: str) -> dict[str, Any]:
-    source = {"name": "sine"} if learner in ("cnp", "persistence") else {"name": "wearables"}
+    source = {"name": "sine"} if learner in CURVES else {"name": "wearables"}
     return {"source": source, "learner": {"name": learner}, "strategy": SERVERS[server]}
 
 
