@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
     from metapulse.sim.api import compare, load, report, resume, run
+    from metapulse.sim.map_prior import map_prior
     from metapulse.sim.personal import PersonalModel
     from metapulse.sim.personalize import personalize
     from metapulse.sim.results import ComparisonResult, Result
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "compare",
     "load",
+    "map_prior",
     "methods",
     "migration",
     "personalize",
@@ -57,6 +59,7 @@ _MODULES = {
     "personal.person": ("PersonModel",),
     "rows": ("Rows",),
     "sim.api": ("compare", "load", "report", "resume", "run"),
+    "sim.map_prior": ("map_prior",),
     "sim.personal": ("PersonalModel",),
     "sim.personalize": ("personalize",),
     "sim.results": ("ComparisonResult", "Result"),

@@ -235,6 +235,7 @@ SOURCES = Registry(
         "cgm_open": "metapulse.sim.datasets.cgm_open:CgmOpen",
         "own": "metapulse.sim.sources.own:Own",
         "records": "metapulse.sim.sources.records:Records",
+        "pairs": "metapulse.sim.sources.pairs:PairsSource",
     },
 )
 

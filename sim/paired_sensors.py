@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.signal import lfilter
+from scipy.signal import lfilter  # type: ignore[attr-defined]
 
 from metapulse.rng import generator
 from metapulse.settings import setting
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Curve = Float64[np.ndarray, " n"]
+Shown = Float64[np.ndarray, " moments"]
 
 STEP_MIN = 5
 DAY = 1440 // STEP_MIN  # steps
@@ -69,7 +70,7 @@ class PairedSensors:
             )
         return pl.concat(parts)
 
-    def wear(self, seed: int, person: int, truth: Curve) -> tuple[np.ndarray, Curve, Curve]:
+    def wear(self, seed: int, person: int, truth: Curve) -> tuple[np.ndarray, Shown, Shown]:
         """Minutes since 1970, and the two sensors' readings, every 15 minutes.
 
         Args:
@@ -115,7 +116,7 @@ def _wandering(rng: np.random.Generator, n: int, spread: float, hours: float) ->
 def _lows(rng: np.random.Generator, night: np.ndarray, rate: float) -> Curve:
     """What pressure takes away: 15 to 45 mg/dL for 20 to 90 minutes, at night."""
     taken = np.zeros(len(night))
-    starts = np.flatnonzero(night & (rng.random(len(night)) < rate / max(1, 6 * 60 // STEP_MIN)))
+    starts: list[int] = np.flatnonzero(night & (rng.random(len(night)) < rate / max(1, 6 * 60 // STEP_MIN))).tolist()
     for start in starts:
         length = int(rng.integers(4, 19))
         shape = np.sin(np.linspace(0.0, np.pi, length + 2)[1:-1]) * rng.uniform(15.0, 45.0)

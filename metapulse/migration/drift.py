@@ -40,17 +40,20 @@ class Drift:
         over_hours, tau_hours, over_days, tau_days, slope = self.logs.exp()
         apart = (t.unsqueeze(2) - at.unsqueeze(1)).abs()
         days = (over_days + slope * x.unsqueeze(2) * level.unsqueeze(1)) * (-apart / tau_days).exp()
-        return over_hours * (-apart / tau_hours).exp() + days
+        shared: Tensor = over_hours * (-apart / tau_hours).exp() + days
+        return shared
 
     def total(self, x: Float[Tensor, "clients n"]) -> Float[Tensor, "clients n"]:
         """Variance of the error at a reading, without its own noise, in units of s²."""
         over_hours, _, over_days, _, slope = self.logs.exp()
-        return over_hours + over_days + slope * x.square()
+        total: Tensor = over_hours + over_days + slope * x.square()
+        return total
 
     def factor(self, t: PerSample, x: PerSample, mask: PerSample) -> Square:
         """Cholesky factor of the covariance of the errors, in units of s²; padding is noise alone."""
         both = mask.unsqueeze(2) * mask.unsqueeze(1)
-        return torch.linalg.cholesky(self.shared(t, x, t, x) * both + torch.eye(t.shape[1]).to(t))
+        factor: Tensor = torch.linalg.cholesky(self.shared(t, x, t, x) * both + torch.eye(t.shape[1]).to(t))
+        return factor
 
 
 def fit_drift(t: PerSample, x: Float[Tensor, "clients n width"], y: PerSample, mask: PerSample, span: float) -> Drift:
@@ -94,8 +97,8 @@ def fit_drift(t: PerSample, x: Float[Tensor, "clients n width"], y: PerSample, m
 
     optimiser = torch.optim.LBFGS(parts, max_iter=STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-4)
     try:
-        optimiser.step(step)
-    except torch.linalg.LinAlgError:  # a step too far; what there was before stands
+        optimiser.step(step)  # type: ignore[no-untyped-call]
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a step too far: what is expected stands
         return Drift(start[0])
     logs = parts[0].detach()
     return Drift(logs.clamp(-12.0, 12.0)) if bool(logs.isfinite().all()) else Drift(start[0])

@@ -70,12 +70,13 @@ def judge(terms: Terms, evidence: Evidence, people: Sequence[Paired], overlaps: 
     fold = np.arange(len(people)) % min(FOLDS, len(people))
     rows = take_rows(terms, people, LEARNED_ROWS)
     priors = [learn_prior(terms, rows.of(torch.tensor(np.flatnonzero(fold != k))), evidence) for k in np.unique(fold)]
+    folds = [[one for one, at in zip(people, fold, strict=True) if at == k] for k in range(len(priors))]
     found = []
     for hours in overlaps:
         judged = [
             one
-            for k, prior in enumerate(priors)
-            for one in _judge(terms, evidence, prior, [people[i] for i in np.flatnonzero(fold == k)], hours, k)
+            for k, (prior, those) in enumerate(zip(priors, folds, strict=True))
+            for one in _judge(terms, evidence, prior, those, hours, k)
         ]
         if len({one.fold for one in judged}) > 1:
             found.append(_summary(judged, hours))

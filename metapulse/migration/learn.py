@@ -7,7 +7,7 @@ seen; for each amount the kind with the least error is taken, so that what does 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from metapulse.migration.held_out import HeldOut, judge
 from metapulse.migration.linear import LEARNED_ROWS, Evidence, learn_prior, take_rows
 from metapulse.migration.pairs import Paired, read_pairs
 from metapulse.migration.prior import POOR, Choice, MapPrior, kind_name
+from metapulse.migration.published import PUBLISHED, published
 from metapulse.migration.terms import LAGS_MIN, Terms
 
 #: Kinds that are tried; what comes first wins where two do alike.
@@ -36,6 +37,7 @@ SHARES = (0.0, 0.1, 0.2, 0.4)  # of the hours that people are seen: amounts of o
 COUNTED_HOURS = (8.0, 24.0)  # hours that count as one reading
 FEWEST, FEWEST_ROWS = 4, 20  # people, to choose between kinds; pairs of a person, to see a drift
 DRIFT_ROWS = 80  # a person at most
+_FEW = f"kinds of maps are chosen from {FEWEST} people on, and there were {{}}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def learn(pairs: Any, metric: str = "") -> MapPrior:
 
     Returns:
         A prior; ``personal(overlap)`` makes a person's map of it. From fewer than four people no kind can be chosen:
-        the map is a line, and its band is that of the fit.
+        the prior is that of ``published`` where there is one for the metric, else a line of these people's.
 
     Raises:
         DataError: the table lacks a column, or has no two pairs that differ.
@@ -75,31 +77,40 @@ def learn(pairs: Any, metric: str = "") -> MapPrior:
         raise DataError(
             f"the pairs: {rows} rows with both readings; a map needs two at least, of different old readings"
         )
-    steps = np.concatenate([np.diff(one.hours) for one in people])
-    step, span = float(np.median(steps)) if len(steps) else 24.0, float(np.median([one.span for one in people]))
-    centre, scale = float(old.mean()), float(old.std())
-    knots = tuple(float(k) for k in np.quantile((old - centre) / scale, (1 / 3, 2 / 3)))
     left = tuple(f"{count} {reason}" for reason, count in read.left_out.items())
     card = MapCard("", metric, people=len(people), pairs=rows, notes=left)
-    line = Terms((), centre, scale)
-    if len(people) < FEWEST:
+    line = Terms((), float(old.mean()), float(old.std()))
+    able = sum(len(one) >= 2 for one in people)
+    if able < FEWEST and metric in PUBLISHED:
+        known = published(metric)
+        return replace(known, card=replace(known.card, notes=(*known.card.notes, *left, _FEW.format(able))))
+    if able < FEWEST:
         evidence = Evidence(COUNTED_HOURS[0])
         head = learn_prior(line, take_rows(line, people, LEARNED_ROWS), evidence)
-        said = f"a line, since {len(people)} of the {FEWEST} people were there that a choice needs"
-        return MapPrior((Choice(0.0, line, evidence, head, compared=said),), card)
+        return MapPrior((Choice(0.0, line, evidence, head, compared=f"a line: {_FEW.format(able)}"),), card)
+    choices = _choices(line, people)
+    return MapPrior(choices, _refusing(card, choices))
+
+
+def _choices(line: Terms, people: Sequence[Paired]) -> tuple[Choice, ...]:
+    """The best kind for every amount of overlap."""
+    step = float(np.median(np.concatenate([np.diff(one.hours) for one in people])))
+    span = float(np.median([one.span for one in people]))
+    level = (np.concatenate([one.old for one in people]) - line.centre) / line.scale
+    low, high = (float(knot) for knot in np.quantile(level, (1 / 3, 2 / 3)))
+    knots = (low, high) if low < high else ()
     drift = _drift(line, people, span)
     tried = [
-        Terms(names, centre, scale, knots if "bends" in names and knots[0] < knots[1] else ())
+        replace(line, names=names, knots=knots if "bends" in names else ())
         for names in TRIED
         if _possible(names, step, span)
     ]
-    overlaps = [share * span for share in SHARES]
+    overlaps = list(dict.fromkeys(share * span for share in SHARES))
     kinds = [_judged(terms, Evidence(COUNTED_HOURS[0], drift), people, overlaps) for terms in tried]
-    best = min(kinds, key=lambda kind: np.mean([one.rmse for one in kind.held_out] or [np.inf])).terms
+    best = min(kinds, key=lambda kind: np.mean([one.rmse for one in kind.held_out])).terms
     further = [Evidence(COUNTED_HOURS[1], drift), *([Evidence(0.0, drift)] if drift else [])]
     kinds += [_judged(best, evidence, people, overlaps) for evidence in further]
-    choices = tuple(_choose(kinds, people, hours) for hours in overlaps if any(kind.at(hours) for kind in kinds))
-    return MapPrior(choices, _refusing(card, choices))
+    return tuple(_choose(kinds, people, hours) for hours in overlaps if any(kind.at(hours) for kind in kinds))
 
 
 def _possible(names: Sequence[str], step: float, span: float) -> bool:
@@ -134,8 +145,6 @@ def _choose(kinds: Sequence[_Kind], people: Sequence[Paired], hours: float) -> C
 
 def _refusing(card: MapCard, choices: Sequence[Choice]) -> MapCard:
     """The card, with the reason to refuse if maps account for too little at every amount of overlap."""
-    from dataclasses import replace
-
     best = max(choice.held_out.explained for choice in choices if choice.held_out)
     if best >= POOR:
         return card

@@ -27,7 +27,7 @@ from metapulse.migration.terms import Terms
 DEGREES = 4.0  # of freedom of a reading's error
 REWEIGHTED = 4  # times that weights and posterior are found in turn
 OWN_NOISE = 6.0  # readings that the population's noise counts for, beside a person's own
-EM_ROUNDS, STRENGTH = 30, 5.0  # and how many people the first guess of the spread counts for
+EM_ROUNDS, STRENGTH = 15, 5.0  # and how many people the first guess of the spread counts for
 LEARNED_ROWS, OVERLAP_ROWS = 150, 300  # a person at most, evenly taken
 
 

@@ -35,7 +35,7 @@ class Choice:
     """A kind of map for an amount of overlap.
 
     Args:
-        hours: of overlap, from which it is taken.
+        hours: of overlap, near which it is taken.
         terms, evidence, head: the kind, and the prior over its weights.
         held_out: how it did on people held out; None: it could not be checked.
         compared: what else was tried and what that came to, in words.
@@ -89,8 +89,8 @@ class MapPrior:
             raise DataError(f"the overlap is of {len(people)} people ({', '.join(list(people)[:5])}): expected one")
         own = next(iter(people.values()), Paired(*(np.empty(0),) * 3))
         step = float(np.median(np.diff(own.hours))) if len(own) > 1 else 0.0
-        able = [c for c in self.choices if c.hours <= own.span + 1.01 * step and len(own)]
-        choice = max(able or self.choices[:1], key=lambda one: one.hours)
+        seen = own.span + step if len(own) else 0.0
+        choice = min(self.choices, key=lambda one: abs(np.log1p(one.hours) - np.log1p(seen)))
         belief = believe(choice.head, take_rows(choice.terms, [own], OVERLAP_ROWS), choice.evidence)
         factor = choice.held_out.factor if choice.held_out else self.factor
         made = LearnedMap(self.card, choice.terms, choice.evidence, belief, factor)

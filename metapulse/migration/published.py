@@ -42,7 +42,7 @@ class Agreement:
     source: str
 
 
-_SLEEP = "Chinoy and others 2021, Sleep 44:zsaa291 (total sleep agrees, stages are inconsistent)"
+_SLEEP = "Chinoy and others 2021, Sleep 44:zsaa291 (sleep is told from wake well, stages inconsistently)"
 #: Round figures of ours, in keeping with what the sources found; wide, so that a week of overlap outweighs them.
 PUBLISHED = {
     "sleep_duration": Agreement(420.0, 60.0, 0.88, 0.10, 30.0, 18.0, _SLEEP),

@@ -29,9 +29,8 @@ def open_table(table: Any, columns: Sequence[str], what: str) -> Frame:
     import narwhals as nw
 
     try:
-        frame = nw.from_native(table)
-        if isinstance(frame, nw.LazyFrame):
-            frame = frame.collect()
+        given = nw.from_native(table)
+        frame: Frame = given.collect() if isinstance(given, nw.LazyFrame) else given
     except TypeError:
         raise DataError(f"{what} is a {type(table).__name__}: expected a table of polars, pandas or Arrow") from None
     if missing := [name for name in columns if name not in frame.columns]:

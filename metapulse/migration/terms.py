@@ -17,6 +17,7 @@ from jaxtyping import Float64
 Column = Float64[np.ndarray, " n"]
 Matrix = Float64[np.ndarray, "n width"]
 
+NAMES = ("bends", "slow", "window", "hour")
 LAGS_MIN = (-30, -15, 15, 30)
 FAR_HOURS = 0.26  # from the nearest reading: a reading in between is not guessed over more
 DAY_HALF = 12.0  # hours on each side that make the mean of the day around
@@ -96,7 +97,8 @@ def _moving_mean(hours: Column, values: Column, half: float) -> Column:
     """The mean of what lies within so many hours of each moment."""
     total = np.concatenate(([0.0], np.cumsum(values)))
     low, high = np.searchsorted(hours, hours - half, "left"), np.searchsorted(hours, hours + half, "right")
-    return (total[high] - total[low]) / (high - low)
+    mean: Column = (total[high] - total[low]) / (high - low)
+    return mean
 
 
 def _between(hours: Column, values: Column, at: Column) -> Column:

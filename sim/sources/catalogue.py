@@ -13,7 +13,7 @@ from metapulse.sim.importers.compact import cache_folder, candidates, find_impor
 from metapulse.sim.importers.files import Progress, silent
 
 #: Sources of people's own data: they describe themselves.
-OWN_DATA = ("own", "records")
+OWN_DATA = ("own", "pairs", "records")
 
 
 @dataclass(frozen=True)
