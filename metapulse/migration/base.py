@@ -27,7 +27,10 @@ Values = Float64[np.ndarray, " n"]
 LEVEL = 0.9  # nominal share of new readings inside [lower, upper]
 VERSION = 1
 #: Kinds of maps that can be loaded, and where they are. A new kind is one line here.
-KINDS: dict[str, str] = {"learned": "metapulse.migration.learned:LearnedMap"}
+KINDS: dict[str, str] = {
+    "learned": "metapulse.migration.learned:LearnedMap",
+    "weeks": "metapulse.migration.without_overlap:WeeksMap",
+}
 
 
 @dataclass(frozen=True)

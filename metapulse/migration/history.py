@@ -81,7 +81,9 @@ def map_record(path: Path, out: Path, mapping: Map, metric: str, old: str, new: 
     told = mapping.at(given["start"].dt.epoch("us").to_numpy(), given["value"].to_numpy())
     kept = np.isfinite(told.value)
     if not kept.any():
-        raise DataError(f"{path}: the map refuses all {len(given)} readings ({mapping.card.refused or 'no reason told'})")
+        raise DataError(
+            f"{path}: the map refuses all {len(given)} readings ({mapping.card.refused or 'no reason told'})"
+        )
     name = map_id(mapping, metric, names["from"], names["to"])
     made = _rows(given, told, metric, name, names["from"], device_of(rows, metric, names["to"]))
     account = FileTally(f"map {name}", FORMAT, f"{metric}: {names['from']} → {names['to']}; {card_words(mapping)}")
@@ -124,10 +126,11 @@ def map_id(mapping: Map, metric: str, old: str, new: str) -> str:
 
 
 def card_words(mapping: Map) -> str:
-    """A map's card in a line: kind, people, own overlap, error on people held out."""
+    """A map's card in a line: kind, people, own overlap, error, notes."""
     card = mapping.card
-    error = "" if card.rmse is None else f", error {card.rmse:.3g} on people held out"
-    return f"{card.kind}, of {card.people} people and {card.overlap} pairs of one's own{error}"
+    error = "" if card.rmse is None else f", error {card.rmse:.3g} where it could be checked"
+    notes = "".join(f"; {note}" for note in card.notes)
+    return f"{card.kind}, of {card.people} people and {card.overlap} pairs of one's own{error}{notes}"
 
 
 def device_of(rows: Frame, metric: str, by: str) -> Device:

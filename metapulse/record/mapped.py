@@ -71,7 +71,9 @@ def as_new_device(rows: Frame) -> Frame:
     for name, metric, _ in latest.rows():
         part = mapped.filter((pl.col("map") == name) & (pl.col("metric") == metric))
         kept[0] = kept[0].filter(~_stood_for(kept[0], part, metric))
-        taken = _same_moment(part, pl.concat([one.filter(pl.col("metric").is_in(told_with(metric))) for one in kept]), metric)
+        taken = _same_moment(
+            part, pl.concat([one.filter(pl.col("metric").is_in(told_with(metric))) for one in kept]), metric
+        )
         plain = pl.col("quality").list.set_difference([MAPPED])
         kept.append(part.filter(~pl.Series(taken)).with_columns(plain).select(kept[0].columns))
     return pl.concat(kept).sort("start", maintain_order=True)
@@ -82,8 +84,10 @@ def _stood_for(rows: Frame, part: Frame, metric: str) -> pl.Series:
     import polars as pl
 
     sources = part["old_by"].unique().to_list()
-    named = with_source(rows.select(pl.exclude("map"))).with_row_index("at").filter(
-        pl.col("by").is_in(sources) & pl.col("metric").is_in(told_with(metric))
+    named = (
+        with_source(rows.select(pl.exclude("map")))
+        .with_row_index("at")
+        .filter(pl.col("by").is_in(sources) & pl.col("metric").is_in(told_with(metric)))
     )
     if metric == NIGHTLY:  # of the same night: the night's total stands for all of it
         nights = part.select(night_end="end", night="start").sort("night")

@@ -190,6 +190,42 @@ def clocks_command(
             print(f"{record}: no two devices that saw the same heart rate, steps, glucose or sleep")
 
 
+@app.command(name="map")
+def map_command(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="person.parquet")],
+    old: Annotated[str, typer.Option("--from", metavar="DEVICE", help="Part of the old device's name.")],
+    new: Annotated[str, typer.Option("--to", metavar="DEVICE", help="Part of the new device's name.")],
+    metric: Annotated[str, typer.Option("--metric", metavar="METRIC", help="glucose, sleep_duration, …")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The record with the mapped rows beside the raw.")],
+    prior: Annotated[
+        Path | None, typer.Option("--prior", metavar="FOLDER", help="A population's prior over maps, as it was saved.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="WAY", help="Without overlap: best, matched, quantile, coral or transport.")
+    ] = "",
+) -> None:
+    """An old device's readings as the new one would have shown them: rows beside the raw ones, with a band."""
+    from metapulse.migration.choose import map_of
+    from metapulse.migration.history import card_words, map_record
+    from metapulse.record.frame import load_record
+
+    made = map_of(load_record(record), metric, old, new, prior, by)
+    told = map_record(record, out, made, metric, old, new)
+    print(f"{out}: {told.rows} rows of {told.old} mapped to {told.new} (map {told.map_id}), {told.refused} refused")
+    print(card_words(made))
+
+
+@app.command(name="unmap")
+def unmap_command(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="person.parquet")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The record without mapped rows.")],
+) -> None:
+    """Take every mapped row out again: the record of before, to the byte."""
+    from metapulse.migration.history import unmap_record
+
+    print(f"{out}: {unmap_record(record, out)} mapped rows taken out")
+
+
 def _no_record(out: Path) -> None:
     from metapulse.errors import ConfigError
 

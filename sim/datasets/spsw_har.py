@@ -127,4 +127,5 @@ class SpswHar(Recorded):
     def read_compact(self, path: Path) -> SampleTable:
         """The windows as clients."""
         data = read_columns(path, "device", "execution", "device_names")
-        return labelled_table(data, data["execution"], as_names(data["device_names"]))
+        time = data["t0_ms"] / 1000.0 if "t0_ms" in data else None  # s since 1970, by clocks of both devices
+        return labelled_table(data, data["execution"], as_names(data["device_names"]), time=time)

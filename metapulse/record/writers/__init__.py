@@ -19,9 +19,7 @@ PIECES = 1024  # of text that are written at once
 LINES = (".ndjson", ".jsonl")
 
 
-def export_record(
-    record: Path, out: Path, to: str, progress: Progress = untold, mapped: bool = False
-) -> Exported:
+def export_record(record: Path, out: Path, to: str, progress: Progress = untold, mapped: bool = False) -> Exported:
     """Write a record as a file of another format. The same record gives the same bytes.
 
     Args:

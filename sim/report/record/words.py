@@ -66,7 +66,9 @@ def what_is_in_it(view: RecordView) -> Iterator[str]:
     named = several(record.devices, NAMED + 1) if not rest else ", ".join(record.devices[:NAMED]) + rest
     yield f"From {counted(record.different, 'device')}: {named}."
     titles = {reader.name: reader.title.partition(":")[0] for reader in readers()}
-    formats = Counter(titles.get(t.format, t.format) for t in record.tally.files.values() if t.used and t.format != "map")
+    formats = Counter(
+        titles.get(t.format, t.format) for t in record.tally.files.values() if t.used and t.format != "map"
+    )
     read = several([f"{title} ({counted(n, 'file')})" for title, n in formats.most_common()])
     if read:
         yield f"Read from {read}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from metapulse.record.schema import DERIVED, MAPPED, Device, Row
 from metapulse.record.store import write_rows
 from metapulse.record.tally import FileTally
 from metapulse.record.writers import export_record
+from metapulse.sim.cli import main
 
 T0 = int(datetime(2024, 4, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MINUTE = 60_000_000
@@ -97,7 +99,8 @@ def test_mapped_rows_stand_beside_the_raw_ones_and_are_gone_again_to_the_byte(pe
     np.testing.assert_array_equal(found["value"], 0.9 * kept["value"].to_numpy() + 10)
     np.testing.assert_array_equal(found["lower"], found["value"] - 7)
     np.testing.assert_array_equal(found["upper"], found["value"] + 7)
-    assert set(found["map"]) == {told.map_id} and set(found["old_by"]) == {"Abbott Libre 2"}
+    assert set(found["map"]) == {told.map_id}
+    assert set(found["old_by"]) == {"Abbott Libre 2"}
     assert {device["model"] for device in found["device"].to_list()} == {"G7"}
     account = [file for file in metadata(whole)["tally"]["files"] if file["format"] == "map"]
     assert [(one["file"], one["notes"]) for one in account] == [
@@ -137,7 +140,8 @@ def test_nothing_takes_a_mapped_row_for_a_measurement(person: Path, tmp_path: Pa
     assert plain.keys() == same.keys()
     for name in plain:
         a, b = plain[name].samples, same[name].samples
-        assert a is not None and b is not None
+        assert a is not None
+        assert b is not None
         np.testing.assert_array_equal(a.x, b.x)
     assert same["G7"].left_out[f"rows marked {MAPPED}"] == told.rows
     shown = look([whole]).contents()[0]
@@ -167,14 +171,18 @@ def test_asked_for_a_history_counts_each_moment_once(person: Path, tmp_path: Pat
     mapped = rows.filter(pl.col("map") == told.map_id)
     own = rows.filter(pl.col("map").is_null())
     assert {one["model"] for one in own["device"].to_list()} == {"G7"}  # the old rows are stood for
-    assert len(mapped) == 2 * 96 and len(own) == 288  # on day 2 the new device itself measured
+    assert len(mapped) == 2 * 96
+    assert len(own) == 288
     minutes = by_minute(rows, "glucose")
-    assert minutes["minute"].is_unique().all() and len(minutes) == 2 * 96 + 288
+    assert minutes["minute"].is_unique().all()
+    assert len(minutes) == 2 * 96 + 288
     assert set(minutes["by"]) == {"Dexcom G7", f"Dexcom G7 map {told.map_id}"}
     before = take_record(person, make_recipe("glucose_30min"))
     asked = take_record(whole, make_recipe({"name": "glucose_30min", "keep": [MAPPED]}))
-    assert list(asked) == ["G7"] and asked["G7"].samples is not None
-    assert before["G7"].samples is not None and len(asked["G7"].samples.x) > 1.3 * len(before["G7"].samples.x)
+    assert list(asked) == ["G7"]
+    assert asked["G7"].samples is not None
+    assert before["G7"].samples is not None
+    assert len(asked["G7"].samples.x) > 1.3 * len(before["G7"].samples.x)
 
 
 def test_an_equal_measurement_is_no_repeat_of_a_mapped_row(tmp_path: Path) -> None:
@@ -233,10 +241,10 @@ def sleep(night: int, device: Device, code: str, begin: int, length: int) -> Row
 def test_total_sleep_is_mapped_night_by_night_and_steps_day_by_day(tmp_path: Path) -> None:
     rows = [sleep(n, OLD, code, at, 150 + n) for n in range(4) for code, at in (("light", 60), ("deep", 211 + n))]
     rows += [sleep(n, NEW, "light", 60, 280 + n) for n in (2, 3, 4)]
-    rows += [
-        Row("steps", T0 + (n * 1440 + h * 60) * MINUTE, 500.0, end=T0 + (n * 1440 + h * 60 + 30) * MINUTE, offset_min=0, device=device)
-        for n in range(4) for h in (9, 15) for device in (OLD, NEW) if device is OLD or n > 2
-    ]  # fmt: skip
+    for n, h, device in product(range(4), (9, 15), (OLD, NEW)):
+        if device is OLD or n > 2:
+            start = T0 + (n * 1440 + h * 60) * MINUTE
+            rows.append(Row("steps", start, 500.0, end=start + 30 * MINUTE, offset_min=0, device=device))
     path, whole, both, back = (tmp_path / f"{name}.parquet" for name in ("p", "w", "v", "b"))
     saved(path, rows)
     pairs = pairs_of(load_record(path), "sleep_duration", "Libre", "G7")
@@ -252,7 +260,8 @@ def test_total_sleep_is_mapped_night_by_night_and_steps_day_by_day(tmp_path: Pat
     steps = daily_totals(asked)
     assert steps["value"].to_list() == [2000.0, 2000.0, 2000.0, 1000.0]
     by = dict(zip(daily_totals_by_source(asked)["day"], daily_totals_by_source(asked)["by"], strict=True))
-    assert by[date(2024, 4, 1)].startswith("Dexcom G7 map ") and by[date(2024, 4, 4)] == "Dexcom G7"
+    assert by[date(2024, 4, 1)].startswith("Dexcom G7 map ")
+    assert by[date(2024, 4, 4)] == "Dexcom G7"
     unmap_record(both, back)
     assert back.read_bytes() == path.read_bytes()
 
@@ -269,6 +278,30 @@ def test_what_cannot_be_mapped_is_refused(person: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the map refuses all 288 readings"):
         map_record(person, out, Line(limit=0.0), "glucose", "Libre", "G7")
     assert not out.exists()
+
+
+def test_the_command_maps_and_unmaps(person: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, back = tmp_path / "w.parquet", tmp_path / "b.parquet"
+    words = ["record", "map", str(person), "--from", "Libre", "--to", "G7", "--metric", "glucose", "--out", str(whole)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    found = mapped_rows(load_record(whole))
+    assert f"{len(found)} rows of Abbott Libre 2 mapped to Dexcom G7 (map {found['map'][0]})" in said
+    assert abs(float((found["value"] - found["old"]).mean()) - 20.0) < 3.0  # type: ignore[arg-type]
+    assert main(["record", "unmap", str(whole), "--out", str(back)]) == 0
+    assert back.read_bytes() == person.read_bytes()
+    for more, said in (
+        (["--by", "magic"], "must be one of best"),
+        (["--prior", str(tmp_path / "no")], "no prior can be read"),
+    ):
+        assert main([*words[:-1], str(tmp_path / "x"), *more]) == 2
+        assert said in capsys.readouterr().err
+    alone = saved(
+        tmp_path / "alone.parquet", [glucose(15 * i, 100.0 + i) for i in range(9)] + [glucose(9000, 80.0, NEW)]
+    )
+    assert main(["record", "map", str(alone), *words[3:-1], str(tmp_path / "x")]) == 2
+    assert "0 moments of glucose in common" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_samples_pair_with_the_nearest_of_each_other_within_the_tolerance(tmp_path: Path) -> None:

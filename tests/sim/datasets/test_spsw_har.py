@@ -28,7 +28,8 @@ def folder(tmp_path):
     for name in ("s03/s03_01_sp", "s03/s03_01_sw", "s12/s12_01_sp", "s12/s12_01_sw", "s12/s12_02_sw"):
         file = base / f"{name}.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(recording(label="TURNING" if "s12" in name else "SEATED"))
+        start = 1_657_000_000_000 + 60_000 * ("_02_" in name)  # executions follow each other
+        file.write_text(recording(label="TURNING" if "s12" in name else "SEATED", start=start))
     (base / "subjects_info.csv").write_text("subject_id,age\ns03,1\n")
     return base
 
@@ -59,6 +60,8 @@ def test_windows_made_by_hand(folder, tmp_path):
     grid = np.array([0.0, 640.0])[:, None] + 20.0 * np.arange(64)
     for channel in range(6):
         np.testing.assert_allclose(samples.x[:2, channel], (channel + 1) * grid / 1000, atol=1e-5)
+    assert samples.time is not None
+    np.testing.assert_allclose(samples.time - 1_657_000_000, [0.0, 0.64, 60.0, 60.64], atol=1e-6)
 
 
 def test_zip_and_folder_agree_and_progress_is_told(folder, tmp_path):
