@@ -96,9 +96,10 @@ def absorb(
         y: target.
         weight: w ≥ 0, what the sample counts for.
     """
-    z = weight**0.5 * torch.einsum("cwr,cw->cr", at.root, x).unsqueeze(2)  # so that zzᵀ is symmetric to the bit
-    surprise = weight**0.5 * (y - torch.einsum("cwo,cw->co", at.prior.mean, x))
-    return OnlineHead(head.precision + z * z.transpose(1, 2), head.moment + z * surprise.unsqueeze(1))
+    row = x.unsqueeze(1)
+    z = weight**0.5 * (row @ at.root)  # (clients, 1, rank); the root, so that zᵀz is symmetric to the bit
+    surprise = weight**0.5 * (y.unsqueeze(1) - row @ at.prior.mean)
+    return OnlineHead(head.precision + z.transpose(1, 2) * z, head.moment + z.transpose(1, 2) * surprise)
 
 
 def loosen(head: OnlineHead, kept: float) -> OnlineHead:
@@ -116,8 +117,8 @@ def ask(
     at: Coordinates, head: OnlineHead, x: Float[Tensor, "clients width"]
 ) -> tuple[Float[Tensor, "clients outputs"], Float[Tensor, "clients outputs"]]:
     """Mean and variance of the target of one sample of each client, its noise included; ``predictive`` in these."""
-    z = torch.einsum("cwr,cw->cr", at.root, x).unsqueeze(2)
+    row = x.unsqueeze(1)
+    z = (row @ at.root).transpose(1, 2)  # (clients, rank, 1)
     solved = torch.cholesky_solve(z, torch.linalg.cholesky(head.precision))
-    mean = torch.einsum("cwo,cw->co", at.prior.mean, x) + (solved * head.moment).sum(1)
-    spread = 1.0 + (z * solved).sum(1)
-    return mean, spread * at.prior.noise
+    mean = (row @ at.prior.mean).squeeze(1) + (solved * head.moment).sum(1)
+    return mean, (1.0 + (z * solved).sum(1)) * at.prior.noise

@@ -18,10 +18,10 @@ import numpy as np
 from metapulse.errors import ConfigError
 from metapulse.personal.conformal import radius
 from metapulse.personal.drift import Adwin, PageHinkley, page_threshold
-from metapulse.personal.online import Coordinates, OnlineHead, ask, coordinates, loosen, of_belief, unseen
+from metapulse.personal.online import Coordinates, ask, coordinates, loosen, of_belief
 from metapulse.personal.person import PersonModel
 from metapulse.personal.stream_learning import Pace, learn
-from metapulse.personal.stream_state import Block, Line, Pending, Reading, StreamState, counted, iso
+from metapulse.personal.stream_state import Block, Lately, Line, Pending, Reading, StreamState, counted, iso
 from metapulse.personal.walk import Forecasts
 from metapulse.record.clock import DAY, MINUTE, US
 from metapulse.record.metrics import metric
@@ -29,6 +29,7 @@ from metapulse.record.recipes.base import MetricRows, Questions, Recipe
 
 CLOSEST = 30 * US  # readings nearer than this to the one before are not used: memory stays bounded
 ALLOWANCE = 0.25  # δ of Page–Hinkley, in standard deviations of a day's loss
+WARMUP = 14  # days before its first alarm
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PersonStream:
             head,
             self.model.interval,
             int(card["outcomes"]),
-            (0.0,) * 4,
+            Lately(),
             0.0,
             -(2**60),
             None,
@@ -80,7 +81,7 @@ class PersonStream:
             Block(),
             Block(),
             Adwin(pace.confidence),
-            PageHinkley(ALLOWANCE, page_threshold(pace.run_length, ALLOWANCE)),
+            PageHinkley(ALLOWANCE, page_threshold(pace.run_length, ALLOWANCE), warmup=WARMUP),
         )
 
     def step(self, state: StreamState, reading: Reading) -> tuple[StreamState, list[Line]]:
@@ -138,7 +139,7 @@ class PersonStream:
             return replace(state, device=device, firmware=firmware), []
         what = {"event": "new device", "device": device} if other else {"event": "new firmware", "firmware": firmware}
         state = replace(state, device=device, firmware=reading.firmware or ("" if other else firmware))
-        state = replace(state, head=loosen(state.head, self.pace.kept), losses=(0.0,) * 4)
+        state = replace(state, head=loosen(state.head, self.pace.kept), lately=Lately())
         if other:  # readings of two devices are no one series
             interval = replace(state.interval, own=np.empty(0), level=state.interval.miss)
             none = state.time[:0], state.value[:0]
@@ -153,16 +154,15 @@ class PersonStream:
             return counted(state, "abstained"), {"time": iso(now), "abstained": True, "reason": why}
         last = asked.where(np.array([len(asked) - 1]))
         x = self.model.features.of(last.x)
-        means, scale = [], 0.0
-        for head in (state.head, None, state.good):
-            mean, variance = ask(self.at, head or self._start, x)
-            means.append(float(mean[0, 0]))
-            scale = scale or math.sqrt(float(variance[0, 0])) * float(self.model.start.rough.of(last.x)[0])
+        mean, variance = (float(part[0, 0]) for part in ask(self.at, state.head, x))
+        start = float((x @ self.model.prior.mean[0])[0, 0])
+        good = mean if state.good is state.head else float(ask(self.at, state.good, x)[0][0, 0])
+        scale = math.sqrt(variance) * float(self.model.start.rough.of(last.x)[0])
         promised = radius(state.interval)
-        made = Forecasts(*(np.array([n]) for n in (means[0], scale, promised, 0.0, float(state.outcomes))))
+        made = Forecasts(*(np.array([n]) for n in (mean, scale, promised, 0.0, float(state.outcomes))))
         made = replace(made, unlike=self.model.start.distance(x))
         reason = str(self.model.abstention.reasons(last, made, self.model.start.unlike)[0])
-        waits = Pending(now, now - state.asked, x, (means[0], means[1], means[2]), scale, promised)
+        waits = Pending(now, now - state.asked, x, (mean, start, good), scale, promised)
         state = replace(state, pending=(*state.pending, waits), asked=now)
         line: Line = {"time": iso(now), "due": iso(int(last.due[0]))}
         if reason:
@@ -170,10 +170,6 @@ class PersonStream:
         low, mid, high = (float(last.value(made.mean + side * promised * scale)[0]) for side in (-1, 0, 1))
         told = {"value": round(mid, 3), "lower": round(low, 3), "upper": round(high, 3), "abstained": False}
         return counted(state, "forecasts"), line | told
-
-    @cached_property
-    def _start(self) -> OnlineHead:
-        return unseen(self.at)
 
     def settle(self, state: StreamState, asked: Questions) -> tuple[StreamState, list[Line]]:
         """Judge and learn from the forecasts whose outcome has come; drop those whose outcome cannot come any more."""
@@ -187,7 +183,7 @@ class PersonStream:
                 waiting.append(one)
             else:
                 outcome = float(asked.y[place]), int(asked.due[place])
-                state, said = learn(self.at, self.pace, self.reach, state, one, *outcome)
+                state, said = learn(self.at, self.pace, state, one, *outcome)
                 lines += said
         return replace(state, pending=tuple(waiting)), lines
 

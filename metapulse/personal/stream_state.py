@@ -15,7 +15,6 @@ from metapulse.personal.drift import Adwin, PageHinkley
 from metapulse.personal.online import OnlineHead
 
 Line = dict[str, Any]  # of the output, before it is JSON
-HEADS = ("adapted", "start", "last good")
 
 
 class Reading(NamedTuple):
@@ -40,15 +39,32 @@ class Pending(NamedTuple):
     time: int
     gap: int  # since the forecast before
     x: Tensor  # features, (1, width)
-    means: tuple[float, float, float]  # of HEADS
+    means: tuple[float, float, float]  # of the adapted head, the start, the last good one
     scale: float
     promised: float
+
+
+class Lately(NamedTuple):
+    """Absolute errors of the three heads in units of the target, as sums that fade.
+
+    Args:
+        adapted, start, good: Σ of errors.
+        over_start, over_good: Σ of squares of how much the adapted one's error was above the other's.
+        weight: Σ of what outcomes count for.
+    """
+
+    adapted: float = 0.0
+    start: float = 0.0
+    good: float = 0.0
+    over_start: float = 0.0
+    over_good: float = 0.0
+    weight: float = 0.0
 
 
 class Block(NamedTuple):
     """The mean of losses over one stretch of time, as it grows."""
 
-    number: int = -1
+    begin: int = 0
     total: float = 0.0
     losses: int = 0
 
@@ -64,7 +80,7 @@ class StreamState:
         good: the last one that was good.
         interval: of the person.
         outcomes: how many have come.
-        losses: faded absolute errors of HEADS, and the faded count.
+        lately: errors of late.
         since: outcomes since ``good`` was taken.
         asked: time of the last forecast.
         held: a reading far ahead of the one before, until the next one confirms its time; None: none is held.
@@ -81,7 +97,7 @@ class StreamState:
     good: OnlineHead
     interval: Conformal
     outcomes: int
-    losses: tuple[float, float, float, float]
+    lately: Lately
     since: float
     asked: int
     held: Reading | None

@@ -16,10 +16,10 @@ from metapulse.personal.conformal import pack, unpack
 from metapulse.personal.drift import Bucket
 from metapulse.personal.online import OnlineHead
 from metapulse.personal.start import read_tensors
-from metapulse.personal.stream_state import Block, Pending, Reading, StreamState
+from metapulse.personal.stream_state import Block, Lately, Pending, Reading, StreamState
 
 VERSION = 1
-PLAIN = ("outcomes", "losses", "since", "asked", "held", "device", "firmware", "short", "long")
+PLAIN = ("outcomes", "lately", "since", "asked", "held", "device", "firmware", "short", "long")
 
 
 def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
         "pending": [[one.time, one.gap, one.means, one.scale] for one in state.pending],
     }
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
-    tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in _tensors(state).items()}
     write_atomic(path, save(tensors, {"metapulse": text}))
 
 
@@ -69,7 +69,7 @@ def load_state(path: Path, start: StreamState) -> tuple[StreamState, dict[str, A
             good=OnlineHead(tensors["good.precision"], tensors["good.moment"]),
             interval=unpack({part: tensors[f"interval.{part}"].numpy() for part in ("numbers", "population", "own")}),
             outcomes=facts["outcomes"],
-            losses=tuple(facts["losses"]),
+            lately=Lately(*facts["lately"]),
             since=facts["since"],
             asked=facts["asked"],
             held=Reading(*facts["held"]) if facts["held"] else None,

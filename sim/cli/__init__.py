@@ -21,6 +21,7 @@ from metapulse.sim.cli import record as record_commands
 from metapulse.sim.cli.audit import audit_command
 from metapulse.sim.cli.compare import compare_command
 from metapulse.sim.cli.conformance import conformance
+from metapulse.sim.cli.stream import stream_command
 from metapulse.sim.crash import failed, one_line
 from metapulse.sim.process import set_process_defaults
 from metapulse.sim.stopping import exit_code, stoppable
@@ -54,6 +55,7 @@ privacy.add_privacy_command(app)
 app.command("audit")(audit_command)
 app.command()(conformance)
 person.add_person_commands(app)
+app.command("stream")(stream_command)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(record_commands.app, name="record")
 
