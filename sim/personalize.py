@@ -13,6 +13,7 @@ from metapulse.errors import ConfigError, DataError, RunError
 from metapulse.gaussian_head import GaussianHead
 from metapulse.methods.alpaca import ALPaCA
 from metapulse.methods.gaussian import ClosedForm, GaussianLearner
+from metapulse.models.base import Model
 from metapulse.personal.adapt import adapted
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
@@ -27,6 +28,7 @@ from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.personal import TrainedRun
 from metapulse.sim.process import set_process_defaults
 from metapulse.sim.sources.records import Records, find_records
+from metapulse.trees import Params
 
 if TYPE_CHECKING:
     from metapulse.migration.base import Map
@@ -72,7 +74,7 @@ def personalize(
 
     Raises:
         RunError: the run is not finished, or its start of a population can neither be read nor made.
-        ConfigError: the run forecasts no number, or its model has no linear head.
+        ConfigError: the run did not learn from records, or forecasts no number.
         DataError: the record cannot be read, or lacks what the recipe needs.
     """
     trained = trained_run(run, data)
@@ -132,26 +134,39 @@ def recipe_of(trained: TrainedRun) -> Recipe:
 
 
 def features_of(trained: TrainedRun) -> FeatureMap:
-    """What the head reads: what the run's method says, or the embedding after the last round and the window beside it.
+    """What the head reads, after the last round.
 
-    A window of a few numbers beside the embedding leaves the pooled linear model within reach of the head, which
-    features that were trained for other people's steps may have lost.
-
-    Raises:
-        ConfigError: the model has no linear head.
+    That is what the run's method says, or else the embedding and the window beside it: a window of a few numbers leaves
+    the pooled linear model within reach of the head, which features that were trained for other people's steps may have
+    lost. Where the model has no linear head, it is the method's own answer.
     """
     work, config, learner = trained.work, trained.config, trained.work.learner
-    theta = learner.start(trained.theta, 1)
-    params = {name: theta[name][0].contiguous().clone() for name in work.model.init(np.random.default_rng(0))}
-    sections = {"model": dict(config.model), "transform": dict(work.spec.transform)}
     beside = math.prod(work.task.features) <= BESIDE
     if isinstance(learner, ClosedForm):
         reads: tuple[str, ...] = (learner.reads,)
     elif isinstance(learner, ALPaCA):
         reads = ("embedding", "inputs") if learner.inputs else ("embedding",)
+    elif not has_linear_head(work.model, trained.theta):
+        reads = ("answer",)
     else:
         reads = ("embedding", "inputs") if beside else ("embedding",)
+    kept = trained.plain().params
+    names = kept if reads == ("answer",) else work.model.init(np.random.default_rng(0))
+    params = {name: kept[name][0].contiguous().clone() for name in names}
+    sections = {
+        "model": dict(config.model),
+        "transform": dict(work.spec.transform),
+        "learner": dict(config.learner),
+    }
     return FeatureMap(trained.task, sections, params, np.empty((0, *trained.task.features), np.float32), reads)
+
+
+def has_linear_head(model: Model, theta: Params) -> bool:
+    """Whether answers are a linear head's on an embedding, both in θ under the model's own names."""
+    try:
+        return set(model.head_pair()) <= theta.keys() and type(model).embed is not Model.embed
+    except ConfigError:
+        return False
 
 
 def prior_of(trained: TrainedRun) -> GaussianHead | None:

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from metapulse.errors import DataError
 from metapulse.gaussian_head import GaussianHead
+from metapulse.methods.persistence import KNOWN
 from metapulse.personal.features import FeatureMap
+from metapulse.personal.start import PopulationStart
+from metapulse.record.recipes.base import Recipe
+from metapulse.windows import DAY_MIN
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from metapulse.personal.person import PersonModel
 
 STEPS = 64  # of the path from the baseline to the window
 PIECES = 4  # of the time that a window covers, in which changes are told apart
@@ -62,8 +64,8 @@ class Explanation:
     """Why one forecast is what it is.
 
     Args:
-        drivers: strongest first: ``input``; ``what``, "level" now or "change"; ``since`` and ``until``, minutes before
-            the forecast; ``contribution``, in the metric's unit.
+        drivers: strongest first: ``input``; ``what``, "level" now, "change", or "value" where inputs are days;
+            ``since`` and ``until``, minutes before the forecast; ``contribution``, in the metric's unit.
         inputs: the same by single input: ``input``; ``minutes`` before the forecast; ``value`` as the model reads it;
             ``integrated``, ``gradient`` and ``occlusion``.
         facts: the forecast's row of ``predict``; ``base``, which it would be if nothing changed; ``typical``, the
@@ -158,21 +160,25 @@ def lean(prior: GaussianHead, belief: GaussianHead, features: Float64[Tensor, " 
     return Lean(shares[0], shares[1] - shares[0], min(max(known, 0.0), 1.0))
 
 
-def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: float) -> Explanation:
+def explained(
+    features: FeatureMap, start: PopulationStart, belief: GaussianHead, recipe: Recipe, x: np.ndarray, unit: float
+) -> Explanation:
     """What moved one forecast, in the metric's unit; the facts are those that do not need the record.
 
     Args:
-        model: the person's.
+        features: encoder and transform.
+        start: the population's.
         belief: over the head when the forecast was made.
+        recipe: what is forecast.
         x: the window.
         unit: of the target, in the metric's.
     """
     import polars as pl
 
     head = belief.mean[0]
-    found = attribute(model.features, head, x, model.start.typical)
-    wide, minutes = x.reshape(len(x), -1), model.made.step_min
-    names = model.features.task.names or (model.made.forecasts,) * len(wide)
+    found = attribute(features, head, x, start.typical)
+    wide, minutes = x.reshape(len(x), -1), recipe.step_min
+    names = features.task.names or (recipe.forecasts,) * len(wide)
     channel, step = np.indices(wide.shape)
     inputs = pl.DataFrame(
         {
@@ -182,7 +188,7 @@ def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: flo
             **{k: unit * getattr(found, k).ravel() for k in ("integrated", "gradient", "occlusion")},
         }
     )
-    rests = lean(model.prior, belief, model.features.of(x[None].astype(np.float32))[0])
+    rests = lean(start.prior, belief, features.of(x[None].astype(np.float32))[0])
     change = rests.population + rests.own
     facts = {
         "typical": unit * (change - found.difference),
@@ -196,18 +202,23 @@ def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: flo
 
 
 def _drivers(found: Attribution, names: Sequence[str], minutes: float, unit: float) -> pl.DataFrame:
-    """Levels, and changes in pieces of the window's time."""
+    """Levels, and changes in pieces of the window's time; of inputs a day apart, which move freely, values alone."""
     import polars as pl
 
-    levels, changes = by_change(found)
+    whole = found.integrated.reshape(len(names), -1)
+    what, (last, changes) = "change", by_change(found)
+    if minutes >= DAY_MIN:
+        what, last, changes = "value", whole[:, -1], whole[:, :-1]
     steps, rows = changes.shape[1], []
-    for name, level, change in zip(names, levels.tolist(), changes, strict=True):
+    names = [name.removesuffix(KNOWN) for name in names]  # a value and whether there is one are one input to a person
+    for name, level, change in zip(names, last.tolist(), changes, strict=True):
         rows.append((name, "level", 0.0, 0.0, unit * level))
         for piece in np.array_split(np.arange(steps), min(PIECES, steps)) if steps else ():
             since, until = minutes * (steps - piece[0]), minutes * (steps - 1 - piece[-1])
-            rows.append((name, "change", float(since), float(until), unit * float(change[piece].sum())))
-    columns = ["input", "what", "since", "until", "contribution"]
-    return _strongest(pl.DataFrame(rows, columns, orient="row"), "contribution")
+            rows.append((name, what, float(since), float(until), unit * float(change[piece].sum())))
+    *where, contribution = columns = ["input", "what", "since", "until", "contribution"]
+    table = pl.DataFrame(rows, columns, orient="row").group_by(where, maintain_order=True)
+    return _strongest(table.agg(pl.col(contribution).sum()), contribution)
 
 
 def _strongest(table: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from metapulse.data import Task
 from metapulse.errors import ConfigError
+from metapulse.methods.base import Learner
 from metapulse.models.base import Model
-from metapulse.registry import MODELS, TRANSFORMS
+from metapulse.registry import LEARNERS, MODELS, TRANSFORMS
 from metapulse.settings import plain
 from metapulse.transforms import Transform
 from metapulse.trees import Params, stack
@@ -28,14 +29,16 @@ MOST_FITTED = 512  # windows that a transform is fitted on: its means and deviat
 class FeatureMap:
     """f(x) = (embedding of the transformed window, 1): ŷ = Kᵀf(x) is the model's own answer, bias included.
 
-    A method may have its head read the window itself, in place of the embedding or beside it.
+    A method may have its head read the window itself, in place of the embedding or beside it. Where there is no linear
+    head, the one feature is the answer of the run's own method before it has seen the person; the head then says how
+    far the person's outcomes bear it out: y = a · answer + b.
 
     Args:
         task: before the transform.
-        sections: names and settings of the model and the transform, as a configuration has them.
-        params: of the encoder and the head, without client axis.
+        sections: names and settings of the model, the transform and the learner, as a configuration has them.
+        params: φ₀ of the learner, without client axis.
         fitted: windows that the transform is fitted on, where it is not the same for everyone; may be empty.
-        reads: parts that the head reads, in order: "embedding", "inputs".
+        reads: parts that the head reads, in order: "embedding", "inputs"; or "answer".
     """
 
     task: Task
@@ -60,6 +63,12 @@ class FeatureMap:
         made: Model = MODELS.make(dict(self.sections["model"]), task=self.transform.task(self.task))
         return made
 
+    @cached_property
+    def learner(self) -> Learner:
+        """The run's method, whose answers are read where there is no linear head."""
+        made: Learner = LEARNERS.make(dict(self.sections["learner"]))
+        return made
+
     def fitted_on(self, x: Float32[np.ndarray, "n *features"]) -> FeatureMap:
         """The same with its transform fitted on a person's windows, where it is one that is fitted."""
         if self.transform.pointwise or len(self.fitted):
@@ -73,9 +82,12 @@ class FeatureMap:
 
     def embed(self, inputs: Float[Tensor, "n *inputs"]) -> Float64[Tensor, "n width"]:
         """Features of transformed windows, differentiable in them; in double precision, as sums over a year need it."""
+        phi = stack(self.params, 1)
         parts = [inputs.flatten(1)] if "inputs" in self.reads else []
         if "embedding" in self.reads:
-            parts.insert(0, self.model.embed(stack(self.params, 1), inputs.unsqueeze(0))[0])
+            parts.insert(0, self.model.embed(phi, inputs.unsqueeze(0))[0])
+        if "answer" in self.reads:
+            parts.append(self.learner.predict(self.model, phi, inputs.unsqueeze(0))[0])
         seen = torch.cat(parts, 1).double()
         return torch.cat([seen, seen.new_ones(len(seen), 1)], 1)
 

@@ -176,7 +176,7 @@ class PersonModel:
         known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
         made, state = self.walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
-        found = explained(self, state.belief, then.x[-1], then.unit)
+        found = explained(self.features, self.start, state.belief, self.made, then.x[-1], then.unit)
         facts = {**told_of.row(-1, named=True), "base": float(then.base[-1]), **found.facts}
         return replace(found, facts=facts)
 
@@ -290,11 +290,11 @@ def questions_of(
     found = {name: recipe.questions(rows) for name, rows in devices.items()}
     if device:
         if device not in found:
-            there = ", ".join(found) or f"nothing of {' or '.join(recipe.metrics[:3])}"
-            raise DataError(f"{record}: no {device!r} with {recipe.metrics[0]}; it has {there}")
+            there = ", ".join(found) or f"nothing of {recipe.forecasts}"
+            raise DataError(f"{record}: no {device!r} with {recipe.forecasts}; it has {there}")
         found = {device: found[device]}
     if not found:
-        raise DataError(f"{record}: no {' or '.join(recipe.metrics[:3])} that can be used")
+        raise DataError(f"{record}: no {recipe.forecasts} that can be used")
     able = {name: asked for name, asked in found.items() if len(asked)}
     if not able:
         lacks = "; ".join(f"{name}: {asked.lacks}" for name, asked in found.items())

@@ -147,7 +147,8 @@ def _named(row: Mapping[str, Any]) -> str:
         return f"{row['input']} now"
     days = row["since"] >= 1440
     since, until = (row[key] / (1440 if days else 1) for key in ("since", "until"))
-    return f"change of {row['input']} from {since:g} to {until:g} {'days' if days else 'min'} before"
+    what = f"change of {row['input']} from" if row["what"] == "change" else f"{row['input']} from"
+    return f"{what} {since:g} to {until:g} {'days' if days else 'min'} before"
 
 
 def card_lines(card: Mapping[str, Any]) -> list[str]:

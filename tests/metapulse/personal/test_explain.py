@@ -6,7 +6,7 @@ import torch
 
 from metapulse.errors import DataError
 from metapulse.gaussian_head import GaussianHead, condition
-from metapulse.personal.explain import attribute, by_change, explained, lean, moment
+from metapulse.personal.explain import _drivers, attribute, by_change, explained, lean, moment
 from tests.metapulse.personal.made_up import WIDTH, linear_features, person
 
 
@@ -72,7 +72,7 @@ def test_population_and_own_part_sum_to_the_forecast_and_shares_of_the_unknown_s
 
 def test_an_explanation_is_in_the_metric_s_unit_and_complete():
     model, own = person()
-    found = explained(model, model.belief, own.x[10], own.unit)
+    found = explained(model.features, model.start, model.belief, model.made, own.x[10], own.unit)
     features = model.features.of(own.x[10:11])[0]
     change = 50.0 * float(features @ model.belief.mean[0, :, 0])
     facts = found.facts
@@ -94,3 +94,12 @@ def test_the_moment_asked_about():
         moment(times, "yesterday")
     with pytest.raises(DataError, match="first forecast"):
         moment(times, "1970-01-01T00:00:00")
+
+
+def test_days_are_told_by_value_and_sum_to_the_same():
+    found = attribute(linear_features(), torch.ones(WIDTH + 1, 1).double(), window(8), window(9))
+    table = _drivers(found, ("steps",), 1440.0, 2.0)
+    assert set(table["what"]) == {"level", "value"}
+    assert table["contribution"].sum() == pytest.approx(2.0 * found.difference, abs=1e-4)
+    (last,) = table.filter(what="level")["contribution"]
+    assert last == pytest.approx(2.0 * found.integrated[0, -1])

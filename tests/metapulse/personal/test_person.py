@@ -11,14 +11,12 @@ from metapulse.errors import ConfigError, DataError, RunError
 from metapulse.gaussian_head import predictive
 from metapulse.personal.adapt import adapted
 from metapulse.personal.conformal import conformal
-from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import mixture_quantiles
 from metapulse.personal.past import PastDevice
 from metapulse.personal.person import FACTS, TENSORS, Abstention, PersonModel
 from metapulse.personal.walk import PersonState, inside, sample_weights, told, walk
 from metapulse.record.clock import MINUTE
 from tests.metapulse.personal.made_up import (
-    TASK,
     WIDTH,
     Unchanged,
     linear_features,
@@ -207,10 +205,20 @@ def test_with_too_few_outcomes_the_history_counts_for_three_tenths():
     assert "too few" in model.card["power_chosen_by"]
 
 
-def test_a_model_without_a_linear_head_is_refused():
-    sections = {"model": {"name": "module", "reference": "torch.nn:Identity"}, "transform": {"name": "none"}}
-    with pytest.raises(ConfigError):
-        FeatureMap(TASK, sections, {}, np.empty((0, 1, WIDTH), np.float32))
+def test_without_a_linear_head_the_method_s_answer_is_the_one_feature(tmp_path):
+    plain = linear_features((8,))
+    sections = {**plain.sections, "learner": {"name": "fedavg"}}
+    answers = replace(plain, sections=sections, reads=("answer",))
+    own = questions(7)
+    seen = answers.of(own.x)
+    head = torch.cat([plain.params["layer1.weight"].T.double(), plain.params["layer1.bias"].double().unsqueeze(0)])
+    assert torch.allclose(seen, torch.cat([plain.of(own.x) @ head, torch.ones(len(own), 1).double()], 1), atol=1e-5)
+    model, own = person(answers)
+    model.save(tmp_path / "me")
+    again = PersonModel.load(tmp_path / "me")
+    assert np.array_equal(again.walk(own)[0].mean, model.walk(own)[0].mean)
+    with pytest.raises(ConfigError, match=r"model\.name"):
+        replace(plain, sections={**sections, "model": {"name": "none such"}})
 
 
 def test_a_transform_that_is_fitted_is_fitted_on_the_person_s_own_windows_and_kept():
