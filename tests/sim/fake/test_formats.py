@@ -162,6 +162,7 @@ def assert_same(found: pl.DataFrame, wanted: pl.DataFrame) -> None:
     np.testing.assert_allclose(values[0], values[1], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("traps", [False, True])
 def test_an_export_is_read_as_what_its_format_says(name: str, traps: bool) -> None:
