@@ -56,12 +56,7 @@ def edited(name: str, folder: Path) -> Path:
 
 #: Where each is run. On SuperNodes, where every message is a fresh process, the one whose client is another as well.
 PLACES = {"simulation": tuple(EDITS), "deployment": tuple(EDITS) if THOROUGH else ("FedMAML",)}
-#: One home for each place: its tests stay together.
-CASES = [
-    pytest.param(place, name, marks=pytest.mark.xdist_group(f"quickstart-{place}"))
-    for place, names in PLACES.items()
-    for name in names
-]
+CASES = [(place, name) for place, names in PLACES.items() for name in names]
 
 
 def as_told() -> dict[str, str]:
