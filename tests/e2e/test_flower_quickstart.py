@@ -54,8 +54,15 @@ def edited(name: str, folder: Path) -> Path:
     return target
 
 
-#: Where each is run. On SuperNodes, where every message is a fresh process, the one whose client is another as well.
-PLACES = {"simulation": tuple(EDITS), "deployment": tuple(EDITS) if THOROUGH else ("FedMAML",)}
+#: Where each is run: all in both places by a thorough run, and each in one of them otherwise.
+PLACES = (
+    dict.fromkeys(("simulation", "deployment"), tuple(EDITS))
+    if THOROUGH
+    else {
+        "simulation": ("FedAvg", "FedReptile"),
+        "deployment": ("FedMAML",),
+    }
+)
 CASES = [(place, name) for place, names in PLACES.items() for name in names]
 
 

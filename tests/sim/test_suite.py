@@ -260,6 +260,7 @@ def test_what_is_shipped_is_valid(path, monkeypatch):
     assert read_suite(path).configs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "size"), COMPARISONS.items(), ids=lambda x: getattr(x, "stem", ""))
 def test_the_shipped_comparisons_are_valid(path, size):
     asked = read_spec(path)
