@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item, cluster: bool) -> int:
-    """Engines side by side and whole programs, files with clusters, other files; the many short cases even out the end."""
+    """Engines side by side, whole programs, files with clusters, other files; many short cases even out the end."""
     folder = item.path.relative_to(HERE).parts[0]
     if folder in FIRST:
         return FIRST.index(folder)

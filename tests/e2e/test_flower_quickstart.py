@@ -54,15 +54,9 @@ def edited(name: str, folder: Path) -> Path:
     return target
 
 
-#: Where each is run: all in both places by a thorough run, and each in one of them otherwise.
-PLACES = (
-    dict.fromkeys(("simulation", "deployment"), tuple(EDITS))
-    if THOROUGH
-    else {
-        "simulation": ("FedAvg", "FedReptile"),
-        "deployment": ("FedMAML",),
-    }
-)
+#: Where each is run: in one of the places, and in both by a thorough run.
+ONCE = {"simulation": ("FedAvg", "FedReptile"), "deployment": ("FedMAML",)}
+PLACES = dict.fromkeys(ONCE, tuple(EDITS)) if THOROUGH else ONCE
 CASES = [(place, name) for place, names in PLACES.items() for name in names]
 
 
