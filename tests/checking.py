@@ -67,17 +67,16 @@ def _ready(function: Function, typechecker: Checker) -> Function:
     if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         made: Function = jaxtyped(function, typechecker=typechecker)  # checks what it is given before it begins
         return made
-    if (made := MADE.get(id(code))) is None:
+    first, checks, shaped = MADE.get(id(code), (None, None, False))
+    if first is None or checks is None:
         hints = {name: _read(hint, function.__globals__) for name, hint in function.__annotations__.items()}
         own = _copy(function, function.__kwdefaults__, hints)
-        made = own, typechecker(own), any(map(_names_a_shape, hints.values()))
+        inner, shaped = typechecker(own), any(map(_names_a_shape, hints.values()))
         if all(isinstance(hint, str) for hint in function.__annotations__.values()):  # it says the same every time
-            MADE[id(code)] = made
-        inner = made[1]
+            MADE[id(code)] = own, inner, shaped
     else:
-        own = _copy(function, function.__kwdefaults__, made[0].__annotations__)
-        inner = _around(own, made[0], made[1], typechecker)
-    if not made[2]:
+        inner = _around(_copy(function, function.__kwdefaults__, first.__annotations__), first, checks, typechecker)
+    if not shaped:
         return inner
 
     def call(*args: Any, **kwargs: Any) -> Any:
