@@ -6,7 +6,7 @@ hands out every case by itself, so that each process makes every cluster and eve
 
 from __future__ import annotations
 
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped, unused-ignore]
 
 #: Folders with one simulation for all their files.
 WHOLE = ("parity",)
