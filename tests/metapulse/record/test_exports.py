@@ -22,6 +22,7 @@ from metapulse.record.store import import_files
 from metapulse.record.verbatim import quoted, unquoted
 from metapulse.record.writers import export_record
 from metapulse.record.writers.base import day_alone, identity, stamp
+from tests import thorough
 from tests.metapulse.record.conftest import BERLIN, written
 from tests.metapulse.record.exports import FORMATS, NAMES, NOON, again, rows, stored
 from tests.metapulse.record.samples import SAMPLES
@@ -30,7 +31,7 @@ TOLD = Options(zone("Pacific/Auckland"))  # what is told at the import changes n
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=40)
+@settings(max_examples=thorough.of(20, 300))
 @given(made=st.lists(rows(), min_size=1, max_size=12))
 def test_what_is_exported_and_imported_is_the_same_to_the_digit(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
@@ -46,7 +47,7 @@ def test_what_is_exported_and_imported_is_the_same_to_the_digit(
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=10)
+@settings(max_examples=thorough.of(10, 100))
 @given(made=st.lists(rows(), min_size=1, max_size=6))
 def test_the_same_record_gives_the_same_bytes_and_adds_nothing(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
