@@ -34,7 +34,7 @@ class _Open:
         self.wants = "key" if kind == "{" else "value"
         self.key = ""
         self.comma = -1
-        self.broken = False
+        self.sound, self.broken = True, False  # up to the last comma; anywhere
         self.flat: bool | None = None  # whether an array has numbers and texts alone; None: nothing yet
 
 
@@ -84,9 +84,11 @@ class _Item:
             else:
                 inner.broken |= inner.wants != "separator"
             inner.wants, inner.comma = "key" if inner.kind == "{" else "value", place
+            inner.sound = not inner.broken
         elif token == ":":
             if inner.kind == "[" and inner.comma >= 0 and self.open[-2:-1] and not inner.flat:
-                self.pop(inner.comma, broken=False, closer="]")  # before the key, which has been taken for an element
+                self.drop(inner.comma)  # the key has been taken for an element
+                self.pop(inner.comma, broken=False, closer="]")
                 inner = self.open[-1]
                 inner.wants = "colon"
             inner.broken |= inner.wants != "colon"
@@ -158,16 +160,29 @@ class _Item:
         """The item where the file ends within it, if it holds parts that are whole."""
         if not self.parts:
             return None
+        end_is_whole = self.text[self.solid(end) - 1] in "}]"
         while any(inner.part for inner in self.open):
             inner = self.open[-1]
             if inner.kind == "[" and not inner.part and inner.flat is False:
                 break
             self.pop(end, broken=True)
+            end_is_whole = True
+        inner = self.open[-1]
+        if not end_is_whole:  # without its last member, which may be cut off
+            last = inner.comma if inner.comma >= 0 else inner.at + 1
+            self.drop(last)
+            self.edits.append((last, end, ""))
+            inner.wants, inner.comma, inner.broken = "separator", -1, not inner.sound
         while self.open:
             inner = self.open[-1]
             self.cut(inner)
             self.pop(end, broken=inner.wants in ("colon", "value") and inner.kind == "{", closer=_CLOSER[inner.kind])
         return self.finished(end, inner.broken)
+
+    def drop(self, place: int) -> None:
+        """Forget the edits from a place on."""
+        while self.edits and self.edits[-1][0] >= place:
+            self.edits.pop()
 
     def cut(self, inner: _Open) -> None:
         """Take away a comma before the bracket's end."""
@@ -182,10 +197,9 @@ class _Item:
         inner.broken |= broken
         self.parts += inner.part and not inner.broken
         if closer and not inner.broken:
-            self.edits = [edit for edit in self.edits if edit[0] < end] + [(end, end, closer)]
+            self.edits.append((end, end, closer))
         if inner.broken and inner.part:
-            while self.edits and self.edits[-1][0] >= inner.at:
-                self.edits.pop()
+            self.drop(inner.at)
             self.edits.append((inner.at, self.solid(end), "null"))
         elif inner.broken and self.open:
             self.open[-1].broken = True
@@ -199,6 +213,6 @@ class _Item:
             before = behind
         whole = "".join([*pieces, self.text[before:end]])
         try:
-            return Mended(end, json.loads(whole, strict=False), sum(instead != "," for *_, instead in self.edits))
+            return Mended(end, json.loads(whole, strict=False), self.parts_lost())
         except (ValueError, RecursionError):
             return Mended(end)
