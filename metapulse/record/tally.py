@@ -22,11 +22,15 @@ from metapulse.rows import Rows
 
 REASONS = 200  # kept apart per file; what comes after is counted together
 OTHER = "other reasons"
+SHOWN = 500  # files, or reasons, in a table; the record's metadata have all
 AGAIN = "the same content also came under another name"
 PLAIN = ("file", "mark", "size", "format", "why", "seen", "used", "given", "kept", "error")
 
 
-@dataclass
+COUNTED = ("skipped", "away", "flagged", "notes")
+
+
+@dataclass(slots=True)
 class FileTally:
     """The account of one file.
 
@@ -87,7 +91,7 @@ class FileTally:
         facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
         facts |= {"format": self.format, "why": self.why}
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
-        for name in ("skipped", "away", "flagged", "notes"):
+        for name in COUNTED:
             facts[name] = dict(sorted(getattr(self, name).items()))
         facts |= {"also": list(self.also)} if self.also else {}
         return facts | ({"error": self.error} if self.error else {})
@@ -96,7 +100,7 @@ class FileTally:
     def of(cls, facts: Mapping[str, Any]) -> FileTally:
         """What ``facts`` told."""
         told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
-        told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
+        told |= {name: Counter(facts.get(name, {})) for name in COUNTED}
         return cls(**told, also=tuple(facts.get("also", ())))
 
 
@@ -165,8 +169,8 @@ class Tally:
         return tally
 
     def table(self) -> Rows:
-        """One row per file, for people."""
-        rows = [
+        """One row per file, for people; of very many the first, those that were read before the others."""
+        rows: list[dict[str, Any]] = [
             {
                 "file": t.file,
                 "format": t.format or "not recognised",
@@ -176,8 +180,11 @@ class Tally:
                 "records": t.kept,
                 "flagged": t.flagged.total(),
             }
-            for _, t in sorted(self.files.items())
+            for _, t in sorted(self.files.items(), key=lambda item: (len(self.files) > SHOWN and not item[1].format, item[0]))
         ]
+        if more := rows[SHOWN:]:
+            numbers = {name: sum(row[name] for row in more) for name in tuple(more[0])[2:]}
+            rows[SHOWN:] = [{"file": f"and {len(more)} files more", "format": "", **numbers}]
         return Rows(rows, tuple(rows[0]) if rows else ("file",))
 
     def reasons(self) -> Rows:
@@ -195,4 +202,8 @@ class Tally:
                 found["not recognised", "file", t.why or "no reader knows it"] += 1
         keys = ("format", "what", "why", "times")
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        return Rows([dict(zip(keys, (*key, n), strict=True)) for key, n in ordered], keys)
+        rows = [dict(zip(keys, (*key, n), strict=True)) for key, n in ordered]
+        if more := rows[SHOWN:]:
+            times = sum(row["times"] for row in more)
+            rows[SHOWN:] = [{"format": "", "what": "", "why": f"and {len(more)} reasons more", "times": times}]
+        return Rows(rows, keys)

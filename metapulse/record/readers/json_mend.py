@@ -213,6 +213,6 @@ class _Item:
             before = behind
         whole = "".join([*pieces, self.text[before:end]])
         try:
-            return Mended(end, json.loads(whole, strict=False), self.parts_lost())
+            return Mended(end, json.loads(whole, strict=False), max(1, sum(instead == "null" for *_, instead in self.edits)))
         except (ValueError, RecursionError):
             return Mended(end)
