@@ -109,7 +109,8 @@ class _Item:
             self.edits[-1] = (self.edits[-1][0], behind, "null")  # more of what was no value
         else:
             inner.broken |= not good or inner.wants != "value"
-        inner.flat = inner.flat is not False
+        if good:
+            inner.flat = inner.flat is not False
         inner.wants = "separator"
 
     def string(self, token: str) -> bool:
