@@ -26,7 +26,7 @@ _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a val
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 #: A list of numbers or texts that goes on with an object or a list: it has lost its end.
 _TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
-_BRACKET = re.compile(r'(?:[^"{}\[\]]|"(?:[^"\\]|\\.)*+")*+([{}\[\]])', re.DOTALL)
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)  # or a text, which may hold some
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 _HOLDERS = (dict, list)
 NO_ITEM = object()
@@ -164,7 +164,9 @@ class Scanner:
         while True:
             for match in _BRACKET.finditer(self.text, self.at):
                 self.at = match.end()
-                depth += 1 if match[1] in "{[" else -1
+                if match[0][0] == '"':
+                    continue
+                depth += 1 if match[0] in "{[" else -1
                 if depth <= 0:
                     return TOO_LONG
             self.at = max(self.at, len(self.text) - CHUNK)  # what may be the beginning of a text
