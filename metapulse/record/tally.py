@@ -89,6 +89,10 @@ class FileTally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata."""
         facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
+        if not (self.format or self.seen or self.given):  # of which there may be very many
+            facts |= {"format": "", "why": self.why, "seen": 0, "flagged": {}}
+            facts |= {"notes": dict(self.notes), "also": list(self.also)} if self.also else {}
+            return facts | ({"error": self.error} if self.error else {})
         facts |= {"format": self.format, "why": self.why}
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
         for name in COUNTED:
@@ -169,7 +173,8 @@ class Tally:
         return tally
 
     def table(self) -> Rows:
-        """One row per file, for people; of very many the first, those that were read before the others."""
+        """One row per file, for people; of very many some, those that were read first."""
+        many = len(self.files) > SHOWN
         rows: list[dict[str, Any]] = [
             {
                 "file": t.file,
@@ -180,7 +185,7 @@ class Tally:
                 "records": t.kept,
                 "flagged": t.flagged.total(),
             }
-            for _, t in sorted(self.files.items(), key=lambda item: (len(self.files) > SHOWN and not item[1].format, item[0]))
+            for t in sorted(self.files.values(), key=lambda t: (many and not t.format, t.file, t.mark))
         ]
         if more := rows[SHOWN:]:
             numbers = {name: sum(row[name] for row in more) for name in tuple(more[0])[2:]}

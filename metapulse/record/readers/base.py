@@ -74,7 +74,6 @@ from metapulse.record.readers.encoding import HEAD, encoding
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
 
-
 #: Up to five lines that are none of JSON, before one that is: it ends so, or the next begins so, or it is long.
 _JSON = re.compile(
     r"(?:[^\r\n]{0,4096}+[\r\n]+){1,5}?[ \t]*+(?=[\[{]\s*+[\"{\[]"

@@ -191,9 +191,7 @@ class _Item:
             self.edits.append((inner.comma, inner.comma + 1, ""))
 
     def pop(self, end: int, broken: bool, closer: str = "") -> None:
-        """Close the innermost bracket, whose own may be missing; if it is broken, so is what it is a member of, up to
-        an element of an array.
-        """
+        """Close the innermost bracket; if it is broken, so is what it is a member of, up to an element of an array."""
         inner = self.open.pop()
         inner.broken |= broken
         self.parts += inner.part and not inner.broken
@@ -214,6 +212,8 @@ class _Item:
             before = behind
         whole = "".join([*pieces, self.text[before:end]])
         try:
-            return Mended(end, json.loads(whole, strict=False), max(1, sum(instead == "null" for *_, instead in self.edits)))
+            return Mended(
+                end, json.loads(whole, strict=False), max(1, sum(instead == "null" for *_, instead in self.edits))
+            )
         except (ValueError, RecursionError):
             return Mended(end)

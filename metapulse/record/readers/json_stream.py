@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.json_mend import Mended, mended
-from metapulse.record.readers.json_mend import TOKEN as _TOKEN
+from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 
 CHUNK = 2**18  # characters read at a time
 ITEM = 2**24  # characters of one JSON item
@@ -130,7 +129,7 @@ class Scanner:
             return self._no_item(away)
         while (found := self._ended(lines)) is None and self.vain < VAIN and self.more():
             pass
-        if found is None and self.ended and self.text[self.at] in "{[":
+        if found is None and self.ended and self.text.startswith(("{", "["), self.at):
             found = mended(self.text, self.at, len(self.text), torn=True)
         if found is None:
             place = _next_object(self.text, self.at)
@@ -274,7 +273,7 @@ def _after_broken(text: str, at: int, lines: bool) -> Mended | None:
     end = line.end() if line else len(text)
     if torn := _TORN_LIST.match(text, at, end):
         return Mended(torn.end())
-    found = mended(text, at, end) if text[at] in "{[" else None
+    found = mended(text, at, end) if text.startswith(("{", "["), at) else None
     if found is not None:
         return found
     place = _behind(text, at, end)
@@ -291,7 +290,7 @@ def _behind(text: str, at: int, end: int) -> int | None:
     """The place behind the item, by its brackets."""
     open_ones: list[str] = []
     before = ""
-    for match in _TOKEN.finditer(text, at, end):
+    for match in TOKEN.finditer(text, at, end):
         token, place = match[0], match.start()
         if token in ("{", "["):
             if place > at and token == "{" and before != ":" and open_ones[-1:] != ["["]:

@@ -33,7 +33,11 @@ def sniff(sample: Sample) -> str:
             return "treatments with eventType and created_at, as Nightscout keeps them"
         if re.search(r'"(defaultProfile|store)"\s*:', head) and '"units"' in head and '"target_low"' in head:
             return "a profile of Nightscout"
-    return "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv" if _CSV.search(sample.text[:8192]) else ""
+    return (
+        "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv"
+        if _CSV.search(sample.text[:8192])
+        else ""
+    )
 
 
 def read(context: Context) -> Iterator[Row]:

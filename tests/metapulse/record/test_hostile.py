@@ -50,7 +50,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("inner", ['{"x": "a ] }"}', "12", "[1, 2]", '"text"'])
 def test_an_item_that_is_too_long_is_counted_and_never_in_memory(inner: str, small: list[int]) -> None:
-    long = '{"of": [' + ", ".join([inner] * (40 * LIMIT // len(inner))) + ']}'
+    long = '{"of": [' + ", ".join([inner] * (40 * LIMIT // len(inner))) + "]}"
     found, tally = items(f'[{{"n": 1}}, {long}, {{"n": 2}}, {{"n": 3}}]')
     assert found == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert tally.skipped == {json_stream.TOO_LONG: 1}
@@ -87,7 +87,7 @@ def test_a_document_that_is_cut_off_gives_the_parts_that_are_whole() -> None:
         ('{"a": [{"t": 1}, [1,2], "b": 1}', {"a": [{"t": 1}, [1, 2]], "b": 1}),
         ('{"a": [{"t": 1}, [1,2]}', {"a": [{"t": 1}, [1, 2]]}),
         ('{"a": [1, oops, 3], "b": 1,}', {"a": [1, None, 3], "b": 1}),
-        ('{"a": {"1700000000": {"v": oops}, "1700000060": {"v": 2}}}', {"a": {"1700000000": None, "1700000060": {"v": 2}}}),
+        ('{"a": {"1700": {"v": oops}, "1760": {"v": 2}}}', {"a": {"1700": None, "1760": {"v": 2}}}),
         ('{"a": {"v": oops}, "b": 1}', None),
     ],
 )  # fmt: skip
@@ -99,7 +99,10 @@ def test_the_smallest_part_that_is_broken_is_null(broken: str, read: object) -> 
 
 def test_an_answer_of_fitbits_loses_one_minute(record: Import) -> None:
     minutes = [{"time": f"08:{m:02}:00", "value": 60 + m} for m in range(30)]
-    answer = {"activities-heart": [{"dateTime": "2024-03-04", "value": {}}], "activities-heart-intraday": {"dataset": minutes}}
+    answer = {
+        "activities-heart": [{"dateTime": "2024-03-04", "value": {}}],
+        "activities-heart-intraday": {"dataset": minutes},
+    }
     text = json.dumps(answer).replace('"value": 67', '"value": oops')
     frame, _ = record({"heart.json": text})
     assert sorted(frame["value"]) == [60 + m for m in range(30) if m != 7]
