@@ -199,8 +199,10 @@ def _empty() -> Block:
 
 
 def joined(blocks: Sequence[Block]) -> Block:
-    """Blocks one after another."""
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    """Blocks one after another. They are taken apart column by column, so that no row is in memory twice."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
 
 
 def taken(block: Block, rows: Any) -> Block:

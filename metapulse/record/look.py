@@ -12,7 +12,7 @@ from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
 from metapulse.record.schema import Device, Row
 from metapulse.record.store import Progress, Read, untold
-from metapulse.record.tally import FileTally
+from metapulse.record.tally import SHOWN, FileTally
 from metapulse.rows import Rows
 
 DEVICES = 1000  # told apart
@@ -56,10 +56,14 @@ class Look:
 
     def files(self) -> Rows:
         """What each file is, and why."""
+        order = sorted(self.tallies, key=lambda t: (len(self.tallies) > SHOWN and not t.format, t.file))
         rows = [
             {"file": t.file, "format": t.format or "not recognised", "because": t.error or t.why, "rows": t.seen}
-            for t in sorted(self.tallies, key=lambda t: t.file)
+            for t in order[:SHOWN]
         ]
+        if more := order[SHOWN:]:
+            seen = sum(t.seen for t in more)
+            rows.append({"file": f"and {len(more)} files more", "format": "", "because": "", "rows": seen})
         return Rows(rows, ("file", "format", "because", "rows"))
 
     def contents(self) -> Rows:

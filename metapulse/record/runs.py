@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class _Stream:
 
         self._file = pq.ParquetFile(path)
         self._next = 0
-        self._block: Block = {}
+        self._pieces: list[Block] = []  # none of them empty
 
     @property
     def ended(self) -> bool:
@@ -88,11 +89,11 @@ class _Stream:
 
     @property
     def last(self) -> int:
-        return int(self._block["start"][-1])
+        return int(self._pieces[-1]["start"][-1])
 
     def fill(self) -> bool:
         """Have rows in memory; False if there are none left."""
-        if not self._block or not len(self._block["start"]):
+        if not self._pieces:
             if self.ended:
                 return False
             self.read()
@@ -104,13 +105,17 @@ class _Stream:
         self._next += 1
         piece = {name: table.column(name).to_numpy() for name, _ in FIELDS}
         piece["raw"] = np.array(table.column("raw").to_pylist(), object)
-        self._block = joined([self._block, piece]) if self._block else piece
+        self._pieces.append(piece)
 
     def until(self, bound: int | None) -> Block:
         """Take the rows before ``bound``, of those in memory; None: all."""
-        cut = len(self._block["start"]) if bound is None else int(np.searchsorted(self._block["start"], bound))
-        part, self._block = taken(self._block, slice(cut)), taken(self._block, slice(cut, None))
-        return part
+        if bound is not None and self._pieces[0]["start"][0] >= bound:
+            return taken(self._pieces[0], slice(0))
+        block, self._pieces = joined(self._pieces), []
+        cut = len(block["start"]) if bound is None else int(np.searchsorted(block["start"], bound))
+        if cut < len(block["start"]):
+            self._pieces.append(taken(block, slice(cut, None)))
+        return taken(block, slice(cut))
 
 
 class Order:
@@ -122,12 +127,12 @@ class Order:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.devices = [_lasting(device) for device in tables.device]
+        self.devices = list(tables.device)
         series = Numbered[str]()
         self.series = np.array([series[_series(file)] for file in tables.file], np.int64)
         self.ranks: dict[str, Any] = {
             "code": tables.code.ranks(lambda code: code or ""),
-            "device": tables.device.ranks(_informed_first),
+            "device": _device_ranks(self.devices),
             "file": tables.file.ranks(),
             "unit": tables.unit.ranks(),
         }
@@ -136,21 +141,9 @@ class Order:
         """In order, every row once, repeats marked. The block has all rows of each of its starts."""
         tables = self.tables
         tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
-        quality = Numbered(tables.quality).ranks()
-        keys = [
-            self.ranks["unit"][block["unit"]],
-            block["offset_min"],
-            quality[block["quality"]],
-            block["row"],
-            self.ranks["file"][block["file"]],
-            self.ranks["device"][block["device"]],
-            self.ranks["code"][block["code"]],
-            block["value"],
-            block["end"],
-            block["metric"],
-            block["start"],
-        ]
-        block = taken(block, np.lexsort(keys))
+        order = np.lexsort([block["start"], *self._keys(block)][::-1])
+        for name in block:  # column by column, so that no row is in memory twice
+            block[name] = block[name][order]
         same = _same_as_before(block, "start", "metric", "end", "value", "code")
         again = self._again(block, same & _same_as_before(block, "device"))
         if again.any():
@@ -158,6 +151,15 @@ class Order:
         if same.any():
             tables.mark(block, self._repeats(block, same), "duplicate_of")
         return block
+
+    def _keys(self, block: Block) -> Iterator[Any]:
+        """By what rows of one ``start`` are ordered, where they differ in it."""
+        quality = Numbered(self.tables.quality).ranks()
+        for name in ("metric", "end", "value", "code", "device", "file", "row", "quality", "offset_min", "unit"):
+            column = block[name]
+            if (column != column[:1]).any():
+                ranks = quality if name == "quality" else self.ranks.get(name)
+                yield column if ranks is None else ranks[column]
 
     def _again(self, block: Block, same: Any) -> Any:
         """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
@@ -187,7 +189,7 @@ class Order:
         repeats = np.zeros(len(same), bool)
         firsts: list[Device] = []
         for at in np.flatnonzero(same | np.append(same[1:], False)):
-            device = self.devices[block["device"][at]]
+            device = _lasting(self.devices[block["device"][at]])
             if not same[at]:
                 firsts = [device]
             elif any(_may_be_one(device, first) for first in firsts):
@@ -221,14 +223,25 @@ def _series(file: str) -> str:
     return re.sub(r"[\W\d_]+", "", file.rsplit("/", 1)[-1]).casefold()
 
 
+@lru_cache(4096)
 def _lasting(device: Device) -> Device:
     """A device without what an update changes: firmware, and the version in the name of its app."""
     app = device.app and (re.sub(r"[\s(v]*\d+(\.\d+)+\)?$", "", device.app) or device.app)
     return device._replace(firmware=None, app=app)
 
 
-def _informed_first(device: Device) -> tuple[int, tuple[str, ...]]:
-    return sum(part is None for part in device), tuple(part or "" for part in device)
+def _device_ranks(devices: Sequence[Device]) -> Any:
+    """Rank of each device: those of which more parts are known first, then by the parts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {"unknown": pa.array([sum(part is None for part in device) for device in devices], pa.int8())}
+    for at, name in enumerate(Device._fields):
+        columns[name] = pa.array([device[at] or "" for device in devices], pa.string())
+    order = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
+    ranks = np.empty(len(devices), np.int64)
+    ranks[order.to_numpy()] = np.arange(len(devices))
+    return ranks
 
 
 def _may_be_one(one: Device, other: Device) -> bool:

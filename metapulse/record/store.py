@@ -235,9 +235,11 @@ def arrow(block: Block, tables: Tables) -> Any:
     def text(table: Any, numbers: Any) -> Any:
         return pa.array(list(table), pa.string()).take(pa.array(numbers))
 
-    devices = list(tables.device)
-    unknown = np.array([device == Device() for device in devices], bool)[block["device"]]
-    parts = [text([device[i] for device in devices], block["device"]) for i in range(len(Device._fields))]
+    used, places = np.unique(block["device"], return_inverse=True)
+    known = list(tables.device)
+    devices = [known[number] for number in used]
+    unknown = np.array([device == Device() for device in devices], bool)[places]
+    parts = [text([device[i] for device in devices], places) for i in range(len(Device._fields))]
     columns = {
         "start": pa.array(block["start"], instant),
         "end": pa.array(block["end"], instant, mask=block["end"] == NO_TIME),

@@ -22,11 +22,15 @@ from metapulse.rows import Rows
 
 REASONS = 200  # kept apart per file; what comes after is counted together
 OTHER = "other reasons"
+SHOWN = 500  # files, or reasons, in a table; the record's metadata have all
 AGAIN = "the same content also came under another name"
 PLAIN = ("file", "mark", "size", "format", "why", "seen", "used", "given", "kept", "error")
 
 
-@dataclass
+COUNTED = ("skipped", "away", "flagged", "notes")
+
+
+@dataclass(slots=True)
 class FileTally:
     """The account of one file.
 
@@ -85,9 +89,13 @@ class FileTally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata."""
         facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
+        if not (self.format or self.seen or self.given):  # of which there may be very many
+            facts |= {"format": "", "why": self.why, "seen": 0, "flagged": {}}
+            facts |= {"notes": dict(self.notes), "also": list(self.also)} if self.also else {}
+            return facts | ({"error": self.error} if self.error else {})
         facts |= {"format": self.format, "why": self.why}
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
-        for name in ("skipped", "away", "flagged", "notes"):
+        for name in COUNTED:
             facts[name] = dict(sorted(getattr(self, name).items()))
         facts |= {"also": list(self.also)} if self.also else {}
         return facts | ({"error": self.error} if self.error else {})
@@ -96,7 +104,7 @@ class FileTally:
     def of(cls, facts: Mapping[str, Any]) -> FileTally:
         """What ``facts`` told."""
         told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
-        told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
+        told |= {name: Counter(facts.get(name, {})) for name in COUNTED}
         return cls(**told, also=tuple(facts.get("also", ())))
 
 
@@ -165,8 +173,9 @@ class Tally:
         return tally
 
     def table(self) -> Rows:
-        """One row per file, for people."""
-        rows = [
+        """One row per file, for people; of very many some, those that were read first."""
+        many = len(self.files) > SHOWN
+        rows: list[dict[str, Any]] = [
             {
                 "file": t.file,
                 "format": t.format or "not recognised",
@@ -176,8 +185,11 @@ class Tally:
                 "records": t.kept,
                 "flagged": t.flagged.total(),
             }
-            for _, t in sorted(self.files.items())
+            for t in sorted(self.files.values(), key=lambda t: (many and not t.format, t.file, t.mark))
         ]
+        if more := rows[SHOWN:]:
+            numbers = {name: sum(row[name] for row in more) for name in tuple(more[0])[2:]}
+            rows[SHOWN:] = [{"file": f"and {len(more)} files more", "format": "", **numbers}]
         return Rows(rows, tuple(rows[0]) if rows else ("file",))
 
     def reasons(self) -> Rows:
@@ -195,4 +207,8 @@ class Tally:
                 found["not recognised", "file", t.why or "no reader knows it"] += 1
         keys = ("format", "what", "why", "times")
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        return Rows([dict(zip(keys, (*key, n), strict=True)) for key, n in ordered], keys)
+        rows = [dict(zip(keys, (*key, n), strict=True)) for key, n in ordered]
+        if more := rows[SHOWN:]:
+            times = sum(row["times"] for row in more)
+            rows[SHOWN:] = [{"format": "", "what": "", "why": f"and {len(more)} reasons more", "times": times}]
+        return Rows(rows, keys)

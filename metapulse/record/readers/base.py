@@ -60,6 +60,7 @@ What holds for every reader:
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -69,9 +70,15 @@ from typing import TypeAlias
 from metapulse.errors import ConfigError
 from metapulse.record.clock import Clock, date_order
 from metapulse.record.containers import File, cause, readable
-from metapulse.record.readers.encoding import encoding
+from metapulse.record.readers.encoding import HEAD, encoding
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
+
+#: Up to five lines that are none of JSON, before one that is: it ends so, or the next begins so, or it is long.
+_JSON = re.compile(
+    r"(?:[^\r\n]{0,4096}+[\r\n]+){1,5}?[ \t]*+(?=[\[{]\s*+[\"{\[]"
+    r"(?:[^\r\n]{1000}|[^\r\n]*[}\],][ \t]*(?:[\r\n]|\Z)|[^\r\n]*[\r\n]+[ \t\"{\[}\]]))"
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,13 @@ class Sample:
     def text(self) -> str:
         """The bytes as text, without a byte order mark; never fails."""
         return self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff")
+
+    @cached_property
+    def json(self) -> str:
+        """The text from where JSON begins; "" if it is none. Lines that are broken may stand before it."""
+        text = self.text.lstrip()
+        found = None if text.startswith(("{", "[")) else _JSON.match(text)
+        return text if found is None and text[:1] in ("{", "[") else text[found.end() :] if found else ""
 
     @cached_property
     def lines(self) -> list[str]:
@@ -140,6 +154,10 @@ class Context:
         """The file's bytes from the start. Where they cannot be read further they end, and the account says why."""
         file = file or self.file
         return io.BufferedReader(_Watched(file, self.tally, self.on_bytes), 2**20)
+
+    def is_json(self) -> bool:
+        """Whether the file is JSON, for a format that has files of JSON and of CSV."""
+        return Sample(self.file.head(HEAD)).json != ""
 
     def seen(self, rows: int = 1) -> None:
         """So many rows of the file are about to be read; for readers that use no helper."""

@@ -56,9 +56,7 @@ _TYPED = re.compile(r'"(?:type|recordType|record_type|dataType)"\s*:\s*"(\w+)"')
 
 def sniff(sample: Sample) -> str:
     """By the members that its records have, and no other vendor's."""
-    head = sample.text.lstrip()[:16384]
-    if not head.startswith(("{", "[")):
-        return ""
+    head = sample.json[:16384]
     if '"dataOrigin"' in head or re.search(r'"(start)?[zZ]oneOffset"\s*:', head):
         return "records with a dataOrigin or a zoneOffset, as Health Connect has them"
     if any(name.endswith("Record") and _folded(name) in KNOWN for name in _TYPED.findall(head)):

@@ -48,9 +48,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def sniff(sample: Sample) -> str:
     """By keys that only Polar's export has."""
-    text = sample.text
-    if not text.lstrip().startswith(("[", "{")):
-        return ""
+    text = sample.json
     for name, (keys, besides) in KINDS.items():
         if any(f'"{key}"' in text for key in keys) and (not besides or any(f'"{key}"' in text for key in besides)):
             return f"JSON with {name}, as Polar Flow exports it"

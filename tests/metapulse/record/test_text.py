@@ -111,7 +111,7 @@ def test_a_broken_item_loses_no_good_one_wherever_it_stands(broken: str) -> None
             found = [item for _, item in json_items(given)]
             assert [item for item in found if item in good] == good, text
             assert given.tally.seen == len(found) + given.tally.skipped.total()
-            assert given.tally.skipped
+            assert given.tally.skipped or given.tally.notes
         member = '{{"first": 1, "data": [{}], "last": 2}}'.format(", ".join(parts))
         if broken not in ('{"a": {"b": [', "}"):
             assert [item for item in items(member, "data")[0] if item in good] == good, member
