@@ -125,10 +125,14 @@ class Clock:
         told: the zone that was told; None: none was.
         order: how local dates are written where the year does not come first: "dmy" or "mdy".
         marks: put on every stamp that depends on ``order``.
+        asked: takes "zone" and "order" as soon as a stamp depends on them.
     """
 
-    def __init__(self, told: tzinfo | None = None, order: str = "", marks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, told: tzinfo | None = None, order: str = "", marks: tuple[str, ...] = (), asked: set[str] | None = None
+    ) -> None:
         self.zone, self.order, self.marks = told, order, marks
+        self.asked = set[str]() if asked is None else asked
         self._hours: dict[int, tuple[int, int]] = {}
 
     def read(self, text: str, after: int | None = None) -> Stamp | None:
@@ -168,6 +172,7 @@ class Clock:
     def _date(self, a: str, b: str, c: str) -> tuple[int, int, int, tuple[str, ...]]:
         if len(a) == 4:
             return int(a), int(b), int(c), ()
+        self.asked.add("order")
         if self.order == "ymd":  # a year of two digits
             return 2000 + int(a), int(b), int(c), self.marks
         year = int(c) + (0 if len(c) == 4 else 2000)
@@ -181,6 +186,7 @@ class Clock:
             after: an instant that it is not before.
             marks: to be put on it.
         """
+        self._ask()
         if self.zone is None:
             return Stamp(wall, None, (*marks, "zone_assumed"))
         first, second = self._offsets(wall)
@@ -197,6 +203,7 @@ class Clock:
             days: from 1970-01-01.
             marks: to be put on it besides ``date_only``.
         """
+        self._ask()
         midnight, next_midnight = days * DAY, (days + 1) * DAY
         if self.zone is None:
             return Stamp(midnight, None, (*marks, "date_only"), next_midnight)
@@ -207,10 +214,15 @@ class Clock:
         """Minutes of the told zone before UTC at an instant; None where no zone was told."""
         if self.zone is None:
             return None
+        self._ask()
         if not -62_000_000_000 * US < instant < 250_000_000_000 * US:
             return None
         moved = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)).astimezone(self.zone)
         return _minutes(moved.utcoffset())
+
+    def _ask(self) -> None:
+        if self.zone is not UTC:  # which readers take where the file tells the offset; a person tells ZoneInfo's
+            self.asked.add("zone")
 
     def _offsets(self, wall: int) -> tuple[int, int]:
         """Offsets in minutes of the first and second reading of a local time; kept by quarter of an hour."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.clock import US
+from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
 from metapulse.record.schema import MARKS, Row
 from metapulse.record.tally import FileTally
@@ -23,7 +24,8 @@ PLACEHOLDER = 365 * 86_400 * US  # the first year of Unix time: no wearable was 
 EARLIEST, LATEST = 788_918_400 * US, 4_102_444_800 * US  # 1995, 2100
 BEYOND_TIME = 2**60  # µs; what is further away has overflowed somewhere
 
-#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of the file that was read.
+#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of what was read: a file, or what a
+#: record holds of one account.
 FIELDS = (
     ("start", np.int64),
     ("metric", np.int32),
@@ -68,12 +70,15 @@ class Tables:
         self.device: Numbered[Any] = Numbered()
         self.file: Numbered[str] = Numbered()
         self.unit: Numbered[str] = Numbered()
+        self.input: Numbered[tuple[int, str]] = Numbered()
         self.quality: Numbered[tuple[str, ...]] = Numbered()
         self._marks: dict[tuple[str, ...], int] = {}
         self._pairs: Numbered[tuple[str, str | None]] = Numbered()
         self._facts: list[tuple[float, float, float, float, int, int, bool]] = []
 
-    def block(self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0) -> Block:
+    def block(
+        self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0, held: Lineage | None = None
+    ) -> Block:
         """Columns of some rows of one file; what cannot be in a record is counted away.
 
         Args:
@@ -81,6 +86,7 @@ class Tables:
             file: for rows that name none.
             tally: the file's account.
             input: number of the file among those that are read.
+            held: accounts that the file holds, where it is a record: each is an input of its own.
         """
         tally.given += len(rows)
         rows = _representable(rows, tally) if rows else rows
@@ -97,7 +103,9 @@ class Tables:
             "row": np.array(row, np.int64),
             "quality": np.array([self._marked(q) for q in quality], np.int32),
             "offset_min": np.array([NO_OFFSET if o is None else o for o in offset], np.int32),
-            "input": np.full(len(rows), input, np.int32),
+            "input": _numbers(self.input, ((input, held.of(f or file)) for f in files))
+            if held
+            else np.full(len(rows), self.input[input, ""], np.int32),
             "raw": np.array(raw, object),
         }
         self._convert(block, _numbers(self._pairs, zip(metric, unit, strict=True)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from metapulse.errors import DataError
 from metapulse.record.containers import File
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Reader, Sample
@@ -14,11 +13,11 @@ def recognise(file: File) -> tuple[Reader | None, str]:
     """The reader of a file and why, in words; None, and why not, if there is none.
 
     Where several know it, the first by name is taken and the others are named.
+
+    Raises:
+        DataError: nothing of it can be read, as of what is encrypted.
     """
-    try:
-        sample = Sample(file.head(HEAD), file.name)
-    except DataError as error:
-        return None, str(error).removeprefix(f"{file.name}: ")
+    sample = Sample(file.head(HEAD), file.name)
     if not sample.bytes:
         return None, "empty"
     found, broken = [], ""

@@ -203,7 +203,7 @@ def _stamp(context: Context, text: str, message: Message) -> Stamp | None:
         return context.clock.read(text)
     clock = context.clock
     if context.options.zone is None and message.offset is not None:
-        clock = Clock(timezone(timedelta(minutes=message.offset)))
+        clock = Clock(timezone(timedelta(minutes=message.offset)), asked=context.clock.asked)
     stamp = clock.read(text)
     if stamp is None or stamp.end is not None or "zone_assumed" in stamp.marks:
         return stamp

@@ -170,12 +170,11 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
 
 def _stamp(context: Context, text: str, zone: str) -> Stamp | None:
     """A local time, with the offset of its cycle."""
-    stamp = context.clock.read(text) if text else None
     offset = offset_minutes(zone.strip()) if zone.strip() else None
+    stamp = context.wall.read(text)
     if stamp is None or offset is None or stamp.end is not None:
-        return stamp
-    marks = tuple(mark for mark in stamp.marks if mark.startswith("date_order"))
-    return Stamp(stamp.start + (stamp.offset_min or 0) * MINUTE - offset * MINUTE, offset, marks)
+        return context.clock.read(text)
+    return stamp._replace(start=stamp.start - offset * MINUTE, offset_min=offset)
 
 
 READER = Reader("whoop", "Whoop: CSV of sleeps, cycles and workouts", sniff, read)
