@@ -93,17 +93,27 @@ def epoch(number: float | int | str) -> int | None:
 
 
 def date_order(texts: Iterable[str]) -> str:
-    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where no day is over 12, or stamps contradict."""
+    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where no day is over 12, or stamps contradict.
+
+    24/04/03 may be in 2024 or in 2003: such a column tells where the year stands if what stands there is over 31, or
+    takes at most a quarter as many values as the days do.
+    """
     day_first = month_first = 0
+    firsts, lasts = set[int](), set[int]()  # of years of two digits, where either end may be one
     for text in texts:
         if found := _DATES.match(text):
-            a, b, _ = found.groups()
-            if len(a) == 4:
+            a, b, c = found.groups()
+            if len(a) == 4 or (len(c) == 2 and int(a) > 31):
                 return "ymd"
             day_first += int(a) > 12 >= int(b)
             month_first += int(b) > 12 >= int(a)
+            if len(c) == 2:
+                firsts.add(int(a))
+                lasts.add(int(c))
     if day_first and not month_first:
-        return "dmy"
+        if not lasts or max(lasts) > 31 or len(firsts) >= 4 * len(lasts):
+            return "dmy"
+        return "ymd" if len(lasts) >= 4 * len(firsts) else ""
     return "mdy" if month_first and not day_first else ""
 
 
@@ -173,9 +183,9 @@ class Clock:
         if len(a) == 4:
             return int(a), int(b), int(c), ()
         self.asked.add("order")
-        if self.order == "ymd":  # a year of two digits
-            return 2000 + int(a), int(b), int(c), self.marks
-        year = int(c) + (0 if len(c) == 4 else 2000)
+        if self.order == "ymd":
+            return _year(a), int(b), int(c), self.marks
+        year = int(c) if len(c) == 4 else _year(c)
         return (year, int(a), int(b), self.marks) if self.order == "mdy" else (year, int(b), int(a), self.marks)
 
     def local(self, wall: int, after: int | None = None, marks: tuple[str, ...] = ()) -> Stamp:
@@ -235,6 +245,11 @@ class Clock:
                 both = [0, 0]
             self._hours[quarter] = (both[0], both[1])
         return self._hours[quarter]
+
+
+def _year(digits: str) -> int:
+    """Two digits: of this century, since no wearable is older; from 70 on that is not said, and there is no such year."""
+    return 2000 + int(digits) if int(digits) < 70 else 0
 
 
 def offset_minutes(text: str) -> int | None:

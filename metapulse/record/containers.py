@@ -122,7 +122,7 @@ def cause(error: BaseException) -> str:
     return f"damaged ({' '.join(str(error).split()) or type(error).__name__})"
 
 
-class _OverLimit(DataError):
+class _OverLimitError(DataError):
     """The inputs together are more than they may be."""
 
 
@@ -197,7 +197,7 @@ class Inputs:
 
     def _breaks(self, name: str, error: DataError, path: Path) -> None:
         """One file of a folder costs itself alone; one that is asked for by its name has to be whole."""
-        if isinstance(error, _OverLimit) or not path.is_dir():
+        if isinstance(error, _OverLimitError) or not path.is_dir():
             raise error
         self.broken[name] = str(error).removeprefix(f"{name}: ")
 
@@ -249,7 +249,7 @@ class Inputs:
             self._open_zip(name, spool, depth + 1)
         except BROKEN as error:
             self.broken[name] = cause(error)
-        except _OverLimit:
+        except _OverLimitError:
             raise
         except DataError as error:
             self.broken[name] = str(error).removeprefix(f"{name}: ")
@@ -263,14 +263,14 @@ class Inputs:
 
     def _count(self, name: str, size: int) -> None:
         if size > self.limits.bytes:
-            raise _OverLimit(f"{name}: {size} bytes unpacked; allowed are {self.limits.bytes}")
+            raise _OverLimitError(f"{name}: {size} bytes unpacked; allowed are {self.limits.bytes}")
         self._total += size
         if self._total > self.limits.total:
-            raise _OverLimit(
+            raise _OverLimitError(
                 f"{name}: with it the inputs are over {self.limits.total} bytes unpacked, which is the limit"
             )
         if len(self.files) >= self.limits.files:
-            raise _OverLimit(f"{name}: the inputs hold more than {self.limits.files} files, which is the limit")
+            raise _OverLimitError(f"{name}: the inputs hold more than {self.limits.files} files, which is the limit")
 
 
 def _disk_stream(place: Path) -> io.BufferedIOBase:

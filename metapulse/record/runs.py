@@ -165,10 +165,10 @@ class Order:
     def _again(self, block: Block, same: Any) -> Any:
         """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-        Of each n-th the first in the record's order stays. So what an account has said is a list, and reading more of it
-        takes the lesser of two such lists, place by place: in any order and grouping, and however often. The rows of a
-        copy are those of the copy whose name is first. A record is as many inputs as it knows accounts: two of them
-        stay two lists until a copy is read that links them.
+        Of each n-th the first in the record's order stays. So what an account says is a list, and reading more of it
+        takes the lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows
+        are those of the first name. A record is as many inputs as it knows accounts, each of them one such list, so
+        that a copy which links two of them makes one list of both.
         """
         again = np.zeros(len(same), bool)
         at = np.flatnonzero(same | np.append(same[1:], False))

@@ -207,9 +207,7 @@ def _gather(
         runs.add(block)
 
 
-def _block(
-    tables: Tables, rows: Sequence[Row], account: FileTally, number: int, held: Lineage | None
-) -> Block | None:
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int, held: Lineage | None) -> Block | None:
     """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
     given, away = account.given, account.away.copy()
     try:

@@ -143,6 +143,17 @@ class FileTally:
         return cls(**told | {name: tuple(facts.get(name, ())) for name in ("also", *TOLD)})
 
 
+def row_counts(tally: FileTally) -> dict[str, int]:
+    """The numbers of one file, for people."""
+    return {
+        "rows": tally.seen,
+        "gave records": tally.used,
+        "counted away": tally.skipped.total() + tally.unexplained,
+        "records": tally.kept,
+        "flagged": tally.flagged.total(),
+    }
+
+
 def fault(error: Exception) -> str:
     """What a reader raised, and in which line of which file."""
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -229,19 +240,26 @@ class Tally:
 
     def table(self) -> Rows:
         """One row per file, for people."""
-        rows = [
-            {
-                "file": t.file,
-                "format": t.format or "not recognised",
-                "rows": t.seen,
-                "gave records": t.used,
-                "counted away": t.skipped.total() + t.unexplained,
-                "records": t.kept,
-                "flagged": t.flagged.total(),
-            }
-            for t in self.in_order()
-        ]
+        rows = [{"file": t.file, "format": t.format or "not recognised"} | row_counts(t) for t in self.in_order()]
         return Rows(rows, tuple(rows[0]) if rows else ("file",))
+
+    def by_format(self) -> Rows:
+        """The table of many files: one row per format, with the sums of its files."""
+        groups: dict[str, list[FileTally]] = {}
+        for tally in self.in_order():
+            groups.setdefault(tally.format or "not recognised", []).append(tally)
+        rows = [
+            {"format": name, "files": len(own)}
+            | {key: sum(row_counts(t)[key] for t in own) for key in row_counts(own[0])}
+            for name, own in sorted(groups.items())
+        ]
+        return Rows(rows)
+
+    def remarks(self, most: int) -> Rows:
+        """Files that were not read, or not to the end, and why; at most so many, and how many more there are."""
+        found = [{"file": t.file, "remark": t.error or t.why} for t in self.in_order() if t.error or not t.format]
+        more = [{"file": f"{len(found) - most} files more", "remark": ""}] if len(found) > most else []
+        return Rows(found[:most] + more)
 
     def reasons(self) -> Rows:
         """Why rows and records were counted away, and what else is to be known; most frequent first."""

@@ -132,7 +132,7 @@ def _result(context: Context, fields: list[str], line: int, message: Message) ->
     marks = () if written or known.unit == "count" else ("unit_assumed",)
     written = written or known.unit or None
     device = _device(_field(fields, 18), message)
-    found = False
+    found, given = False, set[tuple[float, str]]()
     for repetition in _field(fields, 5).split(message.marks.repetition)[:1000]:
         value, sign, why = _value(repetition, message.marks)
         if value is None:
@@ -140,6 +140,10 @@ def _result(context: Context, fields: list[str], line: int, message: Message) ->
                 context.note(f"a value that is no number: {why}")
             continue
         found = True
+        if (value, sign) in given:
+            context.note("a value that its field repeats: it is there once")
+            continue
+        given.add((value, sign))
         limit = (LIMITS[sign],) if sign in LIMITS else ()
         quality = (*known.marks, *stamp.marks, *marks, *limit)
         raw = f"{sign}{value:.15g} {written or ''}".strip() if limit else None
