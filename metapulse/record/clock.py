@@ -248,7 +248,7 @@ class Clock:
 
 
 def _year(digits: str) -> int:
-    """Two digits: of this century, since no wearable is older; from 70 on that is not said, and there is no such year."""
+    """Two digits: of this century, since no wearable is older; from 70 on it is not clear, and there is no such year."""
     return 2000 + int(digits) if int(digits) < 70 else 0
 
 

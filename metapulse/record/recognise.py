@@ -8,6 +8,8 @@ from metapulse.record.readers.base import Reader, Sample
 from metapulse.record.readers.encoding import HEAD
 from metapulse.record.tally import fault
 
+NOTHING = (["[]"], ["{}"], ["[", "]"], ["{", "}"])
+
 
 def recognise(file: File) -> tuple[Reader | None, str]:
     """The reader of a file and why, in words; None, and why not, if there is none.
@@ -28,6 +30,8 @@ def recognise(file: File) -> tuple[Reader | None, str]:
             broken += f"; reader {reader.name} failed ({fault(error)})"
         else:
             found += [(reader, why)] if why else []
+    if not found and sample.text.split() in NOTHING:
+        return None, "a list or an object of JSON with nothing in it"
     if not found:
         return None, f"no reader knows it: {_looks(sample)}{broken}"
     reader, why = found[0]

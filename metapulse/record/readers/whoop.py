@@ -80,6 +80,7 @@ SPANS = {
     "cycle": ("cycle start time", "cycle end time"),
     "workout": ("workout start time", "workout end time"),
 }
+LONG = 18  # columns, from which on their shape alone tells
 HEART = (("max hr", "workout_hr_max", "maximum"), ("average hr", "workout_hr_mean", "mean"))
 _ZONE = re.compile(r"(UTC|GMT)?([+-]\d{1,2}(:?\d\d)?|Z)|UTC")
 _STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d")
@@ -95,6 +96,8 @@ def sniff(sample: Sample) -> str:
     if set(CYCLE) <= set(names) and "cycle start time" in header[0].lower():
         return "its header begins with cycle start, cycle end and cycle timezone"
     first = next(reader(lines[1:]), [])
+    if len(names) >= LONG and not first:
+        return "its columns end in the units of Whoop's, with nothing below them"
     if names and len(first) > 3 and _STAMP.match(first[0]) and _ZONE.fullmatch(first[2].strip()):
         return "its columns end in the units of Whoop's, below them times and an offset"
     return ""

@@ -116,6 +116,18 @@ def test_the_order_of_a_column_and_what_it_is_worth() -> None:
     )
 
 
+def test_a_year_of_two_digits_is_found_in_the_column_and_has_one_century() -> None:
+    month = [f"{day:02}/04/24" for day in range(10, 31)]
+    assert date_order(month) == "dmy"
+    assert date_order("/".join(reversed(text.split("/"))) for text in month) == "ymd"
+    assert date_order(["24/04/03", "25/05/09"]) == date_order(["13/04/24"]) == ""  # of 2024, or of 2003
+    assert (date_order(["24/04/32"]), date_order(["32/04/24"]), date_order(["04/13/24"])) == ("dmy", "ymd", "mdy")
+    for order, text in (("dmy", "03/04/{}"), ("mdy", "04/03/{}"), ("ymd", "{}/04/03")):
+        read = Clock(order=order).read
+        assert read(text.format("24")) == Clock().read("2024-04-03")
+        assert read(text.format("70")) is read(text.format("95")) is read(text.format("123")) is None
+
+
 @given(st.integers(10**9, 4 * 10**9), st.integers(0, 999_999))
 def test_seconds_milli_micro_and_nanoseconds(seconds: int, part: int) -> None:
     micro = seconds * US + part

@@ -189,6 +189,16 @@ def test_an_export_whose_stamps_are_all_off_is_repeats(tmp_path: Path, late: tim
     assert merged(tmp_path / "again.parquet", out) == again
 
 
+def test_a_source_says_no_word_twice_and_no_control_character(tmp_path: Path) -> None:
+    lines = ["Garmin,,Garmin Connect", "Polar,Polar,", "Apple,Watch,Watchful", "A\x07\x1b[2J,B\x01,"]
+    text = "time,metric,value,unit,manufacturer,device,app\n" + "\n".join(
+        f"2024-04-03T08:0{i}:00Z,heart_rate,60,,{line}" for i, line in enumerate(lines)
+    )
+    (path,) = written(tmp_path / "given", {"a.csv": text})
+    table = merge_records([path], tmp_path / "p.parquet")
+    assert [row["source"] for row in table] == ["A [2J B", "Apple Watch Watchful", "Garmin Connect", "Polar"]
+
+
 def test_two_that_measure_alike_are_no_repeats(tmp_path: Path) -> None:
     draw = random.Random(2)
     one, other = (
