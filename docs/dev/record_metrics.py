@@ -22,7 +22,7 @@ from metapulse.record.containers import Inputs
 from metapulse.record.metrics import metrics
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Options
-from metapulse.record.store import Read
+from metapulse.record.reading import Read
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "record_metrics.md"

@@ -93,28 +93,38 @@ def epoch(number: float | int | str) -> int | None:
 
 
 def date_order(texts: Iterable[str]) -> str:
-    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where no day is over 12, or stamps contradict.
+    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where it allows several, or stamps contradict."""
+    allowed = date_orders(texts)
+    return allowed[0] if len(allowed) == 1 else ""
 
-    24/04/03 may be in 2024 or in 2003: such a column tells where the year stands if what stands there is over 31, or
-    takes at most a quarter as many values as the days do.
+
+def date_orders(texts: Iterable[str]) -> tuple[str, ...]:
+    """The orders that a whole column allows, of "dmy", "mdy" and "ymd"; none where its stamps contradict each other.
+
+    A number over 12 is no month. 24/04/03 may be of 2024 or of 2003: such a column tells where the year stands if a
+    number there is over 31, or if it takes a quarter as many values as the days, at most.
     """
     day_first = month_first = 0
-    firsts, lasts = set[int](), set[int]()  # of years of two digits, where either end may be one
+    firsts, lasts = set[int](), set[int]()  # where the year has two digits
     for text in texts:
         if found := _DATES.match(text):
             a, b, c = found.groups()
             if len(a) == 4 or (len(c) == 2 and int(a) > 31):
-                return "ymd"
+                return ("ymd",)
             day_first += int(a) > 12 >= int(b)
             month_first += int(b) > 12 >= int(a)
             if len(c) == 2:
                 firsts.add(int(a))
                 lasts.add(int(c))
-    if day_first and not month_first:
-        if not lasts or max(lasts) > 31 or len(firsts) >= 4 * len(lasts):
-            return "dmy"
-        return "ymd" if len(lasts) >= 4 * len(firsts) else ""
-    return "mdy" if month_first and not day_first else ""
+    if day_first and month_first:
+        return ()
+    if month_first:
+        return ("mdy",)
+    if not lasts or max(lasts) > 31 or len(firsts) >= 4 * len(lasts):
+        return ("dmy",) if day_first else ("dmy", "mdy")
+    if not day_first:
+        return ORDERS
+    return ("ymd",) if len(lasts) >= max(8, 4 * len(firsts)) else ("dmy", "ymd")
 
 
 @lru_cache(100_000)
@@ -248,7 +258,7 @@ class Clock:
 
 
 def _year(digits: str) -> int:
-    """Two digits: of this century, since no wearable is older; from 70 on it is not clear, and there is no such year."""
+    """Two digits: of this century, since no wearable is older; from 70 on that is not clear, and there is none."""
     return 2000 + int(digits) if int(digits) < 70 else 0
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from metapulse.record.clock import US
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, Read, untold
 from metapulse.record.schema import Device, Row
-from metapulse.record.store import Progress, Read, untold
 from metapulse.record.tally import FileTally
 from metapulse.rows import Rows
 
@@ -93,7 +93,7 @@ def look(
         for _, rows in read.files(given):
             for row in rows:
                 found.metrics.setdefault(row.metric, Found()).add(row)
-    found.tallies = read.tallies
+    found.tallies = [*read.held.in_order(), *read.tallies]
     return found
 
 

@@ -20,9 +20,10 @@ from metapulse.files import replace_with
 from metapulse.record.frame import DOUBTFUL, REPEATS, without
 from metapulse.record.overlap import counted_shares, wish, with_source
 from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, untold
 from metapulse.record.schema import KEY, ROW_GROUP, arrow_schema
 from metapulse.record.shifted import shifted_repeats
-from metapulse.record.store import Progress, import_files, metadata, untold
+from metapulse.record.store import import_files, metadata
 from metapulse.record.tally import Tally
 from metapulse.rows import Rows
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from metapulse.record.readers.base import Options
-    from metapulse.record.store import Progress
+    from metapulse.record.reading import Progress
     from metapulse.record.tally import Tally
 
 WIDTH = 120  # of a table where there is no terminal

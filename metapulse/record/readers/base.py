@@ -68,7 +68,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from metapulse.errors import ConfigError
-from metapulse.record.clock import Clock, date_order
+from metapulse.record.clock import Clock, date_orders
 from metapulse.record.containers import File, cause, readable
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers.encoding import encoding
@@ -178,7 +178,10 @@ class Context:
             texts: every stamp of the column. usual: the vendor's usual order, taken with the mark
             ``date_order_assumed`` if neither column nor person tell.
         """
-        shown, told = date_order(texts), self.options.date_order
+        allowed, told = date_orders(texts), self.options.date_order
+        shown = allowed[0] if len(allowed) == 1 else ""
+        if usual == "mdy" and allowed == ("dmy", "ymd"):
+            usual = "dmy"  # the year stands at the end, as this vendor has it
         if shown and told and shown != told and shown != "ymd":
             self.note(f"the column's dates are {shown}, not {told} as told")
         order = told if shown == "ymd" and told else shown or told or usual  # a year in front is read in any order

@@ -147,14 +147,13 @@ def _instant(context: Context, given: Any, zone: int | None) -> Stamp | None:
     if not isinstance(given, str):
         return None
     zoned = re.search(r"([zZ]|[+-]\d\d:?\d\d)\s*$", given[10:])
-    stamp = (context.clock if zoned or zone is None else context.wall).read(given)
-    if stamp is None:
-        return None
+    beside = zone is not None and not zoned  # a local time with its offset beside it
+    stamp = (context.wall if beside else context.clock).read(given)
+    if stamp is None or beside:
+        return stamp and Stamp(stamp.start - (zone or 0) * MINUTE, zone)
     if zoned:
         said = stamp.offset_min or context.clock.offset(stamp.start)  # Z says when, not where
         return stamp._replace(offset_min=said if zone is None else zone)
-    if zone is not None:  # a local time with its offset beside it
-        return Stamp(stamp.start - zone * MINUTE, zone)
     return stamp._replace(marks=(*stamp.marks, "zone_assumed"))
 
 

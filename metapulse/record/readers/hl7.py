@@ -147,19 +147,8 @@ def _result(context: Context, fields: list[str], line: int, message: Message) ->
         limit = (LIMITS[sign],) if sign in LIMITS else ()
         quality = (*known.marks, *stamp.marks, *marks, *limit)
         raw = f"{sign}{value:.15g} {written or ''}".strip() if limit else None
-        yield Row(
-            known.metric,
-            stamp.start,
-            value,
-            written,
-            line,
-            stamp.end,
-            stamp.offset_min,
-            known.code,
-            device,
-            quality,
-            raw,
-        )
+        of = (stamp.end, stamp.offset_min, known.code, device, quality, raw)
+        yield Row(known.metric, stamp.start, value, written, line, *of)
     if not found:
         context.skip("no value that is a number")
 

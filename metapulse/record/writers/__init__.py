@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from metapulse.errors import ConfigError
 from metapulse.files import replace_with
-from metapulse.record.store import Progress, untold
+from metapulse.record.reading import Progress, untold
 from metapulse.record.writers import fhir, openmhealth, own
 from metapulse.record.writers.base import LINES, Exported, Stored
 

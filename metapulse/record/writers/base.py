@@ -21,8 +21,9 @@ from uuid import NAMESPACE_URL, uuid5
 from metapulse.record.clock import DAY, EPOCH, MINUTE, US
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.record import rows_of_batch
+from metapulse.record.reading import Progress, untold
 from metapulse.record.schema import Row, check_version
-from metapulse.record.store import Progress, metadata, untold
+from metapulse.record.store import metadata
 from metapulse.rows import Rows
 
 BATCH = 16_384  # rows that are in memory at once
