@@ -47,10 +47,10 @@ def seen_in(paths: Iterable[Path], options: Options, letter: str, found: Seen) -
     """Read files, and note every metric and mark of each reader's rows."""
     read = Read(options)
     with Inputs(list(paths)) as given:
-        for tally, rows in read.files(given):
+        for context, rows in read.files(given):
             for row in rows:
                 for name in (row.metric, *row.quality):
-                    found[tally.format, name].add(letter)
+                    found[context.tally.format, name].add(letter)
 
 
 def without_data() -> Seen:

@@ -107,5 +107,7 @@ def day(instant: int) -> str:
 
 def name_of(device: Device) -> str:
     """A device in a few words: the most telling parts that it has."""
-    parts = [device.hardware or device.model or device.manufacturer, device.app and f"({device.app})"]
-    return " ".join(part for part in parts if part) or "unknown"
+    what = device.hardware or device.model or device.manufacturer or ""
+    if not device.app or f"{device.app} ".startswith(f"{what} "):  # "Garmin Connect" says "Garmin"
+        return device.app or what or "unknown"
+    return f"{what} ({device.app})".strip()

@@ -144,11 +144,9 @@ def _instant(context: Context, given: Any, zone: int | None) -> Stamp | None:
     at = epoch(given) if isinstance(given, (int, float, str)) else None
     if at is not None:
         return Stamp(at, context.clock.offset(at) if zone is None else zone)
-    if not isinstance(given, str):
-        return None
-    zoned = re.search(r"([zZ]|[+-]\d\d:?\d\d)\s*$", given[10:])
+    zoned = re.search(r"([zZ]|[+-]\d\d:?\d\d)\s*$", str(given)[10:])
     beside = zone is not None and not zoned  # a local time with its offset beside it
-    stamp = (context.wall if beside else context.clock).read(given)
+    stamp = (context.wall if beside else context.clock).read(given) if isinstance(given, str) else None
     if stamp is None or beside:
         return stamp and Stamp(stamp.start - (zone or 0) * MINUTE, zone)
     if zoned:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from itertools import permutations
 from operator import add, or_
 from pathlib import Path
 
@@ -85,6 +86,27 @@ def test_merging_is_a_union(
     one, *others = contents.values()
     wanted = reduce(or_ if one_account else add, others, one)
     assert Counter(said(load_record(folder / "all.parquet"))) == wanted
+
+
+def test_records_of_copies_are_the_record_of_one(tmp_path: Path) -> None:
+    """In any order and grouping; also where a later export of one copy is there, which then is one of all copies."""
+    rows = [(minute, 1, "heart_rate", 50 + minute % 3, "Watch") for minute in range(5)] * 2
+    later = [*rows, (7, 1, "heart_rate", 60, "Watch")]
+    texts = {"own 1.csv": csv(rows), "b.csv": csv(rows), "a.csv": csv(rows), "own 2.csv": csv(later)}
+    parts = dict.fromkeys(texts, tmp_path)
+    for path in written(tmp_path / "given", texts):
+        parts[path.name] = tmp_path / f"{path.stem}.parquet"
+        import_files([path], parts[path.name])
+    copies, later_one = list(parts.values())[:3], parts["own 2.csv"]
+    whole = merged(tmp_path / "whole.parquet", *copies)
+    assert load_record(tmp_path / "whole.parquet").equals(load_record(parts["a.csv"]))
+    longest = merged(tmp_path / "longest.parquet", *copies, later_one)
+    assert len(load_record(tmp_path / "longest.parquet")) == len(later)
+    for one, two, three in permutations(copies):
+        assert merged(tmp_path / "order.parquet", one, two, three) == whole
+        merged(tmp_path / "two.parquet", two, later_one)
+        merged(tmp_path / "more.parquet", one, three)
+        assert merged(tmp_path / "grouped.parquet", tmp_path / "two.parquet", tmp_path / "more.parquet") == longest
 
 
 def said(rows: pl.DataFrame) -> list[tuple]:
