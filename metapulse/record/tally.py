@@ -108,12 +108,13 @@ class FileTally:
         """
         best = max(self, other, key=FileTally._worth)
         names = sorted({*self.names, *other.names})
-        both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in TOLD}
-        for name, option in TOLD.items():
-            if len(told := list(filter(None, both[name]))) > 1:
+        zones, orders = sorted({*self.zones, *other.zones}), sorted({*self.orders, *other.orders})
+        for option, words in zip(TOLD.values(), (zones, orders), strict=True):
+            if len(told := list(filter(None, words))) > 1:
                 raise DataError(f"{names[0]}: read with --{option} {told[0]} and with {told[1]}: {ANEW}")
         notes = best.notes + Counter({AGAIN: len(names) - 1 - best.notes[AGAIN]})  # once for each name
-        return replace(best, file=names[0], also=tuple(names[1:]), notes=notes, **both)
+        named = replace(best, file=names[0], also=tuple(names[1:]), notes=notes)
+        return replace(named, zones=tuple(zones), orders=tuple(orders))
 
     def _worth(self) -> tuple[bool, bool, bool, int, str]:
         """A total order of accounts of one content: recognised, whole, told more of, more records."""

@@ -126,7 +126,8 @@ def test_a_year_of_two_digits_is_found_in_the_column_and_has_one_century() -> No
     assert (date_order(["24/04/32"]), date_order(["32/04/24"]), date_order(["04/13/24"])) == ("dmy", "ymd", "mdy")
     context = Context(memory_file(b""))
     assert context.date_order(["27/05/15"], "mdy") == "dmy"  # the year is where this vendor has it
-    assert context.clock.read("27/05/15").marks == ("date_order_assumed", "date_only")
+    assert (stamp := context.clock.read("27/05/15"))
+    assert stamp.marks == ("date_order_assumed", "date_only")
     for order, text in (("dmy", "03/04/{}"), ("mdy", "04/03/{}"), ("ymd", "{}/04/03")):
         read = Clock(order=order).read
         assert read(text.format("24")) == Clock().read("2024-04-03")
