@@ -10,8 +10,8 @@ from pathlib import Path
 from metapulse.record.clock import US
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, Read, untold
 from metapulse.record.schema import Device, Row
-from metapulse.record.store import Progress, Read, untold
 from metapulse.record.tally import SHOWN, FileTally
 from metapulse.rows import Rows
 
@@ -97,7 +97,7 @@ def look(
         for _, rows in read.files(given):
             for row in rows:
                 found.metrics.setdefault(row.metric, Found()).add(row)
-    found.tallies = read.tallies
+    found.tallies = [*read.held.in_order(), *read.tallies]
     return found
 
 
@@ -111,5 +111,7 @@ def day(instant: int) -> str:
 
 def name_of(device: Device) -> str:
     """A device in a few words: the most telling parts that it has."""
-    parts = [device.hardware or device.model or device.manufacturer, device.app and f"({device.app})"]
-    return " ".join(part for part in parts if part) or "unknown"
+    what = device.hardware or device.model or device.manufacturer or ""
+    if not device.app or f"{device.app} ".startswith(f"{what} "):  # "Garmin Connect" says "Garmin"
+        return device.app or what or "unknown"
+    return f"{what} ({device.app})".strip()

@@ -1,8 +1,8 @@
 """Any number of rows into canonical order in bounded memory: sorted runs on disk, merged; repeats are found.
 
 A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
-how often the same input has said so before, and by the name of its file without folders, numbers and punctuation. So a
-later export of an account, whose rows have moved, adds only what is new; and repeats within one file stay.
+how often the same input has said so before, and by the account that its file is of (``Lineage``). So a later export of
+an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import FIELDS, Block, Numbered, Tables, joined, taken
+from metapulse.record.columns import FIELDS, NO_OFFSET, Block, Numbered, Tables, joined, taken
+from metapulse.record.lineage import Lineage
 from metapulse.record.schema import Device
 
 RUN = 200_000  # rows that are sorted in memory
@@ -54,15 +55,15 @@ class Runs:
             pq.write_table(pa.table(block), stream, row_group_size=PIECE, compression="lz4", use_dictionary=False)
         self._runs.append(Path(stream.name))
 
-    def merged(self, tables: Tables) -> Iterator[Block]:
+    def merged(self, tables: Tables, lineage: Lineage) -> Iterator[Block]:
         """Every row, in order; rows of one ``start`` are in one block. May be called once."""
         if not self._runs:  # all of it is in memory
             if self._waiting:
-                yield Order(tables).finished(joined(self._blocks))
+                yield Order(tables, lineage).finished(joined(self._blocks))
             return
         if self._waiting:
             self._write()
-        order = Order(tables)
+        order = Order(tables, lineage)
         streams = [_Stream(path) for path in self._runs]
         while streams := [stream for stream in streams if stream.fill()]:
             bound = min((s.last for s in streams if not s.ended), default=None)
@@ -123,13 +124,14 @@ class Order:
 
     Args:
         tables: complete: every row has been read.
+        lineage: which files are of one account, with all that is known of copies.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, lineage: Lineage | None = None) -> None:
         self.tables = tables
         self.devices = list(tables.device)
-        series = Numbered[str]()
-        self.series = np.array([series[_series(file)] for file in tables.file], np.int64)
+        series, lineage = Numbered[str](), lineage or Lineage()
+        self.series = np.array([series[lineage.of(file)] for file in tables.file], np.int64)
         self.ranks: dict[str, Any] = {
             "code": tables.code.ranks(lambda code: code or ""),
             "device": _device_ranks(self.devices),
@@ -158,14 +160,18 @@ class Order:
         for name in ("metric", "end", "value", "code", "device", "file", "row", "quality", "offset_min", "unit"):
             column = block[name]
             if (column != column[:1]).any():
+                if name == "offset_min":
+                    yield column == NO_OFFSET  # of equal rows the one stays that knows more
                 ranks = quality if name == "quality" else self.ranks.get(name)
                 yield column if ranks is None else ranks[column]
 
     def _again(self, block: Block, same: Any) -> Any:
         """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-        Of each n-th the first in the record's order stays, which makes reading the union of inputs: in any order and
-        grouping, and however often.
+        Of each n-th the first in the record's order stays. So what an account says is a list, and reading more of it
+        takes the lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows
+        are those of the first name. A record is as many inputs as it knows accounts, each of them one such list, so
+        that a copy which links two of them makes one list of both.
         """
         again = np.zeros(len(same), bool)
         at = np.flatnonzero(same | np.append(same[1:], False))
@@ -216,11 +222,6 @@ def _differs(*columns: Any) -> Any:
     for column in columns:
         apart[1:] |= column[1:] != column[:-1]
     return apart
-
-
-def _series(file: str) -> str:
-    """The name that the files of one account's exports share: without folders, numbers and punctuation."""
-    return re.sub(r"[\W\d_]+", "", file.rsplit("/", 1)[-1]).casefold()
 
 
 @lru_cache(4096)

@@ -86,7 +86,7 @@ def _twin(header: list[str]) -> bool:
 def read(context: Context) -> Iterator[Row]:
     """JSON or CSV."""
     if context.is_json():
-        context.clock = Clock(context.options.zone, "mdy")
+        context.clock = Clock(context.options.zone, "mdy", asked=context.clock.asked)
         for at, item in json_items(context):
             rows = list(_item(context, item, at)) if isinstance(item, dict) else []
             yield from rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,13 @@ def test_every_metric_comes_back(tmp_path: Path, to: str) -> None:
     assert set(after["metric"]) == set(NAMES)
 
 
-@pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("name", ["out.json", "out.ndjson", "out.jsonl.zip"])
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        *product(("fhir", "openmhealth"), ("out.json", "out.ndjson", "out.jsonl.zip")),
+        *product(("csv",), ("out.csv", "out", "out.csv.zip")),
+    ],
+)
 def test_what_vendors_wrote_comes_back(tmp_path: Path, to: str, name: str) -> None:
     record = tmp_path / "person.parquet"
     import_files(written(tmp_path / "given", dict(SAMPLES)), record, BERLIN)
@@ -84,7 +90,7 @@ def test_what_vendors_wrote_comes_back(tmp_path: Path, to: str, name: str) -> No
     assert not exported.left_out
     if name.endswith(".zip"):
         with zipfile.ZipFile(tmp_path / name) as archive:
-            assert archive.namelist() == ["out.jsonl"]
+            assert archive.namelist() == [Path(name).stem]
     assert all(file.error == "" and not file.unexplained for file in tally.files.values())
 
 
