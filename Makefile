@@ -39,10 +39,10 @@ run: $(STAMP)
 
 # Three processes on two cores: whole programs and clusters wait for each other for a part of their time.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-fast: $(STAMP)
-	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not ray and not e2e and not long' $(ARGS)
+	METAPULSE_DATA= $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not ray and not e2e and not long' $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -24,6 +24,8 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, vi
 jaxtyped = jaxtyping.jaxtyped
 #: Within it, a dimension's name has one size; it keeps nothing itself, so one will do.
 ONE_SIZE = jaxtyped("context")
+#: By the code of a function: the first function of that code, the one with its checks, and whether they name shapes.
+MADE: dict[int, tuple[Function, Function, bool]] = {}
 
 
 def install() -> None:
@@ -65,12 +67,16 @@ def _ready(function: Function, typechecker: Checker) -> Function:
     if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         made: Function = jaxtyped(function, typechecker=typechecker)  # checks what it is given before it begins
         return made
-    hints = {name: _read(hint, function.__globals__) for name, hint in function.__annotations__.items()}
-    own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
-    own.__kwdefaults__, own.__annotations__ = function.__kwdefaults__, hints
-    own.__qualname__, own.__module__ = function.__qualname__, function.__module__
-    inner = typechecker(own)
-    if not any(map(_names_a_shape, hints.values())):
+    first, checks, shaped = MADE.get(id(code), (None, None, False))
+    if first is None or checks is None:
+        hints = {name: _read(hint, function.__globals__) for name, hint in function.__annotations__.items()}
+        own = _copy(function, function.__kwdefaults__, hints)
+        inner, shaped = typechecker(own), any(map(_names_a_shape, hints.values()))
+        if all(isinstance(hint, str) for hint in function.__annotations__.values()):  # it says the same every time
+            MADE[id(code)] = own, inner, shaped
+    else:
+        inner = _around(_copy(function, function.__kwdefaults__, first.__annotations__), first, checks, typechecker)
+    if not shaped:
         return inner
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -79,6 +85,27 @@ def _ready(function: Function, typechecker: Checker) -> Function:
             return inner(*args, **kwargs)
 
     return call
+
+
+def _copy(function: Function, defaults: dict[str, Any] | None, hints: dict[str, Any]) -> Function:
+    """The same function with other keyword defaults and annotations."""
+    code, names = function.__code__, function.__globals__
+    made = types.FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__, made.__annotations__ = defaults, hints
+    made.__qualname__, made.__module__ = function.__qualname__, function.__module__
+    return made
+
+
+def _around(own: Function, first: Function, checks: Function, typechecker: Checker) -> Function:
+    """The checks that were made around ``first``, around another function of the same code.
+
+    A function within a function is new in every call of the outer one, often for every row of a file, and its checks
+    take a thousand times as long to make as to run. beartype's hold the function that they check as a default.
+    """
+    defaults = checks.__kwdefaults__ or {}
+    if checks is first or not any(value is first for value in defaults.values()):
+        return typechecker(own)
+    return _copy(checks, {k: own if value is first else value for k, value in defaults.items()}, own.__annotations__)
 
 
 def _read(hint: Any, names: dict[str, Any]) -> Any:

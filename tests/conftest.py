@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch, Flower or Ray are imported, and inherited by every program that a test starts.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -39,13 +40,12 @@ torch.set_num_threads(1)
 
 
 HERE = Path(__file__).parent
-#: Folders whose cases share nothing, so that xdist hands them out one by one; the cases of other files stay together.
+#: Folders of many short cases.
 LAWS = ("laws", "conformance")
-ALONE = (*LAWS, "e2e")
 #: Folders whose cases are marked, so that ``make test-fast`` leaves them out.
 MARKS = dict.fromkeys((*LAWS, "parity", "benchmarks"), pytest.mark.long) | {"e2e": pytest.mark.e2e}
-#: What each process does first: it takes longest, and a long case at the end would be waited for.
-FIRST = ("e2e", "parity")
+#: What processes do first: one is with it longest, and a long case at the end would be waited for.
+FIRST = ("parity", "e2e")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -55,16 +55,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if mark is not None and f"not {mark.name}" in words else None
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)  # before xdist's own; there need be no xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What is handed out at once to one of several processes."""
+    from tests.together import Parts
+
+    return Parts(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups and order for xdist, and the markers of folders.
+    """The order for xdist, and the markers of folders.
 
     ``SHUFFLE=NUMBER`` in the environment puts files and their tests in an order drawn from the number; files stay
     whole, because some share a cluster among their tests.
     """
     for item in items:
         file = item.path.relative_to(HERE)
-        if file.parts[0] not in ALONE:
-            item.add_marker(pytest.mark.xdist_group("parity" if file.parts[0] == "parity" else file.as_posix()))
         if file.parts[0] in MARKS:
             item.add_marker(MARKS[file.parts[0]])
     clusters = {item.path for item in items if item.get_closest_marker("ray")}
@@ -77,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item, cluster: bool) -> int:
-    """Whole programs, then files with clusters, then other files; the many short cases last, which even out the end."""
+    """Engines side by side, whole programs, files with clusters, other files; many short cases even out the end."""
     folder = item.path.relative_to(HERE).parts[0]
     if folder in FIRST:
         return FIRST.index(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -65,6 +65,30 @@ def test_a_kind_is_checked_before_the_body_runs() -> None:
     for broken in (lambda: half("3"), lambda: add(a, a.double().long()), lambda: points(a, "2")):
         with pytest.raises(TypeError):
             broken()
+
+
+@check
+def shifted(by: float) -> tuple[Callable[[float], float], Callable[..., Tensor]]:
+    @check
+    def plus(x: float, *, times: float = by) -> float:
+        return times * (x + by)
+
+    @check
+    def stretched(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return by * x
+
+    return plus, stretched
+
+
+def test_functions_of_one_function_are_each_themselves_and_all_checked() -> None:
+    made = [shifted(by) for by in (1.0, 2.0, 3.0)]
+    assert [plus(1.0) for plus, _ in made] == [2.0, 6.0, 12.0]
+    assert [plus(1.0, times=1.0) for plus, _ in made] == [2.0, 3.0, 4.0]
+    assert [float(stretched(a + 1, a)[0]) for _, stretched in made] == [1.0, 2.0, 3.0]
+    for plus, stretched in made:
+        for broken in (lambda: plus("1"), lambda: plus(1.0, times="x"), lambda: stretched(a, b)):
+            with pytest.raises(TypeError):
+                broken()
 
 
 def test_every_module_is_checked() -> None:

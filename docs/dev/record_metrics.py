@@ -22,7 +22,7 @@ from metapulse.record.containers import Inputs
 from metapulse.record.metrics import metrics
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Options
-from metapulse.record.store import Read
+from metapulse.record.reading import Read
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "record_metrics.md"
@@ -47,10 +47,10 @@ def seen_in(paths: Iterable[Path], options: Options, letter: str, found: Seen) -
     """Read files, and note every metric and mark of each reader's rows."""
     read = Read(options)
     with Inputs(list(paths)) as given:
-        for tally, rows in read.files(given):
+        for context, rows in read.files(given):
             for row in rows:
                 for name in (row.metric, *row.quality):
-                    found[tally.format, name].add(letter)
+                    found[context.tally.format, name].add(letter)
 
 
 def without_data() -> Seen:

@@ -93,18 +93,38 @@ def epoch(number: float | int | str) -> int | None:
 
 
 def date_order(texts: Iterable[str]) -> str:
-    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where no day is over 12, or stamps contradict."""
+    """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where it allows several, or stamps contradict."""
+    allowed = date_orders(texts)
+    return allowed[0] if len(allowed) == 1 else ""
+
+
+def date_orders(texts: Iterable[str]) -> tuple[str, ...]:
+    """The orders that a whole column allows, of "dmy", "mdy" and "ymd"; none where its stamps contradict each other.
+
+    A number over 12 is no month. 24/04/03 may be of 2024 or of 2003: such a column tells where the year stands if a
+    number there is over 31, or if it takes a quarter as many values as the days, at most.
+    """
     day_first = month_first = 0
+    firsts, lasts = set[int](), set[int]()  # where the year has two digits
     for text in texts:
         if found := _DATES.match(text):
-            a, b, _ = found.groups()
-            if len(a) == 4:
-                return "ymd"
+            a, b, c = found.groups()
+            if len(a) == 4 or (len(c) == 2 and int(a) > 31):
+                return ("ymd",)
             day_first += int(a) > 12 >= int(b)
             month_first += int(b) > 12 >= int(a)
-    if day_first and not month_first:
-        return "dmy"
-    return "mdy" if month_first and not day_first else ""
+            if len(c) == 2:
+                firsts.add(int(a))
+                lasts.add(int(c))
+    if day_first and month_first:
+        return ()
+    if month_first:
+        return ("mdy",)
+    if not lasts or max(lasts) > 31 or len(firsts) >= 4 * len(lasts):
+        return ("dmy",) if day_first else ("dmy", "mdy")
+    if not day_first:
+        return ORDERS
+    return ("ymd",) if len(lasts) >= max(8, 4 * len(firsts)) else ("dmy", "ymd")
 
 
 @lru_cache(100_000)
@@ -125,10 +145,14 @@ class Clock:
         told: the zone that was told; None: none was.
         order: how local dates are written where the year does not come first: "dmy" or "mdy".
         marks: put on every stamp that depends on ``order``.
+        asked: takes "zone" and "order" as soon as a stamp depends on them.
     """
 
-    def __init__(self, told: tzinfo | None = None, order: str = "", marks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, told: tzinfo | None = None, order: str = "", marks: tuple[str, ...] = (), asked: set[str] | None = None
+    ) -> None:
         self.zone, self.order, self.marks = told, order, marks
+        self.asked = set[str]() if asked is None else asked
         self._hours: dict[int, tuple[int, int]] = {}
 
     def read(self, text: str, after: int | None = None) -> Stamp | None:
@@ -168,9 +192,10 @@ class Clock:
     def _date(self, a: str, b: str, c: str) -> tuple[int, int, int, tuple[str, ...]]:
         if len(a) == 4:
             return int(a), int(b), int(c), ()
-        if self.order == "ymd":  # a year of two digits
-            return 2000 + int(a), int(b), int(c), self.marks
-        year = int(c) + (0 if len(c) == 4 else 2000)
+        self.asked.add("order")
+        if self.order == "ymd":
+            return _year(a), int(b), int(c), self.marks
+        year = int(c) if len(c) == 4 else _year(c)
         return (year, int(a), int(b), self.marks) if self.order == "mdy" else (year, int(b), int(a), self.marks)
 
     def local(self, wall: int, after: int | None = None, marks: tuple[str, ...] = ()) -> Stamp:
@@ -181,6 +206,7 @@ class Clock:
             after: an instant that it is not before.
             marks: to be put on it.
         """
+        self._ask()
         if self.zone is None:
             return Stamp(wall, None, (*marks, "zone_assumed"))
         first, second = self._offsets(wall)
@@ -197,6 +223,7 @@ class Clock:
             days: from 1970-01-01.
             marks: to be put on it besides ``date_only``.
         """
+        self._ask()
         midnight, next_midnight = days * DAY, (days + 1) * DAY
         if self.zone is None:
             return Stamp(midnight, None, (*marks, "date_only"), next_midnight)
@@ -207,10 +234,15 @@ class Clock:
         """Minutes of the told zone before UTC at an instant; None where no zone was told."""
         if self.zone is None:
             return None
+        self._ask()
         if not -62_000_000_000 * US < instant < 250_000_000_000 * US:
             return None
         moved = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)).astimezone(self.zone)
         return _minutes(moved.utcoffset())
+
+    def _ask(self) -> None:
+        if self.zone is not UTC:  # which readers take where the file tells the offset; a person tells ZoneInfo's
+            self.asked.add("zone")
 
     def _offsets(self, wall: int) -> tuple[int, int]:
         """Offsets in minutes of the first and second reading of a local time; kept by quarter of an hour."""
@@ -223,6 +255,11 @@ class Clock:
                 both = [0, 0]
             self._hours[quarter] = (both[0], both[1])
         return self._hours[quarter]
+
+
+def _year(digits: str) -> int:
+    """Two digits: of this century, since no wearable is older; from 70 on that is not clear, and there is none."""
+    return 2000 + int(digits) if int(digits) < 70 else 0
 
 
 def offset_minutes(text: str) -> int | None:

@@ -34,7 +34,7 @@ MARK = "clock_corrected"
 _MOVED = re.compile(r"clock (?P<again>again )?(?P<by>[+-]\d+\.\d{6}) s(?:; (?P<raw>.*))?", re.DOTALL)
 
 
-def correct_clock(path: Path, out: Path, source: str) -> ClocksCompared:
+def correct_clock(path: Path, out: Path, source: str) -> tuple[ClocksCompared, int]:
     """Write a record in which the clock of one source is right, as the source that tells most about it has it.
 
     Args:
@@ -43,7 +43,7 @@ def correct_clock(path: Path, out: Path, source: str) -> ClocksCompared:
         source: a part of the source's name, which no other has.
 
     Returns:
-        What was found, and is corrected where it is off.
+        What was found, and is corrected where it is off; the number of rows that were moved.
 
     Raises:
         ConfigError: no source, or more than one, is called that; its clock agrees; or the record has mapped rows.
@@ -57,11 +57,16 @@ def correct_clock(path: Path, out: Path, source: str) -> ClocksCompared:
         raise ConfigError("correct", source, f"a source whose clock is off; this one agrees with {found.reference}")
     pieces = [replace(piece, shift_s=0.0, drift_s=0.0) if piece.agrees else piece for piece in found.pieces]
 
-    def moved(table: Frame) -> Frame:
-        return _moved(table, found.other, pieces)
+    count = 0
 
-    rewrite_record(path, out, moved)
-    return found
+    def change(table: Frame) -> Frame:
+        nonlocal count
+        table, moved = _moved(table, found.other, pieces)
+        count += moved
+        return table
+
+    rewrite_record(path, out, change)
+    return found, count
 
 
 def undo_correction(path: Path, out: Path) -> int:
@@ -116,7 +121,7 @@ def _told(rows: Frame, source: str) -> ClocksCompared:
     return max(found, key=lambda one: sum(piece.windows for piece in one.pieces))
 
 
-def _moved(table: Frame, source: str, pieces: Sequence[ClockPiece]) -> Frame:
+def _moved(table: Frame, source: str, pieces: Sequence[ClockPiece]) -> tuple[Frame, int]:
     import polars as pl
 
     named = with_source(table).select("by", "whole_day")
@@ -134,9 +139,8 @@ def _moved(table: Frame, source: str, pieces: Sequence[ClockPiece]) -> Frame:
         sorted({*marks, MARK}) if us else marks
         for us, marks in zip(by.tolist(), table["quality"].to_list(), strict=True)
     ]
-    return _shifted(table, by).with_columns(
-        raw=pl.Series(said, dtype=pl.String), quality=pl.Series(marked, dtype=pl.List(pl.String))
-    )
+    columns = {"raw": pl.Series(said, dtype=pl.String), "quality": pl.Series(marked, dtype=pl.List(pl.String))}
+    return _shifted(table, by).with_columns(**columns), int((by != 0).sum())
 
 
 def _back(table: Frame) -> tuple[Frame, int]:

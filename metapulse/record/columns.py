@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.clock import US
+from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
-from metapulse.record.schema import MARKS, Row
+from metapulse.record.schema import MARKS, Device, Row
 from metapulse.record.tally import FileTally
 from metapulse.record.units import conversion
 
 NO_TIME, NO_OFFSET = -(2**63), -(2**15)
+CONTROL = ("Cc", "Zl", "Zp")  # categories of Unicode: control characters, line and paragraph separators
 PLACEHOLDER = 365 * 86_400 * US  # the first year of Unix time: no wearable was worn
 EARLIEST, LATEST = 788_918_400 * US, 4_102_444_800 * US  # 1995, 2100
 BEYOND_TIME = 2**60  # µs; what is further away has overflowed somewhere
 
-#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of the file that was read.
+#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of what was read: of a file,
+#: or of all that a record holds of one account.
 FIELDS = (
     ("start", np.int64),
     ("metric", np.int32),
@@ -58,6 +62,25 @@ class Numbered(dict[Key, int]):
         return ranks
 
 
+class _Devices(dict[Device, int]):
+    """Numbers of devices however a file writes them: without control characters, which are no part of a name."""
+
+    def __init__(self, table: Numbered[Device]) -> None:
+        self.table = table
+
+    def __missing__(self, device: Device) -> int:
+        plain = Device(*(part if part is None or part.isprintable() else _printed(part) for part in device))
+        self[device] = number = self.table[plain]
+        return number
+
+
+def _printed(text: str) -> str | None:
+    """A blank for each run of control characters and line ends; others that are not printed, as in emojis, stay."""
+    if all(category(c) not in CONTROL for c in text):
+        return text
+    return " ".join("".join(" " if category(c) in CONTROL else c for c in text).split()) or None
+
+
 class Tables:
     """The texts of all rows of an import, by number."""
 
@@ -67,13 +90,17 @@ class Tables:
         self.code: Numbered[str | None] = Numbered()
         self.device: Numbered[Any] = Numbered()
         self.file: Numbered[str] = Numbered()
+        self._devices = _Devices(self.device)
         self.unit: Numbered[str] = Numbered()
+        self.input: Numbered[tuple[int, str]] = Numbered()
         self.quality: Numbered[tuple[str, ...]] = Numbered()
         self._marks: dict[tuple[str, ...], int] = {}
         self._pairs: Numbered[tuple[str, str | None]] = Numbered()
         self._facts: list[tuple[float, float, float, float, int, int, bool]] = []
 
-    def block(self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0) -> Block:
+    def block(
+        self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0, held: Lineage | None = None
+    ) -> Block:
         """Columns of some rows of one file; what cannot be in a record is counted away.
 
         Args:
@@ -81,6 +108,7 @@ class Tables:
             file: for rows that name none.
             tally: the file's account.
             input: number of the file among those that are read.
+            held: accounts that the file holds, where it is a record: each is an input of its own.
         """
         tally.given += len(rows)
         rows = _representable(rows, tally) if rows else rows
@@ -92,12 +120,14 @@ class Tables:
             "end": np.array([NO_TIME if e is None else e for e in end], np.int64),
             "value": np.array(value, np.float64),
             "code": _numbers(self.code, code),
-            "device": _numbers(self.device, device),
+            "device": _numbers(self._devices, device),
             "file": _numbers(self.file, [f or file for f in files]),
             "row": np.array(row, np.int64),
             "quality": np.array([self._marked(q) for q in quality], np.int32),
             "offset_min": np.array([NO_OFFSET if o is None else o for o in offset], np.int32),
-            "input": np.full(len(rows), input, np.int32),
+            "input": _numbers(self.input, ((input, held.of(f or file)) for f in files))
+            if held
+            else np.full(len(rows), self.input[input, ""], np.int32),
             "raw": np.array(raw, object),
         }
         self._convert(block, _numbers(self._pairs, zip(metric, unit, strict=True)))
@@ -199,8 +229,10 @@ def _empty() -> Block:
 
 
 def joined(blocks: Sequence[Block]) -> Block:
-    """Blocks one after another."""
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    """Blocks one after another. They are taken apart column by column, so that no row is in memory twice."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
 
 
 def taken(block: Block, rows: Any) -> Block:

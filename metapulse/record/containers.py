@@ -23,6 +23,7 @@ from metapulse.errors import DataError
 
 PIECE = 4096  # bytes read at once: as much is lost before damage, at most
 SUFFIX_OF_NONE = (".DS_Store", "Thumbs.db")
+EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,10 @@ def cause(error: BaseException) -> str:
     return f"damaged ({' '.join(str(error).split()) or type(error).__name__})"
 
 
+class _OverLimitError(DataError):
+    """The inputs together are more than they may be."""
+
+
 class Inputs:
     """The files of several inputs. Use as a context: temporary files go with it.
 
@@ -132,7 +137,8 @@ class Inputs:
     def __init__(self, paths: Sequence[Path], limits: ContainerLimits = ContainerLimits()) -> None:  # frozen
         self.limits = limits
         self.files: list[File] = []
-        self.broken: dict[str, str] = {}  # archives within the inputs that cannot be read: name → cause
+        self.broken: dict[str, str] = {}  # what is within the inputs and cannot be read: name → cause
+        self.empty: list[str] = []
         self._seen: set[File] = set()
         self._total = 0
         self._stack = ExitStack()
@@ -140,7 +146,12 @@ class Inputs:
             for path in paths:
                 self._beside: dict[str, File] = {}  # of this input
                 for name, place in self._walk(Path(path)):
-                    self._add(name, place)
+                    try:
+                        self._add(name, place)
+                    except BROKEN as error:
+                        self._breaks(name, DataError(f"{name}: {cause(error)}"), Path(path))
+                    except DataError as error:
+                        self._breaks(name, error, Path(path))
         except BaseException:
             self.close()
             raise
@@ -176,13 +187,19 @@ class Inputs:
     def _add(self, name: str, place: Path) -> None:
         size = place.stat().st_size
         if not size:
-            self.broken[name] = "empty"
+            self.empty.append(name)
         elif zipfile.is_zipfile(place):
             self._open_zip(name, place, 1)
         elif _looks_zipped(place):
-            raise DataError(f"{place}: a zip that ends before its list of files, as a download that was cut off")
+            raise DataError(f"{name}: a zip that ends before its list of files, as a download that was cut off")
         else:
-            self._put(File(name, size, _mark(place, size), partial(_disk_stream, place), self._beside))
+            self._put(File(name, size, _mark(place), partial(_disk_stream, place), self._beside))
+
+    def _breaks(self, name: str, error: DataError, path: Path) -> None:
+        """One file of a folder costs itself alone; one that is asked for by its name has to be whole."""
+        if isinstance(error, _OverLimitError) or not path.is_dir():
+            raise error
+        self.broken[name] = str(error).removeprefix(f"{name}: ")
 
     def _open_zip(self, name: str, place: Path | IO[bytes], depth: int) -> None:
         try:
@@ -210,7 +227,7 @@ class Inputs:
             ratio = info.file_size // max(info.compress_size, 1)
             self.broken[name] = f"packed {ratio} times, which no export is; allowed are {self.limits.ratio} times"
         elif not info.file_size:
-            self.broken[name] = "empty"
+            self.empty.append(name)
         elif info.filename.lower().endswith(".zip") and depth < self.limits.depth:
             self._nested(name, archive, info, depth)
         else:
@@ -232,6 +249,8 @@ class Inputs:
             self._open_zip(name, spool, depth + 1)
         except BROKEN as error:
             self.broken[name] = cause(error)
+        except _OverLimitError:
+            raise
         except DataError as error:
             self.broken[name] = str(error).removeprefix(f"{name}: ")
 
@@ -244,14 +263,14 @@ class Inputs:
 
     def _count(self, name: str, size: int) -> None:
         if size > self.limits.bytes:
-            raise DataError(f"{name}: {size} bytes unpacked; allowed are {self.limits.bytes}")
+            raise _OverLimitError(f"{name}: {size} bytes unpacked; allowed are {self.limits.bytes}")
         self._total += size
         if self._total > self.limits.total:
-            raise DataError(
+            raise _OverLimitError(
                 f"{name}: with it the inputs are over {self.limits.total} bytes unpacked, which is the limit"
             )
         if len(self.files) >= self.limits.files:
-            raise DataError(f"{name}: the inputs hold more than {self.limits.files} files, which is the limit")
+            raise _OverLimitError(f"{name}: the inputs hold more than {self.limits.files} files, which is the limit")
 
 
 def _disk_stream(place: Path) -> io.BufferedIOBase:
@@ -267,11 +286,10 @@ def _looks_zipped(place: Path) -> bool:
         return stream.read(4) == b"PK\x03\x04"
 
 
-def _mark(place: Path, size: int) -> str:
-    """The CRC of the file, as zips keep it, so that it is known again unpacked; of both ends where it is long."""
+def _mark(place: Path) -> str:
+    """The CRC of the file, as zips keep it, so that it is known again unpacked."""
+    found = 0
     with place.open("rb") as stream:
-        if size <= 2**25:
-            return f"{zlib.crc32(stream.read()):08x}"
-        head = zlib.crc32(stream.read(2**20))
-        stream.seek(-(2**20), os.SEEK_END)
-        return f"{zlib.crc32(stream.read(2**20), head):08x}-{size}"
+        while block := stream.read(2**20):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"

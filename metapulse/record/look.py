@@ -10,9 +10,9 @@ from pathlib import Path
 from metapulse.record.clock import US
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, Read, untold
 from metapulse.record.schema import MAPPED, Device, Row
-from metapulse.record.store import Progress, Read, untold
-from metapulse.record.tally import FileTally
+from metapulse.record.tally import SHOWN, FileTally
 from metapulse.rows import Rows
 
 DEVICES = 1000  # told apart
@@ -61,10 +61,14 @@ class Look:
 
     def files(self) -> Rows:
         """What each file is, and why."""
+        order = sorted(self.tallies, key=lambda t: (len(self.tallies) > SHOWN and not t.format, t.file))
         rows = [
             {"file": t.file, "format": t.format or "not recognised", "because": t.error or t.why, "rows": t.seen}
-            for t in sorted(self.tallies, key=lambda t: t.file)
+            for t in order[:SHOWN]
         ]
+        if more := order[SHOWN:]:
+            seen = sum(t.seen for t in more)
+            rows.append({"file": f"and {len(more)} files more", "format": "", "because": "", "rows": seen})
         return Rows(rows, ("file", "format", "because", "rows"))
 
     def contents(self) -> Rows:
@@ -100,7 +104,7 @@ def look(
         for _, rows in read.files(given):
             for row in rows:
                 found.metrics.setdefault(row.metric, Found()).add(row)
-    found.tallies = read.tallies
+    found.tallies = [*read.held.in_order(), *read.tallies]
     return found
 
 
@@ -114,5 +118,7 @@ def day(instant: int) -> str:
 
 def name_of(device: Device) -> str:
     """A device in a few words: the most telling parts that it has."""
-    parts = [device.hardware or device.model or device.manufacturer, device.app and f"({device.app})"]
-    return " ".join(part for part in parts if part) or "unknown"
+    what = device.hardware or device.model or device.manufacturer or ""
+    if not device.app or f"{device.app} ".startswith(f"{what} "):  # "Garmin Connect" says "Garmin"
+        return device.app or what or "unknown"
+    return f"{what} ({device.app})".strip()

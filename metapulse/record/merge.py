@@ -20,12 +20,27 @@ from metapulse.files import replace_with
 from metapulse.record.frame import DOUBTFUL, REPEATS, without
 from metapulse.record.overlap import counted_shares, wish, with_source
 from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, untold
 from metapulse.record.schema import KEY, ROW_GROUP, arrow_schema
 from metapulse.record.shifted import shifted_repeats
-from metapulse.record.store import Progress, import_files, metadata, untold
+from metapulse.record.store import import_files, metadata
+from metapulse.record.tally import Tally
 from metapulse.rows import Rows
 
 COLUMNS = ("start", "end", "offset_min", "value", "code", "device", "source", "quality")
+
+
+class Merged(Rows):
+    """What was merged, by metric and source.
+
+    Args:
+        rows: the table.
+        tally: the account of the import behind it.
+    """
+
+    def __init__(self, rows: Rows, tally: Tally) -> None:
+        super().__init__(rows, ("metric", "source", "rows", "repeats", "shifted", "covered"))
+        self.tally = tally
 
 
 def merge_records(
@@ -34,7 +49,7 @@ def merge_records(
     prefer: Sequence[str] = (),
     options: Options = Options(),  # noqa: B008  # frozen
     progress: Progress = untold,
-) -> Rows:
+) -> Merged:
     """Merge inputs into the record at ``out``; a record that is there already is one of them.
 
     Args:
@@ -45,7 +60,7 @@ def merge_records(
         progress: told (file, bytes done, bytes of all).
 
     Returns:
-        One row for each metric and source: rows, repeats, rows that another source covers.
+        One row for each metric and source: rows, repeats, rows that another source covers; and the account.
 
     Raises:
         DataError: an input is missing or broken, or ``out`` is no record.
@@ -56,11 +71,11 @@ def merge_records(
         if out.exists():
             metadata(out)  # what is no record is not written over
             shutil.copyfile(out, whole)
-        import_files(inputs, whole, options, progress)
+        tally = import_files(inputs, whole, options, progress)
         marks, table = _judgement(whole, prefer)
         facts = metadata(whole) | {"prefer": list(prefer)}
         replace_with(out, lambda stream: _rewrite(whole, stream, marks, facts))
-    return table
+    return Merged(table, tally)
 
 
 def _judgement(path: Path, prefer: Sequence[str]) -> tuple[dict[str, Any], Rows]:
@@ -85,7 +100,7 @@ def _judgement(path: Path, prefer: Sequence[str]) -> tuple[dict[str, Any], Rows]
     if unmet:
         found = ", ".join(sorted({row["source"] for row in told}))
         raise ConfigError("prefer", ", ".join(sorted(unmet)), f"a part of the name of one of the sources: {found}")
-    return marks, Rows(told, ("metric", "source", "rows", "repeats", "shifted", "covered"))
+    return marks, Rows(told)
 
 
 def _told(metric: str, rows: Any, marks: dict[str, Any]) -> list[dict[str, Any]]:

@@ -49,6 +49,9 @@ def with_source(rows: Frame) -> Frame:
     parts = [pl.col("device").struct.field(name).fill_null("") for name in IDENTITY]
     local = pl.col("start") + pl.duration(minutes=pl.col("offset_min").fill_null(0).cast(pl.Int64))
     total = pl.col("quality").list.contains("date_only") | (pl.col("code") == "daily").fill_null(False)
+    for i, part in enumerate(parts[:-1]):  # "Garmin" is not said before "Garmin Connect"
+        said = pl.any_horizontal((other + " ").str.starts_with(part + " ") for other in parts[i + 1 :])
+        parts[i] = pl.when(said).then(pl.lit("")).otherwise(part)
     name = pl.concat_str(parts, separator=" ").str.replace_all(r" +", " ").str.strip_chars()
     name = name.fill_null("")
     if "map" in rows.columns:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from metapulse.errors import DataError
 from metapulse.record.containers import File
 from metapulse.record.readers import readers
 from metapulse.record.readers.base import Reader, Sample
 from metapulse.record.readers.encoding import HEAD
 from metapulse.record.tally import fault
 
+NOTHING = (["[]"], ["{}"], ["[", "]"], ["{", "}"])
+
 
 def recognise(file: File) -> tuple[Reader | None, str]:
     """The reader of a file and why, in words; None, and why not, if there is none.
 
     Where several know it, the first by name is taken and the others are named.
+
+    Raises:
+        DataError: nothing of it can be read, as of what is encrypted.
     """
-    try:
-        sample = Sample(file.head(HEAD), file.name)
-    except DataError as error:
-        return None, str(error).removeprefix(f"{file.name}: ")
+    sample = Sample(file.head(HEAD), file.name)
     if not sample.bytes:
         return None, "empty"
     found, broken = [], ""
@@ -29,6 +30,8 @@ def recognise(file: File) -> tuple[Reader | None, str]:
             broken += f"; reader {reader.name} failed ({fault(error)})"
         else:
             found += [(reader, why)] if why else []
+    if not found and sample.text.split() in NOTHING:
+        return None, "a list or an object of JSON with nothing in it"
     if not found:
         return None, f"no reader knows it: {_looks(sample)}{broken}"
     reader, why = found[0]

@@ -1,21 +1,23 @@
 """Any number of rows into canonical order in bounded memory: sorted runs on disk, merged; repeats are found.
 
 A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
-how often the same input has said so before, and by the name of its file without folders, numbers and punctuation. So a
-later export of an account, whose rows have moved, adds only what is new; and repeats within one file stay.
+how often the same input has said so before, and by the account that its file is of (``Lineage``). So a later export of
+an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import FIELDS, Block, Numbered, Tables, joined, taken
+from metapulse.record.columns import FIELDS, NO_OFFSET, Block, Numbered, Tables, joined, taken
+from metapulse.record.lineage import Lineage
 from metapulse.record.schema import MAPPED, Device
 
 RUN = 200_000  # rows that are sorted in memory
@@ -53,15 +55,15 @@ class Runs:
             pq.write_table(pa.table(block), stream, row_group_size=PIECE, compression="lz4", use_dictionary=False)
         self._runs.append(Path(stream.name))
 
-    def merged(self, tables: Tables) -> Iterator[Block]:
+    def merged(self, tables: Tables, lineage: Lineage) -> Iterator[Block]:
         """Every row, in order; rows of one ``start`` are in one block. May be called once."""
         if not self._runs:  # all of it is in memory
             if self._waiting:
-                yield Order(tables).finished(joined(self._blocks))
+                yield Order(tables, lineage).finished(joined(self._blocks))
             return
         if self._waiting:
             self._write()
-        order = Order(tables)
+        order = Order(tables, lineage)
         streams = [_Stream(path) for path in self._runs]
         while streams := [stream for stream in streams if stream.fill()]:
             bound = min((s.last for s in streams if not s.ended), default=None)
@@ -80,7 +82,7 @@ class _Stream:
 
         self._file = pq.ParquetFile(path)
         self._next = 0
-        self._block: Block = {}
+        self._pieces: list[Block] = []  # none of them empty
 
     @property
     def ended(self) -> bool:
@@ -88,11 +90,11 @@ class _Stream:
 
     @property
     def last(self) -> int:
-        return int(self._block["start"][-1])
+        return int(self._pieces[-1]["start"][-1])
 
     def fill(self) -> bool:
         """Have rows in memory; False if there are none left."""
-        if not self._block or not len(self._block["start"]):
+        if not self._pieces:
             if self.ended:
                 return False
             self.read()
@@ -104,13 +106,17 @@ class _Stream:
         self._next += 1
         piece = {name: table.column(name).to_numpy() for name, _ in FIELDS}
         piece["raw"] = np.array(table.column("raw").to_pylist(), object)
-        self._block = joined([self._block, piece]) if self._block else piece
+        self._pieces.append(piece)
 
     def until(self, bound: int | None) -> Block:
         """Take the rows before ``bound``, of those in memory; None: all."""
-        cut = len(self._block["start"]) if bound is None else int(np.searchsorted(self._block["start"], bound))
-        part, self._block = taken(self._block, slice(cut)), taken(self._block, slice(cut, None))
-        return part
+        if bound is not None and self._pieces[0]["start"][0] >= bound:
+            return taken(self._pieces[0], slice(0))
+        block, self._pieces = joined(self._pieces), []
+        cut = len(block["start"]) if bound is None else int(np.searchsorted(block["start"], bound))
+        if cut < len(block["start"]):
+            self._pieces.append(taken(block, slice(cut, None)))
+        return taken(block, slice(cut))
 
 
 class Order:
@@ -118,16 +124,17 @@ class Order:
 
     Args:
         tables: complete: every row has been read.
+        lineage: which files are of one account, with all that is known of copies.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, lineage: Lineage | None = None) -> None:
         self.tables = tables
-        self.devices = [_lasting(device) for device in tables.device]
-        series = Numbered[str]()
-        self.series = np.array([series[_series(file)] for file in tables.file], np.int64)
+        self.devices = list(tables.device)
+        series, lineage = Numbered[str](), lineage or Lineage()
+        self.series = np.array([series[lineage.of(file)] for file in tables.file], np.int64)
         self.ranks: dict[str, Any] = {
             "code": tables.code.ranks(lambda code: code or ""),
-            "device": tables.device.ranks(_informed_first),
+            "device": _device_ranks(self.devices),
             "file": tables.file.ranks(),
             "unit": tables.unit.ranks(),
         }
@@ -136,22 +143,9 @@ class Order:
         """In order, every row once, repeats marked. The block has all rows of each of its starts."""
         tables = self.tables
         tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
-        quality = Numbered(tables.quality).ranks()
-        keys = [
-            self.ranks["unit"][block["unit"]],
-            block["offset_min"],
-            quality[block["quality"]],
-            block["row"],
-            self.ranks["file"][block["file"]],
-            self.ranks["device"][block["device"]],
-            tables.having(block, MAPPED),
-            self.ranks["code"][block["code"]],
-            block["value"],
-            block["end"],
-            block["metric"],
-            block["start"],
-        ]
-        block = taken(block, np.lexsort(keys))
+        order = np.lexsort([block["start"], *self._keys(block)][::-1])
+        for name in block:  # column by column, so that no row is in memory twice
+            block[name] = block[name][order]
         mapped = tables.having(block, MAPPED)  # which repeat no measurement, nor are repeated by one
         same = _same_as_before(block, "start", "metric", "end", "value", "code")
         same[1:] &= mapped[1:] == mapped[:-1]
@@ -162,11 +156,26 @@ class Order:
             tables.mark(block, self._repeats(block, same), "duplicate_of")
         return block
 
+    def _keys(self, block: Block) -> Iterator[Any]:
+        """By what rows of one ``start`` are ordered, where they differ in it."""
+        quality = Numbered(self.tables.quality).ranks()
+        for name in ("metric", "end", "value", "code", "device", "file", "row", "quality", "offset_min", "unit"):
+            column = block[name]
+            if name == "device" and (mapped := self.tables.having(block, MAPPED)).any():
+                yield mapped
+            if (column != column[:1]).any():
+                if name == "offset_min":
+                    yield column == NO_OFFSET  # of equal rows the one stays that knows more
+                ranks = quality if name == "quality" else self.ranks.get(name)
+                yield column if ranks is None else ranks[column]
+
     def _again(self, block: Block, same: Any) -> Any:
         """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-        Of each n-th the first in the record's order stays, which makes reading the union of inputs: in any order and
-        grouping, and however often.
+        Of each n-th the first in the record's order stays. So what an account says is a list, and reading more of it
+        takes the lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows
+        are those of the first name. A record is as many inputs as it knows accounts, each of them one such list, so
+        that a copy which links two of them makes one list of both.
         """
         again = np.zeros(len(same), bool)
         at = np.flatnonzero(same | np.append(same[1:], False))
@@ -190,7 +199,7 @@ class Order:
         repeats = np.zeros(len(same), bool)
         firsts: list[Device] = []
         for at in np.flatnonzero(same | np.append(same[1:], False)):
-            device = self.devices[block["device"][at]]
+            device = _lasting(self.devices[block["device"][at]])
             if not same[at]:
                 firsts = [device]
             elif any(_may_be_one(device, first) for first in firsts):
@@ -219,19 +228,25 @@ def _differs(*columns: Any) -> Any:
     return apart
 
 
-def _series(file: str) -> str:
-    """The name that the files of one account's exports share: without folders, numbers and punctuation."""
-    return re.sub(r"[\W\d_]+", "", file.rsplit("/", 1)[-1]).casefold()
-
-
+@lru_cache(4096)
 def _lasting(device: Device) -> Device:
     """A device without what an update changes: firmware, and the version in the name of its app."""
     app = device.app and (re.sub(r"[\s(v]*\d+(\.\d+)+\)?$", "", device.app) or device.app)
     return device._replace(firmware=None, app=app)
 
 
-def _informed_first(device: Device) -> tuple[int, tuple[str, ...]]:
-    return sum(part is None for part in device), tuple(part or "" for part in device)
+def _device_ranks(devices: Sequence[Device]) -> Any:
+    """Rank of each device: those of which more parts are known first, then by the parts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {"unknown": pa.array([sum(part is None for part in device) for device in devices], pa.int8())}
+    for at, name in enumerate(Device._fields):
+        columns[name] = pa.array([device[at] or "" for device in devices], pa.string())
+    order = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
+    ranks = np.empty(len(devices), np.int64)
+    ranks[order.to_numpy()] = np.arange(len(devices))
+    return ranks
 
 
 def _may_be_one(one: Device, other: Device) -> bool:

@@ -1,102 +1,33 @@
 """Exports → ``person.parquet``: recognised, read, converted, sorted, repeats marked, everything counted.
 
 The content of the record depends on what was read, not on the order it was read in or on how often: a record that is
-there already is one more input.
+there already is one more input. Copies of one content are read each under its own name; of equal rows the first stays
+(``runs.py``), which is that of the first name.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
 from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
-from metapulse.record.containers import ContainerLimits, File, Inputs
-from metapulse.record.readers.base import Context, Options, Reader
-from metapulse.record.recognise import recognise
+from metapulse.record.containers import ContainerLimits, Inputs
+from metapulse.record.lineage import Lineage
+from metapulse.record.readers.base import Options
+from metapulse.record.reading import Progress, Read, untold
 from metapulse.record.runs import Runs
 from metapulse.record.schema import KEY, MAPPED, MAPPED_VERSION, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
 from metapulse.record.tally import FileTally, Tally
 
 BATCH = 16_384  # rows that become columns at once
-
-#: Told the file that is being read, and how many of all bytes are done.
-Progress: TypeAlias = Callable[[str, int, int], None]
-
-
-def untold(name: str, done: int, total: int) -> None:
-    """Progress that is shown to none."""
-
-
-@dataclass
-class Read:
-    """Several inputs, file by file.
-
-    Args:
-        options: zone and order of dates.
-        progress: told how far it is.
-        names: (mark, size) of contents that are in the record → the name under which they are.
-    """
-
-    options: Options = field(default_factory=Options)
-    progress: Progress = untold
-    names: dict[tuple[str, int], str] = field(default_factory=dict)
-    tallies: list[FileTally] = field(default_factory=list)
-
-    def files(self, inputs: Inputs) -> Iterator[tuple[FileTally, Iterator[Row]]]:
-        """(account, rows) of every file that a reader knows; what none knows is in ``tallies`` when all is read."""
-        total, done = sum(file.size for file in inputs.files), 0
-        taken: set[File] = set()
-        strange: list[tuple[File, str]] = []
-        for file in sorted(inputs.files, key=lambda file: file.name):  # of equal contents the first name counts
-            self.names.setdefault((file.mark, file.size), file.name)
-        for file in inputs.files:
-            reader, why = recognise(file)
-            if reader is None:
-                strange.append((file, why))
-            else:
-                name = file.name if reader.by_name else self.names[file.mark, file.size]
-                tally = FileTally(name, reader.name, why, file.mark, file.size)
-                if tally.file != file.name:  # the same rows of the same file then, which are in the record once
-                    tally.also = (file.name,)
-                context = Context(file, self.options, tally, self._counter(file, done, total), taken)
-                yield tally, self._rows(reader, context)
-                self.tallies += context.inherited if context.inherited is not None else [tally]
-            done += file.size
-        self.tallies += [FileTally(f.name, "", why, f.mark) for f, why in strange if f not in taken]
-        self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
-
-    def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
-        """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
-        last: tuple[str | None, int] | None = None
-        try:
-            for row in reader.read(context):
-                if (row.file, row.row) != last:
-                    last = (row.file, row.row)
-                    context.tally.used += 1
-                yield row if row.origin is None else row._replace(file=row.origin[0], row=row.origin[1], origin=None)
-        except (MetapulseError, MemoryError):
-            raise
-        except Exception as error:  # a fault of the reader's own, which other files have no part in
-            context.tally.fail(error)
-
-    def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
-        done = before
-
-        def count(bytes: int) -> None:
-            nonlocal done
-            done = min(done + bytes, before + file.size)
-            self.progress(file.name, done, total)
-
-        return count
 
 
 def import_files(
@@ -123,19 +54,19 @@ def import_files(
     """
     paths = [Path(path) for path in inputs]
     tables, read = Tables(), Read(options, progress)
-    if out.exists():  # before anything is read: what is no record is not written over
-        held = Tally.of(metadata(out)["tally"]).files.values()
-        read.names = {(file.mark, file.size): file.file for file in held if file.size}
+    if out.exists():
+        metadata(out)  # before anything is read: what is no record is not written over
     if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
         paths.append(out)
     with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        for number, (account, rows) in enumerate(read.files(given)):
-            _gather(runs, tables, account, rows, number)
-        if not any(tally.format for tally in read.tallies):
-            raise DataError(_nothing(read.tallies))
-        tally = Tally(in_two_zones=_in_two_zones(read.tallies))
+        for number, (context, rows) in enumerate(read.files(given)):
+            _gather(runs, tables, context.tally, rows, number, context.lineage)
+        tally = read.held
         tally.add(read.tallies)
+        if read.tallies and not any(file.format for file in tally.files.values()):
+            raise DataError(_nothing(read.tallies))
+        tally.unread = [f"{t.file}: {t.error}" for t in read.tallies if t.error and not t.failed]
         replace_with(out, lambda stream: _write(stream, runs, tables, tally))
     return tally
 
@@ -161,19 +92,26 @@ def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
     return tally
 
 
-def _gather(runs: Runs, tables: Tables, account: FileTally, rows: Iterator[Row], number: int = 0) -> None:
+def _gather(
+    runs: Runs,
+    tables: Tables,
+    account: FileTally,
+    rows: Iterator[Row],
+    number: int = 0,
+    held: Lineage | None = None,
+) -> None:
     """All rows of one file, the ``number``-th that is read, up to one that its reader made wrongly."""
     while batch := list(islice(rows, BATCH)):
-        if (block := _block(tables, batch, account, number)) is None:
+        if (block := _block(tables, batch, account, number, held)) is None:
             break
         runs.add(block)
 
 
-def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int) -> Block | None:
+def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int, held: Lineage | None) -> Block | None:
     """Columns of some rows; None, and the rows counted away, where a reader has made what is no row."""
     given, away = account.given, account.away.copy()
     try:
-        return tables.block(rows, account.file, account, number)
+        return tables.block(rows, account.file, account, number, held)
     except (MetapulseError, MemoryError):
         raise
     except Exception as error:
@@ -190,22 +128,13 @@ def _nothing(tallies: Sequence[FileTally]) -> str:
     return f"{first.file}: {first.error or first.why}{more}"
 
 
-def _in_two_zones(tallies: Sequence[FileTally]) -> list[str]:
-    """Files that were read without a zone once and once with one: their rows are there twice, hours apart."""
-    assumed: dict[tuple[str, str], set[bool]] = {}
-    for tally in tallies:
-        if tally.mark and tally.kept:
-            assumed.setdefault((tally.file, tally.mark), set()).add("zone_assumed" in tally.flagged)
-    return [file for (file, _), found in sorted(assumed.items()) if len(found) > 1]
-
-
 def _write(stream: BinaryIO, runs: Runs, tables: Tables, tally: Tally) -> None:
     """Row groups of equal size, whatever the blocks; the account last, when it is known."""
     import pyarrow.parquet as pq
 
     version = VERSION
     with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
-        for block in _regrouped(runs.merged(tables)):
+        for block in _regrouped(runs.merged(tables, tally.lineage())):
             tally.records += len(block["start"])
             tally.duplicates += int(tables.having(block, "duplicate_of").sum())
             writer.write_table(arrow(block, tables))
@@ -237,9 +166,11 @@ def arrow(block: Block, tables: Tables) -> Any:
     def text(table: Any, numbers: Any) -> Any:
         return pa.array(list(table), pa.string()).take(pa.array(numbers))
 
-    devices = list(tables.device)
-    unknown = np.array([device == Device() for device in devices], bool)[block["device"]]
-    parts = [text([device[i] for device in devices], block["device"]) for i in range(len(Device._fields))]
+    used, places = np.unique(block["device"], return_inverse=True)
+    known = list(tables.device)
+    devices = [known[number] for number in used]
+    unknown = np.array([device == Device() for device in devices], bool)[places]
+    parts = [text([device[i] for device in devices], places) for i in range(len(Device._fields))]
     columns = {
         "start": pa.array(block["start"], instant),
         "end": pa.array(block["end"], instant, mask=block["end"] == NO_TIME),

@@ -11,22 +11,30 @@ it is ``unexplained``, which the tests hold at 0.
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from metapulse.errors import DataError
+from metapulse.record.lineage import Lineage
 from metapulse.rows import Rows
 
 REASONS = 200  # kept apart per file; what comes after is counted together
 OTHER = "other reasons"
+SHOWN = 500  # files, or reasons, in a table; the record's metadata have all
 AGAIN = "the same content also came under another name"
-PLAIN = ("file", "mark", "size", "format", "why", "seen", "used", "given", "kept", "error")
+PLAIN = ("file", "mark", "size", "format", "why", "by_name", "seen", "used", "given", "kept", "error")
+COUNTERS = ("skipped", "away", "flagged", "notes")
+#: What a person may have told of a file, as ``FileTally`` has it, and its option.
+TOLD = {"zones": "timezone", "orders": "date-order"}
+ANEW = "begin another record (--out), and read every file in it once"
 
 
-@dataclass
+@dataclass(slots=True)
 class FileTally:
     """The account of one file.
 
@@ -35,8 +43,11 @@ class FileTally:
         format: name of the reader; "" if no reader knows it.
         why: how it was recognised, or why it was not read.
         mark: tells this content from another of the same name.
-        size: bytes, unpacked; 0: not known, as in records of earlier versions.
-        also: other names under which the same content came.
+        size: bytes, unpacked; 0: not known.
+        by_name: whether what rows mean rests on the file's name.
+        also: other names under which the same content came; ``file`` is the first of all.
+        zones: in which its local times were read; "": in UTC, since none was told. (): it did not matter.
+        orders: of its dates, in the same way; "": the vendor's usual one.
         error: why it could not be read to its end.
         failed: whether that was its reader's own fault, in this reading.
     """
@@ -46,6 +57,7 @@ class FileTally:
     why: str = ""
     mark: str = ""
     size: int = 0
+    by_name: bool = False
     seen: int = 0
     used: int = 0
     given: int = 0
@@ -55,6 +67,8 @@ class FileTally:
     flagged: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     also: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
     error: str = ""
     failed: bool = False
 
@@ -78,6 +92,38 @@ class FileTally:
         _count(self.notes, reason, times)
 
     @property
+    def content(self) -> tuple[str, str, int]:
+        """What it is: its bytes, and its name where they say too little, or are not known."""
+        return (self.file if self.by_name or not self.size else "", self.mark, self.size)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of this content, in order."""
+        return (self.file, *self.also)
+
+    def joined(self, other: FileTally) -> FileTally:
+        """Of two accounts of one content the one that tells more, with all the names; whichever came first.
+
+        Raises:
+            DataError: two zones or orders of dates were told.
+        """
+        best = max(self, other, key=FileTally._worth)
+        names = sorted({*self.names, *other.names})
+        zones, orders = sorted({*self.zones, *other.zones}), sorted({*self.orders, *other.orders})
+        for option, words in zip(TOLD.values(), (zones, orders), strict=True):
+            if len(told := list(filter(None, words))) > 1:
+                raise DataError(f"{names[0]}: read with --{option} {told[0]} and with {told[1]}: {ANEW}")
+        notes = best.notes + Counter({AGAIN: len(names) - 1 - best.notes[AGAIN]})  # once for each name
+        named = replace(best, file=names[0], also=tuple(names[1:]), notes=notes)
+        return replace(named, zones=tuple(zones), orders=tuple(orders))
+
+    def _worth(self) -> tuple[bool, bool, bool, int, str]:
+        """A total order of accounts of one content: recognised, whole, told more of, more records."""
+        facts = self.facts() | {"file": "", "also": ()}
+        facts["notes"] = {why: times for why, times in facts["notes"].items() if why != AGAIN}
+        return bool(self.format), not self.error, any(self.zones), self.kept, json.dumps(facts)
+
+    @property
     def unexplained(self) -> int:
         """Rows that neither gave a record nor were counted away."""
         return self.seen - self.used - self.skipped.total()
@@ -85,19 +131,33 @@ class FileTally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata."""
         facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
+        if not (self.format or self.seen or self.given):  # of which there may be very many
+            facts |= {"format": "", "why": self.why, "seen": 0, "flagged": {}}
+            facts |= {"notes": dict(self.notes), "also": list(self.also)} if self.also else {}
+            return facts | ({"error": self.error} if self.error else {})
         facts |= {"format": self.format, "why": self.why}
         facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
-        for name in ("skipped", "away", "flagged", "notes"):
-            facts[name] = dict(sorted(getattr(self, name).items()))
-        facts |= {"also": list(self.also)} if self.also else {}
-        return facts | ({"error": self.error} if self.error else {})
+        facts |= {name: dict(sorted(getattr(self, name).items())) for name in COUNTERS}
+        facts |= {name: list(given) for name in ("also", *TOLD) if (given := getattr(self, name))}
+        return facts | {name: given for name in ("by_name", "error") if (given := getattr(self, name))}
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> FileTally:
         """What ``facts`` told."""
         told: dict[str, Any] = {name: facts[name] for name in PLAIN if name in facts}
-        told |= {name: Counter(facts.get(name, {})) for name in ("skipped", "away", "flagged", "notes")}
-        return cls(**told, also=tuple(facts.get("also", ())))
+        told |= {name: Counter(facts.get(name, {})) for name in COUNTERS}
+        return cls(**told | {name: tuple(facts.get(name, ())) for name in ("also", *TOLD)})
+
+
+def row_counts(tally: FileTally) -> dict[str, int]:
+    """The numbers of one file, for people."""
+    return {
+        "rows": tally.seen,
+        "gave records": tally.used,
+        "counted away": tally.skipped.total() + tally.unexplained,
+        "records": tally.kept,
+        "flagged": tally.flagged.total(),
+    }
 
 
 def fault(error: Exception) -> str:
@@ -116,28 +176,48 @@ class Tally:
     """The account of an import: its files, and what was found among all records together.
 
     Args:
-        files: by name and mark.
+        files: by content (``FileTally.content``).
         failures: files whose reader failed in this reading, and how.
-        in_two_zones: files whose local times are there as UTC, and in a zone as well.
+        unread: files that could not be read to their end, or at all, in this reading, and why.
     """
 
-    files: dict[tuple[str, str], FileTally] = field(default_factory=dict)
+    files: dict[tuple[str, str, int], FileTally] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    in_two_zones: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     records: int = 0
     duplicates: int = 0
 
     def add(self, tallies: Iterable[FileTally]) -> None:
-        """Accounts of more files; of two of the same file the later holds, unless it alone has an error."""
+        """Accounts of more files, in any order.
+
+        Raises:
+            DataError: a content was read in two zones or orders of dates.
+        """
         for tally in tallies:
             if tally.failed:
                 self.failures.append(f"{tally.file}: {tally.error}")
-            before = self.files.get((tally.file, tally.mark))
-            kept, other = (before, tally) if before and tally.error and not before.error else (tally, before)
-            kept.also = tuple(sorted({*kept.also, *(other.also if other else ())}))
-            if kept.also:  # told once for each name, however often it is read
-                kept.notes[AGAIN] = len(kept.also)
-            self.files[tally.file, tally.mark] = kept
+            self.files[tally.content] = tally.joined(self.files.get(tally.content, tally))
+        known = {(name, tally.mark) for tally in self.files.values() if tally.size for name in tally.names}
+        for key, tally in list(self.files.items()):
+            if not tally.size and (tally.file, tally.mark) in known:  # no reader knew it, before
+                del self.files[key]
+
+    def lineage(self) -> Lineage:
+        """Which files are of one account: a copy without a record links nothing."""
+        return Lineage(tally.names for tally in self.files.values() if tally.also and tally.kept)
+
+    def read_twice(self, name: str) -> list[str]:
+        """Files that were read once without a word of the person and once with it, whose rows are there twice.
+
+        Args:
+            name: of ``TOLD``: "zones" or "orders".
+        """
+        return sorted(tally.file for tally in self.files.values() if len(getattr(tally, name)) > 1)
+
+    @property
+    def in_two_zones(self) -> list[str]:
+        """Files whose local times are there as UTC, and in a zone as well."""
+        return self.read_twice("zones")
 
     @property
     def again(self) -> int:
@@ -148,14 +228,14 @@ class Tally:
         """Records with this mark, when they were read."""
         return sum(tally.flagged[mark] for tally in self.files.values())
 
-    def damaged(self) -> list[str]:
-        """Files that a reader knows and that could not be read to their end, and why."""
-        return [f"{t.file}: {t.error}" for _, t in sorted(self.files.items()) if t.format and t.error and not t.failed]
-
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""
-        files = [self.files[key].facts() for key in sorted(self.files)]
+        files = [tally.facts() for tally in self.in_order()]
         return {"records": self.records, "duplicates": self.duplicates, "files": files}
+
+    def in_order(self) -> list[FileTally]:
+        """The files' accounts, by name."""
+        return sorted(self.files.values(), key=lambda tally: (tally.file, tally.mark, tally.size))
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Tally:
@@ -165,20 +245,32 @@ class Tally:
         return tally
 
     def table(self) -> Rows:
-        """One row per file, for people."""
-        rows = [
-            {
-                "file": t.file,
-                "format": t.format or "not recognised",
-                "rows": t.seen,
-                "gave records": t.used,
-                "counted away": t.skipped.total() + t.unexplained,
-                "records": t.kept,
-                "flagged": t.flagged.total(),
-            }
-            for _, t in sorted(self.files.items())
-        ]
+        """One row per file, for people; of very many some, those that were recognised first."""
+        many = len(self.files) > SHOWN
+        order = sorted(self.in_order(), key=lambda t: many and not t.format)
+        rows = [{"file": t.file, "format": t.format or "not recognised"} | row_counts(t) for t in order]
+        if more := rows[SHOWN:]:
+            numbers = {name: sum(row[name] for row in more) for name in tuple(more[0])[2:]}
+            rows[SHOWN:] = [{"file": f"and {len(more)} files more", "format": "", **numbers}]
         return Rows(rows, tuple(rows[0]) if rows else ("file",))
+
+    def by_format(self) -> Rows:
+        """The table of many files: one row per format, with the sums of its files."""
+        groups: dict[str, list[FileTally]] = {}
+        for tally in self.in_order():
+            groups.setdefault(tally.format or "not recognised", []).append(tally)
+        rows = [
+            {"format": name, "files": len(own)}
+            | {key: sum(row_counts(t)[key] for t in own) for key in row_counts(own[0])}
+            for name, own in sorted(groups.items())
+        ]
+        return Rows(rows)
+
+    def remarks(self, most: int) -> Rows:
+        """Files that were not read, or not to the end, and why; at most so many, and how many more there are."""
+        found = [{"file": t.file, "remark": t.error or t.why} for t in self.in_order() if t.error or not t.format]
+        more = [{"file": f"{len(found) - most} files more", "remark": ""}] if len(found) > most else []
+        return Rows(found[:most] + more)
 
     def reasons(self) -> Rows:
         """Why rows and records were counted away, and what else is to be known; most frequent first."""
@@ -195,4 +287,8 @@ class Tally:
                 found["not recognised", "file", t.why or "no reader knows it"] += 1
         keys = ("format", "what", "why", "times")
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        return Rows([dict(zip(keys, (*key, n), strict=True)) for key, n in ordered], keys)
+        rows = [dict(zip(keys, (*key, n), strict=True)) for key, n in ordered]
+        if more := rows[SHOWN:]:
+            times = sum(row["times"] for row in more)
+            rows[SHOWN:] = [{"format": "", "what": "", "why": f"and {len(more)} reasons more", "times": times}]
+        return Rows(rows, keys)

@@ -13,9 +13,11 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from metapulse.record.readers.base import Options
-    from metapulse.record.store import Progress
+    from metapulse.record.reading import Progress
+    from metapulse.record.tally import Tally
 
 WIDTH = 120  # of a table where there is no terminal
+FILES = 20  # that are shown one by one; of more the formats are
 
 app = typer.Typer(help="A person's record: exports of wearables in, one Parquet file out.", no_args_is_help=True)
 
@@ -48,12 +50,13 @@ def import_record_command(
 ) -> None:
     """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
     from metapulse.record.store import import_files
-    from metapulse.rows import printable
 
     with _shown() as progress:
         tally = import_files(inputs, out, _options(timezone, date_order), progress)
     console = _console()
-    console.print(tally.table())
+    console.print(tally.table() if len(tally.files) <= FILES else tally.by_format())
+    if len(tally.files) > FILES and (remarks := tally.remarks(FILES)):
+        console.print(remarks)
     if reasons := tally.reasons():
         console.print(reasons)
     if assumed := 0 if timezone else tally.flagged("zone_assumed"):
@@ -62,15 +65,7 @@ def import_record_command(
         )
     again = f"; {tally.again} were there already, from another export" if tally.again else ""
     print(f"{out}: {tally.records} records, {tally.duplicates} of them repeats{again}")
-    for file in tally.in_two_zones:
-        print(
-            f"metapulse: {printable(file)}: read as UTC once and once in a zone, its rows are there twice",
-            file=sys.stderr,
-        )
-    for failure in [*tally.failures, *tally.damaged()]:
-        print(f"metapulse: {printable(failure)}", file=sys.stderr)
-    if tally.failures:
-        raise typer.Exit(1)  # as for any fault of the program's; what the others gave is in the record
+    _say_what_is_odd(tally)
 
 
 @app.command()
@@ -150,17 +145,13 @@ def merge_command(
 ) -> None:
     """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
     from metapulse.record.merge import merge_records
-    from metapulse.record.store import metadata
-    from metapulse.record.tally import Tally
-    from metapulse.rows import printable
 
     with _shown() as progress:
         table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
-    for file in Tally.of(metadata(out)["tally"]).damaged():
-        print(f"metapulse: {printable(file)}", file=sys.stderr)
     _console().print(table)
     count = {name: sum(row[name] for row in table) for name in ("rows", "repeats", "shifted", "covered")}
     print("{}: {rows} records, {repeats} repeats, {shifted} at shifted times, {covered} covered".format(out, **count))
+    _say_what_is_odd(table.tally)
 
 
 @app.command(name="clocks")
@@ -181,7 +172,9 @@ def clocks_command(
     if out is not None and undo:
         print(f"{out}: {undo_correction(record, out)} rows moved back")
     elif out is not None:
-        _console().print(clock_table([correct_clock(record, out, correct)]))
+        found, moved = correct_clock(record, out, correct)
+        _console().print(clock_table([found]))
+        print(f"{out}: {moved} rows moved")
     else:
         compared = check_clocks(load_record(record))
         if compared:
@@ -224,6 +217,24 @@ def unmap_command(
     from metapulse.migration.history import unmap_record
 
     print(f"{out}: {unmap_record(record, out)} mapped rows taken out")
+
+
+def _say_what_is_odd(tally: Tally) -> None:
+    """What a person has to know, on stderr; exit 1 where a file was not read, or not to its end."""
+    from metapulse.rows import printable
+
+    said = [f"{file}: read as UTC once and once in a zone, its rows are there twice" for file in tally.in_two_zones]
+    said += [
+        f"{file}: its dates were read in the usual order once and once as told, its rows may be there twice"
+        for file in tally.read_twice("orders")
+    ]
+    wrong = [*tally.failures, *tally.unread]
+    for line in [*said, *wrong]:
+        print(f"metapulse: {printable(line)}", file=sys.stderr)
+    if wrong:
+        files = "a file" if len(wrong) == 1 else f"{len(wrong)} files"
+        print(f"metapulse: {files} could not be read, or not to the end; what the others gave is in", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _no_record(out: Path) -> None:

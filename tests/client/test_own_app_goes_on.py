@@ -45,6 +45,7 @@ def test_meta_sgd_goes_on_from_saved_state_with_the_rates_it_has_learned() -> No
         start(third, half, 2)
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_finds_its_personal_models_and_draws_other_minibatches() -> None:
     """Two rounds and two more on the same nodes are four: clients are told the round of the whole run."""
 

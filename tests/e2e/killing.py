@@ -26,7 +26,7 @@ from tests.runs import make
 #: Learner and strategy: moments of ours, numbers of a stock strategy, and what devices keep.
 METHODS = {"adam": ("maml", "fedmaml"), "stock": ("maml", "stock-adam"), "devices": ("ditto", "fedavg")}
 TOLD_APART = ("events.jsonl", "state.json", "environment.json")  # clocks, and the state of the working tree
-ONCE = thorough.of(8, 12)  # runs killed at one moment each
+ONCE = thorough.of(5, 12)  # runs killed at one moment each
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree")
 
 

@@ -16,8 +16,6 @@ from tests.processes import PATIENCE
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
-pytestmark = pytest.mark.xdist_group("examples")  # each runs once, and is judged by several tests
-
 
 @cache
 def run(path: Path) -> str:

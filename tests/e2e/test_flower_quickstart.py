@@ -54,14 +54,10 @@ def edited(name: str, folder: Path) -> Path:
     return target
 
 
-#: Where each is run. On SuperNodes, where every message is a fresh process, the one whose client is another as well.
-PLACES = {"simulation": tuple(EDITS), "deployment": tuple(EDITS) if THOROUGH else ("FedMAML",)}
-#: One home for each place: its tests stay together.
-CASES = [
-    pytest.param(place, name, marks=pytest.mark.xdist_group(f"quickstart-{place}"))
-    for place, names in PLACES.items()
-    for name in names
-]
+#: Where each is run: in one of the places, and in both by a thorough run.
+ONCE = {"simulation": ("FedAvg", "FedReptile"), "deployment": ("FedMAML",)}
+PLACES = dict.fromkeys(ONCE, tuple(EDITS)) if THOROUGH else ONCE
+CASES = [(place, name) for place, names in PLACES.items() for name in names]
 
 
 def as_told() -> dict[str, str]:

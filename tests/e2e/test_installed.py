@@ -19,8 +19,6 @@ from tests.installed import THEIRS, done, environment, theirs, wheel
 from tests.processes import PATIENCE, ROOT, Program, connection, free_port
 from tests.thorough import THOROUGH
 
-pytestmark = pytest.mark.xdist_group("installed")  # the wheel is built and installed once
-
 Environment = dict[str, str]
 
 

@@ -205,6 +205,7 @@ def test_theta_is_to_be_had_where_the_data_is_not(pair, monkeypatch):
     assert mp.load(pair / "out", data=pair / "moved.csv").model(0).predict(x).shape == (2,)
 
 
+@pytest.mark.long
 def test_a_comparison_says_its_verdict_in_words_and_in_rows(pair, capsys):
     (pair / "spec.toml").write_text(SPEC)
     said = mp.compare(pair / "spec.toml", pair / "compared", quiet=True)
@@ -226,6 +227,7 @@ def test_a_report_of_several_folders_is_one_page(pair, monkeypatch):
     assert mp.report("a", "b").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.long
 def test_what_the_readme_and_the_pages_show_runs_as_it_stands(pair):
     """Every line about Python, over a small configuration in the place of the large one."""
     for page in (ROOT / "README.md", ROOT / "docs" / "api.md"):

@@ -14,6 +14,7 @@ from metapulse.sim.experiment import run_experiment
 from tests.runs import CURVES, WORLDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_runs_from_its_name_alone(name: str, tmp_path: Path) -> None:
     world = WORLDS["sine" if name in CURVES else "wearables"]

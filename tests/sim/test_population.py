@@ -101,6 +101,7 @@ def test_answers_before_round_one_come_once() -> None:
     assert len(ResendingGrid(prompt, directory, Population.of(made)).send_and_receive(asked(made))) == CLIENTS
 
 
+@pytest.mark.long
 def test_a_device_has_no_code_for_it() -> None:
     """Nothing of the simulation is imported where a ClientApp answers an instruction."""
     code = (

@@ -51,7 +51,7 @@ def test_a_file_whose_reader_failed_is_said_last_and_by_the_exit_code(call, here
     written(here / "given", {"a.csv": SAMPLES["own.csv"], "bad.csv": SAMPLES["own.csv"] + "\n"})
     code, out, err = call("record", "import", "given/a.csv", "given/bad.csv")
     assert code == 1
-    assert err.splitlines()[-1].startswith("metapulse: bad.csv: its reader failed after 0 rows (KeyError: 'pulse', ")
+    assert err.splitlines()[-2].startswith("metapulse: bad.csv: its reader failed after 0 rows (KeyError: 'pulse', ")
     assert "its reader failed" in out
     assert set(pl.read_parquet("person.parquet")["source"].struct.field("file")) == {"a.csv"}
 
@@ -83,6 +83,8 @@ def test_what_is_refused_is_named(refused, here):
     assert refused("record", "export", "x", "--to", "csv", "--out", "a.parquet").startswith("out = 'a.parquet': ")
     assert refused("record", "show", "x", "--out", "a.parquet").startswith("out = 'a.parquet': ")
     assert refused("record", "export", "x", "--to", "xml", "--out", "a") == "to = 'xml': csv, fhir or openmhealth"
+    for to, name in (("csv", "a.json"), ("csv", "a.jsonl.zip"), ("fhir", "a.CSV")):
+        assert f"out = '{name}': a file named ." in refused("record", "export", "x", "--to", to, "--out", name)
 
 
 def test_fake_writes_exports_and_says_how_to_read_them(call, refused, here):
@@ -133,11 +135,25 @@ def test_a_file_that_is_damaged_is_said_after_the_account(call, here):
     data = bytearray(Path("a.zip").read_bytes())
     data[len(data) // 2] ^= 1  # a value, so that the sum of the file is wrong
     Path("a.zip").write_bytes(data)
-    code, _, err = call("record", "import", "a.zip")
+    code, out, err = call("record", "import", "a.zip")
+    assert code == 1
+    assert out.splitlines()[-1].startswith("person.parquet: ")
+    first, last = err.splitlines()
+    assert first.startswith("metapulse: a.zip/own.csv: cannot be read to its end: damaged")
+    assert last == "metapulse: a file could not be read, or not to the end; what the others gave is in"
+    assert call("record", "merge", "a.zip", "--out", "b.parquet")[::2] == (1, err)
+    assert call("record", "merge", "b.parquet", "--out", "c.parquet")[::2] == (0, "")  # which was read whole
+
+
+def test_of_many_files_the_formats_are_shown_and_what_was_not_read(call, here):
+    day = "time,metric,value,unit\n2024-05-{:02}T10:00Z,heart_rate,60,/min\n"
+    written(here / "given", {f"{at:02}.csv": day.format(at) for at in range(1, 31)} | {"note.txt": "hello"})
+    code, out, _ = call("record", "import", "given")
     assert code == 0
-    assert err.startswith("metapulse: a.zip/own.csv: cannot be read to its end: damaged")
-    assert len(err.splitlines()) == 1
-    assert call("record", "merge", "a.zip", "--out", "b.parquet")[2] == err
+    row = next(line for line in out.splitlines() if "own" in line).replace("│", " ").split()
+    assert row == ["own", "30", "60", "30", "30", "30", "0"]
+    assert "given/note.txt" in out
+    assert "given/01.csv" not in out
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(call, refused, here):

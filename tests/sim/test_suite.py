@@ -254,12 +254,14 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 COMPARISONS = {CONFIGS / "comparison.toml": (20, 5, 5), CONFIGS / "known_answers.toml": (5, 2, 5)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sorted(set(CONFIGS.rglob("*.toml")) - set(COMPARISONS)), ids=lambda p: p.stem)
 def test_what_is_shipped_is_valid(path, monkeypatch):
     monkeypatch.syspath_prepend(CONFIGS.parent / "benchmarks")  # reproductions name what stands beside their script
     assert read_suite(path).configs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "size"), COMPARISONS.items(), ids=lambda x: getattr(x, "stem", ""))
 def test_the_shipped_comparisons_are_valid(path, size):
     asked = read_spec(path)

@@ -125,6 +125,7 @@ def test_tensorboard_has_rounds_stages_scores_and_the_configuration(call, here):
     assert "theta" in files.Tensors("summary/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
+@pytest.mark.long
 def test_mlflow_has_a_run_for_every_method_of_a_suite(call, here):
     assert call("run", "pair.toml", "--track", "mlflow", *SETS, "--out", "both")[0] == 0
     client, runs = mlflow()
@@ -142,6 +143,7 @@ def test_mlflow_has_a_run_for_every_method_of_a_suite(call, here):
             assert logged == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.long
 def test_wandb_writes_all_of_it_offline(call, here):
     assert call("run", "tiny.toml", "--track", "wandb", *SETS, "--out", "a")[0] == 0
     (file,) = (here / "a" / "wandb").glob("offline-run-*/run-*.wandb")

@@ -53,6 +53,7 @@ What holds for every reader:
 * Stamps: ``context.clock.read(text)`` for text, ``epoch(number)`` of clock.py for numbers and their texts (µs in UTC).
   Where instants are known, ``context.clock.offset(start)`` is where the person's clock stood in the zone that was
   told. A local time among instants is read by ``context.clock`` too, and marked ``zone_assumed`` by the reader.
+* Local times whose offset the file tells, in another column: ``context.wall.read(text)``, less the offset.
 * Other files of the same input: ``context.companion(path)``, then ``tags(context, file)``, ``json_items(file=file)``.
 * Test: tests/metapulse/record/test_cases.py runs every case whose format has a reader; ``FORMATS`` there names it.
 """
@@ -60,18 +61,26 @@ What holds for every reader:
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from functools import cached_property
 from typing import TypeAlias
 
 from metapulse.errors import ConfigError
-from metapulse.record.clock import Clock, date_order
+from metapulse.record.clock import Clock, date_orders
 from metapulse.record.containers import File, cause, readable
-from metapulse.record.readers.encoding import encoding
+from metapulse.record.lineage import Lineage
+from metapulse.record.readers.encoding import HEAD, encoding
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
+
+#: Up to five lines that are none of JSON, before one that is: it ends so, or the next begins so, or it is long.
+_JSON = re.compile(
+    r"(?:[^\r\n]{0,4096}+[\r\n]+){1,5}?[ \t]*+(?=[\[{]\s*+[\"{\[]"
+    r"(?:[^\r\n]{1000}|[^\r\n]*[}\],][ \t]*(?:[\r\n]|\Z)|[^\r\n]*[\r\n]+[ \t\"{\[}\]]))"
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,13 @@ class Sample:
     def text(self) -> str:
         """The bytes as text, without a byte order mark; never fails."""
         return self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff")
+
+    @cached_property
+    def json(self) -> str:
+        """The text from where JSON begins; "" if it is none. Lines that are broken may stand before it."""
+        text = self.text.lstrip()
+        found = None if text.startswith(("{", "[")) else _JSON.match(text)
+        return text if found is None and text[:1] in ("{", "[") else text[found.end() :] if found else ""
 
     @cached_property
     def lines(self) -> list[str]:
@@ -124,6 +140,7 @@ class Context:
         tally: the account.
         on_bytes: told how many bytes have been read, for the progress bar.
         taken: files that are read together with another.
+        lineage: accounts that the file holds, where it is a record.
     """
 
     file: File
@@ -131,15 +148,26 @@ class Context:
     tally: FileTally = field(default_factory=lambda: FileTally(""))
     on_bytes: Callable[[int], None] = lambda count: None
     taken: set[File] = field(default_factory=set)
-    inherited: list[FileTally] | None = None  # accounts that a record brings along
+    lineage: Lineage | None = None
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.options.zone, self.options.date_order)
+        self._asked: set[str] = set()
+        self._order: str | None = self.options.date_order  # None: found in the file
+        self._set(self.options.date_order, ())
+
+    def account(self) -> None:
+        """Put into the account which zone and order of dates the file was read with, if that mattered."""
+        self.tally.zones = (str(self.options.zone or ""),) if "zone" in self._asked else ()
+        self.tally.orders = (self._order,) if "order" in self._asked and self._order is not None else ()
 
     def open(self, file: File | None = None) -> io.BufferedReader:
         """The file's bytes from the start. Where they cannot be read further they end, and the account says why."""
         file = file or self.file
         return io.BufferedReader(_Watched(file, self.tally, self.on_bytes), 2**20)
+
+    def is_json(self) -> bool:
+        """Whether the file is JSON, for a format that has files of JSON and of CSV."""
+        return Sample(self.file.head(HEAD)).json != ""
 
     def seen(self, rows: int = 1) -> None:
         """So many rows of the file are about to be read; for readers that use no helper."""
@@ -168,12 +196,21 @@ class Context:
             texts: every stamp of the column. usual: the vendor's usual order, taken with the mark
             ``date_order_assumed`` if neither column nor person tell.
         """
-        shown, told = date_order(texts), self.options.date_order
+        allowed, told = date_orders(texts), self.options.date_order
+        shown = allowed[0] if len(allowed) == 1 else ""
+        if usual == "mdy" and allowed == ("dmy", "ymd"):
+            usual = "dmy"  # the year stands at the end, as this vendor has it
         if shown and told and shown != told and shown != "ymd":
             self.note(f"the column's dates are {shown}, not {told} as told")
         order = told if shown == "ymd" and told else shown or told or usual  # a year in front is read in any order
-        self.clock = Clock(self.options.zone, order, () if shown or told else ("date_order_assumed",))
+        self._order = None if order == shown else told
+        marks = () if shown or told else ("date_order_assumed",)
+        self._set(order, marks)
         return order
+
+    def _set(self, order: str, marks: tuple[str, ...]) -> None:
+        self.clock = Clock(self.options.zone, order, marks, self._asked)
+        self.wall = Clock(UTC, order, marks, self._asked)  # for local times whose offset the file tells: as if in UTC
 
 
 Sniff: TypeAlias = Callable[[Sample], str]

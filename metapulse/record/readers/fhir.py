@@ -29,8 +29,7 @@ _RESOURCE = re.compile(r'"resourceType"\s*:\s*"[A-Z][A-Za-z]{2,40}"')
 
 def sniff(sample: Sample) -> str:
     """By the word that every resource has."""
-    head = sample.text.lstrip()
-    if head.startswith(("{", "[")) and _RESOURCE.search(head):
+    if _RESOURCE.search(sample.json):
         return "resources with resourceType, as FHIR writes them"
     return ""
 

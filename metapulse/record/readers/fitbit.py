@@ -57,14 +57,14 @@ SUMMARY = (
     ("minutesToFallAsleep", "sleep_latency"),
     ("efficiency", "sleep_efficiency"),
 )
-_JSON = re.compile(r"\[\s*\{\s*\"(dateTime|logId|activityName|weight)\"\s*:")
+_JSON = re.compile(r"[\[,\n]\s*\{\s*\"(dateTime|logId|activityName|weight)\"\s*:")
 _STAMP = re.compile(r'"dateTime"\s*:\s*"\d\d/\d\d/\d\d \d\d:\d\d:\d\d"')
 
 
 def sniff(sample: Sample) -> str:
     """Series with stamps as 04/22/19 04:00:05; sleep, exercise and weight with a log id; twins by their columns."""
-    head = sample.text[:4096]
-    if _JSON.match(head.lstrip()):
+    head = sample.json[:4096]
+    if head.startswith("[") and _JSON.search(head):
         if _STAMP.search(head):
             return "a series of dateTime and value, with stamps as Takeout writes Fitbit's"
         if '"dateOfSleep"' in head and '"levels"' in head:
@@ -85,8 +85,8 @@ def _twin(header: list[str]) -> bool:
 
 def read(context: Context) -> Iterator[Row]:
     """JSON or CSV."""
-    if context.file.head(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"[", b"{")):
-        context.clock = Clock(context.options.zone, "mdy")
+    if context.is_json():
+        context.clock = Clock(context.options.zone, "mdy", asked=context.clock.asked)
         for at, item in json_items(context):
             rows = list(_item(context, item, at)) if isinstance(item, dict) else []
             yield from rows

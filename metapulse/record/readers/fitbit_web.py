@@ -64,7 +64,7 @@ _SATURATION = re.compile(r'[\[\s]*\{\s*"dateTime"\s*:\s*"[\d-]+"\s*,\s*"(value"\
 
 def sniff(sample: Sample) -> str:
     """By the members that only its answers have."""
-    head = sample.text.lstrip()[:16384]
+    head = sample.json[:16384]
     if _SATURATION.match(head):
         return "oxygen saturation of days, as Fitbit's Web API answers"
     if not head.startswith("{"):

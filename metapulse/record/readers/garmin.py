@@ -32,7 +32,7 @@ _KEYS = re.compile(
 
 def sniff(sample: Sample) -> str:
     """By keys that only Garmin Connect has."""
-    found = _KEYS.search(sample.text) if sample.text.lstrip().startswith(("[", "{")) else None
+    found = _KEYS.search(sample.json)
     return f"JSON with {found[1] or found[2]}, as Garmin Connect writes it" if found else ""
 
 

@@ -56,9 +56,7 @@ _NAMED_OFFSET = re.compile(r"\d\d_\d\d_\d\d(?:\.\d+)?([+-]\d\d_\d\d)[_.]")
 
 def sniff(sample: Sample) -> str:
     """By the words of its points, sources and sessions."""
-    head = sample.text.lstrip()[:16384]
-    if not head.startswith(("{", "[")):
-        return ""
+    head = sample.json[:16384]
     if re.search(r'"(Data Source|dataSourceId|originDataSourceId)"\s*:\s*"[a-z]*:?com\.google\.', head):
         return "points of a data source of com.google, as Google Fit keeps them"
     if '"fitnessActivity"' in head and '"startTime"' in head:

@@ -45,9 +45,7 @@ ARRAYS = ("dataPoints", "rollupDataPoints")
 
 def sniff(sample: Sample) -> str:
     """By the pages' list of points, and words that only its times and sources have."""
-    head = sample.text.lstrip()[:16384]
-    if not head.startswith(("{", "[")):
-        return ""
+    head = sample.json[:16384]
     if re.search(r'"(physicalTime|civilTime|startUtcOffset|civilStartTime)"\s*:', head):
         return "points with physical and civil times, as the Google Health API has them"
     listed = re.search(r'"(rollupDataPoints|dataPoints)"\s*:\s*\[', head)

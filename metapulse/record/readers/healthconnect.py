@@ -56,9 +56,7 @@ _TYPED = re.compile(r'"(?:type|recordType|record_type|dataType)"\s*:\s*"(\w+)"')
 
 def sniff(sample: Sample) -> str:
     """By the members that its records have, and no other vendor's."""
-    head = sample.text.lstrip()[:16384]
-    if not head.startswith(("{", "[")):
-        return ""
+    head = sample.json[:16384]
     if '"dataOrigin"' in head or re.search(r'"(start)?[zZ]oneOffset"\s*:', head):
         return "records with a dataOrigin or a zoneOffset, as Health Connect has them"
     if any(name.endswith("Record") and _folded(name) in KNOWN for name in _TYPED.findall(head)):
@@ -144,14 +142,14 @@ def _instant(context: Context, given: Any, zone: int | None) -> Stamp | None:
     at = epoch(given) if isinstance(given, (int, float, str)) else None
     if at is not None:
         return Stamp(at, context.clock.offset(at) if zone is None else zone)
-    stamp = context.clock.read(given) if isinstance(given, str) else None
-    if stamp is None:
-        return None
-    if re.search(r"([zZ]|[+-]\d\d:?\d\d)\s*$", str(given)[10:]):
+    zoned = re.search(r"([zZ]|[+-]\d\d:?\d\d)\s*$", str(given)[10:])
+    beside = zone is not None and not zoned  # a local time with its offset beside it
+    stamp = (context.wall if beside else context.clock).read(given) if isinstance(given, str) else None
+    if stamp is None or beside:
+        return stamp and Stamp(stamp.start - (zone or 0) * MINUTE, zone)
+    if zoned:
         said = stamp.offset_min or context.clock.offset(stamp.start)  # Z says when, not where
         return stamp._replace(offset_min=said if zone is None else zone)
-    if zone is not None:  # a local time with its offset beside it
-        return Stamp(stamp.start + ((stamp.offset_min or 0) - zone) * MINUTE, zone)
     return stamp._replace(marks=(*stamp.marks, "zone_assumed"))
 
 

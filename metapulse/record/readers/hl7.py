@@ -132,7 +132,7 @@ def _result(context: Context, fields: list[str], line: int, message: Message) ->
     marks = () if written or known.unit == "count" else ("unit_assumed",)
     written = written or known.unit or None
     device = _device(_field(fields, 18), message)
-    found = False
+    found, given = False, set[tuple[float, str]]()
     for repetition in _field(fields, 5).split(message.marks.repetition)[:1000]:
         value, sign, why = _value(repetition, message.marks)
         if value is None:
@@ -140,22 +140,15 @@ def _result(context: Context, fields: list[str], line: int, message: Message) ->
                 context.note(f"a value that is no number: {why}")
             continue
         found = True
+        if (value, sign) in given:
+            context.note("a value that its field repeats: it is there once")
+            continue
+        given.add((value, sign))
         limit = (LIMITS[sign],) if sign in LIMITS else ()
         quality = (*known.marks, *stamp.marks, *marks, *limit)
         raw = f"{sign}{value:.15g} {written or ''}".strip() if limit else None
-        yield Row(
-            known.metric,
-            stamp.start,
-            value,
-            written,
-            line,
-            stamp.end,
-            stamp.offset_min,
-            known.code,
-            device,
-            quality,
-            raw,
-        )
+        of = (stamp.end, stamp.offset_min, known.code, device, quality, raw)
+        yield Row(known.metric, stamp.start, value, written, line, *of)
     if not found:
         context.skip("no value that is a number")
 
@@ -203,7 +196,7 @@ def _stamp(context: Context, text: str, message: Message) -> Stamp | None:
         return context.clock.read(text)
     clock = context.clock
     if context.options.zone is None and message.offset is not None:
-        clock = Clock(timezone(timedelta(minutes=message.offset)))
+        clock = Clock(timezone(timedelta(minutes=message.offset)), asked=context.clock.asked)
     stamp = clock.read(text)
     if stamp is None or stamp.end is not None or "zone_assumed" in stamp.marks:
         return stamp

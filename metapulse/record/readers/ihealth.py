@@ -52,7 +52,7 @@ _UNIT = re.compile(rb'"(BGUnit|BPUnit|DistanceUnit|WeightUnit)"\s*:\s*"?(\d{1,3}
 
 def sniff(sample: Sample) -> str:
     """By the name of its list; in an empty answer too."""
-    if sample.text.lstrip().startswith(("{", "[")) and (found := _LIST.search(sample.text)):
+    if found := _LIST.search(sample.json):
         return f"an answer with {found[1]}, as iHealth gives it"
     return ""
 

@@ -12,17 +12,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from metapulse.record.readers.base import Context
+from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 
 CHUNK = 2**18  # characters read at a time
 ITEM = 2**24  # characters of one JSON item
+LINES = 50  # of a file by which it is told whether objects stand a line each
 VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _SOLID = re.compile(r"[^\s,\x00-\x1f]")
 _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
-#: A quote opens a string only if what follows its end can follow a string; else it stands alone, as in a torn text.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.DOTALL)
+#: A list of numbers or texts that goes on with an object or a list: it has lost its end.
+_TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)  # or a text, which may hold some
+_KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
+_HOLDERS = (dict, list)
+NO_ITEM = object()
+TOO_LONG = f"an item of more than {ITEM // 2**20} MiB"
 _NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
 _NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
 _OPENER = {"}": "{", "]": "["}
@@ -88,29 +95,108 @@ class Scanner:
             try:
                 value = self.value()
             except ValueError:
-                self.broken(lines=not closed)
+                if (value := self.broken(lines=not closed)) is NO_ITEM:
+                    continue
+            if closed and first == "[" and isinstance(value, list) and self._took_the_end(value):
+                yield from self._unfolded(value)
                 continue
             yield self.number, value
             self.number += 1
         self.at += 1
 
-    def broken(self, lines: bool = False) -> None:
-        """Count an item that is none, and go to where the next may begin; with ``lines`` that may be the next line."""
-        while (found := self._resumed(lines)) is None and self.vain < VAIN and self.more():
+    def _took_the_end(self, value: list[Any]) -> bool:
+        """Whether a list of numbers and then objects has lost its end: what follows is not in an array any more."""
+        mixed = any(isinstance(part, _HOLDERS) for part in value) and not isinstance(value[0], _HOLDERS)
+        return mixed and (self.blank() in ("", "}") or _KEY.match(self.text, self.at) is not None)
+
+    def _unfolded(self, value: list[Any]) -> Iterator[tuple[int, Any]]:
+        """The items that a list without its end took for its own."""
+        self._no_item("no JSON")
+        for part in value:
+            if isinstance(part, _HOLDERS):
+                if self.count:
+                    self.context.seen()
+                yield self.number, part
+                self.number += 1
+
+    def broken(self, lines: bool = False) -> Any:
+        """Go to where the next item may begin; with ``lines`` that may be the next line.
+
+        Returns:
+            What can be read of the broken one; where that is nothing it is counted away, and this is ``NO_ITEM``.
+        """
+        if len(self.text) - self.at > ITEM and (away := self._too_long(lines)):
+            return self._no_item(away)
+        while (found := self._ended(lines)) is None and self.vain < VAIN and self.more():
             pass
+        if found is None and self.ended and self.text.startswith(("{", "["), self.at):
+            found = mended(self.text, self.at, len(self.text), torn=True)
         if found is None:
-            found = _next_object(self.text, self.at)
-        self.at = len(self.text) if found is None else found
+            place = _next_object(self.text, self.at)
+            self.at = len(self.text) if place is None else place
+            return self._no_item("torn at the end of the file" if place is None else "no JSON")
+        self.at = found.end
+        if found.value is None:
+            return self._no_item("no JSON")
+        if self.count:
+            self.context.tally.note("a part of an item was no JSON, and was left out", found.parts)
+        return found.value
+
+    def _no_item(self, reason: str) -> Any:
         self.number += 1
         if self.count:
-            self.context.skip("torn at the end of the file" if found is None else "no JSON")
+            self.context.skip(reason)
+        return NO_ITEM
 
-    def _resumed(self, lines: bool) -> int | None:
+    def _ended(self, lines: bool) -> Mended | None:
         if self.vain >= VAIN:
             return None
         if (found := _after_broken(self.text, self.at, lines)) is None:
             self.vain += len(self.text) - self.at
         return found
+
+    def _too_long(self, lines: bool) -> str:
+        """Go behind an item that is longer than may be, without keeping it: why it is none. "": it is no such item."""
+        if _after_broken(self.text[self.at : self.at + VAIN], 0, lines) is not None:
+            return ""
+        depth = 0
+        while True:
+            for match in _BRACKET.finditer(self.text, self.at):
+                self.at = match.end()
+                if match[0][0] == '"':
+                    continue
+                depth += 1 if match[0] in "{[" else -1
+                if depth <= 0:
+                    return TOO_LONG
+            self.at = max(self.at, len(self.text) - CHUNK)  # what may be the beginning of a text
+            if not self.more():
+                self.at = len(self.text)
+                return TOO_LONG
+
+    def in_lines(self) -> bool:
+        """Whether objects stand a line each: of the lines that have been read whole, one is an object and ends so.
+
+        So one that is torn, the first too, ends with its line.
+        """
+        lines = self.text[self.at :].split("\n", LINES)
+        objects = [line.strip() for line in (lines if len(self.text) < CHUNK else lines[:-1]) if line.startswith("{")]
+        return len(objects) > 1 and not any(o.endswith(",") for o in objects) and any(map(_is_object, objects))
+
+    def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
+        for number, item in self.items(closed=False):
+            arrays = [key for key in keys if isinstance(item, dict) and isinstance(item.get(key), list)]
+            if not arrays:
+                yield number, item
+                continue
+            above.update((key, value) for key, value in item.items() if key not in arrays)
+            above = {}  # those of the first object
+            parts = [part for key in arrays for part in item[key]]
+            if self.count:
+                self.context.seen(len(parts) - 1)
+            for part in parts:
+                yield self.number, part
+                self.number += 1
 
     def members(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         """The items of the arrays under ``keys`` in the object here."""
@@ -132,7 +218,11 @@ class Scanner:
                     self.at += 1
                     yield from self.items(closed=True)
                 else:
-                    above[str(key)] = self.value()
+                    try:
+                        above[str(key)] = self.value()
+                    except ValueError:
+                        if (part := self.strange()) is not NO_ITEM:
+                            above[str(key)] = part
             except ValueError:
                 self.strange()
         self.at += 1
@@ -142,11 +232,12 @@ class Scanner:
             yield self.number, dict(above)
             self.number += 1
 
-    def strange(self) -> None:
-        """Count what stands where a member or an object belongs and is none."""
-        if self.count:
+    def strange(self) -> Any:
+        """What can be read of what stands where a member or an object belongs and is none; as of ``broken``."""
+        value = self.broken()
+        if self.count and value is NO_ITEM:
             self.context.seen()
-        self.broken()
+        return value
 
     def counted_away(self, reason: str) -> None:
         """Count what is given up without a search."""
@@ -155,13 +246,20 @@ class Scanner:
             self.context.skip(reason)
 
 
+def _is_object(line: str) -> bool:
+    try:
+        return line.startswith("{") and isinstance(json.loads(line, strict=False), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _written(value: Any) -> Any:
     """A value of JSON without halves of characters (surrogates), which no encoding can write."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
 
 
-def _after_broken(text: str, at: int, lines: bool) -> int | None:
-    """Where the next item may begin; None if that is not within the text.
+def _after_broken(text: str, at: int, lines: bool) -> Mended | None:
+    """Where the next item may begin, and what can be read of the broken one; None if that is not within the text.
 
     A missing bracket shows itself: an object that has another one where a key belongs has ended before it, and a
     bracket that closes nothing of the item belongs to what is around it.
@@ -173,8 +271,13 @@ def _after_broken(text: str, at: int, lines: bool) -> int | None:
     """
     line = _NEXT_LINE.search(text, at + 1) if lines else None
     end = line.end() if line else len(text)
-    found = _behind(text, at, end)
-    return found if found is not None or line is None else end
+    if torn := _TORN_LIST.match(text, at, end):
+        return Mended(torn.end())
+    found = mended(text, at, end) if text.startswith(("{", "["), at) else None
+    if found is not None:
+        return found
+    place = _behind(text, at, end)
+    return Mended(end) if place is None and line else None if place is None else Mended(place)
 
 
 def _next_object(text: str, at: int) -> int | None:
@@ -187,7 +290,7 @@ def _behind(text: str, at: int, end: int) -> int | None:
     """The place behind the item, by its brackets."""
     open_ones: list[str] = []
     before = ""
-    for match in _TOKEN.finditer(text, at, end):
+    for match in TOKEN.finditer(text, at, end):
         token, place = match[0], match.start()
         if token in ("{", "["):
             if place > at and token == "{" and before != ":" and open_ones[-1:] != ["["]:

@@ -29,7 +29,7 @@ LONGEST = 172_800  # seconds of a night or a workout
 
 def sniff(sample: Sample) -> str:
     """By the lists and Misfit's own points and details."""
-    head = sample.text.lstrip()[:16384]
+    head = sample.json[:16384]
     if re.match(r'\{\s*"(sessions|summary)"\s*:\s*\[', head) and '"points"' in head:
         return "sessions or days with points, as Misfit answers"
     return "nights with sleepDetails, as Misfit answers" if head.startswith("{") and '"sleepDetails"' in head else ""

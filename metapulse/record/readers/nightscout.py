@@ -21,26 +21,29 @@ ERROR_BELOW = 39  # mg/dL
 SAME_READING = US  # two uploads of one reading are less apart
 RECENT = 16  # readings among which another upload is looked for
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
-_CSV = re.compile(r'"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
+_CSV = re.compile(r'(?:\A|[\r\n])"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
 
 
 def sniff(sample: Sample) -> str:
     """By the words that only Nightscout's collections have."""
-    head = sample.text.lstrip()[:8192]
-    if head.startswith(("[", "{")):
+    if head := sample.json[:8192]:
         if re.search(r'"(sgv|mbg)"\s*:', head) and '"date"' in head:
             return "entries with sgv and date, as Nightscout keeps them"
         if re.search(r'"eventType"\s*:', head) and '"created_at"' in head:
             return "treatments with eventType and created_at, as Nightscout keeps them"
         if re.search(r'"(defaultProfile|store)"\s*:', head) and '"units"' in head and '"target_low"' in head:
             return "a profile of Nightscout"
-    return "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv" if _CSV.match(head) else ""
+    return (
+        "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv"
+        if _CSV.search(sample.text[:8192])
+        else ""
+    )
 
 
 def read(context: Context) -> Iterator[Row]:
     """Readings and treatments."""
     recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
-    if not context.file.head(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"[", b"{")):
+    if not context.is_json():
         for line, cells in csv_rows(context, ","):
             item = {"type": "sgv", **dict(zip(("dateString", "date", "sgv", "direction"), cells, strict=False))}
             yield from _entry(context, item, line, recent)

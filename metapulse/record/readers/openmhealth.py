@@ -49,9 +49,7 @@ _STEPS = re.compile(r'\{\s*"step_count"\s*:\s*"?\d')  # in early versions of its
 
 def sniff(sample: Sample) -> str:
     """By a time frame, a header, or a measure of the schemas."""
-    head = sample.text.lstrip()
-    if not head.startswith(("{", "[")):
-        return ""
+    head = sample.json
     if '"effective_time_frame"' in head or '"sleep_stage_time_frame"' in head:
         return "bodies with a time frame, as Open mHealth and IEEE 1752.1 write them"
     if '"namespace"' in head and _HEADER.search(head):

@@ -31,9 +31,9 @@ _SCORED = re.compile(r'"contributors"\s*:\s*\{')
 
 def sniff(sample: Sample) -> str:
     """By keys of its collections, or by the header of its trends."""
-    if sample.text.lstrip().startswith(("[", "{")):
-        found = _KEYS.search(sample.text) or _PULSE.search(sample.text) or _SCORED.search(sample.text)
-        dated = '"day"' in sample.text and any(f'"{key}"' in sample.text for key in ("start_datetime", "vo2_max"))
+    if text := sample.json:
+        found = _KEYS.search(text) or _PULSE.search(text) or _SCORED.search(text)
+        dated = '"day"' in text and any(f'"{key}"' in text for key in ("start_datetime", "vo2_max"))
         return "JSON with keys of Oura's web service" if found or dated else ""
     header = {_column(cell) for cell in (sample.lines or [""])[0].split(",")}
     return "its header is that of Oura's trends" if "date" in header and len(header & TRENDS.keys()) > 3 else ""
@@ -45,7 +45,7 @@ def _column(cell: str) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every document of every collection, or every day of the trends."""
-    if not context.file.head(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"[", b"{")):
+    if not context.is_json():
         yield from _trends(context)
         return
     for at, item in json_items(context, *COLLECTIONS):

@@ -48,9 +48,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def sniff(sample: Sample) -> str:
     """By keys that only Polar's export has."""
-    text = sample.text
-    if not text.lstrip().startswith(("[", "{")):
-        return ""
+    text = sample.json
     for name, (keys, besides) in KINDS.items():
         if any(f'"{key}"' in text for key in keys) and (not besides or any(f'"{key}"' in text for key in besides)):
             return f"JSON with {name}, as Polar Flow exports it"
@@ -81,12 +79,13 @@ def _item(context: Context, item: Any) -> Iterator[Row]:
 
 def _stamp(context: Context, text: Any, offset: float | None) -> Stamp | None:
     """A local time, with the offset that the session gives."""
-    stamp = context.clock.read(text) if isinstance(text, str) else None
-    own = re.search(r"(Z|[+-]\d\d:?\d\d)\s*$", str(text)[10:])
-    if stamp is None or offset is None or abs(offset) > 14 * 60 or own:
-        return stamp
-    minutes = round(offset)
-    return Stamp(stamp.start + (stamp.offset_min or 0) * MINUTE - minutes * MINUTE, minutes)
+    if not isinstance(text, str):
+        return None
+    own = re.search(r"(Z|[+-]\d\d:?\d\d)\s*$", text[10:])
+    if offset is None or abs(offset) > 14 * 60 or own:
+        return context.clock.read(text)
+    stamp, minutes = context.wall.read(text), round(offset)
+    return stamp and Stamp(stamp.start - minutes * MINUTE, minutes)
 
 
 def _session(context: Context, item: dict[str, Any]) -> Iterator[Row]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from metapulse.errors import DataError
+from metapulse.record.containers import File
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.schema import DERIVED, KEY, MARKS, NO_DEVICE, Device, Row, check_version
@@ -22,23 +24,34 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every row as it was read from its export. Raises: DataError: it is no record, or one of another version."""
+    with _opened(context.file) as (file, _):
+        for batch in file.iter_batches(BATCH):
+            context.seen(batch.num_rows)
+            yield from _known(context, rows_of_batch(batch))
+
+
+def account_of(file: File) -> Tally:
+    """What a record says of what was read into it. Raises: DataError: it is no record, or one of another version."""
+    with _opened(file) as (_, facts):
+        return Tally.of(facts["tally"])
+
+
+@contextmanager
+def _opened(file: File) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The Parquet file, and what it says of itself; what is wrong with either is one line."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = context.file.name
-    with context.file.open() as stream:
+    with file.open() as stream:
         try:
-            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"))
-            facts = json.loads((file.metadata.metadata or {}).get(KEY, b"{}"))
+            opened = pq.ParquetFile(pa.PythonFile(stream, mode="r"))
+            facts = json.loads((opened.metadata.metadata or {}).get(KEY, b"{}"))
             if not facts:
-                raise DataError(f"{name}: a Parquet file, but no record of metapulse")
-            check_version(facts.get("version"), name)
-            context.inherited = list(Tally.of(facts["tally"]).files.values())
-            for batch in file.iter_batches(BATCH):
-                context.seen(batch.num_rows)
-                yield from _known(context, rows_of_batch(batch))
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{name}: a damaged record ({' '.join(str(error).split())[:200]})") from None
+                raise DataError(f"{file.name}: a Parquet file, but no record of metapulse")
+            check_version(facts.get("version"), file.name)
+            yield opened, facts
+        except (OSError, pa.ArrowException, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file.name}: a damaged record ({' '.join(str(error).split())[:200]})") from None
 
 
 def _known(context: Context, rows: Iterator[Row]) -> Iterator[Row]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -111,9 +110,8 @@ def _first_look(context: Context) -> tuple[Clock, bool]:
         if at > 1 and "source_type" not in row and not stamps:
             break  # nothing to be found out
     if stamps:
-        order = context.date_order(stamps, usual="mdy")
-        return Clock(UTC, order, context.clock.marks), merged
-    return Clock(UTC), merged
+        context.date_order(stamps, usual="mdy")
+    return context.wall, merged
 
 
 def _whole(context: Context, utc: Clock, row: dict[str, str]) -> Row | str:

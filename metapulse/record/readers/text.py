@@ -70,7 +70,7 @@ def csv_rows(context: Context, delimiter: str = "", count: bool = True) -> Itera
 
     Args:
         context: of the file.
-        delimiter: "": found from each row, until one has three cells.
+        delimiter: "": found from each row, until one has three cells with something in them.
         count: count rows as seen; False for a look at the file beforehand.
     """
     for number, text in _logical_lines(context, count):
@@ -84,7 +84,7 @@ def csv_rows(context: Context, delimiter: str = "", count: bool = True) -> Itera
             if not cells:
                 context.skip("no row of a CSV")
         if cells:
-            delimiter = cut if len(cells) > 2 else delimiter
+            delimiter = cut if sum(map(bool, cells)) > 2 else delimiter
             yield number, [cell.strip() for cell in cells]
 
 
@@ -171,7 +171,8 @@ def json_items(
     Args:
         context: of the file.
         keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
-            one item if it has none of them. "*": every member that is an array. Several such objects may follow.
+            one item if it has none of them. "*": every member that is an array, but not of objects a line each.
+            Several such objects may follow.
         above: takes the other members of that object as they come; of several objects those of the first; with "*"
             those of all, and under "" the name of the array that is being read.
         file: a companion; None: the context's file.
@@ -180,12 +181,15 @@ def json_items(
     with text_stream(context, file) as stream:
         scanner = Scanner(stream, context, count)
         start = scanner.blank()
-        if start == "{" and keys:
-            others = {} if above is None else above
+        others = {} if above is None else above
+        if start == "{" and keys and not scanner.in_lines():
             while first := scanner.blank():  # one after another, as when pages were put together
                 if first == "{":
                     yield from scanner.members(keys, others)
                     others = others if "*" in keys else {}
+                elif first == "[":
+                    scanner.at += 1
+                    yield from scanner.items(closed=True)
                 else:
                     scanner.strange()
         else:
@@ -193,7 +197,7 @@ def json_items(
                 scanner.at += 1
                 yield from scanner.items(closed=True)
                 start = scanner.blank()
-            yield from scanner.items(closed=False)
+            yield from scanner.opened_items(keys, others)
 
 
 def vocabulary(name: str) -> list[dict[str, str]]:

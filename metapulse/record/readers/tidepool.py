@@ -30,9 +30,9 @@ _TYPE = re.compile(r'"type"\s*:\s*"(' + "|".join(TYPES) + r')"')
 
 def sniff(sample: Sample) -> str:
     """By the types that only Tidepool's data have, and the words beside them."""
-    head = sample.text.lstrip()[:16_384]
+    head = sample.json[:16_384]
     words = ("deviceId", "deviceTime", "uploadId", "timezoneOffset", "conversionOffset", "guid", "dataSetId")
-    if head.startswith(("[", "{")) and _TYPE.search(head) and sum(f'"{word}"' in head for word in words) >= 2:
+    if _TYPE.search(head) and sum(f'"{word}"' in head for word in words) >= 2:
         return "data with a type and a device, as Tidepool keeps them"
     return ""
 

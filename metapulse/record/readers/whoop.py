@@ -80,6 +80,7 @@ SPANS = {
     "cycle": ("cycle start time", "cycle end time"),
     "workout": ("workout start time", "workout end time"),
 }
+LONG = 18  # columns, from which on their shape alone tells
 HEART = (("max hr", "workout_hr_max", "maximum"), ("average hr", "workout_hr_mean", "mean"))
 _ZONE = re.compile(r"(UTC|GMT)?([+-]\d{1,2}(:?\d\d)?|Z)|UTC")
 _STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d")
@@ -95,6 +96,8 @@ def sniff(sample: Sample) -> str:
     if set(CYCLE) <= set(names) and "cycle start time" in header[0].lower():
         return "its header begins with cycle start, cycle end and cycle timezone"
     first = next(reader(lines[1:]), [])
+    if len(names) >= LONG and not first:
+        return "its columns end in the units of Whoop's, with nothing below them"
     if names and len(first) > 3 and _STAMP.match(first[0]) and _ZONE.fullmatch(first[2].strip()):
         return "its columns end in the units of Whoop's, below them times and an offset"
     return ""
@@ -170,12 +173,11 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
 
 def _stamp(context: Context, text: str, zone: str) -> Stamp | None:
     """A local time, with the offset of its cycle."""
-    stamp = context.clock.read(text) if text else None
     offset = offset_minutes(zone.strip()) if zone.strip() else None
+    stamp = context.wall.read(text)
     if stamp is None or offset is None or stamp.end is not None:
-        return stamp
-    marks = tuple(mark for mark in stamp.marks if mark.startswith("date_order"))
-    return Stamp(stamp.start + (stamp.offset_min or 0) * MINUTE - offset * MINUTE, offset, marks)
+        return context.clock.read(text)
+    return stamp._replace(start=stamp.start - offset * MINUTE, offset_min=offset)
 
 
 READER = Reader("whoop", "Whoop: CSV of sleeps, cycles and workouts", sniff, read)

@@ -76,15 +76,15 @@ ATTRIBUTES = {
 }  # 1, 15: whose is not sure
 _BODY = re.compile(
     r'"measuregrps"\s*:|"grpid"\s*:[^{}]*"measures"\s*:'
-    r'|"activities"\s*:\s*\[\s*\{[^{}]*"(soft|moderate|intense)"\s*:'
-    r'|"series"\s*:\s*(\{\s*"\d{9,10}"\s*:|\[\s*\{[^\[\]]{0,600}"startdate"\s*:)'
+    r'|"activities"\s*:\s*\[[^{}]{0,99}\{[^{}]*"(soft|moderate|intense)"\s*:'
+    r'|"series"\s*:\s*(\{\s*"\d{9,10}"\s*:|\[[^{}]{0,99}\{[^\[\]]{0,600}"startdate"\s*:)'
 )
 
 
 def sniff(sample: Sample) -> str:
     """By the lists that only a body of Withings has."""
-    head = sample.text.lstrip()[:8192]
-    return "a body with lists as Withings' API answers them" if head[:1] in ("[", "{") and _BODY.search(head) else ""
+    head = sample.json[:8192]
+    return "a body with lists as Withings' API answers them" if _BODY.search(head) else ""
 
 
 def read(context: Context) -> Iterator[Row]:

@@ -10,13 +10,12 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from metapulse.errors import ConfigError
 from metapulse.files import replace_with
-from metapulse.record.store import Progress, untold
+from metapulse.record.reading import Progress, untold
 from metapulse.record.writers import fhir, openmhealth, own
-from metapulse.record.writers.base import Exported, Stored
+from metapulse.record.writers.base import LINES, Exported, Stored
 
 WRITERS = {writer.name: writer for writer in (fhir.WRITER, openmhealth.WRITER, own.WRITER)}
 PIECES = 1024  # of text that are written at once
-LINES = (".ndjson", ".jsonl")
 
 
 def export_record(record: Path, out: Path, to: str, progress: Progress = untold, mapped: bool = False) -> Exported:
@@ -33,17 +32,19 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold,
         What was written, what was left out, and what the standard alone could not say.
 
     Raises:
-        ConfigError: no such format, or ``out`` is the record.
+        ConfigError: no such format, ``out`` is the record, or is named as another format is.
         DataError: ``record`` is none.
     """
     if to not in WRITERS:
         raise ConfigError("to", to, f"{', '.join(sorted(WRITERS)[:-1])} or {max(WRITERS)}")
     if out.exists() and out.resolve() == record.resolve():
         raise ConfigError("out", str(out), "another file than the record")
+    name = out.stem if (packed := out.suffix.lower() == ".zip") else out.name
+    others = {suffix for writer in WRITERS.values() for suffix in writer.suffixes} - {*WRITERS[to].suffixes}
+    if Path(name).suffix.lower() in others:
+        raise ConfigError("out", str(out), f"a file named {' or '.join(WRITERS[to].suffixes)}, as {to} is")
     exported = Exported()
     stored = Stored(record, exported, progress, mapped)
-    packed = out.suffix.lower() == ".zip"
-    name = out.stem if packed else out.name
     pieces = WRITERS[to].write(stored, name.lower().endswith(LINES))
 
     def fill(stream: BinaryIO) -> None:

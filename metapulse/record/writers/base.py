@@ -21,11 +21,13 @@ from uuid import NAMESPACE_URL, uuid5
 from metapulse.record.clock import DAY, EPOCH, MINUTE, US
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.record import rows_of_batch
+from metapulse.record.reading import Progress, untold
 from metapulse.record.schema import MAPPED, Row, check_version
-from metapulse.record.store import Progress, metadata, untold
+from metapulse.record.store import metadata
 from metapulse.rows import Rows
 
 BATCH = 16_384  # rows that are in memory at once
+LINES = (".ndjson", ".jsonl")  # of files with an object a line
 UNPAIRED = 1000  # values of blood pressure at one instant that wait for their other half
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:metapulse:record")
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -118,11 +120,13 @@ class Writer:
         name: as ``--to`` has it.
         title: for people.
         write: the file's text, from the rows.
+        suffixes: by which its files are known.
     """
 
     name: str
     title: str
     write: Write
+    suffixes: tuple[str, ...] = (".json", *LINES)
 
 
 def stamp(instant: int, offset_min: int | None) -> str:

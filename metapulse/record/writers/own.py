@@ -41,4 +41,4 @@ def _cells(row: Row) -> tuple[object, ...]:
     )
 
 
-WRITER = Writer("csv", "metapulse's own CSV", write)
+WRITER = Writer("csv", "metapulse's own CSV", write, (".csv",))

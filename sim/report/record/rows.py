@@ -203,7 +203,8 @@ def _plain_name(device: Mapping[str, Any]) -> str:
     maker, app = device.get("manufacturer") or "", device.get("app") or ""
     model = device.get("model") or device.get("hardware") or ""
     kind = model if maker.lower() in model.lower() else f"{maker} {model}"
-    parts = [kind.strip(), app if app.lower() not in kind.lower() else ""]
+    app = app if app.lower() not in kind.lower() else ""
+    parts = ["" if f"{app} ".lower().startswith(f"{kind.strip()} ".lower()) else kind.strip(), app]
     name = _shown(" · ".join(part for part in parts if part))
     return name if len(name) <= NAME else f"{name[: NAME - 9]}…{name[-8:]}"
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pytest
@@ -49,6 +49,8 @@ UNUSED = {"duplicate_of", "superseded"}
 #: A case's mark → ours, where they differ.
 MARKS = {"time_implausible": ("time_implausible", "clock_corrected")}
 
+Case: TypeAlias = tuple[dict[str, Any], Tally, pl.DataFrame, Path]
+
 
 def folder() -> Path | None:
     """Where the cases are; None if they are not on this machine."""
@@ -70,12 +72,13 @@ def cases() -> list[str]:
     return [path.parent.name for path, format in formats.items() if FORMATS.get(format) in names]
 
 
-@pytest.fixture(params=cases())
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, Any], Tally, pl.DataFrame]:
-    """Expectation, account and record of a case."""
+@pytest.fixture(params=cases(), scope="module")
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Expectation, account and record of a case, and its file: read once for all tests, which change none of them."""
     if (here := folder()) is None:
         pytest.skip("cases: set METAPULSE_DATA to a folder beside which lies cases/record")
-    return imported(here / request.param, tmp_path / "person.parquet")
+    out = tmp_path_factory.mktemp("case") / "person.parquet"
+    return *imported(here / request.param, out), out
 
 
 def imported(place: Path, out: Path) -> tuple[dict[str, Any], Tally, pl.DataFrame]:
@@ -134,8 +137,8 @@ def same_value(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return row["unit"] == wanted["unit"] and row["value"] == pytest.approx(wanted["value"], rel=2e-3)
 
 
-def test_expected_records_are_there(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
-    expected, _, record = case
+def test_expected_records_are_there(case: Case) -> None:
+    expected, _, record, _ = case
     left = used(record)
     for wanted in expected["records"]:
         found = next((row for row in left if meets(row, wanted)), None)
@@ -145,29 +148,29 @@ def test_expected_records_are_there(case: tuple[dict[str, Any], Tally, pl.DataFr
         assert not left
 
 
-def test_every_row_is_in_the_record_or_counted_away(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
-    _, tally, record = case
+def test_every_row_is_in_the_record_or_counted_away(case: Case) -> None:
+    _, tally, record, _ = case
     for file in tally.files.values():
         assert not file.unexplained, file
         assert file.given == file.kept + file.away.total()
     assert tally.records == len(record)
 
 
-def test_summaries_hold(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
-    expected, _, record = case
+def test_summaries_hold(case: Case) -> None:
+    expected, _, record, _ = case
     assert held(expected["summary"], record) == []
 
 
-def test_what_must_not_be_is_not(case: tuple[dict[str, Any], Tally, pl.DataFrame]) -> None:
-    expected, _, record = case
+def test_what_must_not_be_is_not(case: Case) -> None:
+    expected, _, record, _ = case
     assert [text for text in expected["must_not"] if must_not(text)(record)] == []
 
 
-def test_reading_again_changes_nothing(case: tuple[dict[str, Any], Tally, pl.DataFrame], tmp_path: Path) -> None:
+def test_reading_again_changes_nothing(case: Case, tmp_path: Path) -> None:
     """Not a byte: neither the record alone, nor the record with what it was made of."""
-    expected, _, _ = case
-    out, before = tmp_path / "person.parquet", (tmp_path / "person.parquet").read_bytes()
-    here = folder()
+    expected, _, _, first = case
+    out, here = tmp_path / "person.parquet", folder()
+    out.write_bytes(first.read_bytes())
     assert here is not None
     imported(here / expected["case"], out)
-    assert out.read_bytes() == before
+    assert out.read_bytes() == first.read_bytes()

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from metapulse.errors import ConfigError
 from metapulse.record.clock import HOUR, US, Clock, Stamp, date_order, epoch, offset_minutes, zone
+from metapulse.record.readers.base import Context
+from tests.metapulse.record.test_readers import memory_file
 
 BERLIN = Clock(zone("Europe/Berlin"), "dmy")
 EIGHT = datetime(2024, 4, 3, 6, tzinfo=UTC)  # 08:00 in Berlin
@@ -114,6 +116,22 @@ def test_the_order_of_a_column_and_what_it_is_worth() -> None:
     assert Clock(None, "mdy", ("date_order_assumed",)).read("04/03/2024 06:00") == Stamp(
         micros(EIGHT), None, ("date_order_assumed", "zone_assumed")
     )
+
+
+def test_a_year_of_two_digits_is_found_in_the_column_and_has_one_century() -> None:
+    month = [f"{day:02}/04/24" for day in range(10, 31)]
+    assert date_order(month) == "dmy"
+    assert date_order("/".join(reversed(text.split("/"))) for text in month) == "ymd"
+    assert date_order(["24/04/03", "25/05/09"]) == date_order(["13/04/24"]) == ""  # of 2024, or of 2003
+    assert (date_order(["24/04/32"]), date_order(["32/04/24"]), date_order(["04/13/24"])) == ("dmy", "ymd", "mdy")
+    context = Context(memory_file(b""))
+    assert context.date_order(["27/05/15"], "mdy") == "dmy"  # the year is where this vendor has it
+    assert (stamp := context.clock.read("27/05/15"))
+    assert stamp.marks == ("date_order_assumed", "date_only")
+    for order, text in (("dmy", "03/04/{}"), ("mdy", "04/03/{}"), ("ymd", "{}/04/03")):
+        read = Clock(order=order).read
+        assert read(text.format("24")) == Clock().read("2024-04-03")
+        assert read(text.format("70")) is read(text.format("95")) is read(text.format("123")) is None
 
 
 @given(st.integers(10**9, 4 * 10**9), st.integers(0, 999_999))

@@ -154,12 +154,12 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_clock_is_corrected_and_the_correction_taken_back_to_the_byte(wrong: Path, tmp_path: Path) -> None:
     out, back = tmp_path / "right.parquet", tmp_path / "back.parquet"
-    found = correct_clock(wrong, out, "watch")
+    found, count = correct_clock(wrong, out, "watch")
     assert (found.reference, found.other) == ("Strap", "Watch")
     before, after = load_record(wrong), load_record(out)
     moved = after.filter(pl.col("quality").list.contains("clock_corrected"))
     watch = before.filter(pl.col("device").struct.field("model") == "Watch")
-    assert len(moved) == len(watch) < len(after) == len(before)
+    assert count == len(moved) == len(watch) < len(after) == len(before)
     assert moved["start"].min() - watch["start"].min() == pytest.approx(-timedelta(hours=4), abs=timedelta(seconds=15))
     assert moved["raw"][0].startswith("clock -144")
     assert check_clocks(after)[0].pieces[0].agrees

@@ -11,7 +11,7 @@ import pytest
 from metapulse.errors import DataError
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.store import import_files
-from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.conftest import Import, written
 from tests.metapulse.record.samples import APPLE, LIBRE, OWN
 
 
@@ -89,6 +89,19 @@ def test_a_zip_that_cannot_be_read_is_an_error_with_its_cause(tmp_path: Path) ->
         with pytest.raises(DataError, match=cause):
             import_files([path], tmp_path / "person.parquet")
     assert not (tmp_path / "person.parquet").exists()
+
+
+def test_a_broken_zip_in_a_folder_costs_itself_alone(tmp_path: Path) -> None:
+    whole = zipped({"export.xml": APPLE.encode() * 20})
+    written(tmp_path / "given", {"own.csv": OWN, "cut.zip": whole[:200], "void.zip": zipped({}), "none.csv": ""})
+    tally = import_files([tmp_path / "given"], tmp_path / "person.parquet")
+    assert tally.records
+    assert [line.partition(": ")[::2] for line in tally.unread] == [
+        ("given/cut.zip", "a zip that ends before its list of files, as a download that was cut off"),
+        ("given/void.zip", "an empty zip; export it again"),
+    ]
+    with pytest.raises(DataError, match="limit"):  # what is too much is no matter of one file
+        names(tmp_path / "given", ContainerLimits(total=10))
 
 
 def test_damage_within_a_zip_costs_the_tail_of_one_file(tmp_path: Path) -> None:

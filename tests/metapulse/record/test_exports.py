@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from metapulse.record.store import import_files
 from metapulse.record.verbatim import quoted, unquoted
 from metapulse.record.writers import export_record
 from metapulse.record.writers.base import day_alone, identity, stamp
+from tests import thorough
 from tests.metapulse.record.conftest import BERLIN, written
 from tests.metapulse.record.exports import FORMATS, NAMES, NOON, again, rows, stored
 from tests.metapulse.record.samples import SAMPLES
@@ -30,7 +32,7 @@ TOLD = Options(zone("Pacific/Auckland"))  # what is told at the import changes n
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=40)
+@settings(max_examples=thorough.of(20, 300))
 @given(made=st.lists(rows(), min_size=1, max_size=12))
 def test_what_is_exported_and_imported_is_the_same_to_the_digit(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
@@ -46,7 +48,7 @@ def test_what_is_exported_and_imported_is_the_same_to_the_digit(
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@settings(max_examples=10)
+@settings(max_examples=thorough.of(10, 100))
 @given(made=st.lists(rows(), min_size=1, max_size=6))
 def test_the_same_record_gives_the_same_bytes_and_adds_nothing(
     tmp_path_factory: pytest.TempPathFactory, to: str, made: list[Row]
@@ -73,8 +75,13 @@ def test_every_metric_comes_back(tmp_path: Path, to: str) -> None:
     assert set(after["metric"]) == set(NAMES)
 
 
-@pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("name", ["out.json", "out.ndjson", "out.jsonl.zip"])
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        *product(("fhir", "openmhealth"), ("out.json", "out.ndjson", "out.jsonl.zip")),
+        *product(("csv",), ("out.csv", "out", "out.csv.zip")),
+    ],
+)
 def test_what_vendors_wrote_comes_back(tmp_path: Path, to: str, name: str) -> None:
     record = tmp_path / "person.parquet"
     import_files(written(tmp_path / "given", dict(SAMPLES)), record, BERLIN)
@@ -83,7 +90,7 @@ def test_what_vendors_wrote_comes_back(tmp_path: Path, to: str, name: str) -> No
     assert not exported.left_out
     if name.endswith(".zip"):
         with zipfile.ZipFile(tmp_path / name) as archive:
-            assert archive.namelist() == ["out.jsonl"]
+            assert archive.namelist() == [Path(name).stem]
     assert all(file.error == "" and not file.unexplained for file in tally.files.values())
 
 

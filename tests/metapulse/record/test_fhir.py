@@ -182,7 +182,7 @@ def test_devices_in_a_file_beside_it(tmp_path: Path) -> None:
     (export / "Device.ndjson").write_text(lines({"resourceType": "Device", "id": "w1", "manufacturer": "Acme"}))
     tally = import_files([export], tmp_path / "person.parquet")
     assert pl.read_parquet(tmp_path / "person.parquet")["device"][0]["manufacturer"] == "Acme"
-    assert [file.skipped for _, file in sorted(tally.files.items())] == [{"Device: no measurement": 1}, {}]
+    assert [file.skipped for file in tally.in_order()] == [{"Device: no measurement": 1}, {}]
 
 
 def test_devices_within_an_observation_and_by_name(record: Import) -> None:

@@ -128,6 +128,13 @@ def test_a_result_without_a_time_has_that_of_its_request(record: Import) -> None
     assert made["start"][0].isoformat() == "2002-02-15T01:30:00+00:00"
 
 
+def test_a_value_that_its_field_repeats_is_counted(record: Import) -> None:
+    made, tally = record({"file": text(obx("61~61~62"))})
+    (file,) = tally.files.values()
+    assert (made["value"].to_list(), file.kept, tally.again) == ([61.0, 62.0], 2, 0)
+    assert file.notes["a value that its field repeats: it is there once"] == 1
+
+
 def test_results_of_two_people_are_told(record: Import) -> None:
     _, tally = record({"file": text("PID|1||A", obx("61"), "PID|1||B", obx("62"))})
     (file,) = tally.files.values()

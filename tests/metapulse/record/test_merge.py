@@ -7,6 +7,9 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from itertools import permutations
+from operator import add, or_
 from pathlib import Path
 
 import polars as pl
@@ -66,7 +69,10 @@ def merged(out: Path, *inputs: Path, prefer: Sequence[str] = ()) -> bytes:
 def test_merging_is_a_union(
     tmp_path_factory: pytest.TempPathFactory, a: list, b: list, c: list, one_account: bool, draw: random.Random
 ) -> None:
-    """Idempotent, in any order, in any grouping; and every row of every source is in it, as often as there."""
+    """Idempotent, in any order, in any grouping; and every row of every content is in it, as often as there.
+
+    Of equal texts under several names one counts: they are copies.
+    """
     folder = tmp_path_factory.mktemp("merge")
     parts = records(folder, [csv(a), csv(b), csv(c)], one_account=one_account)
     whole = merged(folder / "all.parquet", *parts)
@@ -76,9 +82,31 @@ def test_merging_is_a_union(
     assert merged(folder / "order.parquet", *shuffled) == whole
     merge_records(shuffled[:2], folder / "two.parquet")
     assert merged(folder / "grouped.parquet", shuffled[2], folder / "two.parquet") == whole
-    counts = [Counter(said(load_record(part))) for part in parts]
-    wanted = counts[0] | counts[1] | counts[2] if one_account else counts[0] + counts[1] + counts[2]
+    contents = {csv(rows): Counter(said(load_record(part))) for rows, part in zip((a, b, c), parts, strict=True)}
+    one, *others = contents.values()
+    wanted = reduce(or_ if one_account else add, others, one)
     assert Counter(said(load_record(folder / "all.parquet"))) == wanted
+
+
+def test_records_of_copies_are_the_record_of_one(tmp_path: Path) -> None:
+    """In any order and grouping; also where a later export of one copy is there, which then is one of all copies."""
+    rows = [(minute, 1, "heart_rate", 50 + minute % 3, "Watch") for minute in range(5)] * 2
+    later = [*rows, (7, 1, "heart_rate", 60, "Watch")]
+    texts = {"own 1.csv": csv(rows), "b.csv": csv(rows), "a.csv": csv(rows), "own 2.csv": csv(later)}
+    parts = dict.fromkeys(texts, tmp_path)
+    for path in written(tmp_path / "given", texts):
+        parts[path.name] = tmp_path / f"{path.stem}.parquet"
+        import_files([path], parts[path.name])
+    copies, later_one = list(parts.values())[:3], parts["own 2.csv"]
+    whole = merged(tmp_path / "whole.parquet", *copies)
+    assert load_record(tmp_path / "whole.parquet").equals(load_record(parts["a.csv"]))
+    longest = merged(tmp_path / "longest.parquet", *copies, later_one)
+    assert len(load_record(tmp_path / "longest.parquet")) == len(later)
+    for one, two, three in permutations(copies):
+        assert merged(tmp_path / "order.parquet", one, two, three) == whole
+        merged(tmp_path / "two.parquet", two, later_one)
+        merged(tmp_path / "more.parquet", one, three)
+        assert merged(tmp_path / "grouped.parquet", tmp_path / "two.parquet", tmp_path / "more.parquet") == longest
 
 
 def said(rows: pl.DataFrame) -> list[tuple]:
@@ -181,6 +209,16 @@ def test_an_export_whose_stamps_are_all_off_is_repeats(tmp_path: Path, late: tim
     assert set(shifted["source"].struct.field("file")) == {"b.csv"}
     again = out.read_bytes()
     assert merged(tmp_path / "again.parquet", out) == again
+
+
+def test_a_source_says_no_word_twice_and_no_control_character(tmp_path: Path) -> None:
+    lines = ["Garmin,,Garmin Connect", "Polar,Polar,", "Apple,Watch,Watchful", "A\x07\x1b[2J,B\x01,"]
+    text = "time,metric,value,unit,manufacturer,device,app\n" + "\n".join(
+        f"2024-04-03T08:0{i}:00Z,heart_rate,60,,{line}" for i, line in enumerate(lines)
+    )
+    (path,) = written(tmp_path / "given", {"a.csv": text})
+    table = merge_records([path], tmp_path / "p.parquet")
+    assert [row["source"] for row in table] == ["A [2J B", "Apple Watch Watchful", "Garmin Connect", "Polar"]
 
 
 def test_two_that_measure_alike_are_no_repeats(tmp_path: Path) -> None:

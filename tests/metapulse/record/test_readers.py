@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metapulse.record.clock import zone
@@ -17,6 +17,7 @@ from metapulse.record.readers.base import Context, Options, Reader, Sample
 from metapulse.record.recognise import recognise
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
+from tests import thorough
 from tests.metapulse.record.samples import SAMPLES
 
 
@@ -90,6 +91,7 @@ def damaged(content: bytes, damage: list[tuple[str, float, int, bytes]]) -> byte
 
 
 @pytest.mark.parametrize("name", SAMPLES)
+@settings(max_examples=thorough.of(20, 500))
 @given(damage=DAMAGE)
 def test_no_damage_raises_or_loses_count(name: str, damage: list[tuple[str, float, int, bytes]]) -> None:
     """Also where a file is not recognised any more: its reader is asked to read it all the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metapulse.errors import DataError
+from metapulse.errors import ConfigError, DataError
 from metapulse.record import recognise, runs, store
+from metapulse.record.clock import zone
 from metapulse.record.readers import readers
 from metapulse.record.readers import record as record_reader
 from metapulse.record.readers.base import Context, Options, Reader, Sample
@@ -60,7 +62,6 @@ def test_order_and_repetition_change_no_byte(
     tmp_path_factory: pytest.TempPathFactory, a: list, b: list, c: list, draw: random.Random
 ) -> None:
     files = {"a.csv": csv(a), "b.csv": csv(b), "c.csv": csv(c)}
-    assume(len(set(files.values())) == 3)  # of equal ones the name is that which came first
     order = list(files)
     folder = tmp_path_factory.mktemp("order")
     first = made(folder, files, order)
@@ -94,8 +95,9 @@ def test_the_same_content_under_another_name_adds_a_count_and_no_row(tmp_path: P
     import_files([first], out)
     rows = pl.read_parquet(out)
     (file,) = import_files([copy, copy.parent], out).files.values()
-    assert (file.file, file.notes) == ("own.csv", {AGAIN: 3})
-    assert pl.read_parquet(out).equals(rows)
+    assert (file.file, file.notes) == ("given/own (1).csv", {AGAIN: 3})
+    assert pl.read_parquet(out).drop("source").equals(rows.drop("source"))
+    assert set(pl.read_parquet(out)["source"].struct.field("file")) == {"given/own (1).csv"}
     held = out.read_bytes()
     for inputs in ([copy], [first], [copy, copy.parent]):
         import_files(inputs, out)
@@ -114,6 +116,85 @@ def test_content_that_is_there_is_read_anew_where_more_is_told_of_it(tmp_path: P
     assert tally.records == 3  # so the row is there at two instants, which is told
     assert tally.in_two_zones == ["a.csv"]
     assert not import_files([copy], tmp_path / "other.parquet", BERLIN).in_two_zones
+
+
+def test_a_zone_once_told_of_a_content_is_its_zone(tmp_path: Path) -> None:
+    text = "time,metric,value,unit\n2024-04-03 08:00,heart_rate,60,bpm\n"
+    first, copy, sure = written(
+        tmp_path / "given", {"a.csv": text, "b.csv": text, "c.csv": text.replace(" 08:00", "T08:00Z")}
+    )
+    out, tokyo = tmp_path / "person.parquet", Options(zone("Asia/Tokyo"))
+    import_files([first, sure], out, BERLIN)
+    held = out.read_bytes()
+    import_files([first], out)  # no zone: the one that was told
+    assert out.read_bytes() == held
+    for path in (first, copy):
+        with pytest.raises(ConfigError, match=r"timezone = 'Asia/Tokyo': Europe/Berlin, with which a\.csv was read"):
+            import_files([path], out, tokyo)
+    assert out.read_bytes() == held
+    import_files([sure], out, tokyo)  # what tells its offset needs none
+    assert out.read_bytes() == held
+    import_files([first], tmp_path / "tokyo.parquet", tokyo)
+    with pytest.raises(DataError, match=r"a\.csv: read with --timezone Asia/Tokyo and with Europe/Berlin"):
+        import_files([out, tmp_path / "tokyo.parquet"], tmp_path / "both.parquet")
+
+
+def test_an_order_of_dates_once_told_of_a_content_is_its_order(tmp_path: Path) -> None:
+    text = "time,metric,value,unit\n03/04/2024 08:00,heart_rate,60,bpm\n"
+    asked, shown = written(tmp_path / "given", {"a.csv": text, "b.csv": text + "13/04/2024 08:00,heart_rate,60,bpm\n"})
+    out, told = tmp_path / "person.parquet", Options(BERLIN.zone, "dmy")
+    import_files([asked, shown], out, told)
+    held = out.read_bytes()
+    import_files([asked], out, BERLIN)
+    assert out.read_bytes() == held
+    import_files([shown], out, Options(BERLIN.zone, "mdy"))  # the column shows it
+    assert out.read_bytes() == held
+    with pytest.raises(ConfigError, match="date-order = 'mdy': dmy, with which"):
+        import_files([asked], out, Options(BERLIN.zone, "mdy"))
+
+
+def test_where_the_clock_stood_is_kept_once_a_zone_is_told(tmp_path: Path) -> None:
+    """Of a file of instants, which has the same rows in every zone."""
+    (path,) = written(tmp_path / "given", {"a.csv": "time,metric,value,unit\n1712131200,heart_rate,60,bpm\n"})
+    for order in ((Options(), BERLIN), (BERLIN, Options())):
+        out = tmp_path / f"{order.index(BERLIN)}.parquet"
+        for options in order:
+            tally = import_files([path], out, options)
+        assert (pl.read_parquet(out)["offset_min"].to_list(), tally.in_two_zones) == ([120], [])
+
+
+NAMES = ("a.csv", "a 2.csv", "b.csv", "c 1.csv", "d.csv")
+
+
+@settings(max_examples=12)
+@given(
+    st.lists(LINES, min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(NAMES)), min_size=2, max_size=5, unique=True),
+    st.randoms(use_true_random=False),
+)
+def test_copies_are_one_file_in_any_order_and_grouping(
+    tmp_path_factory: pytest.TempPathFactory, texts: list, names: list, draw: random.Random
+) -> None:
+    """Also where a name is that of several contents, and a content is there before or after a later export of it."""
+    folder = tmp_path_factory.mktemp("copies")
+    given: list[Path] = []
+    for number, (which, name) in enumerate(names):
+        given += written(folder / str(number), {name: csv(texts[which % len(texts)])})
+    whole, by_one, merged = (folder / f"{name}.parquet" for name in ("whole", "one", "merged"))
+    import_files(given, whole)
+    for path in draw.sample(given, len(given)):
+        import_files([path], by_one)
+    assert by_one.read_bytes() == whole.read_bytes()
+    parts = []
+    cut = draw.randrange(len(given))
+    for part in (given[:cut], given[cut:]):
+        if part:
+            parts.append(folder / f"part {len(parts)}.parquet")
+            import_files(part, parts[-1])
+    import_files(draw.sample(parts, len(parts)), merged)
+    assert merged.read_bytes() == whole.read_bytes()
+    contents = {text: Counter(csv(text).splitlines()[1:]) for text in map(tuple, texts)}
+    assert metadata(whole)["tally"]["records"] <= sum(counts.total() for counts in contents.values())
 
 
 def test_runs_on_disk_give_what_memory_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metapulse.record.readers.base import Context
@@ -14,6 +14,7 @@ from metapulse.record.readers.encoding import encoding
 from metapulse.record.readers.markup import tags
 from metapulse.record.readers.text import csv_rows, csv_table, json_items, number
 from metapulse.record.tally import FileTally
+from tests import thorough
 from tests.metapulse.record.test_readers import memory_file
 
 
@@ -70,6 +71,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 VALUES = st.lists(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 
 
+@settings(max_examples=thorough.of(20, 500))
 @given(VALUES)
 def test_json_items_are_those_of_json(values: list[Any]) -> None:
     assert items(json.dumps(values)) == (values, {})
@@ -109,7 +111,7 @@ def test_a_broken_item_loses_no_good_one_wherever_it_stands(broken: str) -> None
             found = [item for _, item in json_items(given)]
             assert [item for item in found if item in good] == good, text
             assert given.tally.seen == len(found) + given.tally.skipped.total()
-            assert given.tally.skipped
+            assert given.tally.skipped or given.tally.notes
         member = '{{"first": 1, "data": [{}], "last": 2}}'.format(", ".join(parts))
         if broken not in ('{"a": {"b": [', "}"):
             assert [item for item in items(member, "data")[0] if item in good] == good, member

@@ -54,6 +54,12 @@ def at(text: str) -> datetime:
 
 
 @pytest.mark.parametrize("text", [CYCLES, GERMAN])
+def test_a_table_without_a_line_is_known_by_its_header(text: str, tmp_path: Path) -> None:
+    tally, made = record_of(tmp_path, text.splitlines()[0])
+    assert (len(made), tally.skipped) == (0, {"the header": 1})
+
+
+@pytest.mark.parametrize("text", [CYCLES, GERMAN])
 def test_cycles_in_two_languages(text: str, tmp_path: Path) -> None:
     """The running cycle has no end; UTCZ is UTC; a cycle without sleep has strain all the same."""
     _, record = record_of(tmp_path, text)

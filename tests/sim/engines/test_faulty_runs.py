@@ -73,6 +73,7 @@ def test_without_trouble_the_work_is_the_ordinary_one(tmp_path) -> None:
         assert all(torch.allclose(ours[n], theirs[n], rtol=1e-6, atol=1e-7) for n in ours)  # sums by another way
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ("none", "backdoor", "replacement")])
 def test_an_attack_does_not_depend_on_chunks_or_on_who_asks(name: str, tmp_path) -> None:
     attack = {"name": name, "fraction": 0.4}

@@ -162,6 +162,7 @@ def assert_same(found: pl.DataFrame, wanted: pl.DataFrame) -> None:
     np.testing.assert_allclose(values[0], values[1], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("traps", [False, True])
 def test_an_export_is_read_as_what_its_format_says(name: str, traps: bool) -> None:
@@ -207,6 +208,7 @@ def test_what_other_formats_say_is_read_as_this_one_says(name: str) -> None:
     assert_same(read_back(format, rows, traps=False), expected(format, rows))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("traps", [False, True])
 def test_a_persons_export_is_read_as_its_format_says(name: str, traps: bool) -> None:

@@ -53,6 +53,7 @@ def test_known_people_and_tuning_have_no_folds(tmp_path):
         spec(tmp_path, FOLDS + "[tuning]\ntrials = 3\n")
 
 
+@pytest.mark.long
 def test_a_comparison_pools_them(tmp_path):
     text = FOLDS.replace('[datasets.many]\nsource = { name = "sine", clients = 20 }\n', "")
     asked = spec(tmp_path, text.replace("on.many = { learner = { inner_lr = 0.05 } }\n", "").replace("[0, 1]", "[0]"))

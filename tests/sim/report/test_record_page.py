@@ -196,8 +196,8 @@ def test_a_browser_draws_it_without_complaint(page: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("late", "told"), [(3600.0, "do not agree"), (0.0, "their clocks agree")])
 def test_a_clock_that_is_off_is_told(late: float, told: str, tmp_path: Path) -> None:
-    band = pulse(15, 3)
-    watch = other(band)
+    heart = pulse(15, 3)
+    band, watch = other(heart, seed=8, every=120.0), other(heart, every=150.0)
     lines = [
         f"{datetime.fromtimestamp(round(time + by), UTC).isoformat()},heart_rate,{value:.1f},,,,{device}"
         for device, by, series in (("Band", 0.0, band), ("Watch", late, watch))

@@ -1,0 +1,142 @@
+"""Inputs made to hurt: what they cost is counted in bytes and in pieces of work, never in seconds."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metapulse.record.columns import Tables
+from metapulse.record.readers import json_stream
+from metapulse.record.readers.base import Context
+from metapulse.record.readers.json_mend import mended
+from metapulse.record.readers.text import json_items
+from metapulse.record.runs import Order, _device_ranks
+from metapulse.record.schema import Device, Row
+from metapulse.record.tally import SHOWN, FileTally, Tally
+from tests.metapulse.record.conftest import Import
+from tests.metapulse.record.test_readers import memory_file
+
+LIMIT = 2**14  # characters, for the tests
+
+
+def items(text: str, *keys: str) -> tuple[list[Any], FileTally]:
+    given = Context(memory_file(text.encode()), tally=FileTally("file"))
+    return [item for _, item in json_items(given, *keys)], given.tally
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Limits of a few thousand characters; and how many were in memory, whenever more were read."""
+    held: list[int] = []
+    more = json_stream.Scanner.more
+
+    def counted(scanner: json_stream.Scanner) -> bool:
+        read = more(scanner)
+        held.append(len(scanner.text))
+        return read
+
+    monkeypatch.setattr(json_stream, "ITEM", LIMIT)
+    monkeypatch.setattr(json_stream, "VAIN", LIMIT)
+    monkeypatch.setattr(json_stream, "CHUNK", LIMIT // 16)
+    monkeypatch.setattr(json_stream.Scanner, "more", counted)
+    return held
+
+
+@pytest.mark.parametrize("inner", ['{"x": "a ] }"}', "12", "[1, 2]", '"text"'])
+def test_an_item_that_is_too_long_is_counted_and_never_in_memory(inner: str, small: list[int]) -> None:
+    long = '{"of": [' + ", ".join([inner] * (40 * LIMIT // len(inner))) + "]}"
+    found, tally = items(f'[{{"n": 1}}, {long}, {{"n": 2}}, {{"n": 3}}]')
+    assert found == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert tally.skipped == {json_stream.TOO_LONG: 1}
+    assert max(small) < 4 * LIMIT
+
+
+def test_a_torn_item_before_many_is_none_that_is_too_long(small: list[int]) -> None:
+    good = [{"n": n, "of": [{"x": 1}]} for n in range(LIMIT // 8)]
+    found, tally = items('[{"n": -1, "of": [{"x": 1}, ' + json.dumps(good)[1:])
+    assert found == good
+    assert tally.skipped == {"no JSON": 1}
+
+
+DOCUMENT = {"status": 0, "body": {"zone": "X", "list": [{"t": 1, "v": [1, 2]}, {"t": 2}, {"t": 3}]}}
+
+
+def test_a_document_that_is_cut_off_gives_the_parts_that_are_whole() -> None:
+    text = json.dumps(DOCUMENT)
+    for end in range(text.index('{"t": 2}'), len(text)):
+        found, tally = items(text[:end])
+        kept = [part for item in found for part in item["body"]["list"] if part is not None]
+        assert kept == DOCUMENT["body"]["list"][: len(kept)]  # type: ignore[index]
+        assert len(kept) == sum(text.index(f'"t": {t}') + 7 <= end for t in (2, 3)) + 1
+        assert tally.notes.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "read"),
+    [
+        ('{"a": [{"t": 1}, {"t": 2, "unit": }, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
+        ('{"a": [{"t": 1}, {"t": 2, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
+        ('{"a": [[1, 5], [2, [3, 7]]}', {"a": [[1, 5], None, [3, 7]]}),
+        ('{"a": [{"t": 1}, [1,2, {"t": 3}], "b": 1}', {"a": [{"t": 1}, None, {"t": 3}], "b": 1}),
+        ('{"a": [{"t": 1}, [1,2], "b": 1}', {"a": [{"t": 1}, [1, 2]], "b": 1}),
+        ('{"a": [{"t": 1}, [1,2]}', {"a": [{"t": 1}, [1, 2]]}),
+        ('{"a": [1, oops, 3], "b": 1,}', {"a": [1, None, 3], "b": 1}),
+        ('{"a": {"1700": {"v": oops}, "1760": {"v": 2}}}', {"a": {"1700": None, "1760": {"v": 2}}}),
+        ('{"a": {"v": oops}, "b": 1}', None),
+    ],
+)  # fmt: skip
+def test_the_smallest_part_that_is_broken_is_null(broken: str, read: object) -> None:
+    found = mended(broken + ' {"next": 1}', 0, len(broken) + 12)
+    assert found is not None
+    assert (found.value, found.end) == (read, len(broken))
+
+
+def test_an_answer_of_fitbits_loses_one_minute(record: Import) -> None:
+    minutes = [{"time": f"08:{m:02}:00", "value": 60 + m} for m in range(30)]
+    answer = {
+        "activities-heart": [{"dateTime": "2024-03-04", "value": {}}],
+        "activities-heart-intraday": {"dataset": minutes},
+    }
+    text = json.dumps(answer).replace('"value": 67', '"value": oops')
+    frame, _ = record({"heart.json": text})
+    assert sorted(frame["value"]) == [60 + m for m in range(30) if m != 7]
+
+
+def test_rows_of_one_instant_are_in_memory_little_more_than_once() -> None:
+    tables, count = Tables(), 100_000
+    rows = [Row("heart_rate", 1_700_000_000_000_000, 60.0, "bpm", n) for n in range(count)]
+    block = tables.block(rows, "file", FileTally("file"))
+    size = sum(column.nbytes for column in block.values())
+    order = Order(tables)
+    tracemalloc.start()
+    order.finished(block)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * size
+
+
+PARTS = st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\U0001f600"])
+
+
+@given(st.lists(st.builds(Device, PARTS, PARTS, PARTS, PARTS, PARTS, PARTS), unique=True))
+def test_devices_are_in_order_of_what_is_known_of_them(devices: list[Device]) -> None:
+    order = sorted(range(len(devices)), key=lambda n: (devices[n].count(None), [part or "" for part in devices[n]]))
+    assert np.argsort(_device_ranks(devices)).tolist() == order
+
+
+def test_a_table_of_very_many_files_shows_some_and_sums_up_the_others() -> None:
+    tally = Tally()
+    tally.add(FileTally(f"f{n}", "", f"no reader knows it: {n}") for n in range(5000))
+    tally.add([FileTally("z.csv", "own", seen=7, used=7, kept=7), FileTally("y.csv", "own", seen=1, used=1, kept=1)])
+    table, reasons = tally.table(), tally.reasons()
+    assert [row["file"] for row in table][:2] == ["y.csv", "z.csv"]
+    assert (len(table), len(reasons)) == (SHOWN + 1, SHOWN + 1)
+    assert table[-1]["file"] == f"and {5002 - SHOWN} files more"
+    assert sum(row["times"] for row in reasons) == 5000
+    assert len(tally.facts()["files"]) == 5002

@@ -1,0 +1,113 @@
+"""A broken row of any format, the first too, costs itself: all that is read without it is read beside it."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metapulse.record.readers.base import Context, Options
+from metapulse.record.recognise import recognise
+from metapulse.record.schema import Row
+from metapulse.record.tally import FileTally
+from metapulse.sim.fake.formats import formats
+from metapulse.sim.fake.formats.base import Making
+from metapulse.sim.fake.life import Life
+from metapulse.sim.fake.wear import worn_rows
+from tests.metapulse.record.test_readers import memory_file
+
+ZONE = "Europe/Berlin"
+#: Not so: of FIT a message has no place of its own, and samples of Empatica have their time by their place.
+NAMES = sorted(formats().keys() - {"fit", "empatica"})
+ROWS = 120  # of each format, about
+PLACES = (0.0, 0.5, 1.0)
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+#: What becomes of an element of an array.
+ITEMS = {
+    "no value": lambda text: re.sub(r":\s*[^,:{}\[\]]*([,}])", r": oops\1", text, count=1) if ":" in text else "oops",
+    "torn": lambda text: text[: len(text) // 2],
+    "not closed": lambda text: text[:-1],
+    "a list that is not closed": lambda text: "[1,2",
+}
+#: What becomes of a line.
+LINES = {
+    "a quote": lambda text: '"bro,ken',
+    "separators": lambda text: ";;;",
+    "torn": lambda text: text[: len(text) // 2],
+    "JSON": lambda text: '{"a": ',
+    "control characters": lambda text: "\0\1\x1b,",
+}
+
+
+def exported(name: str, folder: Path) -> list[tuple[str, bytes]]:
+    """The files of a small export, one of each kind."""
+    (day,) = worn_rows(Life(3, ZONE), formats()[name], (5,))
+    step = max(len(day) // ROWS, 1)
+    formats()[name].write(day[::step], Making(folder, ZONE, False, np.random.default_rng(0)))
+    files: dict[str, tuple[str, bytes]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                content = max(map(archive.read, archive.namelist()), key=len)
+        kind = re.sub(r"[\d_.-]+", "", path.name)
+        files.setdefault(kind, (path.name, content))
+    return list(files.values())
+
+
+def read(file: str, content: str, options: Options) -> Counter[Row] | None:
+    """The rows, whatever their number; None if no reader knows the file."""
+    reader, _ = recognise(memory_file(content.encode(), file))
+    if reader is None:
+        return None
+    tally, rows, last = FileTally("file"), Counter[Row](), -1
+    for row in reader.read(Context(memory_file(content.encode(), file), options, tally)):
+        tally.used += row.row != last
+        last = row.row
+        rows[row._replace(row=0)] += 1
+    assert not tally.unexplained
+    assert tally.seen - tally.used == tally.skipped.total()
+    return rows
+
+
+def parts(text: str) -> list[tuple[int, int]]:
+    """Where the innermost objects and lists are that are elements of an array."""
+    open_ones: list[tuple[str, int]] = []
+    found: list[tuple[int, int]] = []
+    for match in TOKEN.finditer(text):
+        if match[0] in "{[":
+            open_ones.append((match[0], match.start()))
+        elif match[0] in "}]":
+            _, start = open_ones.pop()
+            if open_ones and open_ones[-1][0] == "[" and not (found and found[-1][0] > start):
+                found.append((start, match.end()))
+    return found
+
+
+def rows_of(text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in re.finditer(r"[^\r\n]+", text)][1:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_row_loses_no_other(name: str, tmp_path: Path) -> None:
+    options, tried = formats()[name].options(ZONE), 0
+    for file, content in exported(name, tmp_path):
+        text = content.decode()
+        json = text.lstrip()[:1] in ("{", "[")
+        found, damage, without = (parts(text), ITEMS, "null") if json else (rows_of(text), LINES, "")
+        whole = read(file, text, options) or Counter()
+        for place in PLACES if len(found) > 1 else ():
+            start, end = found[round(place * (len(found) - 1))]
+            rest = read(file, text[:start] + without + text[end:], options)
+            if not rest or whole.total() - rest.total() > ROWS // 4:  # a header, or what the others need
+                continue
+            for kind, broken in damage.items():
+                left = read(file, text[:start] + broken(text[start:end]) + text[end:], options)
+                assert left is not None, (file, place, kind)
+                assert not rest - left, (file, place, kind)
+                tried += 1
+    assert tried
