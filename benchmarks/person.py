@@ -27,7 +27,7 @@ from metapulse.record.recipes.base import Questions, Recipe
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.personalize import features_of, population_start, recipe_of, trained_run
-from metapulse.sim.sources.records import find_records
+from metapulse.sim.sources.records import Records, find_records
 
 REFRESHES = 500  # of the head along one record
 KEPT = (1.0, 0.9, 0.75, 0.5, 0.25)  # shares of the forecasts that are kept, those with the narrowest intervals
@@ -36,7 +36,7 @@ DAY = 86_400_000_000
 
 def interval_kinds(start: PopulationStart) -> dict[str, Conformal]:
     """Ways to make an interval: the Gaussian one, the population's scores, the person's added, and adaptive."""
-    levels = torch.distributions.HalfNormal(1.0).icdf((torch.arange(2000).double() + 0.5) / 2000).numpy()
+    levels = 2**0.5 * torch.erfinv((torch.arange(2000).double() + 0.5) / 2000).numpy()  # of |N(0, 1)|
     return {
         "Gaussian": conformal(levels, step=0.0, weight=1e9),
         "population's scores": conformal(start.scores, step=0.0, weight=1e9),
@@ -100,7 +100,8 @@ def judge_run(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     features, recipe, source = features_of(trained), recipe_of(trained), trained.work.source
     start = population_start(trained, features)
     split = ClientSampler(SourceDirectory(source), trained.config).split
-    paths = dict(find_records(Path(source.path)))
+    assert isinstance(source, Records)  # as recipe_of has checked
+    paths = dict(find_records(source.files()["path"]))
     found: dict[str, dict[str, dict[str, float]]] = {}
     for person in np.flatnonzero(split.phases(np.arange(source.users)) == "test").tolist():
         label = source.client(source.clients_of(person)[0]).label

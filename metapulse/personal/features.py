@@ -96,6 +96,12 @@ class FeatureMap:
         with torch.no_grad():
             return self.embed(self.inputs(x))
 
+    @property
+    def head(self) -> Float64[Tensor, "width outputs"]:
+        """The head that the run has trained, its bias in the last row; of a model that has a linear one."""
+        weight, bias = (self.params[name].detach().double() for name in self.model.head_pair())
+        return torch.cat([weight.T, bias.unsqueeze(0)])
+
     def facts(self) -> dict[str, Any]:
         """All but the tensors, for JSON."""
         return {"task": asdict(self.task), "sections": plain(self.sections), "reads": list(self.reads)}
