@@ -96,8 +96,8 @@ class Glucose30(Recipe):
         before = np.searchsorted(t, t[anchor] - self.history_min)
         usual = max(float(np.median(np.diff(t))), STEP_MIN)
         seen = np.minimum((anchor - before + 1) * usual / self.history_min, 1.0)
-        when = [np.round(one * MINUTE).astype(np.int64) for one in (t[anchor], due)]
-        return Questions(*when, x[:, None], y, value[anchor], self.target_scale, seen)
+        now, later = (np.round(one * MINUTE).astype(np.int64) for one in (t[anchor], due))
+        return Questions(now, later, x[:, None], y, value[anchor], self.target_scale, seen)
 
 
 @dataclass(frozen=True)
