@@ -111,7 +111,9 @@ def chosen_ridge(features: FeatureMap, head: torch.Tensor, changes: Sequence[Cha
 
 def model_head(features: FeatureMap, start: PopulationStart, own: Questions, past: PastDevice | None) -> torch.Tensor:
     """The head of the person's model after the shots."""
-    return adapted("glucose_30min", features, start, own, past, {"device": "new"}).belief.mean[0, :, 0]
+    return adapted("glucose_30min", features, start, own, past, {"device": "new"}, known_device=False).belief.mean[
+        0, :, 0
+    ]
 
 
 def judge_person(
@@ -127,6 +129,7 @@ def judge_person(
     }
     raw = one.past(one.history.old)
     old_self = ridge(features, heads["population"], [raw], 300.0)
+    raw_past = PastDevice("old", (raw,), maps["no overlap"][0])
     pasts, levels = {}, {}
     for name, (map, overlap) in maps.items():
         value = map.at(np.round(one.history.hours * HOUR_US).astype(np.int64), one.history.old).value
@@ -136,20 +139,22 @@ def judge_person(
         pasts[name] = PastDevice("old", draws, map)
     for shots in SHOTS:
         own = one.shots.where(np.arange(len(one.shots)) < shots)
-        rows_made = {
+        made = {
             "nothing changes": torch.zeros_like(heads["population"]),
             "population": heads["population"],
             "old sensor's personal ridge, as it is": old_self,
             "population of the new sensor (nobody has it)": heads["new"],
-            "pooled ridge and shots": ridge(features, heads["population"], [own], strengths[shots]) if shots else heads["population"],
+            "pooled ridge and shots": heads["population"],
             "model, no history": model_head(features, start, own, None),
-            "model, history as it is": model_head(features, start, own, PastDevice("old", (raw,), maps["no overlap"][0])),
-        }  # fmt: skip
+            "model, history as it is": model_head(features, start, own, raw_past),
+        }
+        if shots:
+            made["pooled ridge and shots"] = ridge(features, heads["population"], [own], strengths[shots])
         for name, past in pasts.items():
             level = PastDevice("old", (levels[name],), past.map)
-            rows_made[f"model, mean of mapped history, {name}"] = model_head(features, start, own, level)
-            rows_made[f"model, mapped history drawn, {name}"] = model_head(features, start, own, past)
-        found |= {(name, shots): error(features, head, one.judged) for name, head in rows_made.items()}
+            made[f"model, mean of mapped history, {name}"] = model_head(features, start, own, level)
+            made[f"model, mapped history drawn, {name}"] = model_head(features, start, own, past)
+        found |= {(name, shots): error(features, head, one.judged) for name, head in made.items()}
     return found
 
 

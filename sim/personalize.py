@@ -95,7 +95,8 @@ def personalize(
         "people": start.facts["people"],
         "no_history": why,
     }
-    return adapted(trained.config.source["recipe"], features, start, own, past, card)
+    known = name in start.facts.get("devices", [name])
+    return adapted(trained.config.source["recipe"], features, start, own, past, card, known_device=known)
 
 
 def trained_run(run: str | Path | Result, data: str | Path | None) -> TrainedRun:
@@ -188,16 +189,22 @@ def population_start(trained: TrainedRun, features: FeatureMap, progress: Progre
             raise RunError(f"{folder / FILE}: is of another run; delete it to have it made anew")
         return start
     try:
-        groups = _people(trained, progress)
+        taught, judged, devices = _people(trained, progress)
     except DataError as error:
         raise RunError(f"{folder / FILE} is missing and cannot be made from the run's people: {error}") from None
-    start = learn_start(features, *groups, {"run": identity}, done=lambda now, all: progress("people judged", now, all))
+    start = learn_start(
+        features,
+        taught,
+        judged,
+        {"run": identity, "devices": devices},
+        done=lambda now, all: progress("people judged", now, all),
+    )
     start.save(folder)
     return start
 
 
-def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], list[Questions]]:
-    """Windows of training people, and of validation people; of test people, none."""
+def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], list[Questions], list[str]]:
+    """Windows of training people, and of validation people; of test people, none. And which devices they wore."""
     source, recipe = trained.work.source, recipe_of(trained)
     assert isinstance(source, Records)
     split = ClientSampler(SourceDirectory(source), trained.config).split
@@ -208,12 +215,14 @@ def _people(trained: TrainedRun, progress: Progress) -> tuple[list[Questions], l
     chosen = [people[:most] for people, most in zip(chosen, (MOST_TAUGHT, MOST_JUDGED), strict=True)]
     paths = dict(find_records(source.files()["path"]))
     found: tuple[list[Questions], list[Questions]] = ([], [])
+    devices = set()
     for number, person in enumerate(np.concatenate(chosen).tolist()):
         label = source.client(source.clients_of(person)[0]).label
         try:
-            asked = questions_of(paths[label], recipe, source.device)[1]
+            device, asked = questions_of(paths[label], recipe, source.device)
         except DataError:
             continue  # nothing to forecast from, as in the run itself
         found[phases[person] == "validation"].append(asked)
+        devices.add(device)
         progress("records read", number + 1, sum(map(len, chosen)))
-    return found
+    return *found, sorted(devices)

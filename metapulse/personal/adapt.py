@@ -23,9 +23,20 @@ from metapulse.personal.walk import Forecasts, PersonState, inside, sample_weigh
 from metapulse.record.recipes.base import Questions
 
 POWERS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # a₀ that are compared
-UNTRIED = 0.3  # a₀ while the new device has too few outcomes to choose it
+UNTRIED = 1.0  # a₀ while the new device has too few outcomes to choose it
 ENOUGH = 12.0  # outcomes of the new device, in windows that do not overlap, from which they choose a₀
+UNFAMILIAR = 0.6  # τ: how far a device's answer to a trend may be from another's
 MISS = 0.1  # α: intervals are of 90 %
+
+
+def unfamiliar(prior: GaussianHead) -> GaussianHead:
+    """The prior for a device that the population has not worn: its mean head may be too strong or too weak.
+
+    C' = C + τ² k̄k̄ᵀ / s² with τ = ``UNFAMILIAR``: the new device may answer to a trend with (1 ± τ) k̄, which has
+    "nothing changes", a head of zero, within two deviations.
+    """
+    along = prior.mean / prior.noise.sqrt().unsqueeze(1)
+    return GaussianHead(prior.mean, prior.covariance + UNFAMILIAR**2 * along @ along.transpose(1, 2), prior.noise)
 
 
 def adapted(
@@ -36,6 +47,7 @@ def adapted(
     past: PastDevice | None,
     card: Mapping[str, Any],
     abstention: Abstention = Abstention(),  # noqa: B008  # frozen
+    known_device: bool = True,
 ) -> PersonModel:
     """The model after all that has come.
 
@@ -50,9 +62,11 @@ def adapted(
         past: of the old one; None: there is none.
         card: what is known of the run and the record; numbers of the adaptation are added.
         abstention: when forecasts are withheld.
+        known_device: whether people of the population wore such a device.
     """
     features = features.fitted_on(own.x)
-    prior, seen = start.prior, features.of(own.x)
+    prior = start.prior if known_device else unfamiliar(start.prior)
+    seen = features.of(own.x)
     first, facts = prior, {"history": 0, "power": 0.0}
     if past is not None:
         first, facts = _with_history(prior, features, own, seen, past)

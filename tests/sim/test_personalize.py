@@ -10,6 +10,7 @@ import pytest
 
 import metapulse as mp
 from metapulse.errors import DataError, RunError
+from metapulse.migration.published import PUBLISHED
 from metapulse.personal.start import FILE, PopulationStart
 from metapulse.record.clock import MINUTE
 from metapulse.record.schema import Device, Row
@@ -148,7 +149,8 @@ def test_the_start_holds_no_person_s_rows(at):
     assert start.tensors()["scores"].shape == (200,)
 
 
-def test_without_a_map_the_old_device_is_left_out_aloud(at):
+def test_without_a_map_the_old_device_is_left_out_aloud(at, monkeypatch):
+    monkeypatch.delitem(PUBLISHED, "glucose")
     model = mp.personalize("run", "me.parquet")
     assert model.map is None
     assert model.card["no_history"].startswith("history of Libre 2 is not used: no prior over maps of glucose")

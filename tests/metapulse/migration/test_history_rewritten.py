@@ -19,6 +19,7 @@ from metapulse.errors import ConfigError, DataError
 from metapulse.migration.base import Map, MapCard, Mapped
 from metapulse.migration.history import map_record, unmap_record
 from metapulse.migration.overlap import pairs_of
+from metapulse.migration.published import PUBLISHED
 from metapulse.record import import_files, merge_records, metadata
 from metapulse.record.clock_correct import correct_clock
 from metapulse.record.daily import by_minute, daily_totals, daily_totals_by_source
@@ -280,7 +281,9 @@ def test_what_cannot_be_mapped_is_refused(person: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_the_command_maps_and_unmaps(person: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_maps_and_unmaps(
+    person: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, back = tmp_path / "w.parquet", tmp_path / "b.parquet"
     words = ["record", "map", str(person), "--from", "Libre", "--to", "G7", "--metric", "glucose", "--out", str(whole)]
     assert main(words) == 0
@@ -299,6 +302,7 @@ def test_the_command_maps_and_unmaps(person: Path, tmp_path: Path, capsys: pytes
     alone = saved(
         tmp_path / "alone.parquet", [glucose(15 * i, 100.0 + i) for i in range(9)] + [glucose(9000, 80.0, NEW)]
     )
+    monkeypatch.delitem(PUBLISHED, "glucose")
     assert main(["record", "map", str(alone), *words[3:-1], str(tmp_path / "x")]) == 2
     assert "0 moments of glucose in common" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

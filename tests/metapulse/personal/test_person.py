@@ -196,12 +196,12 @@ def test_history_never_holds_moments_that_are_asked_about():
     assert torch.equal(model.first.mean, model.prior.mean)
 
 
-def test_with_too_few_outcomes_the_history_counts_for_three_tenths():
+def test_with_too_few_outcomes_the_history_counts_whole():
     features = linear_features()
     start, common = usual_population()
     own = questions(22, n=5, weights=common)
     model = adapted("glucose_30min", features, start, own, history(start, common), {"device": "New CGM"})
-    assert model.card["power"] == 0.3
+    assert model.card["power"] == 1.0
     assert "too few" in model.card["power_chosen_by"]
 
 
