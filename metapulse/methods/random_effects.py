@@ -103,6 +103,7 @@ METHOD = Method(
     computed={"people": lambda cohort, clients: float(clients)},
     notes=(
         "Every coefficient is random. A noise of each person's own, the inverse-Wishart prior on C, samples that count "
-        'for a part, and m as the head that answers best for all are ours; `centre = "heads"` is the paper\'s.'
+        'for a part, and m as the head that answers best for all are ours; `centre = "heads"` is the paper\'s. '
+        "With more inputs than samples the former rests on `centre_ridge`, which then has to be larger."
     ),
 )
