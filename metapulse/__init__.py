@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metapulse import migration
     from metapulse.errors import ConfigError, DataError, MetapulseError, RunError
     from metapulse.listing import methods
     from metapulse.personal.person import PersonModel
@@ -44,6 +45,7 @@ __all__ = [
     "compare",
     "load",
     "methods",
+    "migration",
     "personalize",
     "report",
     "resume",
@@ -59,6 +61,7 @@ _MODULES = {
     "sim.personalize": ("personalize",),
     "sim.results": ("ComparisonResult", "Result"),
 }
+_PACKAGES = ("migration",)
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
 
@@ -70,6 +73,8 @@ def __getattr__(name: str) -> Any:
         value: Any = version(__name__)
     elif name == "methods":  # the package itself, which can be called
         value = import_module(f"{__name__}.methods")
+    elif name in _PACKAGES:
+        value = import_module(f"{__name__}.{name}")
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:

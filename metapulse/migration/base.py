@@ -27,7 +27,7 @@ Values = Float64[np.ndarray, " n"]
 LEVEL = 0.9  # nominal share of new readings inside [lower, upper]
 VERSION = 1
 #: Kinds of maps that can be loaded, and where they are. A new kind is one line here.
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {"learned": "metapulse.migration.learned:LearnedMap"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MapCard:
     """What a map was learned on, and how wrong it was where it could be checked.
 
     Args:
-        kind: of ``KINDS``.
+        kind: what the map is made of, in words.
         metric: name of the metric, "" where the table did not tell.
         people: who wore both devices in the population that it was learned on; 0: a published prior.
         pairs: readings of both devices in that population.
@@ -59,6 +59,7 @@ class MapCard:
             metric's unit. None: not measured.
         rmse_identity: of the old reading itself, on the same moments.
         coverage: share of held-out readings inside the band.
+        explained: share of the variance of the new device's readings that the map accounts for; too little is refused.
         chosen: what was compared, and what it came to, in words.
         refused: why the map gives no values; "": it does.
         notes: anything else that a user must know.
@@ -73,9 +74,16 @@ class MapCard:
     rmse: float | None = None
     rmse_identity: float | None = None
     coverage: float | None = None
+    explained: float | None = None
     chosen: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
+
+
+def read_card(values: Mapping[str, Any]) -> MapCard:
+    """The card that ``asdict`` wrote; a TypeError or ValueError if it is none."""
+    known = {one.name: values[one.name] for one in fields(MapCard) if one.name in values}
+    return MapCard(**(known | {"notes": tuple(map(str, known.get("notes", ())))}))
 
 
 class Map(ABC):
@@ -146,9 +154,7 @@ def load_map(folder: Path) -> Map:
         text = json.loads((folder / "map.json").read_text(encoding="utf-8"))
         if text["version"] != VERSION or text["kind"] not in KINDS:
             raise ValueError(f"kind {text['kind']!r}, version {text['version']!r}")
-        given = text["card"]
-        card = MapCard(**{f.name: given[f.name] for f in fields(MapCard) if f.name in given})
-        card = MapCard(**(asdict(card) | {"notes": tuple(card.notes)}))
+        card = read_card(text["card"])
         made: type[Map] = resolve(KINDS[text["kind"]], "map.kind")
         return made.from_state(card, text["values"], load((folder / "map.safetensors").read_bytes()))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:

@@ -7,6 +7,7 @@ integrated gradients still do, up to the steps of their sum.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from metapulse.personal.person import PersonModel
 
 STEPS = 64  # of the path from the baseline to the window
+PIECES = 4  # of the time that a window covers, in which changes are told apart
 
 #: A number for every input of one window.
 ByInput = Float64[np.ndarray, "*features"]
@@ -36,16 +38,42 @@ class Attribution:
 
     Args:
         gradient: ∂ŷ/∂x · (x − x₀): how the forecast would move if this input were a little different.
-        integrated: (x − x₀) · ∫ ∂ŷ/∂x(x₀ + t(x − x₀)) dt (Sundararajan, Taly and Yan 2017, arXiv:1703.01365,
-            equation 1); sums to the difference.
         occlusion: ŷ(x) − ŷ(x with this input as in x₀) (Zeiler and Fergus 2014, arXiv:1311.2901).
+        apart: x − x₀, as the encoder reads them.
+        slope: ∫ ∂ŷ/∂x(x₀ + t(x − x₀)) dt, the mean gradient on the way from the baseline.
         difference: ŷ(x) − ŷ(x₀).
     """
 
     gradient: ByInput
-    integrated: ByInput
     occlusion: ByInput
+    apart: ByInput
+    slope: ByInput
     difference: float
+
+    @property
+    def integrated(self) -> ByInput:
+        """Integrated gradients (Sundararajan, Taly and Yan 2017, arXiv:1703.01365, eq. 1), summing to the whole."""
+        contribution: ByInput = self.slope * self.apart
+        return contribution
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one forecast is what it is.
+
+    Args:
+        drivers: strongest first: ``input``; ``what``, "level" now or "change"; ``since`` and ``until``, minutes before
+            the forecast; ``contribution``, in the metric's unit.
+        inputs: the same by single input: ``input``; ``minutes`` before the forecast; ``value`` as the model reads it;
+            ``integrated``, ``gradient`` and ``occlusion``.
+        facts: the forecast's row of ``predict``; ``base``, which it would be if nothing changed; ``typical``, the
+            change forecast in a typical window of the population; ``difference`` of this one's change from that, and
+            ``left``, what the contributions lack of it; ``population`` and ``own``, which sum to the change; ``known``.
+    """
+
+    drivers: pl.DataFrame
+    inputs: pl.DataFrame
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,14 +111,14 @@ def attribute(
     apart = here - there
     along = (torch.arange(STEPS) + 0.5) / STEPS  # midpoints: exact for what is linear on the way
     path = there + along.view(-1, *(1,) * here.dim()) * apart
-    integrated = _slope(features, head, path).mean(0)
+    slope = _slope(features, head, path).mean(0)
     gradient = _slope(features, head, here[None])[0]
     size = here.numel()
     occluded = here.flatten().expand(size, size).clone()
     occluded[range(size), range(size)] = there.flatten()
     with torch.no_grad():
         answers = features.embed(torch.cat([here[None], there[None], occluded.view(size, *here.shape)])) @ head[:, 0]
-    parts = (gradient * apart, integrated * apart, (answers[0] - answers[2:]).view(here.shape))
+    parts = (gradient * apart, (answers[0] - answers[2:]).view(here.shape), apart, slope)
     return Attribution(*(part.double().numpy() for part in parts), float(answers[0] - answers[1]))
 
 
@@ -99,6 +127,20 @@ def _slope(features: FeatureMap, head: Tensor, inputs: Tensor) -> Tensor:
     with torch.enable_grad():
         answer = (features.embed(leaf) @ head[:, 0]).sum()
         return torch.autograd.grad(answer, leaf)[0]
+
+
+def by_change(found: Attribution) -> tuple[Float64[np.ndarray, " channels"], Float64[np.ndarray, "channels steps"]]:
+    """The integrated gradients told as a present level and the changes before it, which sum to the same.
+
+    Neighbours in time are nearly equal, so that contributions of single moments cancel in large numbers. With
+    Δ_k = x_k − x_{k−1} and a the slopes, Σ_l a_l (x_l − x₀_l) = Σ_l a_l · (x_T − x₀_T) − Σ_k (Σ_{l<k} a_l)(Δ_k − Δ₀_k).
+
+    Returns:
+        What the last value of each channel contributed, and each change up to it; (channels, time − 1).
+    """
+    slope, apart = (one.reshape(len(one), -1) for one in (found.slope, found.apart))
+    before = np.cumsum(slope, 1)[:, :-1]
+    return slope.sum(1) * apart[:, -1], -before * np.diff(apart, axis=1)
 
 
 def lean(prior: GaussianHead, belief: GaussianHead, features: Float64[Tensor, " width"]) -> Lean:
@@ -115,45 +157,63 @@ def lean(prior: GaussianHead, belief: GaussianHead, features: Float64[Tensor, " 
     return Lean(shares[0], shares[1] - shares[0], min(max(known, 0.0), 1.0))
 
 
-def explained(
-    model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: float
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """A table of what moved one forecast, strongest first, and facts on where it comes from, in the metric's unit.
+def explained(model: PersonModel, belief: GaussianHead, x: np.ndarray, unit: float) -> Explanation:
+    """What moved one forecast, in the metric's unit; the facts are those that do not need the record.
 
     Args:
         model: the person's.
         belief: over the head when the forecast was made.
         x: the window.
         unit: of the target, in the metric's.
-
-    Returns:
-        ``input``, ``back`` (how many steps before the forecast), ``value`` (as the model reads it), ``integrated``,
-        ``gradient``, ``occlusion``; and ``difference`` from the forecast of a typical window, ``left``, what the
-        integrated gradients lack of it, ``population``, ``own`` and ``known``.
     """
     import polars as pl
 
-    found = attribute(model.features, belief.mean[0], x, model.start.typical)
-    wide = x.reshape(x.shape[0], -1)
-    names = model.features.task.names or (model.made.metrics[0],) * len(wide)
+    head = belief.mean[0]
+    found = attribute(model.features, head, x, model.start.typical)
+    wide, minutes = x.reshape(len(x), -1), model.made.step_min
+    names = model.features.task.names or (model.made.forecasts,) * len(wide)
     channel, step = np.indices(wide.shape)
-    table = pl.DataFrame(
+    inputs = pl.DataFrame(
         {
             "input": [names[c] for c in channel.ravel()],
-            "back": wide.shape[1] - 1 - step.ravel(),
+            "minutes": minutes * (wide.shape[1] - 1 - step.ravel()),
             "value": wide.ravel().astype(np.float64),
             **{k: unit * getattr(found, k).ravel() for k in ("integrated", "gradient", "occlusion")},
         }
-    ).sort(pl.col("integrated").abs(), descending=True, maintain_order=True)
+    )
     rests = lean(model.prior, belief, model.features.of(x[None].astype(np.float32))[0])
+    change = rests.population + rests.own
     facts = {
+        "typical": unit * (change - found.difference),
         "difference": unit * found.difference,
         "left": unit * (found.difference - float(found.integrated.sum())),
         "population": unit * rests.population,
         "own": unit * rests.own,
         "known": rests.known,
     }
-    return table, facts
+    return Explanation(_drivers(found, names, minutes, unit), _strongest(inputs, "integrated"), facts)
+
+
+def _drivers(found: Attribution, names: Sequence[str], minutes: float, unit: float) -> pl.DataFrame:
+    """Levels, and changes in pieces of the window's time."""
+    import polars as pl
+
+    levels, changes = by_change(found)
+    steps, rows = changes.shape[1], []
+    for name, level, change in zip(names, levels.tolist(), changes, strict=True):
+        rows.append((name, "level", 0.0, 0.0, unit * level))
+        for piece in np.array_split(np.arange(steps), min(PIECES, steps)) if steps else ():
+            since, until = minutes * (steps - piece[0]), minutes * (steps - 1 - piece[-1])
+            rows.append((name, "change", float(since), float(until), unit * float(change[piece].sum())))
+    schema = {"input": pl.String, "what": pl.String}
+    schema |= dict.fromkeys(("since", "until", "contribution"), pl.Float64)
+    return _strongest(pl.DataFrame(rows, schema, orient="row"), "contribution")
+
+
+def _strongest(table: pl.DataFrame, by: str) -> pl.DataFrame:
+    import polars as pl
+
+    return table.sort(pl.col(by).abs(), descending=True, maintain_order=True)
 
 
 def moment(times: np.ndarray, at: str) -> int:

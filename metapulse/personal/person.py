@@ -34,6 +34,8 @@ from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_r
 if TYPE_CHECKING:
     import polars as pl
 
+    from metapulse.personal.explain import Explanation
+
 VERSION = 1
 FACTS, TENSORS, MAP = "person.json", "person.safetensors", "map"
 
@@ -152,8 +154,8 @@ class PersonModel:
         made, _ = self.walk(asked)
         return frame(asked, made, self.abstention.reasons(asked, made, self.start.unlike))
 
-    def explain(self, record: str | Path, at: str = "", device: str = "") -> tuple[pl.DataFrame, dict[str, Any]]:
-        """What moved one forecast, and whose experience it rests on; see ``metapulse.personal.explain.explained``.
+    def explain(self, record: str | Path, at: str = "", device: str = "") -> Explanation:
+        """What moved one forecast, and whose experience it rests on.
 
         It is explained with the head of that moment, which knew nothing of what came later.
 
@@ -173,8 +175,9 @@ class PersonModel:
         known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
         made, state = self.walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
-        table, facts = explained(self, state.belief, then.x[-1], then.unit)
-        return table, {**told_of.row(-1, named=True), "base": float(then.base[-1]), **facts}
+        found = explained(self, state.belief, then.x[-1], then.unit)
+        facts = {**told_of.row(-1, named=True), "base": float(then.base[-1]), **found.facts}
+        return replace(found, facts=facts)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model's folder; one of the model that is there is replaced.

@@ -94,11 +94,8 @@ def explain_command(
     from metapulse.rows import Rows
 
     known = PersonModel.load(model)
-    table, facts = known.explain(record, at, device)
-    unit = known.card["unit"]
-    rows = table.head(SHOWN).to_dicts()
-    named = [{k: f"{v:+.2f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    _console().print(Rows(named, tuple(table.columns)))
+    found = known.explain(record, at, device)
+    facts, unit = found.facts, known.card["unit"]
     if facts["abstained"]:
         print(f"{facts['time']:%Y-%m-%d %H:%M} UTC: no forecast ({facts['reason']})")
     else:
@@ -106,6 +103,14 @@ def explain_command(
             f"{facts['time']:%Y-%m-%d %H:%M} UTC: {facts['value']:.0f} {unit} at {facts['due']:%H:%M}, "
             f"between {facts['lower']:.0f} and {facts['upper']:.0f}; {facts['base']:.0f} if nothing changes"
         )
+    rows = [
+        {"what": _named(row), f"moves the forecast by, {unit}": f"{row['contribution']:+.1f}"}
+        for row in [*found.drivers.head(SHOWN).to_dicts()]
+    ]
+    rows.append(
+        {"what": "a typical window of the population", f"moves the forecast by, {unit}": f"{facts['typical']:+.1f}"}
+    )
+    _console().print(Rows(rows, tuple(rows[0])))
     print(
         f"change forecast: {facts['population']:+.1f} from what holds for people, {facts['own']:+.1f} from this "
         f"person's own record, which has removed {facts['known']:.0%} of what was unsure in such a window"
@@ -130,6 +135,15 @@ def plan_command(
         print(line)
     if out is not None:
         write_atomic(out, json.dumps(plan.facts(), indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """A driver in words."""
+    if row["what"] == "level":
+        return f"{row['input']} now"
+    days = row["since"] >= 1440
+    since, until = (row[key] / (1440 if days else 1) for key in ("since", "until"))
+    return f"change of {row['input']} from {since:g} to {until:g} {'days' if days else 'min'} before"
 
 
 def card_lines(card: Mapping[str, Any]) -> list[str]:

@@ -143,6 +143,8 @@ class Recipe(ABC):
     """What is learned: window, target, horizon, features, wear."""
 
     metrics: ClassVar[tuple[str, ...]]
+    #: Minutes between two inputs of a window; 0: they are not over time.
+    step_min: ClassVar[float] = 0.0
 
     keep: tuple[str, ...] = setting(
         (), "marks whose rows are learned from all the same: implausible, say, or device_mapped"

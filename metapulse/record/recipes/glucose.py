@@ -33,6 +33,7 @@ class Glucose30(Recipe):
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("glucose",)
+    step_min: ClassVar[float] = float(STEP_MIN)
 
     history_min: int = setting(120, "minutes of glucose seen, a multiple of 5", ge=10, le=720)
     horizon_min: int = setting(30, "minutes ahead", ge=5, le=240)

@@ -74,6 +74,8 @@ class Tomorrow(Recipe):
         "steps_daily",
     )
 
+    step_min: ClassVar[float] = DAY / MINUTE
+
     days: int = setting(7, "days that are seen", ge=1, le=60)
     least_days: int = setting(3, "days among them with wear, at least", ge=1, le=60)
     hour: int = setting(24, "hour of the person's day at which the forecast is made", ge=1, le=24)
