@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from metapulse.errors import ConfigError, DataError, RunError
 from metapulse.personal.adapt import adapted
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
+from metapulse.personal.past import past_device, read_maps
 from metapulse.personal.person import PersonModel, questions_of
 from metapulse.personal.start import FILE, PopulationStart
 from metapulse.record.metrics import metric
-from metapulse.record.recipes.base import Questions, Recipe
+from metapulse.record.recipes.base import Questions, Recipe, device_rows
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
 from metapulse.sim.engines.cohort import SourceDirectory
@@ -24,6 +25,8 @@ from metapulse.sim.process import set_process_defaults
 from metapulse.sim.sources.records import Records, find_records
 
 if TYPE_CHECKING:
+    from metapulse.migration.base import Map
+    from metapulse.migration.prior import MapPrior
     from metapulse.sim.results import Result
 
 MOST_TAUGHT, MOST_JUDGED = 300, 100  # people whom a start is learned from, and judged by
@@ -39,7 +42,10 @@ def silent(what: str, now: int, all: int) -> None:
 def personalize(
     run: str | Path | Result,
     record: str | Path,
+    overlap: Any = None,
     *,
+    maps: str | Path | Map | MapPrior | None = None,
+    old: str = "",
     device: str = "",
     data: str | Path | None = None,
     progress: Progress = silent,
@@ -49,6 +55,11 @@ def personalize(
     Args:
         run: folder of a finished run of one method that forecasts from records, or its result.
         record: "person.parquet".
+        overlap: table of ``time``, ``old`` and ``new`` of moments at which the person wore both; None: those in the
+            record.
+        maps: the map from the old device to the new, or a prior over maps, or the folder of one; None: published
+            agreement, where there is some.
+        old: device model whose history is taken along; "": the other one of the record, where there is one.
         device: the device model whose values are forecast; "": the one that was worn last.
         data: where the run's records lie now; None: where they lay. They are read once, for the population's start.
         progress: told what is done.
@@ -61,8 +72,12 @@ def personalize(
     trained = trained_run(run, data)
     recipe = recipe_of(trained)
     features = features_of(trained)
-    name, own = questions_of(Path(record), recipe, device)  # before minutes are spent on the population
+    devices = device_rows(Path(record), recipe)[0]
+    name, own = questions_of(Path(record), recipe, device, devices)  # before minutes are spent on the population
+    maps = read_maps(Path(maps) if isinstance(maps, str) else maps) if maps is not None else None
     start = population_start(trained, features, progress)
+    error = own.unit * float(start.prior.noise[0, 0]) ** 0.5
+    past, why = past_device(devices, recipe, name, error, old, overlap, maps)
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],
@@ -70,8 +85,9 @@ def personalize(
         "unit": metric(recipe.forecasts).unit,
         "device": name,
         "people": start.facts["people"],
+        "no_history": why,
     }
-    return adapted(trained.config.source["recipe"], features, start, own, None, card)
+    return adapted(trained.config.source["recipe"], features, start, own, past, card)
 
 
 def trained_run(run: str | Path | Result, data: str | Path | None) -> TrainedRun:

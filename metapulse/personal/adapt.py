@@ -7,54 +7,25 @@ likelihood to the power a₀ in [0, 1], which the new device's outcomes choose b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
 from metapulse.gaussian_head import GaussianHead, log_evidence
-from metapulse.migration.base import Map
 from metapulse.personal.conformal import conformal
 from metapulse.personal.features import FeatureMap
+from metapulse.personal.past import PastDevice
 from metapulse.personal.person import Abstention, PersonModel
 from metapulse.personal.start import PopulationStart
 from metapulse.personal.walk import Forecasts, PersonState, inside, sample_weights, told, walk
-from metapulse.record.recipes.base import MetricRows, Questions
+from metapulse.record.recipes.base import Questions
 
 POWERS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # a₀ that are compared
 UNTRIED = 0.1  # a₀ while the new device has too few outcomes to choose it
 ENOUGH = 12.0  # outcomes of the new device, in windows that do not overlap, from which they choose a₀
 MISS = 0.1  # α: intervals are of 90 %
-
-
-@dataclass(frozen=True)
-class PastDevice:
-    """What the old device saw, mapped into the new one's space.
-
-    Args:
-        device: its model.
-        questions: windows of mapped readings.
-        trust: of each window, 0 to 1: how little the map's own uncertainty adds to what a forecast errs by anyway.
-        map: that mapped them.
-    """
-
-    device: str
-    questions: Questions
-    trust: Float64[np.ndarray, " n"]
-    map: Map
-
-
-def mapped_rows(rows: MetricRows, map: Map) -> tuple[MetricRows, Float64[np.ndarray, " n"]]:
-    """An old device's readings as the new one would have shown them, and half the width of the map's band.
-
-    What the map refuses is left out.
-    """
-    made = map.at(rows.start, rows.value)
-    kept = np.isfinite(made.value)
-    return replace(rows.where(kept), value=made.value[kept]), (0.5 * (made.upper - made.lower))[kept]
 
 
 def adapted(

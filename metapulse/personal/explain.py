@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from metapulse.errors import DataError
@@ -94,8 +94,8 @@ class Lean:
 def attribute(
     features: FeatureMap,
     head: Float64[Tensor, "width outputs"],
-    x: Float64[np.ndarray, "*features"],
-    baseline: Float64[np.ndarray, "*features"],
+    x: Float[np.ndarray, "*features"],
+    baseline: Float[np.ndarray, "*features"],
 ) -> Attribution:
     """Contributions of one window's inputs to its forecast.
 

@@ -29,7 +29,7 @@ ROUNDS = 30  # of EM; the evidence hardly moves after
 SHARE = 0.1  # of the noise's variance: what the start of EM lets people's heads differ by, in a typical window
 RARE = 1e-3  # share of the population's windows that are called unlike it
 FLOOR = 1e-2  # of a typical variance, added in every direction of the features: what never varied may still vary
-REFRESHES = 200  # of the head along a judged person's record
+REFRESHES = 100  # of the head along a judged person's record
 
 #: Told how many of how many people are done.
 Done = Callable[[int, int], None]
@@ -65,9 +65,10 @@ def learn_start(
     seen = [features.of(asked.x) for asked in settled]
     centre, spread = _distribution(seen)
     inverse = torch.linalg.inv(spread)
-    whitening = torch.linalg.cholesky(inverse).T
+    whitening = torch.linalg.cholesky(inverse).T.contiguous()
     if prior is None:
         prior = _prior(seen, [asked.y for asked in settled], centre, spread)
+    prior = GaussianHead(*(getattr(prior, part).contiguous() for part in ("mean", "covariance", "noise")))
     rough = _roughness(prior, seen, settled)
     typical = np.mean([asked.x.mean(0, dtype=np.float64) for asked in settled], 0)
     start = PopulationStart(prior, rough, LEVELS, typical, centre, whitening, np.inf, facts)

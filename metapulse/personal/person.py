@@ -27,6 +27,7 @@ from metapulse.gaussian_head import GaussianHead
 from metapulse.migration.base import Map, load_map
 from metapulse.personal.conformal import Conformal, pack, unpack
 from metapulse.personal.features import FeatureMap
+from metapulse.personal.past import Devices
 from metapulse.personal.start import PopulationStart, read_tensors
 from metapulse.personal.walk import Forecasts, PersonState, walk
 from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_recipe
@@ -271,13 +272,22 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def questions_of(record: Path, recipe: Recipe, device: str = "") -> tuple[str, Questions]:
+def questions_of(
+    record: Path, recipe: Recipe, device: str = "", devices: Devices | None = None
+) -> tuple[str, Questions]:
     """Device model and questions of a record: of the one asked for, or of the one that was worn last.
+
+    Args:
+        record: "person.parquet".
+        recipe: what is forecast.
+        device: its model; "": the one that was worn last.
+        devices: the record's rows, where they have been read; None: they are read.
 
     Raises:
         DataError: the record lacks it, or what the recipe needs.
     """
-    found = {name: recipe.questions(rows) for name, rows in device_rows(record, recipe)[0].items()}
+    devices = device_rows(record, recipe)[0] if devices is None else devices
+    found = {name: recipe.questions(rows) for name, rows in devices.items()}
     if device:
         if device not in found:
             there = ", ".join(found) or f"nothing of {' or '.join(recipe.metrics[:3])}"

@@ -74,7 +74,9 @@ def told(belief: GaussianHead, features: Float64[Tensor, "n width"], y: Numbers,
         return belief
     at = torch.from_numpy(rows)
     targets, mask = torch.from_numpy(y[rows])[:, None], torch.from_numpy(weights[rows])
-    return condition(belief, features[at][None], targets[None], mask[None])
+    after = condition(belief, features[at][None], targets[None], mask[None])
+    # Rows in order in memory, as after loading: sums over another layout round otherwise.
+    return GaussianHead(after.mean.contiguous(), after.covariance.contiguous(), after.noise)
 
 
 def spreads(start: PopulationStart, belief: GaussianHead, features: Tensor, x: np.ndarray) -> tuple[Numbers, Numbers]:

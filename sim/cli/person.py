@@ -38,6 +38,10 @@ def personalize_command(
     record: Record,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the person's model goes.")] = Path("me"),
     device: Device = "",
+    maps: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A map from the old device, or a prior over maps.")
+    ] = None,
+    old: Annotated[str, typer.Option(metavar="NAME", help="Old device model; left out: the record's other one.")] = "",
     data: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the run's records lie now, if they have moved.")
     ] = None,
@@ -48,7 +52,7 @@ def personalize_command(
 
     check_folder(out)  # before minutes are spent
     with _progress() as progress:
-        model = personalize(run, record, device=device, data=data, progress=progress)
+        model = personalize(run, record, maps=maps, old=old, device=device, data=data, progress=progress)
     model.save(out)
     for line in card_lines(model.card):
         print(line)
@@ -153,6 +157,8 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
     if card.get("old_device"):
         share = f"{card['power']:g} ({card['power_chosen_by']})"
         said.append(f"history of {card['old_device']}: {card['history']} outcomes, each counting for {share}")
+    if card.get("no_history"):
+        said.append(card["no_history"])
     if card["coverage"] is not None:
         unit = card["unit"]
         said.append(

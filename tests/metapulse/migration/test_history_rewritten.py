@@ -84,7 +84,12 @@ def test_mapped_rows_stand_beside_the_raw_ones_and_are_gone_again_to_the_byte(pe
     found = mapped_rows(after)
     old = before.filter(pl.col("device").struct.field("model") == "Libre 2")
     kept = old.filter(pl.col("value") <= 155.0)
-    assert (told.old, told.new, told.rows, told.refused) == ("Abbott Libre 2", "Dexcom G7", len(kept), len(old) - len(kept))
+    assert (told.old, told.new, told.rows, told.refused) == (
+        "Abbott Libre 2",
+        "Dexcom G7",
+        len(kept),
+        len(old) - len(kept),
+    )
     assert told.refused > 0
     assert_frame_equal(without(after, (MAPPED,)), before)
     assert found["start"].to_list() == kept["start"].to_list()
@@ -95,7 +100,9 @@ def test_mapped_rows_stand_beside_the_raw_ones_and_are_gone_again_to_the_byte(pe
     assert set(found["map"]) == {told.map_id} and set(found["old_by"]) == {"Abbott Libre 2"}
     assert {device["model"] for device in found["device"].to_list()} == {"G7"}
     account = [file for file in metadata(whole)["tally"]["files"] if file["format"] == "map"]
-    assert [(one["file"], one["notes"]) for one in account] == [(f"map {told.map_id}", {"the map refuses": told.refused})]
+    assert [(one["file"], one["notes"]) for one in account] == [
+        (f"map {told.map_id}", {"the map refuses": told.refused})
+    ]
     assert "Abbott Libre 2 → Dexcom G7; test_line, of 3 people and 5 pairs" in account[0]["why"]
     assert (metadata(person)["version"], metadata(whole)["version"]) == (1, 2)
     assert unmap_record(whole, back) == len(found)
@@ -175,7 +182,9 @@ def test_an_equal_measurement_is_no_repeat_of_a_mapped_row(tmp_path: Path) -> No
     rows = [glucose(0, 100.0), glucose(0, 100.0, NEW), glucose(0, 100.0, NEW, file="b.csv"), glucose(5, 90.0, NEW)]
     whole = tmp_path / "w.parquet"
     map_record(saved(tmp_path / "p.parquet", rows), whole, Line(1.0, 0.0), "glucose", "Libre", "G7")
-    marks = sorted(",".join(row["quality"]) for row in load_record(whole).filter(pl.col("start").dt.epoch("us") == T0).to_dicts())
+    marks = sorted(
+        ",".join(row["quality"]) for row in load_record(whole).filter(pl.col("start").dt.epoch("us") == T0).to_dicts()
+    )
     assert marks == ["", "", MAPPED, "duplicate_of"]
     assert by_minute(as_new_device(load_record(whole)), "glucose")["value"].to_list() == [100.0, 90.0]
 
@@ -210,7 +219,9 @@ def test_unmap_is_the_inverse_of_map(
     assert back.read_bytes() == path.read_bytes()
     asked = as_new_device(after)
     used = without(asked).filter(pl.col("map").is_not_null())
-    assert not set(used["start"]) & set(asked.filter(pl.col("map").is_null() & (pl.col("device").struct.field("model") == "G7"))["start"])
+    assert not set(used["start"]) & set(
+        asked.filter(pl.col("map").is_null() & (pl.col("device").struct.field("model") == "G7"))["start"]
+    )
     assert set(DERIVED).isdisjoint(mark for marks in mapped_rows(after)["quality"] for mark in marks)
 
 

@@ -1,0 +1,141 @@
+"""The old device of a record that has two, mapped into the new one's space: a person's history, moved along.
+
+Which map: one that is given; else the population's prior over maps, given or published, with the moments that both
+devices told of in this very record as the person's overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from metapulse.errors import ConfigError
+from metapulse.migration.base import LEVEL, Map, load_map
+from metapulse.migration.prior import MapPrior, load_prior
+from metapulse.migration.published import PUBLISHED, published
+from metapulse.record.mapped import nearest_index, within_us
+from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe
+
+NORMAL = {0.9: 1.6449}[LEVEL]  # half a band of LEVEL in standard deviations, if errors were normal
+
+#: One device's rows by metric, of several devices by model.
+Devices = Mapping[str, Mapping[str, MetricRows]]
+
+
+@dataclass(frozen=True)
+class PastDevice:
+    """What the old device saw, mapped into the new one's space.
+
+    Args:
+        device: its model.
+        questions: windows of mapped readings.
+        trust: of each window, 0 to 1: how little the map's own uncertainty adds to what a forecast errs by anyway.
+        map: that mapped them.
+    """
+
+    device: str
+    questions: Questions
+    trust: Float64[np.ndarray, " n"]
+    map: Map
+
+
+def read_maps(given: Path | Map | MapPrior) -> Map | MapPrior:
+    """A map or a prior over maps, from the folder that ``save`` wrote, or as it is.
+
+    Raises:
+        DataError: the folder holds neither.
+    """
+    if isinstance(given, (Map, MapPrior)):
+        return given
+    if (given / "prior.json").exists():
+        return load_prior(given)
+    return load_map(given)
+
+
+def past_device(
+    devices: Devices,
+    recipe: Recipe,
+    new: str,
+    typical_error: float,
+    old: str = "",
+    overlap: Any = None,
+    maps: Path | Map | MapPrior | None = None,
+) -> tuple[PastDevice | None, str]:
+    """The history of a device worn before, and if there is none that can be used, why.
+
+    Args:
+        devices: of the record.
+        recipe: what is forecast.
+        new: device model that is worn now.
+        typical_error: of a forecast of the population's, one standard deviation in the metric's unit.
+        old: device model of the history; "": the other one with most readings before the new device's last.
+        overlap: table of ``time``, ``old`` and ``new``; None: moments that both told of in the record.
+        maps: a map, or the population's prior over maps; None: published agreement.
+
+    Raises:
+        ConfigError: the record has no such old device.
+        DataError: maps or overlap cannot be read.
+    """
+    metric, others = recipe.metrics[0], {name: rows for name, rows in devices.items() if name != new}
+    if old and old not in others:
+        raise ConfigError("old", old, f"must be one of {', '.join(others) or 'no other device of the record'}")
+    if not others:
+        return None, ""
+    old = old or max(others, key=lambda name: len(others[name].get(metric, NO_ROWS)))
+    if len(recipe.metrics) > 1:
+        return None, f"history of {old} is not used: the recipe reads several metrics, and a map is of one"
+    if maps is None and metric not in PUBLISHED:
+        return None, f"history of {old} is not used: no prior over maps of {metric} is published, and none was given"
+    prior = published(metric) if maps is None else read_maps(maps)
+    before, now = others[old].get(metric, NO_ROWS), devices[new][metric]
+    table = shared_moments(before, now, metric) if overlap is None else overlap
+    made = prior if isinstance(prior, Map) else prior.personal(table)
+    if made.card.refused:
+        return None, f"history of {old} is not used: {made.card.refused}"
+    rows, half = rows_mapped(before, made)
+    if not len(rows):
+        return None, f"history of {old} is not used: the map gives no value"
+    if float(np.median(half)) >= NORMAL * typical_error * 2.0:
+        band = f"its band of ±{np.median(half):.3g} is over twice as wide as a forecast's ±{NORMAL * typical_error:.3g}"
+        return None, f"history of {old} is not used: the map is too uncertain ({band})"
+    asked = recipe.questions({metric: rows})
+    if not len(asked):
+        return None, f"history of {old} is not used: {asked.lacks}"
+    sd = np.interp(asked.time, rows.start, half) / NORMAL
+    return PastDevice(old, asked, typical_error**2 / (typical_error**2 + np.square(sd)), made), ""
+
+
+def shared_moments(old: MetricRows, new: MetricRows, metric: str) -> Any:
+    """Readings of two devices that are the nearest of each other: a polars table of ``time``, ``old`` and ``new``.
+
+    Args:
+        old, new: rows, in order of time.
+        metric: says how near they must be.
+    """
+    import polars as pl
+
+    old, new = (one.where(~np.isnan(one.value) & ~one.censored & (one.code == "")) for one in (old, new))
+    if not len(old) or not len(new):
+        return None
+    to, back = nearest_index(old.start, new.start), nearest_index(new.start, old.start)
+    near = (back[to] == np.arange(len(old))) & (np.abs(new.start[to] - old.start) <= within_us(metric))
+    if not near.any():
+        return None
+    time = pl.Series(old.start[near]).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame({"time": time, "old": old.value[near], "new": new.value[to][near]})
+
+
+def rows_mapped(rows: MetricRows, map: Map) -> tuple[MetricRows, Float64[np.ndarray, " n"]]:
+    """An old device's readings as the new one would have shown them, and half the width of the map's band.
+
+    What the map refuses is left out.
+    """
+    rows = rows.where((rows.code == "") & ~np.isnan(rows.value))
+    made = map.at(rows.start, rows.value)
+    kept = np.isfinite(made.value)
+    return replace(rows.where(kept), value=made.value[kept]), (0.5 * (made.upper - made.lower))[kept]
