@@ -94,6 +94,7 @@ def explain_command(
     device: Annotated[str, typer.Option(metavar="NAME", help="Device model; left out: the model's own.")] = "",
 ) -> None:
     """What moved one forecast, and how much of it is the person's own experience."""
+    from metapulse.personal.explain import driver_name
     from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
 
@@ -108,7 +109,7 @@ def explain_command(
             f"between {facts['lower']:.0f} and {facts['upper']:.0f}; {facts['base']:.0f} if nothing changes"
         )
     rows = [
-        {"what": _named(row), f"moves the forecast by, {unit}": f"{row['contribution']:+.1f}"}
+        {"what": driver_name(row), f"moves the forecast by, {unit}": f"{row['contribution']:+.1f}"}
         for row in [*found.drivers.head(SHOWN).to_dicts()]
     ]
     rows.append(
@@ -139,15 +140,6 @@ def plan_command(
         print(line)
     if out is not None:
         write_atomic(out, json.dumps(plan.facts(), indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    """A driver in words."""
-    if row["what"] == "level":
-        return f"{row['input']} now"
-    days = row["since"] >= 1440
-    since, until = (row[key] / (1440 if days else 1) for key in ("since", "until"))
-    return f"change of {row['input']} from {since:g} to {until:g} {'days' if days else 'min'} before"
 
 
 def card_lines(card: Mapping[str, Any]) -> list[str]:

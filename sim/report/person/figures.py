@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from metapulse.personal.explain import driver_name
 from metapulse.record.clock import DAY, MINUTE
 from metapulse.sim.report.person.view import PersonView, Seam
 from metapulse.sim.report.plots import INK, Figure, clear, colour, dash, layout, rule
@@ -41,9 +42,8 @@ def forecast_figure(view: PersonView) -> Figure | None:
     if not len(table):
         return None
     last = table["due"].max()
-    near = table.filter(pl.col("due") > last - pl.duration(microseconds=SHOWN)).gather_every(
-        max(1, len(table.filter(pl.col("due") > last - pl.duration(microseconds=SHOWN))) // POINTS)
-    )
+    near = table.filter(pl.col("due") > last - pl.duration(microseconds=SHOWN))
+    near = near.gather_every(max(1, len(near) // POINTS))
     when = near["due"].cast(pl.Int64).to_numpy()
     lower, upper, value, came = (
         near[c].fill_null(float("nan")).to_numpy() for c in ("lower", "upper", "value", "came")
@@ -102,12 +102,9 @@ def drivers_figure(view: PersonView) -> Figure | None:
     """What of the last window moved the last forecast, by input and how many steps back."""
     if view.why is None:
         return None
-    table = view.why[0].head(DRIVERS).reverse()
-    names = [
-        f"{row['input']}, now" if row["back"] == 0 else f"{row['input']}, {row['back']} back"
-        for row in table.to_dicts()
-    ]
-    values = table["integrated"].to_numpy()
+    table = view.why.drivers.head(DRIVERS).reverse()
+    names = [driver_name(row) for row in table.to_dicts()]
+    values = table["contribution"].to_numpy()
     data = {
         "type": "bar",
         "orientation": "h",
@@ -152,17 +149,31 @@ def _line(when: np.ndarray, value: np.ndarray, place: int, name: str, points: bo
 
 
 def _band(when: np.ndarray, lower: np.ndarray, upper: np.ndarray, place: int) -> list[Figure]:
-    """What lies between two lines, one area for each stretch without a silence."""
-    x, low = _broken(when, lower)
-    _, high = _broken(when, upper)
-    look = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    fill = {"fill": "tonexty", "fillcolor": clear(colour(place), 0.18)}
-    return [{**look, "y": low}, {**look, "y": high, **fill}]
+    """What lies between two lines: an area for each stretch without a silence or a missing limit."""
+    there = np.flatnonzero(np.isfinite(lower) & np.isfinite(upper))
+    if not len(there):
+        return []
+    parts = np.split(there, np.flatnonzero((np.diff(there) > 1) | (np.diff(when[there]) > _bridged(when))) + 1)
+    look = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    fill = {"fill": "toself", "fillcolor": clear(colour(place), 0.18)}
+    return [
+        {
+            **look,
+            **fill,
+            "x": [stamp(at) for at in (*when[rows], *when[rows][::-1])],
+            "y": _short(np.concatenate([lower[rows], upper[rows][::-1]])),
+        }
+        for rows in parts
+    ]
+
+
+def _bridged(when: np.ndarray) -> float:
+    """The longest step that a line bridges: four times the usual one."""
+    return 4 * float(np.median(np.diff(when))) if len(when) > 1 else 0.0
 
 
 def _broken(when: np.ndarray, value: np.ndarray) -> tuple[list[str | None], list[float | None]]:
-    gaps = np.diff(when)
-    edge = np.flatnonzero(gaps > 4 * np.median(gaps)) + 1 if len(gaps) else np.empty(0, np.int64)
+    edge = np.flatnonzero(np.diff(when) > _bridged(when)) + 1
     x: list[str | None] = [stamp(at) for at in when]
     y = _short(value)
     for at in edge[::-1].tolist():

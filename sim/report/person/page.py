@@ -65,8 +65,8 @@ def person_page(view: PersonView) -> str:
     )
     page.add(
         "What moved the last forecast",
-        "Against a typical window of the population: how much each reading of the window raised (blue) or lowered"
-        " (red) the forecast. Steps back are steps of the model's own grid.",
+        "Against a typical window of the population: how much the level now and each change before it raised (blue)"
+        " or lowered (orange) the forecast.",
         page.figure(figures.drivers_figure(view)),
         _leaning(view),
     )
@@ -113,7 +113,7 @@ def said(view: PersonView) -> list[str]:
             f"It said that it does not know at {table.select(pl.col('abstained').mean()).item():.1%} of moments."
         )
     if view.why is not None:
-        facts = view.why[1]
+        facts = view.why.facts
         lines.append(
             f"Of the last forecast's change {facts['population']:+.1f} {unit} come from what holds for people and "
             f"{facts['own']:+.1f} from this person's own record."
@@ -167,12 +167,13 @@ NUMBERS = ("width", "error", "unchanged")
 def _leaning(view: PersonView) -> str:
     if view.why is None:
         return ""
-    facts = view.why[1]
+    facts = view.why.facts
     line = (
         f"The person's own record has removed {facts['known']:.0%} of what was unsure of the model's answer in such a "
         "window; the rest rests on the population."
     )
-    return str(parts.bullets([(None, line)]))
+    made: str = parts.bullets([(None, line)])
+    return made
 
 
 def _withheld(view: PersonView) -> str:

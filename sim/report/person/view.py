@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from metapulse.errors import DataError
+from metapulse.personal.explain import Explanation
 from metapulse.personal.person import PersonModel
 from metapulse.record.clock import DAY
 from metapulse.record.recipes.base import MetricRows, device_rows
@@ -48,7 +49,7 @@ class PersonView:
         )
 
     @cached_property
-    def why(self) -> tuple[pl.DataFrame, dict[str, Any]] | None:
+    def why(self) -> Explanation | None:
         """What moved the last forecast; None: there is none."""
         try:
             return self.model.explain(self.record)
