@@ -251,3 +251,13 @@ def moment(times: np.ndarray, at: str) -> int:
         first = datetime.fromtimestamp(times[0] / 1e6, UTC).isoformat(timespec="minutes")
         raise DataError(f"at = {at!r}: the first forecast was made at {first}")
     return place
+
+
+def driver_name(row: Mapping[str, Any]) -> str:
+    """A row of ``Explanation.drivers`` in words."""
+    if row["what"] == "level":
+        return f"{row['input']} now"
+    days = row["since"] >= 1440
+    since, until = (row[key] / (1440 if days else 1) for key in ("since", "until"))
+    what = f"change of {row['input']} from" if row["what"] == "change" else f"{row['input']} from"
+    return f"{what} {since:g} to {until:g} {'days' if days else 'min'} before"

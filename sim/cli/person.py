@@ -49,14 +49,16 @@ def personalize_command(
     """Adapt a trained federated start to one person's record: a model that forecasts, and says how sure it is."""
     from metapulse.personal.person import check_folder
     from metapulse.sim.personalize import personalize
+    from metapulse.sim.report import write_person_page
 
     check_folder(out)  # before minutes are spent
     with _progress() as progress:
         model = personalize(run, record, maps=maps, old=old, device=device, data=data, progress=progress)
     model.save(out)
+    page = write_person_page(model, record, out)
     for line in card_lines(model.card):
         print(line)
-    print(f"{out}: metapulse predict {out} {record}")
+    print(f"{page}: open it in a browser; metapulse predict {out} {record}")
 
 
 def predict_command(
@@ -94,6 +96,7 @@ def explain_command(
     device: Annotated[str, typer.Option(metavar="NAME", help="Device model; left out: the model's own.")] = "",
 ) -> None:
     """What moved one forecast, and how much of it is the person's own experience."""
+    from metapulse.personal.explain import driver_name
     from metapulse.personal.person import PersonModel
     from metapulse.rows import Rows
 
@@ -108,7 +111,7 @@ def explain_command(
             f"between {facts['lower']:.0f} and {facts['upper']:.0f}; {facts['base']:.0f} if nothing changes"
         )
     rows = [
-        {"what": _named(row), f"moves the forecast by, {unit}": f"{row['contribution']:+.1f}"}
+        {"what": driver_name(row), f"moves the forecast by, {unit}": f"{row['contribution']:+.1f}"}
         for row in [*found.drivers.head(SHOWN).to_dicts()]
     ]
     rows.append(
@@ -139,16 +142,6 @@ def plan_command(
         print(line)
     if out is not None:
         write_atomic(out, json.dumps(plan.facts(), indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    """A driver in words."""
-    if row["what"] == "level":
-        return f"{row['input']} now"
-    days = row["since"] >= 1440
-    since, until = (row[key] / (1440 if days else 1) for key in ("since", "until"))
-    what = f"change of {row['input']} from" if row["what"] == "change" else f"{row['input']} from"
-    return f"{what} {since:g} to {until:g} {'days' if days else 'min'} before"
 
 
 def card_lines(card: Mapping[str, Any]) -> list[str]:

@@ -89,12 +89,21 @@ def show(
 
 @app.command()
 def fake(
-    devices: Annotated[str, typer.Option(metavar="NAME[,NAME…]", help="Formats, as --list shows them.")] = "apple",
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME…]", help="Formats, as --list shows them; NAME:FIRST-LAST is worn on these days alone."
+        ),
+    ] = "apple",
     days: Annotated[int, typer.Option(help="How many.")] = 90,
     seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 0,
     timezone: Annotated[str, typer.Option(metavar="ZONE", help="Where the person lives.")] = "Europe/Berlin",
     traps: Annotated[bool, typer.Option("--traps/--no-traps", help="With the oddities of real exports.")] = True,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="A folder for each format goes into it.")] = Path("fake"),
+    records: Annotated[
+        int,
+        typer.Option(metavar="PEOPLE", help="Write the records of so many people, PERSON.parquet, and no exports."),
+    ] = 0,
     formats: Annotated[bool, typer.Option("--list", help="Show the formats, and write nothing.")] = False,
 ) -> None:
     """Exports of a person who does not exist, as every vendor writes them: for tests, demonstrations and tutorials."""
@@ -107,6 +116,13 @@ def fake(
         _console().print(Rows(rows, ("name", "what", "metrics")))
         return
     names = [name.strip() for name in devices.split(",") if name.strip()]
+    if records:
+        from metapulse.sim.fake.records import fake_records
+
+        with _shown(days=True) as progress:
+            count = fake_records(names, days, records, out, seed, timezone, progress)
+        print(f"{out}: records of {records} people, {count} rows")
+        return
     with _shown(days=True) as progress:
         written = exports.fake_exports(names, days, out, seed, timezone, traps, progress)
     _console().print(Rows([row._asdict() for row in written], exports.Written._fields))

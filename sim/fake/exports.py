@@ -42,7 +42,7 @@ def fake_exports(
     """Write what a synthetic person's devices would export. The same call writes the same bytes.
 
     Args:
-        names: of formats.
+        names: of formats; "NAME:FIRST-LAST" is worn on these days alone, numbered from 1.
         days: from the first on, 1 to 730; day 40 is the same whether 60 or 90 days are asked for.
         out: a folder; ``out/NAME`` must not be there yet.
         seed: of the person, ≥ 0.
@@ -54,29 +54,58 @@ def fake_exports(
         ConfigError: a format, the zone, the seed or the number of days is none that is allowed.
         RunError: a format's folder is there already, or cannot be written.
     """
-    chosen = [_format(name) for name in dict.fromkeys(names)]
-    if not chosen:
-        raise ConfigError("devices", ",".join(names), f"some of {', '.join(formats())}")
-    if not 1 <= days <= MOST:
-        raise ConfigError("days", days, f"1 to {MOST}")
-    if not 0 <= seed < 2**63:
-        raise ConfigError("seed", seed, "0 or more")
-    zone_of(zone)
+    chosen = spans(names, days)
+    check_person(seed, zone)
     for format in chosen:
         if (out / format.name).exists():
             raise RunError(f"{out / format.name} is there already; name another folder with --out")
     life, written = Life(seed, zone), list[Written]()
-    for format in chosen:
-        before = days * len(written)
+    done, whole = 0, sum(map(len, chosen.values()))
+    for format, worn in chosen.items():
         rows = list[Row]()
-        for day in worn_rows(life, format, range(days)):
+        for day in worn_rows(life, format, worn):
             rows += day
-            before += 1
-            progress(format.name, before, days * len(chosen))
+            done += 1
+            progress(format.name, done, whole)
         rows.sort(key=lambda row: row.start)
         rng = generator(seed, f"fake/traps/{format.name}")
         written.append(_write(format, rows, out, Making(out, zone, traps, rng)))
     return written
+
+
+def spans(names: Sequence[str], days: int) -> dict[Format, range]:
+    """The formats that are asked for, and the days of each, numbered from 0.
+
+    Args:
+        names: "NAME", or "NAME:FIRST-LAST" with days numbered from 1; of a name that comes twice the last counts.
+        days: how many there are, 1 to 730.
+
+    Raises:
+        ConfigError: a format or a span of days is none that is allowed, or there is none.
+    """
+    if not 1 <= days <= MOST:
+        raise ConfigError("days", days, f"1 to {MOST}")
+    if not names:
+        raise ConfigError("devices", "", f"some of {', '.join(formats())}")
+    found = {}
+    for given in names:
+        name, _, span = given.partition(":")
+        first, _, last = span.partition("-") if span else ("1", "", str(days))
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= days):
+            raise ConfigError("devices", given, f"NAME, or NAME:FIRST-LAST with days from 1 to {days}")
+        found[_format(name)] = range(int(first) - 1, int(last))
+    return found
+
+
+def check_person(seed: int, zone: str) -> None:
+    """Refuse a seed or a zone that no person can have.
+
+    Raises:
+        ConfigError: names it.
+    """
+    if not 0 <= seed < 2**63:
+        raise ConfigError("seed", seed, "0 or more")
+    zone_of(zone)
 
 
 def _format(name: str) -> Format:
@@ -106,7 +135,7 @@ def _write(format: Format, rows: list[Row], out: Path, making: Making) -> Writte
 def reading_lines(names: Sequence[str], out: Path, zone: str) -> list[str]:
     """The calls that read what was written: one, or one for each order of dates that has to be told."""
     by_order: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys(name.partition(":")[0] for name in names):
         by_order.setdefault(formats()[name].options(zone).date_order, []).append(str(out / name))
     told = ((" ".join(folders), f" --date-order {order}" if order else "") for order, folders in by_order.items())
     return [f"metapulse record import {folders} --timezone {zone}{order}" for folders, order in told]

@@ -1,12 +1,16 @@
-"""Reports, one self-contained page each: about runs, about a comparison with its tables beside it, about a record."""
+"""Reports, one self-contained page each: about runs, a comparison with its tables, a record, a person's model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metapulse.errors import RunError
 from metapulse.files import write_atomic
+
+if TYPE_CHECKING:
+    from metapulse.personal.person import PersonModel
 
 
 def write_report(paths: Sequence[Path], page: Path) -> None:
@@ -71,3 +75,26 @@ def write_record_page(record: Path, page: Path) -> None:
 
     checks = clock_sentences(record, metadata(record)["tally"]["records"])
     write_atomic(page, record_page(record, checks).encode())
+
+
+def write_person_page(model: PersonModel, record: str | Path, folder: str | Path) -> Path:
+    """Write the page of a person's model into its folder, as ``report.html``.
+
+    Args:
+        model: the person's.
+        record: "person.parquet".
+        folder: of the model.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: the record cannot be read, or lacks what the model forecasts.
+        RunError: the page cannot be written.
+    """
+    from metapulse.sim.report.person.page import person_page
+    from metapulse.sim.report.person.view import PersonView
+
+    page = Path(folder) / "report.html"
+    write_atomic(page, person_page(PersonView(model, Path(record))).encode())
+    return page

@@ -60,6 +60,15 @@ def test_own_learner(tmp_path: Path) -> None:
     assert len(list((tmp_path / "compared" / "cells").iterdir())) == 2 * 2
 
 
+def test_personal(tmp_path: Path) -> None:
+    """From exports to the page of a person's model, by the block that docs/personal.md opens with."""
+    said = follow(ROOT / "docs/personal.md", tmp_path)
+    assert "history of" in said
+    page = (tmp_path / "me" / "report.html").read_text(encoding="utf-8")
+    assert "The change of device" in page
+    assert len((tmp_path / "forecasts.csv").read_text().splitlines()) > 4000
+
+
 def test_all_of_them_are_followed() -> None:
     """A new page needs its test, and a page without a block that runs would teach nothing."""
     assert [page.stem for page in TUTORIALS] == ["first_comparison", "own_data", "own_learner"]

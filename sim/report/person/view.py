@@ -1,0 +1,110 @@
+"""What the page about a person's model shows: forecasts and what came, the old device before and after its map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from metapulse.errors import DataError
+from metapulse.personal.explain import Explanation
+from metapulse.personal.person import PersonModel
+from metapulse.record.clock import DAY
+from metapulse.record.recipes.base import MetricRows, device_rows
+
+if TYPE_CHECKING:
+    from metapulse.migration.base import Mapped
+
+AROUND = 7 * DAY  # of a change of device, before and after it
+
+
+@dataclass(frozen=True)
+class PersonView:
+    """One person's model, and the record that it is looked at with."""
+
+    model: PersonModel
+    record: Path
+
+    @cached_property
+    def forecasts(self) -> pl.DataFrame:
+        """Every forecast, as ``PersonModel.predict`` has them."""
+        return self.model.predict(self.record)
+
+    @cached_property
+    def judged(self) -> pl.DataFrame:
+        """Forecasts that were given and whose outcome came, with ``error``, ``inside`` and ``unchanged``."""
+        base = self.model.questions(self.record).base
+        return (
+            self.forecasts.with_columns(base=pl.Series(base))
+            .filter(~pl.col("abstained") & pl.col("came").is_not_null())
+            .with_columns(
+                error=pl.col("came") - pl.col("value"),
+                unchanged=pl.col("came") - pl.col("base"),
+                inside=pl.col("came").is_between("lower", "upper"),
+            )
+        )
+
+    @cached_property
+    def why(self) -> Explanation | None:
+        """What moved the last forecast; None: there is none."""
+        try:
+            return self.model.explain(self.record)
+        except DataError:
+            return None
+
+    @cached_property
+    def devices(self) -> dict[str, MetricRows]:
+        """Readings of the forecast metric, by device."""
+        found, _ = device_rows(self.record, self.model.made)
+        metric = self.model.made.metrics[0]
+        return {name: rows[metric] for name, rows in found.items() if metric in rows}
+
+    @cached_property
+    def seam(self) -> Seam | None:
+        """The change from the old device; None: the model knows of none."""
+        map, old = self.model.map, self.devices.get(str(self.model.card.get("old_device")))
+        new = self.devices.get(self.device)
+        if map is None or old is None or new is None or not len(new):
+            return None
+        begins = int(new.start[0])
+        old = old.where(np.abs(old.start - begins) < AROUND)
+        return Seam(begins, old, map.at(old.start, old.value), new.where(new.start < begins + AROUND))
+
+    @property
+    def device(self) -> str:
+        """The device that is forecast."""
+        return str(self.model.card["device"])
+
+    @property
+    def unit(self) -> str:
+        """Of the metric."""
+        return str(self.model.card["unit"])
+
+
+@dataclass(frozen=True)
+class Seam:
+    """A change of device.
+
+    Args:
+        begins: first reading of the new device, µs in UTC.
+        old: readings of the old device around it.
+        mapped: what the new device would have shown at these moments.
+        new: readings of the new device soon after.
+    """
+
+    begins: int
+    old: MetricRows
+    mapped: Mapped
+    new: MetricRows
+
+    @property
+    def levels(self) -> tuple[float, float, float]:
+        """Means: old readings before the change, these mapped, new readings after it; NaN where there is none."""
+        before = self.old.start < self.begins
+        parts = (self.old.value[before], self.mapped.value[before], self.new.value)
+        first, middle, last = (float(np.nanmean(p)) if np.isfinite(p).any() else float("nan") for p in parts)
+        return first, middle, last
