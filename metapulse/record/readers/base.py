@@ -66,6 +66,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cached_property
+from itertools import islice
 from typing import TypeAlias
 
 from metapulse.errors import ConfigError
@@ -76,11 +77,31 @@ from metapulse.record.readers.encoding import HEAD, encoding
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
 
-#: Up to five lines that are none of JSON, before one that is: it ends so, or the next begins so, or it is long.
-_JSON = re.compile(
-    r"(?:[^\r\n]{0,4096}+[\r\n]+){1,5}?[ \t]*+(?=[\[{]\s*+[\"{\[]"
-    r"(?:[^\r\n]{1000}|[^\r\n]*[}\],][ \t]*(?:[\r\n]|\Z)|[^\r\n]*[\r\n]+[ \t\"{\[}\]]))"
-)
+_OPENS = re.compile(r"[ \t]*+[\[{]\s*+[\"{\[]")
+_LINE, _BREAKS = re.compile(r"[^\r\n]++"), re.compile(r"[\r\n]++")
+TORN, LONG = 5, 4096  # lines that may stand broken before JSON, and the characters that one of them may have
+
+
+def _below(text: str) -> int:
+    """Where JSON begins below broken lines; −1: it does not."""
+    for number, line in enumerate(islice(_LINE.finditer(text), TORN + 1)):
+        if number and (opened := _OPENS.match(text, line.start())) and _goes_on(text, opened.end()):
+            return line.start()
+        if len(line[0]) > LONG:
+            break
+    return -1
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether what was opened looks like JSON to the end of its line, or on the next one."""
+    line = _LINE.match(text, at)
+    rest, end = (line[0], line.end()) if line else ("", at)
+    after = _BREAKS.match(text, end)
+    return (
+        len(rest) >= 1000
+        or rest.rstrip(" \t")[-1:] in tuple("}],")
+        or (after is not None and text[after.end() : after.end() + 1] in tuple(' \t"{[}]'))
+    )
 
 
 @dataclass(frozen=True)
@@ -104,8 +125,8 @@ class Sample:
     def json(self) -> str:
         """The text from where JSON begins; "" if it is none. Lines that are broken may stand before it."""
         text = self.text.lstrip()
-        found = None if text.startswith(("{", "[")) else _JSON.match(text)
-        return text if found is None and text[:1] in ("{", "[") else text[found.end() :] if found else ""
+        begins = 0 if text.startswith(("{", "[")) else _below(text)
+        return text[begins:].lstrip(" \t") if begins >= 0 else ""
 
     @cached_property
     def lines(self) -> list[str]:

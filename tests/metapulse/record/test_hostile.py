@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metapulse.record.columns import Tables
 from metapulse.record.readers import json_stream
-from metapulse.record.readers.base import Context
+from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
 from metapulse.record.runs import Order, _device_ranks
@@ -140,3 +140,18 @@ def test_a_table_of_very_many_files_shows_some_and_sums_up_the_others() -> None:
     assert table[-1]["file"] == f"and {5002 - SHOWN} files more"
     assert sum(row["times"] for row in reasons) == 5000
     assert len(tally.facts()["files"]) == 5002
+
+
+@pytest.mark.parametrize(
+    "text", ["\n" * 60_000, "a\n\n" * 20_000, "[\n" * 30_000, " [\n{\n" * 12_000, "{ \n \n" * 12_000]
+)
+def test_what_may_be_json_is_told_in_one_pass(text: str) -> None:
+    """Breaks of lines can be parted in very many ways; none of them is tried."""
+    assert Sample(text.encode()).json in ("", text.lstrip())
+
+
+def test_json_is_seen_below_lines_that_are_broken() -> None:
+    for whole in ('{"a": 1}\n{"a": 2}\n', '[\n  {"a": 1}\n]', '[{"a": ' + "1" * 2000):
+        assert Sample(("torn, 1}\n\r\n\n  " + whole).encode()).json == whole
+    for other in ("a;b\n[1;2]\n", "a\n" * 9 + '{"a": 1}\n', "x" * 5000 + '\n{"a": 1}\n', 'a\n{"b\n'):
+        assert Sample(other.encode()).json == ""
