@@ -120,7 +120,7 @@ class FileTally:
     def _worth(self) -> tuple[bool, bool, bool, int, str]:
         """A total order of accounts of one content: recognised, whole, told more of, more records."""
         facts = self.facts() | {"file": "", "also": ()}
-        facts["notes"] = {why: times for why, times in facts["notes"].items() if why != AGAIN}
+        facts["notes"] = {why: times for why, times in facts.get("notes", {}).items() if why != AGAIN}
         return bool(self.format), not self.error, any(self.zones), self.kept, json.dumps(facts)
 
     @property
@@ -131,13 +131,12 @@ class FileTally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata."""
         facts: dict[str, Any] = {"file": self.file, "mark": self.mark, "size": self.size}
-        if not (self.format or self.seen or self.given):  # of which there may be very many
-            facts |= {"format": "", "why": self.why, "seen": 0, "flagged": {}}
-            facts |= {"notes": dict(self.notes), "also": list(self.also)} if self.also else {}
-            return facts | ({"error": self.error} if self.error else {})
-        facts |= {"format": self.format, "why": self.why}
-        facts |= {"seen": self.seen, "used": self.used, "given": self.given, "kept": self.kept}
-        facts |= {name: dict(sorted(getattr(self, name).items())) for name in COUNTERS}
+        facts |= {"format": self.format, "why": self.why, "seen": self.seen}
+        counted = {name: dict(sorted(getattr(self, name).items())) for name in COUNTERS}
+        if self.format or self.seen or self.given:
+            facts |= {"used": self.used, "given": self.given, "kept": self.kept} | counted
+        else:  # of which there may be very many
+            facts |= {"flagged": {}} | {name: times for name, times in counted.items() if times}
         facts |= {name: list(given) for name in ("also", *TOLD) if (given := getattr(self, name))}
         return facts | {name: given for name in ("by_name", "error") if (given := getattr(self, name))}
 

@@ -60,7 +60,7 @@ def test_the_same_record_gives_the_same_bytes_and_adds_nothing(
     again(record, to, FORMATS[to], TOLD if to == "csv" else Options())
     out, back, twice = (record.with_name(name) for name in (FORMATS[to], "back.parquet", "twice"))
     for source in (record, back):
-        export_record(source, twice, to)
+        export_record(source, twice, to, mapped=True)
         assert twice.read_bytes() == out.read_bytes()
     import_files([out], record)
     assert_frame_equal(pl.read_parquet(record), before)

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"path": "empty"}, "holds no record; expected PERSON.parquet or PERSON/person.parquet"),
         ({"path": "absent"}, "no such file or folder"),
         ({"path": "short"}, "no record has enough to learn from (a, Libre 2: 5 readings, never 45 min unbroken"),
-        ({"path": "old"}, "schema version 99; this metapulse reads version 1"),
+        ({"path": "old"}, "schema version 99; this metapulse reads versions 1 and 2"),
         ({"path": "other"}, "a Parquet file, but no record of metapulse"),
         ({"path": "twice"}, "are records of one person"),
         ({"path": "good", "device": "G7"}, "source.device = 'G7': no record has it; there are Libre 2"),
