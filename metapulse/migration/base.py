@@ -134,7 +134,7 @@ class Map(ABC):
         mapped = self.at(times_us(frame, "time", "the history"), numbers(frame, "old", "the history"))
         return with_columns(frame, {"value": mapped.value, "lower": mapped.lower, "upper": mapped.upper})
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``map.json`` and ``map.safetensors``.
 
         Raises:
@@ -142,6 +142,7 @@ class Map(ABC):
         """
         from safetensors.numpy import save
 
+        folder = Path(folder)
         values, arrays = self.state()
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "map.safetensors", save({k: np.ascontiguousarray(a) for k, a in arrays.items()}))
@@ -149,7 +150,7 @@ class Map(ABC):
         write_atomic(folder / "map.json", json.dumps(text, indent=1).encode())
 
 
-def load_map(folder: Path) -> Map:
+def load_map(folder: str | Path) -> Map:
     """The map that ``Map.save`` wrote.
 
     Raises:
@@ -158,6 +159,7 @@ def load_map(folder: Path) -> Map:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    folder = Path(folder)
     try:
         text = json.loads((folder / "map.json").read_text(encoding="utf-8"))
         if text["version"] != VERSION or text["kind"] not in KINDS:

@@ -127,7 +127,7 @@ class MapPrior:
             notes=tuple(notes),
         )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``prior.json`` and ``prior.safetensors``.
 
         Raises:
@@ -135,6 +135,7 @@ class MapPrior:
         """
         from safetensors.numpy import save
 
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, np.ndarray] = {}
         choices = []
@@ -151,7 +152,7 @@ class MapPrior:
         write_atomic(folder / "prior.json", json.dumps(text, indent=1).encode())
 
 
-def load_prior(folder: Path) -> MapPrior:
+def load_prior(folder: str | Path) -> MapPrior:
     """The prior that ``MapPrior.save`` wrote.
 
     Raises:
@@ -160,6 +161,7 @@ def load_prior(folder: Path) -> MapPrior:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    folder = Path(folder)
     try:
         text = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
         if text["version"] != VERSION:

@@ -107,7 +107,7 @@ def explain_command(
         print(f"{facts['time']:%Y-%m-%d %H:%M} UTC: no forecast ({facts['reason']})")
     else:
         print(
-            f"{facts['time']:%Y-%m-%d %H:%M} UTC: {facts['value']:.0f} {unit} at {facts['due']:%H:%M}, "
+            f"{facts['time']:%Y-%m-%d %H:%M} UTC: {facts['value']:.0f} {unit} at {facts['due']:%Y-%m-%d %H:%M}, "
             f"between {facts['lower']:.0f} and {facts['upper']:.0f}; {facts['base']:.0f} if nothing changes"
         )
     rows = [
@@ -153,6 +153,8 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
         said.append(f"history of {card['old_device']}: {card['history']} outcomes, each counting for {share}")
     if card.get("no_history"):
         said.append(card["no_history"])
+    if card["coverage"] is None and card["outcomes"]:
+        said.append("every forecast was withheld; 'metapulse predict' says why")
     if card["coverage"] is not None:
         unit = card["unit"]
         said.append(

@@ -15,6 +15,7 @@ from metapulse.sim.report.plots import INK, Figure, clear, colour, dash, layout,
 
 POINTS = 1200  # of a line: more would not be seen
 SHOWN = 3 * DAY  # of forecasts, the last ones
+FEWEST = 60  # of forecasts that are shown, where there are so many
 DRIVERS = 12
 TIME: dict[str, Any] = {"type": "date", "tickangle": 0, "nticks": 5}
 LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
@@ -22,15 +23,14 @@ LEGEND = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bot
 
 def seam_figure(view: PersonView, seam: Seam) -> Figure:
     """Readings of both devices around the change, and the old one's as the new one would have shown them."""
-    old, new = str(view.model.card["old_device"]), view.device
-    place = _thin(len(seam.old))
-    stamps = seam.old.start[place]
-    mapped = [getattr(seam.mapped, name)[place] for name in ("lower", "upper", "value")]
-    data = [
-        *_band(stamps, mapped[0], mapped[1], 2),
-        _line(stamps, seam.old.value[place], 0, old),
-        _line(stamps, mapped[2], 2, f"{old}, mapped"),
-        _line(seam.new.start[_thin(len(seam.new))], seam.new.value[_thin(len(seam.new))], 1, new),
+    place, later = _thin(len(seam.old)), _thin(len(seam.new))
+    stamps, data = seam.old.start[place], []
+    if seam.mapped is not None:
+        lower, upper, value = (getattr(seam.mapped, name)[place] for name in ("lower", "upper", "value"))
+        data += [*_band(stamps, lower, upper, 2), _line(stamps, value, 2, f"{seam.name}, mapped")]
+    data += [
+        _line(stamps, seam.old.value[place], 0, seam.name),
+        _line(seam.new.start[later], seam.new.value[later], 1, view.device),
     ]
     shapes = [rule(stamp(seam.begins), dash="dot")]
     return {"data": data, "layout": _over_time(view.unit, 320, shapes=shapes)}
@@ -43,6 +43,7 @@ def forecast_figure(view: PersonView) -> Figure | None:
         return None
     last = table["due"].max()
     near = table.filter(pl.col("due") > last - pl.duration(microseconds=SHOWN))
+    near = near if len(near) >= FEWEST else table.tail(FEWEST)  # of forecasts of days, the last weeks
     near = near.gather_every(max(1, len(near) // POINTS))
     when = near["due"].cast(pl.Int64).to_numpy()
     lower, upper, value, came = (
@@ -100,7 +101,7 @@ def error_figure(view: PersonView) -> Figure | None:
 
 def drivers_figure(view: PersonView) -> Figure | None:
     """What of the last window moved the last forecast, by input and how many steps back."""
-    if view.why is None:
+    if view.why is None or view.why.facts["abstained"]:
         return None
     table = view.why.drivers.head(DRIVERS).reverse()
     names = [driver_name(row) for row in table.to_dicts()]

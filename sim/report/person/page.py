@@ -23,15 +23,15 @@ def person_page(view: PersonView) -> str:
     page.add("In words", NOTICE, parts.bullets([(None, line) for line in said(view)], "verdict"))
     page.add(
         "What was forecast, and what came",
-        "The last three days. A forecast stands at the time it is for; the band holds the outcome nine times in ten."
-        " Where the line is missing the model said that it does not know. Times are UTC.",
+        "The last three days, or sixty forecasts. Each stands at the time it is for; the band holds the outcome nine"
+        " times in ten. Where the line is missing the model said that it does not know. Times are UTC.",
         page.figure(figures.forecast_figure(view)),
     )
     if seam is not None:
         page.add(
             "The change of device",
-            "Readings of both devices around the change (dotted), and the old device's as the new one would have shown"
-            " them, with the band of the map.",
+            "Readings of both devices around the change (dotted), and, where there is a map, the old device's as the new"
+            " one would have shown them, with the band of the map.",
             page.figure(figures.seam_figure(view, seam)),
             _seam_table(view, seam),
         )
@@ -86,24 +86,29 @@ def said(view: PersonView) -> list[str]:
             f"Of {len(judged):,} outcomes that came {inside:.1%} were inside their 90 % interval. The error was "
             f"{error:.3g} {unit}; saying that nothing changes would have been wrong by {plain:.3g}."
         )
+    elif table["came"].is_not_null().any():
+        lines.append("Outcomes have come, and every forecast of them was withheld: see below why.")
     else:
         lines.append("No outcome has come yet, so the intervals are the population's.")
     if len(table):
         lines.append(
             f"It said that it does not know at {table.select(pl.col('abstained').mean()).item():.1%} of moments."
         )
-    if view.why is not None:
+    if view.why is not None and not view.why.facts["abstained"]:
         facts = view.why.facts
         lines.append(
             f"Of the last forecast's change {facts['population']:+.1f} {unit} come from what holds for people and "
             f"{facts['own']:+.1f} from this person's own record."
         )
-    if view.seam is not None:
-        old, mapped, new = view.seam.levels
+    if (seam := view.seam) is not None:
+        old, mapped, new = seam.levels
+        between = f", mapped {mapped:.1f}" if seam.mapped is not None else " (not mapped)"
         lines.append(
-            f"The week before the change {view.model.card['old_device']} showed {old:.1f} {unit} on average, mapped "
-            f"{mapped:.1f}; {view.device} shows {new:.1f} in its first week."
+            f"Before the change {seam.name} showed {old:.1f} {unit} on average{between}; {view.device} shows {new:.1f} "
+            "after it."
         )
+        if why := view.model.card.get("no_history"):
+            lines.append(f"{str(why)[:1].upper()}{str(why)[1:]}.")
     return lines
 
 
@@ -111,7 +116,7 @@ def _seam_table(view: PersonView, seam: Seam) -> str:
     old, mapped, new = seam.levels
     rows: Rows = [
         ["mean of the old device before the change", f"{old:.1f}"],
-        ["the same, mapped", f"{mapped:.1f}"],
+        ["the same, mapped", f"{mapped:.1f}" if seam.mapped is not None else "no map"],
         ["mean of the new device after it", f"{new:.1f}"],
     ]
     card = view.model.map.card if view.model.map is not None else None
@@ -123,7 +128,7 @@ def _seam_table(view: PersonView, seam: Seam) -> str:
             ["error of no map there", _number(card.rmse_identity)],
         ]
         rows += [[TableCell("note", kind="wide"), note] for note in (card.chosen, card.refused, *card.notes) if note]
-    return html_table(("", f">{view.unit}"), rows)
+    return html_table((f"readings in {view.unit}", ">"), rows)
 
 
 def _weeks_table(view: PersonView) -> str:
@@ -145,7 +150,7 @@ NUMBERS = ("width", "error", "unchanged")
 
 
 def _leaning(view: PersonView) -> str:
-    if view.why is None:
+    if view.why is None or view.why.facts["abstained"]:
         return ""
     facts = view.why.facts
     line = (
@@ -190,7 +195,10 @@ def _plan(plan: WeeklyPlan) -> str:
 
 
 def _card(card: Any) -> str:
-    rows: Rows = [[key.replace("_", " "), TableCell(_shown(value), kind="wide")] for key, value in sorted(card.items())]
+    told = {key: value for key, value in sorted(card.items()) if value not in ("", None)}
+    if "adapted_until" in told:
+        told["adapted_until"] = f"{figures.stamp(told['adapted_until'])} UTC"
+    rows: Rows = [[key.replace("_", " "), TableCell(_shown(value), kind="wide")] for key, value in told.items()]
     return html_table(("", "value"), rows)
 
 

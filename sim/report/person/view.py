@@ -15,11 +15,12 @@ from metapulse.personal.explain import Explanation
 from metapulse.personal.person import PersonModel
 from metapulse.record.clock import DAY
 from metapulse.record.recipes.base import MetricRows, device_rows
+from metapulse.sim.report.record.courses import UNITS
 
 if TYPE_CHECKING:
     from metapulse.migration.base import Mapped
 
-AROUND = 7 * DAY  # of a change of device, before and after it
+AROUND = 3 * DAY  # of a change of device, before and after it
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,19 @@ class PersonView:
 
     @cached_property
     def seam(self) -> Seam | None:
-        """The change from the old device; None: the model knows of none."""
-        map, old = self.model.map, self.devices.get(str(self.model.card.get("old_device")))
+        """The change from the old device; None: there is no other."""
         new = self.devices.get(self.device)
-        if map is None or old is None or new is None or not len(new):
+        others = {name: rows for name, rows in self.devices.items() if name != self.device and len(rows)}
+        if new is None or not len(new) or not others:
             return None
-        begins = int(new.start[0])
-        old = old.where(np.abs(old.start - begins) < AROUND)
-        return Seam(begins, old, map.at(old.start, old.value), new.where(new.start < begins + AROUND))
+        name = str(self.model.card.get("old_device") or max(others, key=lambda one: len(others[one])))
+        if name not in others:
+            return None
+        begins, usual = int(new.start[0]), float(np.median(np.diff(new.start))) if len(new) > 1 else DAY
+        around = max(AROUND, int(30 * usual))  # of nights a month, of readings a few days
+        old = others[name].where(np.abs(others[name].start - begins) < around)
+        mapped = None if self.model.map is None else self.model.map.at(old.start, old.value)
+        return Seam(name, begins, old, mapped, new.where(new.start < begins + around))
 
     @property
     def device(self) -> str:
@@ -81,8 +87,9 @@ class PersonView:
 
     @property
     def unit(self) -> str:
-        """Of the metric."""
-        return str(self.model.card["unit"])
+        """Of the metric, as people write it."""
+        unit = str(self.model.card["unit"])
+        return UNITS.get(unit, unit)
 
 
 @dataclass(frozen=True)
@@ -90,21 +97,24 @@ class Seam:
     """A change of device.
 
     Args:
+        name: of the old device.
         begins: first reading of the new device, µs in UTC.
         old: readings of the old device around it.
-        mapped: what the new device would have shown at these moments.
+        mapped: what the new device would have shown at these moments; None: there is no map.
         new: readings of the new device soon after.
     """
 
+    name: str
     begins: int
     old: MetricRows
-    mapped: Mapped
+    mapped: Mapped | None
     new: MetricRows
 
     @property
     def levels(self) -> tuple[float, float, float]:
         """Means: old readings before the change, these mapped, new readings after it; NaN where there is none."""
         before = self.old.start < self.begins
-        parts = (self.old.value[before], self.mapped.value[before], self.new.value)
+        mapped = np.empty(0) if self.mapped is None else self.mapped.value[before]
+        parts = (self.old.value[before], mapped, self.new.value)
         first, middle, last = (float(np.nanmean(p)) if np.isfinite(p).any() else float("nan") for p in parts)
         return first, middle, last
