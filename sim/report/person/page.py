@@ -30,8 +30,8 @@ def person_page(view: PersonView) -> str:
     if seam is not None:
         page.add(
             "The change of device",
-            "Readings of both devices around the change (dotted), and, where there is a map, the old device's as the new"
-            " one would have shown them, with the band of the map.",
+            "Readings of both devices around the change (dotted), and, where there is a map, the old device's"
+            " as the new one would have shown them, with the band of the map.",
             page.figure(figures.seam_figure(view, seam)),
             _seam_table(view, seam),
         )
@@ -127,8 +127,8 @@ def _seam_table(view: PersonView, seam: Seam) -> str:
             ["error on people held out", _number(card.rmse)],
             ["error of no map there", _number(card.rmse_identity)],
         ]
-        rows += [[TableCell("note", kind="wide"), note] for note in (card.chosen, card.refused, *card.notes) if note]
-    return html_table((f"readings in {view.unit}", ">"), rows)
+        rows += [["note", TableCell(note, kind="wide")] for note in (card.chosen, card.refused, *card.notes) if note]
+    return html_table((f"readings in {view.unit}", ""), rows)
 
 
 def _weeks_table(view: PersonView) -> str:
