@@ -1,7 +1,9 @@
 """From a run and a record to forecasts, by command and from Python; and what a clumsy user is told."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import metapulse as mp
 from metapulse.errors import DataError, RunError
 from metapulse.migration.published import PUBLISHED
+from metapulse.personal.person import Abstention
 from metapulse.personal.start import FILE, PopulationStart
 from metapulse.record.clock import MINUTE
 from metapulse.record.schema import Device, Row
@@ -18,6 +21,8 @@ from metapulse.record.store import write_rows
 from metapulse.record.tally import FileTally
 from metapulse.sim.cli import main
 from metapulse.sim.paired_sensors import invented_truths
+from metapulse.sim.report import write_person_page
+from tests.pages import Tags, drawn, text_of
 
 OLD, NEW = Device("Abbott", "Libre 2"), Device("Dexcom", "G6")
 FIRST = 19_800 * 1440  # minutes
@@ -229,3 +234,32 @@ def test_a_start_of_another_run_is_refused(at, tmp_path):
     (tmp_path / "copy" / FILE).write_bytes(data[:100])
     with pytest.raises(DataError, match="damaged"):
         mp.personalize(tmp_path / "copy", "me.parquet")
+
+
+def test_the_page_shows_the_seam_and_reaches_nothing(at):
+    page = Path("me/report.html").read_text(encoding="utf-8")
+    assert Tags(page).reaching == []
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles[:3] == ["In words", "What was forecast, and what came", "The change of device"]
+    assert "What moved the last forecast" in titles
+    names = [trace.get("name") for figure in drawn(page).values() for trace in figure["data"]]
+    assert {"Libre 2", "Libre 2, mapped", "G6", "forecast", "what came"} <= set(names)
+    assert "&lt;" not in text_of(page)
+    assert "no diagnosis" in page
+
+
+def test_without_a_map_the_page_shows_the_seam_and_says_why(at, monkeypatch):
+    monkeypatch.delitem(PUBLISHED, "glucose")
+    page = write_person_page(mp.personalize("run", "me.parquet"), "me.parquet", at).read_text(encoding="utf-8")
+    names = [trace.get("name") for figure in drawn(page).values() for trace in figure["data"]]
+    assert "Libre 2" in names
+    assert "Libre 2, mapped" not in names
+    assert "is not used: no prior over maps of glucose" in text_of(page)
+
+
+def test_a_page_of_a_model_that_never_knows(at):
+    model = mp.PersonModel.load("me")
+    never = replace(model, abstention=Abstention(outcomes=10**6))
+    text = text_of(write_person_page(never, "me.parquet", at).read_text(encoding="utf-8"))
+    assert "every forecast of them was withheld" in text
+    assert "What moved the last forecast" not in text
