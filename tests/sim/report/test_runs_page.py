@@ -338,8 +338,7 @@ BESIDE = """<script>addEventListener("load", () => setTimeout(() => {
 
 
 @pytest.mark.e2e
-def test_the_title_of_an_axis_stands_beside_its_labels(page, tmp_path):
-    """Also where some labels have one decimal and some two, of which Plotly knows late."""
+def test_the_title_of_an_axis_stands_beside_its_labels(page, tmp_path):  # one decimal or two: Plotly knows late
     figures, (before, rest) = drawn(page), page.split('<script type="application/json" id="figures">')
     for figure in figures.values():
         if figure["layout"]["xaxis"]["title"]["text"] == "federated round":
