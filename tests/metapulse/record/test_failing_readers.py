@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from metapulse.record import recognise
 from metapulse.record.readers import readers
+from metapulse.record.readers import record as record_reader
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.schema import Row
 from metapulse.record.store import import_files
+from tests.metapulse.record.conftest import written
 from tests.metapulse.record.test_store import csv
 
 
@@ -47,7 +51,7 @@ def test_a_reader_with_a_bug_costs_the_rest_of_its_file_alone(
     tally = import_files(paths, tmp_path / "person.parquet")
     files = {file.file: file for file in tally.files.values()}
     assert [len(pl.read_parquet(tmp_path / "person.parquet")), files["bad.csv"].kept] == [12 + at, at]
-    told = rf"its reader failed after {at} rows \(KeyError: 'pulse', test_store\.py, line \d+\)"
+    told = rf"its reader failed after {at} rows \(KeyError: 'pulse', test_failing_readers\.py, line \d+\)"
     assert re.fullmatch(told, files["bad.csv"].error)
     assert tally.failures == [f"bad.csv: {files['bad.csv'].error}"]
     assert all(file.unexplained == 0 and file.given == file.kept + file.away.total() for file in files.values())
