@@ -85,9 +85,9 @@ class MapPrior:
                 map.
 
         Raises:
-            DataError: the table lacks a column, or is of several people.
+            DataError: the table lacks a column, is of several people, or in another unit.
         """
-        people = {} if overlap is None else read_pairs(overlap, "the overlap").people
+        people = {} if overlap is None else read_pairs(overlap, "the overlap", self.card.metric).people
         if len(people) > 1:
             raise DataError(f"the overlap is of {len(people)} people ({', '.join(list(people)[:5])}): expected one")
         own = next(iter(people.values()), Paired(*(np.empty(0),) * 3))

@@ -116,7 +116,10 @@ class PopulationStart:
         Raises:
             DataError: there is none, it is damaged, or of another version.
         """
-        tensors, facts = unsealed_tensors(folder / FILE)
+        try:
+            tensors, facts = unsealed_tensors(folder / FILE)
+        except DataError as error:
+            raise DataError(f"{error}; delete it to have it made anew") from None
         try:
             if facts.pop("version") != VERSION:
                 raise ValueError("another version")

@@ -1,5 +1,7 @@
 """Files that know when they have changed: any other bit, and any other file beside, is found."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -39,10 +41,8 @@ def test_a_flipped_bit_is_found_or_means_nothing(tmp_path_factory, data):
     place = data.draw(st.integers(0, 8 * len(whole) - 1))
     flipped = bytearray(whole)
     flipped[place // 8] ^= 1 << place % 8
-    try:
+    with suppress(ValueError):
         assert unsealed_json(bytes(flipped), 3) == unsealed_json(whole, 3)  # white space
-    except ValueError:
-        pass
     path = tmp_path_factory.mktemp("flipped") / "a"
     tensors = {"x": torch.from_numpy(np.linspace(0.0, 1.0, 7))}
     whole = sealed_tensors(tensors, FACTS)
@@ -50,8 +50,5 @@ def test_a_flipped_bit_is_found_or_means_nothing(tmp_path_factory, data):
     flipped = bytearray(whole)
     flipped[place // 8] ^= 1 << place % 8
     path.write_bytes(flipped)
-    try:
-        again, _ = unsealed_tensors(path)
-        assert torch.equal(again["x"], tensors["x"])
-    except DataError:
-        pass
+    with suppress(DataError):
+        assert torch.equal(unsealed_tensors(path)[0]["x"], tensors["x"])
