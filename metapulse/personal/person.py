@@ -28,7 +28,7 @@ from metapulse.personal.conformal import Conformal, pack, unpack
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.past import Devices
 from metapulse.personal.start import PopulationStart
-from metapulse.personal.walk import Forecasts, PersonState, walk
+from metapulse.personal.walk import Forecasts, PersonState, refreshed_at, walk
 from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_recipe
 from metapulse.sealed import read_tensors, sealed_json, unsealed_json
 
@@ -129,12 +129,12 @@ class PersonModel:
         the belief that was saved, and learn as outcomes come.
         """
         new = questions.time > int(self.card["adapted_until"])
-        again, _ = walk(self.start, self.features, self.fresh, questions.where(~new))
-        after, state = walk(self.start, self.features, self.state, questions.where(new))
+        again, then = walk(self.start, self.features, self.fresh, questions.where(~new))
+        after, now = walk(self.start, self.features, self.state, questions.where(new))
         count = float(self.card["outcomes"])
         after = replace(after, outcomes=after.outcomes + count)
         parts = {k: np.concatenate([getattr(again, k), getattr(after, k)]) for k in Forecasts.__dataclass_fields__}
-        return Forecasts(**parts), state
+        return Forecasts(**parts), now if new.any() else then
 
     def predict(self, record: str | Path, device: str = "") -> pl.DataFrame:
         """Forecasts for every moment of a record, the last ones of times still to come.
@@ -171,9 +171,11 @@ class PersonModel:
         from metapulse.personal.explain import explained, moment
 
         asked = self.questions(record, device)
-        row = moment(asked.time, at)
+        row, until = moment(asked.time, at), int(self.card["adapted_until"])
         then = asked.where(np.arange(len(asked)) <= row)
-        known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
+        before = 0 if then.time[-1] <= until else int((then.time <= until).sum())  # of the walk that it belongs to
+        refreshed = then.time[before + refreshed_at(row - before)]
+        known = replace(then, y=np.where(then.due <= refreshed, then.y, np.nan))
         made, state = self.walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
         found = explained(self.features, self.start, state.belief, self.made, then.x[-1], then.unit)

@@ -115,7 +115,7 @@ def walk(
     mean, scale, promised, outcomes = parts
     first = taken = 0
     while first < n:
-        chunk = -(-n // refreshes) if refreshes else min(1 + first // EACH, RAREST)
+        chunk = -(-n // refreshes) if refreshes else _served(first)
         upto = int(np.searchsorted(due, questions.time[first], side="right"))
         state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised))
         taken = upto
@@ -125,6 +125,23 @@ def walk(
         first += chunk
     state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised))
     return Forecasts(mean, scale, promised, start.distance(seen), outcomes), state
+
+
+def refreshed_at(place: int) -> int:
+    """Which forecast of a walk the head of another was last refreshed at.
+
+    Args:
+        place: of the other, from 0.
+    """
+    first = 0
+    while first + _served(first) <= place:
+        first += _served(first)
+    return first
+
+
+def _served(first: int) -> int:
+    """How many forecasts the head that is refreshed at one of them serves."""
+    return min(1 + first // EACH, RAREST)
 
 
 def _take(
