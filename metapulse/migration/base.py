@@ -6,7 +6,6 @@ readings around it, so a history is given to it whole.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,12 +19,13 @@ from metapulse.errors import DataError
 from metapulse.files import write_atomic
 from metapulse.migration.tables import numbers, open_table, times_us, with_columns
 from metapulse.registry import resolve
+from metapulse.sealed import sealed_json, unsealed_json
 
 Times = Int64[np.ndarray, " n"]
 Values = Float64[np.ndarray, " n"]
 
 LEVEL = 0.9  # nominal share of new readings inside [lower, upper]
-VERSION = 1
+VERSION = 2
 #: Kinds of maps that can be loaded, and where they are. A new kind is one line here.
 KINDS: dict[str, str] = {
     "learned": "metapulse.migration.learned:LearnedMap",
@@ -145,9 +145,10 @@ class Map(ABC):
         folder = Path(folder)
         values, arrays = self.state()
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "map.safetensors", save({k: np.ascontiguousarray(a) for k, a in arrays.items()}))
+        data = save({k: np.ascontiguousarray(a) for k, a in arrays.items()})
+        write_atomic(folder / "map.safetensors", data)
         text = {"version": VERSION, "kind": self.kind, "card": asdict(self.card), "values": values}
-        write_atomic(folder / "map.json", json.dumps(text, indent=1).encode())
+        write_atomic(folder / "map.json", sealed_json(text, data))
 
 
 def load_map(folder: str | Path) -> Map:
@@ -161,12 +162,13 @@ def load_map(folder: str | Path) -> Map:
 
     folder = Path(folder)
     try:
-        text = json.loads((folder / "map.json").read_text(encoding="utf-8"))
-        if text["version"] != VERSION or text["kind"] not in KINDS:
-            raise ValueError(f"kind {text['kind']!r}, version {text['version']!r}")
+        data = (folder / "map.safetensors").read_bytes()
+        text = unsealed_json((folder / "map.json").read_bytes(), VERSION, data)
+        if text["kind"] not in KINDS:
+            raise ValueError(f"kind {text['kind']!r}")
         card = read_card(text["card"])
         made: type[Map] = resolve(KINDS[text["kind"]], "map.kind")
-        return made.from_state(card, text["values"], load((folder / "map.safetensors").read_bytes()))
+        return made.from_state(card, text["values"], load(data))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         said = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{folder}: no map can be read from it ({' '.join(str(said).split())[:200]})") from None

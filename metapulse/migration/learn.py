@@ -68,9 +68,9 @@ def learn(pairs: Any, metric: str = "") -> MapPrior:
         the prior is that of ``published`` where there is one for the metric, else a line of these people's.
 
     Raises:
-        DataError: the table lacks a column, or has no two pairs that differ.
+        DataError: the table lacks a column, has no two pairs that differ, or is in another unit.
     """
-    read = read_pairs(pairs)
+    read = read_pairs(pairs, metric=metric)
     people = list(read.people.values())
     rows = sum(map(len, people))
     old = np.concatenate([one.old for one in people]) if people else np.empty(0)

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from metapulse.errors import DataError
 from metapulse.migration.tables import numbers, open_table, texts, times_us
+from metapulse.record.metrics import metrics
 
 HOUR_US = 3_600_000_000
 
@@ -56,16 +57,17 @@ class Pairs:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def read_pairs(table: Any, what: str = "the pairs") -> Pairs:
+def read_pairs(table: Any, what: str = "the pairs", metric: str = "") -> Pairs:
     """The pairs of a table, cleaned: without rows that lack a number, and one row a moment, its mean.
 
     Args:
         table: polars, pandas or Arrow, with ``time`` (UTC), ``old``, ``new`` and, where there are several people,
             ``person``.
         what: the table is, for messages.
+        metric: its name; "": not told, and values may be anything.
 
     Raises:
-        DataError: a column is missing or of another type, or a row is of no person.
+        DataError: a column is missing or of another type, a row is of no person, or values are in another unit.
     """
     frame = open_table(table, ("time", "old", "new"), what)
     hours = times_us(frame, "time", what) / HOUR_US
@@ -73,6 +75,8 @@ def read_pairs(table: Any, what: str = "the pairs") -> Pairs:
     person = texts(frame, "person") if "person" in frame.columns else np.full(len(old), "", object)
     if "person" in frame.columns and (lacking := int((person == "").sum())):
         raise DataError(f"{what}: column 'person' lacks {lacking} of {len(person)} names")
+    for column, values in (("old", old), ("new", new)):
+        _check_unit(values, column, what, metric)
     left: Counter[str] = Counter()
     whole = ~(np.isnan(old) | np.isnan(new))
     left["rows without both readings"] = int((~whole).sum())
@@ -82,6 +86,18 @@ def read_pairs(table: Any, what: str = "the pairs") -> Pairs:
         left["rows of a moment that is there already"] += repeats
         people[name] = one
     return Pairs(people, +left)
+
+
+def _check_unit(values: Column, column: str, what: str, metric: str) -> None:
+    """Refuse a column most of which the metric cannot be: glucose in mmol/L, say, where mg/dL are expected."""
+    known = values[~np.isnan(values)]
+    if metric not in metrics() or not len(known):
+        return
+    of, median = metrics()[metric], float(np.median(known))
+    low, high = (-np.inf if of.low is None else of.low), (np.inf if of.high is None else of.high)
+    if not low <= median <= high:
+        span = f"{metric} is {low:g} to {high:g} {of.unit}"
+        raise DataError(f"{what}: column {column!r} has a median of {median:.3g}, and {span}: is it in another unit?")
 
 
 def _one_a_moment(rows: Paired) -> tuple[Paired, int]:

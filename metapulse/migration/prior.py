@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from metapulse.migration.learned import (
 from metapulse.migration.linear import OVERLAP_ROWS, Evidence, believe, take_rows
 from metapulse.migration.pairs import Paired, read_pairs
 from metapulse.migration.terms import Terms
+from metapulse.sealed import sealed_json, unsealed_json
 
 POOR = 0.25  # share of the new readings' variance below which a map is refused: a correlation of a half
 
@@ -85,9 +85,9 @@ class MapPrior:
                 map.
 
         Raises:
-            DataError: the table lacks a column, or is of several people.
+            DataError: the table lacks a column, is of several people, or in another unit.
         """
-        people = {} if overlap is None else read_pairs(overlap, "the overlap").people
+        people = {} if overlap is None else read_pairs(overlap, "the overlap", self.card.metric).people
         if len(people) > 1:
             raise DataError(f"the overlap is of {len(people)} people ({', '.join(list(people)[:5])}): expected one")
         own = next(iter(people.values()), Paired(*(np.empty(0),) * 3))
@@ -148,8 +148,9 @@ class MapPrior:
             choices.append(values | evidence_values(one.evidence))
         text = {"version": VERSION, "card": asdict(self.card), "factor": self.factor, "choices": choices}
         text["errors"] = self.errors.facts()
-        write_atomic(folder / "prior.safetensors", save(arrays))
-        write_atomic(folder / "prior.json", json.dumps(text, indent=1).encode())
+        data = save(arrays)
+        write_atomic(folder / "prior.safetensors", data)
+        write_atomic(folder / "prior.json", sealed_json(text, data))
 
 
 def load_prior(folder: str | Path) -> MapPrior:
@@ -163,10 +164,9 @@ def load_prior(folder: str | Path) -> MapPrior:
 
     folder = Path(folder)
     try:
-        text = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
-        if text["version"] != VERSION:
-            raise ValueError(f"version {text['version']!r}")
-        arrays = load((folder / "prior.safetensors").read_bytes())
+        data = (folder / "prior.safetensors").read_bytes()
+        text = unsealed_json((folder / "prior.json").read_bytes(), VERSION, data)
+        arrays = load(data)
         choices = tuple(_choice(index, one, arrays) for index, one in enumerate(text["choices"]))
         if not choices:
             raise ValueError("no choices")

@@ -130,7 +130,8 @@ def map_errors(map: Map, population: ErrorProcess, overlap: Any) -> ErrorProcess
         population: of people's maps.
         overlap: table of ``time``, ``old`` and ``new``; None or False: there is none.
     """
-    people = read_pairs(overlap, "the overlap").people.values() if overlap is not None and overlap is not False else ()
+    none = overlap is None or overlap is False
+    people = () if none else read_pairs(overlap, "the overlap", map.card.metric).people.values()
     series = []
     for one in people:
         apart = map.apart((one.hours * HOUR_US).round().astype(np.int64), one.old, one.new)

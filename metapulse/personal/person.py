@@ -9,7 +9,6 @@ It knows one device, the one the person wears now, and needs neither the run nor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,16 +27,17 @@ from metapulse.migration.base import Map, load_map
 from metapulse.personal.conformal import Conformal, pack, unpack
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.past import Devices
-from metapulse.personal.start import PopulationStart, read_tensors
-from metapulse.personal.walk import Forecasts, PersonState, walk
+from metapulse.personal.start import PopulationStart
+from metapulse.personal.walk import Forecasts, PersonState, refreshed_at, walk
 from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_recipe
+from metapulse.sealed import read_tensors, sealed_json, unsealed_json
 
 if TYPE_CHECKING:
     import polars as pl
 
     from metapulse.personal.explain import Explanation
 
-VERSION = 1
+VERSION = 2
 FACTS, TENSORS, MAP = "person.json", "person.safetensors", "map"
 
 
@@ -129,12 +129,12 @@ class PersonModel:
         the belief that was saved, and learn as outcomes come.
         """
         new = questions.time > int(self.card["adapted_until"])
-        again, _ = walk(self.start, self.features, self.fresh, questions.where(~new))
-        after, state = walk(self.start, self.features, self.state, questions.where(new))
+        again, then = walk(self.start, self.features, self.fresh, questions.where(~new))
+        after, now = walk(self.start, self.features, self.state, questions.where(new))
         count = float(self.card["outcomes"])
         after = replace(after, outcomes=after.outcomes + count)
         parts = {k: np.concatenate([getattr(again, k), getattr(after, k)]) for k in Forecasts.__dataclass_fields__}
-        return Forecasts(**parts), state
+        return Forecasts(**parts), now if new.any() else then
 
     def predict(self, record: str | Path, device: str = "") -> pl.DataFrame:
         """Forecasts for every moment of a record, the last ones of times still to come.
@@ -171,9 +171,11 @@ class PersonModel:
         from metapulse.personal.explain import explained, moment
 
         asked = self.questions(record, device)
-        row = moment(asked.time, at)
+        row, until = moment(asked.time, at), int(self.card["adapted_until"])
         then = asked.where(np.arange(len(asked)) <= row)
-        known = replace(then, y=np.where(then.due <= then.time[-1], then.y, np.nan))
+        before = 0 if then.time[-1] <= until else int((then.time <= until).sum())  # of the walk that it belongs to
+        refreshed = then.time[before + refreshed_at(row - before)]
+        known = replace(then, y=np.where(then.due <= refreshed, then.y, np.nan))
         made, state = self.walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
         found = explained(self.features, self.start, state.belief, self.made, then.x[-1], then.unit)
@@ -201,12 +203,12 @@ class PersonModel:
                 "recipe": self.recipe,
                 "features": self.features.facts(),
                 "start": dict(self.start.facts),
-                "map": self.map is not None,
+                "map": "" if self.map is None else _digest(out / MAP / "map.json"),
                 "abstention": {"outcomes": self.abstention.outcomes, "seen": self.abstention.seen},
                 "card": dict(self.card),
                 "tensors": blake2b(data, digest_size=16).hexdigest(),
             }
-            write_atomic(out / FACTS, json.dumps(facts, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+            write_atomic(out / FACTS, sealed_json(facts))
         except OSError as error:
             raise RunError(f"{out}: cannot be written: {error.strerror or error}") from None
         return out
@@ -228,19 +230,20 @@ class PersonModel:
         """
         path = Path(folder)
         try:
-            facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+            facts = unsealed_json((path / FACTS).read_bytes(), VERSION)
         except FileNotFoundError:
             raise DataError(
                 f"{path}: no person's model ({FACTS} is missing); metapulse personalize makes one"
             ) from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise DataError(f"{path / FACTS}: damaged ({error})") from None
         tensors, _ = read_tensors(path / TENSORS)
         try:
-            if facts["version"] != VERSION:
-                raise DataError(f"{path}: made by another version ({facts['version']!r}); this one reads {VERSION}")
-            if blake2b((path / TENSORS).read_bytes(), digest_size=16).hexdigest() != facts["tensors"]:
+            if _digest(path / TENSORS) != facts["tensors"]:
                 raise DataError(f"{path / TENSORS}: damaged, or of another model than {FACTS}")
+            past = load_map(path / MAP) if facts["map"] else None
+            if past is not None and _digest(path / MAP / "map.json") != facts["map"]:
+                raise DataError(f"{path / MAP}: of another model than {FACTS}")
             given = {name: _part(tensors, f"{name}.") for name in ("start", "params", "interval", "first", "belief")}
             return cls(
                 facts["recipe"],
@@ -249,7 +252,7 @@ class PersonModel:
                 GaussianHead(**given["first"]),
                 GaussianHead(**given["belief"]),
                 unpack({name: t.numpy() for name, t in given["interval"].items()}),
-                load_map(path / MAP) if facts["map"] else None,
+                past,
                 facts["card"],
                 Abstention(**facts["abstention"]),
             )
@@ -266,6 +269,10 @@ def check_folder(folder: str | Path) -> None:
     out = Path(folder)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
         raise RunError(f"{out}: is there already and no person's model; name another folder")
+
+
+def _digest(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

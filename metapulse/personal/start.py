@@ -6,7 +6,6 @@ of a mixture in which each counts alike, so it can be made of what devices repor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from torch import Tensor
 from metapulse.errors import DataError
 from metapulse.files import write_atomic
 from metapulse.gaussian_head import GaussianHead
+from metapulse.sealed import sealed_tensors, unsealed_tensors
 
 FILE = "population.safetensors"
-VERSION = 1
-MOST_BYTES = 2**28  # of a file of tensors: a head of 4000 numbers
+VERSION = 2
 #: Even probabilities at which the population's scores are told.
 LEVELS = (np.arange(200) + 0.5) / 200
 
@@ -106,11 +105,8 @@ class PopulationStart:
 
     def save(self, folder: Path) -> Path:
         """Write ``population.safetensors``."""
-        from safetensors.torch import save
-
-        path = folder / FILE
-        said = {"metapulse": json.dumps({"version": VERSION, **self.facts}, sort_keys=True)}
-        write_atomic(path, save({name: t.contiguous() for name, t in self.tensors().items()}, said))
+        path, tensors = folder / FILE, {name: t.contiguous() for name, t in self.tensors().items()}
+        write_atomic(path, sealed_tensors(tensors, {"version": VERSION, **self.facts}))
         return path
 
     @classmethod
@@ -120,31 +116,13 @@ class PopulationStart:
         Raises:
             DataError: there is none, it is damaged, or of another version.
         """
-        tensors, said = read_tensors(folder / FILE)
         try:
-            facts = json.loads(said["metapulse"])
+            tensors, facts = unsealed_tensors(folder / FILE)
+        except DataError as error:
+            raise DataError(f"{error}; delete it to have it made anew") from None
+        try:
             if facts.pop("version") != VERSION:
                 raise ValueError("another version")
             return cls.of_tensors(tensors, facts)
         except (KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{folder / FILE}: damaged, or of another version ({error})") from None
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors of a safetensors file, and what it says of itself.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{path}: {path.stat().st_size} bytes; at most {MOST_BYTES} are read")
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: damaged ({' '.join(str(error).split())[:200]})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from metapulse.files import write_atomic
 from metapulse.personal.conformal import pack, unpack
 from metapulse.personal.drift import Bucket
 from metapulse.personal.online import OnlineHead
-from metapulse.personal.start import read_tensors
 from metapulse.personal.stream_state import Block, Lately, Pending, Reading, StreamState
+from metapulse.sealed import sealed_tensors, unsealed_tensors
 
-VERSION = 1
+VERSION = 2
 PLAIN = ("outcomes", "lately", "since", "asked", "held", "device", "firmware", "short", "long")
 
 
@@ -28,8 +27,6 @@ def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
-    from safetensors.torch import save
-
     facts = {name: getattr(state, name) for name in PLAIN}
     facts |= {
         "version": VERSION,
@@ -39,9 +36,8 @@ def save_state(path: Path, state: StreamState, beside: dict[str, Any]) -> None:
         "page": [state.page.count, state.page.mean, state.page.square, state.page.rise],
         "pending": [[one.time, one.gap, one.means, one.scale] for one in state.pending],
     }
-    text = json.dumps(facts, sort_keys=True, allow_nan=False)
     tensors = {name: tensor.contiguous().clone() for name, tensor in _tensors(state).items()}
-    write_atomic(path, save(tensors, {"metapulse": text}))
+    write_atomic(path, sealed_tensors(tensors, facts))
 
 
 def load_state(path: Path, start: StreamState) -> tuple[StreamState, dict[str, Any]]:
@@ -54,9 +50,8 @@ def load_state(path: Path, start: StreamState) -> tuple[StreamState, dict[str, A
     Raises:
         DataError: it is missing, damaged, or of another version.
     """
-    tensors, said = read_tensors(path)
+    tensors, facts = unsealed_tensors(path)
     try:
-        facts = json.loads(said["metapulse"])
         if facts["version"] != VERSION:
             raise ValueError(f"version {facts['version']!r}; this one reads {VERSION}")
         rows = zip(facts["pending"], tensors["pending.x"], tensors["pending.promised"].tolist(), strict=True)

@@ -19,7 +19,10 @@ from metapulse.personal.features import FeatureMap
 from metapulse.personal.start import PopulationStart
 from metapulse.record.recipes.base import Questions
 
-REFRESHES = 3_000  # of the head in one walk at most: over a year of five-minute readings, every three hours
+#: Forecasts after which the head is refreshed for every second one only, then for every third, …, at last every 36th:
+#: every three hours of five-minute readings. It depends on what came before alone, so that a record may grow.
+EACH = 500
+RAREST = 36
 Numbers = Float64[np.ndarray, " n"]
 
 
@@ -87,7 +90,7 @@ def spreads(start: PopulationStart, belief: GaussianHead, features: Tensor, x: n
 
 
 def walk(
-    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, refreshes: int = REFRESHES
+    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, refreshes: int = 0
 ) -> tuple[Forecasts, PersonState]:
     """Forecasts of one device's questions in order of time, and the state after their outcomes.
 
@@ -96,7 +99,8 @@ def walk(
         features: the encoder, fixed.
         state: before.
         questions: sorted by time.
-        refreshes: of the head at most; with fewer than there are questions each serves several.
+        refreshes: of the head, evenly over all questions, so that each serves several; 0: at each of the first
+            ``EACH``, and ever more rarely.
 
     Returns:
         Forecasts, and the state after all outcomes that came up to the last moment told of.
@@ -109,16 +113,35 @@ def walk(
     due = questions.due[order]
     parts = [np.full(n, np.nan) for _ in range(4)]
     mean, scale, promised, outcomes = parts
-    chunk, taken = max(1, -(-n // refreshes)), 0
-    for first in range(0, n, chunk):
+    first = taken = 0
+    while first < n:
+        chunk = -(-n // refreshes) if refreshes else _served(first)
         upto = int(np.searchsorted(due, questions.time[first], side="right"))
         state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised))
         taken = upto
         here = slice(first, first + chunk)
         mean[here], scale[here] = spreads(start, state.belief, seen[here], questions.x[here])
         promised[here], outcomes[here] = radius(state.interval), taken
+        first += chunk
     state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised))
     return Forecasts(mean, scale, promised, start.distance(seen), outcomes), state
+
+
+def refreshed_at(place: int) -> int:
+    """Which forecast of a walk the head of another was last refreshed at.
+
+    Args:
+        place: of the other, from 0.
+    """
+    first = 0
+    while first + _served(first) <= place:
+        first += _served(first)
+    return first
+
+
+def _served(first: int) -> int:
+    """How many forecasts the head that is refreshed at one of them serves."""
+    return min(1 + first // EACH, RAREST)
 
 
 def _take(

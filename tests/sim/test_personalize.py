@@ -228,7 +228,7 @@ def test_a_start_of_another_run_is_refused(at, tmp_path):
     shutil.copytree("run", tmp_path / "copy")
     start = PopulationStart.load(tmp_path / "copy")
     data = (tmp_path / "copy" / FILE).read_bytes()
-    (tmp_path / "copy" / FILE).write_bytes(data.replace(start.facts["run"].encode(), b"0" * len(start.facts["run"])))
+    replace(start, facts={**start.facts, "run": "0" * 32}).save(tmp_path / "copy")
     with pytest.raises(RunError, match="of another run"):
         mp.personalize(tmp_path / "copy", "me.parquet")
     (tmp_path / "copy" / FILE).write_bytes(data[:100])

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float64
 
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE
 from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe, Taken, no_questions
 from metapulse.settings import setting
-from metapulse.windows import Horizon, SeriesScaling, evenly
+from metapulse.windows import DAY_MIN, Horizon, SeriesScaling, evenly
 
 STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
 CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
@@ -94,10 +95,26 @@ class Glucose30(Recipe):
         y = np.where(known, (future - value[anchor]) / self.target_scale, np.nan)
         due = np.where(known, t[settled], t[anchor] + self.horizon_min)
         before = np.searchsorted(t, t[anchor] - self.history_min)
-        usual = max(float(np.median(np.diff(t))), STEP_MIN)
+        usual = np.maximum(_usual_gap(t)[anchor], STEP_MIN)
         seen = np.minimum((anchor - before + 1) * usual / self.history_min, 1.0)
         now, later = (np.round(one * MINUTE).astype(np.int64) for one in (t[anchor], due))
         return Questions(now, later, x[:, None], y, value[anchor], self.target_scale, seen)
+
+
+def _usual_gap(t: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Median of the minutes between readings of the day up to each reading, in whole minutes: what comes is not known.
+
+    Args:
+        t: minutes, sorted.
+    """
+    classes = int(MAX_GAP_MIN) + 2  # whole minutes, and whatever breaks a series
+    gap = np.minimum(np.rint(np.diff(t)), classes - 1).astype(np.int64)
+    told = np.zeros((len(t), classes), np.int32)
+    told[np.arange(1, len(t)), gap] = 1
+    told = np.cumsum(told, 0, dtype=np.int32)  # gaps of each length, up to each reading
+    inside = np.cumsum(told - told[np.searchsorted(t, t - DAY_MIN)], 1)
+    usual: np.ndarray = np.argmax(2 * inside >= inside[:, -1:], 1).astype(np.float64)
+    return usual
 
 
 @dataclass(frozen=True)

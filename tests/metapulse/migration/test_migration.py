@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import metapulse as mp
+from metapulse.errors import DataError
 from metapulse.migration.prior import MapPrior
 from metapulse.rng import generator
 from metapulse.sim.paired_sensors import PairedSensors, invented_truths
@@ -229,3 +230,14 @@ def test_a_map_that_refuses_can_be_looked_at(prior: MapPrior, pairs: pl.DataFram
     _, rest = person(pairs, "p012", 12.0)
     own = prior.personal()
     assert replace(own, card=replace(own.card, refused="a reason")).apply(rest)["upper"].is_nan().all()
+
+
+def test_an_overlap_in_another_unit_is_refused():
+    time = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 2), "15m", time_zone="UTC", eager=True)
+    mg = 120.0 + 30.0 * np.sin(np.arange(len(time)) / 9.0)
+    for old, new, column in ((mg, mg / 18.0, "new"), (mg / 18.0, mg, "old")):
+        table = pl.DataFrame({"time": time, "old": old, "new": new})
+        with pytest.raises(DataError, match=f"'{column}' has a median of .* is it in another unit"):
+            mp.migration.published("glucose").personal(table)
+        with pytest.raises(DataError, match="another unit"):
+            mp.migration.learn(table, "glucose")

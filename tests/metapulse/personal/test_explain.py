@@ -6,8 +6,14 @@ import torch
 
 from metapulse.errors import DataError
 from metapulse.gaussian_head import GaussianHead, condition
+from metapulse.personal.adapt import adapted
 from metapulse.personal.explain import _drivers, attribute, by_change, explained, lean, moment
+from metapulse.personal.person import questions_of
+from metapulse.record.schema import Device, Row
+from metapulse.record.store import write_rows
+from metapulse.record.tally import FileTally
 from tests.metapulse.personal.made_up import WIDTH, linear_features, person
+from tests.streams import glucose, made_up_model
 
 
 def window(seed):
@@ -103,3 +109,23 @@ def test_days_are_told_by_value_and_sum_to_the_same():
     assert table["contribution"].sum() == pytest.approx(2.0 * found.difference, abs=1e-4)
     (last,) = table.filter(what="level")["contribution"]
     assert last == pytest.approx(2.0 * found.integrated[0, -1])
+
+
+def test_a_forecast_of_the_past_is_explained_with_the_head_that_made_it(tmp_path):
+    some, whole = tmp_path / "some.parquet", tmp_path / "whole.parquet"
+    rows = [
+        Row("glucose", one.time, one.value, row=i, device=Device("", one.device))
+        for i, one in enumerate(glucose(1_300))
+    ]
+    for path, upto in ((some, 900), (whole, 1_300)):
+        write_rows(rows[:upto], path, FileTally("test", "test"))
+    bare = made_up_model()
+    device, own = questions_of(some, bare.made)
+    model = adapted("glucose_30min", bare.features, bare.start, own, None, {"device": device})
+    made = model.predict(whole)
+    for place in (100, 640, 641, 860, 900, 1_200):
+        given = made.row(place, named=True)
+        told = model.explain(whole, given["time"].isoformat())
+        summed = sum(told.facts[key] for key in ("base", "typical", "left")) + told.drivers["contribution"].sum()
+        assert given["value"] == pytest.approx(summed, abs=1e-6)
+        assert given["value"] == pytest.approx(sum(told.facts[key] for key in ("base", "population", "own")), abs=1e-6)

@@ -229,3 +229,35 @@ def test_a_transform_that_is_fitted_is_fitted_on_the_person_s_own_windows_and_ke
     alone = model.features.of(own.x[5:6])
     assert torch.allclose(alone, model.features.of(own.x)[5:6])
     assert len(person()[0].features.fitted) == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ((), "recipe", "glucose_60min"),
+        (("card",), "adapted_until", 0),
+        (("abstention",), "outcomes", 0),
+        ((), "map", "a"),
+    ],
+)
+def test_facts_edited_by_hand_are_refused(made, tmp_path, part, key, value):
+    path = made[0].save(tmp_path / "me") / FACTS
+    facts = json.loads(path.read_text())
+    inner = facts
+    for name in part:
+        inner = inner[name]
+    inner[key] = value
+    path.write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="changed since it was written"):
+        PersonModel.load(tmp_path / "me")
+
+
+def test_a_record_that_grows_beyond_any_number_of_forecasts_leaves_those_before_as_they_were():
+    features, (start, common) = linear_features(), usual_population()
+    whole = questions(7, n=3_200, weights=common)
+    some = whole.where(np.arange(len(whole)) < 2_900)
+    long, short = (
+        walk(start, features, PersonState(start.prior, conformal(start.scores)), q)[0] for q in (whole, some)
+    )
+    for part in ("mean", "scale", "promised", "outcomes"):
+        assert np.array_equal(getattr(long, part)[:2_900], getattr(short, part))

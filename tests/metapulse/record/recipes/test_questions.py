@@ -77,6 +77,16 @@ def test_what_was_measured_of_a_window():
     assert thin.seen.min() < 0.5
 
 
+def test_what_was_measured_is_judged_by_the_readings_until_then():
+    slow, values = series(40, every=15)
+    quick = list(range(slow[-1] + 5, slow[-1] + 1000, 5))
+    minutes = [*slow, *quick]
+    found = asked(glucose(minutes, [*values, *series(len(quick))[1]]), SHORT)
+    alone = asked(glucose(slow, values), SHORT)
+    assert np.array_equal(found.seen[: len(alone)], alone.seen)
+    assert (found.seen == 1.0).all()
+
+
 def test_no_rows_ask_nothing_and_say_what_is_lacking():
     found = asked(glucose(*series(5)), SHORT)
     assert len(found) == 0
