@@ -55,8 +55,9 @@ KINDS = ("fedavg", "reptile", "maml", "meta_sgd", "local_only", "protonet")
 #: Learners of curves alone.
 CURVES = ("alpaca", "cnp", "persistence")
 #: The head that answers best for all is solved from a Gram matrix of more inputs than these worlds have samples, which
-#: makes of the last bit of θ the fourth digit of a score: engines, which add in other orders, agree on EM's mean.
-OWN: dict[str, dict[str, Any]] = {"random_effects": {"centre": "heads"}}
+#: makes of the last bit of θ the fourth digit of a score: engines, which add in other orders, agree on EM's mean,
+#: and on a ridge that is as strong as the inputs.
+OWN: dict[str, dict[str, Any]] = {"random_effects": {"centre": "heads"}, "pooled_ridge": {"ridge": 1.0}}
 OF_CLASSES = sorted(set(LEARNERS) - set(CURVES))
 #: Every learner of classes under one strategy, in turn, and pairs that are a paper's; a thorough run has each learner
 #: under FedMAML and each kind under every strategy as well. What a strategy makes of the replies that it is given, a

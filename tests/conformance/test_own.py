@@ -9,6 +9,7 @@ from itertools import islice
 
 import pytest
 import torch
+from torch import Tensor
 
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
@@ -178,6 +179,14 @@ class Miscounts(Reptile):
         return replace(report, update={}), weighted_sum(report.update, torch.ones(len(keys.clients)))
 
 
+class Boasts(Reptile):
+    """Tells a mean that is not its answer."""
+
+    def predictive(self, model: Model, phi: Stacked, x: Tensor) -> tuple[Tensor, Tensor]:
+        answers = self.predict(model, phi, x)
+        return answers + 1.0, torch.ones_like(answers)
+
+
 #: Learner → the check that must find it.
 BROKEN = {
     Ascends: learners.update_descends,
@@ -197,6 +206,7 @@ BROKEN = {
     Drifts: learners.theta_has_an_address,
     Remembers: stacks.a_device_keeps_all_that_it_remembers,
     Miscounts: stacks.a_sum_is_that_of_the_updates,
+    Boasts: learners.variances_go_with_the_answers,
 }
 
 
@@ -228,7 +238,10 @@ def test_one_that_keeps_it_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conformance", "reptile"]) == 0
     *excused, last = capsys.readouterr().out.splitlines()
     why = {line.rsplit(": ", 1)[1] for line in excused}
-    assert why - {"it offers no sum"} == {"its devices keep nothing"}  # without compiled code, updates are not summed
+    assert why - {"it offers no sum"} == {
+        "its devices keep nothing",
+        "it tells no variance",
+    }  # without compiled code, updates are not summed
     assert re.fullmatch(rf"reptile: \d+ checks hold, 0 broken, {len(excused)} not for it", last)
 
 

@@ -39,9 +39,9 @@ def test_an_entry_is_imported_when_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("section", "words"),
     [
-        ({}, "learner.name = None: must be one of anil"),
+        ({}, "learner.name = None: must be one of alpaca"),
         ({"name": 3}, "learner.name = 3"),
-        ({"name": "mmal"}, "learner.name = 'mmal': must be one of anil, "),
+        ({"name": "mmal"}, "learner.name = 'mmal': must be one of alpaca, "),
         ({"name": "no.such.module:X"}, "cannot be imported"),
         ({"name": "metapulse.methods.maml:Nothing"}, "cannot be imported"),
         ({"name": "maml", "inner_lr": -1.0}, "learner.inner_lr = -1.0: must be > 0"),

@@ -46,7 +46,7 @@ def test_a_method_is_printed_for_the_data_that_it_can_learn():
     assert "restrict" not in parse(commented_method("maml", "sine"))[0]["evaluation"]
     with pytest.raises(ConfigError, match=r"^source.name = 'sine': protonet learns classification only"):
         commented_method("protonet", "sine")
-    with pytest.raises(ConfigError, match=r"^method.name = 'mamel': must be one of anil"):
+    with pytest.raises(ConfigError, match=r"^method.name = 'mamel': must be one of alpaca"):
         commented_method("mamel")
 
 
@@ -149,8 +149,8 @@ MISTAKES = [
     ({"evaluation": {"adapt": {"inner_rate": 1.0}}}, "evaluation.adapt.inner_rate", "did you mean"),
     ({"evaluation": {"adapt": {"inner_lr": -1.0}}}, "evaluation.adapt.inner_lr", "must be > 0"),
     ({"engine": {"name": "cluster"}}, "engine.name", "must be one of cohort, flower"),
-    ({"learner": {"name": "mamel"}}, "learner.name", "must be one of anil"),
-    ({"learner": {"name": 3}}, "learner.name", "must be one of anil"),
+    ({"learner": {"name": "mamel"}}, "learner.name", "must be one of alpaca"),
+    ({"learner": {"name": 3}}, "learner.name", "must be one of alpaca"),
     ({"learner": {"name": "maml", "inner_lr": 0}}, "learner.inner_lr", "must be > 0"),
     ({"learner": {"name": "no.such.module:Learner"}}, "learner", "cannot be imported"),
     ({"strategy": {"name": "fedmaml", "outer": "lion"}}, "strategy.outer", "must be one of sgd"),

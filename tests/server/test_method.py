@@ -132,7 +132,7 @@ def test_halves_and_single_settings_are_laid_over_a_methods() -> None:
 def test_a_learner_that_is_not_the_methods_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^learner.name = 'maml': is no half of method.name = 'scaffold'"):
         build_config({"method": {"name": "scaffold"}, "learner": {"name": "maml"}})
-    with pytest.raises(ConfigError, match=r"^method.name = 'scafold': must be one of anil"):
+    with pytest.raises(ConfigError, match=r"^method.name = 'scafold': must be one of alpaca"):
         build_config({"method": {"name": "scafold"}})
 
 

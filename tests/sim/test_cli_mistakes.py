@@ -20,7 +20,7 @@ WRONG = [
     ("run.rounds=many", "run.rounds = 'many': expected an integer"),
     ("run.rounds=-3", "run.rounds = -3: must be ≥ 0"),
     ("run.rounds", "--set = 'run.rounds': expected section.key=value"),
-    ("learner.name=mamel", "learner.name = 'mamel': must be one of anil"),
+    ("learner.name=mamel", "learner.name = 'mamel': must be one of alpaca"),
     ("learner.inner_lr=nan", "learner.inner_lr = nan: must be a finite number"),
     ("strategy.name=fedavgg", "strategy.name = 'fedavgg': must be one of fedavg"),
     ("source.name=wearable", "source.name = 'wearable': must be one of "),
