@@ -28,7 +28,7 @@ help:
 	@echo "make run     the main job, configs/main.toml, and where its report is (ARGS='--workers 2')"
 	@echo "make test    the tests, three processes, fourteen minutes on two cores (ARGS='-k reptile'; METAPULSE_DATA=DIR adds"
 	@echo "             those on real data, METAPULSE_THOROUGH=1 asks each law for all of its cases)"
-	@echo "make test-fast  those of them without clusters, whole programs, real data and long laws: two minutes"
+	@echo "make test-fast  those of them without clusters, whole programs, real data and long laws: three minutes"
 	@echo "make check   format, lint, types, import layers"
 	@echo "make docs    the documentation as a site, in site/"
 	@echo "make bench   speed beside other systems, which it installs apart (ARGS='--only ours jax mlp-1000', --list)"
