@@ -78,8 +78,8 @@ def main() -> None:
                 print(f"\n{metric}: {len(nights)} days in common, too few")
                 continue
             found: dict[str, list[tuple[float, float, float, str]]] = defaultdict(list)
-            for row, *told in judged(nights):
-                found[row].append(tuple(told))  # type: ignore[arg-type]
+            for row, error, inside, half, refused in judged(nights):
+                found[row].append((error, inside, half, refused))
             print(f"\n{metric}, {old} → {new}: {len(nights)} nights, {len(found['none'])} changes\n")
             print("| | RMSE | inside the band of 90 % | half of it | refused |\n|---|---|---|---|---|")
             for row, each in found.items():

@@ -84,8 +84,7 @@ def personalize(
     name, own = questions_of(Path(record), recipe, device, devices)  # before minutes are spent on the population
     maps = read_maps(Path(maps) if isinstance(maps, str) else maps) if maps is not None else None
     start = population_start(trained, features, progress)
-    error = own.unit * float(start.prior.noise[0, 0]) ** 0.5
-    past, why = past_device(devices, recipe, name, error, old, overlap, maps)
+    past, why = past_device(devices, recipe, name, old, overlap, maps)
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],

@@ -65,7 +65,6 @@ def past_device(
     devices: Devices,
     recipe: Recipe,
     new: str,
-    typical_error: float,
     old: str = "",
     overlap: Any = None,
     maps: Path | Map | MapPrior | None = None,
@@ -76,7 +75,6 @@ def past_device(
         devices: of the record.
         recipe: what is forecast.
         new: device model that is worn now.
-        typical_error: of a forecast of the population's, one standard deviation in the metric's unit.
         old: device model of the history; "": the other one with most readings before the new device's last.
         overlap: table of ``time``, ``old`` and ``new``; None: moments that both told of in the record;
             False: none.
