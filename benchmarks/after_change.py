@@ -111,9 +111,9 @@ def chosen_ridge(features: FeatureMap, head: torch.Tensor, changes: Sequence[Cha
 
 def model_head(features: FeatureMap, start: PopulationStart, own: Questions, past: PastDevice | None) -> torch.Tensor:
     """The head of the person's model after the shots."""
-    return adapted("glucose_30min", features, start, own, past, {"device": "new"}, known_device=False).belief.mean[
-        0, :, 0
-    ]
+    pasts = () if past is None else (past,)
+    model = adapted("glucose_30min", features, start, own, pasts, {"device": "new"}, known_device=False)
+    return model.belief.mean[0, :, 0]
 
 
 def judge_person(

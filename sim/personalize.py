@@ -84,7 +84,8 @@ def personalize(
     name, own = questions_of(Path(record), recipe, device, devices)  # before minutes are spent on the population
     maps = read_maps(Path(maps) if isinstance(maps, str) else maps) if maps is not None else None
     start = population_start(trained, features, progress)
-    past, why = past_device(devices, recipe, name, old, overlap, maps)
+    begins = int(own.time[0])
+    pasts, why = past_device(devices, recipe, name, begins, old, overlap, maps)
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],
@@ -95,7 +96,7 @@ def personalize(
         "no_history": why,
     }
     known = name in start.facts.get("devices", [name])
-    return adapted(trained.config.source["recipe"], features, start, own, past, card, known_device=known)
+    return adapted(trained.config.source["recipe"], features, start, own, pasts, card, known_device=known)
 
 
 def trained_run(run: str | Path | Result, data: str | Path | None) -> TrainedRun:

@@ -11,6 +11,7 @@ from metapulse.personal.features import FeatureMap
 from metapulse.personal.person import PersonModel
 from metapulse.personal.start import LEVELS, PopulationStart, Roughness
 from metapulse.personal.stream_state import Reading
+from metapulse.personal.walk import ALWAYS, Origin
 from metapulse.record.clock import MINUTE
 from metapulse.record.recipes.base import make_recipe
 from metapulse.registry import MODELS
@@ -41,7 +42,9 @@ def made_up_model(seed: int = 0, device: str = "Sensor A") -> PersonModel:
         {},
     )
     card = {"device": device, "outcomes": 0, "adapted_until": 0}
-    return PersonModel("glucose_30min", features, start, prior, prior, conformal(start.scores), None, card)
+    return PersonModel(
+        "glucose_30min", features, start, (Origin(ALWAYS, prior),), prior, conformal(start.scores), None, card
+    )
 
 
 def glucose(n: int, seed: int = 0, device: str = "Sensor A", every_min: int = 5) -> list[Reading]:

@@ -1,12 +1,13 @@
 """A person's model from the population's start and the person's record: old device's history, new device's outcomes.
 
 The history enters as a power prior (Ibrahim and Chen 2000, "Power prior distributions for regression models"): its
-likelihood to the power a₀ in [0, 1], which the new device's outcomes choose by their evidence.
+likelihood to the power a₀ in [0, 1], which the new device's outcomes choose by their evidence, as they come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from metapulse.personal.features import FeatureMap
 from metapulse.personal.past import PastDevice
 from metapulse.personal.person import Abstention, PersonModel
 from metapulse.personal.start import PopulationStart
-from metapulse.personal.walk import Forecasts, PersonState, inside, sample_weights, told, walk
+from metapulse.personal.walk import ALWAYS, Forecasts, Origin, PersonState, inside, sample_weights, told, walk
 from metapulse.record.recipes.base import Questions
 
 POWERS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # a₀ that are compared
@@ -44,7 +45,7 @@ def adapted(
     features: FeatureMap,
     start: PopulationStart,
     own: Questions,
-    past: PastDevice | None,
+    pasts: Sequence[PastDevice],
     card: Mapping[str, Any],
     abstention: Abstention = Abstention(),  # noqa: B008  # frozen
     known_device: bool = True,
@@ -59,19 +60,16 @@ def adapted(
         features: the run's encoder.
         start: the population's.
         own: windows of the new device.
-        past: of the old one; None: there is none.
+        pasts: of the old one, by each map there is, in order of ``known_from``; may be empty.
         card: what is known of the run and the record; numbers of the adaptation are added.
         abstention: when forecasts are withheld.
         known_device: whether people of the population wore such a device.
     """
     features = features.fitted_on(own.x)
     prior = start.prior if known_device else unfamiliar(start.prior)
-    seen = features.of(own.x)
-    first, facts = prior, {"history": 0, "power": 0.0}
-    if past is not None:
-        first, facts = _with_history(prior, features, own, seen, past)
-    fresh = PersonState(first, conformal(start.scores, MISS))
-    made, state = walk(start, features, fresh, own)
+    origins, facts = _origins(prior, features, own, pasts)
+    fresh = PersonState(origins[0].belief, conformal(start.scores, MISS))
+    made, state = walk(start, features, fresh, own, later=origins[1:])
     reasons = abstention.reasons(own, made, start.unlike)
     told_of = {**card, **facts, **performance(own, made, reasons)}
     told_of["adapted_until"] = int(own.time[-1]) if len(own) else 0
@@ -79,35 +77,95 @@ def adapted(
         recipe,
         features,
         start,
-        first,
+        origins,
         state.belief,
         state.interval,
-        None if past is None else past.map,
+        pasts[-1].map if pasts else None,
         told_of,
         abstention,
     )
 
 
-def _with_history(
-    prior: GaussianHead, features: FeatureMap, own: Questions, seen: Tensor, past: PastDevice
-) -> tuple[GaussianHead, dict[str, Any]]:
-    """The belief after the history to the power that the new device's outcomes find most likely."""
-    until = own.time[0] if len(own) else np.iinfo(np.int64).max
-    draws = [old.where(old.due < until) for old in past.draws]
+def _origins(
+    prior: GaussianHead, features: FeatureMap, own: Questions, pasts: Sequence[PastDevice]
+) -> tuple[tuple[Origin, ...], dict[str, Any]]:
+    """The belief after the history, as it could be known at each moment: by the map of then, to the power of then."""
+    if not pasts:
+        return (Origin(ALWAYS, prior),), {"history": 0, "power": 0.0}
+    before = own.time[0] if len(own) else np.iinfo(np.int64).max
+    history = [tuple(old.where(old.due < before) for old in past.draws) for past in pasts]
+    ladders = [_by_power(prior, features, draws) for draws in history]
+    outcomes = _Outcomes.of(own, features)
+    origins, power, why = [Origin(ALWAYS, prior)], 0.0, ""
+    for moment in sorted({past.known_from for past in pasts} | outcomes.turns()):
+        known = sum(past.known_from <= moment for past in pasts)
+        if known:
+            power, why = outcomes.until(moment).power(ladders[known - 1])
+            if ladders[known - 1][power] is not origins[-1].belief:
+                origins.append(Origin(moment, ladders[known - 1][power]))
+    if len(origins) > 1 and origins[1].known_from == ALWAYS:
+        del origins[0]
+    windows = int((~np.isnan(history[-1][0].y)).sum())
+    return tuple(origins), {
+        "old_device": pasts[-1].device,
+        "history": windows,
+        "power": power,
+        "power_chosen_by": why,
+    }
+
+
+def _by_power(prior: GaussianHead, features: FeatureMap, draws: Sequence[Questions]) -> dict[float, GaussianHead]:
+    """The belief after a history to each power."""
     windows = [(features.of(old.x), old.y, sample_weights(old) / len(draws)) for old in draws]
     beliefs = dict.fromkeys(POWERS, prior)
     for power in POWERS:
         for then, came, weights in windows:
             beliefs[power] = told(beliefs[power], then, came, power * weights)
-    settled = np.flatnonzero(~np.isnan(own.y))
-    mask = sample_weights(own)[settled]
-    facts: dict[str, Any] = {"old_device": past.device, "history": int((~np.isnan(draws[0].y)).sum())}
-    if mask.sum() < ENOUGH:
-        return beliefs[UNTRIED], {**facts, "power": UNTRIED, "power_chosen_by": "too few outcomes of the new device"}
-    x, y = seen[torch.from_numpy(settled)][None], torch.from_numpy(own.y[settled])[None, :, None]
-    likely = {a: float(log_evidence(one, x, y, torch.from_numpy(mask)[None])) for a, one in beliefs.items()}
-    power = max(likely, key=lambda a: likely[a])
-    return beliefs[power], {**facts, "power": power, "power_chosen_by": "evidence of the new device's outcomes"}
+    return beliefs
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """The new device's outcomes in the order in which they came.
+
+    Args:
+        due: when each came.
+        seen: features of its window.
+        y: what came.
+        weights: what it counts for.
+    """
+
+    due: np.ndarray
+    seen: Tensor
+    y: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, own: Questions, features: FeatureMap) -> _Outcomes:
+        known = np.flatnonzero(~np.isnan(own.y))
+        rows = known[np.argsort(own.due[known], kind="stable")]
+        return cls(own.due[rows], features.of(own.x[rows]), own.y[rows], sample_weights(own)[rows])
+
+    def turns(self) -> set[int]:
+        """When a power is chosen anew: at ``ENOUGH`` outcomes, twice as many, four times as many, … and the last."""
+        count = np.cumsum(self.weights)
+        times = int(np.log2(max(count[-1] / ENOUGH, 0.5))) + 1 if len(count) else 0
+        rows = np.searchsorted(count, ENOUGH * 2.0 ** np.arange(times))
+        return {int(moment) for moment in [*self.due[rows], *self.due[-1:]]}
+
+    def until(self, moment: int) -> _Outcomes:
+        """Those that had come by a moment."""
+        n = int(np.searchsorted(self.due, moment, side="right"))
+        return _Outcomes(self.due[:n], self.seen[:n], self.y[:n], self.weights[:n])
+
+    def power(self, beliefs: Mapping[float, GaussianHead]) -> tuple[float, str]:
+        """The power of the history under which the outcomes are most likely, and what chose it."""
+        if self.weights.sum() < ENOUGH:
+            return UNTRIED, "too few outcomes of the new device"
+        x, y = self.seen[None], torch.from_numpy(self.y)[None, :, None]
+        mask = torch.from_numpy(self.weights)[None]
+        likely = {power: float(log_evidence(belief, x, y, mask)) for power, belief in beliefs.items()}
+        return max(likely, key=lambda power: likely[power]), "evidence of the new device's outcomes"
 
 
 def performance(own: Questions, made: Forecasts, reasons: np.ndarray) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from metapulse.migration.errors_in_time import NO_ERRORS, ErrorProcess, fit_erro
 from metapulse.migration.pairs import HOUR_US, read_pairs
 from metapulse.migration.prior import MapPrior, load_prior
 from metapulse.migration.published import PUBLISHED, published
+from metapulse.personal.walk import ALWAYS
 from metapulse.record.mapped import nearest_index, within_us
 from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe
 from metapulse.rng import generator
@@ -41,11 +42,13 @@ class PastDevice:
         draws: windows of mapped readings, each time with other errors of the map put back (multiple imputation, Rubin
             1987): the mean alone is smoother than what the new device shows, and would teach to trust every trend.
         map: that mapped them.
+        known_from: moment in µs since 1970 at which the map had seen all that it was learned on.
     """
 
     device: str
     draws: tuple[Questions, ...]
     map: Map
+    known_from: int = ALWAYS
 
 
 def read_maps(given: Path | Map | MapPrior) -> Map | MapPrior:
@@ -65,20 +68,28 @@ def past_device(
     devices: Devices,
     recipe: Recipe,
     new: str,
+    begins: int,
     old: str = "",
     overlap: Any = None,
     maps: Path | Map | MapPrior | None = None,
-) -> tuple[PastDevice | None, str]:
+) -> tuple[tuple[PastDevice, ...], str]:
     """The history of a device worn before, and if there is none that can be used, why.
+
+    Where the overlap reaches into the time that is forecast, the history comes twice: by the map that knows nothing of
+    the overlap, and, from the overlap's end on, by the map that does.
 
     Args:
         devices: of the record.
         recipe: what is forecast.
         new: device model that is worn now.
+        begins: moment of its first forecast, µs since 1970.
         old: device model of the history; "": the other one with most readings before the new device's last.
         overlap: table of ``time``, ``old`` and ``new``; None: moments that both told of in the record;
             False: none.
         maps: a map, or the population's prior over maps; None: published agreement.
+
+    Returns:
+        The history by each map that can be used, in order of ``known_from``; and why the last of them cannot, or "".
 
     Raises:
         ConfigError: the record has no such old device.
@@ -88,29 +99,47 @@ def past_device(
     if old and old not in others:
         raise ConfigError("old", old, f"must be one of {', '.join(others) or 'no other device of the record'}")
     if not others:
-        return None, ""
+        return (), ""
     old = old or max(others, key=lambda name: len(others[name].get(metric, NO_ROWS)))
     if len(recipe.metrics) > 1:
-        return None, f"history of {old} is not used: the recipe reads several metrics, and a map is of one"
+        return (), f"history of {old} is not used: the recipe reads several metrics, and a map is of one"
     if maps is None and metric not in PUBLISHED:
-        return None, f"history of {old} is not used: no prior over maps of {metric} is published, and none was given"
+        return (), f"history of {old} is not used: no prior over maps of {metric} is published, and none was given"
     prior = published(metric) if maps is None else read_maps(maps)
     before, now = others[old].get(metric, NO_ROWS), devices[new][metric]
     table = shared_moments(before, now, metric) if overlap is None else overlap
-    made = prior if isinstance(prior, Map) else prior.personal(None if overlap is False else table)
-    if made.card.refused:
-        return None, f"history of {old} is not used: {made.card.refused}"
-    rows, half = rows_mapped(before, made)
+    table = None if table is False else table
+    until = _last_moment(table, metric)
+    pasts, why = [], ""
+    for known_from, seen in [(ALWAYS, table)] if until <= begins else [(ALWAYS, None), (until, table)]:
+        made = prior if isinstance(prior, Map) else prior.personal(seen)
+        errors = map_errors(made, prior.errors if isinstance(prior, MapPrior) else NO_ERRORS, seen)
+        draws, why = _windows(recipe, metric, before, made, errors)
+        if not why:
+            pasts.append(PastDevice(old, draws, made, known_from))
+    return tuple(pasts), f"history of {old} is not used: {why}" if why else ""
+
+
+def _last_moment(overlap: Any, metric: str) -> int:
+    """Of an overlap, in µs since 1970; ``ALWAYS`` if it has none."""
+    people = () if overlap is None else read_pairs(overlap, "the overlap", metric).people.values()
+    return max((round(float(one.hours[-1]) * HOUR_US) for one in people if len(one)), default=ALWAYS)
+
+
+def _windows(
+    recipe: Recipe, metric: str, before: MetricRows, map: Map, errors: ErrorProcess
+) -> tuple[tuple[Questions, ...], str]:
+    """Windows of an old device's readings by a map, and if they cannot be used, why."""
+    if map.card.refused:
+        return (), map.card.refused
+    rows, half = rows_mapped(before, map)
     if not len(rows):
-        return None, f"history of {old} is not used: the map gives no value"
+        return (), "the map gives no value"
     if float(np.median(half)) >= NORMAL * float(np.std(rows.value)):
         band = f"its band of ±{np.median(half):.3g} is as wide as the readings' own ±{NORMAL * np.std(rows.value):.3g}"
-        return None, f"history of {old} is not used: the map is too uncertain ({band})"
-    errors = map_errors(made, prior.errors if isinstance(prior, MapPrior) else NO_ERRORS, table)
+        return (), f"the map is too uncertain ({band})"
     draws = drawn_questions(recipe, metric, rows, errors)
-    if not len(draws[0]):
-        return None, f"history of {old} is not used: {draws[0].lacks}"
-    return PastDevice(old, draws, made), ""
+    return draws, "" if len(draws[0]) else draws[0].lacks
 
 
 def drawn_questions(recipe: Recipe, metric: str, mapped: MetricRows, errors: ErrorProcess) -> tuple[Questions, ...]:
@@ -126,10 +155,9 @@ def map_errors(map: Map, population: ErrorProcess, overlap: Any) -> ErrorProcess
     Args:
         map: the person's.
         population: of people's maps.
-        overlap: table of ``time``, ``old`` and ``new``; None or False: there is none.
+        overlap: table of ``time``, ``old`` and ``new``; None: there is none.
     """
-    none = overlap is None or overlap is False
-    people = () if none else read_pairs(overlap, "the overlap", map.card.metric).people.values()
+    people = () if overlap is None else read_pairs(overlap, "the overlap", map.card.metric).people.values()
     series = []
     for one in people:
         apart = map.apart((one.hours * HOUR_US).round().astype(np.int64), one.old, one.new)

@@ -28,7 +28,7 @@ from metapulse.personal.conformal import Conformal, pack, unpack
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.past import Devices
 from metapulse.personal.start import PopulationStart
-from metapulse.personal.walk import Forecasts, PersonState, refreshed_at, walk
+from metapulse.personal.walk import Forecasts, Origin, PersonState, refreshed_at, walk
 from metapulse.record.recipes.base import Questions, Recipe, device_rows, make_recipe
 from metapulse.sealed import read_tensors, sealed_json, unsealed_json
 
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from metapulse.personal.explain import Explanation
 
-VERSION = 2
+VERSION = 3
 FACTS, TENSORS, MAP = "person.json", "person.safetensors", "map"
+HEAD = ("mean", "covariance", "noise")  # parts of a belief over the head
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class PersonModel:
         recipe: what is forecast, as a name or a table of name and settings.
         features: encoder and transform, fixed.
         start: what is known of the population; ``start.prior`` is the belief before anything was known of the person.
-        first: belief after the old device's history, before the new device's own outcomes.
+        origins: belief after the old device's history, before the new device's own outcomes; by what could be known of
+            the history when, the first of them ``ALWAYS``.
         belief: over the head now.
         interval: conformal state now.
         map: of the old device's readings into the new one's; None: there is none.
@@ -86,7 +88,7 @@ class PersonModel:
     recipe: str | Mapping[str, Any]
     features: FeatureMap
     start: PopulationStart
-    first: GaussianHead
+    origins: tuple[Origin, ...]
     belief: GaussianHead
     interval: Conformal
     map: Map | None
@@ -112,7 +114,7 @@ class PersonModel:
     def fresh(self) -> PersonState:
         """The state before the new device's first outcome."""
         own = replace(self.interval, own=np.empty(0), level=self.interval.miss, judged=0, missed=0)
-        return PersonState(self.first, own)
+        return PersonState(self.origins[0].belief, own)
 
     def questions(self, record: str | Path, device: str = "") -> Questions:
         """Every forecast that a record allows for the model's device.
@@ -129,7 +131,7 @@ class PersonModel:
         the belief that was saved, and learn as outcomes come.
         """
         new = questions.time > int(self.card["adapted_until"])
-        again, then = walk(self.start, self.features, self.fresh, questions.where(~new))
+        again, then = walk(self.start, self.features, self.fresh, questions.where(~new), later=self.origins[1:])
         after, now = walk(self.start, self.features, self.state, questions.where(new))
         count = float(self.card["outcomes"])
         after = replace(after, outcomes=after.outcomes + count)
@@ -176,7 +178,8 @@ class PersonModel:
         before = 0 if then.time[-1] <= until else int((then.time <= until).sum())  # of the walk that it belongs to
         refreshed = then.time[before + refreshed_at(row - before)]
         known = replace(then, y=np.where(then.due <= refreshed, then.y, np.nan))
-        made, state = self.walk(known)
+        at_the_time = tuple(one for one in self.origins if one.known_from <= refreshed)
+        made, state = replace(self, origins=at_the_time).walk(known)
         told_of = frame(then, made, self.abstention.reasons(then, made, self.start.unlike))
         found = explained(self.features, self.start, state.belief, self.made, then.x[-1], then.unit)
         facts = {**told_of.row(-1, named=True), "base": float(then.base[-1]), **found.facts}
@@ -217,8 +220,10 @@ class PersonModel:
         tensors = {f"start.{name}": t for name, t in self.start.tensors().items()}
         tensors |= {f"params.{name}": t for name, t in self.features.params.items()}
         tensors |= {f"interval.{name}": torch.from_numpy(a) for name, a in pack(self.interval).items()}
-        for name, head in (("first", self.first), ("belief", self.belief)):
-            tensors |= {f"{name}.mean": head.mean, f"{name}.covariance": head.covariance, f"{name}.noise": head.noise}
+        beliefs = [one.belief for one in self.origins]
+        tensors |= {f"origins.{part}": torch.cat([getattr(one, part) for one in beliefs]) for part in HEAD}
+        tensors["origins.known_from"] = torch.tensor([one.known_from for one in self.origins])
+        tensors |= {f"belief.{part}": getattr(self.belief, part) for part in HEAD}
         return tensors | {"fitted": torch.from_numpy(self.features.fitted)}
 
     @classmethod
@@ -244,12 +249,12 @@ class PersonModel:
             past = load_map(path / MAP) if facts["map"] else None
             if past is not None and _digest(path / MAP / "map.json") != facts["map"]:
                 raise DataError(f"{path / MAP}: of another model than {FACTS}")
-            given = {name: _part(tensors, f"{name}.") for name in ("start", "params", "interval", "first", "belief")}
+            given = {name: _part(tensors, f"{name}.") for name in ("start", "params", "interval", "origins", "belief")}
             return cls(
                 facts["recipe"],
                 FeatureMap.of_facts(facts["features"], given["params"], tensors["fitted"].numpy()),
                 PopulationStart.of_tensors(given["start"], facts["start"]),
-                GaussianHead(**given["first"]),
+                _origins(given["origins"]),
                 GaussianHead(**given["belief"]),
                 unpack({name: t.numpy() for name, t in given["interval"].items()}),
                 past,
@@ -273,6 +278,11 @@ def check_folder(folder: str | Path) -> None:
 
 def _digest(path: Path) -> str:
     return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _origins(tensors: Mapping[str, Tensor]) -> tuple[Origin, ...]:
+    times, heads = tensors["known_from"].tolist(), GaussianHead(*(tensors[part] for part in HEAD))
+    return tuple(Origin(time, heads.of(torch.tensor([row]))) for row, time in enumerate(times))
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

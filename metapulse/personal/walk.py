@@ -6,7 +6,8 @@ is made. No forecast knows an outcome that came later, so a record that was lear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from metapulse.record.recipes.base import Questions
 #: every three hours of five-minute readings. It depends on what came before alone, so that a record may grow.
 EACH = 500
 RAREST = 36
+ALWAYS = -(2**63)  # µs: known from before any reading
 Numbers = Float64[np.ndarray, " n"]
 
 
@@ -37,6 +39,19 @@ class PersonState:
 
     belief: GaussianHead
     interval: Conformal
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is believed of the head without the device's own outcomes, and from when on.
+
+    Args:
+        known_from: moment in µs since 1970 at which all that it rests on had been seen; ``ALWAYS``: before the device.
+        belief: over the head, a stack of one.
+    """
+
+    known_from: int
+    belief: GaussianHead
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,12 @@ def spreads(start: PopulationStart, belief: GaussianHead, features: Tensor, x: n
 
 
 def walk(
-    start: PopulationStart, features: FeatureMap, state: PersonState, questions: Questions, refreshes: int = 0
+    start: PopulationStart,
+    features: FeatureMap,
+    state: PersonState,
+    questions: Questions,
+    refreshes: int = 0,
+    later: Sequence[Origin] = (),
 ) -> tuple[Forecasts, PersonState]:
     """Forecasts of one device's questions in order of time, and the state after their outcomes.
 
@@ -101,6 +121,8 @@ def walk(
         questions: sorted by time.
         refreshes: of the head, evenly over all questions, so that each serves several; 0: at each of the first
             ``EACH``, and ever more rarely.
+        later: what takes the place of the belief that ``state`` began from, in order of time; each from the first
+            refresh at or after its moment on, with all own outcomes that had come.
 
     Returns:
         Forecasts, and the state after all outcomes that came up to the last moment told of.
@@ -113,17 +135,22 @@ def walk(
     due = questions.due[order]
     parts = [np.full(n, np.nan) for _ in range(4)]
     mean, scale, promised, outcomes = parts
-    first = taken = 0
+    first = taken = begun = 0
     while first < n:
         chunk = -(-n // refreshes) if refreshes else _served(first)
         upto = int(np.searchsorted(due, questions.time[first], side="right"))
         state = _take(state, order[taken:upto], seen, y, weights, (mean, scale, promised))
         taken = upto
+        if turned := [one for one in later[begun:] if one.known_from <= questions.time[first]]:
+            begun += len(turned)
+            state = replace(state, belief=_told_rows(turned[-1].belief, order[:taken], seen, y, weights))
         here = slice(first, first + chunk)
         mean[here], scale[here] = spreads(start, state.belief, seen[here], questions.x[here])
         promised[here], outcomes[here] = radius(state.interval), taken
         first += chunk
     state = _take(state, order[taken:], seen, y, weights, (mean, scale, promised))
+    if later[begun:]:
+        state = replace(state, belief=_told_rows(later[-1].belief, order, seen, y, weights))
     return Forecasts(mean, scale, promised, start.distance(seen), outcomes), state
 
 
@@ -159,8 +186,11 @@ def _take(
     interval = state.interval
     for score, radius_then in zip((np.abs(y[rows] - mean) / scale).tolist(), promised.tolist(), strict=True):
         interval = judge(interval, score, radius_then)
-    belief = told(state.belief, seen[torch.from_numpy(rows)], y[rows], weights[rows])
-    return PersonState(belief, interval)
+    return PersonState(_told_rows(state.belief, rows, seen, y, weights), interval)
+
+
+def _told_rows(belief: GaussianHead, rows: np.ndarray, seen: Tensor, y: Numbers, weights: Numbers) -> GaussianHead:
+    return told(belief, seen[torch.from_numpy(rows)], y[rows], weights[rows])
 
 
 def inside(questions: Questions, made: Forecasts) -> Bool[np.ndarray, " n"]:

@@ -175,6 +175,29 @@ def test_the_old_device_s_history_comes_along_by_its_map(at):
     assert alone.map.card.overlap == 0
 
 
+def test_no_forecast_moves_with_what_the_overlap_showed_later(at):
+    prior = mp.migration.learn(paired_people())
+    (curve,) = invented_truths(4, 1, 2)
+    minutes = FIRST + 5.0 * np.arange(len(curve))
+    moment = BEGINS + 60  # five hours into the time when both are worn
+    other = np.where(np.arange(len(curve)) > moment, curve + 30.0, curve)
+    for name, new in (("same", curve), ("other", other)):
+        write(
+            at / f"{name}.parquet",
+            (OLD, minutes[:432], np.round(0.75 * curve[:432] + 20.0, 1)),
+            (NEW, minutes[BEGINS:], np.round(new[BEGINS:], 1)),
+        )
+    same, moved = (mp.personalize("run", f"{name}.parquet", maps=prior) for name in ("same", "other"))
+    before, after = same.predict("same.parquet"), moved.predict("other.parquet")
+    known = before["time"].dt.timestamp("us") <= (FIRST + 5 * moment) * MINUTE
+    columns = ("time", "value", "lower", "upper", "reason")
+    assert known.sum() > 30
+    assert before.filter(known).select(columns).equals(after.filter(known).select(columns))
+    assert not before.filter(~known).select(columns).equals(after.filter(~known).select(columns))
+    at_then = same.explain("same.parquet", at=str(before.filter(known)["time"][-1]))
+    assert at_then.facts["value"] == before.filter(known)["value"][-1]
+
+
 def test_a_model_goes_on_with_a_record_that_has_grown(at):
     loaded = mp.PersonModel.load("me")
     (curve,) = invented_truths(4, 1, 2)

@@ -83,4 +83,4 @@ def person(features=None, own=None, **law):
     )
     own = questions(7, weights=common) if own is None else own
     card = {"device": "Acme CGM", "metric": "glucose", "unit": "mg/dL", "run": "made up", "people": 12}
-    return adapted("glucose_30min", features, start, own, None, card), own
+    return adapted("glucose_30min", features, start, own, (), card), own

@@ -121,7 +121,7 @@ def test_a_forecast_of_the_past_is_explained_with_the_head_that_made_it(tmp_path
         write_rows(rows[:upto], path, FileTally("test", "test"))
     bare = made_up_model()
     device, own = questions_of(some, bare.made)
-    model = adapted("glucose_30min", bare.features, bare.start, own, None, {"device": device})
+    model = adapted("glucose_30min", bare.features, bare.start, own, (), {"device": device})
     made = model.predict(whole)
     for place in (100, 640, 641, 860, 900, 1_200):
         given = made.row(place, named=True)

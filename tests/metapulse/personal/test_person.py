@@ -14,7 +14,7 @@ from metapulse.personal.conformal import conformal
 from metapulse.personal.learn import mixture_quantiles
 from metapulse.personal.past import PastDevice
 from metapulse.personal.person import FACTS, TENSORS, Abstention, PersonModel
-from metapulse.personal.walk import PersonState, inside, sample_weights, told, walk
+from metapulse.personal.walk import ALWAYS, PersonState, inside, sample_weights, told, walk
 from metapulse.record.clock import MINUTE
 from tests.metapulse.personal.made_up import (
     WIDTH,
@@ -162,12 +162,12 @@ def test_a_window_that_jumps_is_unlike_the_population(made):
     assert (np.delete(far, 3) > model.start.unlike).mean() < 0.05
 
 
-def history(model, weights, until=None, n=400):
+def history(weights, until=None, n=400, known_from=ALWAYS):
     old = questions(21, n=n, weights=weights, first_min=10_000 * 1440)
     if until is not None:
         shift = until - old.due[-1]
         old = replace(old, time=old.time + shift, due=old.due + shift)
-    return PastDevice("Old CGM", (old,), Unchanged())
+    return (PastDevice("Old CGM", (old,), Unchanged(), known_from),)
 
 
 def test_a_history_that_helps_counts_whole_and_one_that_misleads_not_at_all():
@@ -177,30 +177,60 @@ def test_a_history_that_helps_counts_whole_and_one_that_misleads_not_at_all():
     odd[:5] = 0.4
     own = questions(22, n=60, weights=odd)
     card = {"device": "New CGM"}
-    good = adapted("glucose_30min", features, start, own, history(start, odd), card)
-    bad = adapted("glucose_30min", features, start, own, history(start, -odd), card)
-    none = adapted("glucose_30min", features, start, own, None, card)
+    good = adapted("glucose_30min", features, start, own, history(odd), card)
+    bad = adapted("glucose_30min", features, start, own, history(-odd), card)
+    none = adapted("glucose_30min", features, start, own, (), card)
     assert good.card["power"] >= 0.3
     assert bad.card["power"] == 0.0
     assert good.card["rmse"] < none.card["rmse"]
-    assert bad.card["rmse"] == none.card["rmse"]
+    assert torch.allclose(bad.belief.mean, none.belief.mean, atol=1e-9)
+    told_off = own.time >= bad.origins[1].known_from
+    means = [one.walk(own)[0].mean for one in (bad, none)]
+    assert np.allclose(means[0][told_off], means[1][told_off], atol=1e-9)
+    assert bad.card["rmse"] > none.card["rmse"]  # until then it was believed
 
 
 def test_history_never_holds_moments_that_are_asked_about():
     features = linear_features()
     start, common = usual_population()
     own = questions(22, n=60, weights=common)
-    inside_own = history(start, 5 * common, until=int(own.time[-1]), n=60)
+    inside_own = history(5 * common, until=int(own.time[-1]), n=60)
     model = adapted("glucose_30min", features, start, own, inside_own, {"device": "New CGM"})
     assert model.card["history"] == 0
-    assert torch.equal(model.first.mean, model.prior.mean)
+    assert torch.equal(model.origins[-1].belief.mean, model.prior.mean)
+
+
+def test_no_forecast_knows_what_the_map_had_not_seen_or_the_power_was_not_told_of():
+    features = linear_features()
+    start, common = usual_population()
+    odd = common.copy()
+    odd[:5] = 0.4
+    own = questions(22, n=120, weights=odd)
+    end, card = int(own.time[40]), {"device": "New CGM"}
+    alone = adapted("glucose_30min", features, start, own, (), card)
+    model = adapted("glucose_30min", features, start, own, history(odd, known_from=end), card)
+    without, _ = alone.walk(own)
+    made, state = model.walk(own)
+    assert np.array_equal(made.mean[:40], without.mean[:40])
+    assert not np.array_equal(made.mean[40:], without.mean[40:])
+    assert torch.equal(state.belief.mean, model.belief.mean)
+    batch = told(model.origins[-1].belief, features.of(own.x), own.y, sample_weights(own))
+    assert torch.allclose(model.belief.mean, batch.mean, atol=1e-9)
+    # What came later chose another power; what was forecast before rests on the one of then.
+    turned = replace(own, y=np.where(own.due > own.time[70], -own.y, own.y))
+    other = adapted("glucose_30min", features, start, turned, history(odd), card)
+    same = adapted("glucose_30min", features, start, own, history(odd), card)
+    assert other.card["power"] != same.card["power"]
+    for part in ("mean", "scale", "promised"):
+        before, after = (getattr(one.walk(asked)[0], part)[:70] for one, asked in ((same, own), (other, turned)))
+        assert np.array_equal(before, after)
 
 
 def test_with_too_few_outcomes_the_history_counts_whole():
     features = linear_features()
     start, common = usual_population()
     own = questions(22, n=5, weights=common)
-    model = adapted("glucose_30min", features, start, own, history(start, common), {"device": "New CGM"})
+    model = adapted("glucose_30min", features, start, own, history(common), {"device": "New CGM"})
     assert model.card["power"] == 1.0
     assert "too few" in model.card["power_chosen_by"]
 
