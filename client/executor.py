@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from metapulse.client.asked import AskedCache, AskedStack, trial_cuts
 from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import BulkSource, Samples, Source, Task, check_block, read_samples
 from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
@@ -39,8 +39,6 @@ from metapulse.trees import Params, Stacked, all_finite, to_torch_device
 
 States: TypeAlias = Mapping[int, Params]  # what each device kept, by partition id
 KNOWN = "known_user"  # the scenario whose people trained
-EPISODE_SHIFT = 40  # episode j of client c has the address c + (j << 40): populations stay below 2^40
-REDRAWS = 4  # cuts tried before a client that cannot be evaluated is given up
 
 
 class ClientExecutor:
@@ -61,7 +59,7 @@ class ClientExecutor:
         self.learner: Learner = LEARNERS.make(spec.learner)
         self.device = torch.device("cpu")  # where stacks are computed; an engine may choose another
         self._keeps = type(self.learner).initial_state is not Learner.initial_state
-        self._sample_cache = SampleCache()
+        self._sample_cache, self._questions = SampleCache(), AskedCache()
         self._trainable_rows = TrainableRows(self.source, spec.reserve, spec.reserve_devices, self._samples)
         self._bulk = self.source if isinstance(self.source, BulkSource) else None  # asking a protocol is slow
 
@@ -213,20 +211,17 @@ class ClientExecutor:
             states: what each device kept, by partition id; people who never trained kept nothing.
         """
         learner = self.adapted(trial)
-        cuts, failures = each(clients, lambda c: self._asked(c, trial), round, "evaluate")
-        if not cuts:
-            return Scores([], {}, failures)
-        kept = list(cuts)
+        asked = self._asked(clients, trial, round)
+        if not asked.clients:
+            return Scores([], {}, asked.failures)
+        kept, support, query = asked.clients, asked.support.to(self.device), asked.query.to(self.device)
         rows = to_torch_device(self._states(meta, kept, states or {}), self.device)
         meta = to_torch_device(meta, self.device)
-        support, query = (
-            stack_batches([part[side] for c in kept for part in cuts[c][0]]).to(self.device) for side in (0, 1)
-        )
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
         state = {name: p.repeat_interleave(trial.episodes, 0) for name, p in rows.items()}
         start, facts, classes = None, {}, None
         if trial.history:
-            old = stack_batches([part for c in kept for part in cuts[c][1]]).to(self.device)
+            old = asked.history.to(self.device)
             with drawing(keys):
                 start = learner.adapt(self.model, meta, state, old, keys, trial.history_steps)
             facts = {"history": old.counts}
@@ -235,16 +230,14 @@ class ClientExecutor:
             facts |= offered_facts(classes, query)
         if classes is not None and trial.restrict and trial.not_offered == "apart":
             query = offered_part(classes, query)
-        path = islice(
-            learner.adaptation_trajectory(self.model, meta, state, support, keys, start), max(trial.steps) + 1
-        )
+        path = learner.adapted_at(self.model, meta, state, support, keys, sorted(set(trial.steps)), start)
         allowed = classes if trial.restrict else None
         with drawing(keys):
-            judged = [self._judge(learner, phi, query, allowed) for k, phi in enumerate(path) if k in trial.steps]
+            judged = [self._judge(learner, phi, query, allowed) for phi in path]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         metrics |= {name: m.view(*shape, 1).expand(-1, -1, len(judged)).cpu() for name, m in facts.items()}
-        return Scores(kept, metrics, failures)
+        return Scores(kept, metrics, asked.failures)
 
     def adapted(self, trial: Trial) -> Learner:
         """The learner with the settings that differ at test time.
@@ -289,27 +282,31 @@ class ClientExecutor:
         Raises:
             DataError: no episode can be cut out of them.
         """
-        samples, cuts = self._samples(client), list[Cut]()
+        samples = self._samples(client)
         if self.spec.reserve and trial.name == KNOWN:
             self._trainable_rows.rows(client)  # who is left out is not asked
-        for episode in range(trial.episodes):
-            for attempt in range(REDRAWS):
-                address = client + ((episode + attempt * trial.episodes) << EPISODE_SHIFT)
-                rng = generator(trial.seed, f"meta-test/{trial.name}", 0, address)
-                try:
-                    cuts.append(trial.plan.testing(samples, self.source.task, rng))
-                except MetapulseError:
-                    if attempt == REDRAWS - 1:
-                        raise
-                    continue
-                break
-        return samples, cuts
+        return samples, trial_cuts(samples, self.source.task, client, trial)
 
-    def _asked(self, client: int, trial: Trial) -> tuple[list[tuple[Part, Part]], list[Part]]:
-        """A client's test episodes, and for each the history that goes before it."""
+    def _asked(self, clients: Sequence[int], trial: Trial, round: int) -> AskedStack:
+        """What a trial asks of a stack; the same after every round, so it is cut once."""
+        question = (tuple(clients), trial.name, trial.plan, trial.history, trial.episodes, trial.seed)
+        if (known := self._questions.get(question)) is not None:
+            return known
+        cuts, failures = each(clients, lambda c: self._ask(c, trial), round, "evaluate")
+        support, query, old = (
+            stack_batches([p for c in cuts for p in cuts[c][i]]) if cuts else NOTHING for i in range(3)
+        )
+        asked = AskedStack(list(cuts), support, query, old if trial.history else NOTHING, failures)
+        if not failures:  # which are told with their round
+            self._questions.put(question, asked)
+        return asked
+
+    def _ask(self, client: int, trial: Trial) -> tuple[list[Part], list[Part], list[Part]]:
+        """Support and query of a client's test episodes, and the history that goes before each."""
         samples, cuts = self.cuts(client, trial)
         parts = [self._transformed(samples, cut, None) for cut in cuts]
-        return parts, self._old_samples(client, trial, samples, cuts) if trial.history else []
+        histories = self._old_samples(client, trial, samples, cuts) if trial.history else [self._empty()] * len(cuts)
+        return [support for support, _ in parts], [query for _, query in parts], histories
 
     def _old_samples(self, client: int, trial: Trial, new: Samples, cuts: Sequence[Cut]) -> list[Part]:
         """For each episode all that the person recorded with the old devices, but nothing from the query's moments."""

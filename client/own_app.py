@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
 import torch
@@ -151,12 +150,11 @@ class _Client:
         steps = self.learner.inner_steps if self.adapt_steps is None else self.adapt_steps
         query, numbers = work.episode.query, {EXAMPLES: float(work.episode.query.counts[0])}
         with drawing(work.keys):
-            path = self.learner.adaptation_trajectory(
-                work.model, work.theta, work.state, work.episode.support, work.keys
-            )
-            for k, phi in enumerate(islice(path, steps + 1)):
+            at = sorted({0, steps})
+            path = self.learner.adapted_at(work.model, work.theta, work.state, work.episode.support, work.keys, at)
+            for k, phi in zip(at, path, strict=True):
+                judged = self._judge(work, phi, query)
                 for when in [when for when, step in (("_before", 0), ("", steps)) if step == k]:
-                    judged = self._judge(work, phi, query)
                     numbers |= {f"eval_{SHOWN[name]}{when}": value for name, value in judged.items()}
         return _answer(message, numbers, {})
 

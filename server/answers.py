@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,12 @@ from jaxtyping import Bool, Float64
 from metapulse.client.spec import Trial
 from metapulse.client.wire import EXAMPLES, METRICS, check_stamp
 from metapulse.errors import ReplyError
+from metapulse.outcome import Scores
 from metapulse.server.client_sampler import SubsetGrid
 from metapulse.server.reasons import grouped
 from metapulse.server.statistics import HIGHER_IS_BETTER
-from metapulse.strategies.replies import Dropped, sift
+from metapulse.strategies.on_demand import MessagesOnDemand
+from metapulse.strategies.replies import Dropped, first_line, sift
 
 #: Metrics that say what was asked, not how well it was answered.
 FACTS = frozenset({"offered", "not_offered", "history"})
@@ -55,6 +57,20 @@ class AnswerCounts:
     reasons: Mapping[str, int]
 
 
+class ScoreReplies(MessagesOnDemand):
+    """Answers of an engine that holds them stacked.
+
+    Args:
+        scores: of every stack.
+        message: makes the ordinary message of one position of a stack: first its clients, then its failures.
+    """
+
+    def __init__(self, scores: Sequence[Scores], message: Callable[[Scores, int], Message]) -> None:
+        places = [(part, i) for part in scores for i in range(len(part.clients) + len(part.failures))]
+        super().__init__(len(places), lambda index: message(*places[index]))
+        self.scores = scores
+
+
 def count_answers(
     scenario: str,
     shots: int,
@@ -83,8 +99,25 @@ def read_answers(
     replies: Iterable[Message], view: SubsetGrid, trial: Trial, told: Mapping[str, Any]
 ) -> tuple[dict[int, ClientScores], list[Dropped]]:
     """Scores per client, and who gave none that could be used."""
+    if isinstance(replies, ScoreReplies):
+        return _read_stacks(replies.scores)
     asked = {node: view.client_of(node) for node in view.get_node_ids()}
     return sift(replies, asked, lambda client, reply: _read(reply, trial, told))
+
+
+def _read_stacks(stacks: Iterable[Scores]) -> tuple[dict[int, ClientScores], list[Dropped]]:
+    """The same checks on stacks; their names and shapes come from our own engine, their values from clients."""
+    accepted: dict[int, ClientScores] = {}
+    dropped: list[Dropped] = []
+    for stack in stacks:
+        numbers = {name: values.double().numpy() for name, values in stack.metrics.items()}
+        dropped += [Dropped(client, first_line(reason)) for client, reason in stack.failures.items()]
+        for i, client in enumerate(stack.clients):
+            try:
+                accepted[client] = _sound({name: values[i] for name, values in numbers.items()})
+            except ReplyError as error:
+                dropped.append(Dropped(client, str(error)))
+    return dict(sorted(accepted.items())), sorted(dropped, key=lambda one: (one.client, one.reason))
 
 
 def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> ClientScores:

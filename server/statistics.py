@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -10,6 +11,7 @@ from jaxtyping import Float64, Int64
 from metapulse.rng import generator
 
 RESAMPLES = 2000
+MOST_KEPT = 500  # people whose resamples are drawn once: 8 MB then
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,21 @@ def bootstrap(
     if people < 2 or not np.isfinite(values).all():
         return float(values.mean()), float(values.mean())
     totals, counts = np.bincount(person, values), np.bincount(person)
-    draws = generator(0, "bootstrap").integers(people, size=(RESAMPLES, people))
-    means = totals[draws].sum(1) / counts[draws].sum(1)
+    drawn = (_kept_draws if people <= MOST_KEPT else _times_drawn)(people)
+    means = drawn @ totals / (drawn @ counts)
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(means, [tail, 100.0 - tail])
     return float(low), float(high)
 
+
+def _times_drawn(people: int) -> Float64[np.ndarray, "resamples people"]:
+    """How often each person is in each resample."""
+    draws = generator(0, "bootstrap").integers(people, size=(RESAMPLES, people))
+    flat = draws + people * np.arange(RESAMPLES)[:, None]
+    return np.bincount(flat.ravel(), minlength=RESAMPLES * people).reshape(RESAMPLES, people).astype(np.float64)
+
+
+_kept_draws = lru_cache(maxsize=4)(_times_drawn)
 
 #: Metrics where more is better; the rest are losses.
 HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy"})

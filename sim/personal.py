@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +184,7 @@ class TrainedRun:
         state = {name: (kept or fresh)[name].unsqueeze(0) for name in fresh}
         keys = Keys(trial.seed, 0, [client])
         with drawing(keys):
-            path = work.adapted(trial).adaptation_trajectory(work.model, theta, state, batch, keys, None)
-            return next(islice(path, steps, None))
+            return work.adapted(trial).adapt(work.model, theta, state, batch, keys, steps)
 
     def _kept(self, client: int) -> Params:
         """What the client's device kept at the end of a run of the cohort engine; {}: nothing, or not known here."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import torch
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -29,6 +29,7 @@ from metapulse.client.wire import (
     reply_stamp,
 )
 from metapulse.errors import ReplyError
+from metapulse.strategies.on_demand import MessagesOnDemand
 from metapulse.trees import Params, Stacked
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ class UpdateSum:
         return {name: (self.total[name] / self.shares).to(p.dtype) for name, p in like.items()}
 
 
-class Replies(Sequence[Message]):
+class Replies(MessagesOnDemand):
     """Replies of an engine that holds them stacked: single messages on demand, a stack for strategies that use it.
 
     Args:
@@ -131,27 +132,8 @@ class Replies(Sequence[Message]):
         total: UpdateSum | None = None,
         given_up: str = "",
     ) -> None:
-        self.stack, self.failures, self.total, self._message = stack, failures, total, message
-        self.given_up = given_up
-        self._made: dict[int, Message] = {}
-
-    def __len__(self) -> int:
-        return (len(self.stack.clients) if self.stack else 0) + len(self.failures)
-
-    @overload
-    def __getitem__(self, index: int) -> Message: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Message]: ...
-    def __getitem__(self, index: int | slice) -> Message | list[Message]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        if index not in self._made:
-            self._made[index] = self._message(index)
-        return self._made[index]
+        super().__init__((len(stack.clients) if stack else 0) + len(failures), message)
+        self.stack, self.failures, self.total, self.given_up = stack, failures, total, given_up
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ which is empty for most.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -163,12 +163,31 @@ class Learner(ABC):
             start: where to begin instead of ``self.start`` (a person's old device, for example).
         """
 
+    def adapted_at(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        steps: Sequence[int],
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """φ_k of ``adaptation_trajectory`` for the steps k asked for.
+
+        Args:
+            steps: k ≥ 0, ascending.
+            start: where to begin instead of ``self.start``.
+        """
+        path = self.adaptation_trajectory(model, meta, state, support, keys, start)
+        return (phi for k, phi in enumerate(islice(path, max(steps) + 1)) if k in steps)
+
     def adapt(
         self, model: Model, meta: Params, state: Stacked, support: Batch, keys: Keys, steps: int | None = None
     ) -> Stacked:
         """Personal parameters after ``steps`` (default: ``inner_steps``) adaptation steps."""
         count = self.inner_steps if steps is None else steps
-        return next(islice(self.adaptation_trajectory(model, meta, state, support, keys), count, None))
+        return next(iter(self.adapted_at(model, meta, state, support, keys, (count,))))
 
     def predict(self, model: Model, phi: Stacked, x: Inputs) -> Outputs:
         """Logits or predicted targets under personal parameters: what the meta-test judges.

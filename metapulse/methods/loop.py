@@ -6,9 +6,9 @@ solves for it, takes none of them, and a setting of theirs is an unknown key for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle, islice
+from itertools import count, cycle, islice, pairwise
 from typing import Literal
 
 import numpy as np
@@ -85,6 +85,31 @@ class Descent(Minibatches):
         phi = self.begin(model, meta, state, support) if start is None else start
         oracle, batches = self.objective(model, meta, len(keys.clients)), self.batches(support, keys, "adapt")
         return (point.params for point in descend(oracle, phi, batches, self.inner_lr, self.optimizer))
+
+    def adapted_at(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        steps: Sequence[int],
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """From one of the steps to the next in one call of the model, where the path is plain SGD on its loss."""
+        own_path = type(self).adaptation_trajectory is not Descent.adaptation_trajectory
+        if (
+            own_path
+            or self.optimizer != "sgd"
+            or (oracle := self.objective(model, meta, len(keys.clients))) is not model
+        ):
+            yield from super().adapted_at(model, meta, state, support, keys, steps, start)
+            return
+        phi = self.begin(model, meta, state, support) if start is None else start
+        batches = self.batches(support, keys, "adapt")
+        for before, k in pairwise((0, *steps)):
+            phi, _ = oracle.run_sgd(phi, batches, self.inner_lr, k - before)
+            yield phi
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def update_has_the_shape_of_theta(subject: LearnerUnderTest, model: Model) -> No
 
 
 def adapt_reads_the_path(subject: LearnerUnderTest, model: Model) -> None:
-    """A path begins at the start; ``adapt`` is its k-th point; the model, or the learner, answers at each."""
+    """A path begins at the start; ``adapt`` and ``adapted_at`` are its points; the model, or the learner, answers."""
     learner, start, ep = subject.world(model)
     watched = WatchedTensors(start, ep.support)
     points = list(islice(learner.adaptation_trajectory(model, start, {}, ep.support, keys(THREE)), 5))
@@ -176,6 +176,8 @@ def adapt_reads_the_path(subject: LearnerUnderTest, model: Model) -> None:
         require(fine, f"φ_{k} is finite, and has no graph")
         answers = learner.predict(model, phi, ep.support.x).shape
         require(answers == (*ep.support.mask.shape, model.task.outputs), f"answers are {tuple(answers)}")
+    for k, phi in zip((0, 1, 4), learner.adapted_at(model, start, {}, ep.support, keys(THREE), (0, 1, 4)), strict=True):
+        near(phi, points[k])
     default = learner.adapt(model, start, {}, ep.support, keys(THREE))
     same(default, learner.adapt(model, start, {}, ep.support, keys(THREE), learner.inner_steps), rtol=0, atol=0)
     watched.untouched()

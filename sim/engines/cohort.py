@@ -34,6 +34,7 @@ from metapulse.client.wire import (
 from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome
+from metapulse.server.answers import ScoreReplies
 from metapulse.server.grid import Engine
 from metapulse.sim.engines.answers import failed_reply, join_outcomes, replies_of, score_message
 from metapulse.sim.engines.chunks import comfortable
@@ -220,7 +221,7 @@ class CohortGrid(Engine):
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
         scores = self._pool.evaluate(job, meta, round, chunks, trial, self._states(clients))
         told = {CONFIG: ConfigRecord(reply_stamp(content.config_records[CONFIG]))}
-        return [score_message(asked, s, i, told) for s in scores for i in range(len(s.clients) + len(s.failures))]
+        return ScoreReplies(scores, lambda part, i: score_message(asked, part, i, told))
 
     def _train(
         self, content: RecordDict, clients: list[int], aggregation: AggregationSpec, theta: Params | None = None

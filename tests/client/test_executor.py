@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from metapulse.client.asked import AskedCache, AskedStack
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import ClientConfig, Trial, client_config_from_json, to_json, trial_from_json
 from metapulse.data import Client, Samples, Task, check_block
-from metapulse.episodes import EpisodePlan
+from metapulse.episodes import NOTHING, EpisodePlan, stack_batches
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import LEARNERS
 from metapulse.rng import generator
@@ -224,3 +225,40 @@ def test_a_stack_of_one_block_has_the_episodes_of_client_after_client(
 def test_an_unusable_block_is_refused(x: np.ndarray, y: np.ndarray) -> None:
     with pytest.raises(DataError, match="one of the clients"):
         check_block(x, y, Task("regression", (1,), 1))
+
+
+def test_what_a_trial_asks_is_cut_once_and_whoever_fails_is_told_with_each_round(monkeypatch) -> None:
+    work = ClientExecutor(spec())
+    theta, asked = work.init(), list[int]()
+    record = People.samples
+
+    def samples(self: People, index: int) -> Samples:
+        asked.append(index)
+        return record(self, index)
+
+    monkeypatch.setattr(People, "samples", samples)
+    first = work.evaluate(theta, 1, [3, 7], trial())
+    assert asked == [3, 7]
+    again = work.evaluate(theta, 2, [3, 7], trial(adapt={"inner_lr": 0.5}, steps=(0, 1)))
+    assert asked == [3, 7]
+    assert torch.equal(again.metrics["loss"][:, :, 0], first.metrics["loss"][:, :, 0])
+    for other in (trial(seed=1), trial(name="new_device"), trial(episodes=3), trial(plan=EpisodePlan("groups", 1))):
+        work.evaluate(theta, 2, [3, 7], other)
+    assert asked == 5 * [3, 7]
+    for round in (1, 2):
+        failed = work.evaluate(theta, round, [4, 7], trial()).failures
+        assert failed == {4: f"round {round}, client 4, evaluate: client 4 left the phone at home"}
+
+
+def test_questions_that_were_asked_longest_ago_make_room() -> None:
+    rows = stack_batches([(np.zeros((4, 3), np.float32), np.zeros(4, np.int64))])
+    asked = AskedStack([0], rows, rows, NOTHING, {})
+    kept = AskedCache(budget=2 * asked.nbytes)
+    kept.put("a", asked)
+    kept.put("b", asked)
+    assert kept.get("a") is asked
+    kept.put("c", asked)
+    assert [kept.get(name) is asked for name in "abc"] == [True, False, True]
+    wide = stack_batches([(np.zeros((40, 3), np.float32), np.zeros(40, np.int64))])
+    kept.put("d", AskedStack([0], wide, wide, NOTHING, {}))
+    assert [kept.get(name) is asked for name in "abcd"] == [True, False, True, False]

@@ -7,9 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.client.executor import ClientExecutor
-from metapulse.client.spec import Trial
-from metapulse.client.wire import CONFIG, METRICS, encode, reply_stamp
-from metapulse.server.client_sampler import ClientSampler
+from metapulse.client.spec import Trial, to_json
+from metapulse.client.wire import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    ROUND,
+    RUN,
+    TRIAL,
+    VERSION,
+    WIRE,
+    WORK,
+    Instructions,
+    encode,
+    reply_stamp,
+)
+from metapulse.episodes import EpisodePlan
+from metapulse.server.answers import read_answers
+from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.metatest import (
     NOT_OFFERED,
     ONE_CLASS,
@@ -20,7 +35,8 @@ from metapulse.server.metatest import (
     merit,
     summarise,
 )
-from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid, SourceDirectory
+from tests.client.test_executor import People, spec
 from tests.runs import make
 
 SCENARIOS = {
@@ -203,6 +219,29 @@ def test_an_answer_from_somebody_who_was_not_asked_is_refused():
     rows, dropped = asked(config, Forged(size, 0, stranger))
     assert rows == asked(config)[0]
     assert [d.client for d in dropped] == [-1]
+
+
+def test_a_stack_of_answers_is_read_as_its_messages_are():
+    """Scores, the client that left its data at home, and who overflowed."""
+    work, asked_of = to_json(spec("fedavg_ft", inner_lr=1e30)), Trial(plan=EpisodePlan("groups", 2), episodes=2)
+    theta = ClientExecutor(spec()).init()
+    config = ConfigRecord({WIRE: VERSION, ROUND: 3, WORK: work, TRIAL: to_json(asked_of), RUN: "a1"})
+    nodes = [client + FIRST_NODE for client in (3, 4, 7)]
+    content = RecordDict({ARRAYS: encode(theta), CONFIG: config})
+    replies = CohortGrid(20, chunk=2).send_and_receive(Instructions(content, nodes, MessageType.EVALUATE))
+    view = SubsetGrid(CohortGrid(20), [3, 4, 7], SourceDirectory(People()))
+    (stack, refused), (single, dropped) = (
+        read_answers(given, view, asked_of, reply_stamp(config)) for given in (replies, list(replies))
+    )
+    assert [one.client for one in refused] == [4]
+    assert refused == dropped
+    assert list(stack) == list(single) == [3, 7]
+    assert stack[3].overflowed.any()
+    for client in (3, 7):
+        assert np.array_equal(stack[client].overflowed, single[client].overflowed)
+        assert stack[client].values.keys() == single[client].values.keys()
+        for name, values in stack[client].values.items():
+            assert np.array_equal(values, single[client].values[name], equal_nan=True)
 
 
 table = st.lists(
