@@ -134,8 +134,10 @@ class EpisodePlan:
         shots = int(rng.integers(1, self.shots + 1)) if self.vary and self.shots else self.shots
         support, query = self._sides(samples, self.everything(samples).support, shots, task, rng)
         if task.kind == "classification" and shots > 0:  # a device that trains knows its labels: classes on both sides
-            pool, both = support, np.intersect1d(samples.y[support], samples.y[query])
-            support, query = (side[np.isin(samples.y[side], both)] for side in (support, query))
+            pool, labels = support, [samples.y[side] for side in (support, query)]
+            there = [np.bincount(side, minlength=task.outputs) > 0 for side in labels]
+            both = there[0] & there[1]
+            support, query = (side[both[label]] for side, label in zip((support, query), labels, strict=True))
             return replace(self._choose(samples, task, support, query, shots, rng), pool=pool)
         return self._choose(samples, task, support, query, shots, rng)
 
@@ -206,7 +208,9 @@ class EpisodePlan:
         pool = support
         if task.kind == "classification" and shots > 0:  # up to K: min(K, available) shots of every class
             label = samples.y[support]
-            support = np.concatenate([support[:0]] + [support[label == k][:shots] for k in np.unique(label)])
+            order = np.argsort(label, kind="stable")
+            place = np.arange(len(order)) - np.searchsorted(label[order], label[order])  # among those of its class
+            support = support[order[place < shots]]
         elif shots > 0:
             support = support[:shots]
         if self.query > 0 and len(query) > self.query:
@@ -227,13 +231,14 @@ class Cut:
 
 def _split_groups(group: Rows, rows: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """A random half of the groups (rounded down, at least one) against the rest; rows shuffled within each side."""
-    names = np.unique(group[rows])
+    names, number = np.unique(group[rows], return_inverse=True)
     if len(names) < 2:
         raise DataError(f"one group of samples only ({len(rows)} samples); support and query need one each")
-    chosen = rng.permutation(names)[: len(names) // 2]
-    rows = rng.permutation(rows)
-    inside = np.isin(group[rows], chosen)
-    return rows[inside], rows[~inside]
+    chosen = np.zeros(len(names), bool)
+    chosen[rng.permutation(len(names))[: len(names) // 2]] = True
+    order = rng.permutation(len(rows))
+    inside = chosen[number[order]]
+    return rows[order[inside]], rows[order[~inside]]
 
 
 def _split_forward(labels: Rows | None, rows: Rows) -> tuple[Rows, Rows]:

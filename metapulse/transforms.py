@@ -204,7 +204,7 @@ def _moments(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd per channel, over windows and time, with axes to go with the pool's."""
     axes = (0, 2) if pool.ndim == 3 else (0,)
     mean: np.ndarray = pool.mean(axes, keepdims=True, dtype=np.float64)
-    sd: np.ndarray = pool.std(axes, keepdims=True, dtype=np.float64)
+    sd: np.ndarray = pool.std(axes, keepdims=True, dtype=np.float64, mean=mean)
     return mean, sd
 
 

@@ -80,11 +80,15 @@ class MAMLPlusPlus(InnerLoop):
     ) -> Iterator[Stacked]:
         """Steps with the learned rates; beyond them only such as do not raise the support loss."""
         phi = self.start(meta, len(keys.clients)) if start is None else start
+        batches, loss = self.batches(support, keys, "adapt"), None
         yield phi
-        for k, batch in enumerate(self.batches(support, keys, "adapt")):
+        for k, batch in enumerate(batches):
             rates = self._rates(meta, k, len(keys.clients))
             step = sub(phi, mul(model.grad(phi, batch), rates))
-            phi = step if k < self._learned(meta) else unless_worse(model, phi, step, support)
+            if k < self._learned(meta):
+                phi = step
+            else:
+                phi, loss = unless_worse(model, phi, step, support, loss)
             yield phi
 
     def weights(self, round: int, steps: int) -> list[float]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, PerClient
 from metapulse.errors import ConfigError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.loop import Minibatches
@@ -70,10 +70,14 @@ class MetaSGD(Minibatches):
         """
         rates = flat(subtree(meta, RATE))
         phi = self.start(meta, len(keys.clients)) if start is None else start
+        batches, loss = self.batches(support, keys, "adapt"), None
         yield phi
-        for k, batch in enumerate(self.batches(support, keys, "adapt")):
+        for k, batch in enumerate(batches):
             step = sub(phi, mul(model.grad(phi, batch), rates))
-            phi = unless_worse(model, phi, step, support) if k >= self.inner_steps else step
+            if k < self.inner_steps:
+                phi = step
+            else:
+                phi, loss = unless_worse(model, phi, step, support, loss)
             yield phi
 
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
@@ -84,17 +88,24 @@ class MetaSGD(Minibatches):
         return Report({**outer.theta, **prefixed(outer.rates, RATE)}, episode.query.counts, state, {"loss": outer.loss})
 
 
-def unless_worse(model: Model, phi: Stacked, step: Stacked, support: Batch) -> dict[str, Tensor]:
-    """The step of every client whose loss on its whole support set does not rise; the others stay.
+def unless_worse(
+    model: Model, phi: Stacked, step: Stacked, support: Batch, loss: PerClient | None = None
+) -> tuple[dict[str, Tensor], PerClient]:
+    """The step of every client whose loss on its whole support set does not rise, and the loss after; the others stay.
 
     Args:
         phi: where a client stands; (clients, *shape) per name.
         step: where its step leads.
         support: all of its support samples.
+        loss: at ``phi``; None: it is computed.
     """
     with torch.no_grad():
-        better = model.loss(step, support) <= model.loss(phi, support)  # False for NaN
-    return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}
+        before = model.loss(phi, support) if loss is None else loss
+        after = model.loss(step, support)
+    better = after <= before  # False for NaN
+    return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}, torch.where(
+        better, after, before
+    )
 
 
 def _align(flags: Tensor, like: Tensor) -> Tensor:
