@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from metapulse.errors import RunError
 from metapulse.server.config import resolved
 from metapulse.server.files import read_sealed, write_sealed
@@ -28,9 +30,10 @@ from metapulse.server.lock import alone
 from metapulse.sim.cells import Cell, CellResult, distinct
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.lab.cells import RunInputs, comparison_cells, select
-from metapulse.sim.lab.compare import judge_methods
+from metapulse.sim.lab.compare import judge_methods, paired_differences
 from metapulse.sim.lab.comparison import Comparison
 from metapulse.sim.lab.levels import unlevelled
+from metapulse.sim.lab.power import PowerPlan, power_plans
 from metapulse.sim.lab.spec import ComparisonSpec
 from metapulse.sim.lab.table import cost_table, result_table, write_parquet
 from metapulse.sim.lab.tune import Pair, studies, tune
@@ -105,6 +108,23 @@ class ComparisonRunner:
         failures += [CellResult(cell, None, why, 1) for cell, why in rest if why]
         self._write_spec(cells, failures)
         return self._conclude(cells), failures
+
+    def plan(self) -> tuple[list[PowerPlan], float]:
+        """What the finished runs, as a pilot, say of seeds and people; and the seconds of all rounds of one seed.
+
+        Raises:
+            RunError: there are no two finished seeds of a method and the reference.
+        """
+        cells = [cell for cell in self.cells()[0] if cell.finished]
+        spec = self.spec
+        plans = []
+        if cells:
+            found = paired_differences(result_table(cells), spec.reference, list(spec.methods), list(spec.datasets))
+            plans = power_plans(*found)
+        if not plans:
+            raise RunError(f"{self.folder}: a plan needs a pilot: finished runs of two seeds or more, and two people")
+        each = cost_table(cells).group_by("dataset", "method").agg(pl.col("seconds").mean())
+        return plans, float(each["seconds"].sum()) * max(spec.folds, 1)
 
     def cells(self) -> tuple[list[Cell], set[Pair]]:
         """Every run as far as it is known by now, and whose settings wait for tuning."""

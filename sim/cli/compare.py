@@ -30,6 +30,9 @@ def compare_command(
     ] = None,
     track: Trackers = None,
     dry: Annotated[bool, typer.Option("--dry", help="List the runs and stop.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the finished runs, as a pilot, tell of seeds and people needed.")
+    ] = False,
 ) -> None:
     """Compare methods: run what has not been run yet, then write tables and report."""
     import torch
@@ -47,6 +50,9 @@ def compare_command(
     runner = ComparisonRunner(asked, folder, workers, lambda *batch: display(*batch, console=console), track or ())
     if dry:
         _list(runner, only or ())
+        return
+    if plan:
+        _plan(runner)
         return
     try:
         said, failures = runner.run(only or ())
@@ -83,6 +89,40 @@ def _list(runner: ComparisonRunner, only: Sequence[str]) -> None:
     different = distinct(chosen)
     left = sum(not cell.finished for cell in different)
     print(f"{len(chosen)} runs, {len(different)} of them different, {left} to do")
+
+
+def _plan(runner: ComparisonRunner) -> None:
+    """How large a difference each question finds, and how many seeds or people smaller ones would take."""
+    from metapulse.rows import Rows
+    from metapulse.sim.lab.power import WANTED
+    from metapulse.sim.scores import scenario_title, shots_name
+
+    plans, seconds = runner.plan()
+    rows = [
+        {
+            "data set": one.dataset,
+            "question": f"{scenario_title(one.scenario)}, {shots_name(one.shots)}",
+            "seeds": str(one.seeds),
+            "people": str(one.people),
+            "finds": f"{one.detectable:.3f}",
+            "seeds for " + ", ".join(f"{d:g}" for d in WANTED): _numbers(one.more_seeds),
+            "or people": _numbers(one.more_people),
+        }
+        for one in plans
+    ]
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(Rows(rows, tuple(rows[0])))
+    print(
+        "finds: the difference from the reference found with probability 0.8 after the family's correction, median"
+        " over methods; of errors, as log ratios. –: no number does, the other one has to grow."
+    )
+    print(
+        f"rounds of one seed, all methods and data sets: {seconds:.0f} s of one core; 30 seeds: {seconds / 2:.0f} min"
+    )
+
+
+def _numbers(needed: Sequence[int | None]) -> str:
+    return ", ".join("–" if n is None else str(n) for n in needed)
 
 
 def _again(spec: Path, out: Path | None, workers: int, only: Sequence[str], track: Sequence[str]) -> str:

@@ -121,9 +121,10 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
     )
 
 
-def _pairs(
+def _differences(
     keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
-) -> tuple[Pair, ...]:
+) -> dict[Key, Values]:
+    """By how much every method is better than the reference, per seed and person."""
     differences: dict[Key, Values] = {}
     for question, method in keys:
         if method != reference and (question, reference) in panels:
@@ -131,6 +132,35 @@ def _pairs(
             if a.seeds and a.clients:
                 errors = metrics[question[0]] not in HIGHER_IS_BETTER
                 differences[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
+    return differences
+
+
+def paired_differences(
+    results: pl.DataFrame, reference: str, methods: Sequence[str], datasets: Sequence[str]
+) -> tuple[dict[Key, Values], dict[Key, float]]:
+    """What verdicts rest on: differences per seed and person after the last round, and the level each is tested at.
+
+    Args:
+        results: as for ``judge_methods``.
+        reference: which the others are held against.
+        methods: in the order in which they are shown.
+        datasets: likewise.
+    """
+    rows = main_rows(results)
+    metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
+    (last, _), _ = (_panels(table) for table in judged_rows(rows))
+    keys = [key for key in product(_questions(last, datasets), methods) if key in last]
+    differences = _differences(keys, last, metrics, reference)
+    asked = [question for question, _ in differences]
+    return differences, {
+        key: ALPHA / _most(key[0], asked, [method for _, method in differences]) for key in differences
+    }
+
+
+def _pairs(
+    keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
+) -> tuple[Pair, ...]:
+    differences = _differences(keys, panels, metrics, reference)
     if not differences:
         return ()
     p = np.array([crossed_p_value(values) for values in differences.values()])

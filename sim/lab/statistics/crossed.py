@@ -7,6 +7,8 @@ people would have been judged otherwise. A mean therefore gets three standard er
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -83,9 +85,59 @@ def detectable(values: Values, alpha: float, power: float = 0.8) -> float:
     Source: Cohen 1988, "Statistical power analysis for the behavioral sciences", Chapter 2.
     """
     found = errors(values)
-    if len(found) < 3:
-        return float("inf")
+    return found_with_power(found, alpha, power) if len(found) == 3 else float("inf")
+
+
+def found_with_power(found: Sequence[StandardError], alpha: float, power: float = 0.8) -> float:
+    """``detectable`` with these standard errors."""
     return max(se * float(nctdtrinc(df, 1.0 - power, stdtrit(df, 1.0 - alpha / 2.0))) for se, df in found)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances of a number per seed and person: μ + person + seed + rest.
+
+    Args:
+        person: between people, of what holds in every seed.
+        seed: between seeds, of what holds for all people.
+        rest: of what is left.
+    """
+
+    person: float
+    seed: float
+    rest: float
+
+    def errors(self, seeds: int, people: int) -> list[StandardError]:
+        """Standard errors as ``errors`` finds them, expected of so many seeds and people, ≥ 2 each.
+
+        σ²_person / U + σ²_rest / (SU), σ²_seed / S + σ²_rest / (SU), and their sum.
+        """
+        by_person = self.person / people + self.rest / (seeds * people)
+        by_seed = self.seed / seeds + self.rest / (seeds * people)
+        both = by_person + by_seed
+        spread = by_person**2 / (people - 1) + by_seed**2 / (seeds - 1)
+        df = both**2 / spread if spread else 1.0
+        return [
+            StandardError(by_person**0.5, people - 1),
+            StandardError(by_seed**0.5, seeds - 1),
+            StandardError(both**0.5, df),
+        ]
+
+
+def components(values: Values) -> Components:
+    """Variances by the method of moments, of a two-way layout with one number a cell; what comes out below 0 is 0.
+
+    Args:
+        values: one number per seed and person, two or more of each.
+
+    Source: Searle, Casella and McCulloch 1992, "Variance components", Section 4.5.
+    """
+    seeds, people = values.shape
+    rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    left = float(np.square(rest).sum()) / ((seeds - 1) * (people - 1))
+    person = float(values.mean(0).var(ddof=1)) - left / seeds
+    seed = float(values.mean(1).var(ddof=1)) - left / people
+    return Components(max(person, 0.0), max(seed, 0.0), left)
 
 
 def half_width(values: Values, level: float = 0.95) -> float:

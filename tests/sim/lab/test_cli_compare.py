@@ -37,6 +37,16 @@ def test_a_comparison_from_specification_to_report(call, written):
     assert (again, err) == (0, "")
     assert (folder / "costs.parquet").read_bytes() == bytes_
     assert call("compare", "spec.toml", "--dry")[1].splitlines()[-1] == "8 runs, 8 of them different, 0 to do"
+    code, out, _ = call("compare", "spec.toml", "--plan")
+    assert code == 0
+    assert "seeds for 0.05, 0.02, 0.01" in out
+    assert out.splitlines()[-1].startswith("rounds of one seed, all methods and data sets: ")
+
+
+def test_a_plan_needs_a_pilot(call, written):
+    code, _, err = call("compare", "spec.toml", "--plan")
+    assert code != 0
+    assert err.splitlines()[-1].endswith("a plan needs a pilot: finished runs of two seeds or more, and two people")
 
 
 def test_failures_are_lines_and_an_exit_code(call, written):
