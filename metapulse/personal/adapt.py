@@ -148,10 +148,9 @@ class _Outcomes:
 
     def turns(self) -> set[int]:
         """When a power is chosen anew: at ``ENOUGH`` outcomes, twice as many, four times as many, … and the last."""
-        count = np.cumsum(self.weights)
-        times = int(np.log2(max(count[-1] / ENOUGH, 0.5))) + 1 if len(count) else 0
-        rows = np.searchsorted(count, ENOUGH * 2.0 ** np.arange(times))
-        return {int(moment) for moment in [*self.due[rows], *self.due[-1:]]}
+        doubled = ENOUGH * 2.0 ** np.arange(len(self.due).bit_length())
+        rows = np.searchsorted(np.cumsum(self.weights), doubled)
+        return {int(moment) for moment in [*self.due[rows[rows < len(self.due)]], *self.due[-1:]]}
 
     def until(self, moment: int) -> _Outcomes:
         """Those that had come by a moment."""

@@ -226,10 +226,11 @@ def test_no_forecast_knows_what_the_map_had_not_seen_or_the_power_was_not_told_o
         assert np.array_equal(before, after)
 
 
-def test_with_too_few_outcomes_the_history_counts_whole():
+@pytest.mark.parametrize("outcomes", [0, 1, 5, 7, 11])
+def test_with_too_few_outcomes_the_history_counts_whole(outcomes):
     features = linear_features()
     start, common = usual_population()
-    own = questions(22, n=5, weights=common)
+    own = questions(22, n=outcomes, weights=common)
     model = adapted("glucose_30min", features, start, own, history(common), {"device": "New CGM"})
     assert model.card["power"] == 1.0
     assert "too few" in model.card["power_chosen_by"]
