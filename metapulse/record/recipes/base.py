@@ -184,6 +184,32 @@ class Recipe(ABC):
         raise ConfigError("recipe", type(self).__name__, "forecasts no number")
 
     @property
+    def mapped_metric(self) -> str:
+        """The metric by whose map an old device's history is taken along to a new one."""
+        return self.metrics[0]
+
+    def series(self, rows: Mapping[str, MetricRows]) -> dict[str, MetricRows]:
+        """What maps take from one device to another, by the metric of the map, ``mapped_metric`` first where it is.
+
+        Readings; or of a recipe of days a row for each day of the person that has a value, over the whole day, with
+        ``date_only``. No map is learned from a row that is ``censored``.
+
+        Args:
+            rows: by metric; a metric without rows is not there.
+        """
+        given = rows.get(self.mapped_metric, NO_ROWS)
+        return {self.mapped_metric: given.where((given.code == "") & ~np.isnan(given.value))}
+
+    def with_series(self, rows: Mapping[str, MetricRows], mapped: Mapping[str, MetricRows]) -> dict[str, MetricRows]:
+        """The rows with other values; with those of ``series`` it asks what it asked before.
+
+        Args:
+            rows: by metric.
+            mapped: some of what ``series`` gave, with other values. What is left out of one has no value.
+        """
+        return {**rows, **mapped}
+
+    @property
     def reach_min(self) -> float:
         """How far back readings matter to a forecast that is made now, or whose outcome is still to come, in minutes.
 

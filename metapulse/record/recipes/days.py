@@ -7,8 +7,9 @@ of a later time can be among the inputs, whatever the vendor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ AWAKE = ("awake", "out_of_bed", "restless")
 APART = 3 * HOUR  # without a stage of sleep: another sleep
 WHOLE = 20 * HOUR  # a value over so long is one of a day
 STREAM = 3 * HOUR  # a value over a longer time does not tell when the device was worn
+LEAST = 1.0  # minute, step or beat of a day whose value is given: with none it would not have been worn
 
 #: How the values of a day become one.
 How: TypeAlias = Literal["last", "mean", "sum", "longest", "lowest"]
@@ -44,6 +46,7 @@ class Feature:
         centre, scale: an input is (value − centre) / scale.
         codes: of the metric's rows; the first that the device has is taken. Others are statistics: a maximum, say.
         summary: whether a value is of the day or night as a whole, so that the stamp of an instant is not its own.
+        total: metric of a day's value, where it is another than that of the rows; "": the first of ``metrics``.
     """
 
     name: str
@@ -53,6 +56,12 @@ class Feature:
     scale: float
     codes: tuple[str, ...] = ("",)
     summary: bool = False
+    total: str = ""
+
+    @property
+    def of_a_day(self) -> str:
+        """The metric of a day's value."""
+        return self.total or self.metrics[0]
 
     def rows(self, rows: Mapping[str, MetricRows]) -> MetricRows:
         """Rows of the first of its metrics and codes that there is, in order of their end.
@@ -109,6 +118,44 @@ def daily(value: np.ndarray, day: np.ndarray, how: How) -> dict[int, float]:
     return {name: float(WAYS[how](value[part])) for name, part in rows_by(day).items()}
 
 
+def each_day(rows: MetricRows, how: How, refused: Collection[int] = ()) -> MetricRows:
+    """A row for each of the person's dates: the value of the day, over the whole of it.
+
+    Args:
+        rows: of a feature.
+        how: a day's values become one.
+        refused: dates whose value is none to learn from; they are ``censored``, as a limit is.
+    """
+    parts = rows_by(date_of(rows))
+    date, last = (np.array(names, np.int64) for names in (list(parts), [part[-1] for part in parts.values()]))
+    offset, n = rows.offset[last], len(parts)
+    start = date * DAY - offset
+    value = np.array([float(WAYS[how](rows.value[part])) for part in parts.values()])
+    limit = np.array([day in refused or bool(rows.censored[part].any()) for day, part in parts.items()], bool)
+    return MetricRows(start, start + DAY, offset, value, np.full(n, "", object), np.ones(n, bool), limit)
+
+
+def with_days(rows: MetricRows, days: MetricRows, how: How) -> MetricRows:
+    """The rows with values by which their dates have those of ``days``: sums in proportion, others by as much.
+
+    Rows stay where they are in time, and so does what they say of wear. Those of dates that are not there are left out.
+
+    Args:
+        rows: of a feature.
+        days: a row a date, as ``each_day`` makes them.
+        how: a day's values become one.
+    """
+    date, place = np.unique(date_of(rows), return_inverse=True)
+    was = np.array(list(daily(rows.value, date_of(rows), how).values()))
+    given = dict(zip((days.begin // DAY).tolist(), np.maximum(days.value, LEAST).tolist(), strict=True))
+    will = np.array([given.get(day, np.nan) for day in date.tolist()])
+    if how == "sum":
+        value = rows.value * np.divide(will, was, out=np.ones_like(will), where=was != 0)[place]
+    else:
+        value = np.maximum(rows.value + (will - was)[place], 0.0)
+    return replace(rows, value=value).where(~np.isnan(will)[place])
+
+
 def rows_by(key: np.ndarray) -> dict[int, np.ndarray]:
     """Rows of each key, in order."""
     order = np.argsort(key, kind="stable")
@@ -156,3 +203,23 @@ def worn_hours(rows: Mapping[str, MetricRows], hour: int) -> dict[int, int]:
     pairs = np.unique(np.stack([np.concatenate(day), np.concatenate(at)], 1), axis=0)
     days, hours = np.unique(pairs[:, 0], return_counts=True)
     return dict(zip(days.tolist(), hours.tolist(), strict=True))
+
+
+def passed_over(
+    features: Sequence[Feature], given: Sequence[MetricRows], rows: Mapping[str, MetricRows]
+) -> Counter[str]:
+    """Rows of the features' metrics that none of them took, but for sleep, where the longest counts."""
+    left: Counter[str] = Counter()
+    for one, part in zip(features, given, strict=True):
+        there = next((name for name in one.metrics if name in rows), "")
+        if one.how != "longest" and there:
+            left[f"rows of {there} of another kind (a maximum, a total of the day, a nap) or without value"] = len(
+                rows[there]
+            ) - len(part)
+    return +left
+
+
+def unworn(found: Mapping[int, float], wear: Mapping[int, int], wear_h: int) -> dict[int, str]:
+    """Dates that have a value, and too little wear for it."""
+    why = f"worn less than {wear_h} h, whose value is no outcome"
+    return {date: why for date in found if wear.get(date, 0) < wear_h}

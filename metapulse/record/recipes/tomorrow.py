@@ -13,7 +13,18 @@ import numpy as np
 from metapulse.data import Samples, Task
 from metapulse.record.clock import DAY, HOUR, MINUTE
 from metapulse.record.recipes.base import MetricRows, Questions, Recipe, Taken, no_questions
-from metapulse.record.recipes.days import Feature, daily, date_of, day_of, whole_day, worn_hours
+from metapulse.record.recipes.days import (
+    Feature,
+    daily,
+    date_of,
+    day_of,
+    each_day,
+    passed_over,
+    unworn,
+    whole_day,
+    with_days,
+    worn_hours,
+)
 from metapulse.settings import setting
 
 RESTING = Feature(
@@ -25,7 +36,7 @@ MEANS = ("", "mean of the night", "average", "mean of the day")
 HRV = Feature("hrv_rmssd", ("hrv_rmssd",), "mean", 45.0, 25.0, MEANS)
 BREATH = Feature("respiratory_rate", ("respiratory_rate",), "mean", 15.0, 2.0, MEANS)
 SLEEP = Feature("sleep", ("sleep_duration", "sleep_stage"), "longest", 420.0, 60.0, summary=True)
-STEPS = Feature("steps", ("steps",), "sum", 8000.0, 4000.0)
+STEPS = Feature("steps", ("steps",), "sum", 8000.0, 4000.0, total="steps_daily")
 STEPS_DAILY = Feature("steps", ("steps_daily",), "last", 8000.0, 4000.0, summary=True)
 OTHERS = (PULSE, HRV, BREATH, SLEEP)
 KNOWN = "_known"  # after a feature's name: the input that says whether there is a value
@@ -92,6 +103,12 @@ class Tomorrow(Recipe):
         rest = (*OTHERS, STEPS)
         return (self.target, *(one for one in rest if one.name != self.target.name))
 
+    def _features(self, rows: Mapping[str, MetricRows]) -> tuple[Feature, ...]:
+        """Those that are read from rows: the vendor's total of a day's steps where there are no steps."""
+        if "steps" in rows:
+            return self.features
+        return tuple(STEPS_DAILY if one.name == "steps" else one for one in self.features)
+
     @property
     def task(self) -> Task:
         """One number, in units of the target's scale."""
@@ -117,6 +134,36 @@ class Tomorrow(Recipe):
             rows: all of the device's.
         """
         return daily(own.value, date_of(own), self.target.how), {}
+
+    @property
+    def mapped_metric(self) -> str:
+        """That of the target's value of a day."""
+        return self.target.of_a_day
+
+    def series(self, rows: Mapping[str, MetricRows]) -> dict[str, MetricRows]:
+        """A value a day of the target, then of every other feature."""
+        found = {}
+        for metric, one in self._by_metric(rows).items():
+            if len(own := one.rows(rows)):
+                refused = self.outcomes(own, rows)[1] if metric == self.mapped_metric else {}
+                found[metric] = each_day(own, one.how, refused)
+        return found
+
+    def with_series(self, rows: Mapping[str, MetricRows], mapped: Mapping[str, MetricRows]) -> dict[str, MetricRows]:
+        """The rows with other values of their days."""
+        made = dict(rows)
+        for metric, one in self._by_metric(rows).items():
+            if metric in mapped:
+                made = {name: part for name, part in made.items() if name not in one.metrics}
+                made[one.metrics[0]] = with_days(one.rows(rows), mapped[metric], one.how)
+        return made
+
+    def _by_metric(self, rows: Mapping[str, MetricRows]) -> dict[str, Feature]:
+        """Features that are read from rows, by the metric of a day's value; of two of one metric the first."""
+        found: dict[str, Feature] = {}
+        for one in self._features(rows):
+            found.setdefault(one.of_a_day, one)
+        return found
 
     def take(self, rows: Mapping[str, MetricRows]) -> Taken:
         """One sample a day that has enough before it and an outcome after it."""
@@ -168,16 +215,14 @@ class Tomorrow(Recipe):
     def _days(self, rows: Mapping[str, MetricRows]) -> _Days:
         """What is known of every day, from as long before the first outcome as is seen."""
         wear = worn_hours(rows, self.hour)
-        features = self.features
-        if "steps" not in rows:
-            features = tuple(STEPS_DAILY if one.name == "steps" else one for one in features)
+        features = self._features(rows)
         given = [one.rows(rows) for one in features]
         tables = [
             daily(part.value, day_of(one.known(part), self.hour), one.how)
             for one, part in zip(features, given, strict=True)
         ]
         outcomes, refused = self.outcomes(given[0], rows)
-        left = Counter(f"days {why}" for why in refused.values()) + _passed_over(features, given, rows)
+        left = Counter(f"days {why}" for why in refused.values()) + passed_over(features, given, rows)
         first, last = (min(outcomes) - self.days, max(outcomes) + 1) if outcomes else (0, 0)
         span = range(first, last)
         worn = np.array([wear.get(day, 0) >= self.wear_h for day in span], bool)
@@ -279,23 +324,3 @@ class StepsTomorrow(Tomorrow):
         if not whole_day(own).all():
             refused |= unworn(found, worn_hours(rows, 24), self.wear_h)
         return found, refused
-
-
-def _passed_over(
-    features: tuple[Feature, ...], given: list[MetricRows], rows: Mapping[str, MetricRows]
-) -> Counter[str]:
-    """Rows of the features' metrics that none of them took, but for sleep, where the longest counts."""
-    left: Counter[str] = Counter()
-    for one, part in zip(features, given, strict=True):
-        there = next((name for name in one.metrics if name in rows), "")
-        if one.how != "longest" and there:
-            left[f"rows of {there} of another kind (a maximum, a total of the day, a nap) or without value"] = len(
-                rows[there]
-            ) - len(part)
-    return +left
-
-
-def unworn(found: Mapping[int, float], wear: Mapping[int, int], wear_h: int) -> dict[int, str]:
-    """Dates that have a value, and too little wear for it."""
-    why = f"worn less than {wear_h} h, whose value is no outcome"
-    return {date: why for date in found if wear.get(date, 0) < wear_h}

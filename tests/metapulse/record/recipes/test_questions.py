@@ -1,30 +1,19 @@
 """What a recipe asks: the windows it learns from, and those whose outcome has still to come; nothing of later times."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import numpy as np
 import pytest
 
 from metapulse.errors import ConfigError
 from metapulse.record.clock import DAY, HOUR, MINUTE
 from metapulse.record.recipes import make_recipe
-from metapulse.record.recipes.base import device_rows
 from metapulse.record.schema import Row
-from metapulse.record.store import write_rows
-from metapulse.record.tally import FileTally
-from tests.metapulse.record.recipes.taking import DAY_0, WATCH, samples
+from tests.metapulse.record.recipes.taking import DAY_0, WATCH, rows_of, samples
 
 SHORT = {"name": "glucose_30min", "history_min": 60}
 
 
 def asked(rows, recipe):
-    made = make_recipe(recipe)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "person.parquet"
-        write_rows([row._replace(row=number) for number, row in enumerate(rows)], path, FileTally("test", "test"))
-        (found,) = device_rows(path, made)[0].values()
-    return made.questions(found)
+    return make_recipe(recipe).questions(rows_of(rows, recipe))
 
 
 def glucose(minutes, values):
