@@ -30,7 +30,8 @@ from metapulse.migration.prior import MapPrior
 from metapulse.personal.adapt import adapted
 from metapulse.personal.features import FeatureMap
 from metapulse.personal.learn import learn_start
-from metapulse.personal.past import PastDevice, drawn_questions, map_errors
+from metapulse.personal.moved import Moved, map_errors
+from metapulse.personal.past import PastDevice, drawn_questions
 from metapulse.personal.start import PopulationStart
 from metapulse.record.recipes import make_recipe
 from metapulse.record.recipes.base import MetricRows, Questions
@@ -135,7 +136,8 @@ def judge_person(
         value = map.at(np.round(one.history.hours * HOUR_US).astype(np.int64), one.history.old).value
         rows = rows_of(one.history.hours, value)
         levels[name] = one.past(value)
-        draws = drawn_questions(RECIPE, "glucose", rows, map_errors(map, prior.errors, overlap))
+        mapped = Moved(rows, map, map_errors(map, prior.errors, overlap))
+        draws = drawn_questions(RECIPE, {}, {"glucose": mapped})
         pasts[name] = PastDevice("old", draws, map)
     for shots in SHOTS:
         own = one.shots.where(np.arange(len(one.shots)) < shots)

@@ -63,10 +63,10 @@ def personalize(
     Args:
         run: folder of a finished run of one method that forecasts from records, or its result.
         record: "person.parquet".
-        overlap: table of ``time``, ``old`` and ``new`` of moments at which the person wore both; None: those in the
-            record; False: none.
-        maps: the map from the old device to the new, or a prior over maps, or the folder of one; None: published
-            agreement, where there is some.
+        overlap: table of ``time``, ``old`` and ``new`` of moments, or days, at which both told of what is forecast;
+            None: those in the record; False: none.
+        maps: the map of what is forecast from the old device to the new, or a prior over maps, or the folder of one;
+            None: published agreement, where there is some.
         old: device model whose history is taken along; "": the other one of the record, where there is one.
         device: the device model whose values are forecast; "": the one that was worn last.
         data: where the run's records lie now; None: where they lay. They are read once, for the population's start.
@@ -74,7 +74,7 @@ def personalize(
 
     Raises:
         RunError: the run is not finished, or its start of a population can neither be read nor made.
-        ConfigError: the run did not learn from records, or forecasts no number.
+        ConfigError: the run did not learn from records, or forecasts no number; or the map is of another metric.
         DataError: the record cannot be read, or lacks what the recipe needs.
     """
     trained = trained_run(run, data)

@@ -39,6 +39,11 @@ class ErrorProcess:
     variance: Float64[np.ndarray, " scales"]
     minutes: float = 0.0
 
+    @property
+    def any(self) -> bool:
+        """Whether there are errors at all."""
+        return bool(self.white or self.variance.any())
+
     def autocovariance(self, lag_min: Minutes) -> Errors:
         """γ at those lags."""
         lag = np.abs(lag_min)

@@ -7,16 +7,18 @@ on none, since the devices are not named, and spread as published biases do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from metapulse.errors import ConfigError
 from metapulse.gaussian_head import GaussianHead
 from metapulse.migration.base import MapCard
+from metapulse.migration.errors_in_time import NO_ERRORS, ErrorProcess
 from metapulse.migration.linear import Evidence
 from metapulse.migration.prior import Choice, MapPrior
 from metapulse.migration.terms import Terms
+from metapulse.record.metrics import metrics
 
 HEAVY = 2.1318 / 1.6449  # 95 % quantiles: of Student's t with 4 degrees of freedom, of a normal
 
@@ -75,4 +77,11 @@ def published(metric: str) -> MapPrior:
     noise = torch.full((1, 1), of.error**2, dtype=torch.float64)
     head = GaussianHead(mean, torch.diag(spread.square()).unsqueeze(0), noise)
     choice = Choice(0.0, terms, Evidence(0.0), head, compared="a line, from published agreement")
-    return MapPrior((choice,), MapCard("", metric, notes=(f"prior: {of.source}",)), HEAVY)
+    return MapPrior((choice,), MapCard("", metric, notes=(f"prior: {of.source}",)), HEAVY, _errors(metric))
+
+
+def _errors(metric: str) -> ErrorProcess:
+    """Of values of a day or night, each for itself; of readings minutes apart, which err alike for hours, not known."""
+    if metrics()[metric].merge == "mean":
+        return NO_ERRORS
+    return replace(NO_ERRORS, white=2.0 * PUBLISHED[metric].error ** 2)

@@ -108,6 +108,8 @@ def _origins(
     windows = int((~np.isnan(history[-1][0].y)).sum())
     return tuple(origins), {
         "old_device": pasts[-1].device,
+        "mapped": ", ".join(pasts[-1].mapped),
+        "as_recorded": ", ".join(pasts[-1].recorded),
         "history": windows,
         "power": power,
         "power_chosen_by": why,

@@ -39,7 +39,8 @@ def personalize_command(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the person's model goes.")] = Path("me"),
     device: Device = "",
     maps: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A map from the old device, or a prior over maps.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A map of what is forecast from the old device, or a prior over maps."),
     ] = None,
     old: Annotated[str, typer.Option(metavar="NAME", help="Old device model; left out: the record's other one.")] = "",
     data: Annotated[
@@ -151,6 +152,8 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
     if card.get("old_device"):
         share = f"{card['power']:g} ({card['power_chosen_by']})"
         said.append(f"history of {card['old_device']}: {card['history']} outcomes, each counting for {share}")
+        recorded = f"; taken as recorded: {card['as_recorded']}" if card["as_recorded"] else ""
+        said.append(f"of it mapped to {card['device']}: {card['mapped']}{recorded}")
     if card.get("no_history"):
         said.append(card["no_history"])
     if card["coverage"] is None and card["outcomes"]:

@@ -121,6 +121,8 @@ def _seam_table(view: PersonView, seam: Seam) -> str:
     ]
     card = view.model.map.card if view.model.map is not None else None
     if card is not None:
+        rows += [["mapped", view.model.card["mapped"]]]
+        rows += [["taken as recorded", taken]] if (taken := view.model.card["as_recorded"]) else []
         rows += [["kind of map", card.kind], ["people it was learned on", f"{card.people}"]]
         rows += [["pairs of the person's own", f"{card.overlap} over {card.overlap_hours:.0f} h"]]
         rows += [

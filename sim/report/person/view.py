@@ -59,10 +59,11 @@ class PersonView:
 
     @cached_property
     def devices(self) -> dict[str, MetricRows]:
-        """Readings of the forecast metric, by device."""
-        found, _ = device_rows(self.record, self.model.made)
-        metric = self.model.made.metrics[0]
-        return {name: rows[metric] for name, rows in found.items() if metric in rows}
+        """What is mapped of what is forecast, by device: readings, or values of days."""
+        recipe = self.model.made
+        found, _ = device_rows(self.record, recipe)
+        series = {name: recipe.series(rows) for name, rows in found.items()}
+        return {name: one[recipe.mapped_metric] for name, one in series.items() if recipe.mapped_metric in one}
 
     @cached_property
     def seam(self) -> Seam | None:
