@@ -124,13 +124,17 @@ def glucose(folder: Path) -> None:
             print(f"| {kind} | {shown} |", flush=True)
 
 
+def two_watches(folder: Path, record: Path) -> Path:
+    """The record of one person's nights with a Garmin and a Whoop, made of their exports."""
+    source = folder / "exports" / "garmin_whoop_paired"
+    import_files([source / "Garmin", source / "Whoop"], record, Options(zone("Europe/Rome")))
+    return record
+
+
 def nights_of(folder: Path) -> dict[str, pl.DataFrame]:
     """Pairs of nights by metric, with the day that each ends on; total sleep is that of the stages."""
-    source = folder / "exports" / "garmin_whoop_paired"
     with tempfile.TemporaryDirectory() as out:
-        record = Path(out) / "person.parquet"
-        import_files([source / "Garmin", source / "Whoop"], record, Options(zone("Europe/Rome")))
-        rows = load_record(record)
+        rows = load_record(two_watches(folder, Path(out) / "person.parquet"))
     stages = ["sleep_deep", "sleep_light", "sleep_rem"]
     end = pl.col("end") + pl.duration(minutes=pl.col("offset_min").cast(pl.Int64))
     rows = rows.filter(pl.col("metric").is_in(stages)).with_columns(
