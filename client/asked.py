@@ -6,6 +6,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float64
+
 from metapulse.client.spec import Trial
 from metapulse.data import Samples, Task
 from metapulse.episodes import Batch, Cut
@@ -25,6 +28,7 @@ class AskedStack:
         clients: whose episodes could be cut.
         support, query: their samples.
         history: what each was recorded with old devices; no rows where none is asked for.
+        base: what a target of 0 stands for in each query sample, per episode; [] where no metric reads values.
         failures: who else was asked, and why there is no episode.
     """
 
@@ -32,6 +36,7 @@ class AskedStack:
     support: Batch
     query: Batch
     history: Batch
+    base: list[Float64[np.ndarray, " samples"]]
     failures: dict[int, str]
 
     @property

@@ -21,11 +21,12 @@ from torch import Tensor
 from metapulse.client.asked import AskedCache, AskedStack, trial_cuts
 from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import BulkSource, Samples, Source, Task, check_block, read_samples
-from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, full_batch, stack_batches
-from metapulse.errors import MetapulseError
+from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, empty_part, full_batch, stack_batches
+from metapulse.errors import DataError, MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
 from metapulse.methods.base import Learner, Report, SumSpec
+from metapulse.metrics.chosen import ChosenMetrics, check_fit, choose, reads_values
 from metapulse.models.base import Model
 from metapulse.models.draws import drawing
 from metapulse.outcome import Outcome, Scores, each
@@ -211,6 +212,7 @@ class ClientExecutor:
             states: what each device kept, by partition id; people who never trained kept nothing.
         """
         learner = self.adapted(trial)
+        check_fit(trial.metrics, self.task)
         asked = self._asked(clients, trial, round)
         if not asked.clients:
             return Scores([], {}, asked.failures)
@@ -232,12 +234,14 @@ class ClientExecutor:
             query = offered_part(classes, query)
         path = learner.adapted_at(self.model, meta, state, support, keys, sorted(set(trial.steps)), start)
         allowed = classes if trial.restrict else None
+        more = choose(trial.metrics, self.task, query, allowed, asked.base)
         with drawing(keys):
-            judged = [self._judge(learner, phi, query, allowed) for phi in path]
+            judged = [self._judge(learner, phi, query, allowed, more) for phi in path]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         metrics |= {name: m.view(*shape, 1).expand(-1, -1, len(judged)).cpu() for name, m in facts.items()}
-        return Scores(kept, metrics, asked.failures)
+        failed = {kept[row // trial.episodes]: why for row, why in more.failures.items()} if more else {}
+        return Scores(kept, metrics, asked.failures).without(failed, round)
 
     def adapted(self, trial: Trial) -> Learner:
         """The learner with the settings that differ at test time.
@@ -250,11 +254,17 @@ class ClientExecutor:
         return build(type(self.learner), plain(self.learner) | dict(trial.adapt), "trial.adapt")
 
     def _judge(
-        self, learner: Learner, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None
+        self,
+        learner: Learner,
+        phi: Stacked,
+        query: Batch,
+        classes: Bool[Tensor, "c k"] | None,
+        more: ChosenMetrics | None = None,
     ) -> dict[str, Tensor]:
         with torch.no_grad():
             answers = learner.predict(self.model, phi, query.x)
-        return task_metrics(self.task, answers, query.y, query.mask, classes)
+        found = task_metrics(self.task, answers, query.y, query.mask, classes)
+        return found | more(answers) if more else found
 
     def _training(self, round: int, client: int) -> tuple[Part, Part]:
         samples = self._own(client)
@@ -289,24 +299,32 @@ class ClientExecutor:
 
     def _asked(self, clients: Sequence[int], trial: Trial, round: int) -> AskedStack:
         """What a trial asks of a stack; the same after every round, so it is cut once."""
-        question = (tuple(clients), trial.name, trial.plan, trial.history, trial.episodes, trial.seed)
+        valued = reads_values(trial.metrics, self.task)
+        question = (tuple(clients), trial.name, trial.plan, trial.history, trial.episodes, trial.seed, valued)
         if (known := self._questions.get(question)) is not None:
             return known
-        cuts, failures = each(clients, lambda c: self._ask(c, trial), round, "evaluate")
+        cuts, failures = each(clients, lambda c: self._ask(c, trial, valued), round, "evaluate")
         support, query, old = (
             stack_batches([p for c in cuts for p in cuts[c][i]]) if cuts else NOTHING for i in range(3)
         )
-        asked = AskedStack(list(cuts), support, query, old if trial.history else NOTHING, failures)
+        base = [part for c in cuts for part in cuts[c][3]]
+        asked = AskedStack(list(cuts), support, query, old if trial.history else NOTHING, base, failures)
         if not failures:  # which are told with their round
             self._questions.put(question, asked)
         return asked
 
-    def _ask(self, client: int, trial: Trial) -> tuple[list[Part], list[Part], list[Part]]:
-        """Support and query of a client's test episodes, and the history that goes before each."""
+    def _ask(
+        self, client: int, trial: Trial, valued: bool
+    ) -> tuple[list[Part], list[Part], list[Part], list[np.ndarray]]:
+        """Support and query of a client's test episodes; for each the history before it, and the query's base if read."""
         samples, cuts = self.cuts(client, trial)
         parts = [self._transformed(samples, cut, None) for cut in cuts]
-        histories = self._old_samples(client, trial, samples, cuts) if trial.history else [self._empty()] * len(cuts)
-        return [support for support, _ in parts], [query for _, query in parts], histories
+        empty = [empty_part(self.task)] * len(cuts)
+        histories = self._old_samples(client, trial, samples, cuts) if trial.history else empty
+        if valued and samples.base is None:
+            raise DataError(f"its samples have no base, the {self.task.value_unit} that a target of 0 stands for")
+        base = [samples.base[cut.query] for cut in cuts] if valued and samples.base is not None else []
+        return [support for support, _ in parts], [query for _, query in parts], histories, base
 
     def _old_samples(self, client: int, trial: Trial, new: Samples, cuts: Sequence[Cut]) -> list[Part]:
         """For each episode all that the person recorded with the old devices, but nothing from the query's moments."""
@@ -315,21 +333,13 @@ class ClientExecutor:
         old = [self._samples(c) for c in others]
         histories = []
         for cut in cuts:
-            sides = [self._empty()]
+            sides = [empty_part(self.task)]
             for samples in (device.take(apart(device, new, cut.query)) for device in old):
                 rows = trial.plan.usable(samples)
                 if len(rows):
                     sides.append(self._transformed(samples, Cut(rows, rows[:0], rows), None)[0])
             histories.append((np.concatenate([x for x, _ in sides]), np.concatenate([y for _, y in sides])))
         return histories
-
-    def _empty(self) -> Part:
-        y = (
-            np.zeros(0, np.int64)
-            if self.task.kind == "classification"
-            else np.zeros((0, self.task.outputs), np.float32)
-        )
-        return np.zeros((0, *self.task.features), np.float32), y
 
     def _transformed(self, samples: Samples, cut: Cut, rng: np.random.Generator | None) -> tuple[Part, Part]:
         rows = np.concatenate([cut.support, cut.query])

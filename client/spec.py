@@ -11,6 +11,8 @@ from typing import Any, Literal
 from metapulse.episodes import EpisodePlan, Split
 from metapulse.settings import build, plain, setting
 
+MOST_METRICS = 10  # beside those that are always reported; a reply has at most 16
+
 
 @dataclass(frozen=True)
 class ClientConfig:
@@ -45,6 +47,12 @@ class Asked:
     history_steps: int = setting(20, "adaptation steps on the old devices (new_device_history)", ge=0)
     adapt: Mapping[str, Any] = setting({}, "learner settings that differ at test time, for example inner_lr")
     seed: int = setting(0, "seed of the test episodes: the same for every method and every run seed", ge=0)
+    metrics: tuple[str, ...] = setting(
+        (),
+        "reported besides loss, accuracy and balanced_accuracy, or mse and mae: macro_f1, auroc, ece; rmse, mard,"
+        " clarke_a, clarke_ab, parkes_a, parkes_ab; or functions of one's own as package.module:function",
+        longest=MOST_METRICS,
+    )
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,10 @@ class Trial(Asked):
 
 
 def to_json(spec: ClientConfig | Trial) -> str:
-    """A specification as it travels."""
-    return json.dumps(plain(spec), sort_keys=True, allow_nan=False)
+    """A specification as it travels; without ``metrics`` where none are chosen: a device may not know that key."""
+    table = plain(spec)
+    told = {key: value for key, value in table.items() if key != "metrics" or value}
+    return json.dumps(told, sort_keys=True, allow_nan=False)
 
 
 def client_config_from_json(table: Mapping[str, Any]) -> ClientConfig:

@@ -251,13 +251,16 @@ def read_task(record: ConfigRecord) -> Task:
     try:
         told = json.loads(text[:100_000])
         kind, features, outputs = told["kind"], tuple(told["features"]), told["outputs"]
-        task = Task(kind, features, outputs, tuple(told["labels"]), told["unit"], tuple(told.get("names", ())))
+        known = told.get("scale", 1.0), told.get("value_unit", "")
+        task = Task(kind, features, outputs, tuple(told["labels"]), told["unit"], tuple(told.get("names", ())), *known)
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ReplyError(f"task {text[:60]!r} is not a description of a task") from None
     sizes = (*task.features, task.outputs)
-    names = (*task.labels, *task.names, task.unit)
-    known = task.kind in ("classification", "regression")
+    names = (*task.labels, *task.names, task.unit, task.value_unit)
+    sound = (
+        task.kind in ("classification", "regression") and type(task.scale) in (int, float) and 0 < task.scale < math.inf
+    )
     whole = all(type(n) is int and n > 0 for n in sizes) and math.prod(sizes) <= LARGEST_TASK and len(sizes) <= 6
-    if not known or not whole or not all(isinstance(name, str) and len(name) <= 200 for name in names):
+    if not sound or not whole or not all(isinstance(name, str) and len(name) <= 200 for name in names):
         raise ReplyError(f"task {text[:60]!r} is not one that a model could be built for")
     return task

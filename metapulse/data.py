@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -30,6 +30,9 @@ class Task:
         labels: class names, in label order (may be empty).
         unit: unit of a regression target, "" if it has none.
         names: of the features, where they have some; devices must agree on them.
+        scale: size of the target's unit in ``value_unit``: a target y stands for the value base + scale · y, where
+            ``Samples.base`` has the base.
+        value_unit: unit of these values, for example "mg/dL"; "": samples have no base.
     """
 
     kind: Literal["classification", "regression"]
@@ -38,6 +41,9 @@ class Task:
     labels: tuple[str, ...] = ()
     unit: str = ""
     names: tuple[str, ...] = ()
+    # No part of what devices agree on, nor of a source's fingerprint: ``unit`` says it already.
+    scale: float = field(default=1.0, compare=False, repr=False)
+    value_unit: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Samples:
         held_out: samples the publisher reserves for testing; all False where there are none.
         moment: when each was recorded, as a code that means the same on all of a person's devices; None: the group.
         time: stamp of each on a clock that all of a person's devices share; None: not known.
+        base: value that a target of 0 stands for, in the task's ``value_unit``; None: not known, or there are labels.
     """
 
     x: Float32[np.ndarray, "n *features"]
@@ -76,15 +83,15 @@ class Samples:
     held_out: Bool[np.ndarray, " n"]
     moment: Int64[np.ndarray, " n"] | None = None
     time: Float64[np.ndarray, " n"] | None = None
+    base: Float32[np.ndarray, "n outputs"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, rows: Int64[np.ndarray, " k"]) -> Samples:
         """The given rows, in the given order."""
-        moment = None if self.moment is None else self.moment[rows]
-        time = None if self.time is None else self.time[rows]
-        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows], moment, time)
+        moment, time, base = (None if part is None else part[rows] for part in (self.moment, self.time, self.base))
+        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows], moment, time, base)
 
     @property
     def moments(self) -> Int64[np.ndarray, " n"]:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from metapulse.data import Samples, Task
@@ -257,6 +257,21 @@ NOTHING = Batch(torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.int64), torc
 def full_batch(x: np.ndarray, y: np.ndarray) -> Batch:
     """A batch of clients that all have equally many samples."""
     return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.ones(x.shape[:2]))
+
+
+def empty_part(task: Task) -> Part:
+    """Inputs and labels of no samples, as a model of the task reads them."""
+    labels = task.kind == "classification"
+    y = np.zeros(0, np.int64) if labels else np.zeros((0, task.outputs), np.float32)
+    return np.zeros((0, *task.features), np.float32), y
+
+
+def stack_targets(parts: Sequence[Float32[np.ndarray, "_ outputs"]]) -> Outputs:
+    """Numbers beside the samples of several clients, padded with zeros to the longest."""
+    out = np.zeros((len(parts), max(map(len, parts)), parts[0].shape[1]), np.float32)
+    for row, own in zip(out, parts, strict=True):
+        row[: len(own)] = own
+    return torch.from_numpy(out)
 
 
 def stack_batches(parts: Sequence[Part]) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,15 @@ class Scores:
     clients: list[int]
     metrics: dict[str, Float[Tensor, "clients episodes steps"]]
     failures: dict[int, str]
+
+    def without(self, failed: Mapping[int, str], round: int) -> Scores:
+        """The same without clients that could not be judged, who are among the failures then."""
+        if not failed:
+            return self
+        rows = [row for row, client in enumerate(self.clients) if client not in failed]
+        told = {client: str(ClientError(round, client, "evaluate", why)) for client, why in failed.items()}
+        metrics = {name: m[rows] for name, m in self.metrics.items()} if rows else {}
+        return Scores([self.clients[row] for row in rows], metrics, self.failures | told)
 
 
 def each(

@@ -102,7 +102,8 @@ class Horizon:
         y = (future - value[anchor]) / scaling.target_spread
         group = (((t if clock is None else clock)[anchor] + self.ahead) // self.day).astype(np.int64)
         none = np.zeros(len(anchor), bool)
-        return Samples(x[:, None].astype(np.float32), y[:, None].astype(np.float32), group, none)
+        inputs, target, base = (part[:, None].astype(np.float32) for part in (x, y, value[anchor]))
+        return Samples(inputs, target, group, none, base=base)
 
 
 def evenly(rows: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " k"]:

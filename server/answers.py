@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float64
 from metapulse.client.spec import Trial
 from metapulse.client.wire import EXAMPLES, METRICS, check_stamp
 from metapulse.errors import ReplyError
+from metapulse.metrics.table import is_share, may_be_undefined
 from metapulse.outcome import Scores
 from metapulse.server.client_sampler import SubsetGrid
 from metapulse.server.reasons import grouped
-from metapulse.server.statistics import HIGHER_IS_BETTER
 from metapulse.strategies.on_demand import MessagesOnDemand
 from metapulse.strategies.replies import Dropped, first_line, sift
 
@@ -31,10 +31,12 @@ class ClientScores:
     Args:
         values: (episodes, steps) per metric, all finite; a share is 0 where the client's numbers overflowed.
         overflowed: where they did: then an error has no value.
+        undefined: where a metric is not defined, for those of which that occurs.
     """
 
     values: Mapping[str, Float64[np.ndarray, "episodes steps"]]
     overflowed: Bool[np.ndarray, "episodes steps"]
+    undefined: Mapping[str, Bool[np.ndarray, "episodes steps"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,18 @@ def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> ClientScores
 
 
 def _sound(scores: Mapping[str, np.ndarray]) -> ClientScores:
-    """A share must be a share. A number that is none says that training ran away: the worst that can be answered."""
+    """A share must be a share. A number that is none says that training ran away: the worst that can be answered.
+
+    Where a metric may be undefined, NaN says that it is.
+    """
     for name, values in scores.items():
         finite = np.isfinite(values)
         if name in FACTS and not finite.all():
             raise ReplyError(f"metric {name!r} is not finite")
-        if name in HIGHER_IS_BETTER and not ((values[finite] >= 0) & (values[finite] <= 1)).all():
+        if is_share(name) and not ((values[finite] >= 0) & (values[finite] <= 1)).all():
             raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
-    overflowed = np.asarray(~np.stack([np.isfinite(values) for values in scores.values()]).all(0))
-    worst = {name: np.where(overflowed, 0.0, v) if name in HIGHER_IS_BETTER else v for name, v in scores.items()}
-    return ClientScores(worst, overflowed)
+    none = {name: np.isnan(values) for name, values in scores.items() if may_be_undefined(name)}
+    sound = [np.isfinite(values) | none.get(name, False) for name, values in scores.items()]
+    overflowed = np.asarray(~np.stack(sound).all(0))
+    worst = {name: np.where(overflowed, 0.0, v) if is_share(name) else v for name, v in scores.items()}
+    return ClientScores(worst, overflowed, {name: where & ~overflowed for name, where in none.items() if where.any()})

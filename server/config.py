@@ -18,6 +18,7 @@ from metapulse.client.limits import model_size
 from metapulse.client.spec import ClientConfig
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
+from metapulse.metrics.chosen import find_own
 from metapulse.registry import ATTACKS, ENGINES, LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.server.effect import check_effect
 from metapulse.server.evaluation import EvaluationSettings
@@ -130,6 +131,7 @@ class Config:
         build(type(learner), own | dict(self.evaluation.adapt), "evaluation.adapt")
         check_method(self)
         check_effect(self)
+        find_own(self.evaluation.metrics)
 
     def _check_protected(self, strategy: Any) -> None:
         try:
@@ -308,6 +310,9 @@ def resolved(config: Config) -> dict[str, Any]:
     table["engine"] = {"name": config.engine.name, **table["engine"]}
     if config.method == MethodSettings():
         del table["method"]
+    for key in ("metrics", "main_metric"):  # a run that chooses none is addressed as it was before one could
+        if not table["evaluation"][key]:
+            del table["evaluation"][key]
     return table
 
 

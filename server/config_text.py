@@ -94,7 +94,7 @@ def _about(method: Method) -> Iterator[str]:
 
 def _settings(config: Config, section: str) -> Iterator[tuple[dataclasses.Field[Any], Any, Any]]:
     """A section's settings: the field, its type and its value as plain data."""
-    values = (plain(config) | resolved(config))[section]
+    values = {**plain(config)[section], **resolved(config).get(section, {})}
     kind = ENTRIES[section][values["name"]] if section in ENTRIES else type(getattr(config, section))
     hints = get_type_hints(kind)
     return ((f, hints[f.name], values[f.name]) for f in dataclasses.fields(kind) if is_setting(f))

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from metapulse.data import Task
 from metapulse.episodes import EpisodePlan
 from metapulse.errors import ConfigError
+from metapulse.metrics.chosen import check_metrics
 from metapulse.registry import ATTACKS, LEARNERS, SOURCES
 from metapulse.server.evaluation import EvaluationSettings
 from metapulse.server.method import Sections, conflicts
@@ -67,12 +68,13 @@ def check_effect(config: _Sections) -> None:
 
 
 def check_data(config: _Sections, task: Task, devices: Sequence[str]) -> None:
-    """Refuse settings that say nothing about such data, and attacks on what it does not have.
+    """Refuse settings that say nothing about such data, and attacks and metrics of what it does not have.
 
     Raises:
         ConfigError: names the setting and why.
     """
     ATTACKS.make(config.attack).check(task)
+    check_metrics(config.evaluation.metrics, task)
     if unknown := sorted(set(config.faults.speed) - set(devices)):
         raise ConfigError("faults.speed", unknown, f"must be among {', '.join(devices)}")
     for key in ("evaluation.restrict", "evaluation.not_offered"):

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from metapulse.client.spec import Asked
 from metapulse.episodes import Split
 from metapulse.errors import ConfigError
+from metapulse.metrics.chosen import check_names
 from metapulse.settings import setting
 
 Scenario: TypeAlias = Literal["known_user", "new_user", "new_device", "new_device_history"]
@@ -53,6 +54,11 @@ class EvaluationSettings(Asked):
     shots: tuple[int, ...] = setting((5,), "support samples per class, or in all for regression (0: all)", ge=0)
     query: int = setting(0, "query samples per episode (0: all)", ge=0)
     split: Split = setting("groups", "what keeps support and query apart, as in [episodes]")
+    main_metric: str = setting(
+        "",
+        "the metric that decides on the best round and in tuning, and that reports and comparisons are about; one of"
+        " evaluation.metrics (empty: balanced_accuracy, or mse)",
+    )
 
     def __post_init__(self) -> None:
         for key in ("scenarios", "shots", "steps"):
@@ -61,8 +67,12 @@ class EvaluationSettings(Asked):
                 raise ConfigError(f"evaluation.{key}", named, "each may be named once: people would count twice")
             if not named and key != "scenarios":
                 raise ConfigError(f"evaluation.{key}", named, "must name one at least")
-        for key in ("devices", "validation_devices"):
+        for key in ("devices", "validation_devices", "metrics"):
             once(f"evaluation.{key}", getattr(self, key))
+        check_names(self.metrics)
+        if self.main_metric and self.main_metric not in self.metrics:
+            there = f"must be one of evaluation.metrics: {', '.join(self.metrics) or 'it names none'}"
+            raise ConfigError("evaluation.main_metric", self.main_metric, there)
         if self.validation_every and not self.held_out:
             raise ConfigError(
                 "evaluation.validation_every", self.validation_every, "needs a scenario with held-out people"

@@ -150,7 +150,10 @@ def _samples(source: Source) -> str:
             try:
                 told.update(repr(source.client(index)).encode())
                 samples = source.samples(index)
-                for array in (getattr(samples, field.name) for field in dataclasses.fields(samples)):
+                arrays = {field.name: getattr(samples, field.name) for field in dataclasses.fields(samples)}
+                if arrays["base"] is None:
+                    del arrays["base"]  # samples without it have the digest that they had before there was one
+                for array in arrays.values():
                     told.update(np.ascontiguousarray(array).tobytes() if isinstance(array, np.ndarray) else b"-")
             except Exception as error:  # this client will be dropped and named when the run asks it
                 told.update(type(error).__name__.encode())
@@ -195,8 +198,9 @@ def _blank(table: Any, parts: list[str]) -> None:
 
 def _references(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that read like package.module:Name."""
-    for section in REGISTRIES:
-        yield from ((key, text) for key, text in _texts(table[section], section) if REFERENCE.fullmatch(text))
+    sections = {name: table[name] for name in REGISTRIES} | {"evaluation.metrics": table["evaluation"].get("metrics")}
+    for name, section in sections.items():
+        yield from ((key, text) for key, text in _texts(section, name) if REFERENCE.fullmatch(text))
 
 
 def _modules(key: str, reference: str) -> list[tuple[str, Path]]:

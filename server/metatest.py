@@ -30,10 +30,11 @@ from metapulse.client.wire import (
     reply_stamp,
 )
 from metapulse.episodes import EpisodePlan
+from metapulse.metrics.table import larger_is_better
 from metapulse.server.answers import FACTS, AnswerCounts, ClientScores, count_answers, read_answers
 from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.config import Config
-from metapulse.server.statistics import HIGHER_IS_BETTER, spread
+from metapulse.server.statistics import spread
 from metapulse.settings import part
 from metapulse.strategies.replies import Dropped
 
@@ -123,10 +124,11 @@ class MetaTest:
         who = self.sampler.directory.client(client)
         telling, apart = informative_episodes(answer.values, trial)
         for metric, values in answer.values.items():
+            undefined = answer.undefined.get(metric)
             if telling.any() and metric not in FACTS:
-                values = values[telling]
-            for step, value in zip(trial.steps, values.mean(0), strict=True):
-                if not math.isfinite(value):  # an error that overflowed; there is no worst one to put in its place
+                values, undefined = values[telling], None if undefined is None else undefined[telling]
+            for step, value in zip(trial.steps, episode_means(values, undefined), strict=True):
+                if value is not None and not math.isfinite(value):  # an error that overflowed; there is no worst one
                     continue
                 yield {
                     "round": round,
@@ -138,8 +140,8 @@ class MetaTest:
                     "shots": shots,
                     "step": step,
                     "metric": metric,
-                    "apart": apart,
-                    "value": float(value),
+                    "apart": apart or (not_defined(metric) if value is None else ""),
+                    "value": value,
                 }
 
 
@@ -174,6 +176,24 @@ def informative_episodes(answer: Mapping[str, np.ndarray], trial: Trial) -> tupl
     return telling, "" if telling.any() else NOT_OFFERED if choice.any() else ONE_CLASS
 
 
+def episode_means(values: np.ndarray, undefined: np.ndarray | None) -> list[float | None]:
+    """A client's mean over episodes, step by step; None where a metric is defined in none of them.
+
+    Args:
+        values: (episodes, steps).
+        undefined: where the metric is not defined; None: nowhere.
+    """
+    if undefined is None:
+        return [float(value) for value in values.mean(0)]
+    kept = [column[~aside] for column, aside in zip(values.T, undefined.T, strict=True)]
+    return [float(column.mean()) if len(column) else None for column in kept]
+
+
+def not_defined(metric: str) -> str:
+    """Why a client has no number of a metric that all its numbers are there for."""
+    return f"{metric} not defined"
+
+
 def rows_in_means(rows: Iterable[Row]) -> list[Row]:
     """The rows that are in means."""
     return [row for row in rows if not row.get("apart") or row["metric"] in FACTS]
@@ -185,18 +205,29 @@ def left_out(rows: Iterable[Row]) -> dict[str, int]:
     return {reason: sum(why == reason for why, _ in found) for reason in sorted({why for why, _ in found})}
 
 
+def undefined_counts(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """For how many clients a metric is not defined: one entry per (round, phase, scenario, shots, metric)."""
+    keys, found = ("round", "phase", "scenario", "shots", "metric"), dict[tuple[Any, ...], set[int]]()
+    for row in rows:
+        if row.get("apart") == not_defined(row["metric"]):
+            found.setdefault(tuple(row[key] for key in keys), set()).add(row["client"])
+    return [dict(zip(keys, key, strict=True)) | {"clients": len(clients)} for key, clients in sorted(found.items())]
+
+
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """One entry per (round, scenario, shots, step, metric): the spread over clients, and how many are ``apart``.
 
-    Where all are apart there is no entry for what they would have scored.
+    Apart are also those for whom the metric is not defined. Where all are there is no entry for what they would have
+    scored.
     """
     rows = list(rows)
     question = ("round", "phase", "scenario", "shots", "step")
     groups: dict[tuple[Any, ...], list[tuple[float, str]]] = {}
     apart: dict[tuple[Any, ...], set[int]] = {}
     for row in rows:
-        if row.get("apart"):
-            apart.setdefault(tuple(row[k] for k in question), set()).add(row["client"])
+        if why := row.get("apart"):
+            own = (row["metric"],) if why == not_defined(row["metric"]) else ()
+            apart.setdefault((*(row[k] for k in question), *own), set()).add(row["client"])
     for row in rows_in_means(rows):
         key = tuple(row[k] for k in (*question, "metric"))
         groups.setdefault(key, []).append((row["value"], row["user"]))
@@ -207,9 +238,10 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
         names = {user: i for i, user in enumerate(sorted({user for _, user in members}))}
         values = np.array([value for value, _ in members])
         users = np.array([names[user] for _, user in members], dtype=np.int64)
-        numbers = asdict(spread(values, users, metric in HIGHER_IS_BETTER))
+        numbers = asdict(spread(values, users, larger_is_better(metric)))
         if metric not in FACTS:
-            numbers["apart"] = len(apart.get((round_, phase, scenario, shots, step), ()))
+            asked = (round_, phase, scenario, shots, step)
+            numbers["apart"] = sum(len(apart.get(key, ())) for key in (asked, (*asked, metric)))
         out.append(
             {"round": round_, "phase": phase, "scenario": scenario, "shots": shots, "step": step, "metric": metric}
             | numbers
@@ -217,38 +249,46 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return out
 
 
-def headline_metric(scores: Iterable[Mapping[str, Any]]) -> str:
-    """The metric that decides, and that a comparison is read for: of rows, or of a summary's scores."""
+def headline_metric(scores: Iterable[Mapping[str, Any]], main: str = "") -> str:
+    """The metric that decides, and that a comparison is read for: of rows, or of a summary's scores.
+
+    Args:
+        main: the one that was chosen (``evaluation.main_metric``); "": the first of ``HEADLINES`` that was measured.
+    """
+    if main:
+        return main
     names = {str(score["metric"]) for score in scores} - FACTS
     return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
-def merit(rows: Sequence[Row]) -> float | None:
+def merit(rows: Sequence[Row], main: str = "") -> float | None:
     """What a look at validation people says of θ, larger is better; None without a finite mean.
 
     The headline metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
+
+    Args:
+        main: the chosen headline, as for ``headline_metric``.
     """
-    rows = rows_in_means(rows)
+    metric = headline_metric(rows_in_means(rows), main)
+    rows = [row for row in rows_in_means(rows) if row["metric"] == metric]
     if not rows:
         return None
-    metric = headline_metric(rows)
-    sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
+    sign = 1.0 if larger_is_better(metric) else -1.0
     curves: dict[tuple[str, int], dict[int, list[float]]] = {}
     for row in rows:
-        if row["metric"] == metric:
-            curves.setdefault((row["scenario"], row["shots"]), {}).setdefault(row["step"], []).append(row["value"])
+        curves.setdefault((row["scenario"], row["shots"]), {}).setdefault(row["step"], []).append(row["value"])
     best = [max(sign * sum(values) / len(values) for values in curve.values()) for curve in curves.values()]
     mean: float = sum(best) / len(best)
     return mean if math.isfinite(mean) else None
 
 
-def headline(rows: list[Row]) -> float | None:
+def headline(rows: list[Row], main: str = "") -> float | None:
     """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
     rows = rows_in_means(rows)
     if not rows:
         return None
     first = rows[0]
-    metric = headline_metric(rows)
+    metric = headline_metric(rows, main)
     step = max(r["step"] for r in rows)
     same = ("scenario", "shots")
     chosen = [

@@ -11,10 +11,11 @@ from typing import Any
 
 from metapulse.server.answers import FACTS
 from metapulse.server.divergence import divergence
-from metapulse.server.metatest import Row, of_last, rows_in_means
+from metapulse.server.metatest import Row, of_last, rows_in_means, undefined_counts
 from metapulse.server.reasons import commonest, lost_reply_counts
 
 ABSURD = 1e15  # no mean of scores is larger, where nothing says how large a loss was at the start
+CHOSEN = ("chosen_metrics", "main_metric")  # keys of a summary; only where there are some
 SHARED = ("scenario", "shots", "asked", "answered", "diverged", "reasons")
 
 Event = Mapping[str, Any]
@@ -32,6 +33,10 @@ def facts(events: Sequence[Event], rows: Sequence[Row], settings: Mapping[str, M
         rows: of the meta-tests.
     """
     found = {**lost_reply_counts(events), "people": answer_counts(events)}
+    if undefined := undefined_counts(rows):
+        found["not_defined"] = undefined
+    chosen = settings["evaluation"].get("metrics"), settings["evaluation"].get("main_metric")
+    found |= {key: value for key, value in zip(CHOSEN, chosen, strict=True) if value}
     if why := divergence(events, rows, settings):
         return found | {"diverged": why}
     if why := no_result(events, rows):

@@ -273,7 +273,7 @@ class Run:
         """
         e = self.config.evaluation
         if self.metatest.looks(round):
-            value = merit(self._ask(round, arrays, "validation", e.held_out))
+            value = merit(self._ask(round, arrays, "validation", e.held_out), e.main_metric)
             if value is not None and (self.best is None or value > self.best.merit):
                 self.best = BestRound(round, value, decode(arrays))
         if round == self.config.run.rounds:
@@ -296,7 +296,7 @@ class Run:
         if found.dropped:
             self._drop(round, found.dropped)
         self.rows += found.rows
-        value = headline(found.rows)
+        value = headline(found.rows, self.config.evaluation.main_metric)
         self.folder.event(round, "meta-test", phase=phase, rows=len(found.rows), headline=value, **told)
         self.progress.score(round, value)
         return found.rows

@@ -96,6 +96,3 @@ def _times_drawn(people: int) -> Float64[np.ndarray, "resamples people"]:
 
 
 _kept_draws = lru_cache(maxsize=4)(_times_drawn)
-
-#: Metrics where more is better; the rest are losses.
-HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy"})

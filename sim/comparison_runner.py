@@ -151,8 +151,9 @@ class ComparisonRunner:
         write_parquet(self.folder / "costs.parquet", cost_table(cells))
         if table.is_empty():
             return None
+        methods, datasets = list(spec.methods), list(spec.datasets)
         said = judge_methods(
-            table, spec.name, spec.reference, list(spec.methods), list(spec.datasets), spec.seeds, failed
+            table, spec.name, spec.reference, methods, datasets, spec.seeds, failed, spec.main_metrics()
         )
         said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
         write_comparison(self.folder, said)

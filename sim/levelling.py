@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from metapulse.metrics.table import larger_is_better
 from metapulse.server.metatest import headline_metric
-from metapulse.server.statistics import HIGHER_IS_BETTER
 from metapulse.sim.scores import minus
 
 POINTS = 4  # of the last third at least
@@ -48,7 +48,7 @@ class Trend:
         over = f"{self.metric} {moved} over the last third of the rounds"
         if self.level:
             return f"had levelled off ({over})"
-        better = (self.change > 0) == (self.metric in HIGHER_IS_BETTER)
+        better = (self.change > 0) == larger_is_better(self.metric)
         return f"had not levelled off: still getting {'better' if better else 'worse'} ({over})"
 
 
@@ -70,11 +70,11 @@ def trend(metric: str, values: Sequence[float]) -> Trend | None:
     return Trend(metric, slope, error, float(last.mean() - np.mean(values[:third])))
 
 
-def looked(scores: Iterable[Mapping[str, Any]]) -> tuple[str, list[float]]:
+def looked(scores: Iterable[Mapping[str, Any]], main: str = "") -> tuple[str, list[float]]:
     """The headline metric of looks on the way, round by round: mean over scenarios and shots, at the last step."""
     every = list(scores)
     kept = [s for s in every if s["phase"] == "validation"] or every
-    metric = headline_metric(kept)
+    metric = headline_metric(kept, main)
     last = max((s["step"] for s in kept), default=0)
     rounds: dict[int, list[float]] = {}
     for score in kept:
@@ -83,18 +83,19 @@ def looked(scores: Iterable[Mapping[str, Any]]) -> tuple[str, list[float]]:
     return metric, [sum(rounds[r]) / len(rounds[r]) for r in sorted(rounds)]
 
 
-def run_trend(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]]) -> Trend | None:
+def run_trend(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]], main: str = "") -> Trend | None:
     """How a run's curve ends; None where there is no curve to tell by.
 
     Args:
         scores: as in summary.json.
+        main: the metric that was chosen to be looked at; "": none was.
     """
     losses = [event.get("loss") for event in events if event.get("kind") == "round"]
     told = [float(loss) if isinstance(loss, (int, float)) else math.nan for loss in losses]
-    return trend(*looked(scores)) or trend("training loss", told)
+    return trend(*looked(scores, main)) or trend("training loss", told)
 
 
-def levelling(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]]) -> str:
+def levelling(events: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]], main: str = "") -> str:
     """The same as the end of a sentence about a run."""
-    found = run_trend(events, scores)
+    found = run_trend(events, scores, main)
     return "has too few rounds, or no loss, to tell whether it had levelled off" if found is None else str(found)

@@ -23,6 +23,7 @@ from metapulse.client.spec import ClientConfig, client_config_from_json
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ClientError
 from metapulse.methods.base import Learner, Report, SumSpec
+from metapulse.metrics.chosen import ChosenMetrics
 from metapulse.outcome import Outcome
 from metapulse.registry import ATTACKS
 from metapulse.rng import Keys
@@ -165,10 +166,15 @@ class FaultyClients(ClientExecutor):
         return kept, Episode(changed(episode.support, "support"), changed(episode.query, "query")), failures
 
     def _judge(
-        self, learner: Learner, phi: Stacked, query: Batch, classes: Bool[Tensor, "c k"] | None
+        self,
+        learner: Learner,
+        phi: Stacked,
+        query: Batch,
+        classes: Bool[Tensor, "c k"] | None,
+        more: ChosenMetrics | None = None,
     ) -> dict[str, Tensor]:
         judge: Callable[[Batch], dict[str, Tensor]] = partial(super()._judge, learner, phi, classes=classes)
-        return judge(query) | self.attack.success(self.task, query, judge)
+        return super()._judge(learner, phi, query, classes, more) | self.attack.success(self.task, query, judge)
 
     def _attackers(self, round: int, clients: Sequence[int]) -> Bool[Tensor, " clients"]:
         return self.attack.attackers(self.spec.seed, round, [self.source.client(c).user for c in clients])

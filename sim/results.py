@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from rich.console import Console
+from rich.console import Console, Group
 
 from metapulse.errors import RunError
 from metapulse.rows import Rows
 from metapulse.server.folder import RunFolder
 from metapulse.server.metatest import last_scores
-from metapulse.sim.scores import score_table
+from metapulse.sim.scores import score_tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,9 +90,10 @@ class Result:
     def scores(self) -> Rows:
         """The last meta-test, a row per scenario, shots, step and metric, with the spread over clients.
 
-        Besides ``loss`` and what is predicted well (``accuracy``, ``balanced_accuracy``, ``mse``, ``mae``), ``metric``
-        names what was asked: ``offered``, how many classes have support samples; ``not_offered``, the share of the
-        query whose class has none; ``history``, how many samples of old devices were adapted on first.
+        Besides ``loss``, what is predicted well (``accuracy``, ``balanced_accuracy``, ``mse``, ``mae``) and the metrics
+        that were chosen (``evaluation.metrics``), ``metric`` names what was asked: ``offered``, how many classes have
+        support samples; ``not_offered``, the share of the query whose class has none; ``history``, how many samples of
+        old devices were adapted on first.
         """
         named = [{"method": name, **score} for name, one in self.summaries.items() for score in last_scores(one)]
         return Rows(named, ("method", *SHOWN))
@@ -181,16 +182,17 @@ class Result:
         return {name: TrainedRun(path, config) for name, (config, path) in self.runs.items()}
 
     def __rich__(self) -> Any:
-        return score_table(self.summaries)
+        return Group(*score_tables(self.summaries))
 
     def __repr__(self) -> str:
         return _as_text(self.__rich__())
 
     def _repr_html_(self) -> str:
-        from metapulse.sim.report.runs.run_data import read_runs
-        from metapulse.sim.report.runs.tables import final_scores
+        from metapulse.sim.report.runs.run_data import metric_of, read_runs
+        from metapulse.sim.report.runs.tables import final_scores, other_scores
 
-        return final_scores(read_runs([path for _, path in self.runs.values()]))
+        runs = read_runs([path for _, path in self.runs.values()])
+        return final_scores(runs, metric_of(runs)) + other_scores(runs)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from metapulse.metrics.table import is_share, larger_is_better
 from metapulse.server.evaluation import SCENARIOS
 from metapulse.server.metatest import headline_metric, last_scores, of_last
 from metapulse.server.reasons import listed
-from metapulse.server.statistics import HIGHER_IS_BETTER
+from metapulse.server.result import CHOSEN
 
 NUMBERS = ("mean", "low", "high", "worst_decile")
 SCENARIO_TITLES = {
@@ -67,7 +68,7 @@ class ScoreGrid:
     """Final scores of several runs as a table shows them.
 
     Args:
-        metric: the headline.
+        metric: that is shown.
         columns: (title, shots, step) of each column, as from ``score_columns``.
         rows: scenario → for each run its score in every column, with whether it is the best of the column.
     """
@@ -77,14 +78,15 @@ class ScoreGrid:
     rows: dict[str, list[list[tuple[Score | None, bool]]]]
 
 
-def score_grid(finals: Sequence[Sequence[Score]]) -> ScoreGrid:
+def score_grid(finals: Sequence[Sequence[Score]], metric: str = "") -> ScoreGrid:
     """Scenario × run × (zero-shot, shots).
 
     Args:
         finals: of each run the scores of its last meta-test.
+        metric: that is shown; "": balanced accuracy, accuracy or mse.
     """
     everything = [score for scores in finals for score in scores]
-    metric, shown = headline_metric(everything), score_columns(everything)
+    metric, shown = headline_metric(everything, metric), score_columns(everything)
     rows = {}
     for scenario in scenarios(everything):
         found = [[find_score(scores, scenario, k, step, metric) for _, k, step in shown] for scores in finals]
@@ -98,21 +100,46 @@ def _top(found: Sequence[Score | None], metric: str) -> str:
     there = [score for score in found if score]
     if len(there) < 2:
         return ""
-    return _shown((max if metric in HIGHER_IS_BETTER else min)(there, key=lambda score: score["mean"]))
+    return _shown((max if larger_is_better(metric) else min)(there, key=lambda score: score["mean"]))
 
 
 def _shown(score: Score | None) -> str:
     return number_text(score["mean"], score["metric"]) if score else "–"
 
 
-def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) -> Table:
+def shown_metrics(chosen: Iterable[tuple[Sequence[str], str]], scores: Iterable[Score]) -> list[str]:
+    """What tables are about, each once: first the main metric, then the others that were chosen.
+
+    Args:
+        chosen: of each run its metrics and the main one ("": balanced accuracy, accuracy or mse).
+        scores: of all runs.
+    """
+    runs = list(chosen)
+    main = headline_metric(scores, next((main for _, main in runs if main), ""))
+    return list(dict.fromkeys([main, *(name for metrics, _ in runs for name in metrics)]))
+
+
+def score_tables(summaries: Mapping[str, Mapping[str, Any]], width: int = 120) -> list[Table]:
+    """A table of the main metric, and one of every other metric that was chosen.
+
+    Args:
+        summaries: method → summary, as in summary.json.
+        width: of the screen in characters.
+    """
+    chosen = [(summary.get(CHOSEN[0], ()), summary.get(CHOSEN[1], "")) for summary in summaries.values()]
+    scores = [score for summary in summaries.values() for score in measured(last_scores(summary))]
+    return [score_table(summaries, width, metric) for metric in shown_metrics(chosen, scores)]
+
+
+def score_table(summaries: Mapping[str, Mapping[str, Any]], width: int = 120, metric: str = "") -> Table:
     """Methods × (zero-shot, shots) for every scenario: mean over clients with its 95 % interval.
 
     Args:
         summaries: method → summary, as in summary.json.
         width: of the screen in characters; on a narrow one an interval goes under its mean.
+        metric: that is shown; "": balanced accuracy, accuracy or mse.
     """
-    grid = score_grid([measured(last_scores(summary)) for summary in summaries.values()])
+    grid = score_grid([measured(last_scores(summary)) for summary in summaries.values()], metric)
     between = " " if width >= 100 else "\n"
     steps = sorted({step for _, _, step in grid.columns if step})
     after = f" after {steps[-1]} steps" if steps else ""
@@ -162,7 +189,26 @@ def lost_replies(summary: Mapping[str, Any]) -> str:
 
 def beside(summary: Mapping[str, Any]) -> list[str]:
     """What stands beside a table of scores: who is in no mean, and which replies did not count."""
-    return [*missing(summary.get("people", ())), *filter(None, [lost_replies(summary)])]
+    return [
+        *missing(summary.get("people", ())),
+        *undefined(summary.get("not_defined", ())),
+        *filter(None, [lost_replies(summary)]),
+    ]
+
+
+def undefined(counts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for every question of the last meta-test and every metric that is not defined for some clients.
+
+    Args:
+        counts: of these clients, as in summary.json.
+    """
+    lines: dict[str, list[str]] = {}
+    for one in of_last(counts):
+        told = (
+            f"{one['scenario']}\n{one['metric']} is not defined for {one['clients']} clients, who are not in its mean"
+        )
+        lines.setdefault(told, []).append(shots_name(int(one["shots"])))
+    return ["{0}, {2}: {1}".format(*key.split("\n"), " and ".join(shots)) for key, shots in lines.items()]
 
 
 def interval_text(score: Score | None, between: str = " ") -> str:
@@ -175,7 +221,7 @@ def interval_text(score: Score | None, between: str = " ") -> str:
 
 def number_text(value: float, metric: str, sign: str = "") -> str:
     """A share with three decimals, anything else with four digits; ``sign`` "+" shows the sign of differences."""
-    return minus(f"{value:{sign}.3f}" if metric in HIGHER_IS_BETTER else f"{value:{sign}.4g}")
+    return minus(f"{value:{sign}.3f}" if is_share(metric) else f"{value:{sign}.4g}")
 
 
 def minus(number: str) -> str:
@@ -184,11 +230,9 @@ def minus(number: str) -> str:
 
 
 def gain(value: float, metric: str, sign: str = "") -> str:
-    """A difference of a comparison: of shares as it is, of errors the log ratio as the share of error taken away."""
+    """A difference of a comparison: of scores as it is, of errors the log ratio as the share of error taken away."""
     return (
-        number_text(value, metric, sign)
-        if metric in HIGHER_IS_BETTER
-        else minus(f"{100.0 * -expm1(-value):{sign}.1f} %")
+        number_text(value, metric, sign) if larger_is_better(metric) else minus(f"{100.0 * -expm1(-value):{sign}.1f} %")
     )
 
 

@@ -131,14 +131,15 @@ def _run_all(cells: Sequence[Cell], folder: Path, track: Sequence[str]) -> None:
 def _show(done: Sequence[CellResult], folder: Path) -> None:
     from metapulse.sim.data_facts import keep
     from metapulse.sim.report import write_report
-    from metapulse.sim.scores import beside, score_table
+    from metapulse.sim.scores import beside, score_tables
     from metapulse.strategies.privacy.plan import sentence
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
     summaries = {result.cell.name: result.summary or {} for result in done}
-    console.print(score_table(summaries, console.width))
+    for table in score_tables(summaries, console.width):
+        console.print(table)
     for name, summary in summaries.items():
         spent = summary.get("privacy")
         for line in [*beside(summary), *([sentence(spent)] if spent else [])]:

@@ -31,7 +31,8 @@ class RunInputs:
             ConfigError: the source cannot be made.
         """
         table = resolved(config)
-        key = json.dumps({name: table[name] for name in REGISTRIES}, sort_keys=True)
+        named = {name: table[name] for name in REGISTRIES} | {"metrics": config.evaluation.metrics}
+        key = json.dumps(named, sort_keys=True)
         if key not in self._known:
             self._known[key] = known_inputs(config)
         return self._known[key]

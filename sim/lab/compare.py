@@ -8,7 +8,8 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from metapulse.server.statistics import HIGHER_IS_BETTER, sd, worst_decile
+from metapulse.metrics.table import is_own, is_share, larger_is_better
+from metapulse.server.statistics import sd, worst_decile
 from metapulse.sim.lab.comparison import Comparison, Pair, Score, Verdict
 from metapulse.sim.lab.panel import Panel, paired, panel
 from metapulse.sim.lab.ranking import over_datasets, within
@@ -35,6 +36,7 @@ def judge_methods(
     datasets: Sequence[str],
     seeds: Sequence[int],
     failed: Collection[tuple[str, str]] = (),
+    main: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Judge methods on the same seeds, clients and episodes.
 
@@ -45,8 +47,9 @@ def judge_methods(
         datasets: likewise.
         seeds: of training that were asked for; what is missing of them is said.
         failed: data set and method of what had no result after a seed at least: without a mean, and last in rank.
+        main: data set → the metric that methods are judged by; "" and left out: balanced accuracy, accuracy or mse.
     """
-    rows = main_rows(results)
+    rows = main_rows(results, main)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
     (last, steps), (best, _) = (_panels(table) for table in judged_rows(rows))
     questions = _questions(last, datasets)
@@ -67,8 +70,21 @@ def judge_methods(
         pairs=pairs,
         ranking=ranking,
         rankings=rankings,
-        words=(*_failed(methods, failed), *verdict_words(reference, methods, seeds, scores, pairs, ranking)),
+        words=(
+            *_failed(methods, failed),
+            *verdict_words(reference, methods, seeds, scores, pairs, ranking),
+            *_undefined(results, {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
+        ),
     )
+
+
+def _undefined(results: pl.DataFrame, metrics: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each data set whose metric is not defined for some test clients."""
+    for dataset, metric in metrics.items():
+        rows = results.filter(pl.col("phase") == "test", pl.col("dataset") == dataset, pl.col("metric") == metric)
+        if aside := rows.filter(pl.col("value").is_null())["client"].n_unique():
+            told = f"{dataset}: {metric} is not defined for {aside} of {rows['client'].n_unique()} clients"
+            yield f"{told} (on some questions at least), who are not in its means."
 
 
 def _failed(methods: Sequence[str], failed: Collection[tuple[str, str]]) -> Iterator[str]:
@@ -98,8 +114,8 @@ def _questions(keys: Iterable[Key], datasets: Sequence[str]) -> list[Question]:
 
 def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) -> Score:
     (dataset, scenario, shots), method = key
-    higher = metric in HIGHER_IS_BETTER
-    high = 1.0 if higher else np.inf
+    higher = larger_is_better(metric)
+    ends = -np.inf if is_own(metric) else 0.0, 1.0 if is_share(metric) else np.inf
     clients = last.values.mean(0)
     return Score(
         dataset=dataset,
@@ -109,12 +125,12 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
         step=step,
         metric=metric,
         higher=higher,
-        last=grand_mean(last.people, 0.0, high),
-        best=None if best is None else grand_mean(best.people, 0.0, high),
-        iqm=interquartile_mean(last.people, 0.0, high),
+        last=grand_mean(last.people, *ends),
+        best=None if best is None else grand_mean(best.people, *ends),
+        iqm=interquartile_mean(last.people, *ends),
         worst_decile=worst_decile(clients, higher),
         spread=sd(clients),
-        gini=gini(clients),
+        gini=gini(clients) if (clients >= 0).all() else float("nan"),
         users=last.people.shape[1],
         clients=len(clients),
         seeds=len(last.seeds),
@@ -130,7 +146,7 @@ def _differences(
         if method != reference and (question, reference) in panels:
             a, b = paired(panels[question, method], panels[question, reference])
             if a.seeds and a.clients:
-                errors = metrics[question[0]] not in HIGHER_IS_BETTER
+                errors = not larger_is_better(metrics[question[0]])
                 differences[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
     return differences
 

@@ -32,7 +32,8 @@ class Score:
         iqm: mean of the middle half of (seed, person), after the last round.
         worst_decile: mean of the worst tenth of clients, seeds averaged.
         spread: standard deviation between clients, seeds averaged.
-        gini: Gini coefficient over clients, seeds averaged; 0 where all clients get the same.
+        gini: Gini coefficient over clients, seeds averaged; 0 where all clients get the same, NaN where a score is
+            negative.
         clients: a person's devices counted one by one.
     """
 

@@ -15,7 +15,7 @@ def unlevelled(cells: Sequence[Cell]) -> Iterator[str]:
     for cell in cells:
         if cell.finished:
             run = RunFolder(cell.path)
-            ended = run_trend(run.events(), run.summary()["scores"])
+            ended = run_trend(run.events(), run.summary()["scores"], cell.config.evaluation.main_metric)
             found.setdefault((cell.dataset, cell.method), []).append(ended)
     for (dataset, method), ends in found.items():
         moving = [end for end in ends if end is not None and not end.level]

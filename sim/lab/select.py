@@ -6,11 +6,13 @@ the best validation round where that was an earlier one (``metapulse.server.run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from metapulse.errors import RunError
+from metapulse.metrics.table import larger_is_better
 from metapulse.server.metatest import headline_metric
-from metapulse.server.statistics import HIGHER_IS_BETTER
 
 CELL = ("dataset", "method", "seed", "fold")
 QUESTION = ("dataset", "scenario", "shots")
@@ -23,17 +25,25 @@ def folded(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if "fold" in rows.columns else rows.with_columns(fold=pl.lit(0, pl.Int64))
 
 
-def main_rows(results: pl.DataFrame) -> pl.DataFrame:
-    """The rows of every data set's main metric (``server/metatest.py``); clients apart are left out."""
-    if "apart" in results.columns:
-        results = results.filter(pl.col("apart").fill_null("") == "")
+def main_rows(results: pl.DataFrame, main: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """The rows of every data set's main metric (``server/metatest.py``); clients apart are left out.
+
+    Args:
+        main: data set → the metric that was chosen; "" and left out: none was.
+    """
+    results = in_means(results)
     measured = results.select("dataset", "metric").unique().sort("dataset", "metric")
     chosen = {
-        dataset: headline_metric([{"metric": name} for name in group["metric"]])
+        dataset: headline_metric([{"metric": name} for name in group["metric"]], (main or {}).get(str(dataset), ""))
         for (dataset,), group in measured.group_by("dataset")
     }
     wanted = pl.DataFrame(list(chosen.items()), schema=measured.schema, orient="row")
     return results.join(wanted, on=["dataset", "metric"], how="semi")
+
+
+def in_means(results: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are in means, not ``apart``."""
+    return results.filter(pl.col("apart").fill_null("") == "") if "apart" in results.columns else results
 
 
 def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
@@ -50,7 +60,8 @@ def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
     """
     rows = folded(rows)
     last = rows.filter(pl.col("round") == pl.col("round").max().over(CELL))
-    merit = pl.when(pl.col("metric").is_in(list(HIGHER_IS_BETTER))).then("value").otherwise(-pl.col("value"))
+    higher = [metric for metric in rows["metric"].unique() if larger_is_better(metric)]
+    merit = pl.when(pl.col("metric").is_in(higher)).then("value").otherwise(-pl.col("value"))
     curves = (
         last.filter(pl.col("phase") == "validation")
         .group_by(*PARTS, "step")

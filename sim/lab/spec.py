@@ -35,6 +35,9 @@ class CompareSettings:
         0, "every person is tested once, in one of so many runs; pooled (0: split.test)", ge=0, le=1000
     )
     reference: str = setting("", "the method that verdicts are against ('': the first)")
+    metric: str = setting(
+        "", "evaluation.main_metric of every run: what methods are tuned and judged by ('': as each data set says)"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class ComparisonSpec:
         methods: name → what it changes.
         tuning: how methods with a space are tuned.
         folds: parts of the people, each tested by runs of its own; 0: one part, as ``split`` says.
+        metric: main metric of every run; "": what the tables say.
     """
 
     name: str
@@ -59,6 +63,7 @@ class ComparisonSpec:
     methods: Mapping[str, MethodTable]
     tuning: TuningSettings
     folds: int = 0
+    metric: str = ""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -82,7 +87,8 @@ class ComparisonSpec:
         """
         last: Layers = [("compare.seeds", {"run": {"seed": seed}}), ("tuning", change or {})]
         folds: Layers = [("compare.folds", {"split": {"folds": self.folds, "fold": fold}})] if self.folds else []
-        return build_layers([*self._layers(dataset, method), *last, *folds], f"methods.{method}: ")
+        layers = [*self._layers(dataset, method), *last, *folds]
+        return build_layers([*layers, *self._judged_by(lay(layers))], f"methods.{method}: ")
 
     def notes(self, dataset: str, method: str) -> list[str]:
         """Lines that people have to know of a method's configuration on a data set."""
@@ -96,6 +102,19 @@ class ComparisonSpec:
             ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
         """
         return read_space(self.methods[method].space, lay(self._layers(dataset, method)), f"methods.{method}.space")
+
+    def main_metrics(self) -> dict[str, str]:
+        """Data set → the metric that its methods are judged by; "": none was chosen."""
+        return {d: self.config(d, self.reference, self.seeds[0]).evaluation.main_metric for d in self.datasets}
+
+    def _judged_by(self, table: Mapping[str, Any]) -> Layers:
+        """The metric of the comparison as a run has it, measured also where nothing else asks for it."""
+        section = table.get("evaluation", {})
+        named = section.get("metrics", []) if isinstance(section, Mapping) else []
+        if not self.metric or not isinstance(named, list):
+            return []
+        metrics = named if self.metric in named else [*named, self.metric]
+        return [("compare.metric", {"evaluation": {"metrics": metrics, "main_metric": self.metric}})]
 
     def _layers(self, dataset: str, method: str) -> Layers:
         table = self.methods[method]
@@ -143,6 +162,7 @@ def read_spec(path: Path) -> ComparisonSpec:
         methods=methods,
         tuning=file.tuning,
         folds=file.compare.folds,
+        metric=file.compare.metric,
     )
     _check(spec)
     return spec
@@ -169,9 +189,13 @@ def _check(spec: ComparisonSpec) -> None:
             raise ConfigError(f"{where}.run.seed", layer["run"]["seed"], "seeds are those of compare.seeds")
     if without := spec.methods[spec.reference].without:
         raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
+    main = spec.main_metrics()
     for dataset, name in spec.pairs:
         config = spec.config(dataset, name, spec.seeds[0])
         spec.space(dataset, name)
+        if (own := config.evaluation.main_metric) != main[dataset]:
+            told = f"must be {main[dataset]!r}, by which {spec.reference} is judged on {dataset}"
+            raise ConfigError(f"methods.{name}.evaluation.main_metric", own, told)
         if spec.folds and "known_user" in config.evaluation.scenarios:
             raise ConfigError("evaluation.scenarios", "known_user", "compare.folds tests held-out people only")
         if config.evaluation.every:

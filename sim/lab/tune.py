@@ -60,7 +60,8 @@ def tune(
             if pair not in wanted and not all(cell.finished for cell in cells.values()):
                 del open_[pair]
             elif cells:
-                found.setdefault(pair, []).append(judge({n: _rows(cell) for n, cell in cells.items()}))
+                (main,) = {cell.config.evaluation.main_metric for cell in cells.values()}
+                found.setdefault(pair, []).append(judge({n: _rows(cell) for n, cell in cells.items()}, main))
     chosen = {pair: nested_table(study.chosen(found[pair])) for pair, study in open_.items()}
     return chosen, [study.record(found[pair]) for pair, study in open_.items()]
 

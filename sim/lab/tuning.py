@@ -121,7 +121,7 @@ def _ranked(scores: Scores) -> list[int]:
     return sorted(scores, key=lambda n: (math.inf if (value := scores[n]) is None else -value, n))
 
 
-def judge(rung: Mapping[int, Sequence[Row] | None]) -> dict[int, float | None]:
+def judge(rung: Mapping[int, Sequence[Row] | None], main: str = "") -> dict[int, float | None]:
     """Scores of a rung's trials.
 
     A trial under which fewer people could be judged than under another has failed: who answers with no numbers is not
@@ -129,21 +129,23 @@ def judge(rung: Mapping[int, Sequence[Row] | None]) -> dict[int, float | None]:
 
     Args:
         rung: rows of metrics.parquet by number of the trial, each validated equally often; None for a run that failed.
+        main: the metric that was chosen to decide; "": none was.
     """
     answers = {n: sum(row["phase"] == "validation" for row in rows or ()) for n, rows in rung.items()}
     most = max(answers.values())
-    return {n: score(rows) if rows and answers[n] == most else None for n, rows in rung.items()}
+    return {n: score(rows, main) if rows and answers[n] == most else None for n, rows in rung.items()}
 
 
-def score(rows: Iterable[Row]) -> float | None:
+def score(rows: Iterable[Row], main: str = "") -> float | None:
     """A trial's score: the merit of its last look at validation people (``metapulse.server.metatest.merit``).
 
     Args:
         rows: as in metrics.parquet.
+        main: as for ``judge``.
 
     Returns:
         None where no person could be judged, or a mean is not finite.
     """
     asked = [row for row in rows if row["phase"] == "validation"]
     last = max((row["round"] for row in asked), default=0)
-    return merit([row for row in asked if row["round"] == last])
+    return merit([row for row in asked if row["round"] == last], main)

@@ -22,6 +22,15 @@ TITLES = {
     "loss": "cross-entropy loss (nats)",
     "mse": "mean squared error (target unit²)",
     "mae": "mean absolute error (target unit)",
+    "macro_f1": "macro-F1",
+    "auroc": "area under the ROC curve",
+    "ece": "expected calibration error",
+    "rmse": "root mean squared error (target unit)",
+    "mard": "mean absolute relative difference (%)",
+    "clarke_a": "share in zone A of Clarke's grid",
+    "clarke_ab": "share in zones A and B of Clarke's grid",
+    "parkes_a": "share in zone A of Parkes' grid",
+    "parkes_ab": "share in zones A and B of Parkes' grid",
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 GRID, INK, SHADE, CARD = "#e6e8eb", "#1d2733", "#9aa3ad", "#ffffff"
@@ -31,7 +40,7 @@ NIGHT = {GRID: "#2b333d", INK: "#e4e8ec", SHADE: "#66707b", CARD: "#181f27"}
 
 def metric_title(metric: str) -> str:
     """A metric in words, with its unit, as plain text."""
-    return TITLES.get(metric, metric.replace("_", " "))
+    return TITLES.get(metric, metric.rpartition(":")[2].replace("_", " "))
 
 
 def colour(place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -117,6 +118,11 @@ class ReportTable:
 def tex(text: str) -> str:
     """Plain text as LaTeX."""
     return "".join(TEX.get(c, c) for c in text)
+
+
+def file_name(kind: str, about: str) -> str:
+    """Name of a table's files."""
+    return f"{kind}-" + re.sub(r"[^\w.-]+", "_", about)
 
 
 def _cell(content: TableCell | str) -> TableCell:

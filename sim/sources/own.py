@@ -142,14 +142,15 @@ def _load(own: Own, written: int) -> SampleTable | SeriesTable:
     if own.kind == "regression":
         target = rows.columns[own.y].reshape(len(user), -1)
         y = ((target - own.centre) / own.scale).astype(np.float32)
-        task = Task("regression", x.shape[1:], y.shape[1], unit=_unit(own), names=rows.features)
+        task = _task(own, x.shape[1:], y.shape[1], rows.features)
     else:
         names, y = _labels(own, rows.columns[own.y])
         task = Task("classification", x.shape[1:], len(names), tuple(names), names=rows.features)
     groups = _groups(own, rows)
     unknown = rows.instant is None and not _shared(groups, user, device)
     moment = np.zeros(len(user), np.int64) if unknown else None
-    return SampleTable.of(task, x, y, user, device, groups, people, devices, held_out, rows.instant, moment)
+    table = SampleTable.of(task, x, y, user, device, groups, people, devices, held_out, rows.instant, moment)
+    return dataclasses.replace(table, base=own.centre)
 
 
 @lru_cache(maxsize=4)
@@ -182,9 +183,10 @@ def _inputs(own: Own, rows: UsableRows) -> np.ndarray:
     return x.astype(np.float32)
 
 
-def _unit(own: Own) -> str:
-    """The unit of a scaled target."""
-    return own.unit if own.scale == 1 else f"{own.scale:g} {own.unit}".strip()
+def _task(own: Own, features: tuple[int, ...], outputs: int, names: tuple[str, ...] = ()) -> Task:
+    """A regression whose target is scaled; of what has a unit the values are known."""
+    unit = own.unit if own.scale == 1 else f"{own.scale:g} {own.unit}".strip()
+    return Task("regression", features, outputs, (), unit, names, own.scale, own.unit)
 
 
 def _labels(own: Own, texts: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -250,7 +252,7 @@ def _series(
         owners.append(np.full(len(t), number))
         pairs.append(divmod(int(k), len(devices)))
     table = SeriesTable.of(
-        Task("regression", (1, own.history), 1, unit=_unit(own)),
+        _task(own, (1, own.history), 1),
         np.concatenate(stamps),
         np.concatenate(values),
         np.concatenate(owners),

@@ -81,6 +81,9 @@ class SampleTable:
     """Samples sorted by client; ``start`` has one entry more than there are clients.
 
     Arrays keep the type they were stored in; a client's samples are converted when they are asked for.
+
+    Args:
+        base: value that a target of 0 stands for, where the task says in what unit.
     """
 
     task: Task
@@ -92,6 +95,7 @@ class SampleTable:
     start: np.ndarray
     moment: np.ndarray | None = None
     time: np.ndarray | None = None
+    base: float = 0.0
 
     @classmethod
     def of(
@@ -143,7 +147,8 @@ class SampleTable:
         moment = None if self.moment is None else self.moment[rows].copy()
         time = None if self.time is None else self.time[rows].copy()
         y = self.y[rows].astype(kind)
-        return Samples(x, y, self.group[rows].copy(), self.held_out[rows].copy(), moment, time)
+        base = np.full_like(y, self.base) if self.task.value_unit else None
+        return Samples(x, y, self.group[rows].copy(), self.held_out[rows].copy(), moment, time, base)
 
 
 class InMemorySource:

@@ -17,6 +17,7 @@ from metapulse.record.recipes.base import NO_ROWS, MetricRows, Questions, Recipe
 from metapulse.settings import setting
 from metapulse.windows import DAY_MIN, Horizon, SeriesScaling, evenly
 
+MG_DL = "mg/dL"
 STEP_MIN = 5  # grid of a glucose history: the reporting interval of most sensors
 CENTRE_MG_DL, SPREAD_MG_DL = 140.0, 50.0  # fixed units of a glucose input, the same for everyone
 MAX_GAP_MIN = 20.0  # one missed reading of a 15-minute sensor breaks a series, three of a 5-minute sensor do not
@@ -136,8 +137,9 @@ def check_history(history_min: int, key: str) -> None:
 
 def glucose_task(history_min: int, target_scale: float) -> Task:
     """The task of forecasting glucose."""
-    unit = "mg/dL" if target_scale == 1 else f"{target_scale:g} mg/dL"
-    return Task("regression", (1, history_min // STEP_MIN), 1, unit=unit)
+    unit = MG_DL if target_scale == 1 else f"{target_scale:g} {MG_DL}"
+    shape = (1, history_min // STEP_MIN)
+    return Task("regression", shape, 1, unit=unit, scale=target_scale, value_unit=MG_DL)
 
 
 def _series(rows: MetricRows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

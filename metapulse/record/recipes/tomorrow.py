@@ -114,7 +114,9 @@ class Tomorrow(Recipe):
         """One number, in units of the target's scale."""
         names = [name for one in self.features for name in (one.name, one.name + KNOWN)]
         names += ["mean_of_days", "weekend"]
-        return Task("regression", (len(names), self.days), 1, unit=self.unit, names=tuple(names))
+        scale, value_unit = self.target.scale, self.value_unit
+        shape, unit = (len(names), self.days), f"{scale:g} {value_unit}"
+        return Task("regression", shape, 1, (), unit, tuple(names), scale, value_unit)
 
     @property
     def forecasts(self) -> str:
@@ -123,8 +125,8 @@ class Tomorrow(Recipe):
 
     @property
     @abstractmethod
-    def unit(self) -> str:
-        """Of y."""
+    def value_unit(self) -> str:
+        """Of the metric."""
 
     def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """The target by the person's date; and why it is not used, by date, where it is not.
@@ -172,7 +174,7 @@ class Tomorrow(Recipe):
         if not outcomes:
             return Taken(None, left, f"no {known.features[0].name} on any day")
         left[f"days worn less than {self.wear_h} h, whose values are no inputs"] = known.unworn
-        xs, ys, at = [], [], []
+        xs, ys, bases, at = [], [], [], []
         for date in sorted(outcomes.keys() - known.refused.keys()):
             window = known.before(date, self.days)
             if worn[window].sum() < self.least_days:
@@ -183,14 +185,15 @@ class Tomorrow(Recipe):
                 x, mean = self._sample(known, window, date)
                 xs.append(x)
                 ys.append((outcomes[date] - mean) / known.features[0].scale)
+                bases.append(mean)
                 at.append(date - 1)
         if not xs:
             enough = int(worn.sum())
             return Taken(None, +left, f"{enough} days worn {self.wear_h} h or more, {len(outcomes)} with an outcome")
         day = np.array(at, np.int64)
         time = (day * DAY + self.hour * HOUR) / MINUTE
-        target = np.array(ys, np.float32)[:, None]
-        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time), +left)
+        target, base = (np.array(values, np.float32)[:, None] for values in (ys, bases))
+        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time, base), +left)
 
     def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
         """One a day that has enough before it, to the day after the last; an outcome is due at the end of its day."""
@@ -264,9 +267,9 @@ class RestingHeartRateTomorrow(Tomorrow):
         return RESTING if self.of == "vendor" else LOWEST
 
     @property
-    def unit(self) -> str:
+    def value_unit(self) -> str:
         """Beats a minute."""
-        return f"{self.target.scale:g} /min"
+        return "/min"
 
     def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; of the percentile only where the device was worn."""
@@ -292,9 +295,9 @@ class SleepTonight(Tomorrow):
         return SLEEP
 
     @property
-    def unit(self) -> str:
-        """Hours."""
-        return f"{SLEEP.scale:g} min"
+    def value_unit(self) -> str:
+        """Minutes."""
+        return "min"
 
     def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; the night must begin after the forecast."""
@@ -314,9 +317,9 @@ class StepsTomorrow(Tomorrow):
         return STEPS
 
     @property
-    def unit(self) -> str:
-        """Thousands of steps."""
-        return f"{STEPS.scale:g} steps"
+    def value_unit(self) -> str:
+        """Steps."""
+        return "steps"
 
     def outcomes(self, own: MetricRows, rows: Mapping[str, MetricRows]) -> tuple[dict[int, float], dict[int, str]]:
         """By date; sums of minutes only where the device was worn. A vendor's total stands for itself."""

@@ -19,12 +19,25 @@ def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataF
         comparison: says what the main metric and the judged step are.
         phase: "validation", or "test": then only what was asked after the last round.
     """
-    keys = ("dataset", "method", "scenario", "shots", "metric", "step")
-    questions = pl.DataFrame([{key: getattr(score, key) for key in keys} for score in comparison.scores])
-    rows = results.filter(pl.col("phase") == phase)
-    if phase == "test":
-        rows = rows.filter(pl.col("round") == pl.col("round").max().over("dataset", "method", "seed"))
-    return rows.join(questions.rename({"step": "judged"}), on=keys[:-1], how="inner")
+    rows = _after_the_last_round(results) if phase == "test" else results.filter(pl.col("phase") == phase)
+    there = rows.filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
+    return _with_step(there, comparison, ("dataset", "method", "scenario", "shots", "metric"))
+
+
+def tested(results: pl.DataFrame, comparison: Comparison) -> pl.DataFrame:
+    """Rows of every metric of the test after the last round, with ``judged`` as in ``asked``."""
+    return _with_step(_after_the_last_round(results), comparison, ("dataset", "method", "scenario", "shots"))
+
+
+def _after_the_last_round(results: pl.DataFrame) -> pl.DataFrame:
+    rows = results.filter(pl.col("phase") == "test")
+    return rows.filter(pl.col("round") == pl.col("round").max().over("dataset", "method", "seed"))
+
+
+def _with_step(rows: pl.DataFrame, comparison: Comparison, keys: Sequence[str]) -> pl.DataFrame:
+    names = (*keys, "step")
+    questions = pl.DataFrame([{key: getattr(score, key) for key in names} for score in comparison.scores])
+    return rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
 
 
 def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

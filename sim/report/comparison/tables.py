@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,9 @@ import polars as pl
 from metapulse.sim.lab.comparison import Score
 from metapulse.sim.report.comparison.ablation import Ablation, ablations, effect
 from metapulse.sim.report.comparison.budgets import BUDGETS, at_equal_cost
+from metapulse.sim.report.comparison.others import other_metrics
 from metapulse.sim.report.comparison.view import ComparisonView, p_words, plain_mean
-from metapulse.sim.report.table import ReportTable, TableCell, best_value
+from metapulse.sim.report.table import ReportTable, TableCell, best_value, file_name
 from metapulse.sim.scores import gain, number_text, scenario_title, shots_name
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -24,6 +24,7 @@ def every_table(view: ComparisonView) -> dict[str, list[ReportTable]]:
     return {
         "glance": [glance(view)] if view.comparison.pairs else [],
         "scores": [scores_table(view, dataset) for dataset in view.datasets],
+        "others": [table for dataset in view.datasets if (table := other_metrics(view, dataset))],
         "verdicts": [verdicts(view, dataset) for dataset in view.datasets if view.comparison.pairs],
         "fairness": [fairness_table(view, dataset) for dataset in view.datasets],
         "ablation": list(ablation(view)),
@@ -47,7 +48,7 @@ def scores_table(view: ComparisonView, dataset: str) -> ReportTable:
     ]
     head = tuple(f">{scenario_title(scenario)}, {shots_name(shots)}" for scenario, shots in asked)
     frame = _frame(s for column in columns for s in column.values())
-    return ReportTable(_file("scores", dataset), dataset, ("method", *head), tuple(rows), frame)
+    return ReportTable(file_name("scores", dataset), dataset, ("method", *head), tuple(rows), frame)
 
 
 def _name(view: ComparisonView, method: str) -> TableCell:
@@ -106,7 +107,7 @@ def verdicts(view: ComparisonView, dataset: str) -> ReportTable:
         "verdict",
         ">found with probability .8 from",
     )
-    return ReportTable(_file("verdicts", dataset), dataset, head, tuple(rows), _frame(found))
+    return ReportTable(file_name("verdicts", dataset), dataset, head, tuple(rows), _frame(found))
 
 
 def glance(view: ComparisonView) -> ReportTable:
@@ -146,7 +147,7 @@ def fairness_table(view: ComparisonView, dataset: str) -> ReportTable:
             keys = ("iqm", "worst_decile", "spread", "gini")
             records.append({"dataset": dataset, "method": method} | dict(zip(keys, (middle, *numbers), strict=True)))
     head = ("method", ">interquartile mean", ">worst tenth", ">sd between clients", ">Gini")
-    return ReportTable(_file("fairness", dataset), dataset, head, tuple(rows), pl.DataFrame(records))
+    return ReportTable(file_name("fairness", dataset), dataset, head, tuple(rows), pl.DataFrame(records))
 
 
 def ablation(view: ComparisonView) -> Iterator[ReportTable]:
@@ -168,7 +169,7 @@ def ablation(view: ComparisonView) -> Iterator[ReportTable]:
             for m, numbers in effects[dataset].items()
         ]
         head = (one.setting, "method", *(f">{dataset}" for dataset in datasets))
-        name = _file("ablation", f"{one.setting}-{first}")
+        name = file_name("ablation", f"{one.setting}-{first}")
         yield ReportTable(name, one.setting, head, tuple(rows), pl.DataFrame(records))
 
 
@@ -195,7 +196,7 @@ def costs_table(view: ComparisonView, dataset: str) -> ReportTable:
         if (row := numbers.get(method))
     )
     head = ("method", ">rounds", ">gradient steps", ">FLOPs", ">bytes down", ">bytes up", ">seconds")
-    return ReportTable(_file("costs", dataset), dataset, head, rows, spent)
+    return ReportTable(file_name("costs", dataset), dataset, head, rows, spent)
 
 
 def _spent(view: ComparisonView, dataset: str) -> pl.DataFrame:
@@ -236,7 +237,7 @@ def budgets(view: ComparisonView, kind: str) -> ReportTable:
         rows.append((_name(view, method), *cells))
     unit = "B" if kind == "bytes" else "FLOPs"
     head = (f">{dataset}, {si(budget, unit)}" for dataset, (budget, _) in found.items())
-    return ReportTable(_file("budget", kind), BUDGETS[kind], ("method", *head), tuple(rows), pl.DataFrame(records))
+    return ReportTable(file_name("budget", kind), BUDGETS[kind], ("method", *head), tuple(rows), pl.DataFrame(records))
 
 
 def tuning(record: Mapping[str, Any]) -> ReportTable:
@@ -254,7 +255,7 @@ def tuning(record: Mapping[str, Any]) -> ReportTable:
         records.append({"dataset": dataset, "method": method, "trial": trial["number"], "settings": words, **named})
     head = ("trial", "settings", *(f">score after round {rung}" for rung in rungs))
     frame = pl.DataFrame(records, infer_schema_length=None)
-    return ReportTable(_file("tuning", f"{dataset}-{method}"), f"{dataset}: {method}", head, tuple(rows), frame)
+    return ReportTable(file_name("tuning", f"{dataset}-{method}"), f"{dataset}: {method}", head, tuple(rows), frame)
 
 
 def _short(value: Any) -> str:
@@ -272,7 +273,3 @@ def failures(view: ComparisonView) -> list[ReportTable]:
     return [
         ReportTable("failures", "Runs without a result", ("data set", "method", ">seed", "cell", "why"), rows, frame)
     ]
-
-
-def _file(kind: str, about: str) -> str:
-    return f"{kind}-" + re.sub(r"[^\w.-]+", "_", about)

@@ -74,6 +74,11 @@ class ComparisonView:
         score = next(score for score in self.comparison.scores if score.dataset == dataset)
         return score.metric, score.higher
 
+    def others(self, dataset: str) -> list[str]:
+        """Metrics that runs on a data set were asked for, but for the main one."""
+        chosen = self._config(dataset)["evaluation"].get("metrics", [])
+        return [metric for metric in chosen if metric != self.measure(dataset)[0]]
+
     def source(self, dataset: str) -> dict[str, Any]:
         """Where a data set's samples come from: its section of the configuration."""
         source: dict[str, Any] = self._config(dataset)["source"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from metapulse.metrics.table import larger_is_better
 from metapulse.server.progress import STAGES
-from metapulse.server.statistics import HIGHER_IS_BETTER
 from metapulse.sim.report.plots import (
     INK,
     Figure,
@@ -69,7 +69,7 @@ def _clients(line: PlotLine, step: int, place: float, metric: str, filled: bool)
         return
     values = [row["value"] for row in rows]
     shade, group = colour(line.colour), f"run-{line.colour}"
-    worst = set(worst_clients(values, metric in HIGHER_IS_BETTER)) if filled else set()
+    worst = set(worst_clients(values, larger_is_better(metric))) if filled else set()
     y = [place + 0.24 * ((i * 0.6180339887) % 1 - 0.5) for i in range(len(values))]  # golden-ratio jitter: no two alike
     yield {
         "type": "box",

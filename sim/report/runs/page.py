@@ -31,7 +31,11 @@ def runs_page(runs: Sequence[RunData]) -> str:
         metric_title=metric_title,
         several_rounds=len({score["round"] for run in runs for score in run.scores}) > 1,
         remarks=list(_remarks(runs)),
-        levels=[(i, f"{run.label} {levelling(run.events, run.scores)}") for i, run in enumerate(runs) if run.rounds],
+        levels=[
+            (i, f"{run.label} {levelling(run.events, run.scores, run.chosen[1])}")
+            for i, run in enumerate(runs)
+            if run.rounds
+        ],
         figures=figures,
         tables=tables,
         privacy_table=privacy_table,

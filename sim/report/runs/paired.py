@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metapulse.server.statistics import HIGHER_IS_BETTER, bootstrap
+from metapulse.metrics.table import larger_is_better
+from metapulse.server.statistics import bootstrap
 from metapulse.sim.report.runs.run_data import PlotLine
 
 
@@ -49,13 +50,13 @@ def paired_difference(a: PlotLine, b: PlotLine, metric: str) -> Difference | Non
     values = np.array([mine[c]["value"] - theirs[c] for c in both], dtype=np.float64)
     people = {user: i for i, user in enumerate(sorted({mine[c]["user"] for c in both}))}
     low, high = bootstrap(values, np.array([people[mine[c]["user"]] for c in both], dtype=np.int64))
-    better = values > 0 if metric in HIGHER_IS_BETTER else values < 0
+    better = values > 0 if larger_is_better(metric) else values < 0
     return Difference(len(both), float(values.mean()), low, high, float(better.mean()))
 
 
 def leader(lines: list[PlotLine], metric: str) -> PlotLine | None:
     """The line with the best mean after its last step."""
-    sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
+    sign = 1.0 if larger_is_better(metric) else -1.0
     scored = [
         (sign * score["mean"], -i) for i, line in enumerate(lines) if (score := line.at(line.last_step(), metric))
     ]

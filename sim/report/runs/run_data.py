@@ -11,11 +11,11 @@ from typing import Any
 from metapulse.errors import RunError
 from metapulse.server.files import read_sealed
 from metapulse.server.folder import RunFolder
-from metapulse.server.metatest import Row, headline_metric, last_scores, rows_in_means, summarise
+from metapulse.server.metatest import Row, last_scores, rows_in_means, summarise, undefined_counts
 from metapulse.server.progress import STAGES, add_up
 from metapulse.server.reasons import lost_reply_counts
 from metapulse.server.result import answer_counts
-from metapulse.sim.scores import Score, find_score, measured, scenario_title, scenarios, shots_name
+from metapulse.sim.scores import Score, find_score, measured, scenario_title, scenarios, shots_name, shown_metrics
 
 #: What decides which clients are asked and which episodes they get.
 PAIRING = ("phase", "devices", "clients", "episodes", "query", "split", "restrict", "seed")
@@ -31,6 +31,7 @@ class RunData:
         scores: spread over clients of every meta-test.
         finished: whether it has a summary.
         parameters: number of meta-parameters, 0 where unknown.
+        undefined: for how many clients a metric is not defined, as in summary.json.
     """
 
     label: str
@@ -42,6 +43,13 @@ class RunData:
     scores: list[Score]
     finished: bool
     parameters: int
+    undefined: Sequence[dict[str, Any]] = ()
+
+    @property
+    def chosen(self) -> tuple[Sequence[str], str]:
+        """The metrics that were chosen, and the main one; "" where none was."""
+        evaluation = self.config["evaluation"]
+        return evaluation.get("metrics", ()), evaluation.get("main_metric", "")
 
     @property
     def final(self) -> list[Score]:
@@ -70,7 +78,8 @@ class RunData:
     @property
     def told(self) -> dict[str, Any]:
         """What a summary says of lost replies and of who answered, of an unfinished run too."""
-        return {**lost_reply_counts(self.events), "people": answer_counts(self.events)}
+        counts = {**lost_reply_counts(self.events), "people": answer_counts(self.events)}
+        return counts | {"not_defined": self.undefined}
 
     @property
     def dropped(self) -> list[dict[str, Any]]:
@@ -152,9 +161,8 @@ def read_run(path: Path) -> RunData:
             raise TypeError
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is damaged: config.json or summary.json lacks what a report needs") from None
-    return RunData(
-        label, path, config, environment, events, rows_in_means(rows), scores, summary is not None, parameters
-    )
+    kept, undefined, finished = rows_in_means(rows), undefined_counts(rows), summary is not None
+    return RunData(label, path, config, environment, events, kept, scores, finished, parameters, undefined)
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunData]:
@@ -174,7 +182,12 @@ def _apart(runs: list[RunData], others: Sequence[str]) -> list[RunData]:
 
 def metric_of(runs: Sequence[RunData]) -> str:
     """The metric the report is about."""
-    return headline_metric(score for run in runs for score in run.final)
+    return metrics_of(runs)[0]
+
+
+def metrics_of(runs: Sequence[RunData]) -> list[str]:
+    """The metric the report is about, and the others that were chosen."""
+    return shown_metrics([run.chosen for run in runs], [score for run in runs for score in run.final])
 
 
 def facets(runs: Sequence[RunData]) -> list[Facet]:

@@ -14,8 +14,9 @@ from metapulse.server.reasons import bare
 from metapulse.server.reasons import kind as kind_of
 from metapulse.sim.data_facts import FILE, fact_lines
 from metapulse.sim.report.document import joined_markup, parts
+from metapulse.sim.report.plots import metric_title
 from metapulse.sim.report.runs.paired import Difference, paired_difference
-from metapulse.sim.report.runs.run_data import Facet, RunData
+from metapulse.sim.report.runs.run_data import Facet, RunData, metrics_of
 from metapulse.sim.report.table import Rows, TableCell, html_table
 from metapulse.sim.scores import NUMBERS, Score, number_text, scenario_title, score_grid
 
@@ -25,9 +26,9 @@ def run_name(place: int, run: RunData) -> TableCell:
     return TableCell(run.label, place=place)
 
 
-def final_scores(runs: Sequence[RunData]) -> str:
+def final_scores(runs: Sequence[RunData], metric: str) -> str:
     """Scenario by scenario: every run before adaptation and after its last step, with interval and worst tenth."""
-    grid = score_grid([run.final for run in runs])
+    grid = score_grid([run.final for run in runs], metric)
     rows: Rows = []
     for scenario, found in grid.rows.items():
         rows.append([scenario_title(scenario)])
@@ -37,6 +38,15 @@ def final_scores(runs: Sequence[RunData]) -> str:
             rows.append([run_name(place, run), *cells, ", ".join(map(str, counts)) or "–"])
     titles = [f">{title}\n{f'{step} steps' if step else 'before adaptation'}" for title, _, step in grid.columns]
     return html_table(["", *titles, ">clients"], rows)
+
+
+def other_scores(runs: Sequence[RunData]) -> str:
+    """The same of every other metric that was chosen; "" where none was."""
+    tables = [
+        joined_markup(parts.lines([(None, metric_title(metric))], "h3"), final_scores(runs, metric))
+        for metric in metrics_of(runs)[1:]
+    ]
+    return joined_markup(*tables)
 
 
 def _score(score: Score | None, strong: bool, counted: bool) -> TableCell | str:
