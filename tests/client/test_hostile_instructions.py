@@ -69,6 +69,11 @@ class Foreign(nn.Module):
         return made
 
 
+def halves(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """A metric that a device may allow."""
+    return 0.5
+
+
 def theta() -> ArrayRecord:
     return encode(make_executor(client_config_from_json(SPEC)).init())
 
@@ -169,6 +174,12 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "an attack": ({"work": changed(attack={"name": "sign_flip"})}, "work.attack = {'name': 'sign_flip'}: unknown key"),
     "an attack by dotted name": ({"work": changed(attack={"name": "this:s"})}, "unknown key"),
     "faults": ({"work": changed(faults={"outage": 0.5})}, "work.faults = {'outage': 0.5}: unknown key"),
+    "a metric by dotted name": (asked(metrics=[f"{HERE}:foreign"]), "does not allow it"),
+    "a metric that is imported": (asked(metrics=["rmse", "antigravity:fly"]), "does not allow it"),
+    "an unknown metric": (asked(metrics=["mape"]), "evaluation.metrics = 'mape': must be one of"),
+    "a metric of classes": (asked(metrics=["auroc"]), "is for classification"),
+    "a metric of values": (asked(metrics=["mard"]), "this source has none"),
+    "metrics without end": (asked(metrics=["rmse"] * 11), "must have at most 10 entries"),
     "a source by dotted name": (source(name="tests.runs:Faulty"), "names its data"),
     "a device in the device": (
         source(name="metapulse.client.one_client_source:OneClientSource", inner={"name": "this:s"}),
@@ -286,6 +297,14 @@ def test_what_a_device_allows_is_what_it_imports() -> None:
     wide = {**settings, "options": {"width": 10**12}}
     assert "at most" in refused(node=node, arrays=own, **model(**wide))
     assert "allow = 'print'" in refused(node=NODE | {"allow": "print"})
+
+
+def test_a_device_computes_metrics_of_ours_and_functions_that_it_allows() -> None:
+    told = tell(**asked(metrics=["rmse", f"{HERE}:halves"]), node=NODE | {"allow": f"{HERE}:halves"})
+    found = told.metric_records[METRICS]
+    assert set(found) == {"num-examples", "mse", "mae", "rmse", f"{HERE}:halves"}
+    assert found[f"{HERE}:halves"] == [0.5] * 8
+    assert "does not allow it" in refused(**asked(metrics=[f"{HERE}:halves"]))
 
 
 def test_a_device_sets_its_own_limits() -> None:
