@@ -316,7 +316,7 @@ class ClientExecutor:
     def _ask(
         self, client: int, trial: Trial, valued: bool
     ) -> tuple[list[Part], list[Part], list[Part], list[np.ndarray]]:
-        """Support and query of a client's test episodes; for each the history before it, and the query's base if read."""
+        """Support and query of a client's test episodes; for each the history before it; the query's base if valued."""
         samples, cuts = self.cuts(client, trial)
         parts = [self._transformed(samples, cut, None) for cut in cuts]
         empty = [empty_part(self.task)] * len(cuts)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from metapulse.client.spec import Asked
 from metapulse.episodes import Split
 from metapulse.errors import ConfigError
-from metapulse.metrics.chosen import check_names
+from metapulse.metrics.chosen import check_chosen
 from metapulse.settings import setting
 
 Scenario: TypeAlias = Literal["known_user", "new_user", "new_device", "new_device_history"]
@@ -69,7 +69,7 @@ class EvaluationSettings(Asked):
                 raise ConfigError(f"evaluation.{key}", named, "must name one at least")
         for key in ("devices", "validation_devices", "metrics"):
             once(f"evaluation.{key}", getattr(self, key))
-        check_names(self.metrics)
+        check_chosen(self.metrics)
         if self.main_metric and self.main_metric not in self.metrics:
             there = f"must be one of evaluation.metrics: {', '.join(self.metrics) or 'it names none'}"
             raise ConfigError("evaluation.main_metric", self.main_metric, there)

@@ -18,7 +18,7 @@ from metapulse.metrics.table import KEY, METRICS, check_task, is_own
 LONGEST = 64  # characters of a name that a reply may have
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_chosen(names: Sequence[str]) -> None:
     """Refuse what is no metric; nothing is imported.
 
     Raises:
@@ -56,7 +56,7 @@ def check_fit(names: Sequence[str], task: Task) -> None:
     Raises:
         ConfigError: a metric is unknown or not for the task, or a function may not be imported.
     """
-    check_names(names)
+    check_chosen(names)
     find_own(names)
     for name in names:
         if not is_own(name):

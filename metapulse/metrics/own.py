@@ -29,8 +29,9 @@ def own_metric(name: str) -> OwnMetric:
         ConfigError: it cannot be imported, may not be, or is no function.
     """
     found = resolve(name, KEY)
-    if not callable(found):
-        raise ConfigError(KEY, name, f"is {type(found).__name__}; must be a function of (predictions, targets)")
+    if isinstance(found, type) or not callable(found):  # a class that may be imported for another purpose is not called
+        what = "a class" if isinstance(found, type) else type(found).__name__
+        raise ConfigError(KEY, name, f"is {what}; must be a function of (predictions, targets)")
     function: OwnMetric = found
     return function
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError
+from metapulse.metrics.chosen import check_chosen, find_own
 from metapulse.server.common import unreached
 from metapulse.server.config import Config, load_config
 from metapulse.settings import build, setting
@@ -178,6 +179,12 @@ def _check(spec: ComparisonSpec) -> None:
         raise ConfigError(
             "tuning.trials", spec.tuning.trials, "must be 0 with compare.folds: its people are tested too"
         )
+    if spec.metric:
+        try:
+            check_chosen([spec.metric])
+            find_own([spec.metric])
+        except ConfigError as error:
+            raise ConfigError("compare.metric", spec.metric, error.allowed) from None
     if spec.reference not in spec.methods:
         raise ConfigError("compare.reference", spec.reference, f"must be among {', '.join(spec.methods)}")
     layers = {"base": spec.base} | {f"datasets.{name}": change for name, change in spec.datasets.items()}

@@ -252,7 +252,7 @@ def test_what_a_trial_asks_is_cut_once_and_whoever_fails_is_told_with_each_round
 
 def test_questions_that_were_asked_longest_ago_make_room() -> None:
     rows = stack_batches([(np.zeros((4, 3), np.float32), np.zeros(4, np.int64))])
-    asked = AskedStack([0], rows, rows, NOTHING, {})
+    asked = AskedStack([0], rows, rows, NOTHING, [], {})
     kept = AskedCache(budget=2 * asked.nbytes)
     kept.put("a", asked)
     kept.put("b", asked)
@@ -260,5 +260,5 @@ def test_questions_that_were_asked_longest_ago_make_room() -> None:
     kept.put("c", asked)
     assert [kept.get(name) is asked for name in "abc"] == [True, False, True]
     wide = stack_batches([(np.zeros((40, 3), np.float32), np.zeros(40, np.int64))])
-    kept.put("d", AskedStack([0], wide, wide, NOTHING, {}))
+    kept.put("d", AskedStack([0], wide, wide, NOTHING, [], {}))
     assert [kept.get(name) is asked for name in "abcd"] == [True, False, True, False]

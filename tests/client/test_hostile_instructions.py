@@ -69,11 +69,6 @@ class Foreign(nn.Module):
         return made
 
 
-def halves(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """A metric that a device may allow."""
-    return 0.5
-
-
 def theta() -> ArrayRecord:
     return encode(make_executor(client_config_from_json(SPEC)).init())
 
@@ -297,14 +292,6 @@ def test_what_a_device_allows_is_what_it_imports() -> None:
     wide = {**settings, "options": {"width": 10**12}}
     assert "at most" in refused(node=node, arrays=own, **model(**wide))
     assert "allow = 'print'" in refused(node=NODE | {"allow": "print"})
-
-
-def test_a_device_computes_metrics_of_ours_and_functions_that_it_allows() -> None:
-    told = tell(**asked(metrics=["rmse", f"{HERE}:halves"]), node=NODE | {"allow": f"{HERE}:halves"})
-    found = told.metric_records[METRICS]
-    assert set(found) == {"num-examples", "mse", "mae", "rmse", f"{HERE}:halves"}
-    assert found[f"{HERE}:halves"] == [0.5] * 8
-    assert "does not allow it" in refused(**asked(metrics=[f"{HERE}:halves"]))
 
 
 def test_a_device_sets_its_own_limits() -> None:

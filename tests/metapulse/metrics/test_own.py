@@ -12,7 +12,7 @@ import torch
 from metapulse.data import Task
 from metapulse.errors import ConfigError
 from metapulse.metrics.answers import Answers
-from metapulse.metrics.chosen import check_fit, check_metrics, check_names
+from metapulse.metrics.chosen import check_chosen, check_fit, check_metrics
 from metapulse.metrics.own import made_up, own_scores
 from metapulse.metrics.table import is_share, larger_is_better, may_be_undefined
 from metapulse.registry import only
@@ -68,6 +68,7 @@ REFUSED = {
     "no_such_module_here:f": "cannot be imported (No module named 'no_such_module_here'; it is looked for",
     f"{PLACE}:absent": "cannot be imported (module",
     f"{PLACE}:NO_FUNCTION": "is int; must be a function of (predictions, targets)",
+    "metapulse.data:Task": "is a class; must be a function of (predictions, targets)",
     f"{PLACE}:fails": f"raises ZeroDivisionError: division by zero {SHAPES}",
     f"{PLACE}:words": f"returns str, not one number {SHAPES}",
     f"{PLACE}:several": f"returns ndarray of shape (2,), not one number {SHAPES}",
@@ -81,7 +82,7 @@ REFUSED = {
 
 def check(*names: str, task: Task) -> None:
     """As a configuration and then a run do."""
-    check_names(names)
+    check_chosen(names)
     check_metrics(names, task)
 
 
