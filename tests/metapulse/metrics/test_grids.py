@@ -115,10 +115,11 @@ def test_the_consensus_zones_are_the_published_areas():
         if side == "upper" and corners[-1][1] < 550:
             ends = [(550, 550), *ends]
         found.setdefault(outer, []).append([*corners, *ends])
-    for x in range(3, 550, 11):
-        for y in range(4, 550, 11):
-            beyond = [zone for zone, areas in found.items() if any(polygon(area, x, y) for area in areas)]
-            assert parkes(x, y) == max(beyond, default="A"), (x, y)
+    points = [(x, y) for x in range(3, 550, 11) for y in range(4, 550, 11)]
+    zones = parkes_zones(*torch.tensor(points, dtype=torch.float64).T)
+    for (x, y), zone in zip(points, zones.tolist(), strict=True):
+        beyond = [name for name, areas in found.items() if any(polygon(area, x, y) for area in areas)]
+        assert "ABCDE"[zone] == max(beyond, default="A"), (x, y)
 
 
 def test_lines_go_on_beyond_the_grid():
