@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32
 
 from metapulse.client.spec import Trial
 from metapulse.data import Samples, Task
@@ -36,7 +36,7 @@ class AskedStack:
     support: Batch
     query: Batch
     history: Batch
-    base: list[Float64[np.ndarray, " samples"]]
+    base: list[Float32[np.ndarray, "_ outputs"]]
     failures: dict[int, str]
 
     @property

@@ -30,7 +30,7 @@ from metapulse.server.lock import alone
 from metapulse.sim.cells import Cell, CellResult, distinct
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.lab.cells import RunInputs, comparison_cells, select
-from metapulse.sim.lab.compare import judge_methods, paired_differences
+from metapulse.sim.lab.compare import judge_methods, reference_differences
 from metapulse.sim.lab.comparison import Comparison
 from metapulse.sim.lab.levels import unlevelled
 from metapulse.sim.lab.power import PowerPlan, power_plans
@@ -119,8 +119,9 @@ class ComparisonRunner:
         spec = self.spec
         plans = []
         if cells:
-            found = paired_differences(result_table(cells), spec.reference, list(spec.methods), list(spec.datasets))
-            plans = power_plans(*found)
+            methods, datasets = list(spec.methods), list(spec.datasets)
+            table = result_table(cells)
+            plans = power_plans(*reference_differences(table, spec.reference, methods, datasets, spec.main_metrics()))
         if not plans:
             raise RunError(f"{self.folder}: a plan needs a pilot: finished runs of two seeds or more, and two people")
         each = cost_table(cells).group_by("dataset", "method").agg(pl.col("seconds").mean())

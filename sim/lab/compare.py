@@ -151,8 +151,12 @@ def _differences(
     return differences
 
 
-def paired_differences(
-    results: pl.DataFrame, reference: str, methods: Sequence[str], datasets: Sequence[str]
+def reference_differences(
+    results: pl.DataFrame,
+    reference: str,
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    main: Mapping[str, str] | None = None,
 ) -> tuple[dict[Key, Values], dict[Key, float]]:
     """What verdicts rest on: differences per seed and person after the last round, and the level each is tested at.
 
@@ -161,8 +165,9 @@ def paired_differences(
         reference: which the others are held against.
         methods: in the order in which they are shown.
         datasets: likewise.
+        main: as for ``judge_methods``.
     """
-    rows = main_rows(results)
+    rows = main_rows(results, main)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
     (last, _), _ = (_panels(table) for table in judged_rows(rows))
     keys = [key for key in product(_questions(last, datasets), methods) if key in last]
