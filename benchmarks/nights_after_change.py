@@ -81,7 +81,9 @@ class Change:
         a, b = (RECIPE.series(between(one, self.date - count, self.date)).get(METRIC, NO_ROWS) for one in (old, new))
         table = shared(a, b, METRIC).table
         given = False if table is None else table
-        pasts, why = past_device(self.devices, RECIPE, "Whoop", int(self.own.time[0]), overlap=given)
+        pasts, why = past_device(
+            self.devices, RECIPE, "Whoop", (int(self.own.time[0]), int(self.own.time[-1])), overlap=given
+        )
         assert not why or not count, why
         return pasts
 

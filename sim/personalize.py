@@ -84,8 +84,8 @@ def personalize(
     name, own = questions_of(Path(record), recipe, device, devices)  # before minutes are spent on the population
     maps = read_maps(Path(maps) if isinstance(maps, str) else maps) if maps is not None else None
     start = population_start(trained, features, progress)
-    begins = int(own.time[0])
-    pasts, why = past_device(devices, recipe, name, begins, old, overlap, maps)
+    forecasts = int(own.time[0]), int(own.time[-1])
+    pasts, why = past_device(devices, recipe, name, forecasts, old, overlap, maps)
     card = {
         "run": RunFolder(trained.path).identity,
         "method": trained.config.learner["name"],

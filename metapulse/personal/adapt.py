@@ -96,8 +96,10 @@ def _origins(
     history = [tuple(old.where(old.due < before) for old in past.draws) for past in pasts]
     ladders = [_by_power(prior, features, draws) for draws in history]
     outcomes = _Outcomes.of(own, features)
+    turns = {past.known_from for past in pasts} | outcomes.turns()
+    turns |= {int(own.time[-1]) + 1} if len(own) else set()  # with all that came, for forecasts to come
     origins, power, why = [Origin(ALWAYS, prior)], 0.0, ""
-    for moment in sorted({past.known_from for past in pasts} | outcomes.turns()):
+    for moment in sorted(turns):
         known = sum(past.known_from <= moment for past in pasts)
         if known:
             power, why = outcomes.until(moment).power(ladders[known - 1])
@@ -149,10 +151,10 @@ class _Outcomes:
         return cls(own.due[rows], features.of(own.x[rows]), own.y[rows], sample_weights(own)[rows])
 
     def turns(self) -> set[int]:
-        """When a power is chosen anew: at ``ENOUGH`` outcomes, twice as many, four times as many, … and the last."""
+        """When a power is chosen anew: at ``ENOUGH`` outcomes, twice as many, four times as many, and so on."""
         doubled = ENOUGH * 2.0 ** np.arange(len(self.due).bit_length())
         rows = np.searchsorted(np.cumsum(self.weights), doubled)
-        return {int(moment) for moment in [*self.due[rows[rows < len(self.due)]], *self.due[-1:]]}
+        return set(self.due[rows[rows < len(self.due)]].tolist())
 
     def until(self, moment: int) -> _Outcomes:
         """Those that had come by a moment."""

@@ -54,10 +54,13 @@ def read_maps(given: Path | Map | MapPrior) -> Map | MapPrior:
     """A map or a prior over maps, from the folder that ``save`` wrote, or as it is.
 
     Raises:
+        ConfigError: it is something else.
         DataError: the folder holds neither.
     """
     if isinstance(given, (Map, MapPrior)):
         return given
+    if not isinstance(given, Path):
+        raise ConfigError("maps", given, "must be a map, a prior over maps, or the folder of one")
     if (given / "prior.json").exists():
         return load_prior(given)
     return load_map(given)
@@ -67,22 +70,23 @@ def past_device(
     devices: Devices,
     recipe: Recipe,
     new: str,
-    begins: int,
+    forecasts: tuple[int, int],
     old: str = "",
     overlap: Any = None,
     maps: Path | Map | MapPrior | None = None,
 ) -> tuple[tuple[PastDevice, ...], str]:
     """The history of a device worn before, and if there is none that can be used, why.
 
-    Where the overlap reaches into the time that is forecast, the history comes twice: by the maps that know nothing of
-    the overlap, and, from the overlap's end on, by the maps that do.
+    Only what the old device told before the first forecast is history. Where the overlap reaches into the time that is
+    forecast, the history comes several times: by the maps of what was known at the first forecast, and from the moments
+    on at which more was known, by the maps that were learned from that. The last of them is for forecasts to come.
 
     Args:
         devices: of the record.
         recipe: what is forecast.
         new: device model that is worn now.
-        begins: moment of its first forecast, µs since 1970.
-        old: device model of the history; "": the other one that told most of what is forecast.
+        forecasts: moments of its first and of its last forecast, µs since 1970.
+        old: device model of the history; "": the other one that told most of what is forecast before the first one.
         overlap: table of ``time``, ``old`` and ``new`` of what is forecast; None: what both told of in the record;
             False: none, of no metric.
         maps: a map of what is forecast, or the population's prior over such maps; None: published agreement.
@@ -100,30 +104,44 @@ def past_device(
         raise ConfigError("old", old, f"must be one of {', '.join(others) or 'no other device of the record'}")
     if not others:
         return (), ""
-    series = {name: recipe.series(rows) for name, rows in others.items()}
+    begins, ends = forecasts
+    told = {name: {key: one.where(one.end <= begins) for key, one in rows.items()} for name, rows in others.items()}
+    told = {name: {key: one for key, one in rows.items() if len(one)} for name, rows in told.items()}
+    series = {name: recipe.series(rows) for name, rows in told.items()}
     old = old or max(series, key=lambda name: len(series[name].get(metric, NO_ROWS)))
+    before = series[old]
+    if metric not in before:
+        return (), f"history of {old} is not used: it tells nothing from before {new}"
     if maps is None and metric not in PUBLISHED:
         return (), f"history of {old} is not used: no prior over maps of {metric} is published, and none was given"
-    before, now = {metric: NO_ROWS} | series[old], recipe.series(devices[new])
     priors = {metric: published(metric) if maps is None else read_maps(maps)}
     if priors[metric].card.metric not in ("", metric, recipe.forecasts):
         raise ConfigError("maps", priors[metric].card.metric, f"must be of {metric}, as what is forecast is")
     priors |= {name: published(name) for name in before if name in PUBLISHED and name != metric}
-    both = {name: shared(before[name], now.get(name, NO_ROWS), name) for name in priors if overlap is not False}
+    whole, now = recipe.series(others[old]), recipe.series(devices[new])
+    both = {name: shared(whole[name], now.get(name, NO_ROWS), name) for name in priors if overlap is not False}
     if overlap is not None and overlap is not False:
         both[metric] = given_overlap(overlap, metric, before[metric])
-    until = max((one.until for one in both.values()), default=ALWAYS)
     pasts, why = [], ""
-    for known_from, seen in [(ALWAYS, both)] if until <= begins else [(ALWAYS, {}), (until, both)]:
-        made = {name: moved(before[name], prior, seen.get(name, Shared()).table) for name, prior in priors.items()}
+    for known_from, moment in _moments(both, metric, begins, ends):
+        tables = {name: one.by(moment).table for name, one in both.items()}
+        made = {name: moved(before[name], prior, tables.get(name)) for name, prior in priors.items()}
         if not (why := made[metric].why):
             used = {name: one for name, one in made.items() if not one.why}
-            draws = drawn_questions(recipe, others[old], used)
+            draws = drawn_questions(recipe, told[old], used)
             why = "" if len(draws[0]) else draws[0].lacks
         if not why:
             recorded = tuple(name for name in before if name not in used)
             pasts.append(PastDevice(old, draws, made[metric].map, known_from, tuple(used), recorded))
     return tuple(pasts), f"history of {old} is not used: {why}" if why else ""
+
+
+def _moments(both: Mapping[str, Shared], metric: str, begins: int, ends: int) -> list[tuple[int, int]]:
+    """From when on a map is used, and what it knows: all that was known then. The last is for forecasts to come."""
+    turns = both.get(metric, Shared()).turns(begins, ends)
+    last = turns[-1] if turns else begins
+    more = any(len(one.by(ends).known) > len(one.by(last).known) for one in both.values())
+    return [(ALWAYS, begins), *((moment, moment) for moment in turns), *([(ends + 1, ends)] if more else [])]
 
 
 def drawn_questions(recipe: Recipe, rows: Mapping[str, MetricRows], maps: Mapping[str, Moved]) -> tuple[Questions, ...]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from metapulse.migration.pairs import HOUR_US, read_pairs
-from metapulse.personal.walk import ALWAYS
 from metapulse.record.clock import DAY
 from metapulse.record.mapped import nearest_index, within_us
 from metapulse.record.recipes.base import MetricRows
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+FIRST_PAIRS, TIMES = 3, 4  # a map is learned anew with 3 pairs, 12, 48, …
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,27 @@ class Shared:
     """An overlap.
 
     Args:
-        table: of ``time``, ``old`` and ``new``, polars, pandas or Arrow; None: there is none.
-        until: moment in µs since 1970 from which on all of it is known; ``ALWAYS`` where there is none.
+        table: of ``time``, ``old`` and ``new``; None: there is none.
+        known: moment in µs since 1970 from which on each row is known.
     """
 
-    table: Any = None
-    until: int = ALWAYS
+    table: pl.DataFrame | None = None
+    known: Int64[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def by(self, moment: int) -> Shared:
+        """What was known at a moment."""
+        rows = self.known <= moment
+        if self.table is None or not rows.any():
+            return Shared()
+        return self if rows.all() else Shared(self.table.filter(rows), self.known[rows])
+
+    def turns(self, after: int, last: int) -> list[int]:
+        """Moments from after one to another at which there were ``FIRST_PAIRS`` rows, and ever ``TIMES`` as many."""
+        known, count, moments = np.sort(self.known), FIRST_PAIRS, set()
+        while count <= len(known):
+            moments.add(int(known[count - 1]))
+            count *= TIMES
+        return sorted(moment for moment in moments if after < moment <= last)
 
 
 def shared(old: MetricRows, new: MetricRows, metric: str) -> Shared:
@@ -51,7 +72,7 @@ def shared(old: MetricRows, new: MetricRows, metric: str) -> Shared:
         return Shared()
     time = pl.Series(old.start[a]).cast(pl.Datetime("us", "UTC"))
     table = pl.DataFrame({"time": time, "old": old.value[a], "new": new.value[b]})
-    return Shared(table, int(max(old.end[a].max(), new.end[b].max())))
+    return Shared(table, np.maximum(old.end[a], new.end[b]))
 
 
 def given_overlap(table: Any, metric: str, series: MetricRows) -> Shared:
@@ -67,12 +88,17 @@ def given_overlap(table: Any, metric: str, series: MetricRows) -> Shared:
     Raises:
         DataError: the table lacks a column, or is in another unit.
     """
-    people = read_pairs(table, "the overlap", metric).people.values()
-    last = max((round(float(one.hours[-1]) * HOUR_US) for one in people if len(one)), default=ALWAYS)
-    if last == ALWAYS or not len(series):
-        return Shared(table, last)
-    until = last + int((series.end - series.start).max())
-    if series.date_only.all():
+    import polars as pl
+
+    people = read_pairs(table, "the overlap", metric).people
+    time = np.concatenate([[], *((one.hours * HOUR_US).round() for one in people.values())]).astype(np.int64)
+    if not len(time):
+        return Shared()
+    columns = {name: np.concatenate([getattr(one, name) for one in people.values()]) for name in ("old", "new")}
+    columns |= {"person": np.repeat(list(people), list(map(len, people.values())))} if len(people) > 1 else {}
+    times = pl.Series(time).cast(pl.Datetime("us", "UTC"))
+    known = time + (int((series.end - series.start).max()) if len(series) else 0)
+    if len(series) and series.date_only.all():
         offset = int(series.offset[-1])
-        until = -(-(until + offset) // DAY) * DAY - offset
-    return Shared(table, until)
+        known = -(-(known + offset) // DAY) * DAY - offset
+    return Shared(pl.DataFrame({"time": times, **columns}), known)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import metapulse as mp
 from metapulse.errors import DataError, RunError
@@ -175,27 +176,49 @@ def test_the_old_device_s_history_comes_along_by_its_map(at):
     assert alone.map.card.overlap == 0
 
 
-def test_no_forecast_moves_with_what_the_overlap_showed_later(at):
-    prior = mp.migration.learn(paired_people())
-    (curve,) = invented_truths(4, 1, 2)
-    minutes = FIRST + 5.0 * np.arange(len(curve))
-    moment = BEGINS + 60  # five hours into the time when both are worn
-    other = np.where(np.arange(len(curve)) > moment, curve + 30.0, curve)
-    for name, new in (("same", curve), ("other", other)):
-        write(
-            at / f"{name}.parquet",
-            (OLD, minutes[:432], np.round(0.75 * curve[:432] + 20.0, 1)),
-            (NEW, minutes[BEGINS:], np.round(new[BEGINS:], 1)),
-        )
-    same, moved = (mp.personalize("run", f"{name}.parquet", maps=prior) for name in ("same", "other"))
-    before, after = same.predict("same.parquet"), moved.predict("other.parquet")
-    known = before["time"].dt.timestamp("us") <= (FIRST + 5 * moment) * MINUTE
+T = BEGINS + 60  # a reading five hours into the time when both are worn; the last 36 of the old sensor come after it
+(CURVE,) = invented_truths(4, 1, 2)
+MINUTES = FIRST + 5.0 * np.arange(len(CURVE))
+LATER = np.arange(len(CURVE)) > T
+WORN = np.arange(len(CURVE)) < 432
+OTHER_LATER = {
+    "the new sensor shows something else": (WORN, CURVE, np.where(LATER, CURVE + 30.0, CURVE)),
+    "the old one shows something else": (WORN, np.where(LATER, CURVE + 200.0, CURVE), CURVE),
+    "the old one ends": (WORN & ~LATER, CURVE, CURVE),
+    "the old one goes on": (WORN | LATER, CURVE, CURVE),
+    "the old one is worn again": (WORN | (np.arange(len(CURVE)) > 500), CURVE, CURVE),
+    "the record ends": (WORN & ~LATER, CURVE, CURVE[: T + 1]),
+}
+
+
+@pytest.mark.parametrize("overlap", [None, False])
+@pytest.mark.parametrize("name", OTHER_LATER)
+def test_no_forecast_moves_with_what_came_later(at, name, overlap):
+    prior, paths = mp.migration.learn(paired_people()), []
+    for label, (worn, old, new) in {"same": (WORN, CURVE, CURVE), "other": OTHER_LATER[name]}.items():
+        told = (OLD, MINUTES[worn], np.round(np.clip(0.75 * old[worn] + 20.0, 40.0, 400.0), 1))
+        paths.append(write(at / f"{label}.parquet", told, (NEW, MINUTES[BEGINS : len(new)], np.round(new[BEGINS:], 1))))
+    models = [mp.personalize("run", path, overlap, maps=prior) for path in paths]
+    assert all(model.card["history"] > 0 for model in models)
+    tables = [
+        model.predict(path).filter(pl.col("time").dt.timestamp("us") <= int(MINUTES[T] * MINUTE))
+        for model, path in zip(models, paths, strict=True)
+    ]
     columns = ("time", "value", "lower", "upper", "reason")
-    assert known.sum() > 30
-    assert before.filter(known).select(columns).equals(after.filter(known).select(columns))
-    assert not before.filter(~known).select(columns).equals(after.filter(~known).select(columns))
-    at_then = same.explain("same.parquet", at=str(before.filter(known)["time"][-1]))
-    assert at_then.facts["value"] == before.filter(known)["value"][-1]
+    assert len(tables[0]) > 30
+    assert tables[0].select(columns).equals(tables[1].select(columns))
+    for row in (-1, -20):
+        found = models[0].explain(paths[0], at=str(tables[0]["time"][row]))
+        assert found.facts["value"] == tables[0]["value"][row]
+
+
+def test_a_table_of_times_to_come_is_not_used(at):
+    prior, instant = mp.migration.learn(paired_people()), pl.Datetime("us", "UTC")
+    time = pl.Series(((MINUTES[-1] + 60.0 + 5.0 * np.arange(200)) * MINUTE).astype(np.int64)).cast(instant)
+    table = pl.DataFrame({"time": time, "old": 100.0 + np.arange(200) % 50, "new": 200.0 + np.arange(200) % 50})
+    model, none = (mp.personalize("run", "me.parquet", given, maps=prior) for given in (table, False))
+    assert model.map.card.overlap == 0
+    assert torch.equal(model.belief.mean, none.belief.mean)
 
 
 def test_a_model_goes_on_with_a_record_that_has_grown(at):

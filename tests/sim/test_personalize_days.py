@@ -146,5 +146,5 @@ def test_a_watch_without_nights_is_left_out_aloud(at):
         days_of(NEW, NEW_DAYS, slept(77, 95)),
     )
     model = mp.personalize("run", pulse)
-    assert model.card["no_history"] == "history of Watch 3 is not used: the map gives no value"
+    assert model.card["no_history"] == "history of Watch 3 is not used: it tells nothing from before Band 4"
     assert model.map is None

@@ -237,7 +237,7 @@ def test_an_overlap_in_another_unit_is_refused():
     mg = 120.0 + 30.0 * np.sin(np.arange(len(time)) / 9.0)
     for old, new, column in ((mg, mg / 18.0, "new"), (mg / 18.0, mg, "old")):
         table = pl.DataFrame({"time": time, "old": old, "new": new})
-        with pytest.raises(DataError, match=f"'{column}' has a median of .* is it in another unit"):
+        with pytest.raises(DataError, match=f"'{column}' has a median of .* is it, or a part of it, in another unit"):
             mp.migration.published("glucose").personal(table)
         with pytest.raises(DataError, match="another unit"):
             mp.migration.learn(table, "glucose")

@@ -48,30 +48,41 @@ def devices(old=OLD, new=NEW, offset=0):
     }
 
 
+def forecasts(of, recipe=SLEEP):
+    time = recipe.questions(of["new"]).time
+    return int(time[0]), int(time[-1])
+
+
 def history(of, recipe=SLEEP, **given):
-    begins = int(recipe.questions(of["new"]).time[0])
-    return past_device(of, recipe, "new", begins, **given)
+    return past_device(of, recipe, "new", forecasts(of, recipe), **given)
 
 
 def test_nights_of_an_old_device_come_along_by_their_map():
     pasts, why = history(devices())
     assert why == ""
-    assert [one.device for one in pasts] == ["old", "old"]
+    assert {one.device for one in pasts} == {"old"}
     assert pasts[-1].mapped == ("sleep_duration",)
     assert pasts[-1].recorded == ()
     raw = SLEEP.questions(devices()["old"])
     for drawn in pasts[-1].draws:
-        assert np.array_equal(drawn.time, raw.time)
-        assert np.array_equal(drawn.seen, raw.seen)  # wear stays
-    level = [np.mean([draw.base.mean() for draw in one.draws]) for one in pasts]
-    assert abs(level[1] - 420.0) < abs(level[0] - 420.0)  # the overlap tells of the 30 minutes
+        n = len(drawn)  # what was told before the first forecast
+        assert n > 40
+        assert np.array_equal(drawn.time, raw.time[:n])
+        assert np.array_equal(drawn.seen, raw.seen[:n])  # wear stays
+    (alone,), _ = history(devices(), overlap=False)
+    without, level = (np.mean([draw.base.mean() for draw in one.draws]) for one in (alone, pasts[-1]))
+    assert abs(level - 420.0) < abs(without - 420.0)  # the overlap tells of the 30 minutes
 
 
 def test_a_night_that_both_told_of_is_known_when_its_day_is_over():
+    """Maps of what was known at the first forecast, of 3 nights, 12, 48, and of all for forecasts to come."""
     for offset in (0, 9 * HOUR):
-        pasts, _ = history(devices(offset=offset))
-        assert [one.known_from for one in pasts] == [ALWAYS, (FIRST + 60) * DAY - offset]
-        assert [one.map.card.overlap for one in pasts] == [0, 10]
+        of = devices(old=np.arange(110), new=np.arange(50, 120), offset=offset)
+        begins, ends = forecasts(of)
+        over = [(FIRST + day + 1) * DAY - offset for day in range(50, 110)]
+        pasts, _ = history(of)
+        assert [one.known_from for one in pasts] == [ALWAYS, over[2], over[11], over[47], ends + 1]
+        assert [one.map.card.overlap for one in pasts] == [sum(day <= begins for day in over), 3, 12, 48, 60]
     alone, _ = history(devices(), overlap=False)
     assert [one.map.card.overlap for one in alone] == [0]
 
@@ -86,14 +97,14 @@ def test_nights_are_paired_by_the_person_s_date_whatever_the_clock_of_the_file()
     b = SLEEP.series({"sleep_duration": nights(NEW, slept(NEW), 14 * HOUR)})["sleep_duration"]
     both = shared(a, b, "sleep_duration")
     assert both.table["old"].to_list() == both.table["new"].to_list() == slept(OLD[50:]).tolist()
-    assert both.until == (FIRST + 60) * DAY
+    assert both.known.max() == (FIRST + 60) * DAY
     assert shared(a.where(OLD < 50), b, "sleep_duration").table is None
 
 
 def test_readings_are_known_when_the_later_of_two_is():
     at = FIRST * DAY + np.arange(20) * 15 * MINUTE
     old, new = (rows(t, t, 100.0 + np.arange(20.0)) for t in (at, at + 5 * MINUTE))
-    assert shared(old, new, "glucose").until == at[-1] + 5 * MINUTE
+    assert shared(old, new, "glucose").known.tolist() == (at + 5 * MINUTE).tolist()
 
 
 @pytest.mark.parametrize("hour", [-1, 0, 7])  # bedtime, the date, the morning
@@ -103,7 +114,7 @@ def test_days_of_a_table_are_known_when_they_are_over(hour):
     time = pl.Series((FIRST + np.arange(50, 53)) * DAY + hour * HOUR - offset).cast(pl.Datetime("us", "UTC"))
     table = pl.DataFrame({"time": time, "old": [400.0, 410.0, 420.0], "new": [430.0, 440.0, 450.0]})
     over = (FIRST + 53 + (hour > 0)) * DAY - offset  # of a morning it may be the day after
-    assert given_overlap(table, "sleep_duration", days).until == over
+    assert given_overlap(table, "sleep_duration", days).known.max() == over
     pasts, _ = history(devices(offset=offset), overlap=table)
     assert pasts[-1].map.card.overlap == 3
 
@@ -129,7 +140,7 @@ def test_a_refused_map_stays_refused():
     assert "too uncertain" in why
     bare = devices()
     bare["old"] = {"heart_rate": rows([FIRST * DAY], [FIRST * DAY], [70.0])}
-    assert history(bare)[1] == "history of old is not used: the map gives no value"
+    assert history(bare)[1] == "history of old is not used: it tells nothing from before new"
     lowest = make_recipe({"name": "resting_heart_rate_tomorrow", "of": "lowest"})
     pulse = {name: {"heart_rate": rows(t, t, np.full(len(t), 60.0))} for name, t in (
         ("old", FIRST * DAY + np.arange(500) * HOUR), ("new", (FIRST + 30) * DAY + np.arange(500) * HOUR)
@@ -143,7 +154,9 @@ def test_a_map_of_something_else_than_what_is_forecast_is_refused():
     walk = make_recipe("steps_tomorrow")
     totals = replace(published("steps_daily"), card=replace(published("steps_daily").card, metric="steps"))
     of = {name: {"steps_daily": one["sleep_duration"]} for name, one in devices().items()}
-    assert "must be" not in past_device(of, walk, "new", 0, maps=totals)[1]  # days' totals of steps are that too
+    assert (
+        "must be" not in past_device(of, walk, "new", (60 * DAY + FIRST * DAY,) * 2, maps=totals)[1]
+    )  # days' totals of steps are that too
 
 
 def test_inputs_are_mapped_where_agreement_is_published_and_else_as_recorded():
@@ -162,9 +175,10 @@ def test_inputs_are_mapped_where_agreement_is_published_and_else_as_recorded():
     raw, names = recipe.questions(of["old"]), recipe.task.names
     sleep, pulse, worn = (names.index(name) for name in ("sleep", "heart_rate", "sleep_known"))
     for one in pasts[-1].draws:
-        assert np.array_equal(one.x[:, pulse], raw.x[:, pulse])
-        assert np.array_equal(one.x[:, worn], raw.x[:, worn])
-        assert not np.allclose(one.x[:, sleep], raw.x[:, sleep])
+        x = raw.x[: len(one)]
+        assert np.array_equal(one.x[:, pulse], x[:, pulse])
+        assert np.array_equal(one.x[:, worn], x[:, worn])
+        assert not np.allclose(one.x[:, sleep], x[:, sleep])
 
 
 def test_an_input_whose_map_is_refused_is_taken_as_recorded():
@@ -196,6 +210,6 @@ def test_steps_of_minutes_come_along_by_a_map_of_days_and_a_day_worn_too_little_
     assert pasts[-1].map.card.overlap == 9
     raw = recipe.questions(of["old"])
     for drawn in pasts[-1].draws:
-        assert np.array_equal(drawn.seen, raw.seen)
+        assert np.array_equal(drawn.seen, raw.seen[: len(drawn)])
     level = np.mean([draw.base.mean() for draw in pasts[-1].draws])
     assert abs(level / raw.base.mean() - 1.25) < 0.1
