@@ -28,7 +28,7 @@ from metapulse.errors import MetapulseError, NoResultError
 from metapulse.registry import ENGINES
 from metapulse.server.config import REGISTRIES, Config, build_config, resolved
 from metapulse.server.result import failure
-from metapulse.settings import is_setting
+from metapulse.settings import is_setting, plain
 from metapulse.sim.experiment import run_experiment
 from metapulse.strategies.aggregators.registry import AGGREGATORS
 from tests.fuzz_outcomes import Count, Listener, Outcome, SlowError
@@ -182,9 +182,11 @@ def changed(table: Table, key: str, value: Any) -> Table:
 
 
 def held(table: Table, key: str) -> Any:
-    """The value of a setting in the resolved configuration."""
-    at: Any = resolved(build_config(copy.deepcopy(table)))
-    for name in key.split("."):
+    """The value of a setting in the resolved configuration, or its default where that leaves it out."""
+    config = build_config(copy.deepcopy(table))
+    section, *path = key.split(".")
+    at: Any = {**plain(config)[section], **resolved(config).get(section, {})}
+    for name in path:
         at = at[name]
     return at
 
