@@ -89,15 +89,15 @@ def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pyte
     seen: list[Any] = []
     real = ClientExecutor._judge
 
-    def spy(self: ClientExecutor, learner: Any, phi: Any, query: Any, classes: Any) -> Any:
+    def spy(self: ClientExecutor, learner: Any, phi: Any, query: Any, classes: Any, *more: Any) -> Any:
         seen.append((learner.predict(self.model, phi, query.x), classes))
-        return real(self, learner, phi, query, classes)
+        return real(self, learner, phi, query, classes, *more)
 
     monkeypatch.setattr(ClientExecutor, "_judge", spy)
     trial = Trial("law", EpisodePlan("groups", 2), steps=(0, 2), episodes=1)
     made, honest = work(learner), Relabelled.samples
     theta = made.init()
-    made.evaluate(theta, 1, [0, 1, 2], trial)
+    true = made.evaluate(theta, 1, [0, 1, 2], trial)
     before = list(seen)
     cuts = {client: made.cuts(client, trial)[1][0] for client in range(3)}
 
@@ -106,7 +106,8 @@ def test_other_query_labels_are_the_same_answers(learner: str, monkeypatch: pyte
 
     monkeypatch.setattr(Relabelled, "samples", lying)
     seen.clear()
-    made.evaluate(theta, 1, [0, 1, 2], trial)
+    told = work(learner).evaluate(theta, 1, [0, 1, 2], trial)  # another device: one keeps what it was asked
+    assert any(not torch.equal(values, told.metrics[name]) for name, values in true.metrics.items())
     for (answers, classes), (again, offered) in zip(before, seen, strict=True):
         assert torch.equal(answers, again)
         assert torch.equal(classes, offered)
