@@ -1,9 +1,9 @@
 /* Multilayer perceptrons, one client after the other: what one needs stays in the cache from its first step to its last.
  *
- * Three loops over network.h: SGD, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
+ * Three loops over network.h and spanned.h: SGD, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
  * against the kernels in metapulse/models/kernels. A function returns 1 where there is no memory.
  */
-#include "network.h"
+#include "spanned.h"
 
 /* SGD with rate lr, a step on each batch: where it ends, or how far it went (the start minus the end), or the sum of
  * that over the clients, each times its share; or the gradient of one batch. Adds to each client's loss that of the
@@ -11,20 +11,26 @@
 int descend(const net *n, int64_t clients, tree start, int64_t steps, const batch *batches, float lr, int64_t wanted,
             const float *share, tree to, float *loss) {
     const int64_t size = parameters(n), rows = outputs(n) * most_samples(steps, batches);
-    float *const memory = calloc(3 * size + 2 * rows + scratch(n), sizeof(float));
+    const int spanned = wanted != GRADIENT && worth_spanning(n, steps, batches);
+    const int64_t more = spanned ? span_numbers(n, batches->samples) : 0;
+    float *const memory = calloc(3 * size + 2 * rows + scratch(n) + more, sizeof(float));
     if (!memory) return 1;
     float *w = memory, *theta = w + size, *other = theta + size, *h = other + size, *g = h + rows, *turned = g + rows;
+    const span s = span_in(n, batches->samples, turned + scratch(n));
     const int same = shared(n->layers, start);
     if (same) load(n, start, 0, theta);
     for (int64_t c = 0; c < clients; c++) {
         if (!same) load(n, start, c, theta);
         memcpy(w, theta, size * sizeof(float));
+        if (spanned) span_begin(n, s, input(batches, c), w);
         for (int64_t k = 0; k < steps; k++) {
-            const place p = {w, input(batches + k, c), batches[k].samples, h, g, NULL};
+            const place p = {w, input(batches + k, c), batches[k].samples, h, g, NULL, spanned ? s.z : NULL};
             loss[c] += judged(n, p, batches + k, c, turned);
             if (wanted == GRADIENT) backward(n, p, 0, 1, other, turned);
             else backward(n, p, 1, -lr, w, turned);
+            if (spanned) span_step(n, s, g, lr);
         }
+        if (spanned) span_end(n, s, lr, w);
         if (wanted >= DISPLACEMENT) combine(size, theta, -1, w, w);
         if (wanted == SUM) combine(size, other, share[c], w, other);
         else store(n, wanted == GRADIENT ? other : w, to, c);
@@ -80,14 +86,18 @@ static void scaled_step(int64_t size, const float *a, const float *b, const floa
 /* MAML's outer gradient, by its adjoint (adjoint.py), with a rate per parameter; ``to_rates`` may be empty. */
 int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps, const batch *support,
             const batch *query, tree to, tree to_rates, float *loss) {
-    const int64_t size = parameters(n);
-    const int64_t rows = outputs(n) * larger_of(most_samples(steps, support), query->samples);
-    const int64_t kept = n->activation == TANH ? 3 : 2;
-    float *const memory = calloc((2 * steps + 6) * size + ((steps + 1) * kept + 2) * rows + scratch(n), sizeof(float));
+    const int64_t size = parameters(n), steepest = larger_of(most_samples(steps, support), query->samples);
+    const int64_t rows = outputs(n) * steepest, kept = n->activation == TANH ? 3 : 2;
+    const int spanned = !to_rates.tensor && worth_a_pair(n, steps, support, query) && one_rate(n, rates);
+    const int64_t more = spanned ? pair_numbers(n, support->samples, query->samples) : 0;
+    float *const memory =
+        calloc((2 * steps + 6) * size + ((steps + 1) * kept + 2) * rows + scratch(n) + more, sizeof(float));
     if (!memory) return 1;
     float *path = memory, *gradients = path + (steps + 1) * size, *theta = gradients + steps * size, *alpha = theta + size;
     float *lambda = alpha + size, *v = lambda + size, *slow = v + size, *visited = slow + size;
     float *dh = visited + (steps + 1) * kept * rows, *dg = dh + rows, *turned = dg + rows;
+    const pair s = pair_in(n, support->samples, query->samples, turned + scratch(n));
+    const int64_t from = spanned ? (n->width[0] + 1) * padded(n->width[1]) : 0, moved = size - from;
     const int same = shared(n->layers, start), even = shared(n->layers, rates);
     if (same) load(n, start, 0, theta);
     if (even) load(n, rates, 0, alpha);
@@ -95,27 +105,36 @@ int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps
         if (same) memcpy(path, theta, size * sizeof(float));
         else load(n, start, c, path);
         if (!even) load(n, rates, c, alpha);
+        if (spanned) pair_begin(n, s, input(support, c), input(query, c), path);
         for (int64_t k = 0; k <= steps; k++) {
             const batch *b = k < steps ? support + k : query;
             float *h = visited + k * kept * rows, *g = h + rows, *w = path + k * size, *gradient = gradients + k * size;
-            const place p = {w, input(b, c), b->samples, h, g, kept == 3 ? g + rows : NULL};
+            const float *z = !spanned ? NULL : k < steps ? s.support.z : s.z;
+            const place p = {w, input(b, c), b->samples, h, g, kept == 3 ? g + rows : NULL, z};
             const float value = judged(n, p, b, c, turned);
             backward(n, p, 0, 1, k < steps ? gradient : lambda, turned);
             if (k == steps) loss[c] = value;
-            else scaled_step(size, w, alpha, gradient, w + size);
+            else scaled_step(moved, w + from, alpha + from, gradient + from, w + size + from);
+            if (spanned && k < steps) span_step(n, s.support, g, *alpha);
+            if (spanned && k + 1 == steps) pair_query(n, s, *alpha);
+            if (spanned && k == steps) pair_turn(n, s, g);
         }
         memset(slow, 0, size * sizeof(float));
         for (int64_t k = steps - 1; k >= 0; k--) {
             const batch *b = support + k;
             float *h = visited + k * kept * rows, *g = h + rows;
-            const place p = {path + k * size, input(b, c), b->samples, h, g, kept == 3 ? g + rows : NULL};
+            const float *z = spanned ? s.support.z : NULL;
+            const place p = {path + k * size, input(b, c), b->samples, h, g, kept == 3 ? g + rows : NULL, z};
             const int64_t before = b->samples * hidden(n);
-            scaled_step(size, slow, gradients + k * size, lambda, slow);
-            for (int64_t i = 0; i < size; i += LANES) put(v + i, at(alpha + i) * at(lambda + i));
+            if (to_rates.tensor) scaled_step(size, slow, gradients + k * size, lambda, slow);
+            for (int64_t i = from; i < size; i += LANES) put(v + i, at(alpha + i) * at(lambda + i));
+            if (spanned) pair_tangent(n, s, *alpha, dh);
             forward_tangent(n, p, v, dh);
             judge_tangent(n->loss, answers(n), b, c, g + before, dh + before, dg + before);
             backward_tangent(n, p, v, dh, dg, lambda, turned);
+            if (spanned) pair_back(n, s, dg);
         }
+        if (spanned) pair_end(n, s, lambda);
         store(n, lambda, to, c);
         if (to_rates.tensor) store(n, slow, to_rates, c);
     }

@@ -15,12 +15,14 @@ typedef struct {
     const int64_t *width; /* layers + 1, the input first */
 } net;
 
-/* A client's batch at one point of its path; matrices of all layers' outputs, see above. */
+/* A client's batch at one point of its path; matrices of all layers' outputs, see above. With ``z``, the first layer's
+ * weight is not looked at, nor its gradient formed (see spanned.h). */
 typedef struct {
     const float *w;
     view x;
     int64_t rows;
     float *h, *g, *e; /* outputs; gradient before, and after the nonlinearity */
+    const float *z;   /* the first layer's outputs before the nonlinearity, where they are known */
 } place;
 
 static int64_t parameters(const net *n) {
@@ -71,7 +73,8 @@ static void forward(const net *n, place p) {
     view x = p.x;
     for (int64_t l = 0; l < n->layers; l++) {
         const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out), count = p.rows * ld;
-        product(p.rows, out, in, x, p.w, ld, p.h, ld, 0, 1, p.w + in * ld);
+        if (l == 0 && p.z) memcpy(p.h, p.z, count * sizeof(float));
+        else product(p.rows, out, in, x, p.w, ld, p.h, ld, 0, 1, p.w + in * ld);
         if (l + 1 < n->layers)
             for (int64_t i = 0; i < count; i += LANES) {
                 if (n->activation == RELU) put(p.h + i, positive(at(p.h + i)));
@@ -96,6 +99,7 @@ static void backward(const net *n, place p, float keep, float alpha, float *to, 
     to += parameters(n);
     for (int64_t l = n->layers - 1; l >= 0; l--) {
         const int64_t in = n->width[l], out = n->width[l + 1], ldi = padded(in), ldo = padded(out), count = p.rows * ldi;
+        if (l == 0 && p.z) break;
         w -= (in + 1) * ldo, to -= (in + 1) * ldo;
         view x = p.x;
         if (l > 0) {
@@ -113,12 +117,12 @@ static void backward(const net *n, place p, float keep, float alpha, float *to, 
     }
 }
 
-/* dh, the movement of all outputs when w moves along v. */
+/* dh, the movement of all outputs when w moves along v; with ``z``, the first layer's, before the nonlinearity, is there. */
 static void forward_tangent(const net *n, place p, const float *v, float *dh) {
     view x = p.x, dx = {NULL, 0, 0};
     for (int64_t l = 0; l < n->layers; l++) {
         const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out), count = p.rows * ld;
-        product(p.rows, out, in, x, v, ld, dh, ld, 0, 1, v + in * ld);
+        if (l > 0 || !p.z) product(p.rows, out, in, x, v, ld, dh, ld, 0, 1, v + in * ld);
         if (l > 0) product(p.rows, out, in, dx, p.w, ld, dh, ld, 1, 1, NULL);
         if (l + 1 < n->layers) slope(n, count, p.h, dh);
         x = (view){p.h, ld, 1}, dx = (view){dh, ld, 1};
@@ -134,6 +138,7 @@ static void backward_tangent(const net *n, place p, const float *v, float *dh, f
     v += parameters(n), to += parameters(n), dh += end, dg += end;
     for (int64_t l = n->layers - 1; l >= 0; l--) {
         const int64_t in = n->width[l], out = n->width[l + 1], ldi = padded(in), ldo = padded(out), count = p.rows * ldi;
+        if (l == 0 && p.z) break;
         w -= (in + 1) * ldo, v -= (in + 1) * ldo, to -= (in + 1) * ldo;
         view x = p.x;
         if (l > 0) {
