@@ -32,7 +32,7 @@ from metapulse.models.draws import drawing
 from metapulse.outcome import Outcome, Scores, each
 from metapulse.registry import LEARNERS, MODELS, SOURCES, TRANSFORMS
 from metapulse.reserve import TrainableRows, reserved
-from metapulse.rng import Keys, generator, uniforms
+from metapulse.rng import Keys, generator
 from metapulse.sample_cache import SampleCache
 from metapulse.settings import build, plain
 from metapulse.transforms import Transform
@@ -70,13 +70,8 @@ class ClientExecutor:
 
     @cached_property
     def fresh(self) -> Mapping[str, Tensor]:
-        """θ at round 0, to hold others against: its names, shapes and types."""
+        """θ at round 0, to hold others against."""
         return self.init()
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of θ, in order."""
-        return tuple(self.init())
 
     def train(
         self,
@@ -96,11 +91,11 @@ class ClientExecutor:
             sum_spec: who only wants a sum says how it is made; None: the updates are wanted.
         """
         began = time.perf_counter()
-        kept, episode, failures = self._episodes(round, clients)
+        kept, episode, failures = self.round_episodes(Keys(self.spec.seed, round, clients))
         ready = time.perf_counter()
         if not kept:
             return Outcome([], None, failures, {"data": ready - began})
-        state, keys = self._states(meta, kept, states or {}), Keys(self.spec.seed, round, kept)
+        state, keys = self.states_of(meta, kept, states or {}), Keys(self.spec.seed, round, kept)
         if self.device.type != "cpu":
             meta, state, episode = (
                 *(to_torch_device(tree, self.device) for tree in (meta, state)),
@@ -122,17 +117,21 @@ class ClientExecutor:
                 return report, total
         return self.learner.update(self.model, meta, state, episode, keys), None
 
-    def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
-        return self._together(round, clients) or self.training_episodes(round, clients)
+    def round_episodes(self, keys: Keys) -> tuple[list[int], Episode, dict[int, str]]:
+        """Episodes of a round's stack: whose they are, the stack, and who failed and why."""
+        return self.cut_together(keys) or self.training_episodes(keys.round, keys.clients)
 
-    def training_episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
-        """Episodes of a round's stack, cut client by client: whose they are, the stack, and who failed and why."""
-        cuts, failures = each(clients, lambda c: self._training(round, c), round, "episode")
+    def training_episodes(
+        self, round: int, clients: Sequence[int], seed: int | None = None
+    ) -> tuple[list[int], Episode, dict[int, str]]:
+        """The same, cut client by client; ``seed`` is a run's (None: the specification's)."""
+        address = self.spec.seed if seed is None else seed
+        cuts, failures = each(clients, lambda c: self._training(address, round, c), round, "episode")
         sides = (stack_batches([cut[side] for cut in cuts.values()]) if cuts else NOTHING for side in (0, 1))
         return list(cuts), Episode(*sides), failures
 
-    def _together(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]] | None:
-        """Episodes of a stack cut at once; None where that cannot be, or some client's samples are at fault.
+    def cut_together(self, keys: Keys) -> tuple[list[int], Episode, dict[int, str]] | None:
+        """Episodes of a round's stack cut at once; None where that cannot be, or some client's samples are at fault.
 
         The same episodes as ``training_episodes``, which is also what names the one at fault.
         """
@@ -140,16 +139,15 @@ class ClientExecutor:
         if self.transform.random or not (not self.learner.uses_query_set or self.transform.pointwise):
             return None
         try:
-            batch = self._stack(clients)
+            batch = self._stack(keys.clients)
         except MetapulseError:
             return None
         if not self.learner.uses_query_set:
-            return list(clients), Episode(batch, batch.slice(0, 0)), {}
+            return list(keys.clients), Episode(batch, batch.slice(0, 0)), {}
         if batch.counts.min() < batch.mask.shape[1]:
             return None
-        u = uniforms(self.spec.seed, "episode", round, clients, batch.mask.shape[1])
-        cut = plan.together(batch, self._recorded, u)
-        return None if cut is None else (list(clients), Episode(*cut), {})
+        cut = plan.together(batch, self._recorded, keys.uniforms("episode", batch.mask.shape[1]))
+        return None if cut is None else (list(keys.clients), Episode(*cut), {})
 
     def _stack(self, clients: Sequence[int]) -> Batch:
         """All samples of a stack that it may train on, as the model reads them; good until the next call.
@@ -189,7 +187,7 @@ class ClientExecutor:
         rows = self._trainable_rows.rows(client)
         return samples.take(np.flatnonzero(~samples.held_out) if rows is None else rows)
 
-    def _states(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
+    def states_of(self, meta: Params, clients: Sequence[int], states: States) -> Stacked:
         """What each client of a stack kept, or would have before its first round."""
         fresh = self.learner.initial_state(self.model, meta) if self._keeps else {}
         return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
@@ -217,7 +215,7 @@ class ClientExecutor:
         if not asked.clients:
             return Scores([], {}, asked.failures)
         kept, support, query = asked.clients, asked.support.to(self.device), asked.query.to(self.device)
-        rows = to_torch_device(self._states(meta, kept, states or {}), self.device)
+        rows = to_torch_device(self.states_of(meta, kept, states or {}), self.device)
         meta = to_torch_device(meta, self.device)
         keys = Keys(trial.seed, 0, kept).repeat(trial.episodes)
         state = {name: p.repeat_interleave(trial.episodes, 0) for name, p in rows.items()}
@@ -266,9 +264,9 @@ class ClientExecutor:
         found = task_metrics(self.task, answers, query.y, query.mask, classes)
         return found | more(answers) if more else found
 
-    def _training(self, round: int, client: int) -> tuple[Part, Part]:
+    def _training(self, seed: int, round: int, client: int) -> tuple[Part, Part]:
         samples = self._own(client)
-        rng = generator(self.spec.seed, "episode", round, client)
+        rng = generator(seed, "episode", round, client)
         plan = self.spec.episodes
         cut = (
             plan.everything(samples)

@@ -161,3 +161,39 @@ class Keys:
         Entry j of client c gets the address c + (j << 40), so repeated entries draw different numbers.
         """
         return Keys(self.seed, self.round, [c + (j << 40) for c in self.clients for j in range(times)])
+
+
+class RunKeys(Keys):
+    """The keys of several runs in one round, run after run.
+
+    Args:
+        parts: of each run; all of the same round.
+    """
+
+    def __init__(self, parts: Sequence[Keys]) -> None:
+        super().__init__(-1, parts[0].round, [client for part in parts for client in part.clients])
+        object.__setattr__(self, "parts", tuple(parts))  # the base is frozen
+
+    parts: tuple[Keys, ...]
+
+    def generators(self, purpose: str) -> list[np.random.Generator]:
+        """One generator per client of the stack, in stack order."""
+        return [rng for part in self.parts for rng in part.generators(purpose)]
+
+    def uniforms(
+        self, purpose: str, count: int, page: int | Pages = 0, at: Int64[np.ndarray, " rows"] | None = None
+    ) -> Float64[np.ndarray, "rows count"]:
+        """``count`` numbers in [0, 1) per row; see ``Keys.uniforms``."""
+        rows = np.arange(len(self.clients)) if at is None else at
+        pages = np.broadcast_to(np.asarray(page, dtype=np.int64), len(rows))
+        u, first = np.empty((len(rows), count)), 0
+        for part in self.parts:
+            own = np.flatnonzero((rows >= first) & (rows < first + len(part.clients)))
+            if len(own):
+                u[own] = part.uniforms(purpose, count, pages[own], rows[own] - first)
+            first += len(part.clients)
+        return u
+
+    def repeat(self, times: int) -> RunKeys:
+        """The same clients, each standing for ``times`` consecutive entries of a wider stack."""
+        return RunKeys([part.repeat(times) for part in self.parts])

@@ -146,10 +146,27 @@ def _each(function: Callable[..., Tensor], first: Params, *others: Params) -> Pa
     return {name: function(p, *(o[name] for o in others)) for name, p in first.items()}
 
 
+def has_clients(params: Params) -> bool:
+    """Whether a tree says by itself that it has the client axis: θ of a stack whose clients begin at different ones."""
+    return isinstance(params, Flat) and params.layout.clients >= 0
+
+
 def stack(params: Params, clients: int) -> Flat:
-    """θ seen by ``clients`` clients: views of shape (clients, *shape), no copy until the buffer is asked for."""
+    """θ seen by ``clients`` clients: views of shape (clients, *shape), no copy until the buffer is asked for.
+
+    A tree that has a client axis (``has_clients``) is what it is: so a learner that takes θ from here also serves a
+    stack whose clients belong to several runs, each with a θ of its own.
+    """
+    if isinstance(params, Flat) and params.layout.clients == clients:
+        return params
     views = {name: p.expand(clients, *p.shape) for name, p in params.items()}
     return Flat(None, _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), clients), views)
+
+
+def stacked(views: dict[str, Tensor]) -> Flat:
+    """Tensors that have a client axis, as a tree that says so."""
+    clients = len(next(iter(views.values()), ()))
+    return Flat(None, _layout(tuple(views), tuple(tuple(p.shape[1:]) for p in views.values()), clients), views)
 
 
 def pick(stacked: Stacked, client: int) -> dict[str, Tensor]:
@@ -233,11 +250,13 @@ def zeros_like(a: Params) -> Params:
     return _each(torch.zeros_like, a)
 
 
-def full_like(params: Params, values: Mapping[str, float] | float) -> dict[str, Tensor]:
+def full_like(params: Params, values: Mapping[str, float] | float) -> Params:
     """θ's shape with one number everywhere, or one per name (meta-learners' inner rates)."""
-    return {
-        name: torch.full_like(p, values[name] if isinstance(values, Mapping) else values) for name, p in params.items()
+    one = pick(params, 0) if has_clients(params) else params
+    full = {
+        name: torch.full_like(p, values[name] if isinstance(values, Mapping) else values) for name, p in one.items()
     }
+    return stack(full, len(next(iter(params.values())))) if has_clients(params) else full
 
 
 def to_torch_device(a: Params, device: torch.device) -> Params:
@@ -264,14 +283,19 @@ def tensors(a: Params) -> Mapping[str, Tensor]:
     return a.views if isinstance(a, Flat) else a
 
 
-def subtree(params: Params, prefix: str) -> dict[str, Tensor]:
+def subtree(params: Params, prefix: str) -> Params:
     """The entries whose name starts with ``prefix``, the prefix taken off (Meta-SGD keeps its rates so)."""
-    return {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
+    return _part(params, {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)})
 
 
-def without_subtree(params: Params, prefix: str) -> dict[str, Tensor]:
+def without_subtree(params: Params, prefix: str) -> Params:
     """The entries whose name does not start with ``prefix``."""
-    return {name: p for name, p in params.items() if not name.startswith(prefix)}
+    return _part(params, {name: p for name, p in params.items() if not name.startswith(prefix)})
+
+
+def _part(whole: Params, part: dict[str, Tensor]) -> Params:
+    """Some tensors of a tree, which say that they have a client axis where the whole does."""
+    return stacked(part) if has_clients(whole) else part
 
 
 def prefixed(params: Params, prefix: str) -> dict[str, Tensor]:

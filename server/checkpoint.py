@@ -129,3 +129,21 @@ def _owned(params: Params) -> dict[str, Tensor]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as stream:
         return file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+
+
+def like_model(path: Path, theta: Params, fresh: Params) -> dict[str, Tensor]:
+    """θ of a checkpoint in the model's order; a file has one of its own.
+
+    Args:
+        path: the run's folder, for the message.
+        fresh: θ at round 0.
+
+    Raises:
+        RunError: it has other arrays than the model; names the first that differs.
+    """
+    shapes, kept = ({k: tuple(p.shape) for k, p in tree.items()} for tree in (fresh, theta))
+    if shapes != kept:
+        name = min(k for k in {*shapes, *kept} if shapes.get(k) != kept.get(k))
+        told = f"{name} was {kept.get(name, 'not there')} and is {shapes.get(name, 'not there')}"
+        raise RunError(f"{path}: the checkpoint's θ has other arrays than the model ({told})")
+    return {name: theta[name] for name in fresh}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
@@ -32,15 +33,17 @@ from metapulse.errors import RunError
 from metapulse.global_generators import seeded
 from metapulse.rng import generator
 from metapulse.server.attempts import count_attempt
+from metapulse.server.checkpoint import like_model
 from metapulse.server.client_sampler import ClientSampler, SubsetGrid, over_selected
 from metapulse.server.config import Config, resolved
 from metapulse.server.directory import Directory
 from metapulse.server.effect import check_data, notes
 from metapulse.server.fingerprint import address, data_digest, fingerprint, refuse_changed
-from metapulse.server.folder import BestRound, RunFolder, Snapshot, digest
+from metapulse.server.folder import RunFolder, Snapshot, digest
 from metapulse.server.grid import Engine, GridWrapper
+from metapulse.server.judging import Judging
 from metapulse.server.lock import alone, only_copy
-from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
+from metapulse.server.metatest import MetaTest, summarise
 from metapulse.server.method import learner_constants
 from metapulse.server.privacy import BEGUN, Budget, make_plan
 from metapulse.server.progress import Progress, SilentProgress, round_stages
@@ -84,8 +87,8 @@ class Run:
         self.grid: Engine = grid if isinstance(grid, Engine) else GridWrapper(grid)
         self.sampler = ClientSampler(directory, config)
         self.view = SubsetGrid(self.grid, [], directory)  # the clients of a round
-        self.metatest = MetaTest(config, self.sampler, grid)
         self.progress: Progress = progress or SilentProgress()
+        self.judging = Judging(MetaTest(config, self.sampler, grid), self.folder, self.progress, self._drop)
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.sampler)
@@ -98,21 +101,16 @@ class Run:
             section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
         )
         self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
-        self.rows: list[Row] = []
         self.dropped = 0
         self.idle = 0  # rounds without a usable reply, up to now
         self.saved = 0  # round of the last checkpoint
         self.attempt = 0  # how often the run was begun or continued, where its devices are real
-        self.best: BestRound | None = None  # θ of the best validation round, up to now
         self._work = to_json(config.client_config())
 
     def start(self) -> dict[str, Any]:
         """Begin a new run in an empty folder; returns its summary."""
-        with alone(self.folder.path):
-            self._check()
-            self.folder.create(resolved(self.config), self.address, self.inputs)
-            with only_copy(self.folder.identity, self.folder.path):
-                return self._fresh()
+        with self.opened() as (done, theta):
+            return self._loop(done, theta)
 
     def resume(self) -> dict[str, Any]:
         """Go on from the last checkpoint; returns the summary, the same as if nothing had happened.
@@ -121,21 +119,33 @@ class Run:
             RunError: the folder belongs to another configuration, data or code, a checkpoint is damaged, or another
                 process goes on with this run.
         """
-        with alone(self.folder.path):
-            refuse_changed(self.folder.path, self.folder.inputs(), self.inputs)
-            if self.folder.config()[1] != self.address:
-                raise RunError(f"{self.folder.path} was made with another configuration")
-            with only_copy(self.folder.identity, self.folder.path):
-                return self._again()
+        with self.opened(resume=True) as (done, theta):
+            return self._loop(done, theta)
 
-    def _fresh(self) -> dict[str, Any]:
+    @contextmanager
+    def opened(self, resume: bool = False) -> Iterator[tuple[int, Params]]:
+        """Hold the run's folder, begun or made ready to go on; gives the rounds that are done, and θ after them."""
+        with alone(self.folder.path):
+            if resume:
+                refuse_changed(self.folder.path, self.folder.inputs(), self.inputs)
+                if self.folder.config()[1] != self.address:
+                    raise RunError(f"{self.folder.path} was made with another configuration")
+            else:
+                self._check()
+                self.folder.create(resolved(self.config), self.address, self.inputs)
+            with only_copy(self.folder.identity, self.folder.path):
+                yield self._again() if resume else self._fresh()
+
+    def _fresh(self) -> tuple[int, Params]:
         remark(self.sampler.directory, self.folder, self.progress, True, self._said, self.budget is not None)
         self._settle_population(begun=False)
-        theta = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
-        self._begin(theta)
-        return self._loop(0, theta)
+        theta = self._initial()
+        if self.budget is not None:
+            self.folder.event(0, "privacy", **self.budget.plan.facts())
+        self._save(0, theta)
+        return 0, theta
 
-    def _again(self) -> dict[str, Any]:
+    def _again(self) -> tuple[int, Params]:
         self._check()
         begun, last = self.folder.log.largest(BEGUN, "begun"), self.folder.last()  # which cuts the log
         if self.budget is not None:
@@ -144,20 +154,21 @@ class Run:
             return self._fresh()
         remark(self.sampler.directory, self.folder, self.progress, False, self._said)
         self._settle_population(begun=True)
-        self.rows, self.dropped, self.idle, self.saved = last.rows, last.dropped, self._idle(), last.round
+        self.dropped, self.idle, self.saved = last.dropped, self._idle(), last.round
         self.folder.tidy(self.config.checkpoint.keep)
         self.strategy.state = dict(last.outer)
         self.grid.load_devices(self.folder.devices(last.round))
-        fresh = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
-        names = list(fresh)
-        shapes, kept = ({k: tuple(p.shape) for k, p in theta.items()} for theta in (fresh, last.theta))
-        if shapes != kept:
-            name = min(k for k in {*shapes, *kept} if shapes.get(k) != kept.get(k))
-            told = f"{name} was {kept.get(name, 'not there')} and is {shapes.get(name, 'not there')}"
-            raise RunError(f"{self.folder.path}: the checkpoint's θ has other arrays than the model ({told})")
-        if last.best is not None:
-            self.best = replace(last.best, theta=_ordered(last.best.theta, names))
-        return self._loop(last.round, _ordered(last.theta, names))
+        fresh, best = self._initial(), last.best
+        theta = like_model(self.folder.path, last.theta, fresh)
+        self.judging.rows, self.judging.best = (
+            last.rows,
+            best and replace(best, theta={k: best.theta[k] for k in fresh}),
+        )
+        return last.round, theta
+
+    def _initial(self) -> dict[str, Tensor]:
+        """θ at round 0."""
+        return ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
 
     def _settle_population(self, begun: bool) -> None:
         """From here on clients are told the numbers that the configuration leaves to the population."""
@@ -165,21 +176,16 @@ class Run:
         self.config, dropped = settle_transform(ScalingQuestion(*parts, self.grid.keeps), begun)
         self._drop(0, dropped)
         self.config = replace(self.config, learner={**self.config.learner, **self.constants})
-        self.metatest = replace(self.metatest, config=self.config)
+        self.judging.settle(self.config)
         self._work = to_json(self.config.client_config())
 
     def _idle(self) -> int:
         rounds = [event for event in self.folder.events() if event["kind"] == "round"]
         return len(list(takewhile(lambda event: not event.get("clients", 1), reversed(rounds))))
 
-    def _begin(self, theta: Params) -> None:
-        if self.budget is not None:
-            self.folder.event(0, "privacy", **self.budget.plan.facts())
-        self._save(0, theta)
-
     def _check(self) -> None:
         """Everything that can be refused before the first round: cohort size, scenarios, devices, model."""
-        theta = ClientExecutor(self.config.client_config(), self.sampler.directory.task).init()
+        theta = self._initial()
         check_data(self.config, self.sampler.directory.task, self.sampler.directory.devices)
         asked = self.sampler.cohort(1, self.cohort) if self.budget is None else range(self.cohort)
         self.strategy.check_cohort(len(asked))
@@ -194,30 +200,36 @@ class Run:
     def _loop(self, done: int, theta: Params) -> dict[str, Any]:
         self.attempt = 0 if self.grid.keeps else count_attempt(self.folder.path)
         rounds = self.config.run.rounds
+        if done == 0 and rounds == 0 and not self.judging.rows:
+            self.judging.judge(0, theta)
         arrays = encode(theta)
-        if done == 0 and rounds == 0 and not self.rows:
-            self._judge(0, arrays)
         for round in range(done + 1, rounds + 1):
             if self.budget is not None and self.budget.exhausted:
-                self._end(round - 1, arrays, self.budget.begun)
+                self._end(round - 1, decode(arrays), self.budget.begun)
                 break
-            arrays = self._round(round, arrays)
-            self._judge(round, arrays)
-            if round == rounds or round % self._every() == 0:
-                self._save(round, decode(arrays))
-        return self._finish(decode(arrays))
+            arrays = self.round(round, arrays)
+            if self.pauses(round):
+                self.pause(round, decode(arrays))
+        return self.finish(decode(arrays))
 
-    def _end(self, round: int, arrays: ArrayRecord, begun: int) -> None:
+    def pauses(self, round: int) -> bool:
+        """Whether people are judged after a round, or a checkpoint is written."""
+        return round == self.config.run.rounds or round % self._every() == 0 or self.judging.due(round)
+
+    def pause(self, round: int, theta: Params) -> None:
+        """Judge θ of a round, and keep it, as far as that is due."""
+        self.judging.judge(round, theta)
+        if round == self.config.run.rounds or round % self._every() == 0:
+            self._save(round, theta)
+
+    def _end(self, round: int, theta: Params, begun: int) -> None:
         """The budget is spent: the last round that it paid for is judged, and kept."""
         reason = f"{begun} rounds have begun, and privacy.epsilon = {self.config.privacy.epsilon} allows no more"
         self.folder.event(round, "privacy-limit", reason=reason)
-        e = self.config.evaluation
-        self._ask_best(round)
-        if not any((row["round"], row["phase"]) == (round, e.phase) for row in self.rows):
-            self._ask(round, arrays, e.phase, e.scenarios)
-        self._save(round, decode(arrays))
+        self.judging.judge_last(round, theta)
+        self._save(round, theta)
 
-    def _round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
+    def round(self, round: int, arrays: ArrayRecord) -> ArrayRecord:
         """Draw clients, instruct them, collect what they send, take the outer step, log; θ after it."""
         began = time.perf_counter()
         clients = (
@@ -232,18 +244,41 @@ class Run:
             after, metrics = self.strategy.aggregate_train(round, replies)
         ended = time.perf_counter()
         spent = round_stages(drawn - began, answered - drawn, ended - answered, self.grid.spent)
-        numbers = {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float))}
+        moved = after is not None and differ(arrays, after)
+        self.told(round, len(clients), metrics or {}, (after is not None, moved), ended - began, spent)
+        return arrays if after is None else after
+
+    def told(
+        self,
+        round: int,
+        asked: int,
+        metrics: Mapping[str, Any],
+        step: tuple[bool, bool],
+        seconds: float,
+        spent: Mapping[str, float],
+    ) -> None:
+        """Log a round that is over, and show it.
+
+        Args:
+            asked: clients that were.
+            metrics: numbers of the round.
+            step: whether θ took one, and whether it moved θ.
+            seconds: that the round took.
+            spent: the same by stage.
+
+        Raises:
+            NoResultError: no client has answered in so many rounds that the run is given up.
+        """
+        numbers = {k: v for k, v in metrics.items() if isinstance(v, (int, float))}
         if self.budget is None:
-            shown = numbers["asked"] = len(clients)
+            shown = numbers["asked"] = asked
         else:  # how many take part is private
             shown = self.budget.plan.release.cohort
-        what = {"moved": after is not None and differ(arrays, after), "step": after is not None}
-        self.folder.event(round, "round", **what, seconds=ended - began, spent=spent, **numbers)
+        self.folder.event(round, "round", moved=step[1], step=step[0], seconds=seconds, spent=spent, **numbers)
         self.progress.round(round, self.config.run.rounds, shown, spent)
         self.idle = 0 if numbers.get("clients", 1) else self.idle + 1
         if self.idle >= PATIENCE:
             raise no_reply(round, PATIENCE, self.folder.events(), self.folder.path / "events.jsonl")
-        return arrays if after is None else after
 
     def _seeded(self, round: int) -> AbstractContextManager[None]:
         """The global generators at an address of the round."""
@@ -265,42 +300,6 @@ class Run:
             record[SUM] = self.strategy.sums
         return record
 
-    def _judge(self, round: int, arrays: ArrayRecord) -> None:
-        """Ask the people who are to be asked after a round: validation people, then test people.
-
-        At the end test people also judge θ of the best validation round; known people do not, because what their
-        devices keep is of the last round.
-        """
-        e = self.config.evaluation
-        if self.metatest.looks(round):
-            value = merit(self._ask(round, arrays, "validation", e.held_out), e.main_metric)
-            if value is not None and (self.best is None or value > self.best.merit):
-                self.best = BestRound(round, value, decode(arrays))
-        if round == self.config.run.rounds:
-            self._ask_best(round)
-        if self.metatest.due(round):
-            self._ask(round, arrays, e.phase, e.scenarios)
-
-    def _ask_best(self, last: int) -> None:
-        """Test people judge θ of the best validation round, where it is not the last one."""
-        e = self.config.evaluation
-        if e.phase == "test" and self.best and self.best.round < last:
-            self._ask(self.best.round, encode(self.best.theta), "test", e.held_out)
-
-    def _ask(self, round: int, arrays: ArrayRecord, phase: str, scenarios: Sequence[str]) -> list[Row]:
-        """The rows of θ of a round, which are kept, logged and shown."""
-        began = time.perf_counter()
-        found = self.metatest.ask(round, arrays, self.folder.identity, phase, scenarios)
-        seconds, asked = time.perf_counter() - began, [asdict(one) for one in found.people]
-        told = {"apart": left_out(found.rows), "people": asked, "seconds": seconds}
-        if found.dropped:
-            self._drop(round, found.dropped)
-        self.rows += found.rows
-        value = headline(found.rows, self.config.evaluation.main_metric)
-        self.folder.event(round, "meta-test", phase=phase, rows=len(found.rows), headline=value, **told)
-        self.progress.score(round, value)
-        return found.rows
-
     def _drop(self, round: int, dropped: list[Dropped]) -> None:
         self.dropped += len(dropped)
         for one in dropped:
@@ -315,11 +314,14 @@ class Run:
         spent = self.budget.spent() if self.budget else {}
         if spent:
             self.folder.event(round, "privacy-spent", **spent)
-        snapshot = Snapshot(round, theta, self.strategy.state, self.rows, self.dropped, self.best, spent)
+        snapshot = Snapshot(
+            round, theta, self.strategy.state, self.judging.rows, self.dropped, self.judging.best, spent
+        )
         self.folder.save(snapshot, self.config.checkpoint.keep, self.grid.save_devices)
         self.saved = round
 
-    def _finish(self, theta: Params) -> dict[str, Any]:
+    def finish(self, theta: Params) -> dict[str, Any]:
+        """Write the summary of a run that has come to its end, and return it."""
         events = self.folder.events()
         learner = ClientExecutor(self.config.client_config(), self.sampler.directory.task)
         refuse_fruitless(
@@ -333,18 +335,13 @@ class Run:
             "theta": digest(theta),
             "parameters": sum(p.numel() for p in theta.values()),
             "task": asdict(self.sampler.directory.task),
-            "scores": summarise(self.rows),
+            "scores": summarise(self.judging.rows),
         }
         if self.budget is not None:
             summary["privacy"] = self.budget.spent()
-        summary |= facts(events, self.rows, resolved(self.config))
+        summary |= facts(events, self.judging.rows, resolved(self.config))
         if said := warnings(events, self.config.secure_aggregation):
             summary["warnings"] = said
             for line in said:
                 self.progress.note(f"warning: {line}")
-        return self.folder.finish(summary, self.rows)
-
-
-def _ordered(theta: Params, names: Iterable[str]) -> Params:
-    """θ in the model's order; a file has one of its own."""
-    return {name: theta[name] for name in names}
+        return self.folder.finish(summary, self.judging.rows)

@@ -153,11 +153,12 @@ class FaultyClients(ClientExecutor):
             outcome, report=replace(outcome.report, update=self.attack.forge(outcome.report.update, bad, keys))
         )
 
-    def _episodes(self, round: int, clients: Sequence[int]) -> tuple[list[int], Episode, dict[int, str]]:
-        kept, episode, failures = super()._episodes(round, clients)
+    def round_episodes(self, keys: Keys) -> tuple[list[int], Episode, dict[int, str]]:
+        """Those of the work, with what attackers and faults do to samples."""
+        kept, episode, failures = super().round_episodes(keys)
         if not kept:
             return kept, episode, failures
-        keys, bad = Keys(self.spec.seed, round, kept), self._attackers(round, kept)
+        keys, bad = Keys(keys.seed, keys.round, kept), self._attackers(keys.round, kept)
 
         def changed(batch: Batch, side: str) -> Batch:
             batch = self.faults.shortened(batch, keys, side)

@@ -68,20 +68,20 @@ def bases(folder: Path) -> dict[str, Path]:
 
 def interrupt(config: Any, path: Path) -> None:
     """Begin a run that ends before round STOP, as by a kill."""
-    whole = Run._round
+    whole = Run.round
 
     def stopped(self: Run, round: int, arrays: Any) -> Any:
         if round == STOP:
             raise Stop
         return whole(self, round, arrays)
 
-    Run._round = stopped  # type: ignore[method-assign]
+    Run.round = stopped  # type: ignore[method-assign]
     try:
         run_experiment(config, path)
     except Stop:
         pass
     finally:
-        Run._round = whole  # type: ignore[method-assign]
+        Run.round = whole  # type: ignore[method-assign]
 
 
 def _files(path: Path) -> list[Path]:

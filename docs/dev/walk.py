@@ -109,7 +109,7 @@ def tracer(walk: Walk) -> Callable[[FrameType, str, Any], None]:
 @contextmanager
 def watched(walk: Walk) -> Iterator[None]:
     """Inside, the round of every run is traced."""
-    original, trace = Run._round, tracer(walk)
+    original, trace = Run.round, tracer(walk)
 
     def traced(run: Run, round: int, *more: Any) -> Any:
         sys.setprofile(trace if round == ROUND else None)
@@ -118,11 +118,11 @@ def watched(walk: Walk) -> Iterator[None]:
         finally:
             sys.setprofile(None)
 
-    Run._round = traced  # type: ignore[method-assign, assignment]
+    Run.round = traced  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        Run._round = original  # type: ignore[method-assign]
+        Run.round = original  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ class APFL(InnerLoop):
     """
 
     rounds_only: ClassVar[frozenset[str]] = InnerLoop.rounds_only | {"adaptive"}
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "deng2020apfl",
         "Deng, Kamani and Mahdavi",

@@ -118,6 +118,8 @@ class Learner(ABC):
     per_step: ClassVar[bool] = False
     #: Settings that only rounds read: other values at test time (evaluation.adapt) are refused.
     rounds_only: ClassVar[frozenset[str]] = frozenset({"inner_steps"})
+    #: False where it looks at θ without a client axis, and so at one run's at a time (see ``takes_runs``).
+    many_runs: ClassVar[bool] = True
     #: Prefix of the names under which θ holds what is learned beside the model; "": nothing is.
     beside: ClassVar[str] = ""
 
@@ -126,6 +128,16 @@ class Learner(ABC):
         super().__init_subclass__()
         for old in sorted(MEMBERS.keys() & vars(cls).keys()):
             raise TypeError(f"{cls.__name__}.{old} is now {MEMBERS[old]}")
+
+    @classmethod
+    def takes_runs(cls) -> bool:
+        """Whether ``update`` serves clients of several runs at once, each with its own run's θ (``trees.stacked``).
+
+        The methods that come along do unless they say that they do not, by a law of the conformance suite; a class from
+        elsewhere does if it says ``many_runs = True`` itself, and nothing that it inherits says it in its place.
+        """
+        ours = cls.__module__.startswith("metapulse.methods.") and cls.many_runs
+        return bool(vars(cls).get("many_runs", ours))
 
     @property
     def inner_steps(self) -> int:

@@ -31,6 +31,7 @@ class FedDyn(LocalSGD):
     """
 
     rounds_only: ClassVar[frozenset[str]] = LocalSGD.rounds_only | {"share", "weight"}
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "acar2021feddyn",
         "Acar et al.",

@@ -31,6 +31,7 @@ class IFCA(LocalSGD):
     as in the paper's gradient averaging: a model moves by its cluster's mean update times the cluster's share of it.
     """
 
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "ghosh2020ifca",
         "Ghosh, Chung, Yin and Ramchandran",

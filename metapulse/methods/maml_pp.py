@@ -55,6 +55,7 @@ class MAMLPlusPlus(InnerLoop):
         "inner_lr",
         "multi_step_rounds",
     }
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "antoniou2019mamlpp",
         "Antoniou, Edwards and Storkey",

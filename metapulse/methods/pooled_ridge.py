@@ -34,6 +34,7 @@ class PooledRidge(ClosedForm):
     all have reported equally often, and before that of those who have. Any constant rate gives the same.
     """
 
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "hoerl1970ridge",
         "Hoerl and Kennard",

@@ -36,6 +36,7 @@ class RandomEffects(ClosedForm):
     """
 
     rounds_only: ClassVar[frozenset[str]] = ClosedForm.rounds_only | {"centre"}
+    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "laird1982random",
         "Laird and Ware",

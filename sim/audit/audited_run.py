@@ -137,7 +137,7 @@ def read_audited_run(path: Path) -> AuditedRun:
         raise RunError(f"{path} holds no finished run; finish it with: metapulse resume {path}")
     round, theta = _last(path)
     config = learned(config, path)
-    ordered = {name: theta[name] for name in ClientExecutor(config.client_config()).names}
+    ordered = {name: theta[name] for name in ClientExecutor(config.client_config()).fresh}
     return AuditedRun(path, config, round, ordered, RunFolder(path).summary().get("privacy", {}))
 
 

@@ -7,9 +7,10 @@ import torch
 from metapulse.episodes import Batch, Episode
 from metapulse.methods.base import SumSpec, update_shares
 from metapulse.models.base import Model
+from metapulse.rng import Keys, RunKeys
 from metapulse.sim.conformance.learners import THREE, LearnerUnderTest, RefusalError, WatchedTensors, require
 from metapulse.sim.conformance.worlds import in_minibatches, keys, near, padded, same, some
-from metapulse.trees import pick, stack, weighted_sum
+from metapulse.trees import pick, stack, stacked, weighted_sum
 
 
 def neither_padding_nor_company_changes_a_client(subject: LearnerUnderTest, model: Model) -> None:
@@ -87,3 +88,28 @@ def a_sum_is_that_of_the_updates(subject: LearnerUnderTest, model: Model) -> Non
         require(torch.equal(report.weight, stacked.weight), "the weights are those of the updates")
         near(report.metrics, stacked.metrics)
         same(total, weighted_sum(stacked.update, update_shares(stacked.weight, weighting)), rtol=1e-5, atol=1e-7)
+
+
+def runs_side_by_side_are_runs_alone(subject: LearnerUnderTest, model: Model) -> None:
+    """Two rounds of clients of two runs in one stack, each with its run's θ and addresses, are those of each alone."""
+    learner, start, ep = subject.world(model)
+    if not type(learner).takes_runs():
+        raise RefusalError(f"{subject.name}: it looks at one run's θ at a time")
+    learner = in_minibatches(learner)
+    metas = [start, {name: 0.5 * p for name, p in start.items()}]
+    together = stacked({name: torch.stack([m[name] for m in metas]).repeat_interleave(3, 0) for name in start})
+    twice = Episode(*(Batch(*(torch.cat([part, part]) for part in (b.x, b.y, b.mask))) for b in (ep.support, ep.query)))
+    kept: list[dict[str, torch.Tensor]] = [
+        dict(stack(learner.initial_state(model, m), 3)) if learner.initial_state(model, m) else {} for m in metas
+    ]
+    for round in (1, 2):
+        addresses = [Keys(seed, round, list(THREE)) for seed in (7, 8)]
+        state = {name: torch.cat([run[name] for run in kept]) for name in kept[0]}
+        many = learner.update(model, together, state, twice, RunKeys(addresses))
+        for run, (own, address) in enumerate(zip(metas, addresses, strict=True)):
+            alone = learner.update(model, own, kept[run], ep, address)
+            rows = slice(3 * run, 3 * run + 3)
+            near(dict(alone.update), {name: p[rows] for name, p in many.update.items()})
+            near(dict(alone.state), {name: p[rows] for name, p in many.state.items()})
+            torch.testing.assert_close(alone.weight, many.weight[rows])
+            kept[run] = dict(alone.state)

@@ -30,6 +30,7 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     stacks.a_device_keeps_all_that_it_remembers: ("mlp-tanh", "encoder1d"),
     stacks.what_a_device_keeps_matters: ("encoder1d",),
     stacks.a_sum_is_that_of_the_updates: (*BOTH, "cnn1d"),
+    stacks.runs_side_by_side_are_runs_alone: (*BOTH, "cnn1d"),
 }
 
 

@@ -200,14 +200,14 @@ def unforeseen(*_args, **_kwargs):
 
 
 def test_what_nobody_foresaw_is_one_line_with_the_log_in_the_folder(refused, here, monkeypatch):
-    monkeypatch.setattr("metapulse.server.run.Run._round", unforeseen)
+    monkeypatch.setattr("metapulse.server.run.Run.round", unforeseen)
     said = refused("run", "tiny.toml", "--out", "out", code=1)
     assert said == "unexpected ZeroDivisionError: this was unexpected (traceback in out/crash.log)"
     assert "in unforeseen" in (here / "out" / "crash.log").read_text()
 
 
 def test_a_log_that_cannot_be_written_goes_elsewhere(refused, here, monkeypatch):
-    monkeypatch.setattr("metapulse.server.run.Run._round", unforeseen)
+    monkeypatch.setattr("metapulse.server.run.Run.round", unforeseen)
     monkeypatch.setattr("pathlib.Path.write_text", full)
     monkeypatch.setattr("tempfile.tempdir", str(here))
     said = refused("run", "tiny.toml", "--out", "out", code=1)
@@ -218,7 +218,7 @@ def test_a_log_that_cannot_be_written_goes_elsewhere(refused, here, monkeypatch)
 
 def test_an_interrupt_says_how_to_go_on_and_going_on_ends_as_if_nothing_had_happened(call, here, monkeypatch):
     assert call("run", "pair.toml", "--out", "whole")[0] == 0
-    real = Run._round
+    real = Run.round
 
     def pressed(self, round, arrays):
         if (self.config.run.name, round) == ("fast", 2):
@@ -226,7 +226,7 @@ def test_an_interrupt_says_how_to_go_on_and_going_on_ends_as_if_nothing_had_happ
         return real(self, round, arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_round", pressed)
+        patch.setattr(Run, "round", pressed)
         code, out, err = call("run", "pair.toml", "--out", "cut")
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "metapulse: interrupted; continue with: metapulse resume cut"
