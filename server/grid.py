@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from metapulse.client.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run
 from metapulse.errors import EngineError
+from metapulse.trees import Params, Stacked
 
 POLL_S = 0.1
 
@@ -25,6 +26,14 @@ class Engine(Grid):
     keeps: bool = False
     #: Seconds of the last round by stage, chunk after chunk of the worker that was busy longest; none: not known.
     spent: Sequence[Mapping[str, float]] = ()
+
+    def states_of(self, clients: Sequence[int]) -> Mapping[int, Params]:
+        """What simulated devices keep, by partition id; those that keep nothing are left out."""
+        return {}
+
+    def keep_states(self, clients: Sequence[int], state: Stacked) -> None:
+        """From now on these simulated devices keep these states, (clients, *shape) per name."""
+        return None
 
     def save_devices(self, folder: Path) -> None:
         """Write what devices keep into a new folder; no folder where nothing is kept."""

@@ -88,7 +88,7 @@ class Run:
         self.sampler = ClientSampler(directory, config)
         self.view = SubsetGrid(self.grid, [], directory)  # the clients of a round
         self.progress: Progress = progress or SilentProgress()
-        self.judging = Judging(MetaTest(config, self.sampler, grid), self.folder, self.progress, self._drop)
+        self.judging = Judging(MetaTest(config, self.sampler, grid), self.folder, self.progress, self.drop)
         section = over_selected(config)
         self.cohort: int = STRATEGIES.make(section).cohort
         plan = make_plan(config, self.sampler)
@@ -98,7 +98,7 @@ class Run:
         self._said = notes(config) + said + ([] if self.budget else self.sampler.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: RunStrategy = make_strategy(
-            section, config.run.rounds, config.run.seed, self._drop, private, noting(self.folder, self.progress)
+            section, config.run.rounds, config.run.seed, self.drop, private, noting(self.folder, self.progress)
         )
         self.secure = make_secure(config, grid, path) if config.secure_aggregation.on else None
         self.dropped = 0
@@ -110,7 +110,7 @@ class Run:
     def start(self) -> dict[str, Any]:
         """Begin a new run in an empty folder; returns its summary."""
         with self.opened() as (done, theta):
-            return self._loop(done, theta)
+            return self.go_on(done, theta)
 
     def resume(self) -> dict[str, Any]:
         """Go on from the last checkpoint; returns the summary, the same as if nothing had happened.
@@ -120,7 +120,7 @@ class Run:
                 process goes on with this run.
         """
         with self.opened(resume=True) as (done, theta):
-            return self._loop(done, theta)
+            return self.go_on(done, theta)
 
     @contextmanager
     def opened(self, resume: bool = False) -> Iterator[tuple[int, Params]]:
@@ -174,7 +174,7 @@ class Run:
         """From here on clients are told the numbers that the configuration leaves to the population."""
         parts = (self.config, self.grid, self.sampler, self.folder, self.progress, self.budget, self.secure)
         self.config, dropped = settle_transform(ScalingQuestion(*parts, self.grid.keeps), begun)
-        self._drop(0, dropped)
+        self.drop(0, dropped)
         self.config = replace(self.config, learner={**self.config.learner, **self.constants})
         self.judging.settle(self.config)
         self._work = to_json(self.config.client_config())
@@ -197,7 +197,8 @@ class Run:
             for scenario in self.config.evaluation.held_out:
                 self.sampler.targets(scenario, "validation")
 
-    def _loop(self, done: int, theta: Params) -> dict[str, Any]:
+    def go_on(self, done: int, theta: Params) -> dict[str, Any]:
+        """All rounds after those that are done; the summary."""
         self.attempt = 0 if self.grid.keeps else count_attempt(self.folder.path)
         rounds = self.config.run.rounds
         if done == 0 and rounds == 0 and not self.judging.rows:
@@ -300,7 +301,8 @@ class Run:
             record[SUM] = self.strategy.sums
         return record
 
-    def _drop(self, round: int, dropped: list[Dropped]) -> None:
+    def drop(self, round: int, dropped: list[Dropped]) -> None:
+        """Count and log clients that did not count."""
         self.dropped += len(dropped)
         for one in dropped:
             self.folder.event(round, "dropped", client=one.client, reason=one.reason)

@@ -45,7 +45,7 @@ from metapulse.sim.engines.workers import LocalPool, WorkerPool
 from metapulse.sim.population import SOUND, ClientJob, FaultyClients, Population
 from metapulse.strategies.aggregate import AggregationSpec, join_sums
 from metapulse.strategies.replies import Dropped, Replies, UpdateSum
-from metapulse.trees import Params
+from metapulse.trees import Params, Stacked
 
 FIRST_NODE = 2  # Flower keeps 0 and 1 for itself
 
@@ -219,7 +219,7 @@ class CohortGrid(Engine):
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
         job, meta, round, chunks = self._read(content, clients, None)
         trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
-        scores = self._pool.evaluate(job, meta, round, chunks, trial, self._states(clients))
+        scores = self._pool.evaluate(job, meta, round, chunks, trial, self.states_of(clients))
         told = {CONFIG: ConfigRecord(reply_stamp(content.config_records[CONFIG]))}
         return ScoreReplies(scores, lambda part, i: score_message(asked, part, i, told))
 
@@ -227,17 +227,21 @@ class CohortGrid(Engine):
         self, content: RecordDict, clients: list[int], aggregation: AggregationSpec, theta: Params | None = None
     ) -> list[Outcome]:
         job, meta, round, chunks = self._read(content, clients, theta)
-        outcomes = self._pool.train(job, meta, round, chunks, self._states(clients), aggregation)
+        outcomes = self._pool.train(job, meta, round, chunks, self.states_of(clients), aggregation)
         self.spent = [*self.spent, *self._pool.spent]  # content after content
         for outcome in outcomes:
-            if outcome.keepers:
-                self._devices = self._devices or DeviceStates(self._folder)
-                self._devices.keep(outcome.keepers, outcome.state)
+            self.keep_states(outcome.keepers, outcome.state)
         return outcomes
 
-    def _states(self, clients: list[int]) -> dict[int, dict[str, Tensor]]:
+    def states_of(self, clients: Sequence[int]) -> dict[int, dict[str, Tensor]]:
         """What devices kept; those that kept nothing are left out."""
         return {} if self._devices is None else self._devices.of(clients)
+
+    def keep_states(self, clients: Sequence[int], state: Stacked) -> None:
+        """From now on these devices keep these states."""
+        if clients:
+            self._devices = self._devices or DeviceStates(self._folder)
+            self._devices.keep(clients, state)
 
     def _asked(self, config: ConfigRecord) -> tuple[ClientJob, ClientExecutor]:
         """What an instruction asks for, which is the same round after round."""

@@ -1,0 +1,119 @@
+"""Runs of one configuration that differ in their seed alone, as one: which may be, and how they are set up.
+
+What each of them reports is what it reports when it is run alone, but for rounding: sums are made in another order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import Trial, to_json
+from metapulse.outcome import Scores
+from metapulse.registry import LEARNERS
+from metapulse.server.config import Config, resolved
+from metapulse.server.fingerprint import known_inputs
+from metapulse.server.lockstep import Ended, Lockstep
+from metapulse.server.progress import Progress
+from metapulse.server.run import Run
+from metapulse.sim.data_remarks import data_remarks, probed
+from metapulse.sim.engines.chunks import comfortable
+from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.workers import Chunks, LocalPool
+from metapulse.sim.population import SOUND, ClientJob, Population, forget_jobs
+from metapulse.strategies.registry import STRATEGIES
+from metapulse.strategies.runs import COUNT, takes_runs
+from metapulse.trees import Params
+
+MOST = 32  # runs at once: their folders are open, and what their devices keep is in memory
+
+
+def companions(config: Config) -> str | None:
+    """What runs have in common that may be one; None for a run that has to be alone.
+
+    Alone are private and secure ones, those with attackers or faults, with workers or on another device, without rounds,
+    with a strategy that does more than a weighted mean and an outer step, and with a learner that does not take several
+    runs (``Learner.takes_runs``).
+    """
+    engine, table = config.engine, resolved(config)
+    here = engine.name == "cohort" and not engine.workers and engine.device == "cpu" and not engine.chunk
+    apart = config.privacy.on or config.secure_aggregation.on or Population.of(config) != SOUND
+    if not here or apart or not config.run.rounds or not LEARNERS[config.learner["name"]].takes_runs():
+        return None
+    if not takes_runs(STRATEGIES.make(config.strategy).make(config.run.rounds, 0)):
+        return None
+    return json.dumps({**table, "run": {**table["run"], "seed": None, "name": None}}, sort_keys=True)
+
+
+class SharedPool(LocalPool):
+    """A pool in which one executor judges people for all runs: they are asked with seeds of the question's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, ClientJob] = {}
+
+    def shared(self, job: ClientJob) -> ClientExecutor:
+        """The executor of all jobs that differ from this one in their seed alone."""
+        return self._work(self._seedless(job))
+
+    def evaluate(
+        self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
+    ) -> list[Scores]:
+        """One trial of every chunk."""
+        return super().evaluate(self._seedless(job), meta, round, chunks, trial, states)
+
+    def _seedless(self, job: ClientJob) -> ClientJob:
+        if job.text not in self._known:
+            self._known[job.text] = replace(job, text=json.dumps(json.loads(job.text) | {"seed": 0}, sort_keys=True))
+        return self._known[job.text]
+
+
+def run_together(
+    configs: Sequence[Config], paths: Sequence[Path], progress: Sequence[Progress | None], resume: Sequence[bool]
+) -> list[Ended]:
+    """Run all to their ends, each from the start or from its last checkpoint; what each has come to, in order.
+
+    Args:
+        configs: which differ in their seed alone (``companions``).
+        paths: of the runs' folders.
+        progress: told how each goes.
+        resume: go on where a folder's last checkpoint stands.
+    """
+    forget_jobs()
+    pool = SharedPool()
+    directory: SourceDirectory | None = None
+    begun: dict[tuple[int, int, str], list[tuple[int, Run, Params]]] = {}
+    ended: dict[int, Ended] = {}
+    with ExitStack() as open_ones:
+        for i, (config, path, told, again) in enumerate(zip(configs, paths, progress, resume, strict=True)):
+            try:
+                inputs = known_inputs(config, path if again else None)
+                if directory is None:
+                    work = ClientExecutor(config.client_config())
+                    directory = SourceDirectory(work.source, [*data_remarks(work, config), *probed(work, config)])
+                grid = CohortGrid(len(directory), pool, 0, path)
+                open_ones.callback(grid.close)
+                run = Run(config, grid, directory, path, told, inputs)
+                done, theta = open_ones.enter_context(run.opened(again))
+            except Exception as error:
+                ended[i] = error
+                continue
+            place = done, int(run.strategy.state.get(COUNT, 0)), _told(run)
+            begun.setdefault(place, []).append((i, run, theta))
+        for (done, _, text), members in begun.items():
+            job = ClientJob(text)
+            work = pool.shared(job)
+            theta = members[0][2]
+            most = comfortable(work.model, theta, len(members) * max(members[0][1].cohort, 1))
+            group = Lockstep([run for _, run, _ in members], done, [theta for *_, theta in members], work, most)
+            ended |= dict(zip((i for i, *_ in members), group.finish(), strict=True))
+    return [ended[i] for i in range(len(configs))]
+
+
+def _told(run: Run) -> str:
+    """What a run's clients are told, but for the seed: numbers that it learnt from its population among it."""
+    return json.dumps(json.loads(to_json(run.config.client_config())) | {"seed": 0}, sort_keys=True)
