@@ -58,6 +58,7 @@ class RunFolder:
         self.log = EventLog(path / "events.jsonl")
         self.event = self.log.append  # one line to the event log
         self._unsaid = 0.0  # seconds of the last checkpoint after its own line in the log
+        self._metrics = -1, ""  # rows that metrics.parquet was last written with, and their digest
 
     def create(self, config: Mapping[str, Any], digest: str, inputs: Mapping[str, str] | None = None) -> None:
         """Make the folder with its configuration and environment.
@@ -132,8 +133,10 @@ class RunFolder:
         return events
 
     def write_metrics(self, rows: Sequence[Row]) -> str:
-        """Replace metrics.parquet; the digest of its rows."""
-        return write_table(self.path / "metrics.parquet", table_of(rows))
+        """Replace metrics.parquet, to which rows are only ever added; the digest of its rows."""
+        if self._metrics[0] != len(rows):
+            self._metrics = len(rows), write_table(self.path / "metrics.parquet", table_of(rows))
+        return self._metrics[1]
 
     def metrics(self) -> list[Row]:
         """All rows of metrics.parquet.

@@ -45,7 +45,7 @@ from metapulse.server.privacy import Budget
 from metapulse.server.progress import Progress
 from metapulse.server.secure.aggregation import SecureAggregation
 from metapulse.strategies.registry import STRATEGIES, make_strategy
-from metapulse.strategies.replies import CLIENT_FAILED, Dropped
+from metapulse.strategies.replies import CLIENT_FAILED, Dropped, Replies, UpdateStack
 from metapulse.transforms import LEAST, Global
 from metapulse.trees import Params
 
@@ -221,7 +221,13 @@ def _replies(
     replies = at.grid.send_and_receive(messages, timeout=at.config.engine.timeout_s)
     if at.budget is not None and at.budget.plan.settings.mechanism != "central":  # noise hides what is wrong
         return replies
+    if isinstance(replies, Replies) and replies.stack is not None and _all_plausible(replies.stack, transform):
+        return replies  # which are then checked as one stack
     return [_looked_at(reply, messages, transform, zeros) for reply in replies]
+
+
+def _all_plausible(stack: UpdateStack, transform: Global) -> bool:
+    return not implausible({name: -u.numpy() for name, u in stack.update.items()}, transform.bounded)
 
 
 def _looked_at(reply: Message, messages: Instructions, transform: Global, zeros: Params) -> Message:
@@ -242,7 +248,7 @@ def implausible(moments: Mapping[str, np.ndarray], bounded: bool) -> str:
     """Why no samples have such moments; "": some may.
 
     Args:
-        told: count, mean and mean square.
+        moments: count, mean and mean square; of one person, or of many, a row each.
         bounded: whether all values are from −1 to 1.
     """
     count, mean, square = moments[COUNT], moments[MEAN], moments[SQUARE]

@@ -23,6 +23,7 @@ from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.chunks import comfortable
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
+from metapulse.sim.engines.settings import Cohort
 from metapulse.sim.engines.workers import Chunks, LocalPool
 from metapulse.sim.population import SOUND, ClientJob, Population, forget_jobs
 from metapulse.strategies.registry import STRATEGIES
@@ -35,12 +36,12 @@ MOST = 32  # runs at once: their folders are open, and what their devices keep i
 def companions(config: Config) -> str | None:
     """What runs have in common that may be one; None for a run that has to be alone.
 
-    Alone are private and secure ones, those with attackers or faults, with workers or on another device, without rounds,
-    with a strategy that does more than a weighted mean and an outer step, and with a learner that does not take several
-    runs (``Learner.takes_runs``).
+    Alone are private and secure ones, those with attackers or faults, with workers or on another device, without
+    rounds, with a strategy that does more than a weighted mean and an outer step, and with a learner that does not take
+    several runs (``Learner.takes_runs``).
     """
     engine, table = config.engine, resolved(config)
-    here = engine.name == "cohort" and not engine.workers and engine.device == "cpu" and not engine.chunk
+    here = isinstance(engine, Cohort) and not engine.workers and engine.device == "cpu" and not engine.chunk
     apart = config.privacy.on or config.secure_aggregation.on or Population.of(config) != SOUND
     if not here or apart or not config.run.rounds or not LEARNERS[config.learner["name"]].takes_runs():
         return None
