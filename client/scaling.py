@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -55,11 +56,18 @@ class ScalingExecutor(ClientExecutor):
         """Refused: there is nothing to judge yet."""
         raise InstructionError("transform.name = 'global': a meta-test comes with the numbers that were learnt")
 
+    @cached_property
+    def _known(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Moments of clients that were asked before: two numbers a channel."""
+        return {}
+
     def _moments(self, client: int) -> tuple[np.ndarray, np.ndarray]:
-        samples = self._own(client)
-        transform = self.transform
-        assert isinstance(transform, Global)
-        return transform.moments(samples.x[self.spec.episodes.everything(samples).support])
+        if client not in self._known:
+            samples = self._own(client)
+            transform = self.transform
+            assert isinstance(transform, Global)
+            self._known[client] = transform.moments(samples.x[self.spec.episodes.everything(samples).support])
+        return self._known[client]
 
 
 def empty_moments(channels: int) -> dict[str, Tensor]:

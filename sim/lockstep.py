@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from metapulse.client.executor import ClientExecutor
+from metapulse.client.scaling import ScalingExecutor
 from metapulse.client.spec import Trial, to_json
-from metapulse.outcome import Scores
+from metapulse.outcome import Outcome, Scores
 from metapulse.registry import LEARNERS
 from metapulse.server.config import Config, resolved
 from metapulse.server.fingerprint import known_inputs
@@ -21,11 +22,12 @@ from metapulse.server.lockstep import Ended, Lockstep
 from metapulse.server.progress import Progress
 from metapulse.server.run import Run
 from metapulse.sim.data_remarks import data_remarks, probed
-from metapulse.sim.engines.chunks import comfortable
+from metapulse.sim.engines.chunks import largest
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.settings import Cohort
 from metapulse.sim.engines.workers import Chunks, LocalPool
 from metapulse.sim.population import SOUND, ClientJob, Population, forget_jobs
+from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.strategies.runs import COUNT, takes_runs
 from metapulse.trees import Params
@@ -51,7 +53,10 @@ def companions(config: Config) -> str | None:
 
 
 class SharedPool(LocalPool):
-    """A pool in which one executor judges people for all runs: they are asked with seeds of the question's own."""
+    """A pool in which one executor answers for all runs where no answer depends on a run's seed.
+
+    People are judged on episodes that have a seed of the question's own, and moments of samples have none.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,6 +71,19 @@ class SharedPool(LocalPool):
     ) -> list[Scores]:
         """One trial of every chunk."""
         return super().evaluate(self._seedless(job), meta, round, chunks, trial, states)
+
+    def train(
+        self,
+        job: ClientJob,
+        meta: Params,
+        round: int,
+        chunks: Chunks,
+        states: Mapping[int, Params],
+        aggregation: AggregationSpec,
+    ) -> list[Outcome]:
+        """One round of every chunk."""
+        learns_scale = isinstance(self.shared(job), ScalingExecutor)
+        return super().train(self._seedless(job) if learns_scale else job, meta, round, chunks, states, aggregation)
 
     def _seedless(self, job: ClientJob) -> ClientJob:
         if job.text not in self._known:
@@ -108,9 +126,8 @@ def run_together(
         for (done, _, text), members in begun.items():
             job = ClientJob(text)
             work = pool.shared(job)
-            theta = members[0][2]
-            most = comfortable(work.model, theta, len(members) * max(members[0][1].cohort, 1))
-            group = Lockstep([run for _, run, _ in members], done, [theta for *_, theta in members], work, most)
+            thetas = [theta for *_, theta in members]
+            group = Lockstep([run for _, run, _ in members], done, thetas, work, largest(work.model, thetas[0]))
             ended |= dict(zip((i for i, *_ in members), group.finish(), strict=True))
     return [ended[i] for i in range(len(configs))]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from metapulse.client.runs import RunsOutcome
@@ -119,33 +119,39 @@ def run_means(outcome: RunsOutcome, settings: OuterSettings, like: Stacked) -> R
     report, sizes = outcome.report, [len(clients) for clients in outcome.clients]
     if report is None:
         return RunMeans(dict(like), torch.zeros(len(sizes), dtype=torch.bool), [{} for _ in sizes])
-    shares = update_shares(report.weight, settings.weighting)
-    whose = torch.zeros(len(sizes), len(shares)).to(shares)  # w_i in the row of its run
-    for run, rows in enumerate(outcome.rows):
-        whose[run, rows] = shares[rows]
-    weight = whose.double().sum(1)
-    mean = {name: _over_clients(u, whose, sizes).double() for name, u in report.update.items()}
-    mean = {name: p / weight.view(-1, *(1,) * (p.dim() - 1)) for name, p in mean.items()}
-    norm = torch.stack([p.square().reshape(len(p), -1).sum(1) for p in mean.values()]).sum(0).sqrt()
-    sane = (report.weight > 0) & (report.weight <= MAX_WEIGHT)  # false for what is not a number
-    enough = torch.tensor([size >= max(settings.min_replies, 1) for size in sizes])
-    sound = torch.isfinite(norm) & enough & torch.tensor([bool(sane[rows].all()) for rows in outcome.rows])
-    numbers = {name: values.double() for name, values in report.metrics.items()}
+    padded, there = _by_run(torch.stack([update_shares(report.weight, settings.weighting), report.weight], 1), sizes)
+    shares, weight = padded.unbind(2)
+    total = shares.double().sum(1)
+    mean = {
+        name: torch.bmm(shares.unsqueeze(1).to(u.dtype), _by_run(u.reshape(len(u), -1), sizes)[0]).double().squeeze(1)
+        / total.unsqueeze(1)
+        for name, u in report.update.items()
+    }
+    norm = torch.stack([p.square().sum(1) for p in mean.values()]).sum(0).sqrt()
+    sane = ((weight > 0) & (weight <= MAX_WEIGHT)) | ~there  # false for what is not a number
+    enough = there.sum(1) >= max(settings.min_replies, 1)
+    numbers = {
+        name: _by_run(m.double().unsqueeze(1), sizes, torch.nan)[0].nanmean((1, 2)).tolist()
+        for name, m in report.metrics.items()
+    }
     metrics = [
-        {"clients": size, "dropped": len(failed), "update-norm": length}
-        | {name: float(values[rows].nanmean()) for name, values in numbers.items()}
-        for size, failed, length, rows in zip(sizes, outcome.failures, norm.tolist(), outcome.rows, strict=True)
+        {"clients": size, "dropped": len(outcome.failures[run]), "update-norm": length}
+        | {name: values[run] for name, values in numbers.items()}
+        for run, (size, length) in enumerate(zip(sizes, norm.tolist(), strict=True))
     ]
-    return RunMeans({name: p.to(like[name].dtype) for name, p in mean.items()}, sound, metrics)
+    update = {name: p.to(like[name].dtype).view(like[name].shape) for name, p in mean.items()}
+    return RunMeans(update, torch.isfinite(norm) & enough & sane.all(1), metrics)
 
 
-def _over_clients(update: Tensor, whose: Float[Tensor, "runs clients"], sizes: Sequence[int]) -> Tensor:
-    """Σ_i w_i u_i of every run, (runs, *shape); where all have equally many clients, nothing is multiplied by zero."""
+def _by_run(rows: Tensor, sizes: Sequence[int], fill: float = 0.0) -> tuple[Tensor, Bool[Tensor, "runs clients"]]:
+    """Rows of clients, run after run, as (runs, clients, numbers), and which of these are there."""
     if len(set(sizes)) == 1:
-        runs = len(sizes)
-        rows = torch.stack([row[i * sizes[0] : (i + 1) * sizes[0]] for i, row in enumerate(whose)]).unsqueeze(1)
-        return torch.bmm(rows, update.reshape(runs, sizes[0], -1)).view(runs, *update.shape[1:])
-    return (whose @ update.reshape(len(update), -1)).view(len(whose), *update.shape[1:])
+        table = rows.view(len(sizes), sizes[0], -1)
+        return table, torch.ones(table.shape[:2], dtype=torch.bool)
+    there = torch.arange(max(sizes)) < torch.tensor(sizes).unsqueeze(1)
+    table = rows.new_full((*there.shape, rows.shape[1]), fill)
+    table[there] = rows
+    return table, there
 
 
 def joined(parts: Sequence[Stacked]) -> dict[str, Tensor]:

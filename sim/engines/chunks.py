@@ -25,9 +25,14 @@ def comfortable(model: Model, theta: Params, clients: int) -> int:
         theta: θ.
         clients: in the cohort, ≥ 0.
     """
-    parameters = sum(p.numel() for p in theta.values())
-    most = max(min(STACK // max(parameters, 1), COMPILED if model.compiled else KERNELS), 1)
+    most = largest(model, theta)
     if clients <= WORKERS * KERNELS:
         return min(most, KERNELS)
     chunks = WORKERS * math.ceil(clients / (WORKERS * most))
     return math.ceil(clients / chunks)
+
+
+def largest(model: Model, theta: Params) -> int:
+    """Most clients that a stack should have, ≥ 1."""
+    parameters = sum(p.numel() for p in theta.values())
+    return max(min(STACK // max(parameters, 1), COMPILED if model.compiled else KERNELS), 1)
