@@ -6,6 +6,7 @@ What each of them reports is what it reports when it is run alone, but for round
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +17,7 @@ from metapulse.client.scaling import ScalingExecutor
 from metapulse.client.spec import Trial, to_json
 from metapulse.outcome import Outcome, Scores
 from metapulse.registry import LEARNERS
+from metapulse.server.client_sampler import over_selected
 from metapulse.server.config import Config, resolved
 from metapulse.server.fingerprint import known_inputs
 from metapulse.server.lockstep import Ended, Lockstep
@@ -32,24 +34,42 @@ from metapulse.strategies.registry import STRATEGIES
 from metapulse.strategies.runs import COUNT, takes_runs
 from metapulse.trees import Params
 
-MOST = 32  # runs at once: their folders are open, and what their devices keep is in memory
+MOST = 16  # runs at once: their folders are open, and what their devices keep is in memory
+COHORT = 64  # clients a round up to which runs are one: larger cohorts fill a stack by themselves
 
 
 def companions(config: Config) -> str | None:
     """What runs have in common that may be one; None for a run that has to be alone.
 
     Alone are private and secure ones, those with attackers or faults, with workers or on another device, without
-    rounds, with a strategy that does more than a weighted mean and an outer step, and with a learner that does not take
-    several runs (``Learner.takes_runs``).
+    rounds, with large cohorts, with a strategy that does more than a weighted mean and an outer step, and with a
+    learner that does not take several runs (``Learner.takes_runs``).
     """
     engine, table = config.engine, resolved(config)
     here = isinstance(engine, Cohort) and not engine.workers and engine.device == "cpu" and not engine.chunk
     apart = config.privacy.on or config.secure_aggregation.on or Population.of(config) != SOUND
     if not here or apart or not config.run.rounds or not LEARNERS[config.learner["name"]].takes_runs():
         return None
-    if not takes_runs(STRATEGIES.make(config.strategy).make(config.run.rounds, 0)):
+    settings = STRATEGIES.make(over_selected(config))
+    if not 0 < settings.cohort <= COHORT or not takes_runs(settings.make(config.run.rounds, 0)):
         return None
     return json.dumps({**table, "run": {**table["run"], "seed": None, "name": None}}, sort_keys=True)
+
+
+def batches(configs: Sequence[Config]) -> list[list[int]]:
+    """Which runs are done together, by position: companions in groups as alike as can be, all others alone.
+
+    Groups depend on the runs alone, not on how many workers there are, and come in the order of their first run.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, config in enumerate(configs):
+        groups.setdefault(companions(config) or f"alone {i}", []).append(i)
+    parts = []
+    for members in groups.values():
+        pieces = math.ceil(len(members) / MOST)
+        size = math.ceil(len(members) / pieces)
+        parts += [members[first : first + size] for first in range(0, len(members), size)]
+    return sorted(parts)
 
 
 class SharedPool(LocalPool):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from metapulse.sim.cells import Cell, CellResult
 from metapulse.sim.crash import failed, one_line
 from metapulse.sim.engines.cluster import start_ray, stop_ray
 from metapulse.sim.experiment import run_experiment
+from metapulse.sim.lockstep import batches, run_together
 from metapulse.sim.progress import Display, MakeDisplay
 from metapulse.sim.tracking import chosen, tracked
 
@@ -45,7 +46,8 @@ def run_cells(
     Args:
         cells: what to do, each folder once.
         display: makes what is told how it goes; None: nothing is shown.
-        workers: processes, each for one run at a time; 0 and 1: this one.
+        workers: processes, each for one run at a time, or for several that differ in their seed alone; 0 and 1: this
+            one.
         track: names of trackers, as in ``metapulse.sim.tracking``.
         wait: for a process that works on a run already, instead of failing.
         started: ends what is started here, so that one batch after another has the same processes; None: ended here.
@@ -66,11 +68,13 @@ def run_cells(
         for cell in cells:
             if cell.path not in paths:
                 yield run_cell(cell)
-                continue
-            shown.begin(cell)
-            result = run_cell(cell, CellProgress(cell, shown), kinds, cells, wait)
-            shown.end(cell, result.error)
-            yield result
+        for batch in _batches(todo):
+            for cell in batch:
+                shown.begin(cell)
+            told = [CellProgress(cell, shown) for cell in batch]
+            for result in run_batch(batch, told, kinds, cells, wait):
+                shown.end(result.cell, result.error)
+                yield result
 
 
 def run_cell(
@@ -87,27 +91,67 @@ def run_cell(
             one table would show both. (In a comparison the data is part of a run's address.)
         wait: for a process that works on it already, instead of failing.
     """
+    return run_batch([cell], [progress or SilentProgress()], kinds, beside, wait)[0]
+
+
+def run_batch(
+    cells: Sequence[Cell],
+    progress: Sequence[Progress],
+    kinds: Sequence[Any] = (),
+    beside: Sequence[Cell] = (),
+    wait: bool = False,
+) -> list[CellResult]:
+    """The same for several runs that differ in their seed alone, which are then done as one (``sim.lockstep``)."""
+    results: dict[Path, CellResult] = {}
+    with ExitStack() as held:
+        todo: list[tuple[Cell, Progress]] = []
+        for cell, shown in sorted(zip(cells, progress, strict=True), key=lambda one: one[0].path):  # for all processes
+            with _reported(cell, results):
+                if (summary := _summary(cell)) is None:
+                    held.enter_context(alone(cell.path, wait))
+                    summary = _summary(cell)  # written by another process in the meantime
+                if summary is not None:
+                    results[cell.path] = _result_of(cell, summary)
+                    continue
+                _check_inputs(cell, beside)
+                told = held.enter_context(tracked(shown, cell.path, kinds))
+                for line in cell.notes:
+                    told.note(line)
+                todo.append((cell, told))
+        resume = [(cell.path / "config.json").exists() for cell, _ in todo]
+        if len(todo) > 1:
+            configs, paths, shows = [c.config for c, _ in todo], [c.path for c, _ in todo], [told for _, told in todo]
+            for (cell, _), ended in zip(todo, run_together(configs, paths, shows, resume), strict=True):
+                with _reported(cell, results):
+                    if isinstance(ended, Exception):
+                        raise ended
+                    results[cell.path] = _result_of(cell, ended)
+        for (cell, told), again in zip(todo, resume, strict=True) if len(todo) == 1 else ():
+            with _reported(cell, results):
+                results[cell.path] = _result_of(cell, run_experiment(cell.config, cell.path, told, resume=again))
+    return [results[cell.path] for cell in cells]
+
+
+def _batches(cells: Sequence[Cell]) -> list[list[Cell]]:
+    return [[cells[i] for i in batch] for batch in batches([cell.config for cell in cells])]
+
+
+def _result_of(cell: Cell, summary: dict[str, Any]) -> CellResult:
+    why = failure(summary)
+    return CellResult(cell, summary, why, 1 if why else 0)
+
+
+@contextmanager
+def _reported(cell: Cell, results: dict[Path, CellResult]) -> Iterator[None]:
+    """What goes wrong with a run is its result."""
     try:
-        summary = _summary(cell)
-        if summary is None:
-            with alone(cell.path, wait):
-                summary = _summary(cell)  # written by another process in the meantime
-                if summary is None:
-                    _check_inputs(cell, beside)
-                    with tracked(progress or SilentProgress(), cell.path, kinds) as told:
-                        for line in cell.notes:
-                            told.note(line)
-                        summary = run_experiment(
-                            cell.config, cell.path, told, resume=(cell.path / "config.json").exists()
-                        )
-        why = failure(summary)
-        return CellResult(cell, summary, why, 1 if why else 0)
+        yield
     except NoResultError as error:
-        return CellResult(cell, None, one_line(error), 1)
+        results[cell.path] = CellResult(cell, None, one_line(error), 1)
     except (MetapulseError, OSError) as error:
-        return CellResult(cell, None, one_line(error), 2)
+        results[cell.path] = CellResult(cell, None, one_line(error), 2)
     except Exception as error:
-        return CellResult(cell, None, failed(error, cell.path), 1)
+        results[cell.path] = CellResult(cell, None, failed(error, cell.path), 1)
 
 
 def _summary(cell: Cell) -> dict[str, Any] | None:
@@ -153,30 +197,42 @@ def _on_ray(
     if start_ray(workers):
         started.callback(stop_ray)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(_run_remote)
-    waiting, running = deque(cells), dict[Any, Cell]()
+    waiting, running = deque(_batches(cells)), dict[Any, list[Cell]]()
     while waiting or running:
         while waiting and len(running) < workers:
-            cell = waiting.popleft()
-            plain = {"inputs": cell.inputs, "notes": cell.notes, "method": cell.method}
-            running[task.remote(resolved(cell.config), str(cell.path.resolve()), plain, track)] = cell
-            shown.begin(cell)
+            batch = waiting.popleft()
+            running[task.remote([_plain(cell) for cell in batch], track)] = batch
+            for cell in batch:
+                shown.begin(cell)
         ready, _ = ray.wait(list(running), timeout=POLL_S)
         for reference in ready:
-            result, notes = _result(ray, reference, running.pop(reference))
-            for line in notes:
-                shown.note(result.cell, line)
-            shown.end(result.cell, result.error)
-            yield result
-        for cell in running.values():
+            batch = running.pop(reference)
+            ended = _results(ray, reference, batch)
+            if not ended:  # one of them may be too large; then it is seen which
+                waiting.extendleft([cell] for cell in reversed(batch))
+            for result, notes in ended:
+                for line in notes:
+                    shown.note(result.cell, line)
+                shown.end(result.cell, result.error)
+                yield result
+        for cell in (cell for batch in running.values() for cell in batch):
             shown.round(cell, _rounds(cell.path))
 
 
-def _result(ray: Any, reference: Any, cell: Cell) -> tuple[CellResult, list[str]]:
+def _plain(cell: Cell) -> dict[str, Any]:
+    """A run as it travels."""
+    plain = {"inputs": cell.inputs, "notes": cell.notes, "method": cell.method}
+    return {"config": resolved(cell.config), "path": str(cell.path.resolve()), **plain}
+
+
+def _results(ray: Any, reference: Any, batch: Sequence[Cell]) -> list[tuple[CellResult, list[str]]]:
+    """How the runs of a batch ended, and their notes; none where its process died and it may be done run by run."""
     try:
-        result, notes = ray.get(reference)
-        return CellResult(cell, *result), notes
+        found = ray.get(reference)
+        return [(CellResult(cell, *result), notes) for cell, (result, notes) in zip(batch, found, strict=True)]
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
-        return CellResult(cell, None, f"its process died {RETRIES + 1} times; is there enough memory?", 2), []
+        why = f"its process died {RETRIES + 1} times; is there enough memory?"
+        return [(CellResult(cell, None, why, 2), []) for cell in batch] if len(batch) == 1 else []
 
 
 class _Notes(SilentProgress):
@@ -191,12 +247,13 @@ class _Notes(SilentProgress):
 
 
 def _run_remote(
-    config: Mapping[str, Any], path: str, plain: Mapping[str, Any], track: Sequence[str]
-) -> tuple[tuple[dict[str, Any] | None, str, int], list[str]]:
-    """What a Ray worker does: one run; its summary, error and code, and its notes."""
-    cell, notes = Cell(config=build_config(config), path=Path(path), **plain), _Notes()
-    result = run_cell(cell, notes, chosen(track), wait=True)
-    return (result.summary, result.error, result.code), notes.lines
+    plain: Sequence[Mapping[str, Any]], track: Sequence[str]
+) -> list[tuple[tuple[dict[str, Any] | None, str, int], list[str]]]:
+    """What a Ray worker does: one run, or some as one; of each its summary, error and code, and its notes."""
+    cells = [Cell(**{**one, "config": build_config(one["config"]), "path": Path(one["path"])}) for one in plain]
+    notes = [_Notes() for _ in cells]
+    results = run_batch(cells, notes, chosen(track), wait=True)
+    return [((r.summary, r.error, r.code), note.lines) for r, note in zip(results, notes, strict=True)]
 
 
 def _rounds(path: Path) -> int:

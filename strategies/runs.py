@@ -123,7 +123,7 @@ def run_means(outcome: RunsOutcome, settings: OuterSettings, like: Stacked) -> R
     shares, weight = padded.unbind(2)
     total = shares.double().sum(1)
     mean = {
-        name: torch.bmm(shares.unsqueeze(1).to(u.dtype), _by_run(u.reshape(len(u), -1), sizes)[0]).double().squeeze(1)
+        name: _sum_of_clients(_by_run(u.reshape(len(u), -1), sizes)[0], shares.to(u.dtype)).double()
         / total.unsqueeze(1)
         for name, u in report.update.items()
     }
@@ -141,6 +141,14 @@ def run_means(outcome: RunsOutcome, settings: OuterSettings, like: Stacked) -> R
     ]
     update = {name: p.to(like[name].dtype).view(like[name].shape) for name, p in mean.items()}
     return RunMeans(update, torch.isfinite(norm) & enough & sane.all(1), metrics)
+
+
+def _sum_of_clients(table: Tensor, shares: Tensor) -> Tensor:
+    """Σ_i w_i u_i of each run, (runs, numbers): client after client, so that no run's sum depends on the other runs."""
+    total = table[:, 0] * shares[:, :1]
+    for client in range(1, table.shape[1]):
+        total.addcmul_(table[:, client], shares[:, client : client + 1])
+    return total
 
 
 def _by_run(rows: Tensor, sizes: Sequence[int], fill: float = 0.0) -> tuple[Tensor, Bool[Tensor, "runs clients"]]:
