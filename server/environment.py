@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,25 @@ from metapulse.server.own_code import BEGAN_IN
 
 def environment() -> dict[str, Any]:
     """What the run ran on."""
-    names = ("metapulse", "flwr", "ray", "torch", "numpy", "safetensors", "pyarrow")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": dict(_versions()),
         "torch_threads": torch.get_num_threads(),
         "git": _git_commit(),
         BEGAN_IN: str(Path.cwd()),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in ("metapulse", "flwr", "ray", "torch", "numpy", "safetensors", "pyarrow"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
 
 
 def version_of(environment: Mapping[str, Any]) -> str:

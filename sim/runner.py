@@ -118,6 +118,7 @@ def run_batch(
                 for line in cell.notes:
                     told.note(line)
                 todo.append((cell, told))
+        todo.sort(key=lambda one: cells.index(one[0]))
         resume = [(cell.path / "config.json").exists() for cell, _ in todo]
         if len(todo) > 1:
             configs, paths, shows = [c.config for c, _ in todo], [c.path for c, _ in todo], [told for _, told in todo]

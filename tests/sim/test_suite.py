@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metapulse.errors import ConfigError, RunError
+from metapulse.server.run import Run
 from metapulse.sim.lab.cells import comparison_cells
 from metapulse.sim.lab.spec import read_spec
 from metapulse.sim.progress import Display
@@ -180,7 +181,7 @@ def test_settings_of_the_file_that_another_entry_of_the_command_line_leaves_out_
 def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypatch):
     text = BASE + METHODS + '[methods.crowd]\nsplit = { train_devices = ["moon"] }\n[methods.last]\n'
     todo = new_cells(read_suite(toml(text)), tmp_path / "out")
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", _breaking(todo[0].config))
+    monkeypatch.setattr(Run, "told", _breaking(todo[0].config))
     outcomes = {o.cell.name: o for o in done(todo)}
     assert {name: o.code for name, o in outcomes.items()} == {"plain": 1, "faster": 0, "maml": 0, "crowd": 2, "last": 0}
     assert outcomes["crowd"].error.startswith("split.train_devices = ['moon']: must be among")
@@ -189,13 +190,12 @@ def test_one_that_fails_is_reported_and_the_rest_go_on(toml, tmp_path, monkeypat
 
 
 def _breaking(chosen):
-    from metapulse.sim.experiment import run_experiment
+    whole = Run.told
 
-    def broken(config, path, progress, resume=False):
-        if config is chosen:
-            (path / "begun").touch()
+    def broken(self, *told):
+        if self.config.learner == chosen.learner and self.config.run.name == chosen.run.name:
             raise ZeroDivisionError("two\nlines")
-        return run_experiment(config, path, progress, resume=resume)
+        return whole(self, *told)
 
     return broken
 

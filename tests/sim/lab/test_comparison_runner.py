@@ -10,6 +10,7 @@ from metapulse.errors import RunError
 from metapulse.server.files import read_json
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
+from metapulse.server.run import Run
 from metapulse.sim import experiment
 from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.cells import comparison_cells
@@ -63,7 +64,8 @@ def test_cells_run_in_order_and_tell_their_rounds(whole):
     names = [cell.name for cell in comparison_cells(asked)]
     assert ear.begun == names
     assert ear.ended == [(name, "") for name in names]
-    assert ear.rounds == [(name, round) for name in names for round in (1, 2, 3, 4)]
+    pairs = [names[i : i + 2] for i in range(0, len(names), 2)]  # two seeds of a method are one piece of work
+    assert ear.rounds == [(name, round) for pair in pairs for round in (1, 2, 3, 4) for name in pair]
 
 
 def test_a_cell_is_an_ordinary_run_at_its_address(whole, tmp_path):
@@ -104,7 +106,7 @@ def test_every_cell_is_tracked_and_no_number_changes(whole, tmp_path, workers):
 def test_what_is_finished_is_not_done_again(whole, monkeypatch):
     asked, out, _ = whole
     before = (out / "results.parquet").read_bytes()
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
+    monkeypatch.setattr("metapulse.sim.runner.run_batch", None)
     ear, failures = conducted(asked, out)
     assert (ear.begun, failures) == ([], [])
     assert (out / "results.parquet").read_bytes() == before
@@ -175,13 +177,13 @@ def test_on_ray_it_is_the_same_to_the_byte(tmp_path):
 
 
 def test_an_error_that_nobody_foresaw_stops_one_cell_only(tmp_path, monkeypatch):
-    def broken(config, path, progress=None, resume=False):
-        if config.run.seed == 0:
+    def broken(self, *told):
+        if self.config.run.seed == 0:
             raise ZeroDivisionError("of θ")
-        return run(config, path, progress, resume)
+        return whole(self, *told)
 
-    run = experiment.run_experiment
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", broken)
+    whole = Run.told
+    monkeypatch.setattr(Run, "told", broken)
     _, failures = conducted(spec(tmp_path), tmp_path / "out", only=["few/*"])
     assert [(f.cell.name, f.code) for f in failures] == [("few/fedavg_ft/0", 1), ("few/maml/0", 1)]
     assert failures[0].error.startswith("unexpected ZeroDivisionError: of θ (traceback in ")

@@ -7,6 +7,7 @@ from metapulse.errors import ConfigError
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.files import read_json, read_sealed
 from metapulse.server.folder import RunFolder
+from metapulse.server.run import Run
 from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.engines.workers import LocalPool
@@ -122,7 +123,7 @@ def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeyp
     folder, _, _ = tuned
     names = ("spec.json", "tuning.json", "results.parquet", "comparison.json")
     before = [(folder / "out" / name).read_bytes() for name in names]
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
+    monkeypatch.setattr("metapulse.sim.runner.run_batch", None)
     assert conducted(folder)[0] == {}
     assert [(folder / "out" / name).read_bytes() for name in names] == before
 
@@ -138,14 +139,13 @@ def test_a_part_tunes_what_it_needs(tmp_path):
 
 
 def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_path, monkeypatch):
-    def broken(config, path, progress=None, resume=False):
-        if config.run.seed == 2 and config.learner["inner_lr"] != 0.02:
+    def broken(self, *told):
+        if self.config.run.seed == 2 and self.config.learner["inner_lr"] != 0.02:
             raise ZeroDivisionError
-        return run_experiment(config, path, progress, resume)
+        return whole(self, *told)
 
-    from metapulse.sim.experiment import run_experiment
-
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", broken)
+    whole = Run.told
+    monkeypatch.setattr(Run, "told", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
     assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3

@@ -1,0 +1,237 @@
+"""Runs that differ in their seed alone, done as one: each is what it is alone, whatever becomes of the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metapulse.errors import RunError
+from metapulse.server import lockstep
+from metapulse.server.config import Config, build_config
+from metapulse.server.folder import RunFolder
+from metapulse.server.lock import alone
+from metapulse.server.run import Run
+from metapulse.sim.cells import Cell
+from metapulse.sim.experiment import resume_experiment, run_experiment
+from metapulse.sim.lockstep import MOST, batches, companions, run_together
+from metapulse.sim.runner import run_cell
+from metapulse.strategies.runs import RunMeans
+
+BASE: dict[str, Any] = {
+    "run": {"name": "one", "rounds": 6},
+    "source": {"name": "wearables", "users": 12, "devices": ["phone", "watch"], "executions": 3, "windows": 3},
+    "split": {"test": 0.3},
+    "model": {"name": "mlp", "hidden": [8]},
+    "learner": {"name": "reptile", "inner_lr": 0.1, "inner_steps": 2, "batch_size": 4},
+    "strategy": {"name": "fedreptile", "cohort": 4, "lr": 0.5},
+    "evaluation": {"every": 3, "shots": [1], "steps": [0, 2], "clients": 4, "episodes": 1},
+    "checkpoint": {"every": 2},
+}
+SINE = {"source": {"name": "sine", "clients": 40}, "split": {"test": 0.3}}
+
+
+def config(seed: int = 0, **sections: dict[str, Any]) -> Config:
+    table = {**BASE, **sections}
+    return build_config({**table, "run": {**BASE["run"], **table["run"], "seed": seed}})
+
+
+def together(configs: list[Config], folder: Path, resume: bool = False) -> list[lockstep.Ended]:
+    paths = [folder / str(i) for i in range(len(configs))]
+    return run_together(configs, paths, [None] * len(configs), [resume] * len(configs))
+
+
+def same_run(a: Path, b: Path) -> None:
+    """The same events but for times, θ, what devices keep, and rows: to rounding."""
+    first, second = RunFolder(a), RunFolder(b)
+    untimed = [
+        [{k: v for k, v in e.items() if k not in ("time", "seconds", "spent")} for e in f.events()]
+        for f in (first, second)
+    ]
+    assert [(e["round"], e["kind"], e.keys()) for e in untimed[0]] == [
+        (e["round"], e["kind"], e.keys()) for e in untimed[1]
+    ]
+    for x, y in zip(*untimed, strict=True):
+        for key, value in x.items():
+            assert y[key] == (pytest.approx(value, rel=1e-4, abs=1e-6) if isinstance(value, float) else value), key
+    thetas = [f.final()[1] for f in (first, second)]
+    for name, p in thetas[0].items():
+        torch.testing.assert_close(thetas[1][name], p, rtol=1e-4, atol=1e-6)
+    for x, y in zip(first.metrics(), second.metrics(), strict=True):
+        assert {**x, "value": 0} == {**y, "value": 0}
+        assert y["value"] == pytest.approx(x["value"], rel=1e-3, abs=1e-5)
+
+
+FEDAVG, FEDMAML = {"name": "fedavg", "cohort": 4}, {"name": "fedmaml", "cohort": 4, "lr": 0.05}
+CASES: dict[str, dict[str, Any]] = {
+    "reptile": {},
+    "full batches": {"learner": {"name": "fedavg", "inner_steps": 3}, "strategy": FEDAVG},
+    "moments": {"strategy": {"name": "fedreptile", "cohort": 4, "outer": "adam", "lr": 0.01}},
+    "second order": {"learner": {"name": "maml", "inner_steps": 2, "inner_lr": 0.1}, "strategy": FEDMAML},
+    "rates in θ": {"learner": {"name": "meta_sgd"}, "strategy": {**FEDMAML, "schedule": "cosine"}},
+    "devices that keep": {"learner": {"name": "ditto", "inner_steps": 2}, "strategy": FEDAVG},
+    "a scale learnt before": {**SINE, "learner": {"name": "reptile", "inner_lr": 0.02, "inner_steps": 2}},
+    "too few samples": {
+        "episodes": {"shots": 9},
+        "learner": {"name": "fomaml", "inner_steps": 2},
+        "strategy": FEDMAML,
+    },
+    "the best round": {
+        "split": {"test": 0.3, "validation": 0.3},
+        "evaluation": {**BASE["evaluation"], "validation_every": 2},
+    },
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_is_what_it_is_alone(name: str, tmp_path: Path) -> None:
+    configs = [config(seed, **CASES[name]) for seed in (3, 4, 5)]
+    assert len({companions(one) for one in configs} - {None}) == 1
+    ended = together(configs, tmp_path / "one")
+    for i, (one, summary) in enumerate(zip(configs, ended, strict=True)):
+        apart = run_experiment(one, tmp_path / f"alone{i}")
+        assert isinstance(summary, dict)
+        assert (summary["seed"], summary["config"]) == (apart["seed"], apart["config"])
+        same_run(tmp_path / f"alone{i}", tmp_path / "one" / str(i))
+
+
+def test_who_is_in_the_stack_changes_no_bit(tmp_path: Path) -> None:
+    """A run among three is the same as among two: no number depends on how many there are."""
+    together([config(seed) for seed in (1, 2, 3)], tmp_path / "three")
+    together([config(seed) for seed in (2, 3)], tmp_path / "two")
+    for i in (0, 1):
+        found = [RunFolder(tmp_path / folder / str(i + 1 - j)).final()[1] for folder, j in (("three", 0), ("two", 1))]
+        assert all(torch.equal(found[0][name], p) for name, p in found[1].items())
+
+
+def test_a_round_that_is_unsound_is_taken_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is then what it is alone; the others do not notice."""
+    taken: list[tuple[int, int]] = []
+    whole = lockstep.run_means
+
+    def doubtful(*args: Any) -> RunMeans:
+        means = whole(*args)
+        rows = torch.arange(len(means.sound)) != 1
+        spoilt = {
+            n: p + torch.where(rows, 0.0, torch.nan).view(-1, *(1,) * (p.dim() - 1)) for n, p in means.update.items()
+        }
+        return replace(means, sound=means.sound & rows, update=spoilt)
+
+    def noted(run: Run, round: int, arrays: Any) -> Any:
+        taken.append((run.config.run.seed, round))
+        return real(run, round, arrays)
+
+    real = Run.round
+    monkeypatch.setattr(lockstep, "run_means", doubtful)
+    monkeypatch.setattr(Run, "round", noted)
+    configs = [config(seed, **CASES["moments"]) for seed in (3, 4, 5)]
+    together(configs, tmp_path / "one")
+    assert taken == [(4, round) for round in range(1, 7)]
+    monkeypatch.undo()
+    for i, one in enumerate(configs):
+        run_experiment(one, tmp_path / f"alone{i}")
+        same_run(tmp_path / f"alone{i}", tmp_path / "one" / str(i))
+
+
+def test_a_run_that_falls_behind_goes_on_alone(tmp_path: Path) -> None:
+    """Its outer steps leave the range of numbers, and are given up one by one; nobody else's are."""
+    wild = {"name": "fedreptile", "cohort": 4, "lr": 1e38}
+    learner = {"name": "reptile", "inner_lr": 1000.0, "inner_steps": 1}
+    configs = [config(seed, learner=learner, strategy=wild) for seed in (0, 1)]
+    ended = together(configs, tmp_path / "one")
+    for i, one in enumerate(configs):
+        apart = run_cell(Cell("one", one, tmp_path / f"alone{i}"))
+        assert isinstance(ended[i], Exception) == bool(apart.summary is None)
+        found = [RunFolder(tmp_path / folder).events() for folder in (f"alone{i}", f"one/{i}")]
+        facts = [[(e["round"], e["kind"], e.get("reason")) for e in events] for events in found]
+        assert facts[0] == facts[1]
+        assert any(reason and "given up" in reason for _, _, reason in facts[0])
+
+
+def test_a_run_that_fails_does_not_touch_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(run: Run, round: int, *told: Any) -> None:
+        if (run.config.run.seed, round) == (4, 3):
+            raise ZeroDivisionError("of θ")
+        whole(run, round, *told)
+
+    whole = Run.told
+    monkeypatch.setattr(Run, "told", broken)
+    with alone(tmp_path / "one" / "3"):
+        pass
+    configs = [config(seed) for seed in (3, 4, 5)]
+    ended = together(configs, tmp_path / "one")
+    assert [type(how) for how in ended] == [dict, ZeroDivisionError, dict]
+    monkeypatch.undo()
+    for i in (0, 2):
+        run_experiment(configs[i], tmp_path / f"alone{i}")
+        same_run(tmp_path / f"alone{i}", tmp_path / "one" / str(i))
+    resume_experiment(tmp_path / "one" / "1")  # from its last checkpoint
+    run_experiment(configs[1], tmp_path / "alone1")
+    same_run(tmp_path / "alone1", tmp_path / "one" / "1")
+
+
+def test_a_folder_that_holds_a_run_is_refused_for_that_run_alone(tmp_path: Path) -> None:
+    configs = [config(seed) for seed in (3, 4)]
+    run_experiment(configs[1], tmp_path / "one" / "1")
+    ended = together(configs, tmp_path / "one")
+    assert isinstance(ended[0], dict)
+    assert isinstance(ended[1], RunError)
+
+
+@pytest.mark.parametrize("name", ["reptile", "devices that keep", "moments"])
+def test_what_is_interrupted_goes_on_to_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while only some of the runs have written a checkpoint, they stand after different rounds."""
+    configs = [config(seed, **CASES[name]) for seed in (3, 4, 5)]
+    together(configs, tmp_path / "whole")
+    whole = Run.pause
+
+    def pressed(run: Run, round: int, theta: Any) -> None:
+        if (run.config.run.seed, round) == (4, 4):
+            raise KeyboardInterrupt
+        whole(run, round, theta)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "pause", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            together(configs, tmp_path / "cut")
+    assert [RunFolder(tmp_path / "cut" / str(i)).checkpoints()[-1].name for i in range(3)] == [
+        "000004",
+        "000002",
+        "000002",
+    ]
+    together(configs, tmp_path / "cut", resume=True)
+    for i in range(3):
+        for file in ("summary.json", "metrics.parquet"):
+            found = [(tmp_path / folder / str(i) / file).read_bytes() for folder in ("whole", "cut")]
+            assert found[0] == found[1]
+
+
+ALONE: dict[str, dict[str, Any]] = {
+    "private": {"privacy": {"mechanism": "central", "noise_multiplier": 1.0, "clip": 1.0, "delta": 1e-5}},
+    "secure": {"secure_aggregation": {"on": True}},
+    "attacked": {"attack": {"name": "sign_flip", "fraction": 0.2}},
+    "with faults": {"faults": {"outage": 0.1}},
+    "with workers": {"engine": {"workers": 2}},
+    "without rounds": {"run": {"rounds": 0}, "learner": {"name": "local_only"}, "strategy": {"name": "fedavg"}},
+    "everybody": {"strategy": {"name": "fedreptile", "cohort": 0}},
+    "robust": {"strategy": {"name": "fedreptile", "cohort": 4, "aggregator": {"name": "median"}}},
+    "per step": {"learner": {"name": "fednova"}, "strategy": {"name": "fednova", "cohort": 4}},
+    "one θ at a time": {"learner": {"name": "scaffold"}, "strategy": {**FEDAVG, "weighting": "uniform"}},
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_others_are_alone(name: str) -> None:
+    assert companions(config(0, **ALONE[name])) is None
+
+
+def test_batches_are_companions_in_groups_as_alike_as_can_be() -> None:
+    other = config(0, model={"name": "mlp", "hidden": [9]})
+    assert batches([config(0), other, config(1), config(0, **ALONE["robust"]), config(2)]) == [[0, 2, 4], [1], [3]]
+    sizes = [len(batch) for batch in batches([config(seed) for seed in range(2 * MOST + 1)])]
+    assert sizes == [11, 11, 11]
