@@ -15,7 +15,6 @@ from metapulse import compiler
 from metapulse.data import Task
 from metapulse.episodes import Batch, Episode
 from metapulse.errors import ConfigError
-from metapulse.methods.anil import ANIL
 from metapulse.methods.base import Learner, SumSpec, update_shares
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.fomaml import FOMAML
@@ -31,7 +30,7 @@ from metapulse.models.gru import GRU
 from metapulse.models.mlp import MLP
 from metapulse.models.native import dense
 from metapulse.rng import generator
-from metapulse.trees import flat_stack, norms, stack, weighted_sum
+from metapulse.trees import norms, stack, weighted_sum
 from tests.cases import batch, keys, padded, personal, same
 
 SOURCE = Path(dense.__file__).with_suffix(".c")
@@ -142,54 +141,6 @@ def check_learner(model: Model, learner: Learner, counts: Sequence[int]) -> None
     )
     torch.testing.assert_close(ours.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
     close(dict(ours.update), dict(exact.update), STEP)
-
-
-FULL_BATCH: list[Learner] = [
-    FedAvg(inner_lr=0.05, inner_steps=7),
-    FedAvg(inner_lr=0.05, inner_steps=40),
-    FOMAML(inner_steps=6, inner_lr=0.05),
-    MAML(inner_steps=1, inner_lr=0.05),
-    MAML(inner_steps=4, inner_lr=0.05),
-    ANIL(inner_steps=4, inner_lr=0.05),
-    MetaSGD(inner_steps=3),
-]
-
-
-@pytest.mark.parametrize("learner", FULL_BATCH, ids=lambda learner: f"{type(learner).__name__}-{learner.inner_steps}")
-@settings(max_examples=12)
-@given(
-    kind=tasks,
-    inputs=st.sampled_from([60, 64, 97, 200]),
-    hidden=st.lists(st.sampled_from([7, 16, 33]), max_size=2),
-    activation=st.sampled_from(["relu", "tanh"]),
-    counts=st.tuples(st.integers(1, 20), st.integers(1, 20)),
-)
-def test_steps_within_the_span_of_few_samples(
-    learner: Learner,
-    kind: Kind,
-    inputs: int,
-    hidden: list[int],
-    activation: Literal["relu", "tanh"],
-    counts: tuple[int, int],
-) -> None:
-    """Many inputs and the same few samples in every step: no weight of the first layer is formed on the way."""
-    task = Task(kind, (inputs,), 4)
-    check_learner(MLP(hidden=tuple(hidden), activation=activation, task=task), learner, counts)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5, 16])
-def test_one_step_after_the_other(steps: int) -> None:
-    """What steps on the same samples add up to is what they are one call at a time, within the span or not."""
-    model = MLP(hidden=(24,), task=Task("classification", (120,), 4))
-    code, part, phi = model.compiled, batch(model.task, (9, 4)), flat_stack(personal(model, 2))
-    assert code is not None
-    loss, end = code.descend(phi, [part] * steps, 0.1)
-    total = torch.zeros(2)
-    for _ in range(steps):
-        one, phi = code.descend(phi, [part], 0.1)
-        total += one
-    same(dict(end), dict(phi), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(loss, total, rtol=1e-5, atol=1e-6)
 
 
 needs_bfloat16 = pytest.mark.skipif(
