@@ -121,7 +121,8 @@ class ComparisonRunner:
         if cells:
             methods, datasets = list(spec.methods), list(spec.datasets)
             table = result_table(cells)
-            plans = power_plans(*reference_differences(table, spec.reference, methods, datasets, spec.main_metrics()))
+            found = reference_differences(table, spec.reference, methods, datasets, spec.main_metrics(), spec.baselines)
+            plans = power_plans(*found)
         if not plans:
             raise RunError(f"{self.folder}: a plan needs a pilot: finished runs of two seeds or more, and two people")
         each = cost_table(cells).group_by("dataset", "method").agg(pl.col("seconds").mean())
@@ -154,7 +155,7 @@ class ComparisonRunner:
             return None
         methods, datasets = list(spec.methods), list(spec.datasets)
         said = judge_methods(
-            table, spec.name, spec.reference, methods, datasets, spec.seeds, failed, spec.main_metrics()
+            table, spec.name, spec.reference, methods, datasets, spec.seeds, failed, spec.main_metrics(), spec.baselines
         )
         said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
         write_comparison(self.folder, said)

@@ -63,7 +63,8 @@ def lab(size: Size) -> ComparisonFolder:
     """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
-    comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds)
+    baselines = [method for method in methods if method == "local_only"]
+    comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds, (), None, baselines)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
     return ComparisonFolder(
         comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning

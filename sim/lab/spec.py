@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.metrics.chosen import check_chosen, find_own
+from metapulse.registry import LEARNERS
 from metapulse.server.common import unreached
 from metapulse.server.config import Config, load_config
+from metapulse.server.method import method_of
 from metapulse.settings import build, setting
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
@@ -103,6 +106,15 @@ class ComparisonSpec:
             ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
         """
         return read_space(self.methods[method].space, lay(self._layers(dataset, method)), f"methods.{method}.space")
+
+    @cached_property
+    def baselines(self) -> tuple[str, ...]:
+        """Methods whose learner is declared a baseline on every data set that they are run on."""
+        on: dict[str, list[bool]] = {}
+        for dataset, name in self.pairs:
+            own = method_of(LEARNERS[self.config(dataset, name, self.seeds[0]).learner["name"]])
+            on.setdefault(name, []).append(own is not None and own.baseline)
+        return tuple(name for name, found in on.items() if all(found))
 
     def main_metrics(self) -> dict[str, str]:
         """Data set → the metric that its methods are judged by; "": none was chosen."""

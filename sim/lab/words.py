@@ -21,6 +21,7 @@ def verdict_words(
     scores: Sequence[Score],
     pairs: Sequence[Pair],
     ranking: Ranking | None,
+    baselines: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Sentences, the most important first: verdicts, ranks, what they rest on, what is missing.
 
@@ -29,17 +30,26 @@ def verdict_words(
         methods: in the order in which they are shown.
         seeds: of training that were asked for.
         scores, pairs, ranking: of the comparison.
+        baselines: those of ``methods`` that are told after the others, as the family of tests that they are.
     """
+    rivals = [pair for pair in pairs if pair.method not in baselines]
     metrics = {score.dataset: score.metric for score in scores}
     return (
-        *_verdicts(reference, methods, pairs, metrics),
+        *_verdicts(reference, methods, rivals, metrics),
+        *(f"Baseline {told}" for told in _verdicts(reference, baselines, pairs, metrics, "without a difference")),
         *_ranks(ranking),
-        *_sizes(pairs, metrics),
+        *_sizes(rivals or pairs, metrics),
         *_gaps(methods, seeds, scores),
     )
 
 
-def _verdicts(reference: str, methods: Sequence[str], pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:
+def _verdicts(
+    reference: str,
+    methods: Sequence[str],
+    pairs: Sequence[Pair],
+    metrics: dict[str, str],
+    none: str = "No difference",
+) -> Iterator[str]:
     unshown = []
     for method in methods:
         mine = [pair for pair in pairs if pair.method == method]
@@ -51,7 +61,7 @@ def _verdicts(reference: str, methods: Sequence[str], pairs: Sequence[Pair], met
         elif mine:
             unshown.append(method)
     if unshown:
-        yield f"No difference from {reference} shown: {', '.join(unshown)}."
+        yield f"{none} from {reference} shown: {', '.join(unshown)}."
 
 
 def _where(word: str, pairs: Iterable[Pair], metrics: dict[str, str]) -> str:
@@ -74,7 +84,7 @@ def _scenario(scenario: str, pairs: Sequence[Pair], metric: str) -> str:
         else _list(list(map(shots_name, numbers)))
     )
     sizes = list(
-        dict.fromkeys(gain(x, metric).removeprefix("-") for x in sorted((p.difference.value for p in pairs), key=abs))
+        dict.fromkeys(gain(x, metric).removeprefix("−") for x in sorted((p.difference.value for p in pairs), key=abs))
     )
     by = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"{scenario_title(scenario).lower()} at {shots}, by {by}"

@@ -52,7 +52,7 @@ def scores_table(view: ComparisonView, dataset: str) -> ReportTable:
 
 
 def _name(view: ComparisonView, method: str) -> TableCell:
-    return TableCell(method, place=view.place(method))
+    return TableCell(method, view.role(method), place=view.place(method))
 
 
 def _score(score: Score | None, top: float) -> TableCell | str:

@@ -127,7 +127,8 @@ def test_without_a_critical_difference_none_is_drawn(view):
 
 def test_methods_stand_in_order_of_rank_and_the_reference_is_always_in_colour(made):
     view = ComparisonView(made)
-    assert view.methods == made.comparison.ranking.methods
+    assert view.methods == (*made.comparison.ranking.methods, "local_only")  # a baseline, which is ranked nowhere
+    assert view.named("local_only") == "local_only (baseline)"
     large = ["fedavg_ft", *(f"m{i}" for i in range(9))]
     order = Ranking(None, (*large[1:], large[0]), tuple(map(float, range(10))), None, (), None, 2)
     many = dataclasses.replace(made.comparison, methods=tuple(large), ranking=order)
