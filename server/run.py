@@ -40,7 +40,8 @@ from metapulse.server.fingerprint import address, data_digest, fingerprint, refu
 from metapulse.server.folder import BestRound, RunFolder, Snapshot, digest
 from metapulse.server.grid import Engine, GridWrapper
 from metapulse.server.lock import alone, only_copy
-from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit, summarise
+from metapulse.server.merit import merit
+from metapulse.server.metatest import MetaTest, Row, headline, left_out, summarise
 from metapulse.server.method import learner_constants
 from metapulse.server.privacy import BEGUN, Budget, make_plan
 from metapulse.server.progress import Progress, SilentProgress, round_stages
@@ -322,9 +323,8 @@ class Run:
     def _finish(self, theta: Params) -> dict[str, Any]:
         events = self.folder.events()
         learner = ClientExecutor(self.config.client_config(), self.sampler.directory.task)
-        refuse_fruitless(
-            events, resolved(self.config), bool(learner.learner.downloaded_parameters(learner.model, theta))
-        )
+        downloads = bool(learner.learner.downloaded_parameters(learner.model, theta))
+        refuse_fruitless(events, resolved(self.config), downloads)
         summary: dict[str, Any] = {
             "name": self.config.run.name,
             "seed": self.config.run.seed,

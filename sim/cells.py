@@ -38,7 +38,7 @@ class Cell:
         if not self.dataset:
             return self.method
         fold = f"/{self.fold}" if self.config.split.folds else ""
-        last = str(self.seed) if self.trial is None else f"trial {self.trial}"
+        last = str(self.seed) if self.trial is None else f"trial {self.trial}/{self.seed}"
         return f"{self.dataset}/{self.method}/{last}{fold}"
 
     @property

@@ -131,9 +131,12 @@ def _study(dataset: str, method: str) -> dict[str, Any]:
         {},
         *({"learner.inner_lr": float(rng.uniform(0.01, 0.5)), "learner.inner_steps": i} for i in range(1, 9)),
     ]
+    scores = [[0.5 + 0.01 * n, 0.6 + 0.01 * n][: 1 + (n > 5)] for n in range(9)]
     tried = [
-        {"number": n, "settings": s, "scores": [0.5 + 0.01 * n, 0.6 + 0.01 * n][: 1 + (n > 5)]}
+        {"number": n, "settings": s, "scores": scores[n], "by_seed": [[v - 0.02, v + 0.02] for v in scores[n]]}
         for n, s in enumerate(settings)
     ]
-    tried[3]["scores"] = [None]
-    return {"dataset": dataset, "method": method, "rounds": [7, 20], "trials": tried, "chosen": settings[-1]}
+    tried[3] |= {"scores": [None], "by_seed": [[]]}
+    names = {"dataset": dataset, "method": method, "rounds": [7, 20], "seeds": [9, 10]}
+    told = {"steps": {"new_user/5": 20}, "untouched": ["strategy.lr"]}
+    return names | {"trials": tried, "chosen": settings[-1]} | told

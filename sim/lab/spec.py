@@ -15,6 +15,7 @@ from metapulse.server.common import unreached
 from metapulse.server.config import Config, load_config
 from metapulse.server.method import method_of
 from metapulse.settings import build, setting
+from metapulse.sim.lab.sharing import joined_spaces
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
 from metapulse.sim.method_tables import (
@@ -100,12 +101,30 @@ class ComparisonSpec:
         return unreached(lay(layers[:2]), lay(layers[2:]), self.config(dataset, method, self.seeds[0]))
 
     def space(self, dataset: str, method: str) -> Space:
-        """What tuning may choose of a method on a data set.
+        """What tuning may choose of a method on a data set: its own space, joined with those of its kind.
 
         Raises:
             ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
         """
-        return read_space(self.methods[method].space, lay(self._layers(dataset, method)), f"methods.{method}.space")
+        return self._spaces(dataset)[0][method]
+
+    def untouched(self, dataset: str, method: str) -> tuple[str, ...]:
+        """Settings that a tuned method leaves alone while others of the same kind tune them, "section.key"."""
+        return self._spaces(dataset)[1][method]
+
+    def _spaces(self, dataset: str) -> tuple[dict[str, Space], dict[str, tuple[str, ...]]]:
+        """Of every method that is run on a data set, with what it leaves alone."""
+        if dataset not in self._known_spaces:
+            here = [method for d, method in self.pairs if d == dataset]
+            tables = {method: lay(self._layers(dataset, method)) for method in here}
+            own = {m: read_space(self.methods[m].space, tables[m], f"methods.{m}.space") for m in here}
+            none: dict[str, tuple[str, ...]] = dict.fromkeys(here, ())
+            self._known_spaces[dataset] = joined_spaces(own, tables) if self.tuning.shared else (own, none)
+        return self._known_spaces[dataset]
+
+    @cached_property
+    def _known_spaces(self) -> dict[str, tuple[dict[str, Space], dict[str, tuple[str, ...]]]]:
+        return {}
 
     @cached_property
     def baselines(self) -> tuple[str, ...]:
@@ -115,6 +134,12 @@ class ComparisonSpec:
             own = method_of(LEARNERS[self.config(dataset, name, self.seeds[0]).learner["name"]])
             on.setdefault(name, []).append(own is not None and own.baseline)
         return tuple(name for name, found in on.items() if all(found))
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """Of the runs of trials: none that the comparison uses."""
+        first = max(self.seeds) + 1
+        return tuple(range(first, first + self.tuning.seeds))
 
     def main_metrics(self) -> dict[str, str]:
         """Data set → the metric that its methods are judged by; "": none was chosen."""

@@ -53,6 +53,20 @@ def test_what_tuning_chose_is_strong(tables):
         assert table.rows[3][2:] == ("–", "–")  # it failed
 
 
+def test_tuning_says_its_effort_its_best_and_how_sure_that_is(tables):
+    """Trial 8 scored .68 after 20 rounds, .02 to either side with two seeds; the method's own was out before."""
+    (table,) = tables["tuned"]
+    assert [row["dataset"] for row in table.frame.iter_rows(named=True)] == ["watches", "both", "glucose"]
+    for row in table.frame.iter_rows(named=True):
+        assert (row["trials"], row["failed"], row["seeds"], row["own"]) == (9, 1, 2, None)
+        assert (row["best"], row["seeds_sd"]) == (pytest.approx(0.68), pytest.approx(0.04 / 2**0.5))
+        assert row["trials_sd"] == pytest.approx(np.std([0.5 + 0.01 * n for n in range(9) if n != 3], ddof=1))
+    chosen = table.rows[0][-1]
+    assert chosen.detail == "adaptation steps new people at 5 shots: 20\nleft alone, while others tune it: strategy.lr"
+    each = pl.read_csv(io.StringIO(tables["tuning"][0].csv)).row(8, named=True)
+    assert each["score_round_20_seed_10"] == pytest.approx(0.70)
+
+
 def test_failures_say_which_run_and_why(tables):
     (table,) = tables["failures"]
     assert [cell if isinstance(cell, str) else cell.text for cell in table.rows[0]][::4] == [
