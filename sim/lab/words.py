@@ -35,12 +35,67 @@ def verdict_words(
     rivals = [pair for pair in pairs if pair.method not in baselines]
     metrics = {score.dataset: score.metric for score in scores}
     return (
-        *_verdicts(reference, methods, rivals, metrics),
-        *(f"Baseline {told}" for told in _verdicts(reference, baselines, pairs, metrics, "without a difference")),
+        *pair_words(reference, methods, pairs, metrics, baselines),
         *_ranks(ranking),
         *_sizes(rivals or pairs, metrics),
         *_gaps(methods, seeds, scores),
     )
+
+
+def pair_words(
+    reference: str,
+    methods: Sequence[str],
+    pairs: Sequence[Pair],
+    metrics: dict[str, str],
+    baselines: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """A sentence for each method that is shown to differ, question by question, and one for all others.
+
+    Args:
+        reference, methods, pairs, baselines: as for ``verdict_words``.
+        metrics: data set → what is measured.
+    """
+    rivals = [pair for pair in pairs if pair.method not in baselines]
+    apart = _verdicts(reference, baselines, pairs, metrics, "without a difference")
+    return (*_verdicts(reference, methods, rivals, metrics), *(f"Baseline {told}" for told in apart))
+
+
+def brief_words(
+    reference: str, methods: Sequence[str], pairs: Sequence[Pair], baselines: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The same in a few sentences: who is better, who is worse, who is neither, each by the number of questions.
+
+    Args:
+        reference, methods, pairs, baselines: as for ``verdict_words``.
+    """
+    rivals = [method for method in methods if method not in baselines]
+    told = [*_brief(reference, rivals, pairs, "")]
+    return (*told, *_brief(reference, baselines, pairs, "Baselines: "))
+
+
+def _brief(reference: str, methods: Sequence[str], pairs: Sequence[Pair], before: str) -> Iterator[str]:
+    verdicts = {m: [pair.verdict for pair in pairs if pair.method == m] for m in methods}
+    verdicts = {method: told for method, told in verdicts.items() if told}
+    better, worse = ({m for m, told in verdicts.items() if word in told} for word in ("better", "worse"))
+    groups = (
+        ("better than", better - worse, ("better",)),
+        ("in part better and in part worse than", better & worse, ("better", "worse")),
+        ("worse than", worse - better, ("worse",)),
+    )
+    for title, members, words in groups:
+        if members:
+            named = [f"{m} {_counts(told, words)}" for m, told in verdicts.items() if m in members]
+            yield _sentence(f"{before}{title} {reference} beyond chance, on questions: {', '.join(named)}.")
+    if none := [m for m in verdicts if m not in better | worse]:
+        yield _sentence(f"{before}no difference from {reference} shown: {', '.join(none)}.")
+
+
+def _counts(told: Sequence[str], words: Sequence[str]) -> str:
+    return f"{' and '.join(str(told.count(word)) for word in words)} of {len(told)}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _verdicts(

@@ -8,11 +8,14 @@ import numpy as np
 import polars as pl
 
 from metapulse.sim.lab.comparison import Comparison
+from metapulse.sim.lab.select import in_means
 from metapulse.sim.lab.statistics.crossed import half_width
 
 
 def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataFrame:
     """Rows of the main metric in one phase, with ``judged``, the step at which their method is judged.
+
+    Clients apart are left out, as they are from the scores.
 
     Args:
         results: as in results.parquet.
@@ -20,7 +23,7 @@ def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataF
         phase: "validation", or "test": then only what was asked after the last round.
     """
     rows = _after_the_last_round(results) if phase == "test" else results.filter(pl.col("phase") == phase)
-    there = rows.filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
+    there = in_means(rows).filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
     return _with_step(there, comparison, ("dataset", "method", "scenario", "shots", "metric"))
 
 

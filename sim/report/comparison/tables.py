@@ -11,6 +11,7 @@ import polars as pl
 from metapulse.sim.lab.comparison import Score
 from metapulse.sim.report.comparison.ablation import Ablation, ablations, effect
 from metapulse.sim.report.comparison.budgets import BUDGETS, at_equal_cost
+from metapulse.sim.report.comparison.matrix import effect_matrix
 from metapulse.sim.report.comparison.others import other_metrics
 from metapulse.sim.report.comparison.tunings import tuning_summary, tuning_table
 from metapulse.sim.report.comparison.view import ComparisonView, p_words, plain_mean
@@ -23,6 +24,7 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 def every_table(view: ComparisonView) -> dict[str, list[ReportTable]]:
     """All tables by what they are about; a list may be empty."""
     return {
+        "matrix": [effect_matrix(view, dataset) for dataset in view.datasets if view.comparison.pairs],
         "glance": [glance(view)] if view.comparison.pairs else [],
         "scores": [scores_table(view, dataset) for dataset in view.datasets],
         "others": [table for dataset in view.datasets if (table := other_metrics(view, dataset))],

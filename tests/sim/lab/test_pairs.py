@@ -10,12 +10,13 @@ from metapulse.rng import generator
 from metapulse.sim.lab.compare import judge_methods, reference_differences
 from metapulse.sim.lab.power import power_plans
 from metapulse.sim.lab.statistics.families import holm
+from metapulse.sim.lab.words import brief_words, pair_words
 from tests.lab import SPEC, spec
 from tests.sim.lab.results import results
 
 COMPETITORS = ("base", "same", "good", "bad")
 BASELINES = ("majority", "alone", "mean")
-GAINS = {"good": 0.025, "bad": -0.02, "majority": -0.3, "alone": -0.1, "mean": -0.011}
+GAINS = {"good": 0.04, "bad": -0.04, "majority": -0.3, "alone": -0.1, "mean": -0.011}
 
 
 def values(method, scenario, shots, step, seed):
@@ -66,6 +67,27 @@ def test_words_tell_baselines_after_competitors(both):
     others = [i for i, sentence in enumerate(both.words) if any(sentence.startswith(m) for m in COMPETITORS)]
     assert max(others) < min(told)
     assert both.baselines == BASELINES
+
+
+def test_brief_words_count_the_questions_of_each(both):
+    told = brief_words("base", both.methods, both.pairs, both.baselines)
+    count = {m: [p.verdict for p in both.pairs if p.method == m] for m in both.methods[1:]}
+    good, bad = count["good"].count("better"), count["bad"].count("worse")
+    assert min(good, bad) > 0
+    assert not ({"better"} & {*count["bad"]} or {"worse"} & {*count["good"]})
+    assert told[0] == f"Better than base beyond chance, on questions: good {good} of 6."
+    assert told[1] == f"Worse than base beyond chance, on questions: bad {bad} of 6."
+    assert told[2] == "No difference from base shown: same."
+    assert told[3].startswith("Baselines: worse than base beyond chance, on questions: majority 6 of 6, alone 6 of 6")
+    assert set(
+        pair_words(
+            "base",
+            both.methods,
+            both.pairs,
+            {}.fromkeys(("set 0", "set 1", "set 2"), "balanced_accuracy"),
+            both.baselines,
+        )
+    ) < set(both.words)
 
 
 def test_a_reference_is_in_every_family_and_no_baseline_of_its_own_comparison():
