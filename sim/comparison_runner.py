@@ -4,6 +4,7 @@ spec.json          names, seeds, reference; every cell with its address, its res
 cells/KEY/         a training run's folder, as ``metapulse.server.folder`` describes it; trials of tuning are cells too
 tuning.json        what tuning tried, how it scored and what was chosen (``metapulse.sim.lab.tuning``)
 results.parquet    every number of every finished cell (``metapulse.sim.lab.table``)
+seeds.json         how many seeds the pilot asked for, where it decides (``metapulse.sim.lab.seeds``)
 costs.parquet      gradient steps, operations and bytes of every finished cell
 comparison.json    scores, differences, ranks and the verdict in words (``metapulse.sim.lab.comparison``)
 report.html        the page, and tables/ with each of its tables as CSV and LaTeX
@@ -33,7 +34,9 @@ from metapulse.sim.lab.cells import RunInputs, comparison_cells, select
 from metapulse.sim.lab.compare import judge_methods, reference_differences
 from metapulse.sim.lab.comparison import Comparison
 from metapulse.sim.lab.levels import unlevelled
+from metapulse.sim.lab.pilot import kept_decision, pilot_decision
 from metapulse.sim.lab.power import PowerPlan, power_plans
+from metapulse.sim.lab.seeds import SeedDecision, seed_words
 from metapulse.sim.lab.spec import ComparisonSpec
 from metapulse.sim.lab.table import cost_table, result_table, write_parquet
 from metapulse.sim.lab.tune import Pair, studies, tune
@@ -80,8 +83,9 @@ class ComparisonRunner:
             return self._run(only)
 
     def _run(self, only: Sequence[str]) -> tuple[Comparison | None, list[CellResult]]:
-        every = comparison_cells(self.spec, self.folder, inputs=self.inputs)
-        wanted = {(cell.dataset, cell.method) for cell in select(every, only)}
+        most = self.spec.grown(self.spec.growth.most) if self.spec.growth else self.spec
+        asked = {cell.name: cell for cell in select(comparison_cells(most, self.folder, inputs=self.inputs), only)}
+        wanted = {(cell.dataset, cell.method) for cell in asked.values()}
         failures: list[CellResult] = []
 
         with ExitStack() as started:
@@ -98,16 +102,40 @@ class ComparisonRunner:
                 results = run_cells(todo, show, self.workers, self.track, wait=True, started=started)
                 failures.extend(result for result in results if result.error and not result.cell.trial)
 
-            cells, untuned, tried = self._tuned(wanted, run)
-            write_sealed(self.folder / "tuning.json", {"studies": tried})
-            cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
-            self._write_spec(cells, [])
-            run("", select(cells, only))
+            def batch(runner: ComparisonRunner, over: Collection[Path] = ()) -> list[Cell]:
+                """All cells that are known by now, run as far as they were asked for and are not over."""
+                cells, untuned, tried = runner._tuned(wanted, run)
+                write_sealed(self.folder / "tuning.json", {"studies": tried})
+                cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
+                runner._write_spec(cells, [])
+                run("", [cell for cell in cells if cell.name in asked and cell.path not in over])
+                return cells
+
+            runner, cells = self, batch(self)
+            over = {failure.cell.path for failure in failures}
+            if decision := self._decision(cells, over):
+                runner = replace(self, spec=self.spec.grown(decision.seeds))
+                cells = batch(runner, over)
         known = {failure.cell.path for failure in failures}
         rest = [(cell, cell.failure) for cell in cells if cell.path not in known]  # finished before, not asked for now
         failures += [CellResult(cell, None, why, 1) for cell, why in rest if why]
-        self._write_spec(cells, failures)
-        return self._conclude(cells), failures
+        runner._write_spec(cells, failures)
+        return runner._conclude(cells, decision), failures
+
+    def _decision(self, cells: Sequence[Cell], failed: Collection[Path] = ()) -> SeedDecision | None:
+        """How many seeds there are, where the pilot decides; None where it does not, or is not over.
+
+        Args:
+            cells: of the pilot.
+            failed: folders of runs that cannot be finished.
+        """
+        plan = self.spec.growth
+        if plan is None or len({(cell.dataset, cell.method) for cell in cells}) < len(self.spec.pairs):
+            return None
+        if not all(cell.finished or cell.path in failed for cell in cells):
+            return None
+        kept = kept_decision(self.folder, plan, cells)
+        return kept or pilot_decision(self.folder, self.spec, plan, cells, self.workers)
 
     def plan(self) -> tuple[list[PowerPlan], float]:
         """What the finished runs, as a pilot, say of seeds and people; and the seconds of all rounds of one seed.
@@ -131,6 +159,11 @@ class ComparisonRunner:
     def cells(self) -> tuple[list[Cell], set[Pair]]:
         """Every run as far as it is known by now, and whose settings wait for tuning."""
         cells, untuned, _ = self._tuned((), lambda batch, cells: None)
+        if self.spec.growth and not untuned and (kept := kept_decision(self.folder, self.spec.growth, cells)):
+            return replace(
+                self,
+                spec=self.spec.grown(kept.seeds),
+            )._tuned((), lambda batch, cells: None)[0], untuned
         return cells, untuned
 
     def _tuned(
@@ -144,7 +177,7 @@ class ComparisonRunner:
             tried,
         )
 
-    def _conclude(self, cells: Sequence[Cell]) -> Comparison | None:
+    def _conclude(self, cells: Sequence[Cell], decision: SeedDecision | None) -> Comparison | None:
         """Tables, verdict and report."""
         failed = {(cell.dataset, cell.method) for cell in cells if cell.failure}
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
@@ -154,13 +187,31 @@ class ComparisonRunner:
         if table.is_empty():
             return None
         methods, datasets = list(spec.methods), list(spec.datasets)
+        pilot = decision.deciding if decision else 0
         said = judge_methods(
-            table, spec.name, spec.reference, methods, datasets, spec.seeds, failed, spec.main_metrics(), spec.baselines
+            table,
+            spec.name,
+            spec.reference,
+            methods,
+            datasets,
+            spec.seeds,
+            failed,
+            spec.main_metrics(),
+            spec.baselines,
+            pilot,
         )
-        said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
+        said = replace(said, words=(*said.words, *self._seed_words(decision), *unlevelled(sound), *_versions(cells)))
         write_comparison(self.folder, said)
         write_comparison_report(self.folder)
         return said
+
+    def _seed_words(self, decision: SeedDecision | None) -> tuple[str, ...]:
+        plan = self.spec.growth
+        if plan is None:
+            return ()
+        if decision is None:
+            return (f"How many seeds there will be is not decided yet: it takes all runs of the first {plan.first}.",)
+        return seed_words(decision, plan.find)
 
     def _prepare(self) -> None:
         if any((self.folder / name).exists() for name in ("config.json", "suite.json")):

@@ -32,6 +32,7 @@ def judge_methods(
     failed: Collection[tuple[str, str]] = (),
     main: Mapping[str, str] | None = None,
     baselines: Collection[str] = (),
+    pilot: int = 0,
 ) -> Comparison:
     """Judge methods on the same seeds, clients and episodes.
 
@@ -44,6 +45,7 @@ def judge_methods(
         failed: data set and method of what had no result after a seed at least: without a mean, and last in rank.
         main: data set → the metric that methods are judged by; "" and left out: balanced accuracy, accuracy or mse.
         baselines: of ``methods``, those that are tested as a family of their own and not ranked over data sets.
+        pilot: first seeds that decided how many there are; 0: the number was settled before.
     """
     apart = [method for method in methods if method in baselines and method != reference]
     rows = main_rows(results, main)
@@ -51,8 +53,8 @@ def judge_methods(
     (last, steps), (best, _) = (_panels(table) for table in judged_rows(rows))
     questions = _questions(last, datasets)
     keys = [key for key in product(questions, methods) if key in last]
-    scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
-    pairs = judged_pairs(differences(keys, last, metrics, reference), reference, apart)
+    scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key), pilot) for key in keys)
+    pairs = judged_pairs(differences(keys, last, metrics, reference), reference, apart, pilot)
     rankings = tuple(
         within(dataset, scores, [m for d, m in failed if d == dataset]) for dataset in datasets if dataset in metrics
     )
@@ -62,6 +64,7 @@ def judge_methods(
         reference=reference,
         methods=tuple(methods),
         baselines=tuple(apart),
+        pilot=pilot,
         datasets=tuple(datasets),
         seeds=tuple(seeds),
         scores=scores,
@@ -110,7 +113,7 @@ def _questions(keys: Iterable[Key], datasets: Sequence[str]) -> list[Question]:
     return sorted(found, key=lambda q: (datasets.index(q[0]), order.index(q[1]), q[2] or 1 << 62))
 
 
-def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) -> Score:
+def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None, pilot: int) -> Score:
     (dataset, scenario, shots), method = key
     higher = larger_is_better(metric)
     ends = -np.inf if is_own(metric) else 0.0, 1.0 if is_share(metric) else np.inf
@@ -123,9 +126,9 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
         step=step,
         metric=metric,
         higher=higher,
-        last=grand_mean(last.people, *ends),
-        best=None if best is None else grand_mean(best.people, *ends),
-        iqm=interquartile_mean(last.people, *ends),
+        last=grand_mean(last.people, *ends, pilot),
+        best=None if best is None else grand_mean(best.people, *ends, pilot),
+        iqm=interquartile_mean(last.people, *ends, pilot),
         worst_decile=worst_decile(clients, higher),
         spread=sd(clients),
         gini=gini(clients) if (clients >= 0).all() else float("nan"),

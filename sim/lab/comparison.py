@@ -129,6 +129,7 @@ class Comparison:
         rankings: within each data set.
         words: the verdict in sentences, the most important first.
         baselines: methods other than the reference that are no competitors: a family of tests of their own.
+        pilot: first seeds whose variation decided how many there are; 0: the number was settled before.
     """
 
     name: str
@@ -142,3 +143,4 @@ class Comparison:
     rankings: tuple[Ranking, ...]
     words: tuple[str, ...]
     baselines: tuple[str, ...] = ()
+    pilot: int = 0

@@ -74,20 +74,23 @@ def _most(question: Question, family: Collection[Key]) -> int:
     return max(map(len, inside))
 
 
-def judged_pairs(found: Mapping[Key, Values], reference: str, baselines: Collection[str] = ()) -> tuple[Pair, ...]:
+def judged_pairs(
+    found: Mapping[Key, Values], reference: str, baselines: Collection[str] = (), pilot: int = 0
+) -> tuple[Pair, ...]:
     """Every method against the reference on every question, in the order given.
 
     Args:
         found: differences, as from ``differences``.
         reference: which they are differences from.
         baselines: methods that are a family of their own.
+        pilot: first seeds that decided how many there are (``metapulse.sim.lab.statistics.crossed.errors``).
     """
-    made = {key: pair for family in families(found, baselines) for key, pair in _family(family, reference)}
+    made = {key: pair for family in families(found, baselines) for key, pair in _family(family, reference, pilot)}
     return tuple(made[key] for key in found)
 
 
-def _family(family: Mapping[Key, Values], reference: str) -> Iterator[tuple[Key, Pair]]:
-    p = np.array([crossed_p_value(values) for values in family.values()])
+def _family(family: Mapping[Key, Values], reference: str, pilot: int) -> Iterator[tuple[Key, Pair]]:
+    p = np.array([crossed_p_value(values, pilot) for values in family.values()])
     asked = [question for question, _ in family]
     corrected = nested_corrections(
         p, [method for _, method in family], [asked, [q[0] for q in asked], [None] * len(asked)]
@@ -103,12 +106,12 @@ def _family(family: Mapping[Key, Values], reference: str) -> Iterator[tuple[Key,
                 shots=shots,
                 method=method,
                 reference=reference,
-                difference=grand_mean(values),
-                improvement=improvement(values),
+                difference=grand_mean(values, pilot=pilot),
+                improvement=improvement(values, pilot),
                 p=one,
                 p_holm=holm,
                 verdict=_verdict(values, holm),
-                detectable=detectable(values, tested[key]),
+                detectable=detectable(values, tested[key], pilot=pilot),
                 users=values.shape[1],
                 seeds=values.shape[0],
             ),

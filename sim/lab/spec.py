@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from metapulse.server.common import unreached
 from metapulse.server.config import Config, load_config
 from metapulse.server.method import method_of
 from metapulse.settings import build, setting
+from metapulse.sim.lab.seeds import SeedPlan
 from metapulse.sim.lab.sharing import joined_spaces
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
@@ -58,6 +59,7 @@ class ComparisonSpec:
         tuning: how methods with a space are tuned.
         folds: parts of the people, each tested by runs of its own; 0: one part, as ``split`` says.
         metric: main metric of every run; "": what the tables say.
+        growth: how many seeds there are to be, where the first decide; then ``seeds`` are those known by now.
     """
 
     name: str
@@ -69,6 +71,11 @@ class ComparisonSpec:
     tuning: TuningSettings
     folds: int = 0
     metric: str = ""
+    growth: SeedPlan | None = None
+
+    def grown(self, seeds: int) -> ComparisonSpec:
+        """The same with the seeds from 0 on, so many."""
+        return replace(self, seeds=tuple(range(seeds)))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -138,7 +145,7 @@ class ComparisonSpec:
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Of the runs of trials: none that the comparison uses."""
-        first = max(self.seeds) + 1
+        first = self.growth.most if self.growth else max(self.seeds) + 1
         return tuple(range(first, first + self.tuning.seeds))
 
     def main_metrics(self) -> dict[str, str]:
@@ -184,6 +191,7 @@ def read_spec(path: Path) -> ComparisonSpec:
         ConfigError: names the key, the value and what is allowed.
     """
     table, tables = load_config(path)
+    growth = _growth(table)
     file = build(_File, table)
     datasets = {name: as_table(f"datasets.{name}", change) for name, change in file.datasets.items()}
     for key, found in (("datasets", datasets), ("methods", tables)):
@@ -193,7 +201,7 @@ def read_spec(path: Path) -> ComparisonSpec:
     methods = read_methods(tables, datasets)
     spec = ComparisonSpec(
         name=file.compare.name,
-        seeds=file.compare.seeds,
+        seeds=tuple(range(growth.first)) if growth else file.compare.seeds,
         reference=file.compare.reference or next(iter(methods)),
         base=file.base,
         datasets=datasets,
@@ -201,9 +209,20 @@ def read_spec(path: Path) -> ComparisonSpec:
         tuning=file.tuning,
         folds=file.compare.folds,
         metric=file.compare.metric,
+        growth=growth,
     )
     _check(spec)
     return spec
+
+
+def _growth(table: dict[str, Any]) -> SeedPlan | None:
+    """``compare.seeds`` as a table, which is taken out; None where it is a list."""
+    section = table.get("compare", {})
+    raw = section.get("seeds") if isinstance(section, dict) else None
+    if not isinstance(raw, dict):
+        return None
+    table["compare"] = {key: value for key, value in section.items() if key != "seeds"}
+    return build(SeedPlan, raw, "compare.seeds")
 
 
 def _check(spec: ComparisonSpec) -> None:
@@ -234,8 +253,10 @@ def _check(spec: ComparisonSpec) -> None:
     if without := spec.methods[spec.reference].without:
         raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
     main = spec.main_metrics()
-    for dataset, name in spec.pairs:
-        config = spec.config(dataset, name, spec.seeds[0])
+    configs = {
+        pair: spec.config(*pair, spec.seeds[0]) for pair in spec.pairs
+    }  # before spaces, which look at all of them
+    for (dataset, name), config in configs.items():
         spec.space(dataset, name)
         if (own := config.evaluation.main_metric) != main[dataset]:
             told = f"must be {main[dataset]!r}, by which {spec.reference} is judged on {dataset}"

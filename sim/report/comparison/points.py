@@ -43,7 +43,7 @@ def _with_step(rows: pl.DataFrame, comparison: Comparison, keys: Sequence[str]) 
     return rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
 
 
-def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def points(rows: pl.DataFrame, by: Sequence[str], pilot: int = 0) -> pl.DataFrame:
     """Mean over seeds and people of every group, and its 95 % interval.
 
         mean ± t se, the widest of three: over people, over seeds, over both
@@ -51,6 +51,7 @@ def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     Args:
         rows: a person's devices one by one.
         by: columns that make a group.
+        pilot: first seeds that decided how many there are.
 
     Returns:
         The columns of ``by``, sorted, and ``mean``, ``low``, ``high``. A person counts who was asked after every seed.
@@ -62,6 +63,6 @@ def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     numbers = []
     for seed_count, values in groups.select("seed", "value").iter_rows():
         grid = np.array(values, dtype=np.float64).reshape(seed_count, -1)
-        mean, half = float(grid.mean()), half_width(grid)
+        mean, half = float(grid.mean()), half_width(grid, pilot=pilot)
         numbers.append({"mean": mean, "low": mean - half, "high": mean + half})
     return groups.select(by).hstack(pl.DataFrame(numbers))
