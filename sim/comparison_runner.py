@@ -87,40 +87,43 @@ class ComparisonRunner:
         asked = {cell.name: cell for cell in select(comparison_cells(most, self.folder, inputs=self.inputs), only)}
         wanted = {(cell.dataset, cell.method) for cell in asked.values()}
         failures: list[CellResult] = []
+        over: set[Path] = set()  # what failed is not tried again by this command
 
         with ExitStack() as started:
 
             def run(batch: str, cells: Sequence[Cell]) -> None:
                 """Settings that only tuning thought of may fail."""
                 different = distinct(cells)
-                todo = [cell for cell in different if not cell.finished]
+                todo = [cell for cell in different if not cell.finished and cell.path not in over]
                 before = len(different) - len(todo)
 
                 def show(left: Sequence[Cell], done: int, workers: int) -> Display:
                     return self.display(batch, left, before + done, workers)
 
-                results = run_cells(todo, show, self.workers, self.track, wait=True, started=started)
-                failures.extend(result for result in results if result.error and not result.cell.trial)
+                for result in run_cells(todo, show, self.workers, self.track, wait=True, started=started):
+                    if result.error:
+                        over.add(result.cell.path)
+                        failures.extend([] if result.cell.trial else [result])
 
-            def batch(runner: ComparisonRunner, over: Collection[Path] = ()) -> list[Cell]:
-                """All cells that are known by now, run as far as they were asked for and are not over."""
+            def batch(runner: ComparisonRunner) -> list[Cell]:
+                """All cells that are known by now, those that were asked for run."""
                 cells, untuned, tried = runner._tuned(wanted, run)
                 write_sealed(self.folder / "tuning.json", {"studies": tried})
                 cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
                 runner._write_spec(cells, [])
-                run("", [cell for cell in cells if cell.name in asked and cell.path not in over])
+                run("", [cell for cell in cells if cell.name in asked])
                 return cells
 
             runner, cells = self, batch(self)
-            over = {failure.cell.path for failure in failures}
             if decision := self._decision(cells, over):
                 runner = replace(self, spec=self.spec.grown(decision.seeds))
-                cells = batch(runner, over)
+                cells = batch(runner)
         known = {failure.cell.path for failure in failures}
         rest = [(cell, cell.failure) for cell in cells if cell.path not in known]  # finished before, not asked for now
-        failures += [CellResult(cell, None, why, 1) for cell, why in rest if why]
+        failures += [CellResult(cell, None, why, 1, True) for cell, why in rest if why]
         runner._write_spec(cells, failures)
-        return runner._conclude(cells, decision), failures
+        fruitless = {(f.cell.dataset, f.cell.method) for f in failures if f.fruitless and f.cell.trial is None}
+        return runner._conclude(cells, decision, fruitless), failures
 
     def _decision(self, cells: Sequence[Cell], failed: Collection[Path] = ()) -> SeedDecision | None:
         """How many seeds there are, where the pilot decides; None where it does not, or is not over.
@@ -177,9 +180,14 @@ class ComparisonRunner:
             tried,
         )
 
-    def _conclude(self, cells: Sequence[Cell], decision: SeedDecision | None) -> Comparison | None:
-        """Tables, verdict and report."""
-        failed = {(cell.dataset, cell.method) for cell in cells if cell.failure}
+    def _conclude(
+        self, cells: Sequence[Cell], decision: SeedDecision | None, failed: Collection[Pair]
+    ) -> Comparison | None:
+        """Tables, verdict and report.
+
+        Args:
+            failed: data set and method of which a run came to nothing: no mean is made of the seeds that did better.
+        """
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
         table, spec = result_table(sound), self.spec
         write_parquet(self.folder / "results.parquet", table)

@@ -101,9 +101,9 @@ def run_cell(
                             cell.config, cell.path, told, resume=(cell.path / "config.json").exists()
                         )
         why = failure(summary)
-        return CellResult(cell, summary, why, 1 if why else 0)
+        return CellResult(cell, summary, why, 1 if why else 0, bool(why))
     except NoResultError as error:
-        return CellResult(cell, None, one_line(error), 1)
+        return CellResult(cell, None, one_line(error), 1, True)
     except (MetapulseError, OSError) as error:
         return CellResult(cell, None, one_line(error), 2)
     except Exception as error:
@@ -192,11 +192,11 @@ class _Notes(SilentProgress):
 
 def _run_remote(
     config: Mapping[str, Any], path: str, plain: Mapping[str, Any], track: Sequence[str]
-) -> tuple[tuple[dict[str, Any] | None, str, int], list[str]]:
-    """What a Ray worker does: one run; its summary, error and code, and its notes."""
+) -> tuple[tuple[dict[str, Any] | None, str, int, bool], list[str]]:
+    """What a Ray worker does: one run; how it ended, as ``CellResult`` has it, and its notes."""
     cell, notes = Cell(config=build_config(config), path=Path(path), **plain), _Notes()
     result = run_cell(cell, notes, chosen(track), wait=True)
-    return (result.summary, result.error, result.code), notes.lines
+    return (result.summary, result.error, result.code, result.fruitless), notes.lines
 
 
 def _rounds(path: Path) -> int:
