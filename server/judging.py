@@ -10,7 +10,8 @@ from metapulse.client.wire import encode
 from metapulse.server.checkpoint import BestRound
 from metapulse.server.config import Config
 from metapulse.server.folder import RunFolder
-from metapulse.server.metatest import MetaTest, Row, headline, left_out, merit
+from metapulse.server.merit import merit
+from metapulse.server.metatest import MetaTest, Row, headline, left_out
 from metapulse.server.progress import Progress
 from metapulse.strategies.replies import Dropped
 from metapulse.trees import Params

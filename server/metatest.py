@@ -261,27 +261,6 @@ def headline_metric(scores: Iterable[Mapping[str, Any]], main: str = "") -> str:
     return next((name for name in HEADLINES if name in names), min(names, default=""))
 
 
-def merit(rows: Sequence[Row], main: str = "") -> float | None:
-    """What a look at validation people says of θ, larger is better; None without a finite mean.
-
-    The headline metric, mean over scenarios and shots of each one's best step; a loss counts with its sign changed.
-
-    Args:
-        main: the chosen headline, as for ``headline_metric``.
-    """
-    metric = headline_metric(rows_in_means(rows), main)
-    rows = [row for row in rows_in_means(rows) if row["metric"] == metric]
-    if not rows:
-        return None
-    sign = 1.0 if larger_is_better(metric) else -1.0
-    curves: dict[tuple[str, int], dict[int, list[float]]] = {}
-    for row in rows:
-        curves.setdefault((row["scenario"], row["shots"]), {}).setdefault(row["step"], []).append(row["value"])
-    best = [max(sign * sum(values) / len(values) for values in curve.values()) for curve in curves.values()]
-    mean: float = sum(best) / len(best)
-    return mean if math.isfinite(mean) else None
-
-
 def headline(rows: list[Row], main: str = "") -> float | None:
     """One number for the progress line: the first scenario's main metric at the last step, mean over clients."""
     rows = rows_in_means(rows)

@@ -326,9 +326,8 @@ class Run:
         """Write the summary of a run that has come to its end, and return it."""
         events = self.folder.events()
         learner = ClientExecutor(self.config.client_config(), self.sampler.directory.task)
-        refuse_fruitless(
-            events, resolved(self.config), bool(learner.learner.downloaded_parameters(learner.model, theta))
-        )
+        downloads = bool(learner.learner.downloaded_parameters(learner.model, theta))
+        refuse_fruitless(events, resolved(self.config), downloads)
         summary: dict[str, Any] = {
             "name": self.config.run.name,
             "seed": self.config.run.seed,

@@ -38,7 +38,7 @@ class Cell:
         if not self.dataset:
             return self.method
         fold = f"/{self.fold}" if self.config.split.folds else ""
-        last = str(self.seed) if self.trial is None else f"trial {self.trial}"
+        last = str(self.seed) if self.trial is None else f"trial {self.trial}/{self.seed}"
         return f"{self.dataset}/{self.method}/{last}{fold}"
 
     @property
@@ -76,12 +76,14 @@ class CellResult:
         error: one line; "" if it did not fail. A run that came to its end without a result has a summary and an error.
         code: exit code: 0; 2 for an error that names what to change; 1 for a run that came to nothing, for divergence,
             and for an unexpected error.
+        fruitless: whether the run itself came to nothing, beside errors of settings, files and machines.
     """
 
     cell: Cell
     summary: dict[str, Any] | None
     error: str = ""
     code: int = 0
+    fruitless: bool = False
 
     def __str__(self) -> str:
         return f"{self.cell.name}: {self.error}"

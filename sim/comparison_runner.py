@@ -4,6 +4,7 @@ spec.json          names, seeds, reference; every cell with its address, its res
 cells/KEY/         a training run's folder, as ``metapulse.server.folder`` describes it; trials of tuning are cells too
 tuning.json        what tuning tried, how it scored and what was chosen (``metapulse.sim.lab.tuning``)
 results.parquet    every number of every finished cell (``metapulse.sim.lab.table``)
+seeds.json         how many seeds the pilot asked for, where it decides (``metapulse.sim.lab.seeds``)
 costs.parquet      gradient steps, operations and bytes of every finished cell
 comparison.json    scores, differences, ranks and the verdict in words (``metapulse.sim.lab.comparison``)
 report.html        the page, and tables/ with each of its tables as CSV and LaTeX
@@ -33,7 +34,9 @@ from metapulse.sim.lab.cells import RunInputs, comparison_cells, select
 from metapulse.sim.lab.compare import judge_methods, reference_differences
 from metapulse.sim.lab.comparison import Comparison
 from metapulse.sim.lab.levels import unlevelled
+from metapulse.sim.lab.pilot import kept_decision, pilot_decision
 from metapulse.sim.lab.power import PowerPlan, power_plans
+from metapulse.sim.lab.seeds import SeedDecision, seed_words
 from metapulse.sim.lab.spec import ComparisonSpec
 from metapulse.sim.lab.table import cost_table, result_table, write_parquet
 from metapulse.sim.lab.tune import Pair, studies, tune
@@ -80,34 +83,62 @@ class ComparisonRunner:
             return self._run(only)
 
     def _run(self, only: Sequence[str]) -> tuple[Comparison | None, list[CellResult]]:
-        every = comparison_cells(self.spec, self.folder, inputs=self.inputs)
-        wanted = {(cell.dataset, cell.method) for cell in select(every, only)}
+        most = self.spec.grown(self.spec.growth.most) if self.spec.growth else self.spec
+        asked = {cell.name: cell for cell in select(comparison_cells(most, self.folder, inputs=self.inputs), only)}
+        wanted = {(cell.dataset, cell.method) for cell in asked.values()}
         failures: list[CellResult] = []
+        over: set[Path] = set()  # what failed is not tried again by this command
 
         with ExitStack() as started:
 
             def run(batch: str, cells: Sequence[Cell]) -> None:
                 """Settings that only tuning thought of may fail."""
                 different = distinct(cells)
-                todo = [cell for cell in different if not cell.finished]
+                todo = [cell for cell in different if not cell.finished and cell.path not in over]
                 before = len(different) - len(todo)
 
                 def show(left: Sequence[Cell], done: int, workers: int) -> Display:
                     return self.display(batch, left, before + done, workers)
 
-                results = run_cells(todo, show, self.workers, self.track, wait=True, started=started)
-                failures.extend(result for result in results if result.error and not result.cell.trial)
+                for result in run_cells(todo, show, self.workers, self.track, wait=True, started=started):
+                    if result.error:
+                        over.add(result.cell.path)
+                        failures.extend([] if result.cell.trial else [result])
 
-            cells, untuned, tried = self._tuned(wanted, run)
-            write_sealed(self.folder / "tuning.json", {"studies": tried})
-            cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
-            self._write_spec(cells, [])
-            run("", select(cells, only))
+            def batch(runner: ComparisonRunner) -> list[Cell]:
+                """All cells that are known by now, those that were asked for run."""
+                cells, untuned, tried = runner._tuned(wanted, run)
+                write_sealed(self.folder / "tuning.json", {"studies": tried})
+                cells = [cell for cell in cells if (cell.dataset, cell.method) not in untuned]
+                runner._write_spec(cells, [])
+                run("", [cell for cell in cells if cell.name in asked])
+                return cells
+
+            runner, cells = self, batch(self)
+            if decision := self._decision(cells, over):
+                runner = replace(self, spec=self.spec.grown(decision.seeds))
+                cells = batch(runner)
         known = {failure.cell.path for failure in failures}
         rest = [(cell, cell.failure) for cell in cells if cell.path not in known]  # finished before, not asked for now
-        failures += [CellResult(cell, None, why, 1) for cell, why in rest if why]
-        self._write_spec(cells, failures)
-        return self._conclude(cells), failures
+        failures += [CellResult(cell, None, why, 1, True) for cell, why in rest if why]
+        runner._write_spec(cells, failures)
+        fruitless = {(f.cell.dataset, f.cell.method) for f in failures if f.fruitless and f.cell.trial is None}
+        return runner._conclude(cells, decision, fruitless), failures
+
+    def _decision(self, cells: Sequence[Cell], failed: Collection[Path] = ()) -> SeedDecision | None:
+        """How many seeds there are, where the pilot decides; None where it does not, or is not over.
+
+        Args:
+            cells: of the pilot.
+            failed: folders of runs that cannot be finished.
+        """
+        plan = self.spec.growth
+        if plan is None or len({(cell.dataset, cell.method) for cell in cells}) < len(self.spec.pairs):
+            return None
+        if not all(cell.finished or cell.path in failed for cell in cells):
+            return None
+        kept = kept_decision(self.folder, plan, cells)
+        return kept or pilot_decision(self.folder, self.spec, plan, cells, self.workers)
 
     def plan(self) -> tuple[list[PowerPlan], float]:
         """What the finished runs, as a pilot, say of seeds and people; and the seconds of all rounds of one seed.
@@ -121,7 +152,8 @@ class ComparisonRunner:
         if cells:
             methods, datasets = list(spec.methods), list(spec.datasets)
             table = result_table(cells)
-            plans = power_plans(*reference_differences(table, spec.reference, methods, datasets, spec.main_metrics()))
+            found = reference_differences(table, spec.reference, methods, datasets, spec.main_metrics(), spec.baselines)
+            plans = power_plans(*found)
         if not plans:
             raise RunError(f"{self.folder}: a plan needs a pilot: finished runs of two seeds or more, and two people")
         each = cost_table(cells).group_by("dataset", "method").agg(pl.col("seconds").mean())
@@ -130,6 +162,11 @@ class ComparisonRunner:
     def cells(self) -> tuple[list[Cell], set[Pair]]:
         """Every run as far as it is known by now, and whose settings wait for tuning."""
         cells, untuned, _ = self._tuned((), lambda batch, cells: None)
+        if self.spec.growth and not untuned and (kept := kept_decision(self.folder, self.spec.growth, cells)):
+            return replace(
+                self,
+                spec=self.spec.grown(kept.seeds),
+            )._tuned((), lambda batch, cells: None)[0], untuned
         return cells, untuned
 
     def _tuned(
@@ -143,9 +180,14 @@ class ComparisonRunner:
             tried,
         )
 
-    def _conclude(self, cells: Sequence[Cell]) -> Comparison | None:
-        """Tables, verdict and report."""
-        failed = {(cell.dataset, cell.method) for cell in cells if cell.failure}
+    def _conclude(
+        self, cells: Sequence[Cell], decision: SeedDecision | None, failed: Collection[Pair]
+    ) -> Comparison | None:
+        """Tables, verdict and report.
+
+        Args:
+            failed: data set and method of which a run came to nothing: no mean is made of the seeds that did better.
+        """
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
         table, spec = result_table(sound), self.spec
         write_parquet(self.folder / "results.parquet", table)
@@ -153,13 +195,31 @@ class ComparisonRunner:
         if table.is_empty():
             return None
         methods, datasets = list(spec.methods), list(spec.datasets)
+        pilot = decision.deciding if decision else 0
         said = judge_methods(
-            table, spec.name, spec.reference, methods, datasets, spec.seeds, failed, spec.main_metrics()
+            table,
+            spec.name,
+            spec.reference,
+            methods,
+            datasets,
+            spec.seeds,
+            failed,
+            spec.main_metrics(),
+            spec.baselines,
+            pilot,
         )
-        said = replace(said, words=(*said.words, *unlevelled(sound), *_versions(cells)))
+        said = replace(said, words=(*said.words, *self._seed_words(decision), *unlevelled(sound), *_versions(cells)))
         write_comparison(self.folder, said)
         write_comparison_report(self.folder)
         return said
+
+    def _seed_words(self, decision: SeedDecision | None) -> tuple[str, ...]:
+        plan = self.spec.growth
+        if plan is None:
+            return ()
+        if decision is None:
+            return (f"How many seeds there will be is not decided yet: it takes all runs of the first {plan.first}.",)
+        return seed_words(decision, plan.find)
 
     def _prepare(self) -> None:
         if any((self.folder / name).exists() for name in ("config.json", "suite.json")):

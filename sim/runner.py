@@ -139,7 +139,7 @@ def _batches(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 def _result_of(cell: Cell, summary: dict[str, Any]) -> CellResult:
     why = failure(summary)
-    return CellResult(cell, summary, why, 1 if why else 0)
+    return CellResult(cell, summary, why, 1 if why else 0, bool(why))
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def _reported(cell: Cell, results: dict[Path, CellResult]) -> Iterator[None]:
     try:
         yield
     except NoResultError as error:
-        results[cell.path] = CellResult(cell, None, one_line(error), 1)
+        results[cell.path] = CellResult(cell, None, one_line(error), 1, True)
     except (MetapulseError, OSError) as error:
         results[cell.path] = CellResult(cell, None, one_line(error), 2)
     except Exception as error:
@@ -249,12 +249,12 @@ class _Notes(SilentProgress):
 
 def _run_remote(
     plain: Sequence[Mapping[str, Any]], track: Sequence[str]
-) -> list[tuple[tuple[dict[str, Any] | None, str, int], list[str]]]:
+) -> list[tuple[tuple[dict[str, Any] | None, str, int, bool], list[str]]]:
     """What a Ray worker does: one run, or some as one; of each its summary, error and code, and its notes."""
     cells = [Cell(**{**one, "config": build_config(one["config"]), "path": Path(one["path"])}) for one in plain]
     notes = [_Notes() for _ in cells]
     results = run_batch(cells, notes, chosen(track), wait=True)
-    return [((r.summary, r.error, r.code), note.lines) for r, note in zip(results, notes, strict=True)]
+    return [((r.summary, r.error, r.code, r.fruitless), note.lines) for r, note in zip(results, notes, strict=True)]
 
 
 def _rounds(path: Path) -> int:

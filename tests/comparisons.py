@@ -63,7 +63,8 @@ def lab(size: Size) -> ComparisonFolder:
     """A comparison in which later methods are a little better, one does not train, and one run failed."""
     methods, datasets = list(METHODS)[: size.methods], list(DATASETS)[: size.datasets]
     rows = pl.concat(_rows(dataset, method, size) for dataset in datasets for method in methods)
-    comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds)
+    baselines = [method for method in methods if method == "local_only"]
+    comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds, (), None, baselines)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
     return ComparisonFolder(
         comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning
@@ -130,9 +131,12 @@ def _study(dataset: str, method: str) -> dict[str, Any]:
         {},
         *({"learner.inner_lr": float(rng.uniform(0.01, 0.5)), "learner.inner_steps": i} for i in range(1, 9)),
     ]
+    scores = [[0.5 + 0.01 * n, 0.6 + 0.01 * n][: 1 + (n > 5)] for n in range(9)]
     tried = [
-        {"number": n, "settings": s, "scores": [0.5 + 0.01 * n, 0.6 + 0.01 * n][: 1 + (n > 5)]}
+        {"number": n, "settings": s, "scores": scores[n], "by_seed": [[v - 0.02, v + 0.02] for v in scores[n]]}
         for n, s in enumerate(settings)
     ]
-    tried[3]["scores"] = [None]
-    return {"dataset": dataset, "method": method, "rounds": [7, 20], "trials": tried, "chosen": settings[-1]}
+    tried[3] |= {"scores": [None], "by_seed": [[]]}
+    names = {"dataset": dataset, "method": method, "rounds": [7, 20], "seeds": [9, 10]}
+    told = {"steps": {"new_user/5": 20}, "untouched": ["strategy.lr"]}
+    return names | {"trials": tried, "chosen": settings[-1]} | told

@@ -40,6 +40,8 @@ def block(method: Method) -> str:
     lines.append(f"- **Settings**: {', '.join(_settings(method)) or 'none'}.")
     if needs := list(_needs(method)):
         lines.append(f"- **Needs**: {', '.join(needs)}.")
+    if method.baseline:
+        lines.append("- **A baseline**: it learns nothing from others; comparisons test it apart from competitors.")
     if method.notes:
         lines.append(f"- **Here**: {_code(method.notes)}")
     return "\n".join(lines)

@@ -58,5 +58,6 @@ METHOD = Method(
     Server("fedavg", fixed=("l2",), step="θ stays where it began"),
     sends="0",
     adapts="−‖z − c_k‖²/d, c_k the mean of z over y_i = k, z of width d read off x alone",
+    baseline=True,
     notes="A class without support is no answer.",
 )

@@ -49,4 +49,5 @@ METHOD = Method(
     LocalOnly,
     Server("fedavg", fixed=("l2",), step="θ stays where it began"),
     sends="0",
+    baseline=True,
 )

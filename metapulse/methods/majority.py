@@ -43,4 +43,5 @@ METHOD = Method(
     Server("fedavg", fixed=("l2",), step="θ stays where it began"),
     sends="0",
     adapts="p(k) = (n_k + 1)/(n + C) for every sample, of targets their mean",
+    baseline=True,
 )

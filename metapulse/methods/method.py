@@ -47,6 +47,8 @@ class Method:
         keeps: what stays on a device between rounds; "": nothing.
         head: whether the model must have a head of its own, with layers below it.
         computed: the learner's settings that follow from the clients of a round, |S|, and all N in meta-training.
+        baseline: whether it learns nothing from others: what a method has to beat, and no competitor of one. A
+            comparison tests baselines as a family of their own.
         notes: what is ours, or missing, compared with the paper.
     """
 
@@ -58,6 +60,7 @@ class Method:
     keeps: str = ""
     head: bool = False
     computed: Mapping[str, Callable[[int, int], float]] = field(default_factory=dict)
+    baseline: bool = False
     notes: str = ""
 
     @property

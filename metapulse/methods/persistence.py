@@ -68,4 +68,5 @@ METHOD = Method(
     Server("fedavg", fixed=("l2",), step="θ stays where it began"),
     sends="0",
     adapts="0 for every sample, or the last known value of one input",
+    baseline=True,
 )

@@ -10,22 +10,16 @@ import polars as pl
 
 from metapulse.metrics.table import is_own, is_share, larger_is_better
 from metapulse.server.statistics import sd, worst_decile
-from metapulse.sim.lab.comparison import Comparison, Pair, Score, Verdict
-from metapulse.sim.lab.panel import Panel, paired, panel
+from metapulse.sim.lab.comparison import Comparison, Score
+from metapulse.sim.lab.pairs import Key, Question, differences, families, judged_pairs, levels
+from metapulse.sim.lab.panel import Panel, panel
 from metapulse.sim.lab.ranking import over_datasets, within
 from metapulse.sim.lab.select import KEYS, judged_rows, main_rows
-from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement, interquartile_mean
-from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
+from metapulse.sim.lab.statistics.bootstrap import grand_mean, interquartile_mean
+from metapulse.sim.lab.statistics.crossed import Values
 from metapulse.sim.lab.statistics.fairness import gini
-from metapulse.sim.lab.statistics.families import nested_corrections
-from metapulse.sim.lab.words import MIN_PEOPLE, MIN_SEEDS, verdict_words
+from metapulse.sim.lab.words import verdict_words
 from metapulse.sim.scores import scenarios
-
-ALPHA = 0.05
-
-#: (data set, scenario, shots)
-Question = tuple[str, str, int]
-Key = tuple[Question, str]
 
 
 def judge_methods(
@@ -37,6 +31,8 @@ def judge_methods(
     seeds: Sequence[int],
     failed: Collection[tuple[str, str]] = (),
     main: Mapping[str, str] | None = None,
+    baselines: Collection[str] = (),
+    pilot: int = 0,
 ) -> Comparison:
     """Judge methods on the same seeds, clients and episodes.
 
@@ -48,22 +44,27 @@ def judge_methods(
         seeds: of training that were asked for; what is missing of them is said.
         failed: data set and method of what had no result after a seed at least: without a mean, and last in rank.
         main: data set → the metric that methods are judged by; "" and left out: balanced accuracy, accuracy or mse.
+        baselines: of ``methods``, those that are tested as a family of their own and not ranked over data sets.
+        pilot: first seeds that decided how many there are; 0: the number was settled before.
     """
+    apart = [method for method in methods if method in baselines and method != reference]
     rows = main_rows(results, main)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
     (last, steps), (best, _) = (_panels(table) for table in judged_rows(rows))
     questions = _questions(last, datasets)
     keys = [key for key in product(questions, methods) if key in last]
-    scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key)) for key in keys)
-    pairs = _pairs(keys, last, metrics, reference)
+    scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key), pilot) for key in keys)
+    pairs = judged_pairs(differences(keys, last, metrics, reference), reference, apart, pilot)
     rankings = tuple(
         within(dataset, scores, [m for d, m in failed if d == dataset]) for dataset in datasets if dataset in metrics
     )
-    ranking = over_datasets(rankings)
+    ranking = over_datasets(rankings, apart)
     return Comparison(
         name=name,
         reference=reference,
         methods=tuple(methods),
+        baselines=tuple(apart),
+        pilot=pilot,
         datasets=tuple(datasets),
         seeds=tuple(seeds),
         scores=scores,
@@ -72,7 +73,7 @@ def judge_methods(
         rankings=rankings,
         words=(
             *_failed(methods, failed),
-            *verdict_words(reference, methods, seeds, scores, pairs, ranking),
+            *verdict_words(reference, methods, seeds, scores, pairs, ranking, apart),
             *_undefined(results, {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
         ),
     )
@@ -112,7 +113,7 @@ def _questions(keys: Iterable[Key], datasets: Sequence[str]) -> list[Question]:
     return sorted(found, key=lambda q: (datasets.index(q[0]), order.index(q[1]), q[2] or 1 << 62))
 
 
-def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) -> Score:
+def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None, pilot: int) -> Score:
     (dataset, scenario, shots), method = key
     higher = larger_is_better(metric)
     ends = -np.inf if is_own(metric) else 0.0, 1.0 if is_share(metric) else np.inf
@@ -125,9 +126,9 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
         step=step,
         metric=metric,
         higher=higher,
-        last=grand_mean(last.people, *ends),
-        best=None if best is None else grand_mean(best.people, *ends),
-        iqm=interquartile_mean(last.people, *ends),
+        last=grand_mean(last.people, *ends, pilot),
+        best=None if best is None else grand_mean(best.people, *ends, pilot),
+        iqm=interquartile_mean(last.people, *ends, pilot),
         worst_decile=worst_decile(clients, higher),
         spread=sd(clients),
         gini=gini(clients) if (clients >= 0).all() else float("nan"),
@@ -137,26 +138,13 @@ def _score(key: Key, metric: str, step: int, last: Panel, best: Panel | None) ->
     )
 
 
-def _differences(
-    keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
-) -> dict[Key, Values]:
-    """By how much every method is better than the reference, per seed and person."""
-    differences: dict[Key, Values] = {}
-    for question, method in keys:
-        if method != reference and (question, reference) in panels:
-            a, b = paired(panels[question, method], panels[question, reference])
-            if a.seeds and a.clients:
-                errors = not larger_is_better(metrics[question[0]])
-                differences[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
-    return differences
-
-
 def reference_differences(
     results: pl.DataFrame,
     reference: str,
     methods: Sequence[str],
     datasets: Sequence[str],
     main: Mapping[str, str] | None = None,
+    baselines: Collection[str] = (),
 ) -> tuple[dict[Key, Values], dict[Key, float]]:
     """What verdicts rest on: differences per seed and person after the last round, and the level each is tested at.
 
@@ -166,77 +154,14 @@ def reference_differences(
         methods: in the order in which they are shown.
         datasets: likewise.
         main: as for ``judge_methods``.
+        baselines: as for ``judge_methods``.
+
+    Returns:
+        Those of the competitors; of the baselines where there is nothing else.
     """
     rows = main_rows(results, main)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
     (last, _), _ = (_panels(table) for table in judged_rows(rows))
     keys = [key for key in product(_questions(last, datasets), methods) if key in last]
-    differences = _differences(keys, last, metrics, reference)
-    asked = [question for question, _ in differences]
-    return differences, {
-        key: ALPHA / _most(key[0], asked, [method for _, method in differences]) for key in differences
-    }
-
-
-def _pairs(
-    keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
-) -> tuple[Pair, ...]:
-    differences = _differences(keys, panels, metrics, reference)
-    if not differences:
-        return ()
-    p = np.array([crossed_p_value(values) for values in differences.values()])
-    asked = [question for question, _ in differences]
-    corrected = nested_corrections(
-        p, [method for _, method in differences], [asked, [q[0] for q in asked], [None] * len(asked)]
-    )
-    facts = zip(differences.items(), p.tolist(), corrected.tolist(), strict=True)
-    return tuple(
-        Pair(
-            dataset=question[0],
-            scenario=question[1],
-            shots=question[2],
-            method=method,
-            reference=reference,
-            difference=grand_mean(values),
-            improvement=improvement(values),
-            p=one,
-            p_holm=holm,
-            verdict=_verdict(values, holm),
-            detectable=detectable(values, ALPHA / _most(question, asked, [m for _, m in differences])),
-            users=values.shape[1],
-            seeds=values.shape[0],
-        )
-        for ((question, method), values), one, holm in facts
-    )
-
-
-def _most(question: Question, asked: Sequence[Question], methods: Sequence[str]) -> int:
-    """Methods of the largest family that a test of the question is in: Holm's first step divides by as many."""
-    families = (
-        {m for q, m in zip(asked, methods, strict=True) if q == question},
-        {m for q, m in zip(asked, methods, strict=True) if q[0] == question[0]},
-        set(methods),
-    )
-    return max(map(len, families))
-
-
-def log_ratios(reference: Values, method: Values) -> Values:
-    """log(reference / method) of errors, person by person: halving an error counts the same for each of them.
-
-    On the scale of the errors themselves one person with large ones would own the mean. An error of zero counts as
-    float32's rounding of the median one.
-
-    Args:
-        reference: errors ≥ 0, one per seed and person.
-        method: likewise.
-    """
-    floor = float(np.finfo(np.float32).eps) * float(np.median(reference)) or float(np.finfo(np.float32).tiny)
-    ratios: Values = np.log(np.maximum(reference, floor) / np.maximum(method, floor))
-    return ratios
-
-
-def _verdict(differences: Values, p: float) -> Verdict:
-    seeds, people = differences.shape
-    if p > ALPHA or seeds < MIN_SEEDS or people < MIN_PEOPLE:
-        return "no difference shown"
-    return "better" if differences.mean() > 0 else "worse"
+    first = next(families(differences(keys, last, metrics, reference), baselines), {})
+    return first, levels(first)

@@ -67,7 +67,8 @@ class Pair:
             difference; of errors log(reference / method), so that 0.69 stands for half the error.
         improvement: probability that the method is better for a person and a seed; ties count half.
         p: two-sided, of no difference.
-        p_holm: corrected for the methods held against the reference, on this question, its data set, and all data sets.
+        p_holm: corrected for the methods of its family (competitors, or baselines) that are held against the reference,
+            on this question, its data set, and all data sets.
         verdict: "better" or "worse" where ``p_holm`` ≤ 0.05 and there are people and seeds enough to say so.
         detectable: a true difference of this size is found with probability 0.8 by these people and seeds, at the level
             of Holm's first step in the largest family of methods.
@@ -127,6 +128,8 @@ class Comparison:
         ranking: over data sets; None with fewer than three methods.
         rankings: within each data set.
         words: the verdict in sentences, the most important first.
+        baselines: methods other than the reference that are no competitors: a family of tests of their own.
+        pilot: first seeds whose variation decided how many there are; 0: the number was settled before.
     """
 
     name: str
@@ -139,3 +142,5 @@ class Comparison:
     ranking: Ranking | None
     rankings: tuple[Ranking, ...]
     words: tuple[str, ...]
+    baselines: tuple[str, ...] = ()
+    pilot: int = 0

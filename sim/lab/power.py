@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from metapulse.sim.lab.compare import Key, Question
+from metapulse.sim.lab.pairs import Key, Question
 from metapulse.sim.lab.statistics.crossed import Components, Values, components, found_with_power
 
 WANTED = (0.05, 0.02, 0.01)  # differences; of errors log ratios, which are about shares of the error

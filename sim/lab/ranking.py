@@ -32,16 +32,18 @@ def within(dataset: str, scores: Iterable[Score], failed: Sequence[str] = ()) ->
     return Ranking(dataset, names, ranks, None, (), None, len(blocks))
 
 
-def over_datasets(rankings: Sequence[Ranking]) -> Ranking | None:
+def over_datasets(rankings: Sequence[Ranking], without: Sequence[str] = ()) -> Ranking | None:
     """Mean ranks over data sets, of the methods that are ranked in all of them.
 
     Args:
         rankings: one per data set.
+        without: methods that are left out: baselines, which would make others look alike.
 
     Returns:
         None for fewer than two data sets or three methods, which have no such test.
     """
-    names, blocks = _blocks([dict(zip(r.methods, (-x for x in r.ranks), strict=True)) for r in rankings])
+    ranked = [zip(r.methods, r.ranks, strict=True) for r in rankings]
+    names, blocks = _blocks([{m: -rank for m, rank in one if m not in without} for one in ranked])
     if len(blocks) < 2 or len(names) < 3:
         return None
     cd = critical_difference(len(names), len(blocks))

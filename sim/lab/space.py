@@ -119,12 +119,31 @@ def _read(key: str, raw: object, table: Mapping[str, Any], held: Mapping[str, An
             values = build(Range, raw)
             if isinstance(settings[name], float):
                 values = replace(values, low=float(values.low), high=float(values.high))
-        for value in values.ends:
-            build_config(merge(copy.deepcopy(dict(table)), nested_table({key: value})))
     except ConfigError as error:
         own = f"{where}.{error.key}" if error.key and error.key != key else where
         raise ConfigError(own, error.value, error.allowed) from None
+    check_values(key, values, table, where)
     return values
+
+
+def check_values(key: str, values: Range | Choices, table: Mapping[str, Any], where: str) -> None:
+    """Refuse values that a method's setting does not allow: each end of a range and each choice is tried.
+
+    Args:
+        key: "section.key".
+        values: to be tried.
+        table: the method's raw configuration.
+        where: dotted name of the setting's values, for error messages.
+
+    Raises:
+        ConfigError: one of them is not allowed.
+    """
+    for value in values.ends:
+        try:
+            build_config(merge(copy.deepcopy(dict(table)), nested_table({key: value})))
+        except ConfigError as error:
+            own = f"{where}.{error.key}" if error.key and error.key != key else where
+            raise ConfigError(own, error.value, error.allowed) from None
 
 
 def nested_table(values: Mapping[str, Any]) -> dict[str, Any]:

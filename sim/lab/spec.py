@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from metapulse.errors import ConfigError
 from metapulse.metrics.chosen import check_chosen, find_own
+from metapulse.registry import LEARNERS
 from metapulse.server.common import unreached
 from metapulse.server.config import Config, load_config
+from metapulse.server.method import method_of
 from metapulse.settings import build, setting
+from metapulse.sim.lab.seeds import SeedPlan
+from metapulse.sim.lab.sharing import joined_spaces
 from metapulse.sim.lab.space import Space, read_space
 from metapulse.sim.lab.tuning import TuningSettings
 from metapulse.sim.method_tables import (
@@ -54,6 +59,7 @@ class ComparisonSpec:
         tuning: how methods with a space are tuned.
         folds: parts of the people, each tested by runs of its own; 0: one part, as ``split`` says.
         metric: main metric of every run; "": what the tables say.
+        growth: how many seeds there are to be, where the first decide; then ``seeds`` are those known by now.
     """
 
     name: str
@@ -65,6 +71,11 @@ class ComparisonSpec:
     tuning: TuningSettings
     folds: int = 0
     metric: str = ""
+    growth: SeedPlan | None = None
+
+    def grown(self, seeds: int) -> ComparisonSpec:
+        """The same with the seeds from 0 on, so many."""
+        return replace(self, seeds=tuple(range(seeds)))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -97,12 +108,45 @@ class ComparisonSpec:
         return unreached(lay(layers[:2]), lay(layers[2:]), self.config(dataset, method, self.seeds[0]))
 
     def space(self, dataset: str, method: str) -> Space:
-        """What tuning may choose of a method on a data set.
+        """What tuning may choose of a method on a data set: its own space, joined with those of its kind.
 
         Raises:
             ConfigError: a key that is none of the method's settings, or a value that one of them does not allow.
         """
-        return read_space(self.methods[method].space, lay(self._layers(dataset, method)), f"methods.{method}.space")
+        return self._spaces(dataset)[0][method]
+
+    def untouched(self, dataset: str, method: str) -> tuple[str, ...]:
+        """Settings that a tuned method leaves alone while others of the same kind tune them, "section.key"."""
+        return self._spaces(dataset)[1][method]
+
+    def _spaces(self, dataset: str) -> tuple[dict[str, Space], dict[str, tuple[str, ...]]]:
+        """Of every method that is run on a data set, with what it leaves alone."""
+        if dataset not in self._known_spaces:
+            here = [method for d, method in self.pairs if d == dataset]
+            tables = {method: lay(self._layers(dataset, method)) for method in here}
+            own = {m: read_space(self.methods[m].space, tables[m], f"methods.{m}.space") for m in here}
+            none: dict[str, tuple[str, ...]] = dict.fromkeys(here, ())
+            self._known_spaces[dataset] = joined_spaces(own, tables) if self.tuning.shared else (own, none)
+        return self._known_spaces[dataset]
+
+    @cached_property
+    def _known_spaces(self) -> dict[str, tuple[dict[str, Space], dict[str, tuple[str, ...]]]]:
+        return {}
+
+    @cached_property
+    def baselines(self) -> tuple[str, ...]:
+        """Methods whose learner is declared a baseline on every data set that they are run on."""
+        on: dict[str, list[bool]] = {}
+        for dataset, name in self.pairs:
+            own = method_of(LEARNERS[self.config(dataset, name, self.seeds[0]).learner["name"]])
+            on.setdefault(name, []).append(own is not None and own.baseline)
+        return tuple(name for name, found in on.items() if all(found))
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """Of the runs of trials: none that the comparison uses."""
+        first = self.growth.most if self.growth else max(self.seeds) + 1
+        return tuple(range(first, first + self.tuning.seeds))
 
     def main_metrics(self) -> dict[str, str]:
         """Data set → the metric that its methods are judged by; "": none was chosen."""
@@ -147,6 +191,7 @@ def read_spec(path: Path) -> ComparisonSpec:
         ConfigError: names the key, the value and what is allowed.
     """
     table, tables = load_config(path)
+    growth = _growth(table)
     file = build(_File, table)
     datasets = {name: as_table(f"datasets.{name}", change) for name, change in file.datasets.items()}
     for key, found in (("datasets", datasets), ("methods", tables)):
@@ -156,7 +201,7 @@ def read_spec(path: Path) -> ComparisonSpec:
     methods = read_methods(tables, datasets)
     spec = ComparisonSpec(
         name=file.compare.name,
-        seeds=file.compare.seeds,
+        seeds=tuple(range(growth.first)) if growth else file.compare.seeds,
         reference=file.compare.reference or next(iter(methods)),
         base=file.base,
         datasets=datasets,
@@ -164,9 +209,20 @@ def read_spec(path: Path) -> ComparisonSpec:
         tuning=file.tuning,
         folds=file.compare.folds,
         metric=file.compare.metric,
+        growth=growth,
     )
     _check(spec)
     return spec
+
+
+def _growth(table: dict[str, Any]) -> SeedPlan | None:
+    """``compare.seeds`` as a table, which is taken out; None where it is a list."""
+    section = table.get("compare", {})
+    raw = section.get("seeds") if isinstance(section, dict) else None
+    if not isinstance(raw, dict):
+        return None
+    table["compare"] = {key: value for key, value in section.items() if key != "seeds"}
+    return build(SeedPlan, raw, "compare.seeds")
 
 
 def _check(spec: ComparisonSpec) -> None:
@@ -197,8 +253,10 @@ def _check(spec: ComparisonSpec) -> None:
     if without := spec.methods[spec.reference].without:
         raise ConfigError(f"methods.{spec.reference}.on", min(without), "the reference is run on every data set")
     main = spec.main_metrics()
-    for dataset, name in spec.pairs:
-        config = spec.config(dataset, name, spec.seeds[0])
+    configs = {
+        pair: spec.config(*pair, spec.seeds[0]) for pair in spec.pairs
+    }  # before spaces, which look at all of them
+    for (dataset, name), config in configs.items():
         spec.space(dataset, name)
         if (own := config.evaluation.main_metric) != main[dataset]:
             told = f"must be {main[dataset]!r}, by which {spec.reference} is judged on {dataset}"

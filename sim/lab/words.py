@@ -21,6 +21,7 @@ def verdict_words(
     scores: Sequence[Score],
     pairs: Sequence[Pair],
     ranking: Ranking | None,
+    baselines: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Sentences, the most important first: verdicts, ranks, what they rest on, what is missing.
 
@@ -29,17 +30,81 @@ def verdict_words(
         methods: in the order in which they are shown.
         seeds: of training that were asked for.
         scores, pairs, ranking: of the comparison.
+        baselines: those of ``methods`` that are told after the others, as the family of tests that they are.
     """
+    rivals = [pair for pair in pairs if pair.method not in baselines]
     metrics = {score.dataset: score.metric for score in scores}
     return (
-        *_verdicts(reference, methods, pairs, metrics),
+        *pair_words(reference, methods, pairs, metrics, baselines),
         *_ranks(ranking),
-        *_sizes(pairs, metrics),
+        *_sizes(rivals or pairs, metrics),
         *_gaps(methods, seeds, scores),
     )
 
 
-def _verdicts(reference: str, methods: Sequence[str], pairs: Sequence[Pair], metrics: dict[str, str]) -> Iterator[str]:
+def pair_words(
+    reference: str,
+    methods: Sequence[str],
+    pairs: Sequence[Pair],
+    metrics: dict[str, str],
+    baselines: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """A sentence for each method that is shown to differ, question by question, and one for all others.
+
+    Args:
+        reference, methods, pairs, baselines: as for ``verdict_words``.
+        metrics: data set → what is measured.
+    """
+    rivals = [pair for pair in pairs if pair.method not in baselines]
+    apart = _verdicts(reference, baselines, pairs, metrics, "without a difference")
+    return (*_verdicts(reference, methods, rivals, metrics), *(f"Baseline {told}" for told in apart))
+
+
+def brief_words(
+    reference: str, methods: Sequence[str], pairs: Sequence[Pair], baselines: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The same in a few sentences: who is better, who is worse, who is neither, each by the number of questions.
+
+    Args:
+        reference, methods, pairs, baselines: as for ``verdict_words``.
+    """
+    rivals = [method for method in methods if method not in baselines]
+    told = [*_brief(reference, rivals, pairs, "")]
+    return (*told, *_brief(reference, baselines, pairs, "Baselines: "))
+
+
+def _brief(reference: str, methods: Sequence[str], pairs: Sequence[Pair], before: str) -> Iterator[str]:
+    verdicts = {m: [pair.verdict for pair in pairs if pair.method == m] for m in methods}
+    verdicts = {method: told for method, told in verdicts.items() if told}
+    better, worse = ({m for m, told in verdicts.items() if word in told} for word in ("better", "worse"))
+    groups = (
+        ("better than", better - worse, ("better",)),
+        ("in part better and in part worse than", better & worse, ("better", "worse")),
+        ("worse than", worse - better, ("worse",)),
+    )
+    for title, members, words in groups:
+        if members:
+            named = [f"{m} {_counts(told, words)}" for m, told in verdicts.items() if m in members]
+            yield _sentence(f"{before}{title} {reference} beyond chance, on questions: {', '.join(named)}.")
+    if none := [m for m in verdicts if m not in better | worse]:
+        yield _sentence(f"{before}no difference from {reference} shown: {', '.join(none)}.")
+
+
+def _counts(told: Sequence[str], words: Sequence[str]) -> str:
+    return f"{' and '.join(str(told.count(word)) for word in words)} of {len(told)}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _verdicts(
+    reference: str,
+    methods: Sequence[str],
+    pairs: Sequence[Pair],
+    metrics: dict[str, str],
+    none: str = "No difference",
+) -> Iterator[str]:
     unshown = []
     for method in methods:
         mine = [pair for pair in pairs if pair.method == method]
@@ -51,7 +116,7 @@ def _verdicts(reference: str, methods: Sequence[str], pairs: Sequence[Pair], met
         elif mine:
             unshown.append(method)
     if unshown:
-        yield f"No difference from {reference} shown: {', '.join(unshown)}."
+        yield f"{none} from {reference} shown: {', '.join(unshown)}."
 
 
 def _where(word: str, pairs: Iterable[Pair], metrics: dict[str, str]) -> str:
@@ -74,7 +139,7 @@ def _scenario(scenario: str, pairs: Sequence[Pair], metric: str) -> str:
         else _list(list(map(shots_name, numbers)))
     )
     sizes = list(
-        dict.fromkeys(gain(x, metric).removeprefix("-") for x in sorted((p.difference.value for p in pairs), key=abs))
+        dict.fromkeys(gain(x, metric).removeprefix("−") for x in sorted((p.difference.value for p in pairs), key=abs))
     )
     by = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"{scenario_title(scenario).lower()} at {shots}, by {by}"

@@ -102,7 +102,7 @@ class ReportTable:
     def tex(self) -> str:
         """A ``tabular`` with the rules of booktabs."""
         columns = "".join("r" if title.startswith(">") else "l" for title in self.head)
-        lines = [" & ".join(tex(title.removeprefix(">")) for title in self.head)]
+        lines = [" & ".join(tex(" ".join(title.removeprefix(">").split())) for title in self.head)]
         lines += [" & ".join(_cell(c).tex for c in row) for row in self.rows]
         head, *body = (line + r" \\" for line in lines)
         return "\n".join(

@@ -15,7 +15,8 @@ from metapulse.server.answers import _sound
 from metapulse.server.config import Config, build_config, resolved
 from metapulse.server.effect import check_data
 from metapulse.server.fingerprint import fingerprint
-from metapulse.server.metatest import headline, headline_metric, left_out, merit, summarise, undefined_counts
+from metapulse.server.merit import merit
+from metapulse.server.metatest import headline, headline_metric, left_out, summarise, undefined_counts
 from tests.runs import make
 from tests.server.test_metatest import Forged, asked, metrics
 

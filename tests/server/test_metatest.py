@@ -25,6 +25,7 @@ from metapulse.client.wire import (
 from metapulse.episodes import EpisodePlan
 from metapulse.server.answers import read_answers
 from metapulse.server.client_sampler import ClientSampler, SubsetGrid
+from metapulse.server.merit import merit
 from metapulse.server.metatest import (
     NOT_OFFERED,
     ONE_CLASS,
@@ -32,7 +33,6 @@ from metapulse.server.metatest import (
     headline,
     informative_episodes,
     left_out,
-    merit,
     summarise,
 )
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid, SourceDirectory

@@ -8,7 +8,8 @@ from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.folder import RunFolder
-from metapulse.server.metatest import last_scores, merit
+from metapulse.server.merit import merit
+from metapulse.server.metatest import last_scores
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.experiment import run_experiment

@@ -35,26 +35,27 @@ def resamples(count: int, what: str) -> Weights:
     return times / count
 
 
-def grand_mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
+def grand_mean(values: Values, low: float = -np.inf, high: float = np.inf, pilot: int = 0) -> Interval:
     """Mean over seeds and people.
 
     Args:
         values: one number per seed and person.
         low: the least that a mean can be; the interval ends there.
         high: the most.
+        pilot: first seeds that decided how many there are (``metapulse.sim.lab.statistics.crossed.errors``).
 
     Source: Owen 2007, "The pigeonhole bootstrap", for crossed rows and columns; Hesterberg 2015, arXiv:1411.5279,
         for widening percentile intervals of small samples to the t interval's width.
     """
-    return _interval(values, float(values.mean()), means(values), low, high)
+    return _interval(values, float(values.mean()), means(values), low, high, pilot)
 
 
-def interquartile_mean(values: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
+def interquartile_mean(values: Values, low: float = -np.inf, high: float = np.inf, pilot: int = 0) -> Interval:
     """Mean of the middle half of all (seed, person): runs and tasks of the paper.
 
     Args:
         values: one number per seed and person.
-        low, high: as for ``grand_mean``.
+        low, high, pilot: as for ``grand_mean``.
 
     Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3.
     """
@@ -63,20 +64,21 @@ def interquartile_mean(values: Values, low: float = -np.inf, high: float = np.in
     shares = resamples(seeds, "seeds")[:, order // people] * resamples(people, "people")[:, order % people]
     middle = values.ravel()[order]
     value = float(_middle_half(np.full((1, len(order)), 1.0 / len(order)), middle)[0])
-    return _interval(values, value, _middle_half(shares, middle), low, high)
+    return _interval(values, value, _middle_half(shares, middle), low, high, pilot)
 
 
-def improvement(differences: Values) -> Interval:
+def improvement(differences: Values, pilot: int = 0) -> Interval:
     """Probability that a difference is positive, for a person and a seed; a tie counts half.
 
     Agarwal et al. compare all pairs of runs; here those of one seed, which share their first θ, cohorts and episodes.
 
     Args:
         differences: method − reference, one per seed and person, positive where the method is better.
+        pilot: as for ``grand_mean``.
 
     Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3.
     """
-    return grand_mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0)
+    return grand_mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0, pilot)
 
 
 def means(values: Values) -> Float64[np.ndarray, " draws"]:
@@ -95,9 +97,11 @@ def _middle_half(
     return drawn
 
 
-def _interval(values: Values, value: float, draws: Float64[np.ndarray, " draws"], low: float, high: float) -> Interval:
+def _interval(
+    values: Values, value: float, draws: Float64[np.ndarray, " draws"], low: float, high: float, pilot: int
+) -> Interval:
     tail = (1.0 - LEVEL) / 2.0
     sd = float(means(values).std())
-    factor = half_width(values, LEVEL) / (NormalDist().inv_cdf(1.0 - tail) * sd) if sd else 0.0
+    factor = half_width(values, LEVEL, pilot) / (NormalDist().inv_cdf(1.0 - tail) * sd) if sd else 0.0
     ends = value + factor * (np.quantile(draws, [tail, 1.0 - tail]) - value)
     return Interval(value, *np.clip(ends, low, high).tolist())

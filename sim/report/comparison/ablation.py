@@ -59,13 +59,14 @@ def effect(view: ComparisonView, dataset: str, methods: Iterable[str], first: st
         Method → value, and gain, gain_low, gain_high, positive where the method is better; means over scenarios and
         shots.
     """
+    pilot = view.comparison.pilot
     rows = view.tested[dataset].filter(pl.col("step") == pl.col("judged"), pl.col("method").is_in(list(methods)))
     same = ["seed", "scenario", "shots", "client"]
     base = rows.filter(pl.col("method") == first).select(*same, base="value")
     sign = 1.0 if view.measure(dataset)[1] else -1.0
     both = rows.join(base, on=same, how="inner")
-    gains = points(both.with_columns(value=sign * (pl.col("value") - pl.col("base"))), ["method"])
-    scores = points(both, ["method"]).select("method", value="mean")
+    gains = points(both.with_columns(value=sign * (pl.col("value") - pl.col("base"))), ["method"], pilot)
+    scores = points(both, ["method"], pilot).select("method", value="mean")
     numbers = scores.join(gains.rename({"mean": "gain", "low": "gain_low", "high": "gain_high"}), on="method")
     return {row.pop("method"): row for row in numbers.iter_rows(named=True)}
 

@@ -27,7 +27,7 @@ def by_step(view: ComparisonView, dataset: str) -> dict[str, Figure]:
     rows = view.tested.get(dataset)
     if rows is None:
         return {}
-    means = points(rows, ["scenario", "shots", "method", "step"])
+    means = points(rows, ["scenario", "shots", "method", "step"], view.comparison.pilot)
     places, axis = step_axis(means["step"])
     made = layout("adaptation steps", "", HEIGHT, xaxis=axis)
     return {
@@ -41,7 +41,7 @@ def by_round(view: ComparisonView, dataset: str) -> dict[str, Figure]:
     rows = view.validated.get(dataset)
     if rows is None:
         return {}
-    means = points(rows, ["scenario", "shots", "method", "round"])
+    means = points(rows, ["scenario", "shots", "method", "round"], view.comparison.pilot)
     made = layout(COSTS["rounds"], "", HEIGHT)
     rates = cost_of_a_round(view, dataset)
     drawn = {}

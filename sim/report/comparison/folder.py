@@ -137,7 +137,8 @@ def _typed(hint: Any, value: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
-        return hint(**{f.name: _typed(hints[f.name], value[f.name]) for f in dataclasses.fields(hint)})  # type: ignore[operator]
+        there = [f.name for f in dataclasses.fields(hint) if f.name in value or f.default is dataclasses.MISSING]
+        return hint(**{name: _typed(hints[name], value[name]) for name in there})  # type: ignore[operator]
     if origin is tuple:
         return tuple(_typed(inner[0], item) for item in value)
     if origin in (Union, types.UnionType):

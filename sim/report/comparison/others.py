@@ -29,7 +29,11 @@ def other_metrics(view: ComparisonView, dataset: str) -> ReportTable | None:
         pl.col("dataset") == dataset, pl.col("metric").is_in(metrics), pl.col("step") == pl.col("judged")
     )
     kept = in_means(rows)
-    frame = points(kept, BY).join(kept.group_by(BY).agg(clients=pl.col("client").n_unique()), on=BY).sort(BY)
+    frame = (
+        points(kept, BY, view.comparison.pilot)
+        .join(kept.group_by(BY).agg(clients=pl.col("client").n_unique()), on=BY)
+        .sort(BY)
+    )
     found = {(row["scenario"], row["shots"], row["method"], row["metric"]): row for row in frame.iter_rows(named=True)}
     lines: list[tuple[TableCell | str, ...]] = []
     for scenario, shots in view.questions(dataset):

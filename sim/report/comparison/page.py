@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from metapulse.registry import LEARNERS
 from metapulse.server.config_text import to_toml
+from metapulse.sim.lab.words import brief_words, pair_words
 from metapulse.sim.report.comparison import curves, figures
 from metapulse.sim.report.comparison.folder import ComparisonFolder
 from metapulse.sim.report.comparison.view import ComparisonView, p_words
@@ -14,7 +15,7 @@ from metapulse.sim.report.plots import colour
 from metapulse.sim.report.table import ReportTable
 from metapulse.sim.scores import scenario_title, shots_name
 
-SENTENCES = 8  # more than that, and the verdict in words is folded under a table
+SENTENCES = 8  # more than that about what the verdict rests on, and they are folded
 
 
 def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTable]]) -> str:
@@ -26,6 +27,10 @@ def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTabl
     reference = view.comparison.reference
     shades = {f"run-{view.place(method)}": colour(view.place(method)) for method in view.comparison.methods}
     rivals = [method for method in view.methods if method != reference]
+    told = view.comparison
+    metrics = {score.dataset: score.metric for score in told.scores}
+    brief = brief_words(reference, told.methods, told.pairs, told.baselines)
+    by_method = pair_words(reference, told.methods, told.pairs, metrics, told.baselines)
     return document(
         Page(),
         f"metapulse comparison against {reference}",
@@ -39,6 +44,9 @@ def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTabl
         made=made,
         both="scenario shots",
         few=SENTENCES,
+        brief=brief,
+        by_method=by_method,
+        others=[word for word in view.comparison.words if word not in by_method],
         named=[(f"run-{view.place(method)}", method) for method in view.methods],
         rival=f"run-{view.place(rivals[0] if rivals else reference)}",
         plain=lambda texts: [(None, text) for text in texts],

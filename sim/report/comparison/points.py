@@ -8,11 +8,14 @@ import numpy as np
 import polars as pl
 
 from metapulse.sim.lab.comparison import Comparison
+from metapulse.sim.lab.select import in_means
 from metapulse.sim.lab.statistics.crossed import half_width
 
 
 def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataFrame:
     """Rows of the main metric in one phase, with ``judged``, the step at which their method is judged.
+
+    Clients apart are left out, as they are from the scores.
 
     Args:
         results: as in results.parquet.
@@ -20,7 +23,7 @@ def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataF
         phase: "validation", or "test": then only what was asked after the last round.
     """
     rows = _after_the_last_round(results) if phase == "test" else results.filter(pl.col("phase") == phase)
-    there = rows.filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
+    there = in_means(rows).filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
     return _with_step(there, comparison, ("dataset", "method", "scenario", "shots", "metric"))
 
 
@@ -40,7 +43,7 @@ def _with_step(rows: pl.DataFrame, comparison: Comparison, keys: Sequence[str]) 
     return rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
 
 
-def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def points(rows: pl.DataFrame, by: Sequence[str], pilot: int = 0) -> pl.DataFrame:
     """Mean over seeds and people of every group, and its 95 % interval.
 
         mean ± t se, the widest of three: over people, over seeds, over both
@@ -48,6 +51,7 @@ def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     Args:
         rows: a person's devices one by one.
         by: columns that make a group.
+        pilot: first seeds that decided how many there are.
 
     Returns:
         The columns of ``by``, sorted, and ``mean``, ``low``, ``high``. A person counts who was asked after every seed.
@@ -59,6 +63,6 @@ def points(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     numbers = []
     for seed_count, values in groups.select("seed", "value").iter_rows():
         grid = np.array(values, dtype=np.float64).reshape(seed_count, -1)
-        mean, half = float(grid.mean()), half_width(grid)
+        mean, half = float(grid.mean()), half_width(grid, pilot=pilot)
         numbers.append({"mean": mean, "low": mean - half, "high": mean + half})
     return groups.select(by).hstack(pl.DataFrame(numbers))

@@ -11,7 +11,9 @@ import polars as pl
 from metapulse.sim.lab.comparison import Score
 from metapulse.sim.report.comparison.ablation import Ablation, ablations, effect
 from metapulse.sim.report.comparison.budgets import BUDGETS, at_equal_cost
+from metapulse.sim.report.comparison.matrix import effect_matrix
 from metapulse.sim.report.comparison.others import other_metrics
+from metapulse.sim.report.comparison.tunings import tuning_summary, tuning_table
 from metapulse.sim.report.comparison.view import ComparisonView, p_words, plain_mean
 from metapulse.sim.report.table import ReportTable, TableCell, best_value, file_name
 from metapulse.sim.scores import gain, number_text, scenario_title, shots_name
@@ -22,6 +24,7 @@ PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 def every_table(view: ComparisonView) -> dict[str, list[ReportTable]]:
     """All tables by what they are about; a list may be empty."""
     return {
+        "matrix": [effect_matrix(view, dataset) for dataset in view.datasets if view.comparison.pairs],
         "glance": [glance(view)] if view.comparison.pairs else [],
         "scores": [scores_table(view, dataset) for dataset in view.datasets],
         "others": [table for dataset in view.datasets if (table := other_metrics(view, dataset))],
@@ -30,7 +33,8 @@ def every_table(view: ComparisonView) -> dict[str, list[ReportTable]]:
         "ablation": list(ablation(view)),
         "costs": [costs_table(view, dataset) for dataset in view.datasets if len(_spent(view, dataset))],
         "budgets": [budgets(view, kind) for kind in BUDGETS] if view.validated else [],
-        "tuning": [tuning(record) for record in view.folder.tuning],
+        "tuned": [tuning_summary(view, view.folder.tuning)] if view.folder.tuning else [],
+        "tuning": [tuning_table(record) for record in view.folder.tuning],
         "failures": failures(view),
     }
 
@@ -52,7 +56,7 @@ def scores_table(view: ComparisonView, dataset: str) -> ReportTable:
 
 
 def _name(view: ComparisonView, method: str) -> TableCell:
-    return TableCell(method, place=view.place(method))
+    return TableCell(method, view.role(method), place=view.place(method))
 
 
 def _score(score: Score | None, top: float) -> TableCell | str:
@@ -238,28 +242,6 @@ def budgets(view: ComparisonView, kind: str) -> ReportTable:
     unit = "B" if kind == "bytes" else "FLOPs"
     head = (f">{dataset}, {si(budget, unit)}" for dataset, (budget, _) in found.items())
     return ReportTable(file_name("budget", kind), BUDGETS[kind], ("method", *head), tuple(rows), pl.DataFrame(records))
-
-
-def tuning(record: Mapping[str, Any]) -> ReportTable:
-    """What was tried for one method on one data set; a row per trial, the chosen one bold."""
-    dataset, method, rungs = record["dataset"], record["method"], record["rounds"]
-    rows: list[tuple[TableCell | str, ...]] = []
-    records: list[dict[str, Any]] = []
-    for trial in record["trials"]:
-        chosen = trial["settings"] == record["chosen"]
-        words = ", ".join(f"{key} = {_short(value)}" for key, value in trial["settings"].items()) or "as specified"
-        values = [*trial["scores"], *[None] * (len(rungs) - len(trial["scores"]))]
-        cells = ["–" if value is None else f"{value:.4g}" for value in values]
-        rows.append((str(trial["number"]), TableCell(words, strong=chosen), *cells))
-        named = {f"score_round_{rung}": value for rung, value in zip(rungs, values, strict=True)}
-        records.append({"dataset": dataset, "method": method, "trial": trial["number"], "settings": words, **named})
-    head = ("trial", "settings", *(f">score after round {rung}" for rung in rungs))
-    frame = pl.DataFrame(records, infer_schema_length=None)
-    return ReportTable(file_name("tuning", f"{dataset}-{method}"), f"{dataset}: {method}", head, tuple(rows), frame)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def failures(view: ComparisonView) -> list[ReportTable]:

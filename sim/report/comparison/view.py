@@ -47,8 +47,15 @@ class ComparisonView:
         return self.comparison.methods.index(method)
 
     def named(self, method: str) -> str:
-        """A method's name, the reference told apart."""
-        return f"{method} (reference)" if method == self.comparison.reference else method
+        """A method's name, the reference and baselines told apart."""
+        told = self.role(method)
+        return f"{method} ({told})" if told else method
+
+    def role(self, method: str) -> str:
+        """What a method is in the comparison, where it is no competitor."""
+        if method == self.comparison.reference:
+            return "reference"
+        return "baseline" if method in self.comparison.baselines else ""
 
     def at(self, dataset: str, scenario: str, shots: int) -> list[Score]:
         """Scores on one question, best rank first."""

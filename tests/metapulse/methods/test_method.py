@@ -56,6 +56,17 @@ def test_a_method_says_what_it_keeps_and_whether_it_needs_a_head(name: str) -> N
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_baseline_is_what_learns_nothing_from_others(name: str) -> None:
+    """Its clients send nothing, whatever their data: so θ stays where it began."""
+    method, task = METHODS[name], regression(2) if name in CURVES else classification(2)
+    model = MLP(hidden=(4,), activation="tanh", task=task)
+    learner = LocalNorm(layers="layer0") if name == "local_norm" else method.learner()
+    meta, ep = learner.init(model, generator(0, "init")), episode(task, (4, 4), (3, 3))
+    report = learner.update(model, meta, {}, ep, keys(range(2), 1))
+    assert method.baseline == (not any(bool(p.any()) for p in report.update.values()))
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_its_learners_and_says_everything(name: str) -> None:
     method = METHODS[name]
     assert (method.name, method.learner) == (name, LEARNERS[name])

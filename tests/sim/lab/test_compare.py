@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from metapulse.rng import generator
-from metapulse.sim.lab.compare import judge_methods, log_ratios
+from metapulse.sim.lab.compare import judge_methods
+from metapulse.sim.lab.pairs import log_ratios
 from metapulse.sim.lab.statistics.crossed import crossed_p_value, detectable
 from metapulse.sim.lab.statistics.families import holm
 from tests.sim.lab.results import Values, results

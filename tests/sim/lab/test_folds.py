@@ -11,7 +11,10 @@ from metapulse.server.config import build_config
 from metapulse.server.split import Split
 from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.lab.cells import comparison_cells
+from metapulse.sim.lab.compare import judge_methods
 from tests.lab import SPEC, Ear, spec, tables_only
+from tests.sim.lab.results import results
+from tests.sim.lab.test_compare import METHODS, world
 
 FOLDS = SPEC.replace("seeds = [0, 1]", "seeds = [0, 1]\nfolds = 3")
 
@@ -51,6 +54,17 @@ def test_known_people_and_tuning_have_no_folds(tmp_path):
         )
     with pytest.raises(ConfigError, match=r"tuning\.trials"):
         spec(tmp_path, FOLDS + "[tuning]\ntrials = 3\n")
+
+
+def test_folds_are_one_family_over_all_people():
+    """Numbers of the same people, once of one split and once of four that each test some of them: the same pairs."""
+    table = results(world(12), METHODS, shots=(1, 5), steps=(1,)).filter(pl.col("phase") == "test")
+    parts = table.with_columns(fold=(pl.col("client") % 4).cast(pl.Int64))
+    one, four = (judge_methods(t, "t", "base", METHODS, ["data"], range(5)) for t in (table, parts))
+    assert four.pairs == one.pairs
+    assert len(four.pairs) == 2 * 2  # a test for each method and question, none for a fold
+    assert {(pair.users, pair.seeds) for pair in four.pairs} == {(12, 5)}
+    assert four.scores == one.scores
 
 
 @pytest.mark.long

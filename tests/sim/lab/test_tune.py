@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 TUNED = (
     SPEC.replace("episodes = 1, validation", 'episodes = 1, scenarios = ["known_user", "new_user"], validation')
     + 'space = { "learner.inner_lr" = { low = 0.001, high = 0.5, log = true } }\n'
-    + "[tuning]\ntrials = 4\neta = 2\nfraction = 0.5\n"
+    + "[tuning]\ntrials = 4\nseeds = 2\neta = 2\nfraction = 0.5\n"
 )
 
 
@@ -60,16 +60,18 @@ def tuned(tmp_path_factory):
 
 
 def trials(folder):
-    """The runs of trials: their seed is none of the comparison's."""
+    """The runs of trials: their seeds are none of the comparison's."""
     folders = [RunFolder(path.parent) for path in folder.glob("out/cells/*/summary.json")]
-    return [one for one in folders if one.config()[0]["run"]["seed"] == 2]
+    return [one for one in folders if one.config()[0]["run"]["seed"] > 1]
 
 
 def test_all_studies_share_the_batch_of_a_rung(tuned):
     _, ears, _ = tuned
     assert list(ears) == ["tuning, rung 1", "tuning, rung 2", ""]
-    assert ears["tuning, rung 1"].begun == [f"{data}/maml/trial {n}" for data in ("few", "many") for n in range(4)]
-    assert len(ears["tuning, rung 2"].begun) == 4  # two of four on each data set
+    assert ears["tuning, rung 1"].begun == [
+        f"{data}/maml/trial {n}/{seed}" for data in ("few", "many") for n in range(4) for seed in (2, 3)
+    ]
+    assert len(ears["tuning, rung 2"].begun) == 8  # two of four on each data set, two seeds each
     assert len(ears[""].begun) == 8
 
 
@@ -77,7 +79,8 @@ def test_trials_ask_validation_people_and_nobody_else(tuned):
     """Not even known people, whose held-out samples are those of the test; once each, after their last round."""
     folder, _, asked = tuned
     runs = trials(folder)
-    assert len(runs) == 12
+    assert len(runs) == 24
+    assert {run.config()[0]["run"]["seed"] for run in runs} == {2, 3}
     for run in runs:
         rounds = run.config()[0]["run"]["rounds"]
         assert {(r["phase"], r["scenario"], r["round"]) for r in run.metrics()} == {("validation", "new_user", rounds)}
@@ -90,7 +93,7 @@ def test_trials_ask_validation_people_and_nobody_else(tuned):
         mine = [
             (scenario, who)
             for _, work, scenario, who in asked
-            if f'"clients": {len(source)}' in work and '"seed": 2' in work
+            if f'"clients": {len(source)}' in work and ('"seed": 2' in work or '"seed": 3' in work)
         ]
         assert mine
         assert all(scenario == "new_user" and not who & held_back for scenario, who in mine)
@@ -115,8 +118,11 @@ def test_the_best_of_the_last_rung_is_what_is_compared(tuned):
         }
         own = {"few": 0.02, "many": 0.05}[record["dataset"]]
         assert rates == {best["settings"].get("learner.inner_lr", own)}
-        scored = {score(run.metrics()) for run in trials(folder)}
-        assert set(last.values()) <= scored
+        runs = [run for run in trials(folder) if run.config()[0]["run"]["rounds"] == 4]
+        alone = {score([run.metrics()]).value for run in runs}
+        pairs = {score([a.metrics(), b.metrics()]).value for a in runs for b in runs if a is not b}
+        assert set(last.values()) <= pairs  # by the people of both seeds together
+        assert not set(last.values()) & alone
 
 
 def test_a_second_time_nothing_is_done_and_the_files_are_the_same(tuned, monkeypatch):
@@ -140,7 +146,7 @@ def test_a_part_tunes_what_it_needs(tmp_path):
 
 def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_path, monkeypatch):
     def broken(self, *told):
-        if self.config.run.seed == 2 and self.config.learner["inner_lr"] != 0.02:
+        if self.config.run.seed > 1 and self.config.learner["inner_lr"] != 0.02:
             raise ZeroDivisionError
         return whole(self, *told)
 
@@ -148,7 +154,7 @@ def test_a_trial_that_fails_is_the_worst_and_no_failure_of_the_comparison(tmp_pa
     monkeypatch.setattr(Run, "told", broken)
     ears, failures = conducted(tmp_path, only=["few/maml/0"])
     assert failures == []
-    assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 3
+    assert sum(bool(error) for _, error in ears["tuning, rung 1"].ended) == 6  # three, with two seeds
     (record,) = read_sealed(tmp_path / "out" / "tuning.json")["studies"]
     assert record["chosen"] == {}
     assert record["trials"][1]["scores"] in ([None], [None, None])
@@ -173,5 +179,8 @@ def test_mistakes_say_where(tmp_path, text, message):
 def test_without_validation_people_there_is_nothing_to_tune_on(tmp_path):
     text = TUNED.replace("validation = 0.2, ", "validation = 0.0, ").replace(", validation_every = 2", "")
     _, failures = conducted(tmp_path, text=text, only=["few/maml/0"])
-    assert [failure.cell.name for failure in failures] == ["few/maml/trial 0"] * 2  # a rung each
+    assert [failure.cell.name for failure in failures] == [
+        "few/maml/trial 0/2",
+        "few/maml/trial 0/3",
+    ] * 2  # a rung each
     assert "none fits: phase validation" in failures[0].error

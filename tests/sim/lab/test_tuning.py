@@ -15,14 +15,14 @@ from metapulse.server.config import build_config, merge, resolved
 from metapulse.server.folder import RunFolder
 from metapulse.sim.experiment import run_experiment
 from metapulse.sim.lab.space import Range, read_space
-from metapulse.sim.lab.tuning import Scores, Study, TuningSettings, judge, score
+from metapulse.sim.lab.tuning import Scores, Study, TrialScore, TuningSettings, judge, plain_scores, score
 from tests.runs import make
 
 SPACE = {"learner.inner_lr": Range(0.001, 1.0, log=True), "learner.inner_steps": Range(1, 9)}
 
 
 def study(rounds: int = 100, method: str = "maml", **settings: Any) -> Study:
-    return Study("curves", method, SPACE, rounds, 77, TuningSettings(**{"trials": 9, **settings}))
+    return Study("curves", method, SPACE, rounds, (77, 78), TuningSettings(**{"trials": 9, **settings}))
 
 
 def finished(asked: Study, worth: Mapping[int, float | None]) -> list[Scores]:
@@ -68,7 +68,7 @@ def test_all_is_drawn_before_anything_has_run_and_trial_0_is_the_methods_own() -
     assert study(method="anil").trials([])[1:] != first[1:]
 
 
-def test_trials_ask_validation_people_alone_with_a_seed_of_their_own() -> None:
+def test_trials_ask_validation_people_alone() -> None:
     asked = study()
     table: dict[str, Any] = {
         "run": {"seed": 3, "rounds": 100},
@@ -78,7 +78,7 @@ def test_trials_ask_validation_people_alone_with_a_seed_of_their_own() -> None:
     for rung, trials in enumerate([asked.trials([]), asked.trials([dict.fromkeys(range(9), 0.0)])]):
         for trial in trials:
             made = build_config(merge(json.loads(json.dumps(table)), trial.change))
-            assert (made.run.rounds, made.run.seed) == (asked.rungs[rung], 77)
+            assert (made.run.rounds, made.run.seed) == (asked.rungs[rung], 3)  # seeds are laid over it
             assert (made.evaluation.phase, made.evaluation.every) == ("validation", 0)
             assert made.strategy["cohort"] == 4
             assert made.learner == {"name": "maml"} | {k.split(".")[1]: v for k, v in trial.settings.items()}
@@ -105,10 +105,21 @@ def test_a_method_that_always_fails_keeps_its_own_settings() -> None:
 def test_the_record_says_what_was_tried() -> None:
     asked = study()
     found = finished(asked, {n: None if n == 2 else n / 10 for n in range(9)})
-    record = json.loads(json.dumps(asked.record(found), allow_nan=False))
+    told = [
+        {n: TrialScore(v, (v - 0.1, v + 0.1) if v else (), {"new_user/5": n}) for n, v in rung.items()}
+        for rung in found
+    ]
+    record = json.loads(json.dumps(asked.record(told), allow_nan=False))
     assert (record["dataset"], record["method"], record["rounds"]) == ("curves", "maml", [34, 100])
+    assert (record["seeds"], record["steps"]) == ([77, 78], {"new_user/5": 8})
     assert [len(trial["scores"]) for trial in record["trials"]] == [1] * 6 + [2] * 3
-    assert record["trials"][2] == {"number": 2, "settings": asked.proposed[2], "scores": [None]}
+    assert record["trials"][2] == {
+        "number": 2,
+        "settings": asked.proposed[2],
+        "scores": [None],
+        "by_seed": [[]],
+    }
+    assert record["trials"][8]["by_seed"][1] == pytest.approx([0.7, 0.9])
     assert record["chosen"] == asked.proposed[8]
 
 
@@ -122,22 +133,39 @@ def test_a_score_takes_the_best_step_of_every_question() -> None:
     one = [row(0, 0.5), row(0, 0.5, client=2), row(1, 0.4), row(1, 0.8, client=2), row(5, 0.1), row(5, 0.9, client=2)]
     five = [row(0, 0.2, shots=5), row(5, 0.9, shots=5)]
     ignored = [row(0, 1.0, round=4), row(0, 1.0, phase="test"), row(0, 1.0, "accuracy"), row(0, 9.0, "loss")]
-    assert score(one + five + ignored) == pytest.approx((0.6 + 0.9) / 2)
+    found = score([one + five + ignored])
+    assert found.value == pytest.approx((0.6 + 0.9) / 2)
+    assert found.steps == {"new_user/1": 1, "new_user/5": 5}
 
 
 def test_a_loss_counts_negatively_and_nothing_is_no_score() -> None:
     rows = [row(0, 2.0, "mse"), row(5, 0.5, "mse"), row(5, 0.1, "mae")]
-    assert score(rows) == -0.5
-    assert score([]) is None
-    assert score([row(0, 1.0, phase="test")]) is None
-    assert score([row(0, 1e308, "mse"), row(0, 1e308, "mse", client=2)]) is None
+    assert score([rows]).value == -0.5
+    assert score([[]]).value is None
+    assert score([[row(0, 1.0, phase="test")]]).value is None
+    assert score([[row(0, 1e308, "mse"), row(0, 1e308, "mse", client=2)]]).value is None
+
+
+def test_one_step_is_chosen_for_all_seeds_together() -> None:
+    """Step 5 is best for the second seed alone; for both together it is step 1, and its scores by seed are told."""
+    first, second = [row(1, 0.8), row(5, 0.4)], [row(1, 0.6), row(5, 0.7)]
+    found = score([first, second])
+    assert found.value == pytest.approx(0.7)
+    assert found.by_seed == pytest.approx((0.8, 0.6))
+    assert found.steps == {"new_user/1": 1}
 
 
 def test_who_loses_people_has_failed() -> None:
     """Trial 1 is right about the one person it could answer for; trial 2 did not end; trial 3 answered for none."""
     both = [row(0, 0.5), row(0, 0.6, client=2)]
-    assert judge({0: both, 1: [row(0, 1.0)], 2: None, 3: []}) == {0: pytest.approx(0.55), 1: None, 2: None, 3: None}
-    assert judge({0: None}) == {0: None}
+    found = judge({0: [both], 1: [[row(0, 1.0)]], 2: [None], 3: [[]]})
+    assert plain_scores(found) == {0: pytest.approx(0.55), 1: None, 2: None, 3: None}
+    assert plain_scores(judge({0: [None]})) == {0: None}
+
+
+def test_who_fails_with_one_seed_has_failed() -> None:
+    found = judge({0: [[row(0, 0.5)], [row(0, 0.5)]], 1: [[row(0, 1.0)], None], 2: [[row(0, 1.0)], []]})
+    assert plain_scores(found) == {0: pytest.approx(0.5), 1: None, 2: None}
 
 
 def test_a_bad_rate_is_tuned_away(tmp_path: Path) -> None:
@@ -150,15 +178,15 @@ def test_a_bad_rate_is_tuned_away(tmp_path: Path) -> None:
     }
     table = resolved(make("fedavg", "fedavg", "wearables", 10, **sections))
     space = read_space({"learner.inner_lr": {"low": 0.01, "high": 0.3, "log": True}}, table)
-    asked = Study("people", "fedavg", space, 10, 1, TuningSettings(trials=4, eta=2, fraction=0.5))
+    asked = Study("people", "fedavg", space, 10, (1,), TuningSettings(trials=4, eta=2, fraction=0.5))
     found: list[Scores] = []
     while trials := asked.trials(found):
         rows = {}
         for trial in trials:
             path = tmp_path / f"{len(found)}-{trial.number}"
             run_experiment(build_config(merge(json.loads(json.dumps(table)), trial.change)), path)
-            rows[trial.number] = RunFolder(path).metrics()
-        found.append(judge(rows))
+            rows[trial.number] = [RunFolder(path).metrics()]
+        found.append(plain_scores(judge(rows)))
     values = [value for value in found[0].values() if value is not None]
     assert [len(scores) for scores in found] == [4, 2]
     assert len(values) == 4

@@ -127,7 +127,8 @@ def test_without_a_critical_difference_none_is_drawn(view):
 
 def test_methods_stand_in_order_of_rank_and_the_reference_is_always_in_colour(made):
     view = ComparisonView(made)
-    assert view.methods == made.comparison.ranking.methods
+    assert view.methods == (*made.comparison.ranking.methods, "local_only")  # a baseline, which is ranked nowhere
+    assert view.named("local_only") == "local_only (baseline)"
     large = ["fedavg_ft", *(f"m{i}" for i in range(9))]
     order = Ranking(None, (*large[1:], large[0]), tuple(map(float, range(10))), None, (), None, 2)
     many = dataclasses.replace(made.comparison, methods=tuple(large), ranking=order)
@@ -166,3 +167,18 @@ def test_the_effect_of_a_setting_is_the_mean_paired_gain(view):
     gain = found["maml"]["value"] - found["maml_fast"]["value"]  # an error: less is better
     assert found["maml_fast"]["gain"] == pytest.approx(gain)
     assert found["maml_fast"]["gain_low"] < gain < found["maml_fast"]["gain_high"]
+
+
+def test_who_is_apart_is_in_no_curve_as_in_no_table(made):
+    """Beside everybody a client whose numbers are no comparison, with a value that would move every mean."""
+    plain = made.results.with_columns(apart=pl.lit(""))
+    names = {"client": pl.lit(999, pl.Int64), "user": pl.lit("odd"), "apart": pl.lit("one class"), "value": pl.lit(9.0)}
+    odd = plain.filter(pl.col("client") == 0).with_columns(**names)
+    view, wanted = ComparisonView(dataclasses.replace(made, results=pl.concat([plain, odd]))), ComparisonView(made)
+    for draw in (by_step, by_round, clients):
+        assert draw(view, "watches") == draw(wanted, "watches")
+    assert transfers(view) == transfers(wanted)
+    assert effect(view, "glucose", ["maml", "maml_fast"], "maml") == effect(
+        wanted, "glucose", ["maml", "maml_fast"], "maml"
+    )
+    assert at_equal_cost(view, "watches", "flops") == at_equal_cost(wanted, "watches", "flops")

@@ -12,6 +12,7 @@ import pytest
 
 from metapulse.errors import RunError
 from metapulse.server.files import write_sealed
+from metapulse.sim.lab.words import pair_words
 from metapulse.sim.report import write_comparison_report
 from metapulse.sim.report.comparison.folder import read_comparison, read_comparison_folder, write_comparison
 from metapulse.sim.report.comparison.page import comparison_page
@@ -82,14 +83,20 @@ def test_every_place_has_a_figure_for_every_choice_and_plotly_understands_them(p
         go.Figure({"data": figure["data"], "layout": figure["layout"]})  # refuses unknown properties and values
 
 
-def test_sentences_that_are_many_are_folded_under_a_table(made, tables):
-    few = dataclasses.replace(made.comparison, words=("Nothing differs.",))
-    many = dataclasses.replace(made.comparison, words=tuple(f"Sentence {i}." for i in range(9)))
-    shown = text_of(comparison_page(ComparisonView(dataclasses.replace(made, comparison=few)), tables))
-    folded = text_of(comparison_page(ComparisonView(dataclasses.replace(made, comparison=many)), tables))
-    assert "<details" not in shown[: shown.index("Nothing differs.")].split("<h2>Verdict")[1]
-    assert "The verdict in 9 sentences" in folded
+def test_the_verdict_is_brief_then_the_matrix_then_what_it_rests_on(made, tables):
+    each = pair_words("fedavg_ft", made.comparison.methods, made.comparison.pairs, {}, ("local_only",))
+    few = dataclasses.replace(made.comparison, words=(*each, "Few seeds."))
+    many = dataclasses.replace(made.comparison, words=(*each, *(f"Sentence {i}." for i in range(9))))
+    shown, folded = (
+        text_of(comparison_page(ComparisonView(dataclasses.replace(made, comparison=one)), tables)).split("</h2>")[1]
+        for one in (few, many)
+    )
+    places = [shown.index(what) for what in ("shown: ", "differences-watches.csv", "<li>Few seeds.", "<details")]
+    assert places == sorted(places)
+    assert "What this rests on, in 9 sentences" in folded
     assert all(f"<li>Sentence {i}.</li>" in folded for i in range(9))
+    assert "Method by method" in shown
+    assert all(html.escape(sentence) in shown[places[-1] :] for sentence in each)
 
 
 def test_configurations_and_papers_of_what_was_compared_are_there(page):

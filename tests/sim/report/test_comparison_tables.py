@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metapulse.sim.report.comparison.matrix import effect_matrix, shade
 from metapulse.sim.report.comparison.tables import si
-from metapulse.sim.report.comparison.view import p_words
+from metapulse.sim.report.comparison.view import ComparisonView, p_words
 from metapulse.sim.report.table import ReportTable, TableCell, best_value, tex
+from metapulse.sim.scores import gain, number_text
+from tests.comparisons import Size, lab
 
 
 def test_tables_hold_the_scores_of_the_comparison_unrounded(tables, made):
@@ -45,12 +48,60 @@ def test_verdicts_at_a_glance_count_the_pairs(tables, made):
         assert (row["better"], row["worse"], row["questions"]) == (told.count("better"), told.count("worse"), 4)
 
 
+def test_the_matrix_has_every_pair_in_its_place_and_colour_where_a_verdict_was_reached(tables, view):
+    """The largest difference of a competitor sets the scale; a baseline's larger one is as dark and no darker."""
+    seen = set()
+    for dataset, table in zip(view.datasets, tables["matrix"], strict=True):
+        asked = list(view.questions(dataset))
+        reference, *rows = table.rows
+        assert (reference[0].text, reference[0].detail) == ("fedavg_ft", "reference")
+        scores = [view.scores[dataset, *question, "fedavg_ft"] for question in asked]
+        assert [cell.text for cell in reference[1:]] == [number_text(s.last.value, s.metric) for s in scores]
+        assert [row[0].text for row in rows][-1] == "local_only"  # baselines last
+        for row in rows:
+            for question, cell in zip(asked, row[1:], strict=True):
+                pair = view.pairs[dataset, *question, row[0].text]
+                metric = view.measure(dataset)[0]
+                assert cell.text == gain(pair.difference.value, metric, "+")
+                assert cell.detail == " to ".join(
+                    gain(v, metric, "+") for v in (pair.difference.low, pair.difference.high)
+                )
+                assert cell.kind.partition("-")[0] == {"no difference shown": "even"}.get(pair.verdict, pair.verdict)
+                seen.add(cell.kind)
+        assert len(table.frame) == sum(p.dataset == dataset for p in view.comparison.pairs)
+    assert "even" in seen
+
+
+def test_the_matrix_of_a_comparison_with_verdicts_is_coloured_by_size():
+    shown = ComparisonView(lab(Size(methods=6, datasets=1, seeds=(0, 1, 2, 3, 4), people=8)))
+    table = effect_matrix(shown, "watches")
+    kinds = {row[0].text: {cell.kind for cell in row[1:]} for row in table.rows[1:]}
+    assert kinds["local_only"] == {"worse-3"}
+    assert any(kind.startswith("better-") for found in kinds.values() for kind in found)
+    assert [shade(x, 0.9) for x in (0.1, 0.29, 0.31, 0.59, 0.61, 0.9, 7.0)] == [1, 1, 2, 2, 3, 3, 3]
+    assert shade(0.1, 0.0) == 1
+
+
 def test_what_tuning_chose_is_strong(tables):
     for table in tables["tuning"]:
         strong = [row[0] for row in table.rows if row[1].strong]
         assert strong == ["8"]
         assert table.rows[0][1].text == "as specified"
         assert table.rows[3][2:] == ("–", "–")  # it failed
+
+
+def test_tuning_says_its_effort_its_best_and_how_sure_that_is(tables):
+    """Trial 8 scored .68 after 20 rounds, .02 to either side with two seeds; the method's own was out before."""
+    (table,) = tables["tuned"]
+    assert [row["dataset"] for row in table.frame.iter_rows(named=True)] == ["watches", "both", "glucose"]
+    for row in table.frame.iter_rows(named=True):
+        assert (row["trials"], row["failed"], row["seeds"], row["own"]) == (9, 1, 2, None)
+        assert (row["best"], row["seeds_sd"]) == (pytest.approx(0.68), pytest.approx(0.04 / 2**0.5))
+        assert row["trials_sd"] == pytest.approx(np.std([0.5 + 0.01 * n for n in range(9) if n != 3], ddof=1))
+    chosen = table.rows[0][-1]
+    assert chosen.detail == "adaptation steps new people at 5 shots: 20\nleft alone, while others tune it: strategy.lr"
+    each = pl.read_csv(io.StringIO(tables["tuning"][0].csv)).row(8, named=True)
+    assert each["score_round_20_seed_10"] == pytest.approx(0.70)
 
 
 def test_failures_say_which_run_and_why(tables):

@@ -1,0 +1,140 @@
+"""Methods against the reference, pair by pair: differences, the family that each is tested in, and verdicts.
+
+Two families: competitors, and baselines (``metapulse.methods.method.Method.baseline``). That a method beats the
+majority label is no discovery that competitors have to pay for by a correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from metapulse.metrics.table import larger_is_better
+from metapulse.sim.lab.comparison import Pair, Verdict
+from metapulse.sim.lab.panel import Panel, paired
+from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement
+from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
+from metapulse.sim.lab.statistics.families import nested_corrections
+from metapulse.sim.lab.words import MIN_PEOPLE, MIN_SEEDS
+
+ALPHA = 0.05
+
+#: (data set, scenario, shots)
+Question = tuple[str, str, int]
+Key = tuple[Question, str]
+
+
+def differences(
+    keys: Sequence[Key], panels: Mapping[Key, Panel], metrics: Mapping[str, str], reference: str
+) -> dict[Key, Values]:
+    """By how much every method is better than the reference, per seed and person.
+
+    Args:
+        keys: questions and methods, in order.
+        panels: what is known of each.
+        metrics: data set → what is measured.
+        reference: which the others are held against.
+    """
+    found: dict[Key, Values] = {}
+    for question, method in keys:
+        if method != reference and (question, reference) in panels:
+            a, b = paired(panels[question, method], panels[question, reference])
+            if a.seeds and a.clients:
+                errors = not larger_is_better(metrics[question[0]])
+                found[question, method] = log_ratios(b.people, a.people) if errors else a.people - b.people
+    return found
+
+
+def families(found: Mapping[Key, Values], baselines: Collection[str]) -> Iterator[dict[Key, Values]]:
+    """Differences of the methods that are tested together: first competitors, then baselines; none is empty."""
+    for apart in (False, True):
+        mine = {key: values for key, values in found.items() if (key[1] in baselines) == apart}
+        if mine:
+            yield mine
+
+
+def levels(family: Mapping[Key, Values]) -> dict[Key, float]:
+    """The level at which each is tested: 5 % over the methods of the largest family that its question is in.
+
+    Holm's first step divides by as many.
+
+    Args:
+        family: of methods that are tested together, as from ``families``.
+    """
+    return {key: ALPHA / _most(key[0], family) for key in family}
+
+
+def _most(question: Question, family: Collection[Key]) -> int:
+    inside = (
+        {m for q, m in family if q == question},
+        {m for q, m in family if q[0] == question[0]},
+        {m for _, m in family},
+    )
+    return max(map(len, inside))
+
+
+def judged_pairs(
+    found: Mapping[Key, Values], reference: str, baselines: Collection[str] = (), pilot: int = 0
+) -> tuple[Pair, ...]:
+    """Every method against the reference on every question, in the order given.
+
+    Args:
+        found: differences, as from ``differences``.
+        reference: which they are differences from.
+        baselines: methods that are a family of their own.
+        pilot: first seeds that decided how many there are (``metapulse.sim.lab.statistics.crossed.errors``).
+    """
+    made = {key: pair for family in families(found, baselines) for key, pair in _family(family, reference, pilot)}
+    return tuple(made[key] for key in found)
+
+
+def _family(family: Mapping[Key, Values], reference: str, pilot: int) -> Iterator[tuple[Key, Pair]]:
+    p = np.array([crossed_p_value(values, pilot) for values in family.values()])
+    asked = [question for question, _ in family]
+    corrected = nested_corrections(
+        p, [method for _, method in family], [asked, [q[0] for q in asked], [None] * len(asked)]
+    )
+    tested = levels(family)
+    for (key, values), one, holm in zip(family.items(), p.tolist(), corrected.tolist(), strict=True):
+        (dataset, scenario, shots), method = key
+        yield (
+            key,
+            Pair(
+                dataset=dataset,
+                scenario=scenario,
+                shots=shots,
+                method=method,
+                reference=reference,
+                difference=grand_mean(values, pilot=pilot),
+                improvement=improvement(values, pilot),
+                p=one,
+                p_holm=holm,
+                verdict=_verdict(values, holm),
+                detectable=detectable(values, tested[key], pilot=pilot),
+                users=values.shape[1],
+                seeds=values.shape[0],
+            ),
+        )
+
+
+def _verdict(values: Values, p: float) -> Verdict:
+    seeds, people = values.shape
+    if p > ALPHA or seeds < MIN_SEEDS or people < MIN_PEOPLE:
+        return "no difference shown"
+    return "better" if values.mean() > 0 else "worse"
+
+
+def log_ratios(reference: Values, method: Values) -> Values:
+    """log(reference / method) of errors, person by person: halving an error counts the same for each of them.
+
+    On the scale of the errors themselves one person with large ones would own the mean. An error of zero counts as
+    float32's rounding of the median one.
+
+    Args:
+        reference: errors ≥ 0, one per seed and person.
+        method: likewise.
+    """
+    floor = float(np.finfo(np.float32).eps) * float(np.median(reference)) or float(np.finfo(np.float32).tiny)
+    ratios: Values = np.log(np.maximum(reference, floor) / np.maximum(method, floor))
+    return ratios
