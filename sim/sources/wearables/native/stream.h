@@ -1,0 +1,165 @@
+/* One stream of random numbers, the very numbers that NumPy's generator draws at the same address (metapulse/rng.py).
+ *
+ * Philox4x64 with ten rounds (Salmon et al. 2011); normals by the ziggurat of Marsaglia and Tsang 2000 with the 256 layers
+ * and the bits that NumPy takes, gammas by Marsaglia and Tsang 2000 ("a simple method"), whole numbers below a bound by
+ * Lemire 2019. Bits matter here: to be compiled without contraction to fused operations, as NumPy is.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+__extension__ typedef unsigned __int128 wide;
+
+enum { BLOCKS = 16, WORDS = 4 * BLOCKS }; /* made at once: multiplications of one block wait for each other */
+
+typedef struct {
+    uint64_t key[2], client, block; /* counters: block, page 0, client, round 0 */
+    uint64_t word[WORDS];
+    int at, has_half; /* words taken; whether the upper half of one that was halved is still to come */
+    uint32_t half;
+} stream;
+
+static void refill(stream *s) {
+    for (int i = 0; i < BLOCKS; i++) {
+        uint64_t c[4] = {++s->block, 0, s->client, 0}, a = s->key[0], b = s->key[1]; /* NumPy's first block is 1 */
+        for (int n = 0; n < 10; n++, a += 0x9E3779B97F4A7C15, b += 0xBB67AE8584CAA73B) {
+            const wide x = (wide)0xD2E7470EE14C6C93 * c[0], y = (wide)0xCA5A826395121157 * c[2];
+            c[0] = (uint64_t)(y >> 64) ^ c[1] ^ a;
+            c[2] = (uint64_t)(x >> 64) ^ c[3] ^ b;
+            c[1] = (uint64_t)y, c[3] = (uint64_t)x;
+        }
+        memcpy(s->word + 4 * i, c, sizeof c);
+    }
+    s->at = 0;
+}
+
+static void open_stream(stream *s, const uint64_t key[2], uint64_t client) {
+    s->key[0] = key[0], s->key[1] = key[1], s->client = client, s->block = 0;
+    s->at = WORDS, s->has_half = 0;
+}
+
+INLINE uint64_t next64(stream *s) {
+    if (s->at == WORDS) refill(s);
+    return s->word[s->at++];
+}
+
+INLINE uint32_t next32(stream *s) {
+    if (s->has_half) return s->has_half = 0, s->half;
+    const uint64_t word = next64(s);
+    s->has_half = 1, s->half = (uint32_t)(word >> 32);
+    return (uint32_t)word;
+}
+
+INLINE double uniform(stream *s) { return (double)(next64(s) >> 11) * 0x1p-53; }
+INLINE float uniform_float(stream *s) { return (float)(next32(s) >> 8) * 0x1p-24f; }
+
+/* The ziggurat's layers: width over the unit of a draw, what a draw must stay below to be accepted at once, density. */
+static struct {
+    double w[256], f[256];
+    uint64_t k[256];
+    float w_float[256], f_float[256];
+    uint32_t k_float[256];
+} layer;
+static const double START = 3.6541528853610087963519472518; /* of the tail */
+
+__attribute__((constructor)) static void build_layers(void) {
+    const double density = exp(-0.5 * START * START);
+    const double area = START * density + sqrt(acos(0.0)) * erfc(START / sqrt(2.0));
+    double x[256] = {area / density};
+    x[255] = START;
+    for (int i = 255; i > 1; i--) x[i - 1] = sqrt(-2 * log(area / x[i] + exp(-0.5 * x[i] * x[i])));
+    for (int i = 0; i < 256; i++) {
+        const double share = i == 0 ? START / x[0] : i == 1 ? 0 : x[i - 1] / x[i];
+        const double f = i == 0 ? 1 : exp(-0.5 * x[i] * x[i]);
+        layer.w[i] = x[i] * 0x1p-52, layer.w_float[i] = (float)(x[i] * 0x1p-23);
+        layer.k[i] = (uint64_t)(share * 0x1p52), layer.k_float[i] = (uint32_t)rint(share * 0x1p23);
+        layer.f[i] = f, layer.f_float[i] = (float)f;
+    }
+}
+
+static double normal(stream *s) {
+    for (;;) {
+        const uint64_t r = next64(s), size = r >> 9 & 0xFFFFFFFFFFFFF;
+        const int i = r & 0xFF;
+        const double x = (r >> 8 & 1 ? -1.0 : 1.0) * ((double)size * layer.w[i]);
+        if (size < layer.k[i]) return x;
+        if (i == 0)
+            for (;;) {
+                const double out = -1 / START * log1p(-uniform(s)), y = -log1p(-uniform(s));
+                if (y + y > out * out) return size >> 8 & 1 ? -(START + out) : START + out;
+            }
+        if ((layer.f[i - 1] - layer.f[i]) * uniform(s) + layer.f[i] < exp(-0.5 * x * x)) return x;
+    }
+}
+
+/* What is done for the one number in eighty that is not accepted at once. */
+static __attribute__((noinline)) float normal_float_of(stream *s, uint32_t r) {
+    const float start = (float)START, step = (float)(1 / START);
+    for (;; r = next32(s)) {
+        const uint32_t i = r & 0xFF, size = r >> 9;
+        const float x = (r >> 8 & 1 ? -1.0f : 1.0f) * ((float)size * layer.w_float[i]);
+        if (size < layer.k_float[i]) return x;
+        if (i == 0)
+            for (;;) {
+                const float out = -step * log1pf(-uniform_float(s)), y = -log1pf(-uniform_float(s));
+                if (y + y > out * out) return size >> 8 & 1 ? -(start + out) : start + out;
+            }
+        const float height = (layer.f_float[i - 1] - layer.f_float[i]) * uniform_float(s) + layer.f_float[i];
+        if (height < exp(-0.5 * (double)x * (double)x)) return x;
+    }
+}
+
+static void normals_float(stream *s, int64_t count, float *to) {
+    for (int64_t n = 0; n < count; n++) {
+        const uint32_t r = next32(s), i = r & 0xFF, size = r >> 9;
+        const float x = (float)(int32_t)size * layer.w_float[i];
+        to[n] = size < layer.k_float[i] ? (r >> 8 & 1 ? -x : x) : normal_float_of(s, r);
+    }
+}
+
+/* Gamma with a shape above 1. */
+static double gamma_above_1(stream *s, double shape) {
+    const double b = shape - 1.0 / 3.0, c = 1 / sqrt(9 * b);
+    for (;;) {
+        double x, v;
+        do x = normal(s), v = 1 + c * x;
+        while (v <= 0);
+        v = v * v * v;
+        const double u = uniform(s);
+        if (u < 1 - 0.0331 * (x * x) * (x * x) || log(u) < 0.5 * x * x + b * (1 - v + log(v))) return b * v;
+    }
+}
+
+/* 0 … last, all alike. */
+static uint32_t at_most(stream *s, uint32_t last) {
+    const uint32_t bound = last + 1;
+    uint64_t m = (uint64_t)next32(s) * bound;
+    if ((uint32_t)m < bound)
+        while ((uint32_t)m < (UINT32_MAX - last) % bound) m = (uint64_t)next32(s) * bound;
+    return (uint32_t)(m >> 32);
+}
+
+/* The same as NumPy's shuffle has it: draws of as many bits as it takes, until one is not above the last. */
+static uint32_t place(stream *s, uint32_t last) {
+    uint32_t mask = last, drawn;
+    for (int shift = 1; shift < 32; shift *= 2) mask |= mask >> shift;
+    do drawn = next32(s) & mask;
+    while (drawn > last);
+    return drawn;
+}
+
+/* Binomial by inversion, for n min(p, 1 - p) up to 30: beyond it NumPy goes another way. */
+static int64_t binomial(stream *s, double p, int64_t n) {
+    if (n == 0 || p == 0) return 0;
+    const double small = p <= 0.5 ? p : 1 - p, q = 1 - small, none = exp((double)n * log1p(-small));
+    const double mean = (double)n * small, most = mean + 10 * sqrt(mean * q + 1);
+    const int64_t bound = (int64_t)((double)n < most ? (double)n : most);
+    int64_t x = 0;
+    double chance = none, u = uniform(s);
+    while (u > chance)
+        if (++x > bound) x = 0, chance = none, u = uniform(s);
+        else u -= chance, chance = ((double)(n - x + 1) * small * chance) / ((double)x * q);
+    return p <= 0.5 ? x : n - x;
+}
