@@ -59,9 +59,11 @@ static void draw_wearing(stream *s, const model *m, int executions, double sprea
     w->rate_hz = m->rate_hz * (1 + 0.01 * fmin(fmax(z[16], -3), 3)), w->start_s = u[2];
 }
 
-/* What the converter puts out at the first ``count`` of the times ``to[n] / rate``; value: white noise when called. */
-static void read_out(const model *m, const wearing *w, const course *limb, int e, double vibration, double noise,
-                     const float *time, int64_t count, float *value, int64_t row) {
+/* What the converter puts out at the first ``count`` of the times ``time[n] / rate``.
+ * white: noise, a channel after the other ``readings`` numbers long; value: channels ``row`` numbers long. */
+INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, const course *limb, int e, double vibration,
+                          double noise, const float *time, const float *white, int64_t readings, int64_t count,
+                          float *value, int64_t row) {
     float mix[CHANNELS][3], scale[2];
     for (int i = 0; i < CHANNELS; i++)
         for (int j = 0; j < 3; j++) mix[i][j] = (float)(w->gain[i] * w->rotation[e][3 * (i % 3) + j]);
@@ -72,17 +74,25 @@ static void read_out(const model *m, const wearing *w, const course *limb, int e
     const float start = (float)w->start_s, rate = (float)w->rate_hz;
     for (int64_t n = 0; n < count; n += LANES) {
         vec ideal[CHANNELS];
-        sense_ideal(limb, at(time + n) / rate + start, ideal);
+        sense_ideal(limb, FIRST, at(time + n) / rate + start, ideal);
         for (int i = 0; i < CHANNELS; i++) {
             const int kind = i / 3;
-            const float range = (float)m->range[kind], step = range / (float)ldexp(1, (int)m->bits - 1);
+            const float range = (float)m->range[kind], step = range / (float)((int64_t)1 << ((int)m->bits - 1));
             const vec *seen = ideal + 3 * kind;
-            vec v = at(value + i * row + n) * scale[kind];
+            vec v = at(white + i * readings + n) * scale[kind];
             v += mix[i][0] * seen[0] + mix[i][1] * seen[1] + mix[i][2] * seen[2];
             v += (float)w->bias[i];
             put(value + i * row + n, within(whole(v * (1 / step)) * step, range));
         }
     }
+}
+
+static void read_out(const model *m, const wearing *w, const course *limb, int e, double vibration, double noise,
+                     const float *time, const float *white, int64_t readings, int64_t count, float *value, int64_t row) {
+    if (m->limb == FOREARM) /* only then does the upper arm move by itself */
+        read_out_from(PROXIMAL, m, w, limb, e, vibration, noise, time, white, readings, count, value, row);
+    else
+        read_out_from(DISTAL, m, w, limb, e, vibration, noise, time, white, readings, count, value, row);
 }
 
 /* Where each of the readings at 50 Hz lies between two that were kept: left[n], right[n] and share[n]. */
@@ -93,7 +103,8 @@ static void bridge(const char *lost, double period, int64_t count, int32_t *left
         while (lost[from]) from--;
         while (lost[to]) to++;
         left[n] = (int32_t)from, right[n] = (int32_t)to;
-        share[n] = (float)((position - (double)from) / (double)(to - from));
+        share[n] = (float)(position - (double)from);
+        if (to - from > 1) share[n] = (float)((position - (double)from) / (double)(to - from));
     }
 }
 

@@ -11,7 +11,7 @@ typedef struct {
     float re[SIGNALS][HARMONICS], im[SIGNALS][HARMONICS];
     float gesture_re[ANGLES][GESTURES], gesture_im[ANGLES][GESTURES], gesture_rad_s[GESTURES];
     float omega, phase, wander[3], pose[ANGLES], proximal_m, radius_m;
-    int first, angle_harmonics, trunk_harmonics; /* first angle that moves, harmonics that are not zero */
+    int angle_harmonics, trunk_harmonics, gestures; /* how many are not zero */
 } course;
 
 INLINE number times(number a, number b) { return (number){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
@@ -64,11 +64,13 @@ static void gestures(const person *p, const execution *d, const activity *a, dou
     const double pace = 2 * PI * p->tremor_hz, arc = WRIST * p->height_m * (pace * pace);
     const double size[GESTURES] = {a->gesture[0] * p->fidget, a->gesture[1] * p->fidget,
                                    a->gesture[2] * p->fidget * fingers, fingers * p->tremor_ms2 / arc};
+    c->gestures = 0;
     for (int g = 0; g < GESTURES; g++) {
         c->gesture_rad_s[g] = (float)d->gesture_rad_s[g];
         for (int i = 0; i < ANGLES; i++) {
             const number n = scaled(size[g] * reach[i * GESTURES + g] / sqrt(2), d->gesture[i][g]);
             c->gesture_re[i][g] = (float)n.re, c->gesture_im[i][g] = (float)n.im;
+            if (reach[i * GESTURES + g] != 0) c->gestures = g + 1;
         }
     }
 }
@@ -91,12 +93,14 @@ static void set_course(const person *p, const execution *d, const activity *a, i
     gestures(p, d, a, fingers, reach, c);
     c->omega = (float)(a->omega * p->tempo[d->activity] * d->tempo), c->phase = (float)d->phase;
     for (int i = 0; i < 3; i++) c->wander[i] = (float)d->wander[i];
-    c->first = limb == FOREARM ? PROXIMAL : DISTAL;
     c->proximal_m = limb == FOREARM ? (float)(UPPER_ARM * p->height_m) : 0, c->radius_m = (float)(radius * p->height_m);
 }
 
+/* Re (re + i im) e^{i phi}; with (im, -re) it is the imaginary part. */
+INLINE vec wave_of(float re, float im, vec cosine, vec sine) { return fused(all(re), cosine, -im * sine); }
+
 /* The signals at times t, first and second derivative of the angles; harmonics by the angle-addition recurrence. */
-INLINE void signals(const course *c, vec t, vec q[SIGNALS], vec q_1[ANGLES], vec q_2[ANGLES]) {
+INLINE void signals(const course *c, const int FIRST, vec t, vec q[SIGNALS], vec q_1[ANGLES], vec q_2[ANGLES]) {
     const float m = c->wander[0], nu = c->wander[1];
     vec sine, cosine, first_sine, first_cosine;
     sine_cosine(nu * t + c->wander[2], &sine, &cosine);
@@ -105,42 +109,43 @@ INLINE void signals(const course *c, vec t, vec q[SIGNALS], vec q_1[ANGLES], vec
     sine_cosine(phi, &sine, &cosine);
     first_sine = sine, first_cosine = cosine;
     vec slope[ANGLES], bend[ANGLES];
-    for (int i = 0; i < SIGNALS; i++) q[i] = all(i < ANGLES ? c->pose[i] : 0);
-    for (int i = 0; i < ANGLES; i++) slope[i] = bend[i] = all(0);
+    UNROLL for (int i = 0; i < SIGNALS; i++) q[i] = all(i < ANGLES ? c->pose[i] : 0);
+    UNROLL for (int i = 0; i < ANGLES; i++) slope[i] = bend[i] = all(0);
     for (int k = 0; k < HARMONICS && (k < c->angle_harmonics || k < c->trunk_harmonics); k++) {
         if (k) {
-            const vec next = cosine * first_cosine - sine * first_sine;
-            sine = sine * first_cosine + cosine * first_sine, cosine = next;
+            const vec next = fused(cosine, first_cosine, -sine * first_sine);
+            sine = fused(sine, first_cosine, cosine * first_sine), cosine = next;
         }
         const float number = (float)(k + 1);
-        for (int i = c->first; i < ANGLES && k < c->angle_harmonics; i++) {
-            const vec wave = c->re[i][k] * cosine - c->im[i][k] * sine;
-            q[i] += wave, bend[i] -= number * number * wave;
-            slope[i] -= number * (c->re[i][k] * sine + c->im[i][k] * cosine);
+        if (k < c->angle_harmonics) UNROLL for (int i = FIRST; i < ANGLES; i++) {
+            const vec wave = wave_of(c->re[i][k], c->im[i][k], cosine, sine);
+            q[i] += wave, bend[i] = fused(all(-number * number), wave, bend[i]);
+            slope[i] = fused(all(-number), wave_of(c->im[i][k], -c->re[i][k], cosine, sine), slope[i]);
         }
-        for (int i = SURGE; i < SIGNALS && k < c->trunk_harmonics; i++) q[i] += c->re[i][k] * cosine - c->im[i][k] * sine;
+        if (k < c->trunk_harmonics) UNROLL for (int i = SURGE; i < SIGNALS; i++)
+            q[i] += wave_of(c->re[i][k], c->im[i][k], cosine, sine);
     }
-    for (int i = 0; i < ANGLES; i++) {
+    UNROLL for (int i = 0; i < ANGLES; i++) {
         q_1[i] = slope[i] * phi_1;
-        q_2[i] = bend[i] * (phi_1 * phi_1) + slope[i] * phi_2;
+        q_2[i] = fused(bend[i], phi_1 * phi_1, slope[i] * phi_2);
     }
-    for (int g = 0; g < GESTURES; g++) {
+    for (int g = 0; g < c->gestures; g++) {
         const float w = c->gesture_rad_s[g];
         sine_cosine(w * t, &sine, &cosine);
-        for (int i = c->first; i < ANGLES; i++) {
-            const vec wave = c->gesture_re[i][g] * cosine - c->gesture_im[i][g] * sine;
-            q[i] += wave, q_2[i] -= w * w * wave;
-            q_1[i] -= w * (c->gesture_re[i][g] * sine + c->gesture_im[i][g] * cosine);
+        UNROLL for (int i = FIRST; i < ANGLES; i++) {
+            const vec wave = wave_of(c->gesture_re[i][g], c->gesture_im[i][g], cosine, sine);
+            q[i] += wave, q_2[i] = fused(all(-w * w), wave, q_2[i]);
+            q_1[i] = fused(all(-w), wave_of(c->gesture_im[i][g], -c->gesture_re[i][g], cosine, sine), q_1[i]);
         }
     }
 }
 
 /* Specific force and angular rate in the axes f, y, l of the twisted segment: the formulas at the head of motion.py. */
-INLINE void sense_ideal(const course *limb, vec t, vec to[6]) {
+INLINE void sense_ideal(const course *limb, const int FIRST, vec t, vec to[6]) {
     vec q[SIGNALS], q_1[ANGLES], q_2[ANGLES], s, c;
-    signals(limb, t, q, q_1, q_2);
+    signals(limb, FIRST, t, q, q_1, q_2);
     vec x = q[SURGE], y = q[SWAY], z = q[HEAVE] + (float)GRAVITY;
-    if (limb->proximal_m) {
+    if (FIRST == PROXIMAL) {
         sine_cosine(q[PROXIMAL], &s, &c);
         const vec tangential = limb->proximal_m * q_2[PROXIMAL];
         const vec central = limb->proximal_m * (q_1[PROXIMAL] * q_1[PROXIMAL]);

@@ -26,31 +26,34 @@ int64_t record(const uint64_t key[2], uint64_t user, const setting *set, const a
     const int64_t stamps = LENGTH + HOP * (set->windows - 1);
     const int64_t readings = (int64_t)ceil((double)(stamps - 1) / RATE_HZ * w.rate_hz) + 2;
     const int64_t row = (readings + LANES - 1) / LANES * LANES, burst = llrint(fmax(m->loss_s * w.rate_hz, 1));
-    float *memory = malloc((size_t)(executions * (1 + CHANNELS) * row + 3 * stamps + row) * sizeof *memory);
+    float *memory = malloc((size_t)((executions + 1) * (1 + CHANNELS) * row + 3 * stamps + 3 * row) * sizeof *memory);
     if (!memory) return 1;
-    float *time = memory, *value = time + executions * row, *share = value + executions * CHANNELS * row;
+    float *time = memory, *value = time + executions * row, *fate = value + CHANNELS * row, *share = fate + row;
     int32_t *left = (int32_t *)(share + stamps), *right = left + stamps;
-    char *lost = (char *)(right + stamps);
+    float *white = (float *)(right + stamps); /* a vector may be read beyond its end */
+    char *lost = (char *)(white + executions * CHANNELS * readings + LANES);
 
     const float jitter = (float)m->jitter, chance = (float)(m->loss_hz / w.rate_hz);
-    for (int64_t e = 0; e < executions; e++)
+    for (int64_t e = 0; e < executions; e++) {
+        uniforms_float(&s, readings, time + e * row);
         for (int64_t n = 0; n < row; n++)
-            time[e * row + n] = n < readings ? (float)n + jitter * (uniform_float(&s) * 2 - 1) : 0;
-    for (int64_t i = 0; i < executions * CHANNELS; i++) normals_float(&s, readings, value + i * row);
+            time[e * row + n] = n < readings ? (float)n + jitter * (time[e * row + n] * 2 - 1) : 0;
+    }
+    normals_float(&s, executions * CHANNELS * readings, white);
     for (int64_t e = 0, n = 0; e < executions; e++) {
         const execution *d = done + e;
         const activity *a = table + d->activity;
-        int64_t recent = 0;
-        for (int64_t j = 0; j < readings; j++) {
-            recent = uniform_float(&s) < chance ? burst : recent - (recent > 0);
-            lost[j] = recent > 0 && j > 0 && j < readings - 1;
-        }
+        uniforms_float(&s, readings, fate);
+        memset(lost, 0, (size_t)readings);
+        for (int64_t j = 0; j < readings; j++)
+            if (fate[j] < chance) memset(lost + j, 1, (size_t)(burst < readings - j ? burst : readings - j));
+        lost[0] = lost[readings - 1] = 0;
         const int64_t wanted = HOP * (d->windows + 1);
         bridge(lost, w.rate_hz / RATE_HZ, wanted, left, right, share);
         set_course(p, d, a, (int)m->limb, w.side, m->radius, m->fingers, m->reach, &limb);
-        read_out(m, &w, &limb, (int)e, a->vibration, set->noise, time + e * row, right[wanted - 1] + 1,
-                 value + e * CHANNELS * row, row);
-        cut(value + e * CHANNELS * row, row, left, right, share, d->windows, x + n * CHANNELS * LENGTH);
+        read_out(m, &w, &limb, (int)e, a->vibration, set->noise, time + e * row,
+                 white + e * CHANNELS * readings, readings, right[wanted - 1] + 1, value, row);
+        cut(value, row, left, right, share, d->windows, x + n * CHANNELS * LENGTH);
         for (int64_t i = 0; i < d->windows; i++, n++) label[n] = d->activity, group[n] = e;
     }
     free(memory);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ctypes import CDLL, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -72,21 +72,26 @@ class Simulator:
 
     Args:
         code: the compiled library.
-        setting, table, model: settings of the population, what activities do, and the device, as the C code has them.
         keys: of the streams of people and of their executions, then of the device's.
+        setting, table, model: settings of the population, what activities do, and the device, as the C code has them.
     """
 
     code: CDLL
+    keys: np.ndarray
     setting: np.ndarray
     table: np.ndarray
     model: np.ndarray
-    keys: np.ndarray
+
+    @cached_property
+    def _addresses(self) -> tuple[int, ...]:
+        """Of all arrays but the first, after those of both keys: asking for one takes a microsecond."""
+        return tuple(map(_at, (self.keys, self.keys[4:], self.setting, self.table, self.model)))
 
     def people(self, user: int) -> tuple[np.ndarray, np.ndarray]:
         """Who a person is (a ``PERSON``), and what they did (an ``EXECUTION`` each)."""
         person, done = np.empty(1, PERSON), np.empty(_N * MOST_EXECUTIONS, EXECUTION)
-        count = self.code.people(_at(self.keys), user, _at(self.setting), _at(self.table), _at(person), _at(done))
-        return person, done[:count]
+        keys, _, setting, table, _ = self._addresses
+        return person, done[: self.code.people(keys, user, setting, table, _at(person), _at(done))]
 
     def record(self, user: int) -> Samples:
         """All that the person's device recorded.
@@ -96,10 +101,10 @@ class Simulator:
         """
         person, done = self.people(user)
         n = int(done["windows"].sum())
-        x = np.empty((n, 6, LENGTH), dtype=np.float32)
-        y, group = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-        given = _at(self.keys[4:]), user, _at(self.setting), _at(self.table), _at(self.model), _at(person), _at(done)
-        if self.code.record(*given, len(done), _at(x), _at(y), _at(group)):
+        x, y, group = np.empty((n, 6, LENGTH), dtype=np.float32), np.empty(n, np.int64), np.empty(n, np.int64)
+        drawn, made = (_at(person), _at(done), len(done)), (_at(x), _at(y), _at(group))
+        _, key, *settings = self._addresses
+        if self.code.record(key, user, *settings, *drawn, *made):
             raise MemoryError("no memory for a device's readings")
         return Samples(x, y, group, np.zeros(n, dtype=np.bool_))
 
@@ -139,7 +144,7 @@ def _prepared(code: CDLL, seed: int, device: DeviceName, setting: tuple[float, .
     code.record.argtypes = [c_void_p, c_uint64, *[c_void_p] * 5, c_int64, *[c_void_p] * 3]
     purposes = PERSON_PURPOSE, EXECUTIONS_PURPOSE, device_purpose(device)
     keys = np.array([philox_key(seed, purpose) for purpose in purposes], dtype=np.uint64).ravel()
-    return Simulator(code, np.array([setting], SETTING), _table(), _model(device, setting[2]), keys)
+    return Simulator(code, keys, np.array([setting], SETTING), _table(), _model(device, setting[2]))
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,10 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 __extension__ typedef unsigned __int128 wide;
 
-enum { BLOCKS = 16, WORDS = 4 * BLOCKS }; /* made at once: multiplications of one block wait for each other */
+enum { BLOCKS = 32, WORDS = 4 * BLOCKS }; /* made at once: multiplications of one block wait for each other */
 
 typedef struct {
     uint64_t key[2], client, block; /* counters: block, page 0, client, round 0 */
@@ -94,12 +95,19 @@ static double normal(stream *s) {
     }
 }
 
-/* What is done for the one number in eighty that is not accepted at once. */
+INLINE float with_sign(float x, uint32_t r) { /* bit 8 of a draw, without a branch that would be guessed wrong half the time */
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits ^= (r & 0x100) << 23;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 static __attribute__((noinline)) float normal_float_of(stream *s, uint32_t r) {
     const float start = (float)START, step = (float)(1 / START);
     for (;; r = next32(s)) {
         const uint32_t i = r & 0xFF, size = r >> 9;
-        const float x = (r >> 8 & 1 ? -1.0f : 1.0f) * ((float)size * layer.w_float[i]);
+        const float x = with_sign((float)size * layer.w_float[i], r);
         if (size < layer.k_float[i]) return x;
         if (i == 0)
             for (;;) {
@@ -111,11 +119,54 @@ static __attribute__((noinline)) float normal_float_of(stream *s, uint32_t r) {
     }
 }
 
+/* Where a stream is in halves of words, and back; where the half that is to come is that of the last word, as in the middle
+ * of draws of halves. */
+INLINE int halves_taken(const stream *s) { return 2 * s->at - s->has_half; }
+INLINE void go_to(stream *s, int taken) {
+    s->at = (taken + 1) / 2, s->has_half = taken % 2;
+    if (s->has_half) s->half = (uint32_t)(s->word[s->at - 1] >> 32);
+}
+
+/* A half of a word by its place among all halves that are made at once. */
+INLINE uint32_t half_at(const stream *s, int place) {
+    uint32_t half;
+    memcpy(&half, (const char *)s->word + 4 * (place ^ (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)), sizeof half);
+    return half;
+}
+
+/* Draws of halves without the tests that each makes by itself. */
+static void uniforms_float(stream *s, int64_t count, float *to) {
+    for (; count > 0 && s->has_half; count--) *to++ = uniform_float(s);
+    while (count > 0) {
+        if (s->at == WORDS) refill(s);
+        const int first = 2 * s->at, left = 2 * WORDS - first, n = left < count ? left : (int)count;
+        for (int i = 0; i < n; i++) to[i] = (float)(int32_t)(half_at(s, first + i) >> 8) * 0x1p-24f;
+        go_to(s, first + n);
+        to += n, count -= n;
+    }
+}
+
+/* All of a piece as if each draw were accepted at once; from one of the few that are not, things go on behind it. */
 static void normals_float(stream *s, int64_t count, float *to) {
-    for (int64_t n = 0; n < count; n++) {
-        const uint32_t r = next32(s), i = r & 0xFF, size = r >> 9;
-        const float x = (float)(int32_t)size * layer.w_float[i];
-        to[n] = size < layer.k_float[i] ? (r >> 8 & 1 ? -x : x) : normal_float_of(s, r);
+    uint8_t refused[2 * WORDS];
+    float x[2 * WORDS];
+    for (; count > 0 && s->has_half; count--) *to++ = normal_float_of(s, next32(s));
+    while (count > 0) {
+        if (s->at == WORDS) refill(s);
+        const uint64_t block = s->block;
+        for (int i = 0; i < 2 * WORDS; i++) {
+            const uint32_t r = half_at(s, i), size = r >> 9;
+            x[i] = with_sign((float)(int32_t)size * layer.w_float[r & 0xFF], r);
+            refused[i] = size >= layer.k_float[r & 0xFF];
+        }
+        for (int i = halves_taken(s); count > 0 && s->block == block && i < 2 * WORDS; i = halves_taken(s)) {
+            const uint8_t *next = memchr(refused + i, 1, (size_t)(2 * WORDS - i));
+            const int64_t left = (next ? next - refused : 2 * WORDS) - i, run = left < count ? left : count;
+            memcpy(to, x + i, (size_t)run * sizeof *to);
+            to += run, count -= run;
+            go_to(s, i + (int)run);
+            if (next && count > 0) *to++ = normal_float_of(s, next32(s)), count--;
+        }
     }
 }
 
