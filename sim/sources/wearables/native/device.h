@@ -64,10 +64,14 @@ static void draw_wearing(stream *s, const model *m, int executions, double sprea
 INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, const course *limb, int e, double vibration,
                           double noise, const float *time, const float *white, int64_t readings, int64_t count,
                           float *value, int64_t row) {
-    float mix[CHANNELS][3], scale[2];
-    for (int i = 0; i < CHANNELS; i++)
+    float mix[CHANNELS][3], scale[2], range[2], step[2], per_step[2], bias[CHANNELS];
+    for (int i = 0; i < CHANNELS; i++) {
         for (int j = 0; j < 3; j++) mix[i][j] = (float)(w->gain[i] * w->rotation[e][3 * (i % 3) + j]);
+        bias[i] = (float)w->bias[i];
+    }
     for (int kind = 0; kind < 2; kind++) {
+        range[kind] = (float)m->range[kind], step[kind] = range[kind] / (float)((int64_t)1 << ((int)m->bits - 1));
+        per_step[kind] = 1 / step[kind];
         const double own = noise * m->noise[kind], shaken = (kind ? 0.1 : 1) * m->shake * vibration;
         scale[kind] = (float)sqrt(own * own + shaken * shaken);
     }
@@ -75,14 +79,12 @@ INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, con
     for (int64_t n = 0; n < count; n += LANES) {
         vec ideal[CHANNELS];
         sense_ideal(limb, FIRST, at(time + n) / rate + start, ideal);
-        for (int i = 0; i < CHANNELS; i++) {
-            const int kind = i / 3;
-            const float range = (float)m->range[kind], step = range / (float)((int64_t)1 << ((int)m->bits - 1));
-            const vec *seen = ideal + 3 * kind;
-            vec v = at(white + i * readings + n) * scale[kind];
-            v += mix[i][0] * seen[0] + mix[i][1] * seen[1] + mix[i][2] * seen[2];
-            v += (float)w->bias[i];
-            put(value + i * row + n, within(whole(v * (1 / step)) * step, range));
+        UNROLL for (int i = 0; i < CHANNELS; i++) {
+            const vec *seen = ideal + i / 3 * 3;
+            vec v = at(white + i * readings + n) * scale[i / 3];
+            v += fused(all(mix[i][0]), seen[0], fused(all(mix[i][1]), seen[1], mix[i][2] * seen[2]));
+            v = whole((v + bias[i]) * per_step[i / 3]) * step[i / 3];
+            put(value + i * row + n, within(v, range[i / 3]));
         }
     }
 }
@@ -95,16 +97,26 @@ static void read_out(const model *m, const wearing *w, const course *limb, int e
         read_out_from(DISTAL, m, w, limb, e, vibration, noise, time, white, readings, count, value, row);
 }
 
-/* Where each of the readings at 50 Hz lies between two that were kept: left[n], right[n] and share[n]. */
-static void bridge(const char *lost, double period, int64_t count, int32_t *left, int32_t *right, float *share) {
+/* Where the times of 50 Hz lie between two readings: the one before, and how far it is behind. */
+static void place_stamps(double rate_hz, int64_t count, int32_t *before, float *share) {
     for (int64_t n = 0; n < count; n++) {
-        const double position = (double)n * period;
-        int64_t from = (int64_t)position, to = from + 1;
-        while (lost[from]) from--;
-        while (lost[to]) to++;
-        left[n] = (int32_t)from, right[n] = (int32_t)to;
-        share[n] = (float)(position - (double)from);
-        if (to - from > 1) share[n] = (float)((position - (double)from) / (double)(to - from));
+        const double position = (double)n * (rate_hz / RATE_HZ);
+        before[n] = (int32_t)position, share[n] = (float)(position - (double)before[n]);
+    }
+}
+
+/* The same between readings that were kept; share_kept: of the gap between them. */
+static void bridge(const char *lost, double rate_hz, int64_t count, const int32_t *before, const float *share, int32_t *left,
+                   int32_t *right, float *share_kept) {
+    for (int64_t n = 0; n < count; n++) {
+        int32_t from = before[n], to = from + 1;
+        share_kept[n] = share[n];
+        if (lost[from] | lost[to]) {
+            while (lost[from]) from--;
+            while (lost[to]) to++;
+            share_kept[n] = (float)(((double)n * (rate_hz / RATE_HZ) - from) / (to - from));
+        }
+        left[n] = from, right[n] = to;
     }
 }
 

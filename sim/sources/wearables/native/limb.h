@@ -18,21 +18,28 @@ INLINE number times(number a, number b) { return (number){a.re * b.re - a.im * b
 INLINE number scaled(double a, number b) { return (number){a * b.re, a * b.im}; }
 INLINE number plus(number a, number b) { return (number){a.re + b.re, a.im + b.im}; }
 
+/* Timbre of a person's arms, which run behind the legs. */
+static void swing_arms(const person *p, number swung[HARMONICS]) {
+    for (int k = 0; k < HARMONICS; k++) {
+        const double lag = (k + 1) * p->arm_lag;
+        swung[k] = times(p->timbre[1][k], (number){cos(lag), -sin(lag)});
+    }
+}
+
 /* Harmonics of the four angles, of a limb on the left. */
-static void angles(const person *p, const execution *d, const activity *a, int limb, double rest, number wave[][HARMONICS]) {
+static void angles(const person *p, const number *swung, const execution *d, const activity *a, int limb,
+                   number wave[][HARMONICS]) {
     const double factor = limb == LEG ? p->stride : p->arm_swing;
     const double swing = limb != LEG && d->other_arm ? 0.5 : 1; /* an arm that holds something swings less */
-    const double size = (rest ? p->sway : factor) * d->size * swing;
+    const double size = (a->rest ? p->sway : factor) * d->size * swing;
     for (int k = 0; k < HARMONICS; k++) {
         if (limb == LEG) {
             wave[PROXIMAL][k] = (number){0, 0};
             for (int i = 0; i < 3; i++) wave[1 + i][k] = scaled(size, times(a->leg[i][k], p->timbre[0][k]));
             continue;
         }
-        const double lag = (k + 1) * p->arm_lag;
-        const number turn = scaled(size, times(p->timbre[1][k], (number){cos(lag), -sin(lag)}));
         number joint[4];
-        for (int i = 0; i < 4; i++) joint[i] = times(a->arm[i][k], turn);
+        for (int i = 0; i < 4; i++) joint[i] = scaled(size, times(a->arm[i][k], swung[k]));
         wave[PROXIMAL][k] = joint[0], wave[DISTAL][k] = limb == FOREARM ? plus(joint[0], joint[1]) : joint[0];
         wave[ROLL][k] = joint[2], wave[TWIST][k] = joint[3];
     }
@@ -75,10 +82,10 @@ static void gestures(const person *p, const execution *d, const activity *a, dou
     }
 }
 
-static void set_course(const person *p, const execution *d, const activity *a, int limb, int side, double radius,
+static void set_course(const person *p, const number *swung, const execution *d, const activity *a, int limb, int side, double radius,
                        double fingers, const double *reach, course *c) {
     number wave[SIGNALS][HARMONICS];
-    angles(p, d, a, limb, a->rest, wave);
+    angles(p, swung, d, a, limb, wave);
     trunk(p, d, a, wave + SURGE);
     c->angle_harmonics = c->trunk_harmonics = 0;
     for (int i = 0; i < SIGNALS; i++)

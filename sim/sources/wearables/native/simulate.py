@@ -6,7 +6,7 @@ what follows from them up to rounding.
 
 from __future__ import annotations
 
-from ctypes import CDLL, c_int64, c_uint64, c_void_p
+from ctypes import CDLL, byref, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -64,6 +64,7 @@ EXECUTION = np.dtype(
     [("activity", "i8"), ("windows", "i8"), ("tempo", "f8"), ("size", "f8"), ("phase", "f8"), ("wander", "f8", 3)]
     + [("pose", "f8", _J), ("other_arm", "f8"), ("gesture_rad_s", "f8", GESTURES), ("gesture", "c16", (4, GESTURES))]
 )
+DRAWN = np.dtype([("person", PERSON), ("done", EXECUTION, _N * MOST_EXECUTIONS)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +90,8 @@ class Simulator:
 
     def people(self, user: int) -> tuple[np.ndarray, np.ndarray]:
         """Who a person is (a ``PERSON``), and what they did (an ``EXECUTION`` each)."""
-        person, done = np.empty(1, PERSON), np.empty(_N * MOST_EXECUTIONS, EXECUTION)
-        keys, _, setting, table, _ = self._addresses
-        return person, done[: self.code.people(keys, user, setting, table, _at(person), _at(done))]
+        drawn, count, _ = self._draw(user)
+        return drawn["person"], drawn["done"][0, :count]
 
     def record(self, user: int) -> Samples:
         """All that the person's device recorded.
@@ -99,14 +99,22 @@ class Simulator:
         Raises:
             MemoryError: there is no room for its readings.
         """
-        person, done = self.people(user)
-        n = int(done["windows"].sum())
+        drawn, count, n = self._draw(user)
         x, y, group = np.empty((n, 6, LENGTH), dtype=np.float32), np.empty(n, np.int64), np.empty(n, np.int64)
-        drawn, made = (_at(person), _at(done), len(done)), (_at(x), _at(y), _at(group))
         _, key, *settings = self._addresses
-        if self.code.record(key, user, *settings, *drawn, *made):
+        people = _at(drawn)
+        given = people, people + PERSON.itemsize, count
+        if self.code.record(key, user, *settings, *given, _at(x), _at(y), _at(group)):
             raise MemoryError("no memory for a device's readings")
         return Samples(x, y, group, np.zeros(n, dtype=np.bool_))
+
+    def _draw(self, user: int) -> tuple[np.ndarray, int, int]:
+        """A person and what they did, how many executions that is, and how many windows."""
+        drawn, count = np.empty(1, DRAWN), c_int64()
+        keys, _, setting, table, _ = self._addresses
+        people = _at(drawn)
+        n = self.code.people(keys, user, setting, table, people, people + PERSON.itemsize, byref(count))
+        return drawn, count.value, n
 
 
 def simulator(
@@ -140,7 +148,7 @@ def simulator(
 @lru_cache(maxsize=64)
 def _prepared(code: CDLL, seed: int, device: DeviceName, setting: tuple[float, ...]) -> Simulator:
     code.people.restype, code.record.restype = c_int64, c_int64
-    code.people.argtypes = [c_void_p, c_uint64, *[c_void_p] * 4]
+    code.people.argtypes = [c_void_p, c_uint64, *[c_void_p] * 5]
     code.record.argtypes = [c_void_p, c_uint64, *[c_void_p] * 5, c_int64, *[c_void_p] * 3]
     purposes = PERSON_PURPOSE, EXECUTIONS_PURPOSE, device_purpose(device)
     keys = np.array([philox_key(seed, purpose) for purpose in purposes], dtype=np.uint64).ravel()
