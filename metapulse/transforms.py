@@ -100,7 +100,8 @@ class Standardise(Transform):
         scaled = centred if x is pool else x - mean
         scaled /= sd  # in place: to make an array anew costs more than to divide one
         np.clip(scaled, -self.limit, self.limit, out=scaled)
-        return scaled.astype(np.float32)
+        inputs: np.ndarray = scaled.astype(np.float32)
+        return inputs
 
     def floored(self, pool: Pool) -> Bool[np.ndarray, " channels"]:
         """Those whose sd is below the floor, constant ones among them."""

@@ -104,7 +104,8 @@ class Permutation:
         for half in set(new.tolist()):
             digest = blake2b(f"{self.seed}/{turn}/{half}".encode(), digest_size=8).digest()
             known[half] = int.from_bytes(digest, "little") & self._mask
-        return known[right]
+        words = known[right]
+        return words
 
     @property
     def _half(self) -> int:

@@ -59,11 +59,15 @@ static void draw_wearing(stream *s, const model *m, int executions, double sprea
     w->rate_hz = m->rate_hz * (1 + 0.01 * fmin(fmax(z[16], -3), 3)), w->start_s = u[2];
 }
 
-/* What the converter puts out at the first ``count`` of the times ``time[n] / rate``.
- * white: noise, a channel after the other ``readings`` numbers long; value: channels ``row`` numbers long. */
-INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, const course *limb, int e, double vibration,
-                          double noise, const float *time, const float *white, int64_t readings, int64_t count,
-                          float *value, int64_t row) {
+/* What is drawn for one execution. */
+typedef struct {
+    const float *time, *white; /* periods; a channel of noise after the other */
+    int64_t readings, row;     /* of a channel of noise, and of what is read out: whole vectors */
+} draws;
+
+/* What the converter puts out at the first ``count`` times, with white noise. */
+INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, const course *limb, int e,
+                          double vibration, double noise, draws d, int64_t count, float *value) {
     float mix[CHANNELS][3], scale[2], range[2], step[2], per_step[2], bias[CHANNELS];
     for (int i = 0; i < CHANNELS; i++) {
         for (int j = 0; j < 3; j++) mix[i][j] = (float)(w->gain[i] * w->rotation[e][3 * (i % 3) + j]);
@@ -78,23 +82,23 @@ INLINE void read_out_from(const int FIRST, const model *m, const wearing *w, con
     const float start = (float)w->start_s, rate = (float)w->rate_hz;
     for (int64_t n = 0; n < count; n += LANES) {
         vec ideal[CHANNELS];
-        sense_ideal(limb, FIRST, at(time + n) / rate + start, ideal);
+        sense_ideal(limb, FIRST, at(d.time + n) / rate + start, ideal);
         UNROLL for (int i = 0; i < CHANNELS; i++) {
             const vec *seen = ideal + i / 3 * 3;
-            vec v = at(white + i * readings + n) * scale[i / 3];
+            vec v = at(d.white + i * d.readings + n) * scale[i / 3];
             v += fused(all(mix[i][0]), seen[0], fused(all(mix[i][1]), seen[1], mix[i][2] * seen[2]));
             v = whole((v + bias[i]) * per_step[i / 3]) * step[i / 3];
-            put(value + i * row + n, within(v, range[i / 3]));
+            put(value + i * d.row + n, within(v, range[i / 3]));
         }
     }
 }
 
 static void read_out(const model *m, const wearing *w, const course *limb, int e, double vibration, double noise,
-                     const float *time, const float *white, int64_t readings, int64_t count, float *value, int64_t row) {
+                     draws d, int64_t count, float *value) {
     if (m->limb == FOREARM) /* only then does the upper arm move by itself */
-        read_out_from(PROXIMAL, m, w, limb, e, vibration, noise, time, white, readings, count, value, row);
+        read_out_from(PROXIMAL, m, w, limb, e, vibration, noise, d, count, value);
     else
-        read_out_from(DISTAL, m, w, limb, e, vibration, noise, time, white, readings, count, value, row);
+        read_out_from(DISTAL, m, w, limb, e, vibration, noise, d, count, value);
 }
 
 /* Where the times of 50 Hz lie between two readings: the one before, and how far it is behind. */
@@ -106,8 +110,8 @@ static void place_stamps(double rate_hz, int64_t count, int32_t *before, float *
 }
 
 /* The same between readings that were kept; share_kept: of the gap between them. */
-static void bridge(const char *lost, double rate_hz, int64_t count, const int32_t *before, const float *share, int32_t *left,
-                   int32_t *right, float *share_kept) {
+static void bridge(const char *lost, double rate_hz, int64_t count, const int32_t *before, const float *share,
+                   int32_t *left, int32_t *right, float *share_kept) {
     for (int64_t n = 0; n < count; n++) {
         int32_t from = before[n], to = from + 1;
         share_kept[n] = share[n];

@@ -67,7 +67,8 @@ static void poses(const person *p, const execution *d, const activity *a, int li
 }
 
 /* reach: size of each gesture at each angle. */
-static void gestures(const person *p, const execution *d, const activity *a, double fingers, const double *reach, course *c) {
+static void gestures(const person *p, const execution *d, const activity *a, double fingers, const double *reach,
+                     course *c) {
     const double pace = 2 * PI * p->tremor_hz, arc = WRIST * p->height_m * (pace * pace);
     const double size[GESTURES] = {a->gesture[0] * p->fidget, a->gesture[1] * p->fidget,
                                    a->gesture[2] * p->fidget * fingers, fingers * p->tremor_ms2 / arc};
@@ -82,8 +83,8 @@ static void gestures(const person *p, const execution *d, const activity *a, dou
     }
 }
 
-static void set_course(const person *p, const number *swung, const execution *d, const activity *a, int limb, int side, double radius,
-                       double fingers, const double *reach, course *c) {
+static void set_course(const person *p, const number *swung, const execution *d, const activity *a, int limb, int side,
+                       double radius, double fingers, const double *reach, course *c) {
     number wave[SIGNALS][HARMONICS];
     angles(p, swung, d, a, limb, wave);
     trunk(p, d, a, wave + SURGE);
@@ -111,7 +112,7 @@ INLINE void signals(const course *c, const int FIRST, vec t, vec q[SIGNALS], vec
     const float m = c->wander[0], nu = c->wander[1];
     vec sine, cosine, first_sine, first_cosine;
     sine_cosine(nu * t + c->wander[2], &sine, &cosine);
-    const vec phi = c->omega * t + c->phase + m * sine; /* to the last bit as in motion.py: errors of it are multiplied */
+    const vec phi = c->omega * t + c->phase + m * sine; /* to the bit as in motion.py */
     const vec phi_1 = c->omega + m * nu * cosine, phi_2 = -m * nu * nu * sine;
     sine_cosine(phi, &sine, &cosine);
     first_sine = sine, first_cosine = cosine;

@@ -1,5 +1,5 @@
 /* A person and what they did, drawn as person.py does it, number by number. */
-#include "stream.h"
+#include "draws.h"
 
 enum { ACTIVITIES = 6, JOINTS = 7, HARMONICS = 6, GESTURES = 4 };
 enum { MOST_EXECUTIONS = 12, MOST = ACTIVITIES * MOST_EXECUTIONS }; /* beyond, a binomial's mean may exceed 30 */

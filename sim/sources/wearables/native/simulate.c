@@ -1,13 +1,13 @@
 /* People who wear devices, a client at a call: what population.py simulates with NumPy, against which this is tested.
  *
- * Random numbers are NumPy's own, at the same addresses (stream.h). What follows from them is the same up to rounding, which
- * now and then brings a reading to the next step of its converter.
+ * Random numbers are NumPy's own, at the same addresses (draws.h). What follows from them is the same up to rounding,
+ * which now and then brings a reading to the next step of its converter.
  */
 #include "device.h"
 
 /* The person of the first key's stream, what they did of the second's; how many windows, and of how many executions. */
-int64_t people(const uint64_t keys[4], uint64_t user, const setting *set, const activity *table, person *p, execution *done,
-               int64_t *executions) {
+int64_t people(const uint64_t keys[4], uint64_t user, const setting *set, const activity *table, person *p,
+               execution *done, int64_t *executions) {
     stream s;
     int64_t windows = 0;
     open_stream(&s, keys, user);
@@ -32,7 +32,7 @@ static size_t lay_out(space *s, int64_t executions, char *memory) {
     char *from = memory;
     const size_t word = sizeof(float), stamps = (size_t)s->stamps * word, row = (size_t)s->row * word;
     s->time = (float *)from, from += (size_t)executions * row;
-    s->white = (float *)from, from += (size_t)(executions * CHANNELS * s->readings + LANES) * word; /* read a vector at a time */
+    s->white = (float *)from, from += (size_t)(executions * CHANNELS * s->readings + LANES) * word; /* whole vectors */
     s->value = (float *)from, from += CHANNELS * row;
     s->fate = (float *)from, from += row;
     s->between = (float *)from, from += stamps;
@@ -92,8 +92,8 @@ int64_t record(const uint64_t key[2], uint64_t user, const setting *set, const a
         draw_losses(&random, m, w.rate_hz, &s);
         bridge(s.lost, w.rate_hz, wanted, s.before, s.between, s.left, s.right, s.share);
         set_course(p, swung, d, a, (int)m->limb, w.side, m->radius, m->fingers, m->reach, &limb);
-        read_out(m, &w, &limb, (int)e, a->vibration, set->noise, s.time + e * s.row, s.white + e * CHANNELS * s.readings,
-                 s.readings, s.right[wanted - 1] + 1, s.value, s.row);
+        const draws drawn = {s.time + e * s.row, s.white + e * CHANNELS * s.readings, s.readings, s.row};
+        read_out(m, &w, &limb, (int)e, a->vibration, set->noise, drawn, s.right[wanted - 1] + 1, s.value);
         cut(s.value, s.row, s.left, s.right, s.share, d->windows, x + n * CHANNELS * LENGTH);
         for (int64_t i = 0; i < d->windows; i++, n++) label[n] = d->activity, group[n] = e;
     }

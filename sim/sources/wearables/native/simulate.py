@@ -31,7 +31,7 @@ from metapulse.sim.sources.wearables.gait import (
 from metapulse.sim.sources.wearables.person import EXECUTIONS_PURPOSE, GESTURES, PERSON_PURPOSE
 
 SOURCE = Path(__file__).with_name("simulate.c")
-#: NumPy's distributions are compiled so, and the numbers are to be the same; loops are worth unrolling.
+#: As NumPy's distributions are compiled, since the numbers are to be the same; ``-O3`` makes loops over vectors.
 FLAGS = ("-O3", "-ffp-contract=off")
 #: What the C code has room for: means of binomials that are drawn by inversion, phases that keep whole quarters apart.
 MOST_EXECUTIONS, MOST_WINDOWS = 12, 1000
@@ -39,31 +39,31 @@ LIMB_NAMES = ("leg", "arm", "forearm")
 
 # The C code's structures (person.h, device.h), all of numbers of eight bytes.
 _N, _J = len(ACTIVITIES), len(JOINTS)
-ACTIVITY = np.dtype(
-    [("omega", "f8"), ("rest", "f8"), ("loose", "f8"), ("vibration", "f8"), ("pose", "f8", _J), ("other_arm", "f8", 3)]
-    + [("gesture", "f8", 3), ("leg", "c16", (3, HARMONICS)), ("arm", "c16", (4, HARMONICS))]
-    + [("trunk", "c16", (3, HARMONICS))]
-)
-SETTING = np.dtype(
-    [("person_spread", "f8"), ("missing", "f8"), ("device_spread", "f8"), ("noise", "f8")]
-    + [("executions", "i8"), ("windows", "i8")]
-)
-MODEL = np.dtype(
-    [("limb", "i8"), ("radius", "f8"), ("axes", "f8", (2, 3, 3)), ("left", "f8"), ("ways", "f8", 4)]
-    + [("tilt_deg", "f8", 2), ("spin_deg", "f8", 2), ("fingers", "f8"), ("shake", "f8"), ("rate_hz", "f8")]
-    + [("jitter", "f8"), ("range", "f8", 2), ("bits", "f8"), ("noise", "f8", 2), ("gain", "f8"), ("bias", "f8", 2)]
-    + [("loss_hz", "f8"), ("loss_s", "f8"), ("reach", "f8", (4, GESTURES))]
-)
-PERSON = np.dtype(
-    [("height_m", "f8"), ("tempo", "f8", _N), ("vigour", "f8"), ("stride", "f8"), ("arm_swing", "f8")]
-    + [("arm_lag", "f8"), ("asymmetry", "f8"), ("timbre", "c16", (3, HARMONICS)), ("pose", "f8", (_N, _J))]
-    + [("other_arm", "f8", _N), ("sway", "f8"), ("fidget", "f8"), ("tremor_hz", "f8"), ("tremor_ms2", "f8")]
-    + [("present", "f8", _N), ("usage", "f8", _N)]
-)
-EXECUTION = np.dtype(
-    [("activity", "i8"), ("windows", "i8"), ("tempo", "f8"), ("size", "f8"), ("phase", "f8"), ("wander", "f8", 3)]
-    + [("pose", "f8", _J), ("other_arm", "f8"), ("gesture_rad_s", "f8", GESTURES), ("gesture", "c16", (4, GESTURES))]
-)
+ACTIVITY = np.dtype([
+    ("omega", "f8"), ("rest", "f8"), ("loose", "f8"), ("vibration", "f8"), ("pose", "f8", _J), ("other_arm", "f8", 3),
+    ("gesture", "f8", 3), ("leg", "c16", (3, HARMONICS)), ("arm", "c16", (4, HARMONICS)),
+    ("trunk", "c16", (3, HARMONICS)),
+])  # fmt: skip
+SETTING = np.dtype([
+    ("person_spread", "f8"), ("missing", "f8"), ("device_spread", "f8"), ("noise", "f8"), ("executions", "i8"),
+    ("windows", "i8"),
+])  # fmt: skip
+MODEL = np.dtype([
+    ("limb", "i8"), ("radius", "f8"), ("axes", "f8", (2, 3, 3)), ("left", "f8"), ("ways", "f8", 4),
+    ("tilt_deg", "f8", 2), ("spin_deg", "f8", 2), ("fingers", "f8"), ("shake", "f8"), ("rate_hz", "f8"),
+    ("jitter", "f8"), ("range", "f8", 2), ("bits", "f8"), ("noise", "f8", 2), ("gain", "f8"), ("bias", "f8", 2),
+    ("loss_hz", "f8"), ("loss_s", "f8"), ("reach", "f8", (4, GESTURES)),
+])  # fmt: skip
+PERSON = np.dtype([
+    ("height_m", "f8"), ("tempo", "f8", _N), ("vigour", "f8"), ("stride", "f8"), ("arm_swing", "f8"),
+    ("arm_lag", "f8"), ("asymmetry", "f8"), ("timbre", "c16", (3, HARMONICS)), ("pose", "f8", (_N, _J)),
+    ("other_arm", "f8", _N), ("sway", "f8"), ("fidget", "f8"), ("tremor_hz", "f8"), ("tremor_ms2", "f8"),
+    ("present", "f8", _N), ("usage", "f8", _N),
+])  # fmt: skip
+EXECUTION = np.dtype([
+    ("activity", "i8"), ("windows", "i8"), ("tempo", "f8"), ("size", "f8"), ("phase", "f8"), ("wander", "f8", 3),
+    ("pose", "f8", _J), ("other_arm", "f8"), ("gesture_rad_s", "f8", GESTURES), ("gesture", "c16", (4, GESTURES)),
+])  # fmt: skip
 DRAWN = np.dtype([("person", PERSON), ("done", EXECUTION, _N * MOST_EXECUTIONS)])
 
 

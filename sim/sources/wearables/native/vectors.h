@@ -37,7 +37,8 @@ INLINE vec fused(vec a, vec b, vec c) {
 INLINE void sine_cosine(vec x, vec *sine, vec *cosine) {
     const vec n = whole(x * 0.636619772367581343f);
     const vec r = ((x - n * 1.5703125f) - n * 4.837512969970703125e-4f) - n * 7.54978995489188216e-8f, z = r * r;
-    const vec s = fused(fused(fused(all(-1.9515295891e-4f), z, all(8.3321608736e-3f)), z, all(-1.6666654611e-1f)), z * r, r);
+    const vec rise = fused(all(-1.9515295891e-4f), z, all(8.3321608736e-3f));
+    const vec s = fused(fused(rise, z, all(-1.6666654611e-1f)), z * r, r);
     const vec bow = fused(all(2.443315711809948e-5f), z, all(-1.388731625493765e-3f));
     const vec c = fused(fused(bow, z, all(4.166664568298827e-2f)), z * z, 1 - 0.5f * z);
     const ivec quarter = __builtin_convertvector(n, ivec), odd = (quarter & 1) != 0;
