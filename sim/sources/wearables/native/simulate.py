@@ -1,7 +1,7 @@
 """The simulation in C (``simulate.c``): random numbers, movement and sensors of one client, with no Python between.
 
-What it gives is what ``metapulse.sim.sources.wearables.population.simulated`` gives with NumPy: the same random numbers, and
-what follows from them up to rounding.
+What it gives is what ``population.simulated`` gives with NumPy: the same random numbers, and what follows from them up
+to rounding.
 """
 
 from __future__ import annotations
