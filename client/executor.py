@@ -340,8 +340,8 @@ class ClientExecutor:
         return histories
 
     def _transformed(self, samples: Samples, cut: Cut, rng: np.random.Generator | None) -> tuple[Part, Part]:
-        rows = np.concatenate([cut.support, cut.query])
-        fitted = cut.pool if self.transform.on == "pool" else cut.support
-        inputs = self.transform.apply(samples.x[rows], samples.x[fitted], rng)
-        n = len(cut.support)
+        n, fitted = len(cut.support), cut.pool if self.transform.on == "pool" else cut.support
+        windows = samples.x[np.concatenate([cut.support, cut.query])]
+        same = fitted is cut.support and not len(cut.query)  # megabytes that need not be copied twice
+        inputs = self.transform.apply(windows, windows if same else samples.x[fitted], rng)
         return (inputs[:n], samples.y[cut.support]), (inputs[n:], samples.y[cut.query])

@@ -15,7 +15,7 @@ PATH_KEPT = ("anil", "boil", "cavia", "maml", "maml_pp", "meta_curvature", "meta
 POINT = 8  # bytes of a parameter at one point: φ_k and the gradient there
 ADAPTED = 16  # bytes of a parameter while it is adapted: φ_k, gradient, step, φ_{k+1}
 READ = 5  # numbers that the LSTM of ``meta_lstm`` keeps of a parameter, for each of its hidden units: gates and state
-WINDOW = 110_000  # bytes of a window, of six activities: streams of the limb, of the sensor, and what is cut
+WINDOW = 110_000  # bytes of a window, of six activities: NumPy's streams of limb and sensor, and what is cut
 NUMBER = 64  # bytes of a number of generated data and of what it is made from
 
 

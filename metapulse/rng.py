@@ -35,7 +35,12 @@ _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 
 
 @lru_cache(maxsize=4096)
-def _key(seed: int, purpose: str) -> tuple[int, int]:
+def philox_key(seed: int, purpose: str) -> tuple[int, int]:
+    """The part of an address that clients and rounds share: both words of Philox's key.
+
+    Args:
+        seed, purpose: as for ``generator``.
+    """
     digest = blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
@@ -52,7 +57,7 @@ def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> np.ra
     Returns:
         A fresh numpy generator; two calls with the same address give the same numbers.
     """
-    key = np.array(_key(seed, purpose), dtype=np.uint64)
+    key = np.array(philox_key(seed, purpose), dtype=np.uint64)
     counter = np.array([0, 0, client, round], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
@@ -72,7 +77,7 @@ def uniforms(
             or one per client.
     """
     pages = np.ascontiguousarray(np.broadcast_to(np.asarray(page, dtype=np.uint64), len(clients)))
-    addresses, key = np.asarray(clients, dtype=np.uint64), _key(seed, purpose)
+    addresses, key = np.asarray(clients, dtype=np.uint64), philox_key(seed, purpose)
     code = compiled(SOURCE)
     if code is None:
         return _uniforms(key, round, addresses, pages, count)

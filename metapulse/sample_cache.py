@@ -65,7 +65,9 @@ class SampleCache:
         if rows * each > self._budget:
             return False
         if rows > len(self._x):
-            room = min(max(rows, 2 * len(self._x)), self._budget // each)
+            # One client's device stays with what it needs. Of the rest, memory that is not written yet costs nothing,
+            # and what is there need not be copied again and again as clients come.
+            room = self._budget // each if self._used else rows
             self._x = _grown(self._x, self._used, room, torch.from_numpy(x))
             self._y = _grown(self._y, self._used, room, torch.from_numpy(y))
         for client, (own_x, own_y) in parts.items():

@@ -95,14 +95,17 @@ class Standardise(Transform):
 
     def apply(self, x: Windows, pool: Pool, rng: np.random.Generator | None) -> Inputs:
         """Standardised windows; a constant channel becomes zero."""
-        mean, sd = _moments(pool)
+        mean, sd, centred = _moments(pool)
         sd = np.where(sd > STILL, np.maximum(sd, LEAST * np.abs(mean)), 1.0)
-        scaled: np.ndarray = np.clip((x - mean) / sd, -self.limit, self.limit).astype(np.float32)
-        return scaled
+        scaled = centred if x is pool else x - mean
+        scaled /= sd  # in place: to make an array anew costs more than to divide one
+        np.clip(scaled, -self.limit, self.limit, out=scaled)
+        inputs: np.ndarray = scaled.astype(np.float32)
+        return inputs
 
     def floored(self, pool: Pool) -> Bool[np.ndarray, " channels"]:
         """Those whose sd is below the floor, constant ones among them."""
-        mean, sd = _moments(pool)
+        mean, sd, _ = _moments(pool)
         still: np.ndarray = (sd <= np.maximum(STILL, LEAST * np.abs(mean))).reshape(-1)
         return still
 
@@ -200,12 +203,14 @@ class Auto(PendingTransform):
     """
 
 
-def _moments(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd per channel, over windows and time, with axes to go with the pool's."""
+def _moments(pool: Pool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and sd per channel, over windows and time, with axes to go with the pool's, and the pool less its mean."""
     axes = (0, 2) if pool.ndim == 3 else (0,)
     mean: np.ndarray = pool.mean(axes, keepdims=True, dtype=np.float64)
-    sd: np.ndarray = pool.std(axes, keepdims=True, dtype=np.float64, mean=mean)
-    return mean, sd
+    centred: np.ndarray = pool - mean
+    count = centred.size // mean.size
+    sd: np.ndarray = np.sqrt(np.square(centred).sum(axes, keepdims=True) / count)
+    return mean, sd, centred
 
 
 def _one_or_all(key: str, numbers: tuple[float, ...], task: Task) -> None:

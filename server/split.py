@@ -98,10 +98,13 @@ class Permutation:
     def _hashed(self, turn: int, right: People) -> People:
         """A round function's words at the given halves."""
         known = self._words[turn]
-        for half in np.unique(right[known[right] < 0]).tolist():
+        words: People = known[right]
+        if (new := right[words < 0]).size == 0:
+            return words
+        for half in set(new.tolist()):
             digest = blake2b(f"{self.seed}/{turn}/{half}".encode(), digest_size=8).digest()
             known[half] = int.from_bytes(digest, "little") & self._mask
-        words: People = known[right]
+        words = known[right]
         return words
 
     @property

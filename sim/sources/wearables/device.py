@@ -135,9 +135,14 @@ class Wearing:
     start_s: float
 
 
+def device_purpose(device: str) -> str:
+    """What the random numbers of a device model are drawn for, as ``metapulse.rng`` names it."""
+    return f"wearables/device/{device}"
+
+
 def device_generator(seed: int, user: int, device: str) -> np.random.Generator:
     """The stream of one person's unit of a device model: wearing first, then noise."""
-    return generator(seed, f"wearables/device/{device}", client=user)
+    return generator(seed, device_purpose(device), client=user)
 
 
 def draw_wearing(rng: np.random.Generator, model: DeviceModel, executions: int, spread: float) -> Wearing:
@@ -154,7 +159,7 @@ def draw_wearing(rng: np.random.Generator, model: DeviceModel, executions: int, 
     odd = rng.random((executions, 2))
     side = -1 if u[0] < (1 - model.left) * min(spread, 1) else 1
     # A person's habit, and one wearing in ten otherwise.
-    cumulative = np.cumsum(_chances(model, spread))
+    cumulative = np.cumsum(chances(model, spread))
     habit = np.searchsorted(cumulative, u[1], side="right")
     now = np.where(odd[:, 0] < 0.1, np.searchsorted(cumulative, odd[:, 1], side="right"), habit)
     tilt = np.radians(model.tilt_deg[0] * z[0:3] + model.tilt_deg[1] * wear[:, :3])
@@ -171,7 +176,7 @@ def draw_wearing(rng: np.random.Generator, model: DeviceModel, executions: int, 
     )
 
 
-def _chances(model: DeviceModel, spread: float) -> Float64[np.ndarray, "4"]:
+def chances(model: DeviceModel, spread: float) -> Float64[np.ndarray, "4"]:
     """Probabilities of the four ways to put it on; unusual ones shrink with the spread."""
     chances = np.array(model.flips) * min(spread, 1.0)
     chances[0] = 1.0 - chances[1:].sum()

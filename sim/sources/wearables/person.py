@@ -14,6 +14,7 @@ from jaxtyping import Bool, Complex64, Float64, Int64
 from metapulse.rng import generator
 from metapulse.sim.sources.wearables.activities import ACTIVITIES, HARMONICS, JOINTS, column
 
+PERSON_PURPOSE, EXECUTIONS_PURPOSE = "wearables/person", "wearables/executions"
 GESTURES = 4  # slow, middle, fine, tremor
 _LIMBS = 3  # leg, arm, trunk: each has its own timbre
 _LOOSE = column("loose")
@@ -98,7 +99,7 @@ def draw_person(seed: int, user: int, spread: float, missing: float) -> Person:
         spread: how much bodies differ; 0 makes each person the average adult (habits stay their own).
         missing: probability that a person never does an activity (two always remain).
     """
-    rng = generator(seed, "wearables/person", client=user)
+    rng = generator(seed, PERSON_PURPOSE, client=user)
     n = len(ACTIVITIES)
     z = spread * rng.standard_normal(9)
     height = float(np.clip(1.70 + 0.10 * z[0], 1.4, 2.1))
@@ -138,7 +139,7 @@ def draw_executions(seed: int, user: int, person: Person, executions: int, windo
             others fall on activities by ``person.usage``.
         windows: most windows of an execution; it has ⌈windows/2⌉ to windows of them.
     """
-    rng = generator(seed, "wearables/executions", client=user)
+    rng = generator(seed, EXECUTIONS_PURPOSE, client=user)
     counts = 2 * person.present
     counts = counts + rng.multinomial((executions - 2) * int(person.present.sum()), person.usage)
     activity = rng.permutation(np.repeat(np.arange(len(ACTIVITIES)), counts))

@@ -29,6 +29,7 @@ from metapulse.sim.sources.wearables.device import (
 )
 from metapulse.sim.sources.wearables.gait import limb_course
 from metapulse.sim.sources.wearables.motion import sense_ideal
+from metapulse.sim.sources.wearables.native.simulate import simulator
 from metapulse.sim.sources.wearables.person import draw_executions, draw_person
 
 REMEMBERED = 512  # clients whose samples a process keeps, 0.15 MB each: a small population is simulated once
@@ -112,6 +113,22 @@ class Wearables:
 @lru_cache(maxsize=REMEMBERED)
 def _record(source: Wearables, user: int, device: DeviceName) -> Samples:
     """What one person's device records, from its address alone; read-only, because it may be asked for again."""
+    lasting = source.executions, source.windows, source.missing
+    compiled = simulator(source.seed, device, *lasting, source.person_spread, source.device_spread, source.noise)
+    samples = compiled.record(user) if compiled else simulated(source, user, device)
+    for array in (samples.x, samples.y, samples.group, samples.held_out):
+        array.setflags(write=False)
+    return samples
+
+
+def simulated(source: Wearables, user: int, device: DeviceName) -> Samples:
+    """What one person's device records, with NumPy: what the compiled simulation is held against.
+
+    Args:
+        source: the population.
+        user: the person, ≥ 0.
+        device: which of their devices.
+    """
     person = draw_person(source.seed, user, source.person_spread, source.missing)
     done = draw_executions(source.seed, user, person, source.executions, source.windows)
     model, rng = MODELS[device], device_generator(source.seed, user, device)
@@ -122,7 +139,4 @@ def _record(source: Wearables, user: int, device: DeviceName) -> Samples:
     ideal = sense_ideal(limb, t + np.float32(wearing.start_s))
     value = read_out(rng, model, wearing, ideal, _VIBRATION[done.activity], source.noise)
     x, group = cut(resample(rng, model, wearing, value, count), done.windows)
-    samples = Samples(x, done.activity[group], group, np.zeros(len(x), dtype=np.bool_))
-    for array in (samples.x, samples.y, samples.group, samples.held_out):
-        array.setflags(write=False)
-    return samples
+    return Samples(x, done.activity[group], group, np.zeros(len(x), dtype=np.bool_))

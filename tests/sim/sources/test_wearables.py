@@ -65,6 +65,7 @@ def test_a_million_people_cost_nothing_until_asked(monkeypatch):
         return draw_person(seed, user, *rest)
 
     monkeypatch.setattr("metapulse.sim.sources.wearables.population.draw_person", counted)
+    monkeypatch.setattr("metapulse.sim.sources.wearables.population.simulator", lambda *settings: None)  # NumPy
     source = Wearables(users=1_000_000)
     assert len(source) == 4_000_000
     assert source.client(3_999_999).user == 999_999

@@ -1,0 +1,1 @@
+"""The simulation in C (``simulate.c``)."""
