@@ -180,7 +180,8 @@ def test_a_changed_habit_is_told_once_and_steady_days_are_not(by):
     assert [line["by"] for line in lines if line["event"] == "drift"] == [[by]]
     _, lines = outcomes(stream, state, draw.normal(0, 0.5, size=48 * 15), first=48 * 55)  # better is no alarm
     assert events(lines) == []
-    assert float(precision.diagonal(dim1=1, dim2=2).min()) >= 1.0
+    rounding = 2 * 48 * 40 * np.finfo(float).eps  # forgetting keeps a precision of 1 at 1, but for a rounding each time
+    assert float(precision.diagonal(dim1=1, dim2=2).min()) >= 1.0 - rounding
 
 
 def test_a_saved_state_goes_on_to_the_bit(tmp_path):
