@@ -2,7 +2,8 @@
 
 Every run keeps what it has alone: its folder, its addresses, its checkpoints, its meta-tests. A run in whose round
 something is unsound takes that round by itself, which says whose fault it is, and stays by itself if it then has taken
-fewer steps than the others. One that fails does not touch the rest.
+fewer steps than the others. One that fails does not touch the rest; where a stack of several fails, it is not known
+whose clients it failed on, and each of its runs goes on by itself.
 """
 
 from __future__ import annotations
@@ -52,11 +53,21 @@ class Lockstep:
         rounds = self._live[0].config.run.rounds
         for round in range(self._done + 1, rounds + 1):
             if self._live:
-                self._round(round)
+                self._round_or_apart(round)
             if self._live and self._live[0].pauses(round):
                 self._each(lambda run, row, now=round: run.pause(now, self._at(row)))
         self._each(lambda run, row: self._end(run, run.finish(self._at(row))))
         return [self._ended[id(run)] for run in self._all]
+
+    def _round_or_apart(self, round: int) -> None:
+        """One round of all; every run by itself from here on where that fails."""
+        try:
+            self._round(round)
+        except Exception as error:  # of the learner, the model or memory: no run has taken the round
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            for run in self._live:
+                run.progress.note(f"round {round} could not be done together with other seeds, and is done apart: {why}")
+            self._each(lambda run, row: self._end(run, run.go_on(round - 1, self._at(row))))
 
     def _round(self, round: int) -> None:
         """One round of all: draw, train, one outer step; then what is unsound, run by run."""

@@ -55,6 +55,9 @@ def _likes(cell: Cell) -> list[tuple[str, ...]]:
 class BatchTally:
     """How many runs of a batch are done and failed.
 
+    Of the time in which more runs are at work than there are workers, as runs are that are done as one, each is taken
+    to need its share.
+
     Args:
         title: name of the batch, "" for none.
         todo: what is to be run.
@@ -66,11 +69,14 @@ class BatchTally:
         self._title = f"{title}: " if title else ""
         self.total, self.done, self.failed = len(todo) + done, done, 0
         self._estimate = Estimate(todo, workers)
+        self._workers, self._now = workers, time.monotonic()
         self._began: dict[object, float] = {}
+        self._needed: dict[object, float] = {}  # seconds of a worker's time, up to now
 
     def begin(self, cell: Cell) -> None:
         """A run begins."""
-        self._began[cell.path] = time.monotonic()
+        self._share_time()
+        self._began[cell.path], self._needed[cell.path] = self._now, 0.0
 
     def move(self, cell: Cell, round: int) -> None:
         """So many of its rounds are done."""
@@ -78,11 +84,18 @@ class BatchTally:
 
     def end(self, cell: Cell, error: str) -> float:
         """It is over; the seconds that it took."""
-        seconds = time.monotonic() - self._began.pop(cell.path)
+        self._share_time()
+        seconds, needed = self._now - self._began.pop(cell.path), self._needed.pop(cell.path)
         self.done += not error
         self.failed += bool(error)
-        self._estimate.end(cell, None if error else seconds)
+        self._estimate.end(cell, None if error else needed)
         return seconds
+
+    def _share_time(self) -> None:
+        now = time.monotonic()
+        share = min(1.0, self._workers / max(1, len(self._needed)))
+        self._needed = {path: needed + share * (now - self._now) for path, needed in self._needed.items()}
+        self._now = now
 
     def __str__(self) -> str:
         left = self._estimate.seconds() if self.done + self.failed < self.total else None

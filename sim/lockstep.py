@@ -43,8 +43,16 @@ def companions(config: Config) -> str | None:
 
     Alone are private and secure ones, those with attackers or faults, with workers or on another device, without
     rounds, with large cohorts, with a strategy that does more than a weighted mean and an outer step, and with a
-    learner that does not take several runs (``Learner.takes_runs``).
+    learner that does not take several runs (``Learner.takes_runs``). So is one whose learner or strategy cannot be
+    made, which then says so itself.
     """
+    try:
+        return _in_common(config)
+    except Exception:  # of a user's own code
+        return None
+
+
+def _in_common(config: Config) -> str | None:
     engine, table = config.engine, resolved(config)
     here = isinstance(engine, Cohort) and not engine.workers and engine.device == "cpu" and not engine.chunk
     apart = config.privacy.on or config.secure_aggregation.on or Population.of(config) != SOUND

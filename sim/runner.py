@@ -114,7 +114,9 @@ def run_batch(
                     results[cell.path] = _result_of(cell, summary)
                     continue
                 _check_inputs(cell, beside)
-                told = held.enter_context(tracked(shown, cell.path, kinds))
+                trackers = ExitStack()
+                told = trackers.enter_context(tracked(shown, cell.path, kinds))
+                held.callback(_close, trackers, cell, results)
                 for line in cell.notes:
                     told.note(line)
                 todo.append((cell, told))
@@ -140,6 +142,15 @@ def _batches(cells: Sequence[Cell]) -> list[list[Cell]]:
 def _result_of(cell: Cell, summary: dict[str, Any]) -> CellResult:
     why = failure(summary)
     return CellResult(cell, summary, why, 1 if why else 0, bool(why))
+
+
+def _close(trackers: ExitStack, cell: Cell, results: dict[Path, CellResult]) -> None:
+    """End what a run was told to; that it cannot be is the run's failure, if it has no other."""
+    known = results.get(cell.path)
+    with _reported(cell, results):
+        trackers.close()
+    if known is not None and known.error:
+        results[cell.path] = known
 
 
 @contextmanager

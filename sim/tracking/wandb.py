@@ -25,6 +25,7 @@ class WandB:
             name=config["run"]["name"],
             config=config,
             resume="allow",
+            reinit="create_new",  # runs that are done as one are open at once
             dir=folder.path.absolute(),
         )
         self._run.define_metric("*", step_metric="federated_round")  # scores of earlier rounds are told at the end

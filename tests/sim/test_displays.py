@@ -70,6 +70,17 @@ def test_lines_say_what_ended_and_what_is_left(cells, clock):
     ]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_runs_done_as_one_share_their_time(cells, clock, workers):
+    """Four take 40 s together, so four more of their like do as well: not 40 s each."""
+    tally = estimate.BatchTally("", cells, 0, workers)
+    for cell in cells[:4]:
+        tally.begin(cell)
+    clock[0] = 40.0
+    assert [tally.end(cell, "") for cell in cells[:4]] == [40.0] * 4
+    assert str(tally) == "4 of 8 done, 40 s left"
+
+
 def test_a_terminal_shows_what_runs(cells, clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=100, record=True)
     view = display("", cells, 1, 2, console)

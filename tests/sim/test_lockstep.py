@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from metapulse.errors import RunError
+from metapulse.methods.base import Paper, Report
+from metapulse.methods.reptile import Reptile
+from metapulse.rng import Keys, RunKeys
 from metapulse.server import lockstep
 from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
+from metapulse.server.progress import SilentProgress
 from metapulse.server.run import Run
 from metapulse.sim.cells import Cell
 from metapulse.sim.experiment import resume_experiment, run_experiment
 from metapulse.sim.lockstep import MOST, batches, companions, run_together
-from metapulse.sim.runner import run_cell
+from metapulse.sim.runner import run_batch, run_cell, run_cells
+from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.runs import RunMeans
+from metapulse.strategies.strategy import RunStrategy
 
 BASE: dict[str, Any] = {
     "run": {"name": "one", "rounds": 6},
@@ -171,6 +177,60 @@ def test_a_run_that_fails_does_not_touch_the_others(tmp_path: Path, monkeypatch:
     resume_experiment(tmp_path / "one" / "1")  # from its last checkpoint
     run_experiment(configs[1], tmp_path / "alone1")
     same_run(tmp_path / "alone1", tmp_path / "one" / "1")
+
+
+@dataclass(frozen=True)
+class Choosy(Reptile):
+    """Fails in a stack that holds a client of seed 4 in round 3, and so in every stack with one."""
+
+    many_runs: ClassVar[bool] = True
+
+    def update(self, model: Any, meta: Any, state: Any, episode: Any, keys: Keys) -> Report:
+        parts = keys.parts if isinstance(keys, RunKeys) else (keys,)
+        if (4, 3) in {(part.seed, part.round) for part in parts}:
+            raise ZeroDivisionError("of a step")
+        return super().update(model, meta, state, episode, keys)
+
+
+def test_a_learner_that_fails_in_one_run_fails_in_that_run_alone(tmp_path: Path) -> None:
+    """A stack says not whose clients it failed on: each run goes on by itself, and people are told."""
+    configs = [config(seed, learner={**BASE["learner"], "name": f"{__name__}:Choosy"}) for seed in (3, 4, 5)]
+    cells = [Cell(str(i), one, tmp_path / f"{i}") for i, one in enumerate(configs)]
+    told = [Heard() for _ in cells]
+    results = run_batch(cells, told)
+    assert [(r.code, "ZeroDivisionError: of a step" in r.error) for r in results] == [(0, False), (1, True), (0, False)]
+    assert all("round 3" in heard.lines[-1] and "of a step" in heard.lines[-1] for heard in told)
+    for i in (0, 2):
+        run_experiment(configs[i], tmp_path / f"alone{i}")
+        same_run(tmp_path / f"alone{i}", tmp_path / str(i))
+
+
+class Heard(SilentProgress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@dataclass(frozen=True)
+class Unmade(OuterSettings):
+    """Settings of a strategy that cannot be made."""
+
+    paper: ClassVar[Paper] = Reptile.paper
+
+    def make(self, *given: Any, **more: Any) -> RunStrategy:
+        raise ZeroDivisionError("of a strategy")
+
+
+def test_a_strategy_that_cannot_be_made_fails_in_its_own_runs(tmp_path: Path) -> None:
+    own = {"name": f"{__name__}:Unmade", "cohort": 4}
+    cells = [Cell(name, config(0, strategy=s), tmp_path / name) for name, s in (("a", own), ("b", BASE["strategy"]))]
+    results = {result.cell.name: result for result in run_cells(cells)}
+    assert "of a strategy" in results["a"].error
+    assert results["b"].summary
 
 
 def test_a_folder_that_holds_a_run_is_refused_for_that_run_alone(tmp_path: Path) -> None:

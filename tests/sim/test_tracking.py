@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wandb.proto.wandb_internal_pb2 import Record
 
 import metapulse as mp
+from metapulse.server.config import build_config
 from metapulse.server.folder import RunFolder
+from metapulse.sim.cells import Cell, CellResult
+from metapulse.sim.runner import run_cells
 from metapulse.sim.tracking import TRACKERS, chosen
 from tests.processes import PATIENCE
 
@@ -157,6 +161,44 @@ def test_wandb_writes_all_of_it_offline(call, here):
     assert (begun.project, begun.display_name) == ("metapulse", "tiny")
     assert {"learner", "strategy"} <= {i.key for i in begun.config.update}
     assert next(r.exit.exit_code for r in records if r.HasField("exit")) == 0
+
+
+def together(here: Path, track: str) -> list[CellResult]:
+    """Two runs that differ in their seed alone, which are done as one."""
+    table = tomllib.loads((here / "tiny.toml").read_text())
+    configs = [build_config({**table, "run": {**table["run"], "seed": seed}}) for seed in (1, 2)]
+    cells = [Cell(str(i), config, here / str(i)) for i, config in enumerate(configs)]
+    return list(run_cells(cells, track=[track]))
+
+
+@pytest.mark.long
+def test_runs_done_as_one_are_a_wandb_run_each(here):
+    assert [result.error for result in together(here, "wandb")] == ["", ""]
+    for path in (here / "0", here / "1"):
+        (file,) = (path / "wandb").glob("offline-run-*/run-*.wandb")
+        assert file.name == f"run-{RunFolder(path).identity}.wandb"
+        told = {int(row["federated_round"]): row[SCORE] for row in history(file) if SCORE in row}
+        assert told == pytest.approx(scores(path)[SCORE])
+
+
+class Unclosed:
+    """A tracker that cannot be closed in the first of some runs."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.name = folder.path.name
+
+    def log(self, round: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        if self.name == "0":
+            raise OSError("the tracker's disk is full")
+
+
+def test_a_tracker_that_cannot_be_closed_is_the_failure_of_its_run_alone(here):
+    first, second = together(here, f"{__name__}:Unclosed")
+    assert (first.error, first.code) == ("the tracker's disk is full", 2)
+    assert (second.error, second.code) == ("", 0)
 
 
 def test_a_run_that_was_given_up_goes_on_in_the_same_tracker_runs(call, here):
