@@ -14,11 +14,18 @@ from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.readers.record import READER as RECORD
 from metapulse.record.readers.record import account_of
 from metapulse.record.recognise import recognise
-from metapulse.record.schema import Row
+from metapulse.record.schema import NO_DEVICE, Row
 from metapulse.record.tally import ANEW, FileTally, Tally
 
 #: Told the file that is being read, and how many of all bytes are done.
 Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+BATCH = 16_384  # rows that become columns at once
+BATCH_TEXT = 2**22  # characters of their texts, in the same way
+TEXT = 2**16  # characters of one text of a row
+LONG_TEXT = f"a text of more than {TEXT // 2**10} KiB"
+SHORT = 256  # characters that are not counted
 
 
 def untold(name: str, done: int, total: int) -> None:
@@ -42,8 +49,8 @@ class Read:
     held: Tally = field(default_factory=Tally)
     _lineages: dict[File, Lineage] = field(default_factory=dict)
 
-    def files(self, inputs: Inputs) -> Iterator[tuple[Context, Iterator[Row]]]:
-        """What is read, and its rows, of every file that a reader knows; when all is read, ``tallies`` has all others.
+    def files(self, inputs: Inputs) -> Iterator[tuple[Context, Iterator[list[Row]]]]:
+        """What is read, and its rows in batches, of every file that a reader knows; when all is read, ``tallies`` has all others.
 
         Raises:
             ConfigError: a file is in a record as read in another zone or order of dates than is told now.
@@ -57,7 +64,7 @@ class Read:
                 context = Context(file, options, tally, self._counter(file, done, total), taken)
                 if reader is RECORD:
                     context.lineage = self._lineages[file]
-                yield context, self._rows(reader, context)
+                yield context, self._batches(reader, context)
                 context.account()
             done += file.size
         self.tallies += [tally for _, reader, tally in known if reader not in (None, RECORD)]
@@ -89,19 +96,36 @@ class Read:
                 raise ConfigError(option, now, f"{then}, with which {before.file} was read; for another {ANEW}")
         return Options(self.options.zone or (zone(zone_then) if zone_then else None), order_now or order_then)
 
-    def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
+    def _batches(self, reader: Reader, context: Context) -> Iterator[list[Row]]:
         """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
+        device, unit, code, length = NO_DEVICE, "", "", 0  # of the row before: what is as there is not measured anew
+        batch, text = list[Row](), 0
         try:
             for row in reader.read(context):
                 if (row.file, row.row) != last:
                     last = (row.file, row.row)
                     context.tally.used += 1
-                yield row if row.origin is None else row._replace(file=row.origin[0], row=row.origin[1], origin=None)
+                if row.origin is not None:
+                    row = row._replace(file=row.origin[0], row=row.origin[1], origin=None)
+                if row.device is not device or row.unit != unit or row.code != code or row.raw or row.file:
+                    device, unit, code, length = row.device, row.unit, row.code, _length(row)
+                if length > SHORT:
+                    if length > TEXT and _too_long(row):
+                        context.tally.given += 1
+                        context.tally.away[LONG_TEXT] += 1
+                        continue
+                    text += length
+                batch.append(row)
+                if len(batch) >= BATCH or text >= BATCH_TEXT:
+                    yield batch
+                    batch, text = [], 0
         except (MetapulseError, MemoryError):
             raise
         except Exception as error:  # a fault of the reader's own, which other files have no part in
             context.tally.fail(error)
+        if batch:
+            yield batch
 
     def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
         done = before
@@ -112,3 +136,14 @@ class Read:
             self.progress(file.name, done, total)
 
         return count
+
+
+def _length(row: Row) -> int:
+    """Characters of its texts."""
+    length = len(row.raw or "") + len(row.code or "") + len(row.unit or "") + len(row.file or "")
+    return length + sum(len(part) for part in row.device if part)
+
+
+def _too_long(row: Row) -> bool:
+    """Whether one of its texts is."""
+    return any(text is not None and len(text) > TEXT for text in (row.raw, row.code, row.unit, row.file, *row.device))

@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.record.columns import Tables
+from metapulse.record.lineage import Lineage
 from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
-from metapulse.record.runs import Order, _device_ranks
+from metapulse.record.repeats import in_order, known_again, known_first
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import SHOWN, FileTally, Tally
+from metapulse.record.texts import Numbered
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.test_readers import memory_file
 
@@ -113,9 +115,8 @@ def test_rows_of_one_instant_are_in_memory_little_more_than_once() -> None:
     rows = [Row("heart_rate", 1_700_000_000_000_000, 60.0, "bpm", n) for n in range(count)]
     block = tables.block(rows, "file", FileTally("file"))
     size = sum(column.nbytes for column in block.values())
-    order = Order(tables)
     tracemalloc.start()
-    order.finished(block)
+    known_again(in_order(block), Lineage())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2.5 * size
@@ -127,7 +128,9 @@ PARTS = st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\U0001f600"])
 @given(st.lists(st.builds(Device, PARTS, PARTS, PARTS, PARTS, PARTS, PARTS), unique=True))
 def test_devices_are_in_order_of_what_is_known_of_them(devices: list[Device]) -> None:
     order = sorted(range(len(devices)), key=lambda n: (devices[n].count(None), [part or "" for part in devices[n]]))
-    assert np.argsort(_device_ranks(devices)).tolist() == order
+    table = Numbered[Device]()
+    assert [table[device] for device in devices] == list(range(len(devices)))
+    assert np.argsort(table.ranks(known_first)).tolist() == order
 
 
 def test_a_table_of_very_many_files_shows_some_and_sums_up_the_others() -> None:
