@@ -131,7 +131,11 @@ def series(folder: Path, size: float) -> Path:
     code = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
     sampled = {"origin": {"value": 0, "code": "/min"}, "period": 1000, "dimensions": 1, "data": data}
     one = {"resourceType": "Observation", "status": "final", "code": code, "effectiveDateTime": moment(0)}
-    whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one | {"valueSampledData": sampled}}]}
+    whole = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": one | {"valueSampledData": sampled}}],
+    }
     (folder / "bundle.json").write_text(json.dumps(whole))
     return folder / "bundle.json"
 

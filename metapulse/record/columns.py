@@ -44,7 +44,6 @@ FIELDS = (
 )
 
 
-
 class Block(dict[str, Any]):
     """Columns of some rows: arrays by FIELDS, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-
 KNOWN = 2**14  # names that are remembered
 
 

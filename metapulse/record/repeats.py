@@ -43,8 +43,10 @@ class Carried:
     firsts: Firsts = field(default_factory=lambda: Firsts())
 
 
-def in_order(block: Block) -> Block:
-    """A block in the record's order."""
+def ordered_block(block: Block) -> Block:
+    """A block in the record's order, without marks that are found anew."""
+    tables = block.tables
+    tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
     order = np.lexsort([block["start"], *_keys(block)][::-1])
     for name in block:  # column by column, so that no row is in memory twice
         column = block[name]
@@ -77,12 +79,12 @@ _RANKED = {"code": _coded_first, "device": known_first}
 
 
 def place(block: Block, at: int) -> tuple[Any, ...]:
-    """Where a row belongs among those of its start: what ``in_order`` sorts by, of one row."""
+    """Where a row belongs among those of its start: what ``ordered_block`` sorts by, of one row."""
     keys: list[Any] = []
     for name in ORDERED:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
         if name == "device":
-            keys.append(bool(block.tables.having(taken(block, slice(at, at + 1)), MAPPED)[0]))
+            keys.append(MAPPED in list(block.tables.quality)[block["quality"][at]])
         if name == "offset_min":
             keys.append(key == NO_OFFSET)
         if table is not None:
@@ -100,7 +102,6 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
         carried: of the rows of the same start before the block; takes what is to be kept of the block's.
     """
     tables = block.tables
-    tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
     mapped = tables.having(block, MAPPED)
     same = _same_as_before(block, "start", *ALIKE)
     same[1:] &= mapped[1:] == mapped[:-1]
@@ -177,21 +178,21 @@ class _Lists:
         """Where a list begins."""
         return _differs(self.group[order], self.series[order], self.input[order])
 
-    def list_of(self, at: int) -> tuple[str, object]:
+    def list_of(self, at: Any) -> tuple[str, object]:
         return self.accounts[self.series[at]], self.inputs[self.input[at]]
 
-    def going_on(self, order: Any) -> Iterator[int]:
+    def going_on(self, order: Any) -> Iterator[Any]:
         """Places in ``order`` of the first row of each list that may have begun before the block."""
         yield from np.flatnonzero(self.begins(order) & (self.group[order] == 0))
 
     def carried_twice(self, order: Any, carried: Carried) -> Any:
         """Rows that are the last of the blocks before."""
-        twice = np.zeros(len(order), bool)
+        twice, ends = np.zeros(len(order), bool), np.append(np.flatnonzero(self.begins(order))[1:], len(order))
         for first in self.going_on(order):
-            before = carried.said.get(self.list_of(order[first]), (0, "", 0))[1:]
-            while first < len(order) and (self.files[self.file[order[first]]], self.row[order[first]]) == before:
-                twice[first] = True
-                first += 1
+            _, file, row = carried.said.get(self.list_of(order[first]), (0, "", 0))
+            own = order[first : ends[np.searchsorted(ends, first, "right")]]
+            known = np.array([name == file for name in self.files])[self.file[own]]
+            twice[first : first + len(own)] = known & (self.row[own] == row)
         return twice
 
     def numbers(self, order: Any, carried: Carried | None) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from metapulse.record.columns import Block, Tables, joined, taken
 from metapulse.record.lineage import Lineage
-from metapulse.record.repeats import Carried, in_order, known_again, place
+from metapulse.record.repeats import Carried, known_again, ordered_block, place
 from metapulse.record.run_files import PIECE, RunFile, write_run
 
 RUN = 200_000  # rows that are sorted in memory
@@ -94,7 +94,7 @@ class Runs:
         """Every row, in order, repeats marked. May be called once."""
         if not self._runs:  # all of it is in memory
             if self._waiting.rows:
-                yield known_again(in_order(self._waiting.taken()), lineage)
+                yield known_again(ordered_block(self._waiting.taken()), lineage)
             return
         if self._waiting.rows:
             self._write()
@@ -103,7 +103,7 @@ class Runs:
             bound = min((s.last for s in streams if not s.ended), default=None)
             parts = [part for stream in streams if (part := stream.until(bound)).rows]
             if parts:
-                yield known_again(in_order(joined(parts)), lineage)
+                yield known_again(ordered_block(joined(parts)), lineage)
             elif all(s.pieces < MANY for s in streams):  # one instant fills all that a stream has in memory
                 next(s for s in streams if not s.ended and s.last == bound).read()
             else:
@@ -117,14 +117,14 @@ def _instant(streams: list[_Stream], start: int, folder: Path, lineage: Lineage)
     for block in (block for stream in streams for block in stream.all_of(start)):
         waiting.add(block)
         if waiting.full:
-            runs.append(write_run(in_order(waiting.taken()), folder))
+            runs.append(write_run(ordered_block(waiting.taken()), folder))
     if waiting.rows:
-        runs.append(write_run(in_order(waiting.taken()), folder))
+        runs.append(write_run(ordered_block(waiting.taken()), folder))
     ordered, carried = [_Stream(run) for run in runs], Carried()
     while ordered := [stream for stream in ordered if stream.fill()]:
         bound = min((place(s.end, -1) for s in ordered if not s.ended), default=None)
         if parts := [part for stream in ordered if (part := stream.up_to(bound)).rows]:
-            yield known_again(in_order(joined(parts)), lineage, carried)
+            yield known_again(ordered_block(joined(parts)), lineage, carried)
 
 
 class _Stream:
@@ -185,7 +185,9 @@ class _Stream:
         """Take the rows that belong before ``bound`` or to it, of those in memory, which are of one start."""
         block = self._whole()
         rows = range(block.rows)
-        return self._cut(block, len(rows) if bound is None else bisect_right(rows, bound, key=lambda n: place(block, n)))
+        return self._cut(
+            block, len(rows) if bound is None else bisect_right(rows, bound, key=lambda n: place(block, n))
+        )
 
     def _whole(self) -> Block:
         block, self._pieces = joined(self._pieces), []

@@ -17,7 +17,7 @@ from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
-from metapulse.record.repeats import in_order, known_again, known_first
+from metapulse.record.repeats import known_again, known_first, ordered_block
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import SHOWN, FileTally, Tally
 from metapulse.record.texts import Numbered
@@ -116,7 +116,7 @@ def test_rows_of_one_instant_are_in_memory_little_more_than_once() -> None:
     block = tables.block(rows, "file", FileTally("file"))
     size = sum(column.nbytes for column in block.values())
     tracemalloc.start()
-    known_again(in_order(block), Lineage())
+    known_again(ordered_block(block), Lineage())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2.5 * size
