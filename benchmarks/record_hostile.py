@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,16 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose
 
 START = datetime(2023, 1, 2, tzinfo=UTC)
 HEADER = "time,metric,value,unit,end,code,device,raw,file,row"
-IMPORT = "import sys; from metapulse.sim.cli import main; sys.exit(main(['record', 'import', *sys.argv[1:]]))"
+#: The command, and where it says how much memory it had: what a parent is told of a child counts its own memory too.
+IMPORT = """
+import sys
+from pathlib import Path
+from metapulse.sim.cli import main
+try:
+    sys.exit(main(["record", "import", *sys.argv[2:]]))
+finally:
+    Path(sys.argv[1]).write_text(Path("/proc/self/status").read_text())
+"""
 
 
 def moment(n: int) -> str:
@@ -183,14 +193,16 @@ KINDS: dict[str, tuple[str, Callable[[Path, float], Path]]] = {
 
 def peak(path: Path, out: Path) -> tuple[float, float, str]:
     """(MB, CPU seconds, the last line that was said) of an import."""
-    words = [sys.executable, "-c", IMPORT, str(path), "--out", str(out)]
+    status = out.with_name("status")
+    words = [sys.executable, "-c", IMPORT, str(status), str(path), "--out", str(out)]
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         process = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = status
+        _, process.returncode, used = os.wait4(process.pid, 0)
         said.seek(0)
         lines = said.read().strip().splitlines() or [""]
-    return used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, lines[-1][:70]
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
+    megabytes = int(found[1]) / 1024 if found else float("nan")
+    return megabytes, used.ru_utime + used.ru_stime, lines[-1].removeprefix(f"{out}: ")[:70]
 
 
 def measured(kinds: Iterable[str], size: float) -> Iterator[str]:

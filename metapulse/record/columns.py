@@ -241,8 +241,10 @@ def _at(column: Any, rows: Any) -> Any:
 
 def text_lengths(block: Block) -> NDArray[np.int64]:
     """Characters of the texts of each row; of ``raw`` bytes."""
-    lengths = sum(getattr(block.tables, name).lengths()[block[name]] for name in ("code", "device", "file", "unit"))
-    return lengths + raw_lengths(block["raw"])
+    lengths = raw_lengths(block["raw"])
+    for name in ("code", "device", "file", "unit"):
+        lengths = lengths + getattr(block.tables, name).lengths()[block[name]]
+    return lengths
 
 
 def raw_lengths(raw: Any) -> NDArray[np.int64]:

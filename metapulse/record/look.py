@@ -104,7 +104,7 @@ def look(
         for _, batches in read.files(given):
             for row in (row for rows in batches for row in rows):
                 found.metrics.setdefault(row.metric, Found()).add(row)
-    found.tallies = [*read.held.in_order(), *read.tallies]
+    found.tallies = [*read.held.in_order(), *read.accounts()]
     return found
 
 

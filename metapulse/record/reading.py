@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from metapulse.errors import ConfigError, DataError, MetapulseError
 from metapulse.record.clock import zone
@@ -40,51 +40,63 @@ class Read:
         options: zone and order of dates.
         progress: told how far it is.
         tallies: of the files that were read; not those of which a record tells.
+        unread: name, mark, why no reader knows it, and why nothing can be read of it, of the others; of which there
+            may be very many.
         held: accounts of which records among the inputs tell.
     """
 
     options: Options = field(default_factory=Options)
     progress: Progress = untold
     tallies: list[FileTally] = field(default_factory=list)
+    unread: list[tuple[str, str, str, str]] = field(default_factory=list)
     held: Tally = field(default_factory=Tally)
     _lineages: dict[File, Lineage] = field(default_factory=dict)
 
     def files(self, inputs: Inputs) -> Iterator[tuple[Context, Iterator[list[Row]]]]:
-        """What is read, and its rows in batches, of every file that a reader knows; when all is read, ``tallies`` has all others.
+        """What is read, and its rows in batches, of every file that a reader knows; at the end all have their account.
 
         Raises:
             ConfigError: a file is in a record as read in another zone or order of dates than is told now.
         """
-        total, done = sum(file.size for file in inputs.files), 0
+        total, done = sum(file.size for file in inputs.files), 0  # those that no reader knows count as not done
         taken: set[File] = set()
-        known = [(file, *self._recognised(file)) for file in inputs.files]
+        known, unknown = list[tuple[File, Reader, FileTally]](), list[tuple[File, str, str]]()
+        for file in inputs.files:
+            reader, why, error = self._recognised(file)
+            if reader is None:
+                unknown.append((file, why, error))
+            else:
+                tally = FileTally(file.name, reader.name, why, file.mark, file.size, reader.by_name)
+                known.append((file, reader, tally))
         told = [self._told(tally) for _, _, tally in known]
         for (file, reader, tally), options in zip(known, told, strict=True):
-            if reader is not None:
-                context = Context(file, options, tally, self._counter(file, done, total), taken)
-                if reader is RECORD:
-                    context.lineage = self._lineages[file]
-                yield context, self._batches(reader, context)
-                context.account()
+            context = Context(file, options, tally, self._counter(file, done, total), taken)
+            if reader is RECORD:
+                context.lineage = self._lineages[file]
+            yield context, self._batches(reader, context)
+            context.account()
             done += file.size
-        self.tallies += [tally for _, reader, tally in known if reader not in (None, RECORD)]
-        self.tallies += [tally for file, reader, tally in known if reader is None and file not in taken]
-        self.tallies += [FileTally(name, why=EMPTY) for name in inputs.empty]
-        self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
+        self.tallies += [tally for _, reader, tally in known if reader is not RECORD]
+        self.unread += [(file.name, file.mark, why, error) for file, why, error in unknown if file not in taken]
+        self.unread += [(name, "", EMPTY, "") for name in inputs.empty]
+        self.unread += [(name, "", "", why) for name, why in inputs.broken.items()]
 
-    def _recognised(self, file: File) -> tuple[Reader | None, FileTally]:
-        """Its reader, and the account that it begins with; of a record also what that holds."""
+    def accounts(self) -> Iterator[FileTally]:
+        """Of all files, those that were read first."""
+        yield from self.tallies
+        yield from (FileTally.unread(*facts) for facts in self.unread)
+
+    def _recognised(self, file: File) -> tuple[Reader | None, str, str]:
+        """Its reader, and why, or why there is none, or why it cannot be read; of a record also what that holds."""
         try:
             reader, why = recognise(file)
         except DataError as error:
-            return None, FileTally(file.name, mark=file.mark, error=str(error).removeprefix(f"{file.name}: "))
-        if reader is None:
-            return None, FileTally(file.name, "", why, file.mark)
+            return None, "", str(error).removeprefix(f"{file.name}: ")
         if reader is RECORD:
             account = account_of(file)
             self._lineages[file] = account.lineage()
             self.held.add(account.files.values())
-        return reader, FileTally(file.name, reader.name, why, file.mark, file.size, reader.by_name)
+        return reader, why, ""
 
     def _told(self, tally: FileTally) -> Options:
         """What is told of a file now, or was when it was read before."""
@@ -99,7 +111,8 @@ class Read:
     def _batches(self, reader: Reader, context: Context) -> Iterator[list[Row]]:
         """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
-        device, unit, code, length = NO_DEVICE, "", "", 0  # of the row before: what is as there is not measured anew
+        before: tuple[Any, ...] = (NO_DEVICE, "", "")  # of the row before: what is as there is not measured anew
+        length = 0
         batch, text = list[Row](), 0
         try:
             for row in reader.read(context):
@@ -108,8 +121,9 @@ class Read:
                     context.tally.used += 1
                 if row.origin is not None:
                     row = row._replace(file=row.origin[0], row=row.origin[1], origin=None)
+                device, unit, code = before
                 if row.device is not device or row.unit != unit or row.code != code or row.raw or row.file:
-                    device, unit, code, length = row.device, row.unit, row.code, _length(row)
+                    before, length = (row.device, row.unit, row.code), _length(row)
                 if length > SHORT:
                     if length > TEXT and _too_long(row):
                         context.tally.given += 1

@@ -8,7 +8,7 @@ an account, whose rows have moved, adds only what is new; a copy adds nothing; a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ def _coded_first(code: str | None) -> tuple[str, bool]:
     return code or "", code is not None
 
 
-_RANKED = {"code": _coded_first, "device": known_first}
+_RANKED: dict[str, Callable[[Any], Any]] = {"code": _coded_first, "device": known_first}
 
 
 def place(block: Block, at: int) -> tuple[Any, ...]:

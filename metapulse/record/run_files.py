@@ -63,12 +63,15 @@ def write_run(block: Block, folder: Path) -> RunFile:
     schema = pa.schema([(name, pa.from_numpy_dtype(k) if isinstance(k, type) else k) for name, k in fields])
     schema = schema.append(pa.field("raw", pa.string()))
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".run", delete=False) as stream:
-        with pa.ipc.new_stream(stream, schema, options=options) as writer:
-            count = 0
-            for piece in _pieces(block):
-                writer.write_batch(pa.record_batch(_arrays(piece), schema=schema))
-                count += 1
+    count = 0
+    with (
+        tempfile.NamedTemporaryFile(dir=folder, suffix=".run", delete=False) as stream,
+        pa.ipc.new_stream(stream, schema, options=options) as writer,
+    ):
+        for piece in _pieces(block):
+            writer.write_batch(pa.record_batch(_arrays(piece), schema=schema))
+            count += 1
+    pa.default_memory_pool().release_unused()
     return RunFile(Path(stream.name), count)
 
 

@@ -7,6 +7,7 @@ there already is one more input. Copies of one content are read each under its o
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,17 +68,23 @@ def import_files(
         metadata(out)  # before anything is read: what is no record is not written over
     if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
         paths.append(out)
-    with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
+    with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        for number, (context, batches) in enumerate(read.files(given)):
-            _gather(runs, context.tally, batches, number, context.lineage)
+        _read_all(paths, limits, read, runs)  # of the inputs, which may be very many, nothing is kept but accounts
         tally = read.held
-        tally.add(read.tallies)
-        if read.tallies and not any(file.format for file in tally.files.values()):
-            raise DataError(_nothing(read.tallies))
-        tally.unread = [f"{t.file}: {t.error}" for t in read.tallies if t.error and not t.failed]
+        tally.add(read.accounts())
+        if not any(file.format for file in tally.files.values()) and (first := next(read.accounts(), None)):
+            raise DataError(_nothing(first, len(read.tallies) + len(read.unread) - 1))
+        tally.unread = [f"{t.file}: {t.error}" for t in read.accounts() if t.error and not t.failed]
+        read.unread.clear()
         replace_with(out, lambda stream: _write(stream, runs, tally))
     return tally
+
+
+def _read_all(paths: Sequence[Path], limits: ContainerLimits, read: Read, runs: Runs) -> None:
+    with Inputs(paths, limits) as given:
+        for number, (context, batches) in enumerate(read.files(given)):
+            _gather(runs, context.tally, batches, number, context.lineage)
 
 
 def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
@@ -131,9 +138,8 @@ def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int,
         return None
 
 
-def _nothing(tallies: Sequence[FileTally]) -> str:
-    first = tallies[0]
-    more = f" (and {len(tallies) - 1} files more)" if len(tallies) > 1 else ""
+def _nothing(first: FileTally, others: int) -> str:
+    more = f" (and {others} files more)" if others else ""
     return f"{first.file}: {first.error or first.why}{more}"
 
 
@@ -151,8 +157,14 @@ def _write(stream: BinaryIO, runs: Runs, tally: Tally) -> None:
             version = MAPPED_VERSION if block.tables.having(block, MAPPED).any() else version
             del block
             pa.default_memory_pool().release_unused()
-        facts = {"version": version, "marks": MARKS, "tally": tally.facts()}
-        writer.add_key_value_metadata({KEY.decode(): json.dumps(facts, sort_keys=True, ensure_ascii=False)})
+        facts = {"version": version, "marks": MARKS, "tally": tally.sums() | {"files": []}}
+        begun, here, ended = json.dumps(facts, sort_keys=True, ensure_ascii=False).partition('"files": [')
+        told = io.StringIO()
+        told.write(begun + here)
+        for number, file in enumerate(tally.in_order()):  # of which there may be very many
+            told.write(", " * (number > 0) + json.dumps(file.facts(), sort_keys=True, ensure_ascii=False))
+        told.write(ended)
+        writer.add_key_value_metadata({KEY.decode(): told.getvalue()})
 
 
 def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:

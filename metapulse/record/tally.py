@@ -34,6 +34,16 @@ TOLD = {"zones": "timezone", "orders": "date-order"}
 ANEW = "begin another record (--out), and read every file in it once"
 
 
+class _Nothing(Counter[str]):
+    """What is counted where nothing can be."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        raise TypeError(f"{key}: rows of a file without a reader")
+
+
+NOTHING = _Nothing()
+
+
 @dataclass(slots=True)
 class FileTally:
     """The account of one file.
@@ -71,6 +81,11 @@ class FileTally:
     orders: tuple[str, ...] = ()
     error: str = ""
     failed: bool = False
+
+    @classmethod
+    def unread(cls, file: str, mark: str, why: str, error: str) -> FileTally:
+        """Of a file without a reader: of its rows nothing is counted."""
+        return cls(file, "", why, mark, skipped=NOTHING, away=NOTHING, flagged=NOTHING, notes=NOTHING, error=error)
 
     def fail(self, error: Exception) -> None:
         """Its reader raised: the rest of the file is not read, and the row at which that was is counted away.
@@ -195,7 +210,8 @@ class Tally:
         for tally in tallies:
             if tally.failed:
                 self.failures.append(f"{tally.file}: {tally.error}")
-            self.files[tally.content] = tally.joined(self.files.get(tally.content, tally))
+            there = self.files.get(tally.content)
+            self.files[tally.content] = tally if there is None and not tally.also else tally.joined(there or tally)
         known = {(name, tally.mark) for tally in self.files.values() if tally.size for name in tally.names}
         for key, tally in list(self.files.items()):
             if not tally.size and (tally.file, tally.mark) in known:  # no reader knew it, before
@@ -230,7 +246,11 @@ class Tally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""
         files = [tally.facts() for tally in self.in_order()]
-        return {"records": self.records, "duplicates": self.duplicates, "files": files}
+        return self.sums() | {"files": files}
+
+    def sums(self) -> dict[str, int]:
+        """What was found among all files together."""
+        return {"records": self.records, "duplicates": self.duplicates}
 
     def in_order(self) -> list[FileTally]:
         """The files' accounts, by name."""

@@ -97,7 +97,8 @@ class Texts:
     def having(self, block: Block, *marks: str) -> NDArray[np.bool_]:
         """Rows that have one of these marks."""
         found = np.array([not set(marks).isdisjoint(q) for q in self.quality], bool)
-        return found[block["quality"]]
+        rows: NDArray[np.bool_] = found[block["quality"]]
+        return rows
 
     def mark(self, block: Block, rows: NDArray[np.bool_], *add: str, without: str = "") -> None:
         """Put marks on some rows, and take one away."""
