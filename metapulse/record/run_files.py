@@ -14,7 +14,7 @@ from metapulse.record.schema import Device
 from metapulse.record.texts import CODED, Texts
 
 PIECE = 8_192  # rows that are read at once
-PIECE_TEXT = 2**20  # characters of their texts, in the same way
+PIECE_TEXT = 2**18  # characters of their texts, in the same way
 LIGHT = 2**22  # characters of the texts of a run that are not weighed row by row
 NOTHING, IS, PART = "", "=", "\x1f"  # no text, a text follows, the next part: control characters are in no name
 
