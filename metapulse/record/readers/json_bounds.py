@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 
@@ -77,3 +80,26 @@ def _behind(text: str, at: int, end: int) -> int | None:
             return max(place, at + 1)
         before = token
     return None
+
+
+def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[str, Any]:
+    """Those members of a broken object that hold an object or an array, as far as they can be read.
+
+    Args:
+        text: JSON, or what should be.
+        at: where the object begins.
+        end: where it ends.
+        names: of members.
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        begun = re.compile(rf'[{{,]\s*+"{re.escape(name)}"\s*+:\s*+(?=[{{\[])').search(text, at, end)
+        if begun is None:
+            continue
+        try:
+            found[name], _ = json.JSONDecoder(strict=False).raw_decode(text, begun.end())
+        except (ValueError, RecursionError):
+            part = mended(text, begun.end(), end)
+            if part is not None and part.value is not None:
+                found[name] = part.value
+    return found

@@ -9,11 +9,11 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.json_bounds import TooHeavyError, after_broken, next_object, weight_of
+from metapulse.record.readers.json_bounds import TooHeavyError, after_broken, members_within, next_object, weight_of
 from metapulse.record.readers.json_mend import Mended, mended
 
 CHUNK = 2**18  # characters read at a time
@@ -38,8 +38,8 @@ UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read
 class Scanner:
     """JSON values one after another from a stream of text."""
 
-    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool) -> None:
-        self.stream, self.context, self.count = stream, context, count
+    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool, within: Sequence[str] = ()) -> None:
+        self.stream, self.context, self.count, self.within = stream, context, count, within
         self.text, self.at, self.number, self.ended = "", 0, 0, False
         self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
         self.unfolded = 0  # lists that are read item by item because they are too long
@@ -171,6 +171,8 @@ class Scanner:
             place = next_object(self.text, self.at)
             self.at = len(self.text) if place is None else place
             return self._no_item("torn at the end of the file" if place is None else "no JSON")
+        if found.value is None and (parts := members_within(self.text, self.at, found.end, self.within)):
+            found = Mended(found.end, parts, 1)
         self.at = found.end
         if found.value is None:
             return self._no_item("no JSON")

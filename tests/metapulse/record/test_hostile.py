@@ -66,6 +66,53 @@ def test_a_torn_item_before_many_is_none_that_is_too_long(small: list[int]) -> N
     assert tally.skipped == {"no JSON": 1}
 
 
+@pytest.mark.parametrize("inner", ['{"n": 1, "of": [{"x": "}"}]}', "[1, 2]", "{}", '{"n": 0.5}', "12.5"])
+def test_an_item_of_many_parts_is_told_before_it_is_built(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short as text, large as objects: what is in memory depends on what an item may take, not on the item."""
+    for name, limit in {"HEAVY": 2**19, "CHUNK": 2**12, "VAIN": 2**12}.items():
+        monkeypatch.setattr(json_stream, name, limit)
+    peaks = []
+    for size in (2**18, 2**20):
+        text = '[{"n": 1}, {"of": [' + ", ".join([inner] * (size // len(inner))) + ']}, {"n": 2}]'
+        file = memory_file(text.encode())
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        found = [item for _, item in json_items(Context(file, tally=FileTally("file")))]
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+        tracemalloc.stop()
+        assert found == [{"n": 1}, {"n": 2}]
+    assert max(peaks) < 4 * 2**19
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_of_a_list_that_is_too_long_the_items_are_read(small: list[int]) -> None:
+    long = [{"n": n, "of": "[,"} for n in range(LIMIT)]
+    found, tally = items(json.dumps([[{"n": -2}], long, [{"n": -1}]]))
+    assert found == [[{"n": -2}], *long, [{"n": -1}]]
+    assert tally.skipped == {json_stream.UNFOLDED_LIST: 1}
+    assert tally.seen == len(found) + 1
+    assert max(small) < 4 * LIMIT
+
+
+def test_lists_that_are_too_long_within_each_other_end() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "ITEM", LIMIT)
+        patch.setattr(json_stream, "CHUNK", LIMIT // 16)
+        found, tally = items("[" * 20 * LIMIT)
+    assert found == []
+    assert tally.seen == tally.skipped.total()
+
+
+@pytest.mark.parametrize("broken", ['"status": oops', '"status": ', '"a": {"b": oops}', "oops"])
+def test_a_body_beside_what_is_broken_is_read(broken: str, record: Import) -> None:
+    group = {"grpid": 1, "date": 1_700_000_000, "category": 1, "measures": [{"value": 70, "type": 1, "unit": 0}]}
+    body = json.dumps({"measuregrps": [group, group | {"grpid": 2, "date": 1_700_090_000}]})
+    for text in (f'{{{broken}, "body": {body}}}', f'{{"body": {body}, {broken}}}'):
+        frame, tally = record({"answer.json": text})
+        assert frame["value"].to_list() == [70.0, 70.0], text
+        assert sum(file.notes.total() for file in tally.files.values()) == 1
+
+
 DOCUMENT = {"status": 0, "body": {"zone": "X", "list": [{"t": 1, "v": [1, 2]}, {"t": 2}, {"t": 3}]}}
 
 
