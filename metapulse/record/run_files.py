@@ -55,8 +55,8 @@ class RunFile:
         return Block(self._tables, arrays | {"raw": batch.column("raw")})
 
 
-def write_run(block: Block, folder: Path) -> RunFile:
-    """Write a block, which is in order, to a file of its own."""
+def write_run(block: Block, folder: Path, parts: int = 1) -> RunFile:
+    """Write a block, which is in order, to a file of its own; in pieces of so many times less than usual."""
     import pyarrow as pa
 
     fields = [(name, pa.dictionary(pa.int32(), pa.string()) if name in CODED else kind) for name, kind in FIELDS]
@@ -68,17 +68,17 @@ def write_run(block: Block, folder: Path) -> RunFile:
         tempfile.NamedTemporaryFile(dir=folder, suffix=".run", delete=False) as stream,
         pa.ipc.new_stream(stream, schema, options=options) as writer,
     ):
-        for piece in _pieces(block):
+        for piece in _pieces(block, max(PIECE // parts, 1)):
             writer.write_batch(pa.record_batch(_arrays(piece), schema=schema))
             count += 1
     pa.default_memory_pool().release_unused()
     return RunFile(Path(stream.name), count)
 
 
-def _pieces(block: Block) -> Iterator[Block]:
+def _pieces(block: Block, most: int) -> Iterator[Block]:
     """Parts of a block that are light enough; where there is little text, of as many rows as may be."""
     if block["raw"].nbytes + block.tables.characters <= LIGHT + 4 * block.rows:
-        yield from (taken(block, slice(at, at + PIECE)) for at in range(0, block.rows, PIECE))
+        yield from (taken(block, slice(at, at + most)) for at in range(0, block.rows, most))
         return
     weight = raw_lengths(block["raw"])
     for name in CODED:  # each text once in a piece; in the first row of the block that has it, nearly so
@@ -87,7 +87,7 @@ def _pieces(block: Block) -> Iterator[Block]:
     behind, at = np.cumsum(weight), 0
     while at < block.rows:
         before = behind[at - 1] if at else 0
-        end = min(int(np.searchsorted(behind, before + PIECE_TEXT, "right")), at + PIECE, block.rows)
+        end = min(int(np.searchsorted(behind, before + PIECE_TEXT, "right")), at + most, block.rows)
         yield taken(block, slice(at, max(end, at + 1)))
         at = max(end, at + 1)
 

@@ -22,6 +22,7 @@ RUN = 200_000  # rows that are sorted in memory
 RUN_TEXT = 2**24  # characters of their texts, in the same way
 BLOCKS = 256  # that wait; as one they take less
 MANY = 8  # pieces of one instant in a run: as many rows as are sorted by themselves
+PARTS = 4  # in which pieces of such an instant are read: what they say of devices stands beside them
 INSTANT = MANY * PIECE  # rows
 
 
@@ -117,9 +118,9 @@ def _instant(streams: list[_Stream], start: int, folder: Path, lineage: Lineage)
     for block in (block for stream in streams for block in stream.all_of(start)):
         waiting.add(block)
         if waiting.full:
-            runs.append(write_run(ordered_block(waiting.taken()), folder))
+            runs.append(write_run(ordered_block(waiting.taken()), folder, PARTS))
     if waiting.rows:
-        runs.append(write_run(ordered_block(waiting.taken()), folder))
+        runs.append(write_run(ordered_block(waiting.taken()), folder, PARTS))
     ordered, carried = [_Stream(run) for run in runs], Carried()
     while ordered := [stream for stream in ordered if stream.fill()]:
         bound = min((place(s.end, -1) for s in ordered if not s.ended), default=None)
