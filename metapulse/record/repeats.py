@@ -8,7 +8,7 @@ an account, whose rows have moved, adds only what is new; a copy adds nothing; a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,7 +245,7 @@ class Firsts:
     """Devices of which no two may be one. A part that is not known may be any."""
 
     def __init__(self) -> None:
-        self._by_parts: dict[tuple[int, ...], dict[tuple[int, ...], set[str]]] = {}
+        self._by_parts: dict[tuple[int, ...], dict[tuple[int, ...], set[bytes]]] = {}
 
     def add(self, device: Device) -> bool:
         """Take a device, unless it may be one of those that are there: False then."""
@@ -254,13 +254,17 @@ class Firsts:
             both = tuple(at for at in parts if at in known)
             if both not in told:  # of those there, what they say of these parts
                 places = [parts.index(at) for at in both]
-                told[both] = {"\0".join(text.split("\0")[n] for n in places) for text in told[parts]}
-            if "\0".join(device[at] or "" for at in both) in told[both]:
+                told[both] = {b"\0".join(text.split(b"\0")[n] for n in places) for text in told[parts]}
+            if _said(device, both) in told[both]:
                 return False
         own = self._by_parts.setdefault(known, {known: set()})
         for parts, texts in own.items():
-            texts.add("\0".join(device[at] or "" for at in parts))
+            texts.add(_said(device, parts))
         return True
+
+
+def _said(device: Device, parts: Iterable[int]) -> bytes:
+    return "\0".join(device[at] or "" for at in parts).encode()  # less than a text; there may be very many
 
 
 def _same_as_before(block: Block, *names: str) -> Any:

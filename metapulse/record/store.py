@@ -158,13 +158,17 @@ def _write(stream: BinaryIO, runs: Runs, tally: Tally) -> None:
             del block
             pa.default_memory_pool().release_unused()
         facts = {"version": version, "marks": MARKS, "tally": tally.sums() | {"files": []}}
-        begun, here, ended = json.dumps(facts, sort_keys=True, ensure_ascii=False).partition('"files": [')
-        told = io.StringIO()
+        begun, here, ended = _json(facts).partition(b'"files": [')
+        told = io.BytesIO()
         told.write(begun + here)
         for number, file in enumerate(tally.in_order()):  # of which there may be very many
-            told.write(", " * (number > 0) + json.dumps(file.facts(), sort_keys=True, ensure_ascii=False))
+            told.write(b", " * (number > 0) + _json(file.facts()))
         told.write(ended)
-        writer.add_key_value_metadata({KEY.decode(): told.getvalue()})
+        writer.add_key_value_metadata({KEY: told.getvalue()})
+
+
+def _json(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
