@@ -6,9 +6,9 @@ stamps that are a device's placeholder for "no time" (1970).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
-from unicodedata import category
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from metapulse.record.clock import US
 from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
-from metapulse.record.schema import MARKS, Device, Row
+from metapulse.record.schema import MARKS, Row
 from metapulse.record.tally import FileTally
+from metapulse.record.texts import FULL, FULL_TEXT, Numbered, Texts
 from metapulse.record.units import conversion
 
 NO_TIME, NO_OFFSET = -(2**63), -(2**15)
-CONTROL = ("Cc", "Zl", "Zp")  # categories of Unicode: control characters, line and paragraph separators
 PLACEHOLDER = 365 * 86_400 * US  # the first year of Unix time: no wearable was worn
 EARLIEST, LATEST = 788_918_400 * US, 4_102_444_800 * US  # 1995, 2100
 BEYOND_TIME = 2**60  # µs; what is further away has overflowed somewhere
 
-#: Of a block, in this order; ``raw`` comes beside them as texts. ``input`` is the number of what was read: of a file,
+#: Of a block, in this order; ``raw`` comes beside them. ``input`` is the number of what was read: of a file,
 #: or of all that a record holds of one account.
 FIELDS = (
     ("start", np.int64),
@@ -43,60 +43,39 @@ FIELDS = (
     ("input", np.int32),
 )
 
-Key = TypeVar("Key", bound=Hashable)
-Block = dict[str, Any]  # of arrays by FIELDS, and "raw": an object array of texts or None
+
+class Block(dict[str, Any]):
+    """Columns of some rows: arrays by FIELDS, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
+
+    Args:
+        tables: of the texts for which some columns have numbers.
+        columns: by name.
+    """
+
+    def __init__(self, tables: Texts, columns: Mapping[str, Any]) -> None:
+        super().__init__(columns)
+        self.tables = tables
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self["start"])
 
 
-class Numbered(dict[Key, int]):
-    """A table that gives every new key the next number."""
-
-    def __missing__(self, key: Key) -> int:
-        self[key] = number = len(self)
-        return number
-
-    def ranks(self, order: Callable[[Any], Any] = lambda key: key) -> NDArray[np.int64]:
-        """Rank of each number if the keys are sorted: what makes the record independent of the order of reading."""
-        keys = [order(key) for key in self]
-        ranks = np.empty(len(keys), np.int64)
-        ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
-        return ranks
-
-
-class _Devices(dict[Device, int]):
-    """Numbers of devices however a file writes them: without control characters, which are no part of a name."""
-
-    def __init__(self, table: Numbered[Device]) -> None:
-        self.table = table
-
-    def __missing__(self, device: Device) -> int:
-        plain = Device(*(part if part is None or part.isprintable() else _printed(part) for part in device))
-        self[device] = number = self.table[plain]
-        return number
-
-
-def _printed(text: str) -> str | None:
-    """A blank for each run of control characters and line ends; others that are not printed, as in emojis, stay."""
-    if all(category(c) not in CONTROL for c in text):
-        return text
-    return " ".join("".join(" " if category(c) in CONTROL else c for c in text).split()) or None
-
-
-class Tables:
-    """The texts of all rows of an import, by number."""
+class Tables(Texts):
+    """Tables that take what readers yield."""
 
     def __init__(self) -> None:
-        self.names = sorted(metrics())
-        self.metric = {name: number for number, name in enumerate(self.names)}
-        self.code: Numbered[str | None] = Numbered()
-        self.device: Numbered[Any] = Numbered()
-        self.file: Numbered[str] = Numbered()
-        self._devices = _Devices(self.device)
-        self.unit: Numbered[str] = Numbered()
-        self.input: Numbered[tuple[int, str]] = Numbered()
-        self.quality: Numbered[tuple[str, ...]] = Numbered()
+        super().__init__()
+        self.metric = {name: number for number, name in enumerate(metric_names())}
         self._marks: dict[tuple[str, ...], int] = {}
         self._pairs: Numbered[tuple[str, str | None]] = Numbered()
         self._facts: list[tuple[float, float, float, float, int, int, bool]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether others are to be begun for the rows that follow."""
+        return self.entries + len(self._pairs) + len(self._marks) >= FULL or self.characters >= FULL_TEXT
 
     def block(
         self, rows: Sequence[Row], file: str, tally: FileTally, input: int = 0, held: Lineage | None = None
@@ -113,14 +92,14 @@ class Tables:
         tally.given += len(rows)
         rows = _representable(rows, tally) if rows else rows
         if not rows:
-            return _empty()
+            return _empty(self)
         metric, start, value, unit, row, end, offset, code, device, quality, raw, files, _ = zip(*rows, strict=True)
-        block: Block = {
+        columns: dict[str, Any] = {
             "start": np.array(start, np.int64),
             "end": np.array([NO_TIME if e is None else e for e in end], np.int64),
             "value": np.array(value, np.float64),
             "code": _numbers(self.code, code),
-            "device": _numbers(self._devices, device),
+            "device": _numbers(self.written, device),
             "file": _numbers(self.file, [f or file for f in files]),
             "row": np.array(row, np.int64),
             "quality": np.array([self._marked(q) for q in quality], np.int32),
@@ -130,6 +109,7 @@ class Tables:
             else np.full(len(rows), self.input[input, ""], np.int32),
             "raw": np.array(raw, object),
         }
+        block = Block(self, columns)
         self._convert(block, _numbers(self._pairs, zip(metric, unit, strict=True)))
         block = _judged(block, self, tally)
         tally.kept += len(block["start"])
@@ -169,17 +149,11 @@ class Tables:
         outside = (block["value"] < least) | (block["value"] > most)
         self.mark(block, outside & ~self.having(block, "censored_low", "censored_high"), "implausible")
 
-    def having(self, block: Block, *marks: str) -> NDArray[np.bool_]:
-        """Rows that have one of these marks."""
-        found = np.array([not set(marks).isdisjoint(q) for q in self.quality], bool)
-        return found[block["quality"]]
 
-    def mark(self, block: Block, rows: NDArray[np.bool_], *add: str, without: str = "") -> None:
-        """Put marks on some rows, and take one away."""
-        for number in np.unique(block["quality"][rows]):
-            marks = {*list(self.quality)[number], *add} - {without}
-            changed = self.quality[tuple(sorted(marks))]
-            block["quality"][rows & (block["quality"] == number)] = changed
+@cache
+def metric_names() -> tuple[str, ...]:
+    """The metrics, in the order of their numbers."""
+    return tuple(sorted(metrics()))
 
 
 def _numbers(table: Any, keys: Any) -> NDArray[np.int32]:
@@ -206,6 +180,8 @@ def _representable(rows: Sequence[Row], tally: FileTally) -> Sequence[Row]:
 
 def _judged(block: Block, tables: Tables, tally: FileTally) -> Block:
     """Count away what cannot be in a record, and mark stamps that cannot be right."""
+    import pyarrow as pa
+
     value, start, end = block["value"], block["start"], block["end"]
     wordless = np.array([code is None for code in tables.code], bool)[block["code"]]
     unmarked = np.array([not q for q in tables.quality], bool)[block["quality"]]
@@ -221,20 +197,58 @@ def _judged(block: Block, tables: Tables, tally: FileTally) -> Block:
             keep &= ~rows
     backwards = (end != NO_TIME) & (end < start)
     tables.mark(block, (start < EARLIEST) | (start >= LATEST) | backwards, "time_implausible")
-    return block if keep.all() else {name: column[keep] for name, column in block.items()}
+    kept = block if keep.all() else Block(tables, {name: column[keep] for name, column in block.items()})
+    kept["raw"] = pa.array(kept["raw"], pa.string())
+    return kept
 
 
-def _empty() -> Block:
-    return {**{name: np.empty(0, kind) for name, kind in FIELDS}, "raw": np.empty(0, object)}
+def _empty(tables: Texts) -> Block:
+    import pyarrow as pa
+
+    return Block(tables, {**{name: np.empty(0, kind) for name, kind in FIELDS}, "raw": pa.array([], pa.string())})
 
 
 def joined(blocks: Sequence[Block]) -> Block:
-    """Blocks one after another. They are taken apart column by column, so that no row is in memory twice."""
+    """Blocks one after another, with tables in common; they are taken apart column by column.
+
+    Tables with what the blocks use are made where they have several: none of them is larger than the rows ask for.
+    """
+    import pyarrow as pa
+
     if len(blocks) == 1:
         return blocks[0]
-    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
+    tables = blocks[0].tables
+    if any(block.tables is not tables for block in blocks):
+        tables = Texts()
+        for block in blocks:
+            tables.recode(block)
+    columns = {name: np.concatenate([block.pop(name) for block in blocks]) for name, _ in FIELDS}
+    return Block(tables, columns | {"raw": pa.concat_arrays([block.pop("raw") for block in blocks])})
 
 
 def taken(block: Block, rows: Any) -> Block:
     """Some rows of a block: by index, slice or mask."""
-    return {name: column[rows] for name, column in block.items()}
+    return Block(block.tables, {name: _at(column, rows) for name, column in block.items()})
+
+
+def _at(column: Any, rows: Any) -> Any:
+    if isinstance(column, np.ndarray) or isinstance(rows, slice):
+        return column[rows]
+    import pyarrow as pa
+
+    return column.filter(pa.array(rows)) if rows.dtype == bool else column.take(pa.array(rows))
+
+
+def text_lengths(block: Block) -> NDArray[np.int64]:
+    """Characters of the texts of each row; of ``raw`` bytes."""
+    lengths = raw_lengths(block["raw"])
+    for name in ("code", "device", "file", "unit"):
+        lengths = lengths + getattr(block.tables, name).lengths()[block[name]]
+    return lengths
+
+
+def raw_lengths(raw: Any) -> NDArray[np.int64]:
+    """Bytes of each text."""
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.fill_null(pc.binary_length(raw), 0), np.int64)

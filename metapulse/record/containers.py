@@ -47,7 +47,7 @@ class ContainerLimits:
     depth: int = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """One file, wherever it lies.
 
@@ -216,7 +216,11 @@ class Inputs:
         packed = min(sum(e.compress_size for e in usual), archive.start_dir)  # entries may share bytes
         if self._dense(sum(e.file_size for e in usual), packed):
             raise DataError(f"{name}: would be over {self.limits.ratio} times as large unpacked, which no export is")
-        for info in sorted(entries, key=lambda i: i.filename):
+        archive.filelist.clear()  # of what is known of an entry as much is kept as it takes to open it
+        archive.NameToInfo.clear()
+        entries.sort(key=lambda i: i.filename, reverse=True)
+        while entries:
+            info = entries.pop()
             inner = posixpath.normpath("/" + info.filename.replace("\\", "/")).lstrip("/")
             if posixpath.basename(inner) in SUFFIX_OF_NONE or inner.startswith("__MACOSX/"):
                 continue
@@ -232,7 +236,7 @@ class Inputs:
             self._nested(name, archive, info, depth)
         else:
             mark = f"{info.CRC:08x}"
-            self._put(File(name, info.file_size, mark, partial(_entry_stream, archive, info), self._beside))
+            self._put(File(name, info.file_size, mark, _Entry(archive, info), self._beside))
 
     def _dense(self, unpacked: int, packed: int) -> bool:
         """Whether it is a bomb: packed as no export is."""
@@ -277,8 +281,23 @@ def _disk_stream(place: Path) -> io.BufferedIOBase:
     return place.open("rb")
 
 
-def _entry_stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> io.BufferedIOBase:
-    return archive.open(info)  # type: ignore[return-value]  # a ZipExtFile; reads no more than the size it declares
+class _Entry:
+    """Opens an entry of a zip. Less of it is kept than ``ZipInfo`` has, since there may be very many."""
+
+    __slots__ = ("archive", "facts", "name")
+    KEPT = ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits", "_end_offset")
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.archive, self.name = archive, info.orig_filename
+        self.facts = tuple(getattr(info, name, None) for name in self.KEPT)
+
+    def __call__(self) -> io.BufferedIOBase:
+        info = zipfile.ZipInfo(self.name)
+        info.orig_filename = self.name
+        for name, fact in zip(self.KEPT, self.facts, strict=True):
+            if fact is not None:
+                setattr(info, name, fact)
+        return self.archive.open(info)  # type: ignore[return-value]  # a ZipExtFile; reads no more than it declares
 
 
 def _looks_zipped(place: Path) -> bool:

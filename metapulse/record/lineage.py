@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+KNOWN = 2**14  # names that are remembered
+
 
 class Lineage:
     """The account that each file is of.
@@ -29,6 +31,8 @@ class Lineage:
     def of(self, file: str) -> str:
         """What all files of the account have in common, as a word."""
         if file not in self._known:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
             self._known[file] = self._top(bare_name(file))
         return self._known[file]
 

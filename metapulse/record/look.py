@@ -101,10 +101,10 @@ def look(
     """
     found, read = Look(), Read(options, progress)
     with Inputs([Path(path) for path in inputs], limits) as given:
-        for _, rows in read.files(given):
-            for row in rows:
+        for _, batches in read.files(given):
+            for row in (row for rows in batches for row in rows):
                 found.metrics.setdefault(row.metric, Found()).add(row)
-    found.tallies = [*read.held.in_order(), *read.tallies]
+    found.tallies = [*read.held.in_order(), *read.accounts()]
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from metapulse.errors import ConfigError, DataError, MetapulseError
 from metapulse.record.clock import zone
@@ -14,11 +14,18 @@ from metapulse.record.readers.base import Context, Options, Reader
 from metapulse.record.readers.record import READER as RECORD
 from metapulse.record.readers.record import account_of
 from metapulse.record.recognise import recognise
-from metapulse.record.schema import Row
+from metapulse.record.schema import NO_DEVICE, Row
 from metapulse.record.tally import ANEW, FileTally, Tally
 
 #: Told the file that is being read, and how many of all bytes are done.
 Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+BATCH = 16_384  # rows that become columns at once
+BATCH_TEXT = 2**22  # characters of their texts, in the same way
+TEXT = 2**16  # characters of one text of a row
+LONG_TEXT = f"a text of more than {TEXT // 2**10} KiB"
+SHORT = 256  # characters that are not counted
 
 
 def untold(name: str, done: int, total: int) -> None:
@@ -33,51 +40,63 @@ class Read:
         options: zone and order of dates.
         progress: told how far it is.
         tallies: of the files that were read; not those of which a record tells.
+        unread: name, mark, why no reader knows it, and why nothing can be read of it, of the others; of which there
+            may be very many.
         held: accounts of which records among the inputs tell.
     """
 
     options: Options = field(default_factory=Options)
     progress: Progress = untold
     tallies: list[FileTally] = field(default_factory=list)
+    unread: list[tuple[str, str, str, str]] = field(default_factory=list)
     held: Tally = field(default_factory=Tally)
     _lineages: dict[File, Lineage] = field(default_factory=dict)
 
-    def files(self, inputs: Inputs) -> Iterator[tuple[Context, Iterator[Row]]]:
-        """What is read, and its rows, of every file that a reader knows; when all is read, ``tallies`` has all others.
+    def files(self, inputs: Inputs) -> Iterator[tuple[Context, Iterator[list[Row]]]]:
+        """What is read, and its rows in batches, of every file that a reader knows; at the end all have their account.
 
         Raises:
             ConfigError: a file is in a record as read in another zone or order of dates than is told now.
         """
-        total, done = sum(file.size for file in inputs.files), 0
+        total, done = sum(file.size for file in inputs.files), 0  # those that no reader knows count as not done
         taken: set[File] = set()
-        known = [(file, *self._recognised(file)) for file in inputs.files]
+        known, unknown = list[tuple[File, Reader, FileTally]](), list[tuple[File, str, str]]()
+        for file in inputs.files:
+            reader, why, error = self._recognised(file)
+            if reader is None:
+                unknown.append((file, why, error))
+            else:
+                tally = FileTally(file.name, reader.name, why, file.mark, file.size, reader.by_name)
+                known.append((file, reader, tally))
         told = [self._told(tally) for _, _, tally in known]
         for (file, reader, tally), options in zip(known, told, strict=True):
-            if reader is not None:
-                context = Context(file, options, tally, self._counter(file, done, total), taken)
-                if reader is RECORD:
-                    context.lineage = self._lineages[file]
-                yield context, self._rows(reader, context)
-                context.account()
+            context = Context(file, options, tally, self._counter(file, done, total), taken)
+            if reader is RECORD:
+                context.lineage = self._lineages[file]
+            yield context, self._batches(reader, context)
+            context.account()
             done += file.size
-        self.tallies += [tally for _, reader, tally in known if reader not in (None, RECORD)]
-        self.tallies += [tally for file, reader, tally in known if reader is None and file not in taken]
-        self.tallies += [FileTally(name, why=EMPTY) for name in inputs.empty]
-        self.tallies += [FileTally(name, error=why) for name, why in inputs.broken.items()]
+        self.tallies += [tally for _, reader, tally in known if reader is not RECORD]
+        self.unread += [(file.name, file.mark, why, error) for file, why, error in unknown if file not in taken]
+        self.unread += [(name, "", EMPTY, "") for name in inputs.empty]
+        self.unread += [(name, "", "", why) for name, why in inputs.broken.items()]
 
-    def _recognised(self, file: File) -> tuple[Reader | None, FileTally]:
-        """Its reader, and the account that it begins with; of a record also what that holds."""
+    def accounts(self) -> Iterator[FileTally]:
+        """Of all files, those that were read first."""
+        yield from self.tallies
+        yield from (FileTally.unread(*facts) for facts in self.unread)
+
+    def _recognised(self, file: File) -> tuple[Reader | None, str, str]:
+        """Its reader, and why, or why there is none, or why it cannot be read; of a record also what that holds."""
         try:
             reader, why = recognise(file)
         except DataError as error:
-            return None, FileTally(file.name, mark=file.mark, error=str(error).removeprefix(f"{file.name}: "))
-        if reader is None:
-            return None, FileTally(file.name, "", why, file.mark)
+            return None, "", str(error).removeprefix(f"{file.name}: ")
         if reader is RECORD:
             account = account_of(file)
             self._lineages[file] = account.lineage()
             self.held.add(account.files.values())
-        return reader, FileTally(file.name, reader.name, why, file.mark, file.size, reader.by_name)
+        return reader, why, ""
 
     def _told(self, tally: FileTally) -> Options:
         """What is told of a file now, or was when it was read before."""
@@ -89,19 +108,38 @@ class Read:
                 raise ConfigError(option, now, f"{then}, with which {before.file} was read; for another {ANEW}")
         return Options(self.options.zone or (zone(zone_then) if zone_then else None), order_now or order_then)
 
-    def _rows(self, reader: Reader, context: Context) -> Iterator[Row]:
+    def _batches(self, reader: Reader, context: Context) -> Iterator[list[Row]]:
         """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
+        before: tuple[Any, ...] = (NO_DEVICE, "", "")  # of the row before: what is as there is not measured anew
+        length = 0
+        batch, text = list[Row](), 0
         try:
             for row in reader.read(context):
                 if (row.file, row.row) != last:
                     last = (row.file, row.row)
                     context.tally.used += 1
-                yield row if row.origin is None else row._replace(file=row.origin[0], row=row.origin[1], origin=None)
+                if row.origin is not None:
+                    row = row._replace(file=row.origin[0], row=row.origin[1], origin=None)
+                device, unit, code = before
+                if row.device is not device or row.unit != unit or row.code != code or row.raw or row.file:
+                    before, length = (row.device, row.unit, row.code), _length(row)
+                if length > SHORT:
+                    if length > TEXT and _too_long(row):
+                        context.tally.given += 1
+                        context.tally.away[LONG_TEXT] += 1
+                        continue
+                    text += length
+                batch.append(row)
+                if len(batch) >= BATCH or text >= BATCH_TEXT:
+                    yield batch
+                    batch, text = [], 0
         except (MetapulseError, MemoryError):
             raise
         except Exception as error:  # a fault of the reader's own, which other files have no part in
             context.tally.fail(error)
+        if batch:
+            yield batch
 
     def _counter(self, file: File, before: int, total: int) -> Callable[[int], None]:
         done = before
@@ -112,3 +150,14 @@ class Read:
             self.progress(file.name, done, total)
 
         return count
+
+
+def _length(row: Row) -> int:
+    """Characters of its texts."""
+    length = len(row.raw or "") + len(row.code or "") + len(row.unit or "") + len(row.file or "")
+    return length + sum(len(part) for part in row.device if part)
+
+
+def _too_long(row: Row) -> bool:
+    """Whether one of its texts is."""
+    return any(text is not None and len(text) > TEXT for text in (row.raw, row.code, row.unit, row.file, *row.device))

@@ -27,6 +27,7 @@ MAPPED_VERSION = 2  # of a record with rows marked ``MAPPED``: a program that kn
 MAPPED = "device_mapped"
 KEY = b"metapulse.record"  # of the file's metadata: JSON with the version and the tally
 ROW_GROUP = 131_072  # rows
+ROW_GROUP_TEXT = 24 * 2**20  # characters of their texts: a group with long ones has fewer rows
 
 #: Every mark, and what it means.
 MARKS = {

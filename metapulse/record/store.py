@@ -7,6 +7,7 @@ there already is one more input. Copies of one content are read each under its o
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,16 +19,25 @@ import numpy as np
 
 from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
-from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, taken
+from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, metric_names, taken, text_lengths
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers.base import Options
-from metapulse.record.reading import Progress, Read, untold
+from metapulse.record.reading import BATCH, Progress, Read, untold
 from metapulse.record.runs import Runs
-from metapulse.record.schema import KEY, MAPPED, MAPPED_VERSION, MARKS, ROW_GROUP, VERSION, Device, Row, arrow_schema
+from metapulse.record.schema import (
+    KEY,
+    MAPPED,
+    MAPPED_VERSION,
+    MARKS,
+    ROW_GROUP,
+    ROW_GROUP_TEXT,
+    VERSION,
+    Device,
+    Row,
+    arrow_schema,
+)
 from metapulse.record.tally import FileTally, Tally
-
-BATCH = 16_384  # rows that become columns at once
 
 
 def import_files(
@@ -53,22 +63,28 @@ def import_files(
         DataError: an input is missing or broken, no reader knows any of its files, or ``out`` is something else.
     """
     paths = [Path(path) for path in inputs]
-    tables, read = Tables(), Read(options, progress)
+    read = Read(options, progress)
     if out.exists():
         metadata(out)  # before anything is read: what is no record is not written over
     if out.exists() and out.resolve() not in {path.resolve() for path in paths}:
         paths.append(out)
-    with Inputs(paths, limits) as given, tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
+    with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        for number, (context, rows) in enumerate(read.files(given)):
-            _gather(runs, tables, context.tally, rows, number, context.lineage)
+        _read_all(paths, limits, read, runs)  # of the inputs, which may be very many, nothing is kept but accounts
         tally = read.held
-        tally.add(read.tallies)
-        if read.tallies and not any(file.format for file in tally.files.values()):
-            raise DataError(_nothing(read.tallies))
-        tally.unread = [f"{t.file}: {t.error}" for t in read.tallies if t.error and not t.failed]
-        replace_with(out, lambda stream: _write(stream, runs, tables, tally))
+        tally.add(read.accounts())
+        if not any(file.format for file in tally.files.values()) and (first := next(read.accounts(), None)):
+            raise DataError(_nothing(first, len(read.tallies) + len(read.unread) - 1))
+        tally.unread = [f"{t.file}: {t.error}" for t in read.accounts() if t.error and not t.failed]
+        read.unread.clear()
+        replace_with(out, lambda stream: _write(stream, runs, tally))
     return tally
+
+
+def _read_all(paths: Sequence[Path], limits: ContainerLimits, read: Read, runs: Runs) -> None:
+    with Inputs(paths, limits) as given:
+        for number, (context, batches) in enumerate(read.files(given)):
+            _gather(runs, context.tally, batches, number, context.lineage)
 
 
 def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
@@ -82,27 +98,27 @@ def write_rows(rows: Iterable[Row], out: Path, account: FileTally) -> Tally:
     Returns:
         The account of the record.
     """
-    tables, tally = Tables(), Tally()
+    tally = Tally()
     with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
         runs = Runs(Path(folder))
-        _gather(runs, tables, account, iter(rows))
+        given = iter(rows)
+        _gather(runs, account, iter(lambda: list(islice(given, BATCH)), []))
         account.seen = account.used = account.given
         tally.add([account])
-        replace_with(out, lambda stream: _write(stream, runs, tables, tally))
+        replace_with(out, lambda stream: _write(stream, runs, tally))
     return tally
 
 
 def _gather(
     runs: Runs,
-    tables: Tables,
     account: FileTally,
-    rows: Iterator[Row],
+    batches: Iterable[Sequence[Row]],
     number: int = 0,
     held: Lineage | None = None,
 ) -> None:
     """All rows of one file, the ``number``-th that is read, up to one that its reader made wrongly."""
-    while batch := list(islice(rows, BATCH)):
-        if (block := _block(tables, batch, account, number, held)) is None:
+    for batch in batches:
+        if (block := _block(runs.tables(), batch, account, number, held)) is None:
             break
         runs.add(block)
 
@@ -122,45 +138,73 @@ def _block(tables: Tables, rows: Sequence[Row], account: FileTally, number: int,
         return None
 
 
-def _nothing(tallies: Sequence[FileTally]) -> str:
-    first = tallies[0]
-    more = f" (and {len(tallies) - 1} files more)" if len(tallies) > 1 else ""
+def _nothing(first: FileTally, others: int) -> str:
+    more = f" (and {others} files more)" if others else ""
     return f"{first.file}: {first.error or first.why}{more}"
 
 
-def _write(stream: BinaryIO, runs: Runs, tables: Tables, tally: Tally) -> None:
+def _write(stream: BinaryIO, runs: Runs, tally: Tally) -> None:
     """Row groups of equal size, whatever the blocks; the account last, when it is known."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     version = VERSION
     with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
-        for block in _regrouped(runs.merged(tables, tally.lineage())):
-            tally.records += len(block["start"])
-            tally.duplicates += int(tables.having(block, "duplicate_of").sum())
-            writer.write_table(arrow(block, tables))
-            version = MAPPED_VERSION if tables.having(block, MAPPED).any() else version
-        facts = {"version": version, "marks": MARKS, "tally": tally.facts()}
-        writer.add_key_value_metadata({KEY.decode(): json.dumps(facts, sort_keys=True, ensure_ascii=False)})
+        for block in _regrouped(runs.merged(tally.lineage())):
+            tally.records += block.rows
+            tally.duplicates += int(block.tables.having(block, "duplicate_of").sum())
+            writer.write_table(arrow(block))
+            version = MAPPED_VERSION if block.tables.having(block, MAPPED).any() else version
+            del block
+            pa.default_memory_pool().release_unused()
+        facts = {"version": version, "marks": MARKS, "tally": tally.sums() | {"files": []}}
+        begun, here, ended = _json(facts).partition(b'"files": [')
+        told = io.BytesIO()
+        told.write(begun + here)
+        for number, file in enumerate(tally.in_order()):  # of which there may be very many
+            told.write(b", " * (number > 0) + _json(file.facts()))
+        told.write(ended)
+        writer.add_key_value_metadata({KEY: told.getvalue()})
+
+
+def _json(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The rows anew in groups: of so many rows, or so much text, by what the rows say alone."""
     waiting: list[Block] = []
+    rows = text = 0
     for block in blocks:
         waiting.append(block)
-        if sum(len(b["start"]) for b in waiting) >= ROW_GROUP:
-            whole = joined(waiting)
-            ends = range(ROW_GROUP, len(whole["start"]) + 1, ROW_GROUP)
-            yield from (taken(whole, slice(end - ROW_GROUP, end)) for end in ends)
-            waiting = [taken(whole, slice(ends[-1], None))]
-    if waiting and len((whole := joined(waiting))["start"]):
-        yield whole
+        rows, text = rows + block.rows, text + int(text_lengths(block).sum())
+        if rows >= ROW_GROUP or text >= ROW_GROUP_TEXT:
+            *whole, rest = _groups(joined(waiting))
+            yield from whole
+            waiting, rows, text = [rest], rest.rows, int(text_lengths(rest).sum())
+    if waiting:
+        yield from (group for group in _groups(joined(waiting)) if group.rows)
 
 
-def arrow(block: Block, tables: Tables) -> Any:
+def _groups(block: Block) -> Iterator[Block]:
+    """Parts of a block that are row groups, and what is left: none of it, where the last is whole."""
+    behind, at = np.cumsum(text_lengths(block)), 0
+    while at < block.rows:
+        before = behind[at - 1] if at else 0
+        fit = int(np.searchsorted(behind, before + ROW_GROUP_TEXT, "right"))
+        if fit == block.rows < at + ROW_GROUP:
+            break
+        end = max(at + 1, min(fit, at + ROW_GROUP))
+        yield taken(block, slice(at, end))
+        at = end
+    yield taken(block, slice(at, None))
+
+
+def arrow(block: Block) -> Any:
     """A block as a table of ``arrow_schema`` (a ``pyarrow.Table``)."""
     import pyarrow as pa
 
-    schema = arrow_schema()
+    schema, tables = arrow_schema(), block.tables
     instant = schema.field("start").type
 
     def text(table: Any, numbers: Any) -> Any:
@@ -175,7 +219,7 @@ def arrow(block: Block, tables: Tables) -> Any:
         "start": pa.array(block["start"], instant),
         "end": pa.array(block["end"], instant, mask=block["end"] == NO_TIME),
         "offset_min": pa.array(block["offset_min"].astype(np.int16), mask=block["offset_min"] == NO_OFFSET),
-        "metric": text(tables.names, block["metric"]),
+        "metric": text(metric_names(), block["metric"]),
         "value": pa.array(block["value"], mask=np.isnan(block["value"])),
         "code": text(tables.code, block["code"]),
         "unit": text(tables.unit, block["unit"]),
@@ -184,7 +228,7 @@ def arrow(block: Block, tables: Tables) -> Any:
             [text(tables.file, block["file"]), pa.array(block["row"])], fields=list(schema.field("source").type)
         ),
         "quality": pa.array(list(tables.quality), pa.list_(pa.string())).take(pa.array(block["quality"])),
-        "raw": pa.array(block["raw"].tolist(), pa.string()),
+        "raw": block["raw"],
     }
     return pa.table(columns, schema=schema)
 

@@ -34,6 +34,16 @@ TOLD = {"zones": "timezone", "orders": "date-order"}
 ANEW = "begin another record (--out), and read every file in it once"
 
 
+class _Nothing(Counter[str]):
+    """What is counted where nothing can be."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        raise TypeError(f"{key}: rows of a file without a reader")
+
+
+NOTHING = _Nothing()
+
+
 @dataclass(slots=True)
 class FileTally:
     """The account of one file.
@@ -71,6 +81,11 @@ class FileTally:
     orders: tuple[str, ...] = ()
     error: str = ""
     failed: bool = False
+
+    @classmethod
+    def unread(cls, file: str, mark: str, why: str, error: str) -> FileTally:
+        """Of a file without a reader: of its rows nothing is counted."""
+        return cls(file, "", why, mark, skipped=NOTHING, away=NOTHING, flagged=NOTHING, notes=NOTHING, error=error)
 
     def fail(self, error: Exception) -> None:
         """Its reader raised: the rest of the file is not read, and the row at which that was is counted away.
@@ -195,7 +210,8 @@ class Tally:
         for tally in tallies:
             if tally.failed:
                 self.failures.append(f"{tally.file}: {tally.error}")
-            self.files[tally.content] = tally.joined(self.files.get(tally.content, tally))
+            there = self.files.get(tally.content)
+            self.files[tally.content] = tally if there is None and not tally.also else tally.joined(there or tally)
         known = {(name, tally.mark) for tally in self.files.values() if tally.size for name in tally.names}
         for key, tally in list(self.files.items()):
             if not tally.size and (tally.file, tally.mark) in known:  # no reader knew it, before
@@ -230,7 +246,11 @@ class Tally:
     def facts(self) -> dict[str, Any]:
         """What goes into the record's metadata; in an order that does not depend on the order of reading."""
         files = [tally.facts() for tally in self.in_order()]
-        return {"records": self.records, "duplicates": self.duplicates, "files": files}
+        return self.sums() | {"files": files}
+
+    def sums(self) -> dict[str, int]:
+        """What was found among all files together."""
+        return {"records": self.records, "duplicates": self.duplicates}
 
     def in_order(self) -> list[FileTally]:
         """The files' accounts, by name."""
@@ -247,10 +267,13 @@ class Tally:
         """One row per file, for people; of very many some, those that were recognised first."""
         many = len(self.files) > SHOWN
         order = sorted(self.in_order(), key=lambda t: many and not t.format)
-        rows = [{"file": t.file, "format": t.format or "not recognised"} | row_counts(t) for t in order]
-        if more := rows[SHOWN:]:
-            numbers = {name: sum(row[name] for row in more) for name in tuple(more[0])[2:]}
-            rows[SHOWN:] = [{"file": f"and {len(more)} files more", "format": "", **numbers}]
+        rows = [{"file": t.file, "format": t.format or "not recognised"} | row_counts(t) for t in order[:SHOWN]]
+        if more := order[SHOWN:]:
+            sums = Counter[str]()
+            for t in more:
+                sums.update(row_counts(t))
+            numbers = {name: sums[name] for name in tuple(rows[0])[2:]}
+            rows.append({"file": f"and {len(more)} files more", "format": "", **numbers})
         return Rows(rows, tuple(rows[0]) if rows else ("file",))
 
     def by_format(self) -> Rows:
@@ -267,9 +290,10 @@ class Tally:
 
     def remarks(self, most: int) -> Rows:
         """Files that were not read, or not to the end, and why; at most so many, and how many more there are."""
-        found = [{"file": t.file, "remark": t.error or t.why} for t in self.in_order() if t.error or not t.format]
-        more = [{"file": f"{len(found) - most} files more", "remark": ""}] if len(found) > most else []
-        return Rows(found[:most] + more)
+        odd = [t for t in self.in_order() if t.error or not t.format]
+        found = [{"file": t.file, "remark": t.error or t.why} for t in odd[:most]]
+        more = [{"file": f"{len(odd) - most} files more", "remark": ""}] if len(odd) > most else []
+        return Rows(found + more)
 
     def reasons(self) -> Rows:
         """Why rows and records were counted away, and what else is to be known; most frequent first."""
@@ -286,8 +310,8 @@ class Tally:
                 found["not recognised", "file", t.why or "no reader knows it"] += 1
         keys = ("format", "what", "why", "times")
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        rows = [dict(zip(keys, (*key, n), strict=True)) for key, n in ordered]
-        if more := rows[SHOWN:]:
-            times = sum(row["times"] for row in more)
-            rows[SHOWN:] = [{"format": "", "what": "", "why": f"and {len(more)} reasons more", "times": times}]
+        rows = [dict(zip(keys, (*key, n), strict=True)) for key, n in ordered[:SHOWN]]
+        if more := ordered[SHOWN:]:
+            times = sum(n for _, n in more)
+            rows.append({"format": "", "what": "", "why": f"and {len(more)} reasons more", "times": times})
         return Rows(rows, keys)

@@ -186,6 +186,7 @@ SPELLINGS = {
 #: Where upper and lower case are two units: Apple's Cal is a kilocalorie.
 EXACT = {"Cal": "kcal", "µs": "us", "μs": "us"}
 _FOLDED = {name.lower(): name for name in reversed(UNITS)}
+LONGEST = 128  # characters of a unit, with blanks; what is longer is none
 _MOLAR = re.compile(r"mmol<\s*(\d{1,5}(?:\.\d{1,20})?)\s*>/l", re.IGNORECASE)
 
 
@@ -198,13 +199,17 @@ class Conversion(NamedTuple):
     known: bool
 
 
-@lru_cache(4096)
 def ucum(text: str) -> str:
     """A unit as it is written → UCUM; "" if it is none that is known.
 
     Args:
         text: as in the file: "Count/min", "mmHg", "Einheiten", "°F".
     """
+    return _ucum(text) if len(text) <= LONGEST else ""
+
+
+@lru_cache(4096)
+def _ucum(text: str) -> str:
     text = text.strip()
     if text in UNITS:
         return text
@@ -214,7 +219,6 @@ def ucum(text: str) -> str:
     return SPELLINGS.get(folded) or _FOLDED.get(folded, "")
 
 
-@lru_cache(4096)
 def conversion(name: str, text: str | None) -> Conversion:
     """How a value of a metric gets into the metric's canonical unit.
 
@@ -222,6 +226,13 @@ def conversion(name: str, text: str | None) -> Conversion:
         name: the metric.
         text: the unit as the file writes it; None: the canonical one.
     """
+    if text is not None and len(text) > LONGEST:
+        return Conversion(text, 1.0, 0.0, False)
+    return _conversion(name, text)
+
+
+@lru_cache(4096)
+def _conversion(name: str, text: str | None) -> Conversion:
     wanted = metric(name).unit
     if text is None:
         return Conversion(wanted, 1.0, 0.0, True)

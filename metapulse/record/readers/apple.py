@@ -16,7 +16,7 @@ from typing import Any
 from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE, Clock, Stamp, zone
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.markup import Tag, tags
+from metapulse.record.readers.markup import REMEMBERED, Tag, tags
 from metapulse.record.readers.text import number
 from metapulse.record.schema import Device, Row
 
@@ -139,7 +139,8 @@ class _Export:
                 marks = (*marks, "manual")
             if "HKTimeZone" in self.meta:
                 offset = _offset(self.meta["HKTimeZone"], start)
-        device = _device(given.get("device", ""), given.get("sourceName", ""))
+        written, source = given.get("device", ""), given.get("sourceName", "")
+        device = (_device if len(written) + len(source) < REMEMBERED else _device.__wrapped__)(written, source)
         until = None if end is None or end.start == start.start else end.start
         return Row(metric, start.start, value, unit, self.row, until, offset, code, device, marks)
 
@@ -202,7 +203,7 @@ class _Export:
                 )
 
 
-@lru_cache(65_536)
+@lru_cache(4096)
 def _device(text: str, source: str) -> Device:
     """Parts of ``<<HKDevice: 0x282a45810>, name:Apple Watch, hardware:Watch6,1, software:10.1>`` and a source."""
     parts: dict[str, Any] = dict(re.findall(r"(\w+):([^<>]*?)(?=, \w+:|>|$)", text[text.find(">") + 1 :]))

@@ -74,6 +74,7 @@ from metapulse.record.clock import Clock, date_orders
 from metapulse.record.containers import File, cause, readable
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers.encoding import HEAD, encoding
+from metapulse.record.readers.header import mended_text
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
 
@@ -118,8 +119,8 @@ class Sample:
 
     @cached_property
     def text(self) -> str:
-        """The bytes as text, without a byte order mark; never fails."""
-        return self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff")
+        """The bytes as text, without a byte order mark, its names of columns whole; never fails."""
+        return mended_text(self.bytes.decode(encoding(self.bytes), errors="replace").lstrip("\ufeff"))
 
     @cached_property
     def json(self) -> str:

@@ -148,21 +148,33 @@ class Walk:
         return found < around and found != self.at + len(piece.bytes)
 
     def _chain(self, at: int, stop: int) -> bool:
-        """Whether records follow one another from here, at about the time of the last."""
-        near = False
-        for _ in range(CHAIN):
-            if at >= stop:
-                break
-            piece, after = self._record(at)
-            if piece is None or after > stop:
-                return False
-            if piece.kind == DATA and self._shape(piece).stamp:
-                now = self._time(piece)
-                if piece.bytes[0] & 0x80 or (now and abs(now - self.stamp) > NEAR):
+        """Whether records follow one another from here, at about the time of the last; definitions among them hold.
+
+        Where no time is known yet, two of them have to fit each other, or one if the records go on to the end.
+        """
+        known = self.shapes
+        self.shapes = dict(known)
+        try:
+            times, needed = list[int](), 1 if self.stamp else 2
+            for _ in range(CHAIN):
+                if at >= stop:
+                    needed = 1
+                    break
+                piece, after = self._record(at)
+                if piece is None or after > stop:
                     return False
-                near = near or bool(now)
-            at = after
-        return near
+                if piece.kind == DEFINITION:
+                    self._learn(piece)
+                elif self._shape(piece).stamp:
+                    now = self._time(piece)
+                    around = self.stamp or next(iter(times), max(now, ABSOLUTE))
+                    if piece.bytes[0] & 0x80 or (now and abs(now - around) > NEAR):
+                        return False
+                    times += [now] if now else []
+                at = after
+            return len(times) >= needed
+        finally:
+            self.shapes = known
 
     def _found(self, stop: int) -> int:
         """Where records go on; ``stop`` if they do not."""

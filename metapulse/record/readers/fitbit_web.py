@@ -81,7 +81,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every answer. What an answer holds is counted row by row, besides the answer itself."""
     at = 0
-    for _, item in json_items(context):
+    for _, item in json_items(context, within=("sleep", "weight", "fat", "activities")):
         context.skip("what is around the values" if isinstance(item, dict) else "no answer")
         for name, part, dates in _parts(item) if isinstance(item, dict) else ():
             at += 1

@@ -15,6 +15,7 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^\s{}\[\],:"]
 _SCALAR = re.compile(r"null|true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _BEGINNING = re.compile(r'\{\s*+("[^"\\]*+")')
 _TIME = re.compile(r"[0-9TZ:.+-]+")  # as a key: one of many alike, as elements of an array are
+DEEP = 10_000  # brackets within each other
 _CLOSER = {"{": "}", "[": "]"}
 
 
@@ -28,6 +29,8 @@ class Mended(NamedTuple):
 
 class _Open:
     """A bracket that is open. ``wants`` is what may follow: a key, a colon, a value, or a separator."""
+
+    __slots__ = ("at", "broken", "comma", "flat", "key", "kind", "part", "sound", "wants")
 
     def __init__(self, kind: str, at: int, part: bool) -> None:
         self.kind, self.at, self.part = kind, at, part
@@ -51,12 +54,14 @@ def mended(text: str, at: int, end: int, torn: bool = False) -> Mended | None:
         torn: whether the file ends there; of an item that does not, what it holds up to there is read.
 
     Returns:
-        None if the end is not before ``end``.
+        None if the end is not before ``end``, or brackets are too deep.
     """
     item = _Item(text, at)
     for match in TOKEN.finditer(text, at, end):
         if (over := item.take(match[0], match.start(), match.end())) is not None:
             return over
+        if len(item.open) > DEEP:
+            return None
     return item.torn(end) if torn else None
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.json_mend import TOKEN, Mended, mended
+from metapulse.record.readers.json_bounds import TooHeavyError, after_broken, members_within, next_object, weight_of
+from metapulse.record.readers.json_mend import Mended, mended
 
 CHUNK = 2**18  # characters read at a time
 ITEM = 2**24  # characters of one JSON item
+HEAVY = 2**27  # bytes that an item may take in memory, with its text
+UNFOLDED = 4  # lists within each other that are read item by item, because they are too long
 LINES = 50  # of a file by which it is told whether objects stand a line each
 VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
@@ -23,33 +27,47 @@ _SOLID = re.compile(r"[^\s,\x00-\x1f]")
 _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
-#: A list of numbers or texts that goes on with an object or a list: it has lost its end.
-_TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\]]', re.DOTALL)  # or a text, which may hold some
+_BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 _HOLDERS = (dict, list)
 NO_ITEM = object()
-TOO_LONG = f"an item of more than {ITEM // 2**20} MiB"
-_NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
-_NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
-_OPENER = {"}": "{", "]": "["}
+TOO_LONG = f"an item of more than {ITEM // 2**20} MiB, or of too many parts"
+UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read one by one"
 
 
 class Scanner:
     """JSON values one after another from a stream of text."""
 
-    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool) -> None:
-        self.stream, self.context, self.count = stream, context, count
+    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool, within: Sequence[str] = ()) -> None:
+        self.stream, self.context, self.count, self.within = stream, context, count, within
         self.text, self.at, self.number, self.ended = "", 0, 0, False
+        self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
+        self.unfolded = 0  # lists that are read item by item because they are too long
         self.vain = 0  # characters in which the end of a broken item was sought and not found
         self.decoder = json.JSONDecoder(strict=False)
 
     def more(self) -> bool:
         """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
-        block = "" if self.ended else self.stream.read(max(CHUNK, len(self.text) - self.at))
+        there = len(self.text) - self.at
+        wanted = max(CHUNK, min(there, ITEM + CHUNK - there))
+        block = self._taken_back(wanted) or ("" if self.ended else self.stream.read(wanted))
         self.ended = not block
         self.text, self.at = self.text[self.at :] + block.replace("\ufeff", ""), 0
         return bool(block)
+
+    def _taken_back(self, wanted: int) -> str:
+        if not self.held:
+            return ""
+        text, at = self.held.pop()
+        if at + wanted < len(text):
+            self.held.append((text, at + wanted))
+        return text[at : at + wanted]
+
+    def _hold(self) -> None:
+        """Have little in ``text`` when an item begins, so that a long one is weighed before it is built."""
+        if len(self.text) - self.at > 4 * CHUNK:
+            self.held.append((self.text, self.at + CHUNK))
+            self.text, self.at, self.ended = self.text[self.at : self.at + CHUNK], 0, False
 
     def blank(self, pattern: re.Pattern[str] = _SOLID) -> str:
         """Skip blanks and commas, or all but the pattern; the character that follows, "" at the end."""
@@ -64,6 +82,8 @@ class Scanner:
 
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
+        self._hold()
+        weighed, weight = 0, 0
         if self.at > CHUNK:  # an error counts the lines before it, which would be all that has been read
             self.text, self.at = self.text[self.at :], 0
         while True:
@@ -72,6 +92,10 @@ class Scanner:
             except (ValueError, RecursionError) as error:
                 if self._hopeless(error) or len(self.text) - self.at > ITEM or not self.more():
                     raise ValueError("no JSON") from error
+                if len(self.text) > 2 * CHUNK:
+                    weighed, weight = len(self.text), weight + weight_of(self.text, weighed)
+                    if weight + sys.getsizeof(self.text) > HEAVY:
+                        raise TooHeavyError("no JSON") from error
                 continue
             if end == len(self.text) and not isinstance(value, (dict, list, str)) and self.more():
                 continue  # a number may go on
@@ -94,8 +118,12 @@ class Scanner:
                 self.context.seen()
             try:
                 value = self.value()
-            except ValueError:
-                if (value := self.broken(lines=not closed)) is NO_ITEM:
+            except ValueError as error:
+                heavy = isinstance(error, TooHeavyError)
+                if closed and first == "[" and self.unfolded < UNFOLDED and self._is_long(heavy, lines=False):
+                    yield from self._part_by_part()
+                    continue
+                if (value := self.broken(lines=not closed, heavy=heavy)) is NO_ITEM:
                     continue
             if closed and first == "[" and isinstance(value, list) and self._took_the_end(value):
                 yield from self._unfolded(value)
@@ -119,22 +147,32 @@ class Scanner:
                 yield self.number, part
                 self.number += 1
 
-    def broken(self, lines: bool = False) -> Any:
-        """Go to where the next item may begin; with ``lines`` that may be the next line.
+    def _part_by_part(self) -> Iterator[tuple[int, Any]]:
+        """The items of a list that is too long to be one."""
+        self._no_item(UNFOLDED_LIST)
+        self.at, self.unfolded = self.at + 1, self.unfolded + 1
+        yield from self.items(closed=True)
+        self.unfolded -= 1
+
+    def broken(self, lines: bool = False, heavy: bool = False) -> Any:
+        """Go to where the next item may begin; with ``lines`` that may be the next line; ``heavy``: it is too long.
 
         Returns:
             What can be read of the broken one; where that is nothing it is counted away, and this is ``NO_ITEM``.
         """
-        if len(self.text) - self.at > ITEM and (away := self._too_long(lines)):
-            return self._no_item(away)
+        if self._is_long(heavy, lines):
+            self._behind_long()
+            return self._no_item(TOO_LONG)
         while (found := self._ended(lines)) is None and self.vain < VAIN and self.more():
             pass
         if found is None and self.ended and self.text.startswith(("{", "["), self.at):
             found = mended(self.text, self.at, len(self.text), torn=True)
         if found is None:
-            place = _next_object(self.text, self.at)
+            place = next_object(self.text, self.at)
             self.at = len(self.text) if place is None else place
             return self._no_item("torn at the end of the file" if place is None else "no JSON")
+        if found.value is None and (parts := members_within(self.text, self.at, found.end, self.within)):
+            found = Mended(found.end, parts, 1)
         self.at = found.end
         if found.value is None:
             return self._no_item("no JSON")
@@ -151,27 +189,36 @@ class Scanner:
     def _ended(self, lines: bool) -> Mended | None:
         if self.vain >= VAIN:
             return None
-        if (found := _after_broken(self.text, self.at, lines)) is None:
+        if (found := after_broken(self.text, self.at, lines)) is None:
             self.vain += len(self.text) - self.at
         return found
 
-    def _too_long(self, lines: bool) -> str:
-        """Go behind an item that is longer than may be, without keeping it: why it is none. "": it is no such item."""
-        if _after_broken(self.text[self.at : self.at + VAIN], 0, lines) is not None:
-            return ""
-        depth = 0
+    def _is_long(self, heavy: bool, lines: bool) -> bool:
+        """Whether the item is longer, or would be larger, than may be; and not one that is torn before others."""
+        if not heavy and len(self.text) - self.at <= ITEM:
+            return False
+        return after_broken(self.text[self.at : self.at + VAIN], 0, lines) is None
+
+    def _behind_long(self) -> None:
+        """Go behind an item by its brackets, without keeping it."""
+        depth, inside = 0, False
         while True:
-            for match in _BRACKET.finditer(self.text, self.at):
-                self.at = match.end()
-                if match[0][0] == '"':
-                    continue
-                depth += 1 if match[0] in "{[" else -1
-                if depth <= 0:
-                    return TOO_LONG
-            self.at = max(self.at, len(self.text) - CHUNK)  # what may be the beginning of a text
+            end = len(self.text)
+            for match in _BOUND.finditer(self.text, self.at):
+                token = match[0]
+                if token == '"':
+                    inside = not inside
+                elif token[0] == "\\":
+                    end = match.start() if len(token) == 1 else end  # what it escapes has not been read yet
+                elif not inside:
+                    depth += 1 if token in "{[" else -1
+                    if depth <= 0:
+                        self.at = match.end()
+                        return
+            self.at = end
             if not self.more():
                 self.at = len(self.text)
-                return TOO_LONG
+                return
 
     def in_lines(self) -> bool:
         """Whether objects stand a line each: of the lines that have been read whole, one is an object and ends so.
@@ -256,54 +303,3 @@ def _is_object(line: str) -> bool:
 def _written(value: Any) -> Any:
     """A value of JSON without halves of characters (surrogates), which no encoding can write."""
     return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
-
-
-def _after_broken(text: str, at: int, lines: bool) -> Mended | None:
-    """Where the next item may begin, and what can be read of the broken one; None if that is not within the text.
-
-    A missing bracket shows itself: an object that has another one where a key belongs has ended before it, and a
-    bracket that closes nothing of the item belongs to what is around it.
-
-    Args:
-        text: JSON, or what should be.
-        at: where the broken item begins.
-        lines: whether items may stand a line each, so that a line that begins with a bracket is another item.
-    """
-    line = _NEXT_LINE.search(text, at + 1) if lines else None
-    end = line.end() if line else len(text)
-    if torn := _TORN_LIST.match(text, at, end):
-        return Mended(torn.end())
-    found = mended(text, at, end) if text.startswith(("{", "["), at) else None
-    if found is not None:
-        return found
-    place = _behind(text, at, end)
-    return Mended(end) if place is None and line else None if place is None else Mended(place)
-
-
-def _next_object(text: str, at: int) -> int | None:
-    """The first object behind another's end, whatever it belongs to: where ``_after_broken`` finds nothing."""
-    found = _NEXT_OBJECT.search(text, at)
-    return found and found.end()
-
-
-def _behind(text: str, at: int, end: int) -> int | None:
-    """The place behind the item, by its brackets."""
-    open_ones: list[str] = []
-    before = ""
-    for match in TOKEN.finditer(text, at, end):
-        token, place = match[0], match.start()
-        if token in ("{", "["):
-            if place > at and token == "{" and before != ":" and open_ones[-1:] != ["["]:
-                return place
-            open_ones.append(token)
-        elif token in ("}", "]"):
-            if _OPENER[token] not in open_ones:
-                return max(place, at + 1)
-            while open_ones.pop() != _OPENER[token]:
-                pass
-            if not open_ones:
-                return match.end()
-        elif token == "," and not open_ones:
-            return max(place, at + 1)
-        before = token
-    return None

@@ -18,6 +18,7 @@ from metapulse.record.readers.base import Context
 from metapulse.record.readers.text import text_stream
 
 CHUNK = 2**18  # characters read at a time
+REMEMBERED = 1024  # characters of a text that is kept in case it comes again
 TAG = 2**20  # characters of one tag, or of what lies between two
 _TAG = re.compile(
     r"""<(?:(/?)([^\W\d][\w.:-]*+)((?:\s++[\w.:-]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+)\s*+(/?)>"""
@@ -85,7 +86,7 @@ def _attributes(text: str) -> dict[str, str]:
     if "&" in text:
         for name, value in found.items():
             if "&" in value:
-                found[name] = _unescaped(value)
+                found[name] = _unescaped(value) if len(value) < REMEMBERED else unescape(value)
     return found
 
 

@@ -66,7 +66,8 @@ def _known(context: Context, rows: Iterator[Row]) -> Iterator[Row]:
 
 def told_marks(words: Iterable[object]) -> tuple[str, ...]:
     """The marks among these words, without those that are found anew in every record."""
-    return tuple(word for word in words if isinstance(word, str) and word in MARKS and word not in DERIVED)
+    known = (word for word in words if isinstance(word, str) and word in MARKS and word not in DERIVED)
+    return tuple(dict.fromkeys(known))
 
 
 def rows_of_batch(batch: Any) -> Iterator[Row]:

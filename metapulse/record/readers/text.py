@@ -7,13 +7,15 @@ import io
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
+from itertools import chain, islice
 from typing import Any
 
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.encoding import HEAD, encoding
+from metapulse.record.readers.header import HEADS, mended_head
 from metapulse.record.readers.json_stream import Scanner
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
@@ -31,9 +33,10 @@ def text_stream(context: Context, file: File | None = None) -> io.TextIOWrapper:
 
 
 def lines(context: Context, file: File | None = None) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without its end); lines end in CR, LF or both."""
+    """(number from 1, line without its end); lines end in CR, LF or both. A header is whole (``header.py``)."""
     with text_stream(context, file) as stream:
-        yield from enumerate(_split(stream), start=1)
+        source = _split(stream)
+        yield from enumerate(chain(mended_head(list(islice(source, HEADS))), source), start=1)
 
 
 def _split(stream: io.TextIOWrapper) -> Iterator[str]:
@@ -162,7 +165,12 @@ def csv_column(context: Context, name: str, *, fold: Callable[[str], str] = str)
 
 
 def json_items(
-    context: Context, *keys: str, above: dict[str, Any] | None = None, file: File | None = None, count: bool = True
+    context: Context,
+    *keys: str,
+    above: dict[str, Any] | None = None,
+    file: File | None = None,
+    count: bool = True,
+    within: Sequence[str] = (),
 ) -> Iterator[tuple[int, Any]]:
     """(number from 0, item) of a JSON array, of JSON lines, or of objects one after another.
 
@@ -177,9 +185,11 @@ def json_items(
             those of all, and under "" the name of the array that is being read.
         file: a companion; None: the context's file.
         count: count items as seen.
+        within: members that can be read without the others: of an object that is broken outside of any array, those of
+            them that are whole are the item.
     """
     with text_stream(context, file) as stream:
-        scanner = Scanner(stream, context, count)
+        scanner = Scanner(stream, context, count, within)
         start = scanner.blank()
         others = {} if above is None else above
         if start == "{" and keys and not scanner.in_lines():

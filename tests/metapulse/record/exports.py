@@ -10,7 +10,6 @@ import polars as pl
 from hypothesis import strategies as st
 
 from metapulse.record.clock import DAY, MINUTE
-from metapulse.record.columns import Tables
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Options
 from metapulse.record.runs import Runs
@@ -68,12 +67,11 @@ def rows(draw: st.DrawFn) -> Row:
 
 def stored(path: Path, given: Iterable[Row]) -> pl.DataFrame:
     """A record of these rows, by the store's own way."""
-    tables = Tables()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(Path(folder))
-        runs.add(tables.block(list(given), "made", FileTally("made", "own")))
+        runs.add(runs.tables().block(list(given), "made", FileTally("made", "own")))
         with path.open("wb") as stream:
-            _write(stream, runs, tables, Tally())
+            _write(stream, runs, Tally())
     return pl.read_parquet(path)
 
 

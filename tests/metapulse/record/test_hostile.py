@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.record.columns import Tables
+from metapulse.record.lineage import Lineage
 from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
-from metapulse.record.runs import Order, _device_ranks
+from metapulse.record.repeats import known_again, known_first, ordered_block
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import SHOWN, FileTally, Tally
+from metapulse.record.texts import Numbered
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.test_readers import memory_file
 
@@ -62,6 +64,49 @@ def test_a_torn_item_before_many_is_none_that_is_too_long(small: list[int]) -> N
     found, tally = items('[{"n": -1, "of": [{"x": 1}, ' + json.dumps(good)[1:])
     assert found == good
     assert tally.skipped == {"no JSON": 1}
+
+
+@pytest.mark.parametrize("inner", ['{"n": 1, "of": [{"x": "}"}]}', "[1, 2]", "{}", '{"n": 0.5}', "12.5"])
+def test_an_item_of_many_parts_is_told_before_it_is_built(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short as text, large as objects: what is in memory depends on what an item may take, not on the item."""
+    for name, limit in {"HEAVY": 2**19, "CHUNK": 2**12, "VAIN": 2**12}.items():
+        monkeypatch.setattr(json_stream, name, limit)
+    text = '[{"n": 1}, {"of": [' + ", ".join([inner] * (2**20 // len(inner))) + ']}, {"n": 2}]'
+    file = memory_file(text.encode())
+    tracemalloc.start()
+    found = [item for _, item in json_items(Context(file, tally=FileTally("file")))]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [{"n": 1}, {"n": 2}]
+    assert peak < 5 * 2**20  # the file, a copy of it and what may be built; the item itself takes more than that
+
+
+def test_of_a_list_that_is_too_long_the_items_are_read(small: list[int]) -> None:
+    long = [{"n": n, "of": "[,"} for n in range(LIMIT)]
+    found, tally = items(json.dumps([[{"n": -2}], long, [{"n": -1}]]))
+    assert found == [[{"n": -2}], *long, [{"n": -1}]]
+    assert tally.skipped == {json_stream.UNFOLDED_LIST: 1}
+    assert tally.seen == len(found) + 1
+    assert max(small) < 4 * LIMIT
+
+
+def test_lists_that_are_too_long_within_each_other_end() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "ITEM", LIMIT)
+        patch.setattr(json_stream, "CHUNK", LIMIT // 16)
+        found, tally = items("[" * 20 * LIMIT)
+    assert found == []
+    assert tally.seen == tally.skipped.total()
+
+
+@pytest.mark.parametrize("broken", ['"status": oops', '"status": ', '"a": {"b": oops}', "oops"])
+def test_a_body_beside_what_is_broken_is_read(broken: str, record: Import) -> None:
+    group = {"grpid": 1, "date": 1_700_000_000, "category": 1, "measures": [{"value": 70, "type": 1, "unit": 0}]}
+    body = json.dumps({"measuregrps": [group, group | {"grpid": 2, "date": 1_700_090_000}]})
+    for text in (f'{{{broken}, "body": {body}}}', f'{{"body": {body}, {broken}}}'):
+        frame, tally = record({"answer.json": text})
+        assert frame["value"].to_list() == [70.0, 70.0], text
+        assert sum(file.notes.total() for file in tally.files.values()) == 1
 
 
 DOCUMENT = {"status": 0, "body": {"zone": "X", "list": [{"t": 1, "v": [1, 2]}, {"t": 2}, {"t": 3}]}}
@@ -113,9 +158,8 @@ def test_rows_of_one_instant_are_in_memory_little_more_than_once() -> None:
     rows = [Row("heart_rate", 1_700_000_000_000_000, 60.0, "bpm", n) for n in range(count)]
     block = tables.block(rows, "file", FileTally("file"))
     size = sum(column.nbytes for column in block.values())
-    order = Order(tables)
     tracemalloc.start()
-    order.finished(block)
+    known_again(ordered_block(block), Lineage())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2.5 * size
@@ -127,7 +171,9 @@ PARTS = st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\U0001f600"])
 @given(st.lists(st.builds(Device, PARTS, PARTS, PARTS, PARTS, PARTS, PARTS), unique=True))
 def test_devices_are_in_order_of_what_is_known_of_them(devices: list[Device]) -> None:
     order = sorted(range(len(devices)), key=lambda n: (devices[n].count(None), [part or "" for part in devices[n]]))
-    assert np.argsort(_device_ranks(devices)).tolist() == order
+    table = Numbered[Device]()
+    assert [table[device] for device in devices] == list(range(len(devices)))
+    assert np.argsort(table.ranks(known_first)).tolist() == order
 
 
 def test_a_table_of_very_many_files_shows_some_and_sums_up_the_others() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from metapulse.record.readers.base import Context, Options
+from metapulse.record.readers.fit_walk import DATA, Walk
 from metapulse.record.recognise import recognise
 from metapulse.record.schema import Row
 from metapulse.record.tally import FileTally
@@ -21,8 +22,9 @@ from metapulse.sim.fake.wear import worn_rows
 from tests.metapulse.record.test_readers import memory_file
 
 ZONE = "Europe/Berlin"
-#: Not so: of FIT a message has no place of its own, and samples of Empatica have their time by their place.
-NAMES = sorted(formats().keys() - {"fit", "empatica"})
+NAMES = sorted(formats().keys() - {"fit"})
+#: A line that is none, where samples have their time by their place: without a line those after it would be earlier.
+NO_LINE = {"empatica": "-"}
 ROWS = 120  # of each format, about
 PLACES = (0.0, 0.5, 1.0)
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
@@ -59,13 +61,13 @@ def exported(name: str, folder: Path) -> list[tuple[str, bytes]]:
     return list(files.values())
 
 
-def read(file: str, content: str, options: Options) -> Counter[Row] | None:
+def read(file: str, content: bytes, options: Options) -> Counter[Row] | None:
     """The rows, whatever their number; None if no reader knows the file."""
-    reader, _ = recognise(memory_file(content.encode(), file))
+    reader, _ = recognise(memory_file(content, file))
     if reader is None:
         return None
     tally, rows, last = FileTally("file"), Counter[Row](), -1
-    for row in reader.read(Context(memory_file(content.encode(), file), options, tally)):
+    for row in reader.read(Context(memory_file(content, file), options, tally)):
         tally.used += row.row != last
         last = row.row
         rows[row._replace(row=0)] += 1
@@ -98,16 +100,84 @@ def test_a_broken_row_loses_no_other(name: str, tmp_path: Path) -> None:
     for file, content in exported(name, tmp_path):
         text = content.decode()
         json = text.lstrip()[:1] in ("{", "[")
-        found, damage, without = (parts(text), ITEMS, "null") if json else (rows_of(text), LINES, "")
-        whole = read(file, text, options) or Counter()
+        found, damage, without = (parts(text), ITEMS, "null") if json else (rows_of(text), LINES, NO_LINE.get(name, ""))
+        whole = read(file, content, options) or Counter()
         for place in PLACES if len(found) > 1 else ():
             start, end = found[round(place * (len(found) - 1))]
-            rest = read(file, text[:start] + without + text[end:], options)
+            rest = read(file, (text[:start] + without + text[end:]).encode(), options)
             if not rest or whole.total() - rest.total() > ROWS // 4:  # a header, or what the others need
                 continue
             for kind, broken in damage.items():
-                left = read(file, text[:start] + broken(text[start:end]) + text[end:], options)
+                left = read(file, (text[:start] + broken(text[start:end]) + text[end:]).encode(), options)
                 assert left is not None, (file, place, kind)
                 assert not rest - left, (file, place, kind)
                 tried += 1
     assert tried
+
+
+#: What becomes of a message of FIT.
+MESSAGES = {
+    "no message": lambda data: b"\xff" * len(data),
+    "zeros": lambda data: bytes(len(data)),
+    "torn": lambda data: data[: len(data) // 2],
+    "another's head": lambda data: b"\x0f" + data[1:],
+    "without its head": lambda data: data[1:],
+}
+
+
+#: What moves all that follows: of the first message, before any time is known, what was read in its place seems one.
+SHORTER = ("torn", "without its head")
+
+
+def messages(data: bytes) -> list[tuple[int, int]]:
+    """Where the messages are that have a time, the first of each kind and the last ones aside."""
+    walk, found = Walk(data, data.find(b".FIT") - 8), list[tuple[int, int]]()
+    for piece in walk.pieces():
+        end = walk.at + len(piece.bytes)
+        if piece.kind == DATA and walk._shape(piece).stamp:
+            found.append((walk.at, end))
+    return found
+
+
+def test_a_broken_message_of_fit_loses_no_other(tmp_path: Path) -> None:
+    options, tried = formats()["fit"].options(ZONE), 0
+    for file, content in exported("fit", tmp_path):
+        found = messages(content)
+        for place in PLACES if len(found) > 2 else ():
+            start, end = found[round(place * (len(found) - 1))]
+            rest = read(file, content[:start] + content[end:], options)
+            if not rest:
+                continue
+            for kind, broken in MESSAGES.items():
+                if not place and kind in SHORTER:
+                    continue
+                left = read(file, content[:start] + broken(content[start:end]) + content[end:], options)
+                assert left is not None, (file, place, kind)
+                assert not rest - left, (file, place, kind)
+                tried += 1
+    assert tried
+
+
+#: What becomes of the line of a CSV with the names of columns.
+HEADERS = {
+    "a control character": lambda text: text[: len(text) // 2] + "\x01" + text[len(text) // 2 :],
+    "control characters": lambda text: "\0" + text + "\x1b",
+    "a quote before it": lambda text: '"' + text,
+    "a quote in it": lambda text: re.sub(r"([,;\t])", r'\1"', text, count=1),
+}
+
+
+@pytest.mark.parametrize("name", sorted(formats().keys() - {"fit", "empatica", "hl7"}))
+def test_a_broken_header_loses_no_row(name: str, tmp_path: Path) -> None:
+    options, wrong = formats()[name].options(ZONE), []
+    for file, content in exported(name, tmp_path):
+        text = content.decode()
+        if text.lstrip()[:1] in ("{", "[", "<"):
+            continue
+        whole = read(file, content, options)
+        header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+        for kind, broken in HEADERS.items():
+            left = read(file, (broken(header) + text[len(header) :]).encode(), options)
+            if left != whole:
+                wrong.append((file, kind, left and left.total(), whole and whole.total()))
+    assert not wrong

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from metapulse.record.clock import DAY, HOUR, MINUTE, US
 from metapulse.record.columns import Tables
 from metapulse.record.frame import load_record, without
+from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
-from metapulse.record.runs import Order
+from metapulse.record.repeats import known_again, ordered_block
 from metapulse.record.schema import STAGES, Device, Row
 from metapulse.record.store import arrow, import_files
 from metapulse.record.tally import FileTally
@@ -141,9 +142,8 @@ def read_back(format: Format, rows: Sequence[Row], traps: bool, seed: int = 0) -
 def expected(format: Format, rows: Sequence[Row]) -> pl.DataFrame:
     """What the format says of the rows, as a record would hold it, without what repeats."""
     told = [said for row in in_order(rows) if (said := format.said(row, ZONE)) is not None]
-    tables = Tables()
-    block = tables.block([row._replace(row=at) for at, row in enumerate(told)], "", FileTally(""))
-    frame = pl.DataFrame(pl.from_arrow(arrow(Order(tables).finished(block), tables)))
+    block = Tables().block([row._replace(row=at) for at, row in enumerate(told)], "", FileTally(""))
+    frame = pl.DataFrame(pl.from_arrow(arrow(known_again(ordered_block(block), Lineage()))))
     return without(frame).drop("source", "raw")
 
 
