@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,8 +48,8 @@ def seen_in(paths: Iterable[Path], options: Options, letter: str, found: Seen) -
     """Read files, and note every metric and mark of each reader's rows."""
     read = Read(options)
     with Inputs(list(paths)) as given:
-        for context, rows in read.files(given):
-            for row in rows:
+        for context, batches in read.files(given):
+            for row in chain.from_iterable(batches):
                 for name in (row.metric, *row.quality):
                     found[context.tally.format, name].add(letter)
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import Block, Tables, joined, taken
+from metapulse.record.columns import Tables, joined, taken
 from metapulse.record.lineage import Lineage
 from metapulse.record.repeats import Carried, known_again, ordered_block, place
 from metapulse.record.run_files import PIECE, RunFile, write_run
+from metapulse.record.texts import Block
 
 RUN = 200_000  # rows that are sorted in memory
 RUN_TEXT = 2**24  # characters of their texts, in the same way
