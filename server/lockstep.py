@@ -66,7 +66,9 @@ class Lockstep:
         except Exception as error:  # of the learner, the model or memory: no run has taken the round
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             for run in self._live:
-                run.progress.note(f"round {round} could not be done together with other seeds, and is done apart: {why}")
+                run.progress.note(
+                    f"round {round} could not be done together with other seeds, and is done apart: {why}"
+                )
             self._each(lambda run, row: self._end(run, run.go_on(round - 1, self._at(row))))
 
     def _round(self, round: int) -> None:
