@@ -119,6 +119,23 @@ class SharedPool(LocalPool):
         return self._known[job.text]
 
 
+class SharedGrid(CohortGrid):
+    """A grid beside others: none has data of its own in memory.
+
+    Args:
+        size: number of clients of the population.
+        pool: of all these grids.
+        folder: where what devices keep is put down.
+    """
+
+    def __init__(self, size: int, pool: SharedPool, folder: Path) -> None:
+        super().__init__(size, pool, 0, folder)
+        self._shared = pool
+
+    def _executor(self, job: ClientJob) -> ClientExecutor:
+        return self._shared.shared(job)
+
+
 def run_together(
     configs: Sequence[Config], paths: Sequence[Path], progress: Sequence[Progress | None], resume: Sequence[bool]
 ) -> list[Ended]:
@@ -142,7 +159,7 @@ def run_together(
                 if directory is None:
                     work = ClientExecutor(config.client_config())
                     directory = SourceDirectory(work.source, [*data_remarks(work, config), *probed(work, config)])
-                grid = CohortGrid(len(directory), pool, 0, path)
+                grid = SharedGrid(len(directory), pool, path)
                 open_ones.callback(grid.close)
                 run = Run(config, grid, directory, path, told, inputs)
                 done, theta = open_ones.enter_context(run.opened(again))
@@ -152,11 +169,14 @@ def run_together(
             place = done, int(run.strategy.state.get(COUNT, 0)), _told(run)
             begun.setdefault(place, []).append((i, run, theta))
         for (done, _, text), members in begun.items():
-            job = ClientJob(text)
-            work = pool.shared(job)
             thetas = [theta for *_, theta in members]
-            group = Lockstep([run for _, run, _ in members], done, thetas, work, largest(work.model, thetas[0]))
-            ended |= dict(zip((i for i, *_ in members), group.finish(), strict=True))
+            try:
+                work = pool.shared(ClientJob(text))
+                group = Lockstep([run for _, run, _ in members], done, thetas, work, largest(work.model, thetas[0]))
+                found = group.finish()
+            except Exception as error:  # before any of them has taken a round
+                found = [error] * len(members)
+            ended |= dict(zip((i for i, *_ in members), found, strict=True))
     return [ended[i] for i in range(len(configs))]
 
 

@@ -143,8 +143,12 @@ class ProgressBars(TextDisplay):
         self.bars.start()
 
     def begin(self, cell: Cell) -> None:
-        """A bar of its own."""
+        """A bar of its own, the same one where it begins again: runs that were done as one until their process died."""
         super().begin(cell)
+        if cell.path not in self._tasks:
+            self._add(cell)
+
+    def _add(self, cell: Cell) -> None:
         self._tasks[cell.path] = self.bars.add_task(cell.name, total=cell.config.run.rounds, note="", batch=False)
 
     def round(self, cell: Cell, round: int, clients: int = 0, spent: Mapping[str, float] | None = None) -> None:

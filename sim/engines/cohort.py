@@ -247,8 +247,12 @@ class CohortGrid(Engine):
         """What an instruction asks for, which is the same round after round."""
         if self._job is None or self._work is None or config.get(WORK) != self._job.text:
             self._job = ClientJob(read_text(config, WORK), self._population)
-            self._work, self._sizes = self._job.work, {}
+            self._work, self._sizes = self._executor(self._job), {}
         return self._job, self._work
+
+    def _executor(self, job: ClientJob) -> ClientExecutor:
+        """What tells of a job's model and clients; the pool has its own that do the work."""
+        return job.work
 
     def _read(
         self, content: RecordDict, clients: list[int], theta: Params | None

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from metapulse.client.executor import ClientExecutor
+from metapulse.client.spec import ClientConfig
 from metapulse.errors import RunError
 from metapulse.methods.base import Paper, Report
 from metapulse.methods.reptile import Reptile
@@ -19,9 +21,10 @@ from metapulse.server.folder import RunFolder
 from metapulse.server.lock import alone
 from metapulse.server.progress import SilentProgress
 from metapulse.server.run import Run
+from metapulse.sim import population
 from metapulse.sim.cells import Cell
 from metapulse.sim.experiment import resume_experiment, run_experiment
-from metapulse.sim.lockstep import MOST, batches, companions, run_together
+from metapulse.sim.lockstep import MOST, SharedPool, batches, companions, run_together
 from metapulse.sim.runner import run_batch, run_cell, run_cells
 from metapulse.strategies.base import OuterSettings
 from metapulse.strategies.runs import RunMeans
@@ -111,6 +114,20 @@ def test_who_is_in_the_stack_changes_no_bit(tmp_path: Path) -> None:
     for i in (0, 1):
         found = [RunFolder(tmp_path / folder / str(i + 1 - j)).final()[1] for folder, j in (("three", 0), ("two", 1))]
         assert all(torch.equal(found[0][name], p) for name, p in found[1].items())
+
+
+def test_more_seeds_do_not_hold_the_data_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stays in memory from round to round is one executor, with its source and its samples."""
+    made: list[int] = []
+    real = population.make_executor
+
+    def noted(spec: ClientConfig, *more: Any) -> ClientExecutor:
+        made.append(spec.seed)
+        return real(spec, *more)
+
+    monkeypatch.setattr(population, "make_executor", noted)
+    together([config(seed) for seed in (3, 4, 5)], tmp_path)
+    assert made == [0]
 
 
 def test_a_round_that_is_unsound_is_taken_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +220,17 @@ def test_a_learner_that_fails_in_one_run_fails_in_that_run_alone(tmp_path: Path)
     for i in (0, 2):
         run_experiment(configs[i], tmp_path / f"alone{i}")
         same_run(tmp_path / f"alone{i}", tmp_path / str(i))
+
+
+def test_runs_that_cannot_begin_together_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that cannot be read a second time is the failure of each run, not of the comparison."""
+
+    def gone(pool: Any, job: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(SharedPool, "shared", gone)
+    results = list(run_cells([Cell(str(seed), config(seed), tmp_path / str(seed)) for seed in (3, 4)]))
+    assert [(result.error, result.code) for result in results] == [("the disk is gone", 2)] * 2
 
 
 class Heard(SilentProgress):

@@ -119,6 +119,19 @@ def test_a_note_is_told_once_however_many_runs_have_it():
     ]
 
 
+def test_a_run_that_begins_again_has_one_bar():
+    """As where the process dies in which several were done as one, and each is then done by itself."""
+    _, console = terminal()
+    runs = [cell(2, "a"), cell(2, "b")]
+    shown = display("", runs, 0, 2, console, rounds=True)
+    for run in (*runs, *runs):
+        shown.begin(run)
+    for run in runs:
+        shown.end(run, "")
+    assert len(shown.bars.tasks) == 1  # that of the batch
+    shown.close()
+
+
 def test_the_console_decides():
     assert type(alone(cell(1), Console(quiet=True))) is Display
     assert isinstance(alone(cell(1), Console(file=io.StringIO())), ProgressLines)
