@@ -203,7 +203,7 @@ def test_a_stack_of_one_block_has_the_episodes_of_client_after_client(
         }
     )
     work, clients = ClientExecutor(spec), [3, 8, 21]
-    together, one_by_one = work.cut_together(5, clients), work.training_episodes(5, clients)
+    together, one_by_one = work.cut_together(Keys(work.spec.seed, 5, clients)), work.training_episodes(5, clients)
     assert together is not None
     assert together[0] == one_by_one[0] == clients
     for side in ("support", "query"):

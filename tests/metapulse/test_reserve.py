@@ -14,6 +14,7 @@ from metapulse.data import Samples
 from metapulse.episodes import SPLITS, EpisodePlan
 from metapulse.errors import DataError
 from metapulse.reserve import reserved
+from metapulse.rng import Keys
 from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import build_config
 from metapulse.server.metatest import MetaTest
@@ -30,7 +31,7 @@ def seen(work: ClientExecutor, client: int) -> set[tuple[float, ...]]:
     """The samples of a client that are in any of twenty rounds."""
     found = set()
     for round in range(1, 21):
-        _, episode, failures = work._episodes(round, [client])
+        _, episode, failures = work.round_episodes(Keys(work.spec.seed, round, [client]))
         assert not failures
         both = episode.pooled
         found |= {tuple(x) for x in both.x[0][both.mask[0] > 0].tolist()}

@@ -81,7 +81,7 @@ def test_looking_changes_no_number_of_the_run(tmp_path, monkeypatch):
 
 def test_the_best_round_is_judged_as_it_was(tmp_path, monkeypatch):
     """θ of the best round is the θ that a run of so many rounds ends with."""
-    monkeypatch.setattr("metapulse.server.run.merit", lambda rows, main: float(rows[0]["round"] == 4))
+    monkeypatch.setattr("metapulse.server.judging.merit", lambda rows, main: float(rows[0]["round"] == 4))
     rows, _, _ = judged(config(), tmp_path / "run", monkeypatch)
     short, _, _ = judged(config(rounds=4), tmp_path / "short", monkeypatch)
     best = [row for row in rows if (row["phase"], row["round"]) == ("test", 4)]

@@ -51,7 +51,7 @@ def test_the_pilot_first_then_what_it_asked_for(five):
 
 def test_again_nothing_is_done_and_nothing_is_decided_anew(five, monkeypatch):
     folder, _, said = five
-    monkeypatch.setattr("metapulse.sim.runner.run_experiment", None)
+    monkeypatch.setattr("metapulse.sim.runner.run_batch", None)
     monkeypatch.setattr("metapulse.sim.lab.pilot.decide", None)
     ear, again = conducted(folder, FIVE)
     assert (ear.begun, again) == ([], said)
