@@ -17,7 +17,7 @@ from metapulse.data import Client, Samples, Task, check_block
 from metapulse.episodes import NOTHING, EpisodePlan, stack_batches
 from metapulse.errors import ConfigError, DataError
 from metapulse.registry import LEARNERS
-from metapulse.rng import generator
+from metapulse.rng import Keys, generator
 from metapulse.settings import plain
 from metapulse.trees import pick
 from tests.cases import same
