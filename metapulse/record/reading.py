@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from metapulse.errors import ConfigError, DataError, MetapulseError
 from metapulse.record.clock import zone
@@ -111,8 +111,7 @@ class Read:
     def _batches(self, reader: Reader, context: Context) -> Iterator[list[Row]]:
         """The reader's rows, each of the file's rows counted as used once; they end where the reader fails."""
         last: tuple[str | None, int] | None = None
-        before: tuple[Any, ...] = (NO_DEVICE, "", "")  # of the row before: what is as there is not measured anew
-        length = 0
+        device, unit, code, length = NO_DEVICE, "", "", 0  # of the row before: what is as there is not measured anew
         batch, text = list[Row](), 0
         try:
             for row in reader.read(context):
@@ -121,9 +120,8 @@ class Read:
                     context.tally.used += 1
                 if row.origin is not None:
                     row = row._replace(file=row.origin[0], row=row.origin[1], origin=None)
-                device, unit, code = before
-                if row.device is not device or row.unit != unit or row.code != code or row.raw or row.file:
-                    before, length = (row.device, row.unit, row.code), _length(row)
+                if row.raw or row.file or (row.unit or "") != unit or (row.code or "") != code or row.device != device:
+                    device, unit, code, length = row.device, row.unit or "", row.code or "", _length(row)
                 if length > SHORT:
                     if length > TEXT and _too_long(row):
                         context.tally.given += 1
@@ -154,8 +152,9 @@ class Read:
 
 def _length(row: Row) -> int:
     """Characters of its texts."""
-    length = len(row.raw or "") + len(row.code or "") + len(row.unit or "") + len(row.file or "")
-    return length + sum(len(part) for part in row.device if part)
+    a, b, c, d, e, f = row.device
+    length = len(a or "") + len(b or "") + len(c or "") + len(d or "") + len(e or "") + len(f or "")
+    return length + len(row.raw or "") + len(row.code or "") + len(row.unit or "") + len(row.file or "")
 
 
 def _too_long(row: Row) -> bool:
