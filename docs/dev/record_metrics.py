@@ -47,8 +47,8 @@ def seen_in(paths: Iterable[Path], options: Options, letter: str, found: Seen) -
     """Read files, and note every metric and mark of each reader's rows."""
     read = Read(options)
     with Inputs(list(paths)) as given:
-        for context, rows in read.files(given):
-            for row in rows:
+        for context, batches in read.files(given):
+            for row in (row for rows in batches for row in rows):
                 for name in (row.metric, *row.quality):
                     found[context.tally.format, name].add(letter)
 

@@ -6,7 +6,7 @@ stamps that are a device's placeholder for "no time" (1970).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
 from metapulse.record.schema import MARKS, Row
 from metapulse.record.tally import FileTally
-from metapulse.record.texts import FULL, FULL_TEXT, Numbered, Texts
+from metapulse.record.texts import FULL, FULL_TEXT, Block, Numbered, Texts
 from metapulse.record.units import conversion
 
 NO_TIME, NO_OFFSET = -(2**63), -(2**15)
@@ -42,24 +42,6 @@ FIELDS = (
     ("unit", np.int32),
     ("input", np.int32),
 )
-
-
-class Block(dict[str, Any]):
-    """Columns of some rows: arrays by FIELDS, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
-
-    Args:
-        tables: of the texts for which some columns have numbers.
-        columns: by name.
-    """
-
-    def __init__(self, tables: Texts, columns: Mapping[str, Any]) -> None:
-        super().__init__(columns)
-        self.tables = tables
-
-    @property
-    def rows(self) -> int:
-        """How many."""
-        return len(self["start"])
 
 
 class Tables(Texts):

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import NO_OFFSET, Block, taken
+from metapulse.record.columns import NO_OFFSET, taken
 from metapulse.record.lineage import Lineage
 from metapulse.record.schema import MAPPED, Device
-from metapulse.record.texts import CODED
+from metapulse.record.texts import CODED, Block
 
 ALIKE = ("metric", "end", "value", "code")  # in which a row of the same start repeats another
 ORDERED = (*ALIKE, "device", "file", "row", "quality", "offset_min", "unit")

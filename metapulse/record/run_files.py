@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import FIELDS, Block, raw_lengths, taken
+from metapulse.record.columns import FIELDS, raw_lengths, taken
 from metapulse.record.schema import Device
-from metapulse.record.texts import CODED, Texts
+from metapulse.record.texts import CODED, Block, Texts
 
 PIECE = 8_192  # rows that are read at once
 PIECE_TEXT = 2**18  # characters of their texts, in the same way

@@ -19,7 +19,7 @@ import numpy as np
 
 from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
-from metapulse.record.columns import NO_OFFSET, NO_TIME, Block, Tables, joined, metric_names, taken, text_lengths
+from metapulse.record.columns import NO_OFFSET, NO_TIME, Tables, joined, metric_names, taken, text_lengths
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers.base import Options
@@ -38,6 +38,7 @@ from metapulse.record.schema import (
     arrow_schema,
 )
 from metapulse.record.tally import FileTally, Tally
+from metapulse.record.texts import Block
 
 
 def import_files(

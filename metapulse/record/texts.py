@@ -6,17 +6,14 @@ Tables are begun anew when they are full. Rows that were coded with several are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.schema import Device
-
-if TYPE_CHECKING:
-    from metapulse.record.columns import Block
 
 FULL = 2**15  # texts in tables that are begun anew then
 FULL_TEXT = 2**23  # characters, in the same way
@@ -119,3 +116,21 @@ class Texts:
                 numbers = np.fromiter((table[keys[n]] for n in used), np.int32, len(used))
                 block[name] = numbers[places]
         block.tables = self
+
+
+class Block(dict[str, Any]):
+    """Columns of some rows: arrays by ``columns.FIELDS``, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
+
+    Args:
+        tables: of the texts for which some columns have numbers.
+        columns: by name.
+    """
+
+    def __init__(self, tables: Texts, columns: Mapping[str, Any]) -> None:
+        super().__init__(columns)
+        self.tables = tables
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self["start"])
