@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -49,7 +48,7 @@ def seen_in(paths: Iterable[Path], options: Options, letter: str, found: Seen) -
     read = Read(options)
     with Inputs(list(paths)) as given:
         for context, batches in read.files(given):
-            for row in chain.from_iterable(batches):
+            for row in (row for rows in batches for row in rows):
                 for name in (row.metric, *row.quality):
                     found[context.tally.format, name].add(letter)
 

@@ -17,10 +17,11 @@ from metapulse.record.columns import Tables, joined, taken
 from metapulse.record.lineage import Lineage
 from metapulse.record.repeats import Carried, known_again, ordered_block, place
 from metapulse.record.run_files import PIECE, RunFile, write_run
-from metapulse.record.texts import Block
+from metapulse.record.texts import Block, Texts
 
 RUN = 200_000  # rows that are sorted in memory
 RUN_TEXT = 2**24  # characters of their texts, in the same way
+ENTRY = 256  # characters that a text of a table counts besides its own
 BLOCKS = 256  # that wait; as one they take less
 MANY = 8  # pieces of one instant in a run: as many rows as are sorted by themselves
 PARTS = 4  # in which pieces of such an instant are read: what they say of devices stands beside them
@@ -38,12 +39,14 @@ class Waiting:
     def __init__(self, folder: Path, rows: int) -> None:
         self.folder, self.most = folder, rows
         self.blocks: list[Block] = []
-        self.rows = self.text = 0
+        self.rows = self.text = self.weighed = 0
+        self.tables: Texts | None = None  # of the last block, which have been weighed
 
     def add(self, block: Block) -> None:
         """Some rows more."""
-        if not self.blocks or block.tables is not self.blocks[-1].tables:
-            self.text += block.tables.characters
+        weight = block.tables.characters + ENTRY * block.tables.entries
+        self.text += weight - (self.weighed if block.tables is self.tables else 0)
+        self.tables, self.weighed = block.tables, weight
         self.blocks.append(block)
         self.rows += block.rows
         self.text += block["raw"].nbytes - 4 * block.rows
@@ -58,7 +61,7 @@ class Waiting:
     def taken(self) -> Block:
         """All of them, and none are left."""
         block = joined(self.blocks)
-        self.blocks, self.rows, self.text = [], 0, 0
+        self.blocks, self.rows, self.text, self.weighed, self.tables = [], 0, 0, 0, None
         return block
 
 

@@ -119,7 +119,7 @@ class Texts:
 
 
 class Block(dict[str, Any]):
-    """Columns of some rows: arrays by FIELDS, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
+    """Columns of some rows: arrays by ``columns.FIELDS``, and ``raw``, texts or nulls (a ``pyarrow.StringArray``).
 
     Args:
         tables: of the texts for which some columns have numbers.

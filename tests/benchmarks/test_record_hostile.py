@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.record_hostile import KINDS
 from metapulse.record import reading, run_files, runs, store
-from metapulse.record.columns import Block, Tables
-from metapulse.record.texts import Texts
+from metapulse.record.columns import Tables
+from metapulse.record.texts import Block, Texts
 
 LIMITS = [
     (reading, "BATCH", 64), (reading, "BATCH_TEXT", 2**14), (runs, "RUN", 256), (runs, "RUN_TEXT", 2**16),
