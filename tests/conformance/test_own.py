@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from metapulse.sim.cli import main
 from metapulse.sim.conformance import learners, stacks
 from metapulse.sim.conformance.learners import LearnerUnderTest
 from metapulse.sim.conformance.suite import CHECKS, Check, run_check
-from metapulse.trees import Params, Stacked, scale, weighted_sum
+from metapulse.trees import Params, Stacked, has_clients, scale, weighted_sum
 
 
 class Ascends(Reptile):
@@ -84,6 +85,16 @@ class Hoards(Reptile):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         before = state["rounds"] if state else torch.zeros(len(keys.clients))
         return replace(super().update(model, meta, {}, episode, keys), state={"rounds": before + 1.0})
+
+
+class FirstAlone(Reptile):
+    """Lets all clients of a stack begin at the first one's θ, whatever run they are of."""
+
+    many_runs: ClassVar[bool] = True
+
+    def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
+        first = {name: p[0] for name, p in meta.items()} if has_clients(meta) else meta
+        return super().update(model, first, state, episode, keys)
 
 
 class Silent(Reptile):
@@ -196,6 +207,7 @@ BROKEN = {
     Looks: stacks.neither_padding_nor_company_changes_a_client,
     Mingles: stacks.neither_padding_nor_company_changes_a_client,
     Hoards: stacks.what_a_device_keeps_matters,
+    FirstAlone: stacks.runs_side_by_side_are_runs_alone,
     Silent: learners.update_has_the_shape_of_theta,
     Overshoots: learners.small_steps_descend_the_support_loss,
     Idle: learners.no_steps_learn_nothing_locally,

@@ -12,6 +12,7 @@ from metapulse.sim.comparison_runner import ComparisonRunner
 from metapulse.sim.engines.cohort import SourceDirectory
 from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.lab.tuning import score
+from metapulse.sim.lockstep import SharedPool
 from tests.lab import SPEC, Ear, spec, tables_only
 
 pytestmark = pytest.mark.long
@@ -46,14 +47,17 @@ def no_report():
 def tuned(tmp_path_factory):
     """A comparison with tuning: folder, what it told, and (round, seed, scenario, who) of all questions."""
     folder, asked = tmp_path_factory.mktemp("tuned"), []
-    evaluate = LocalPool.evaluate
 
-    def spy(self, work, meta, round, chunks, trial, states):
-        asked.append((round, work.text, trial.name, {client for chunk in chunks for client in chunk}))
-        return evaluate(self, work, meta, round, chunks, trial, states)
+    def spied(evaluate):
+        def spy(self, work, meta, round, chunks, trial, states):
+            asked.append((round, work.text, trial.name, {client for chunk in chunks for client in chunk}))
+            return evaluate(self, work, meta, round, chunks, trial, states)
+
+        return spy
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalPool, "evaluate", spy)
+        for pool in (LocalPool, SharedPool):  # of a run alone, and of several that are done as one
+            patch.setattr(pool, "evaluate", spied(pool.evaluate))
         ears, failures = conducted(folder)
     assert failures == []
     return folder, ears, asked
