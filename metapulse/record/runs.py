@@ -23,7 +23,7 @@ RUN = 200_000  # rows that are sorted in memory
 RUN_TEXT = 2**24  # characters of their texts, in the same way
 ENTRY = 256  # characters that a text of a table counts besides its own
 BLOCKS = 256  # that wait; as one they take less
-MANY = 8  # pieces of one instant in a run: as many rows as are sorted by themselves
+MANY = 8  # pieces of one instant besides the first of each run: as many rows as are sorted by themselves
 PARTS = 4  # in which pieces of such an instant are read: what they say of devices stands beside them
 INSTANT = MANY * PIECE  # rows
 
@@ -109,7 +109,7 @@ class Runs:
             parts = [part for stream in streams if (part := stream.until(bound)).rows]
             if parts:
                 yield known_again(ordered_block(joined(parts)), lineage)
-            elif all(s.pieces < MANY for s in streams):  # one instant fills all that a stream has in memory
+            elif sum(s.pieces for s in streams) < MANY + len(streams):  # an instant fills a piece
                 next(s for s in streams if not s.ended and s.last == bound).read()
             else:
                 assert bound is not None

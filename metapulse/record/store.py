@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metapulse.errors import DataError, MetapulseError
 from metapulse.files import replace_with
-from metapulse.record.columns import NO_OFFSET, NO_TIME, Tables, joined, metric_names, taken, text_lengths
+from metapulse.record.columns import NO_OFFSET, NO_TIME, Tables, metric_names, text_lengths
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers.base import Options
@@ -151,12 +152,17 @@ def _write(stream: BinaryIO, runs: Runs, tally: Tally) -> None:
 
     version = VERSION
     with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
-        for block in _regrouped(runs.merged(tally.lineage())):
-            tally.records += block.rows
-            tally.duplicates += int(block.tables.having(block, "duplicate_of").sum())
-            writer.write_table(arrow(block))
-            version = MAPPED_VERSION if block.tables.having(block, MAPPED).any() else version
-            del block
+
+        def parts() -> Iterator[tuple[Any, NDArray[np.int64]]]:
+            nonlocal version
+            for block in runs.merged(tally.lineage()):
+                tally.records += block.rows
+                tally.duplicates += int(block.tables.having(block, "duplicate_of").sum())
+                version = MAPPED_VERSION if block.tables.having(block, MAPPED).any() else version
+                yield arrow(block), text_lengths(block)
+
+        for group in _regrouped(parts()):
+            writer.write_table(group)
             pa.default_memory_pool().release_unused()
         facts = {"version": version, "marks": MARKS, "tally": tally.sums() | {"files": []}}
         begun, here, ended = _json(facts).partition(b'"files": [')
@@ -172,33 +178,52 @@ def _json(facts: dict[str, Any]) -> bytes:
     return json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()
 
 
-def _regrouped(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The rows anew in groups: of so many rows, or so much text, by what the rows say alone."""
-    waiting: list[Block] = []
-    rows = text = 0
-    for block in blocks:
-        waiting.append(block)
-        rows, text = rows + block.rows, text + int(text_lengths(block).sum())
-        if rows >= ROW_GROUP or text >= ROW_GROUP_TEXT:
-            *whole, rest = _groups(joined(waiting))
-            yield from whole
-            waiting, rows, text = [rest], rest.rows, int(text_lengths(rest).sum())
-    if waiting:
-        yield from (group for group in _groups(joined(waiting)) if group.rows)
+def _regrouped(parts: Iterable[tuple[Any, NDArray[np.int64]]]) -> Iterator[Any]:
+    """Tables anew in groups: of so many rows, or so much text, by what the rows say alone.
+
+    Args:
+        parts: tables, and characters of the texts of their rows.
+    """
+    waiting: list[Any] = []
+    lengths = np.empty(0, np.int64)
+    for table, more in parts:
+        waiting.append(table)
+        lengths = np.append(lengths, more)
+        if len(lengths) >= ROW_GROUP or lengths.sum() >= ROW_GROUP_TEXT:
+            whole, at = _taken(waiting), 0
+            for end in _ends(lengths):
+                yield whole.slice(at, end - at)
+                at = end
+            waiting.append(whole.take(np.arange(at, len(lengths))))  # a slice would keep all of it
+            lengths = lengths[at:]
+            del whole
+    if len(lengths):
+        whole, at = _taken(waiting), 0
+        for end in [*_ends(lengths), len(lengths)]:
+            if end > at:
+                yield whole.slice(at, end - at)
+                at = end
 
 
-def _groups(block: Block) -> Iterator[Block]:
-    """Parts of a block that are row groups, and what is left: none of it, where the last is whole."""
-    behind, at = np.cumsum(text_lengths(block)), 0
-    while at < block.rows:
+def _taken(tables: list[Any]) -> Any:
+    """Tables as one; the list is empty then."""
+    import pyarrow as pa
+
+    whole = pa.concat_tables(tables)
+    tables.clear()
+    return whole.combine_chunks()
+
+
+def _ends(lengths: NDArray[np.int64]) -> Iterator[int]:
+    """Where groups end that have as many rows, or as much text, as may be."""
+    behind, at = np.cumsum(lengths), 0
+    while at < len(lengths):
         before = behind[at - 1] if at else 0
         fit = int(np.searchsorted(behind, before + ROW_GROUP_TEXT, "right"))
-        if fit == block.rows < at + ROW_GROUP:
-            break
-        end = max(at + 1, min(fit, at + ROW_GROUP))
-        yield taken(block, slice(at, end))
-        at = end
-    yield taken(block, slice(at, None))
+        if fit == len(lengths) < at + ROW_GROUP:
+            return
+        at = max(at + 1, min(fit, at + ROW_GROUP))
+        yield at
 
 
 def arrow(block: Block) -> Any:

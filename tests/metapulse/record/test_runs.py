@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metapulse.record import run_files, runs, store
-from metapulse.record.columns import Tables
+from metapulse.record.columns import Tables, text_lengths
 from metapulse.record.lineage import Lineage
 from metapulse.record.repeats import Firsts, ordered_block, place
 from metapulse.record.runs import Runs
@@ -87,7 +87,8 @@ def test_row_groups_depend_on_rows_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def groups(size: int) -> list[list[int]]:
         blocks = [Tables().block(told[n : n + size], "", FileTally("")) for n in range(0, len(told), size)]
-        return [group["row"].tolist() for group in store._regrouped(iter(blocks))]
+        groups = store._regrouped((arrow(block), text_lengths(block)) for block in blocks)
+        return [group["source"].combine_chunks().field("row").to_pylist() for group in groups]
 
     wanted = groups(len(told))
     assert [n for group in wanted for n in group] == list(range(len(told)))
