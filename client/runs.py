@@ -26,7 +26,7 @@ class RunsOutcome:
 
     Args:
         clients: of each run who reported.
-        report: theirs, run after run; None where nobody did.
+        report: theirs, run after run; None where none did.
         failures: of each run who failed, and why.
     """
 

@@ -18,6 +18,7 @@ from metapulse.client.executor import ClientExecutor
 from metapulse.client.runs import RunsOutcome, train_runs
 from metapulse.client.wire import decode, encode
 from metapulse.rng import Keys
+from metapulse.server.remarks import noting
 from metapulse.server.run import Run
 from metapulse.strategies.base import OuterStrategy
 from metapulse.strategies.replies import Dropped
@@ -49,7 +50,6 @@ class Lockstep:
 
     def finish(self) -> list[Ended]:
         """All rounds that are left; what each run has come to, in order."""
-        torch.set_num_threads(1)  # as the engine's own pool does
         rounds = self._live[0].config.run.rounds
         for round in range(self._done + 1, rounds + 1):
             if self._live:
@@ -66,8 +66,7 @@ class Lockstep:
         except Exception as error:  # of the learner, the model or memory: no run has taken the round
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             note = f"round {round} could not be done together with other seeds, and is done apart: {why}"
-            for run in self._live:
-                run.progress.note(note)
+            self._each(lambda run, row: noting(run.folder, run.progress)(note))
             self._each(lambda run, row: self._end(run, run.go_on(round - 1, self._at(row))))
 
     def _round(self, round: int) -> None:

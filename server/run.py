@@ -160,10 +160,8 @@ class Run:
         self.grid.load_devices(self.folder.devices(last.round))
         fresh, best = self._initial(), last.best
         theta = like_model(self.folder.path, last.theta, fresh)
-        self.judging.rows, self.judging.best = (
-            last.rows,
-            best and replace(best, theta={k: best.theta[k] for k in fresh}),
-        )
+        self.judging.rows = last.rows
+        self.judging.best = best and replace(best, theta={name: best.theta[name] for name in fresh})
         return last.round, theta
 
     def _initial(self) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Runs of one configuration that differ in their seed alone, as one: which may be, and how they are set up.
 
-What each of them reports is what it reports when it is run alone, but for rounding: sums are made in another order.
+What each of them reports is what it reports when it is run alone, but for rounding: samples are padded to the longest
+client of the whole stack.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.scaling import ScalingExecutor
 from metapulse.client.spec import Trial, to_json
-from metapulse.outcome import Outcome, Scores
+from metapulse.outcome import Scores
 from metapulse.registry import LEARNERS
 from metapulse.server.client_sampler import over_selected
 from metapulse.server.config import Config, resolved
@@ -29,7 +30,6 @@ from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.settings import Cohort
 from metapulse.sim.engines.workers import Chunks, LocalPool
 from metapulse.sim.population import SOUND, ClientJob, Population, forget_jobs
-from metapulse.strategies.aggregate import AggregationSpec
 from metapulse.strategies.registry import STRATEGIES
 from metapulse.strategies.runs import COUNT, takes_runs
 from metapulse.trees import Params
@@ -88,35 +88,23 @@ class SharedPool(LocalPool):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: dict[str, ClientJob] = {}
+        self._seedless: dict[str, str] = {}  # what jobs are told, and the same without the seed
 
     def shared(self, job: ClientJob) -> ClientExecutor:
         """The executor of all jobs that differ from this one in their seed alone."""
-        return self._work(self._seedless(job))
+        text = self._seedless.setdefault(job.text, without_seed(job.text))
+        return super()._work(replace(job, text=text))
 
     def evaluate(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]
     ) -> list[Scores]:
         """One trial of every chunk."""
-        return super().evaluate(self._seedless(job), meta, round, chunks, trial, states)
+        work = self.shared(job)
+        return [work.evaluate(meta, round, chunk, trial, states) for chunk in chunks]
 
-    def train(
-        self,
-        job: ClientJob,
-        meta: Params,
-        round: int,
-        chunks: Chunks,
-        states: Mapping[int, Params],
-        aggregation: AggregationSpec,
-    ) -> list[Outcome]:
-        """One round of every chunk."""
-        learns_scale = isinstance(self.shared(job), ScalingExecutor)
-        return super().train(self._seedless(job) if learns_scale else job, meta, round, chunks, states, aggregation)
-
-    def _seedless(self, job: ClientJob) -> ClientJob:
-        if job.text not in self._known:
-            self._known[job.text] = replace(job, text=json.dumps(json.loads(job.text) | {"seed": 0}, sort_keys=True))
-        return self._known[job.text]
+    def _work(self, job: ClientJob) -> ClientExecutor:
+        common = self.shared(job)
+        return common if isinstance(common, ScalingExecutor) else super()._work(job)
 
 
 class SharedGrid(CohortGrid):
@@ -166,7 +154,8 @@ def run_together(
             except Exception as error:
                 ended[i] = error
                 continue
-            place = done, int(run.strategy.state.get(COUNT, 0)), _told(run)
+            text = without_seed(to_json(run.config.client_config()))  # with numbers learnt from the population
+            place = done, int(run.strategy.state.get(COUNT, 0)), text
             begun.setdefault(place, []).append((i, run, theta))
         for (done, _, text), members in begun.items():
             thetas = [theta for *_, theta in members]
@@ -180,6 +169,6 @@ def run_together(
     return [ended[i] for i in range(len(configs))]
 
 
-def _told(run: Run) -> str:
-    """What a run's clients are told, but for the seed: numbers that it learnt from its population among it."""
-    return json.dumps(json.loads(to_json(run.config.client_config())) | {"seed": 0}, sort_keys=True)
+def without_seed(text: str) -> str:
+    """What a run's clients are told, but for the seed."""
+    return json.dumps(json.loads(text) | {"seed": 0}, sort_keys=True)

@@ -121,18 +121,26 @@ def run_batch(
                     told.note(line)
                 todo.append((cell, told))
         todo.sort(key=lambda one: cells.index(one[0]))
-        resume = [(cell.path / "config.json").exists() for cell, _ in todo]
-        if len(todo) > 1:
-            configs, paths, shows = [c.config for c, _ in todo], [c.path for c, _ in todo], [told for _, told in todo]
-            for (cell, _), ended in zip(todo, run_together(configs, paths, shows, resume), strict=True):
-                with _reported(cell, results):
-                    if isinstance(ended, Exception):
-                        raise ended
-                    results[cell.path] = _result_of(cell, ended)
-        for (cell, told), again in zip(todo, resume, strict=True) if len(todo) == 1 else ():
+        for (cell, _), ended in zip(todo, _ended(todo), strict=True):
             with _reported(cell, results):
-                results[cell.path] = _result_of(cell, run_experiment(cell.config, cell.path, told, resume=again))
+                if isinstance(ended, Exception):
+                    raise ended
+                results[cell.path] = _result_of(cell, ended)
     return [results[cell.path] for cell in cells]
+
+
+def _ended(todo: Sequence[tuple[Cell, Progress]]) -> list[dict[str, Any] | Exception]:
+    """What each run has come to: one by the engine it asks for, several as one."""
+    resume = [(cell.path / "config.json").exists() for cell, _ in todo]
+    if len(todo) > 1:
+        configs, paths, shown = [c.config for c, _ in todo], [c.path for c, _ in todo], [told for _, told in todo]
+        return run_together(configs, paths, shown, resume)
+    try:
+        return [
+            run_experiment(c.config, c.path, told, resume=again) for (c, told), again in zip(todo, resume, strict=True)
+        ]
+    except Exception as error:
+        return [error]
 
 
 def _batches(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -18,7 +18,6 @@ from metapulse.rng import Keys, RunKeys
 from metapulse.server import lockstep
 from metapulse.server.config import Config, build_config
 from metapulse.server.folder import RunFolder
-from metapulse.server.lock import alone
 from metapulse.server.progress import SilentProgress
 from metapulse.server.run import Run
 from metapulse.sim import population
@@ -53,13 +52,18 @@ def together(configs: list[Config], folder: Path, resume: bool = False) -> list[
     return run_together(configs, paths, [None] * len(configs), [resume] * len(configs))
 
 
-def same_run(a: Path, b: Path) -> None:
-    """The same events but for times, θ, what devices keep, and rows: to rounding."""
+def same_run(a: Path, b: Path, notes: int = 0) -> None:
+    """The same events but for times and the second's notes, θ, what devices keep, and rows: to rounding."""
     first, second = RunFolder(a), RunFolder(b)
     untimed = [
-        [{k: v for k, v in e.items() if k not in ("time", "seconds", "spent")} for e in f.events()]
+        [
+            {k: v for k, v in e.items() if k not in ("time", "seconds", "spent")}
+            for e in f.events()
+            if e["kind"] != "note"
+        ]
         for f in (first, second)
     ]
+    assert [sum(e["kind"] == "note" for e in f.events()) for f in (first, second)] == [0, notes]
     assert [(e["round"], e["kind"], e.keys()) for e in untimed[0]] == [
         (e["round"], e["kind"], e.keys()) for e in untimed[1]
     ]
@@ -160,7 +164,7 @@ def test_a_round_that_is_unsound_is_taken_alone(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_run_that_falls_behind_goes_on_alone(tmp_path: Path) -> None:
-    """Its outer steps leave the range of numbers, and are given up one by one; nobody else's are."""
+    """Its outer steps leave the range of numbers, and are given up one by one; no others are."""
     wild = {"name": "fedreptile", "cohort": 4, "lr": 1e38}
     learner = {"name": "reptile", "inner_lr": 1000.0, "inner_steps": 1}
     configs = [config(seed, learner=learner, strategy=wild) for seed in (0, 1)]
@@ -182,8 +186,6 @@ def test_a_run_that_fails_does_not_touch_the_others(tmp_path: Path, monkeypatch:
 
     whole = Run.told
     monkeypatch.setattr(Run, "told", broken)
-    with alone(tmp_path / "one" / "3"):
-        pass
     configs = [config(seed) for seed in (3, 4, 5)]
     ended = together(configs, tmp_path / "one")
     assert [type(how) for how in ended] == [dict, ZeroDivisionError, dict]
@@ -219,7 +221,7 @@ def test_a_learner_that_fails_in_one_run_fails_in_that_run_alone(tmp_path: Path)
     assert all("round 3" in heard.lines[-1] and "of a step" in heard.lines[-1] for heard in told)
     for i in (0, 2):
         run_experiment(configs[i], tmp_path / f"alone{i}")
-        same_run(tmp_path / f"alone{i}", tmp_path / str(i))
+        same_run(tmp_path / f"alone{i}", tmp_path / str(i), notes=1)
 
 
 def test_runs_that_cannot_begin_together_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
