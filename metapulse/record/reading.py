@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import TypeAlias
 
 from metapulse.errors import ConfigError, DataError, MetapulseError
@@ -26,6 +28,10 @@ BATCH_TEXT = 2**22  # characters of their texts, in the same way
 TEXT = 2**16  # characters of one text of a row
 LONG_TEXT = f"a text of more than {TEXT // 2**10} KiB"
 SHORT = 256  # characters that are not counted
+NAMED = 10_000  # files without a reader that the account of an input names; a Takeout may hold all photos of a life
+
+#: Name, mark, why no reader knows it, and why nothing can be read of it.
+Unread: TypeAlias = tuple[str, str, str, str]
 
 
 def untold(name: str, done: int, total: int) -> None:
@@ -40,15 +46,14 @@ class Read:
         options: zone and order of dates.
         progress: told how far it is.
         tallies: of the files that were read; not those of which a record tells.
-        unread: name, mark, why no reader knows it, and why nothing can be read of it, of the others; of which there
-            may be very many.
+        unread: the others, of which there may be very many.
         held: accounts of which records among the inputs tell.
     """
 
     options: Options = field(default_factory=Options)
     progress: Progress = untold
     tallies: list[FileTally] = field(default_factory=list)
-    unread: list[tuple[str, str, str, str]] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     held: Tally = field(default_factory=Tally)
     _lineages: dict[File, Lineage] = field(default_factory=dict)
 
@@ -82,9 +87,11 @@ class Read:
         self.unread += [(name, "", "", why) for name, why in inputs.broken.items()]
 
     def accounts(self) -> Iterator[FileTally]:
-        """Of all files, those that were read first."""
+        """Of all files, those that were read first; of very many that were not some by name, by input."""
         yield from self.tallies
-        yield from (FileTally.unread(*facts) for facts in self.unread)
+        for name, files in groupby(sorted(self.unread), lambda facts: facts[0].partition("/")[0]):
+            yield from (FileTally.unread(*facts) for facts in islice(files, NAMED))
+            yield from _others(name, files)
 
     def _recognised(self, file: File) -> tuple[Reader | None, str, str]:
         """Its reader, and why, or why there is none, or why it cannot be read; of a record also what that holds."""
@@ -148,6 +155,22 @@ class Read:
             self.progress(file.name, done, total)
 
         return count
+
+
+def _others(input: str, files: Iterable[Unread]) -> Iterator[FileTally]:
+    """One account of all that no reader knows, and one of all that cannot be read."""
+    counts, marks, example = [0, 0], [0, 0], ""
+    for name, mark, _, error in files:
+        broken = bool(error)
+        counts[broken] += 1
+        marks[broken] = zlib.crc32(f"{name}\n{mark}\n".encode(), marks[broken])
+        example = example or (error and f"{name}: {error}")
+    if counts[False]:
+        why = f"{counts[False]} files more that no reader knows, not named one by one"
+        yield FileTally.unread(input, f"{marks[False]:08x}", why, "")
+    if counts[True]:
+        error = f"{counts[True]} files more that cannot be read, as {example}"
+        yield FileTally.unread(input, f"{marks[True]:08x}", "", error)
 
 
 def _length(row: Row) -> int:

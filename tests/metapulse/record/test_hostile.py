@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metapulse.record import import_files, reading
 from metapulse.record.columns import Tables
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
+from metapulse.record.reading import Read
 from metapulse.record.repeats import known_again, known_first, ordered_block
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import SHOWN, FileTally, Tally
@@ -186,6 +190,43 @@ def test_a_table_of_very_many_files_shows_some_and_sums_up_the_others() -> None:
     assert table[-1]["file"] == f"and {5002 - SHOWN} files more"
     assert sum(row["times"] for row in reasons) == 5000
     assert len(tally.facts()["files"]) == 5002
+
+
+def test_of_very_many_files_without_a_reader_some_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of each input, so that reading it again, or beside another, adds nothing to the account."""
+    monkeypatch.setattr(reading, "NAMED", 5)
+    paths = [tmp_path / "a.zip", tmp_path / "b.zip"]
+    for path, many in zip(paths, (20, 7), strict=True):
+        with zipfile.ZipFile(path, "w") as archive:
+            for n in range(many):
+                archive.writestr(f"photo {n:02}.txt", f"{path.name} {n}")
+            archive.writestr("own.csv", f"time,metric,value,unit\n2024-01-01T00:00:00Z,heart_rate,{many},bpm\n")
+    for path in (*paths, paths[0]):
+        tally = import_files([path], tmp_path / "one by one.parquet")
+    assert import_files(paths, tmp_path / "at once.parquet").facts() == tally.facts()
+    named = [file.file for file in tally.in_order() if not file.format]
+    assert named == [
+        "a.zip",
+        *(f"a.zip/photo 0{n}.txt" for n in range(5)),
+        "b.zip",
+        *(f"b.zip/photo 0{n}.txt" for n in range(5)),
+    ]
+    told = {file.file: file.why for file in tally.files.values()}
+    assert told["a.zip"] == "15 files more that no reader knows, not named one by one"
+    assert told["b.zip"].startswith("2 files more")
+
+
+def test_of_very_many_broken_files_some_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "NAMED", 1)
+    unread = [(f"a/{n}.csv", "", "", "Permission denied") for n in range(4)]
+    told = [
+        (file.file, file.why, file.error) for file in Read(unread=[*unread, ("a/5.txt", "", "empty", "")]).accounts()
+    ]
+    assert told == [
+        ("a/0.csv", "", "Permission denied"),
+        ("a", "1 files more that no reader knows, not named one by one", ""),
+        ("a", "", "3 files more that cannot be read, as a/1.csv: Permission denied"),
+    ]
 
 
 @pytest.mark.parametrize(
