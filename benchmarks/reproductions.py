@@ -24,7 +24,7 @@ from metapulse.sim.suite import read_suite
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
 #: Configurations whose seeds are also seeds of the data.
-POPULATIONS = ("a6", "a7", "a8")
+POPULATIONS = ("a6", "a7", "a8", "uci_har")
 #: Meta-tests at the end that are averaged, where it is more than the last.
 AVERAGED = {"a8_fedprox_synthetic": 10}
 
