@@ -10,9 +10,10 @@ is done in one operation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import torch
@@ -49,6 +50,12 @@ class Layout:
         """How many numbers there are in all."""
         return sum(self._sizes)
 
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """By name, how many numbers lie before a tensor, and how many it has of each client."""
+        before = accumulate([0, *self._sizes[:-1]])
+        return dict(zip(self.names, zip(before, map(math.prod, self.shapes), strict=True), strict=True))
+
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """The tensors of a buffer."""
         parts = buffer.split_with_sizes(self._sizes)
@@ -64,15 +71,22 @@ class Flat(Mapping[str, Tensor]):
     """A tree in one buffer: each tensor contiguous, with its client axis, one behind the other.
 
     Args:
-        buffer: all numbers; None where ``views`` are given that share memory, it is then made when asked for.
+        buffer: all numbers; None where ``views`` or ``common`` are given, it is then made when asked for.
         layout: what lies where.
         views: the tensors by name.
+        common: the tree of every client, where all of them have the same.
     """
 
-    __slots__ = ("_buffer", "_views", "layout")
+    __slots__ = ("_buffer", "_views", "common", "layout")
 
-    def __init__(self, buffer: Tensor | None, layout: Layout, views: dict[str, Tensor] | None = None) -> None:
-        self._buffer, self.layout, self._views = buffer, layout, views
+    def __init__(
+        self,
+        buffer: Tensor | None,
+        layout: Layout,
+        views: dict[str, Tensor] | None = None,
+        common: Params | None = None,
+    ) -> None:
+        self._buffer, self.layout, self._views, self.common = buffer, layout, views, common
 
     @property
     def buffer(self) -> Tensor:
@@ -84,9 +98,16 @@ class Flat(Mapping[str, Tensor]):
     @property
     def views(self) -> dict[str, Tensor]:
         """The tensors by name."""
+        if self._views is None and self.common is not None:
+            self._views = {name: p.expand(self.layout.clients, *p.shape) for name, p in self.common.items()}
         if self._views is None:
             self._views = self.layout.views(self.buffer)
         return self._views
+
+    @property
+    def in_one_place(self) -> bool:
+        """Whether the buffer has been made."""
+        return self._buffer is not None
 
     def __getitem__(self, name: str) -> Tensor:
         return self.views[name]
@@ -113,8 +134,8 @@ class Flat(Mapping[str, Tensor]):
         return self._blank(_layout(self.layout.names, self.layout.shapes, -1))
 
     def _blank(self, layout: Layout) -> Flat:
-        first = next(iter(self.views.values()))
-        return Flat(first.new_empty(layout.size), layout)
+        like = self._buffer if self._buffer is not None else next(iter((self.common or self.views).values()))
+        return Flat(like.new_empty(layout.size), layout)
 
 
 def from_buffer(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], clients: int) -> Flat:
@@ -139,7 +160,7 @@ def flat_stack(stacked: Stacked) -> Flat:
     return Flat(torch.cat([p.reshape(-1) for p in stacked.values()]), layout)
 
 
-def _each(function: Callable[..., Tensor], first: Params, *others: Params) -> Params:
+def tree_map(function: Callable[..., Tensor], first: Params, *others: Params) -> Params:
     """Apply to every tensor, or to the buffers where all the trees are flat and alike."""
     if isinstance(first, Flat) and all(isinstance(o, Flat) and o.layout is first.layout for o in others):
         return first.like(function(first.buffer, *(o.buffer for o in others if isinstance(o, Flat))))
@@ -159,8 +180,8 @@ def stack(params: Params, clients: int) -> Flat:
     """
     if isinstance(params, Flat) and params.layout.clients == clients:
         return params
-    views = {name: p.expand(clients, *p.shape) for name, p in params.items()}
-    return Flat(None, _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), clients), views)
+    shapes = params.layout.shapes if isinstance(params, Flat) else tuple(tuple(p.shape) for p in params.values())
+    return Flat(None, _layout(tuple(params), shapes, clients), common=params)
 
 
 def stacked(views: dict[str, Tensor]) -> Flat:
@@ -227,27 +248,27 @@ def weighted_sum(a: Stacked, weights: Tensor) -> dict[str, Tensor]:
 
 def add(a: Params, b: Params, alpha: float = 1.0) -> Params:
     """a + α b."""
-    return _each(lambda p, q: p.add(q, alpha=alpha), a, b)
+    return tree_map(lambda p, q: p.add(q, alpha=alpha), a, b)
 
 
 def sub(a: Params, b: Params) -> Params:
     """a − b."""
-    return _each(torch.sub, a, b)
+    return tree_map(torch.sub, a, b)
 
 
 def scale(a: Params, factor: float) -> Params:
     """factor · a."""
-    return _each(lambda p: p * factor, a)
+    return tree_map(lambda p: p * factor, a)
 
 
 def mul(a: Params, b: Params) -> Params:
     """a ⊙ b; either may lack the client axis."""
-    return _each(torch.mul, a, b)
+    return tree_map(torch.mul, a, b)
 
 
 def zeros_like(a: Params) -> Params:
     """A tree of zeros in the shape of a."""
-    return _each(torch.zeros_like, a)
+    return tree_map(torch.zeros_like, a)
 
 
 def full_like(params: Params, values: Mapping[str, float] | float) -> Params:
@@ -261,21 +282,32 @@ def full_like(params: Params, values: Mapping[str, float] | float) -> Params:
 
 def to_torch_device(a: Params, device: torch.device) -> Params:
     """The same tree on another device."""
-    return _each(lambda p: p.to(device), a)
+    return tree_map(lambda p: p.to(device), a)
+
+
+def with_dtypes(a: Params, like: Params) -> Params:
+    """A tree in the dtypes of another one that has its names."""
+    dtypes = [p.dtype for p in like.values()]
+    if isinstance(a, Flat) and len(set(dtypes)) == 1:
+        return a.like(a.buffer.to(dtypes[0]))
+    return {name: p.to(like[name].dtype) for name, p in a.items()}
 
 
 def norm(a: Params) -> Tensor:
     """Euclidean norm of the whole tree, in float64."""
-    total = torch.zeros((), dtype=torch.float64)
-    for p in [a.buffer] if isinstance(a, Flat) else a.values():
-        total = total + p.double().square().sum().cpu()
-    return total.sqrt()
+    length: Tensor = torch.linalg.vector_norm(_numbers([a]), dtype=torch.float64)
+    return length.cpu()
 
 
 def all_finite(*trees: Params) -> bool:
     """Whether every number of some trees is."""
-    parts = (p for a in trees for p in ([a.buffer] if isinstance(a, Flat) else a.values()))
-    return all(bool(torch.isfinite(p).all()) for p in parts)
+    return bool(torch.isfinite(_numbers(trees)).all())
+
+
+def _numbers(trees: Sequence[Params]) -> Tensor:
+    """All numbers of some trees in a row: for a small model one operation costs what it is called, not what it does."""
+    parts = [p.reshape(-1) for a in trees for p in ([a.buffer] if isinstance(a, Flat) else a.values())]
+    return parts[0] if len(parts) == 1 else torch.cat(parts or [torch.zeros(0)])
 
 
 def tensors(a: Params) -> Mapping[str, Tensor]:

@@ -16,7 +16,7 @@ from metapulse.client.wire import CLIP, GUARD, SUM
 from metapulse.methods.base import NORM, Report, SumSpec, update_shares
 from metapulse.outcome import Outcome
 from metapulse.strategies.replies import MAX_WEIGHT, Dropped, UpdateStack, UpdateSum, sound
-from metapulse.trees import Params, Stacked, all_finite, tensors, weighted_sum
+from metapulse.trees import Params, Stacked, all_finite, tree_map, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,9 @@ def join_sums(parts: Sequence[Outcome], weighting: str) -> tuple[UpdateSum | Non
     good = [(part, part.report, part.total) for part in parts if part.report is not None and part.total is not None]
     if not good:
         return None, failures
-    total = {name: p.double() for name, p in tensors(good[0][2]).items()}
+    total = tree_map(Tensor.double, good[0][2])
     for _, _, more in good[1:]:
-        other = tensors(more)
-        total = {name: p + other[name] for name, p in total.items()}
+        total = tree_map(torch.add, total, more)
     weight = torch.cat([report.weight for _, report, _ in good])
     metrics = {name: torch.cat([report.metrics[name] for _, report, _ in good]) for name in good[0][1].metrics}
     clients = [c for part, _, _ in good for c in part.clients]

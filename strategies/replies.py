@@ -30,7 +30,7 @@ from metapulse.client.wire import (
 )
 from metapulse.errors import ReplyError
 from metapulse.strategies.on_demand import MessagesOnDemand
-from metapulse.trees import Params, Stacked
+from metapulse.trees import Params, Stacked, tree_map, with_dtypes
 
 T = TypeVar("T")
 EXCEPTION = re.compile(r"<class '([^']*)'>:<'(.*)'>", re.DOTALL)  # Flower's form of a client's exception
@@ -108,9 +108,9 @@ class UpdateSum:
     weight: Float[Tensor, " clients"]
     metrics: Mapping[str, Float[Tensor, " clients"]]
 
-    def mean(self, like: Params) -> dict[str, Tensor]:
+    def mean(self, like: Params) -> Params:
         """Σ w_i u_i / Σ w_i, in the dtypes of ``like``."""
-        return {name: (self.total[name] / self.shares).to(p.dtype) for name, p in like.items()}
+        return with_dtypes(tree_map(lambda p: p / self.shares, self.total), like)
 
 
 class Replies(MessagesOnDemand):

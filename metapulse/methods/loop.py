@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle, islice, pairwise
+from itertools import count, cycle, islice, pairwise, repeat
 from typing import Literal
 
 import numpy as np
@@ -145,10 +145,11 @@ def minibatches(
         shuffle: False: every epoch in the order in which the samples come.
         ahead: steps drawn at once; how many will be taken is the best guess. It changes nothing but the speed.
     """
+    if size == 0:
+        yield from repeat(batch)
     longest, n = batch.mask.shape[1], batch.counts.long().cpu().numpy()
-    if size == 0 or n.max(initial=0) <= size:
-        while True:
-            yield batch
+    if n.max(initial=0) <= size:
+        yield from repeat(batch)
     if not shuffle and longest % size == 0 and n.min() == longest:
         starts = range(0, longest, size)
         yield from cycle([Batch(*(part[:, i : i + size] for part in (batch.x, batch.y, batch.mask))) for i in starts])

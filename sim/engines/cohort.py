@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from torch import Tensor
@@ -168,13 +169,13 @@ class CohortGrid(Engine):
         groups: dict[int, list[Message]] = {}
         for message in messages:
             self._known(message.metadata.dst_node_id)
-            own = SECURE in message.content.config_records  # no two alike, yet to be trained together
+            own = SECURE in message.content  # no two alike, yet to be trained together
             groups.setdefault(0 if own else id(message.content), []).append(message)
         answers: list[Sequence[Message]] = []
         for group in groups.values():
             asked = {_client(message): message for message in sorted(group, key=_client)}
             first = group[0]
-            if SECURE in first.content.config_records:
+            if SECURE in first.content:
                 answers.append(self._secure.answer(asked))
                 continue
             answers.append(self._answer(first.content, first.metadata.message_type, list(asked), asked.__getitem__))
@@ -195,7 +196,7 @@ class CohortGrid(Engine):
         theta: Params | None = None,
     ) -> Sequence[Message]:
         """Replies of clients in ascending order to one content; ``asked`` gives the message one of them got."""
-        config = content.config_records[CONFIG]
+        config = _told(content)
         if kind == MessageType.EVALUATE:
             return self._evaluate(content, clients, asked)
         if kind != MessageType.TRAIN:
@@ -218,9 +219,9 @@ class CohortGrid(Engine):
 
     def _evaluate(self, content: RecordDict, clients: list[int], asked: Callable[[int], Message]) -> Sequence[Message]:
         job, meta, round, chunks = self._read(content, clients, None)
-        trial = trial_from_json(read_text(content.config_records[CONFIG], TRIAL))
+        trial = trial_from_json(read_text(_told(content), TRIAL))
         scores = self._pool.evaluate(job, meta, round, chunks, trial, self.states_of(clients))
-        told = {CONFIG: ConfigRecord(reply_stamp(content.config_records[CONFIG]))}
+        told = {CONFIG: ConfigRecord(reply_stamp(_told(content)))}
         return ScoreReplies(scores, lambda part, i: score_message(asked, part, i, told))
 
     def _train(
@@ -258,7 +259,7 @@ class CohortGrid(Engine):
         self, content: RecordDict, clients: list[int], theta: Params | None
     ) -> tuple[ClientJob, Params, int, list[list[int]]]:
         """ClientJob, θ, round and chunks of an instruction."""
-        config = content.config_records[CONFIG]
+        config = _told(content)
         meta = decode(content.array_records[ARRAYS]) if theta is None else theta
         job, work = self._asked(config)
         size = self._chunk or self._sizes.get(len(clients), 0)
@@ -271,7 +272,7 @@ class CohortGrid(Engine):
     ) -> tuple[UpdateSum | None, list[Dropped]]:
         """The sum of the entries that clients would mask under secure aggregation, and who could not train."""
         self.spent = []
-        guard = read_guard(content.config_records[CONFIG])
+        guard = read_guard(_told(content))
         aggregation = AggregationSpec(terms.weighting, guard=guard, terms=terms)
         return join_sums(self._train(content, clients, aggregation), terms.weighting)
 
@@ -321,6 +322,11 @@ class CohortGrid(Engine):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Not offered: the engine answers at once."""
         raise EngineError("the cohort engine answers at once; use send_and_receive")
+
+
+def _told(content: RecordDict) -> ConfigRecord:
+    """What an instruction says; ``config_records`` would look at all that it holds."""
+    return cast(ConfigRecord, content[CONFIG])
 
 
 def _client(message: Message) -> int:

@@ -7,8 +7,6 @@ from ctypes import POINTER, Structure, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from metapulse.compiler import compiled
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.conv import ConvReLU
@@ -42,7 +40,7 @@ class Convolutional(Compiled):
 
     time: int
 
-    def network(self, weights: Sequence[torch.Size]) -> ConvNetwork:
+    def network(self, weights: Sequence[tuple[int, ...]]) -> ConvNetwork:
         """Channels, the input's first, and widths."""
         *convolutions, head = weights  # (outputs, inputs, width), and (outputs, inputs) of the head
         blocks = len(convolutions)

@@ -7,7 +7,6 @@ from ctypes import POINTER, Structure, c_float, c_int64
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from metapulse.compiler import compiled
@@ -36,7 +35,7 @@ class Dense(Compiled):
 
     activation: int
 
-    def network(self, weights: Sequence[torch.Size]) -> DenseNetwork:
+    def network(self, weights: Sequence[tuple[int, ...]]) -> DenseNetwork:
         """Widths, the input's first."""
         widths = (c_int64 * (len(weights) + 1))(weights[0][1], *(outputs for outputs, _ in weights))
         return DenseNetwork(len(weights), self.activation, self.loss, widths)

@@ -63,7 +63,7 @@ class Compiled(ABC):
     code: ctypes.CDLL
 
     @abstractmethod
-    def network(self, weights: Sequence[torch.Size]) -> Structure:
+    def network(self, weights: Sequence[tuple[int, ...]]) -> Structure:
         """The C code's description of a network.
 
         Args:
@@ -77,8 +77,8 @@ class Compiled(ABC):
         return first.dtype == torch.float32 and first.device.type == "cpu"
 
     @cached_property
-    def _networks(self) -> dict[tuple[torch.Size, ...], Structure]:
-        """Descriptions by the shapes that they were made for."""
+    def _networks(self) -> dict[tuple[tuple[str, ...], tuple[tuple[int, ...], ...]], Structure]:
+        """Descriptions by the names and shapes that they were made for."""
         return {}
 
     def gradient(self, params: Stacked, batch: Batch, into: Flat | None) -> tuple[Float[Tensor, " clients"], Flat]:
@@ -129,28 +129,44 @@ class Compiled(ABC):
         start = self.tensors(w)
         told = [a.record if isinstance(a, (TensorPointers, BatchPointers)) else a for a in arguments]
         function = getattr(self.code, name)
-        weights = tuple(weight.shape[1:] for weight in start.tensors[::2])
-        if weights not in self._networks:
-            self._networks[weights] = self.network(weights)
-        network = byref(self._networks[weights])
+        key = w.layout.names, w.layout.shapes
+        if key not in self._networks:
+            shapes = dict(zip(*key, strict=True))
+            self._networks[key] = self.network([shapes[weight] for weight, _ in self.layers])
+        network = byref(self._networks[key])
         if function(network, c_int64(len(loss)), start.record, *told, c_void_p(loss.data_ptr())):
             raise MemoryError("no memory for a client's network and its path")
         return loss
 
     def tensors(self, tree: Flat) -> TensorPointers:
         """Weight and bias of every layer, in order."""
-        views = tree.views
-        return TensorPointers([views[name] for pair in self.layers for name in pair])
+        return TensorPointers(tree, [name for pair in self.layers for name in pair])
 
 
 class TensorPointers:
-    """Where the tensors of a stack are, for as long as this object lives; none of them: nowhere."""
+    """Where some tensors of a stack are, for as long as this object lives; without a stack: nowhere."""
 
-    def __init__(self, tensors: Sequence[Tensor] = ()) -> None:
-        self.tensors = [t if t[0].is_contiguous() else t.contiguous() for t in tensors]
-        pointers = (c_void_p * len(tensors))(*[t.data_ptr() for t in self.tensors])
-        strides = (c_int64 * len(tensors))(*[t.stride(0) for t in self.tensors])
-        self.record = TreeRecord(pointers, strides) if tensors else TreeRecord()
+    def __init__(self, tree: Flat | None = None, names: Sequence[str] = ()) -> None:
+        self.record = TreeRecord()
+        if tree is None:
+            return
+        self._kept = tree, list[Tensor]()
+        if tree.common is not None:
+            places = [(self._keep(tree.common[name]).data_ptr(), 0) for name in names]
+        elif tree.in_one_place and tree.buffer.is_contiguous():
+            start, width = tree.buffer.data_ptr(), tree.buffer.element_size()
+            places = [(start + width * before, size) for before, size in map(tree.layout.places.__getitem__, names)]
+        else:
+            rows = [t if t[0].is_contiguous() else self._keep(t) for t in map(tree.views.__getitem__, names)]
+            places = [(t.data_ptr(), t.stride(0)) for t in rows]
+        pointers, strides = zip(*places, strict=True)
+        self.record = TreeRecord((c_void_p * len(names))(*pointers), (c_int64 * len(names))(*strides))
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        """It without gaps; a copy lives as long as this object."""
+        whole = tensor.contiguous()
+        self._kept[1].append(whole)
+        return whole
 
 
 class BatchPointers:
