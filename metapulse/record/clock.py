@@ -20,6 +20,8 @@ US = 1_000_000
 MINUTE, HOUR, DAY = 60 * US, 3600 * US, 86_400 * US
 EPOCH = date(1970, 1, 1).toordinal()
 ORDERS = ("dmy", "mdy", "ymd")
+MANY = 10  # stamps that show an order, for each that is damaged and shows another
+MONTHS = range(1, 13)
 
 _ZONE = r"(?:\s*(?P<zone>Z|z|UTC|GMT|(?:UTC|GMT)?[+\-−]\d{1,2}(?::?\d{2})?))?"
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,:](?P<part>\d{1,12}))?)?"
@@ -101,30 +103,47 @@ def date_order(texts: Iterable[str]) -> str:
 def date_orders(texts: Iterable[str]) -> tuple[str, ...]:
     """The orders that a whole column allows, of "dmy", "mdy" and "ymd"; none where its stamps contradict each other.
 
-    A number over 12 is no month. 24/04/03 may be of 2024 or of 2003: such a column tells where the year stands if a
-    number there is over 31, or if it takes a quarter as many values as the days, at most.
+    A number over 12 is no month. 24/04/03 may be of 2024 or of 2003: such a column tells where the year stands if most
+    numbers there are over 31, or if it takes a quarter as many values as the days, at most. Stamps may be damaged: what
+    is no date in any order tells nothing, and one against ten does not count. Those that begin with a year of four
+    digits need no order.
     """
-    day_first = month_first = 0
+    years = dates = day_first = month_first = short = over = late = 0
     firsts, lasts = set[int](), set[int]()  # where the year has two digits
     for text in texts:
-        if found := _DATES.match(text):
-            a, b, c = found.groups()
-            if len(a) == 4 or (len(c) == 2 and int(a) > 31):
-                return ("ymd",)
-            day_first += int(a) > 12 >= int(b)
-            month_first += int(b) > 12 >= int(a)
-            if len(c) == 2:
-                firsts.add(int(a))
-                lasts.add(int(c))
-    if day_first and month_first:
+        if not (found := _DATES.match(text)):
+            continue
+        a, b, c = map(int, found.groups())
+        years += len(found[1]) == 4
+        two = len(found[3]) == 2
+        if len(found[1]) > 2 or len(found[3]) == 3 or not _is_some_date(a, b, c, two):
+            continue
+        dates += 1
+        short += two
+        over += a > 31
+        if a <= 31:
+            day_first += a > 12 >= b
+            month_first += b > 12 >= a
+            if two:
+                late += c > 31
+                firsts.add(a)
+                lasts |= {c} if c <= 31 else set()
+    if 2 * over >= max(1, short) or (years and not dates):
+        return ("ymd",)
+    if min(day_first, month_first) * MANY > max(day_first, month_first):
         return ()
-    if month_first:
+    if month_first > day_first:
         return ("mdy",)
-    if not lasts or max(lasts) > 31 or len(firsts) >= 4 * len(lasts):
+    if 2 * late >= short or len(firsts) >= 4 * len(lasts):
         return ("dmy",) if day_first else ("dmy", "mdy")
     if not day_first:
         return ORDERS
     return ("ymd",) if len(lasts) >= max(8, 4 * len(firsts)) else ("dmy", "ymd")
+
+
+def _is_some_date(a: int, b: int, c: int, short: bool) -> bool:
+    """Whether three numbers are a day in any order; ``short``: the last may be a day, since a year has two digits."""
+    return (1 <= a <= 31 and b in MONTHS) or (a in MONTHS and 1 <= b <= 31) or (short and b in MONTHS and 1 <= c <= 31)
 
 
 @lru_cache(100_000)
@@ -132,9 +151,11 @@ def _fixed(text: str) -> int | None:
     """µs at the full hour of "2018-09-10 02" + "-0700"; None if it is not of that form."""
     try:
         day = date.fromisoformat(text[:10]).toordinal() - EPOCH
-        sign = {"+": 1, "-": -1}[text[13]]
-        return day * DAY + int(text[11:13]) * HOUR - sign * (int(text[14:16]) * 60 + int(text[16:18])) * MINUTE
-    except (ValueError, KeyError, IndexError):
+        minutes = offset_minutes(text[13:])
+        if minutes is None or not text[11:13].isdecimal() or text[11:13] > "23":
+            return None
+        return day * DAY + int(text[11:13]) * HOUR - minutes * MINUTE
+    except ValueError:
         return None
 
 
@@ -162,7 +183,9 @@ class Clock:
             text: "2024-04-03T08:00:00+02:00", "03-04-2024 08:00", "4/13/2016 1:00:00 AM", "20240403".
             after: an instant that it is not before, where rows are in order of time: which of two 02:30 is meant.
         """
-        if len(text) == 25 and text[10] == " " and text[16] == ":":  # Apple's, millions of times
+        if (
+            len(text) == 25 and text[10] == text[19] == " " and text[13] == text[16] == ":"
+        ):  # Apple's, millions of times
             hour, minute, second = _fixed(text[:13] + text[20:]), text[14:16], text[17:19]
             if hour is not None and minute.isdecimal() and second.isdecimal() and minute < "60" and second < "60":
                 sign = -1 if text[20] == "-" else 1

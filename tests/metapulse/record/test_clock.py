@@ -111,7 +111,8 @@ def test_a_local_time_without_a_zone_is_marked() -> None:
 def test_the_order_of_a_column_and_what_it_is_worth() -> None:
     assert date_order(["03/04/2024", "13/04/2024"]) == "dmy"
     assert date_order(["03/04/2024", "04/13/2024"]) == "mdy"
-    assert date_order(["2024-03-04", "13/04/2024"]) == "ymd"
+    assert date_order(["2024-03-04"]) == "ymd"
+    assert date_order(["2024-03-04", "13/04/2024"]) == "dmy"  # a stamp that begins with its year needs no order
     assert date_order(["03/04/2024", "05/04/2024"]) == date_order(["13/04/2024", "04/13/2024"]) == date_order([]) == ""
     assert Clock(None, "mdy", ("date_order_assumed",)).read("04/03/2024 06:00") == Stamp(
         micros(EIGHT), None, ("date_order_assumed", "zone_assumed")
@@ -132,6 +133,39 @@ def test_a_year_of_two_digits_is_found_in_the_column_and_has_one_century() -> No
         read = Clock(order=order).read
         assert read(text.format("24")) == Clock().read("2024-04-03")
         assert read(text.format("70")) is read(text.format("95")) is read(text.format("123")) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [
+        (["05/06/24", "05/07/24", "05/08/24", "04/13/24", "94/15/24"], "mdy"),
+        (["05/06/24", "05/07/24", "13/04/24", "94/05/24"], ""),  # may be 2005 and 2013
+        ([f"24/04/{day:02}" for day in range(1, 31)] + ["24/04/93"], "ymd"),
+        (["03/04/2024", "05/04/2024", "06/47/2024"], ""),
+        (["2024-04-03", "03/04/2024"], ""),
+        (["04/13/2024", "45/06/2024"], "mdy"),
+        ([f"{day}/04/2024" for day in range(13, 24)] + ["04/13/2024"], "dmy"),
+        ([f"{day}/04/2024" for day in range(13, 17)] + ["04/13/2024"], ""),  # four against one may be two files
+    ],
+)
+def test_a_damaged_stamp_does_not_date_the_others(column: list[str], order: str) -> None:
+    """What is no date in any order tells none, and what few stamps say alone does not count."""
+    assert date_order(column) == order
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-04-03 25:10:00 +0200",
+        "2024-04-03 99:10:00 +0200",
+        "2024-04-03 -5:10:00 +0200",
+        "2024-04-03 08X18:00Y+0200",
+        "2024-04-03 08:18:00 +9900",
+        "2024-04-03 08:18:00 +0 00",
+    ],
+)
+def test_stamps_in_apples_form_are_held_to_the_clock(text: str) -> None:
+    assert Clock().read(text) is None
 
 
 @given(st.integers(10**9, 4 * 10**9), st.integers(0, 999_999))
