@@ -63,13 +63,15 @@ def _totals(rows: Frame, prefer: Sequence[str], by: tuple[str, ...]) -> Frame:
 def daily_last(rows: Frame, prefer: Sequence[str] = ()) -> Frame:
     """The newest value of each day of metrics that merge by ``last``: (day, metric, code, value, by).
 
-    Of values of one moment the preferred source's counts.
+    Of values of one moment the preferred source's counts, and of several of one source the largest: an export that is
+    made before the day is over has less.
     """
     import polars as pl
 
     left = _usable(rows, "last")
     left = left.with_columns(when=pl.coalesce("end", "start"), wish=wish(prefer))
-    newest = left.sort("when", "start", pl.col("wish"), descending=[True, True, False], maintain_order=True)
+    order = ["when", "start", "wish", "by", "value"]
+    newest = left.sort(order, descending=[True, True, False, False, True], maintain_order=True)
     first = newest.unique(["day", "metric", "code"], keep="first", maintain_order=True)
     return first.select("day", "metric", "code", "value", "by").sort("day", "metric", "code")
 

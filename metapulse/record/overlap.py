@@ -8,6 +8,9 @@ another counts with the share of its minutes that no preferred source covers. Th
     3. what is worn before what is carried (a phone)
     4. finer rows before coarser ones, then more rows before fewer, then the name
 
+Of one source's amounts of one day, or of one interval, in several files those of one file count, the one in which they
+come to most: an export that is made before the day is over has less. Files of one name are taken for one.
+
 A total of a whole day (``date_only``, or the code "daily") is not spread over minutes: it counts, and finer rows of the
 day do not, where it is more than they add up to.
 """
@@ -76,6 +79,7 @@ def counted_shares(rows: Frame, prefer: Sequence[str] = ()) -> NDArray[np.float6
         pl.int_range(pl.len(), dtype=pl.Int64).alias("at"),
         pl.col("start").dt.epoch("us"), pl.col("end").dt.epoch("us"),
         pl.col("metric").replace_strict(rule, default="last").alias("rule"),
+        pl.col("source").struct.field("file").fill_null(""),
     ).filter(pl.col("rule").is_in(TOGETHER) & pl.col("value").is_not_null())  # fmt: skip
     kind = pl.when(pl.col("rule") == "mean").then(pl.col("code"))  # an average is no rival of a sample
     for (_, rule_of, _), group in table.group_by("metric", "rule", kind.alias("kind"), maintain_order=True):
@@ -83,8 +87,26 @@ def counted_shares(rows: Frame, prefer: Sequence[str] = ()) -> NDArray[np.float6
         for part in (fine, whole):
             if part.select("by", "chosen").n_unique() > 1:
                 found[part["at"].to_numpy()] = _of_sources(part, prefer, zeros=rule_of == "mean")
+            if rule_of == "sum" and part["file"].n_unique() > 1:
+                found[_less_full(part)] = 0
         if len(fine) and len(whole):
             _one_of(found, fine, whole, averaged=rule_of == "mean")
+    return found
+
+
+def _less_full(part: Frame) -> Ints:
+    """Where amounts stand that the same source has in another file as well, and there come to more."""
+    import polars as pl
+
+    whole = pl.col("whole_day")
+    span = [pl.when(~whole).then(name).alias(f"of {name}") for name in ("start", "end")]
+    left = part.filter(whole | pl.col("end").is_not_null()).with_columns(*span, pl.col("code").fill_null(""))
+    same = ["by", "chosen", "code", "day", "of start", "of end"]
+    sums = (
+        left.group_by(*same, "file").agg(amount=pl.col("value").sum()).sort("amount", "file", descending=[True, False])
+    )
+    fullest = sums.unique(same, keep="first", maintain_order=True)
+    found: Ints = left.join(fullest, on=[*same, "file"], how="anti", nulls_equal=True)["at"].to_numpy()
     return found
 
 

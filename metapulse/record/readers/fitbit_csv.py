@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.decimals import POINTED
 from metapulse.record.readers.fitbit import FITBIT, weight_unit
 from metapulse.record.readers.text import csv_rows, number
 from metapulse.record.schema import Row
@@ -41,6 +43,7 @@ COLUMNS: dict[str, tuple[str, str | None, str | None]] = {
     "fat": ("body_fat", "%", None),
     "calories in": ("energy_eaten", "kcal", None),
 }
+WHOLE = [name for name, (_, unit, _) in COLUMNS.items() if unit in (None, "min") and name != "bmi"]  # no fractions
 STEP = {"km": 1000.0, "mi": 1609.344}  # metres
 USUAL_STEP = 0.72  # m
 
@@ -61,16 +64,30 @@ def _is_header(cells: list[str]) -> bool:
 
 @dataclass
 class _Look:
-    """What the whole file tells: the stamps, and how long a step was in the account's unit of distance."""
+    """What the whole file tells.
+
+    Args:
+        stamps: of its rows.
+        walked: steps and distance, as written.
+        pointed: whether points part thousands.
+    """
 
     stamps: list[str] = field(default_factory=list)
-    steps: float = 0
-    distance: float = 0
+    walked: list[tuple[str | None, str | None]] = field(default_factory=list)
+    pointed: bool = False
 
-    @property
+    def number(self, cell: str | None) -> float | None:
+        """A cell's number: "2.467" kcal are 2467 where "13.666" are steps, and the comma is the decimal sign then."""
+        if self.pointed and cell and POINTED.fullmatch(cell):
+            cell = cell.replace(".", "")
+        return number(cell, decimal_comma=self.pointed)
+
+    @cached_property
     def unit(self) -> str:
         """Of distance: the one that makes the steps of a person's length."""
-        each = self.distance / self.steps if self.steps else 0
+        both = [(self.number(steps), self.number(distance)) for steps, distance in self.walked]
+        sums = [sum(column) for column in zip(*((s, d) for s, d in both if s and d), strict=True)]
+        each = sums[1] / sums[0] if sums else 0
         return min(STEP, key=lambda unit: abs(each * STEP[unit] - USUAL_STEP)) if each else "km"
 
 
@@ -87,17 +104,17 @@ def read(context: Context) -> Iterator[Row]:
             context.skip("a stamp that is no time")
             continue
         until = start.end if end is None else end.start
-        idle = number(cells.get("steps")) == 0 and number(cells.get("minutes sedentary")) == 1440
+        idle = look.number(cells.get("steps")) == 0 and look.number(cells.get("minutes sedentary")) == 1440
         marks = (*start.marks, *(("not_worn_suspected",) if idle else ()))
         given = False
         for name, (metric, unit, code) in COLUMNS.items():
-            value = number(cells.get(name))
+            value = look.number(cells.get(name))
             if value is None:
                 continue
             given = True
             assumed: tuple[str, ...] = ()
             if unit == "":
-                unit = look.unit if metric == "distance" else weight_unit(value, number(cells.get("bmi")))
+                unit = look.unit if metric == "distance" else weight_unit(value, look.number(cells.get("bmi")))
                 assumed = ("unit_assumed",)
             yield Row(metric, start.start, value, unit, line, until, start.offset_min, code, FITBIT, (*marks, *assumed))
         if not given:
@@ -108,9 +125,8 @@ def _look(context: Context) -> _Look:
     """Go through the file once beforehand."""
     look = _Look()
     for _, cells in _tables(context, count=False):
-        steps, distance = number(cells.get("steps")), number(cells.get("distance"))
-        if steps and distance:
-            look.steps, look.distance = look.steps + steps, look.distance + distance
+        look.pointed = look.pointed or any(POINTED.fullmatch(cells.get(name, "")) for name in WHOLE)
+        look.walked.append((cells.get("steps"), cells.get("distance")))
         look.stamps.append(cells.get(DAY) or cells.get(BEGAN, ""))
     return look
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
+from metapulse.record.readers.decimals import AMBIGUOUS, comma_is_decimal
 from metapulse.record.readers.encoding import HEAD, encoding
 from metapulse.record.readers.header import HEADS, mended_head
 from metapulse.record.readers.json_stream import Scanner
@@ -66,16 +67,21 @@ def delimiter_of(line: str) -> str:
     return max("\t;,|", key=bare.count) if any(bare.count(c) for c in "\t;,|") else ","
 
 
-def csv_rows(context: Context, delimiter: str = "", count: bool = True) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    context: Context, delimiter: str = "", count: bool = True, as_written: bool = False
+) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, cells) of every row that is not blank; a quoted cell may hold line ends.
 
-    A quote that is never closed costs its own line, not the file.
+    A quote that is never closed costs its own line, not the file. A number such as "72,500" has a point in its comma's
+    place where the file's other numbers show that it is the decimal one (``decimals.py``).
 
     Args:
         context: of the file.
         delimiter: "": found from each row, until one has three cells with something in them.
         count: count rows as seen; False for a look at the file beforehand.
+        as_written: leave such numbers as they are.
     """
+    comma: bool | None = None
     for number, text in _logical_lines(context, count):
         cut = delimiter or delimiter_of(text)
         try:
@@ -88,7 +94,14 @@ def csv_rows(context: Context, delimiter: str = "", count: bool = True) -> Itera
                 context.skip("no row of a CSV")
         if cells:
             delimiter = cut if sum(map(bool, cells)) > 2 else delimiter
-            yield number, [cell.strip() for cell in cells]
+            cells = [cell.strip() for cell in cells]
+            if not as_written and "," in text and any(map(AMBIGUOUS.fullmatch, cells)):
+                if comma is None:
+                    rows = csv_rows(context, cut, count=False, as_written=True)
+                    comma = comma_is_decimal((cells for _, cells in rows), cut)
+                if comma:
+                    cells = [cell.replace(",", ".") if AMBIGUOUS.fullmatch(cell) else cell for cell in cells]
+            yield number, cells
 
 
 def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:
@@ -131,7 +144,7 @@ def _one_row(text: str, between: Iterable[str] = (), usual: int = 0) -> bool:
 
 
 def csv_table(
-    context: Context, *names: str, fold: Callable[[str], str] = str, count: bool = True
+    context: Context, *names: str, fold: Callable[[str], str] = str, count: bool = True, as_written: bool = False
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(number of its first line, cell by column name) of every row below the header; rows above it are skipped.
 
@@ -143,9 +156,10 @@ def csv_table(
         names: columns, after ``fold``, that the header has: the first row with all of them is it.
         fold: makes a column's name one of yours, such as ``str.lower``.
         count: count rows as seen.
+        as_written: as in ``csv_rows``.
     """
     header: list[str] = []
-    for number, cells in csv_rows(context, count=count):
+    for number, cells in csv_rows(context, count=count, as_written=as_written):
         if not header:
             folded = [fold(cell) for cell in cells]
             header = folded if set(names) <= set(folded) else []
@@ -159,7 +173,7 @@ def csv_table(
 
 def csv_column(context: Context, name: str, *, fold: Callable[[str], str] = str) -> Iterator[str]:
     """Every cell of one column, without counting rows: for ``Context.date_order``."""
-    for _, cells in csv_table(context, name, fold=fold, count=False):
+    for _, cells in csv_table(context, name, fold=fold, count=False, as_written=True):
         if cells[name]:
             yield cells[name]
 
@@ -245,7 +259,7 @@ def _plain(text: str, decimal_comma: bool) -> str:
         if "." in text:  # the later of the two is the decimal one
             thousands = "," if text.rindex(".") > text.rindex(",") else "."
             return text.replace(thousands, "").replace(",", ".")
-        if not decimal_comma and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
+        if not decimal_comma and re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
             return text.replace(",", "")
         return text.replace(",", ".") if text.count(",") == 1 else text
     if "'" in text or "’" in text or " " in text:

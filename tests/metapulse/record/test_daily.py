@@ -96,6 +96,39 @@ def test_a_vendors_total_of_the_day_or_its_parts_but_not_both() -> None:
     assert totals(table(part, dated)) == {date(2024, 4, 3): 3000}
 
 
+def of_files(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """The same rows, read from these files."""
+    return rows.with_columns(source=pl.struct(file=pl.Series(names), row=pl.int_range(pl.len(), dtype=pl.Int64)))
+
+
+@pytest.mark.parametrize("code", [None, "daily"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_day_that_was_exported_before_it_was_over_counts_once(code: str | None, order: int) -> None:
+    """Of one source's totals of a day in several files those of the fullest count, and all of that file's."""
+    marks = ["date_only"] if code is None else []
+    given = [
+        ((at(0), 24 * 60, 0, "distance", 3500, code, "Band", marks), "march.csv"),
+        ((at(0), 24 * 60, 0, "distance", 4000, code, "Band", marks), "april.csv"),
+        ((at(0), 24 * 60, 0, "distance", 2500, code, "Band", marks), "april.csv"),
+        ((at(0), 24 * 60, 0, "steps_daily", 5000, code, "Band", marks), "march.csv"),
+        ((at(0), 24 * 60, 0, "steps_daily", 9000, code, "Band", marks), "april.csv"),
+    ][::order]
+    rows = of_files(table(*[row for row, _ in given]), *[name for _, name in given])
+    assert list(totals(rows).values()) == [6500]
+    assert daily_totals_by_source(rows)["value"].to_list() == [6500]
+    assert daily_last(rows)["value"].to_list() == [9000]
+
+
+def test_an_hour_that_was_exported_before_it_was_over_counts_once() -> None:
+    """So it is with finer rows; single amounts without an end are not of one hour."""
+    rows = of_files(
+        table(steps(at(8), 60, 100), steps(at(8), 60, 250), steps(at(9), 60, 30)), "a.csv", "b.csv", "b.csv"
+    )
+    assert list(totals(rows).values()) == [280]
+    doses = table(*[(at(8), 0, 0, "insulin_rapid", dose, None, "Pump", []) for dose in (2, 3)])
+    assert list(totals(of_files(doses, "a.csv", "b.csv")).values()) == [5]
+
+
 def test_repeats_and_doubtful_values_count_in_no_day() -> None:
     marked = [(at(9), 10, 0, "steps", 70.0, None, "Watch", [mark]) for mark in ("duplicate_of", "implausible")]
     assert totals(table(steps(at(8), 10, 50), *marked)) == {date(2024, 4, 3): 50}
