@@ -87,9 +87,10 @@ class Read:
         self.unread += [(name, "", "", why) for name, why in inputs.broken.items()]
 
     def accounts(self) -> Iterator[FileTally]:
-        """Of all files, those that were read first; of very many that were not some by name, by input."""
+        """Of all files, those that were read first; of very many that were not some by name, the broken ones first."""
         yield from self.tallies
-        for name, files in groupby(sorted(self.unread), lambda facts: facts[0].partition("/")[0]):
+        by_input = sorted(set(self.unread), key=lambda facts: (_top(facts), not facts[3], facts))
+        for name, files in groupby(by_input, _top):
             yield from (FileTally.unread(*facts) for facts in islice(files, NAMED))
             yield from _others(name, files)
 
@@ -155,6 +156,11 @@ class Read:
             self.progress(file.name, done, total)
 
         return count
+
+
+def _top(facts: Unread) -> str:
+    """The input's own name."""
+    return facts[0].partition("/")[0]
 
 
 def _others(input: str, files: Iterable[Unread]) -> Iterator[FileTally]:

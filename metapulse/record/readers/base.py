@@ -80,6 +80,7 @@ from metapulse.record.tally import FileTally
 
 _OPENS = re.compile(r"[ \t]*+[\[{]\s*+[\"{\[]")
 _LINE, _BREAKS = re.compile(r"[^\r\n]++"), re.compile(r"[\r\n]++")
+OTHER = "?"  # ends the mark of a file whose bytes are others than its zip says
 TORN, LONG = 5, 4096  # lines that may stand broken before JSON, and the characters that one of them may have
 
 
@@ -271,6 +272,8 @@ class _Watched(io.RawIOBase):
         block, error = readable(self._stream, len(buffer))
         if error:
             self._tally.error = f"cannot be read to its end: {cause(error)}"
+            if "CRC" in str(error) and not self._tally.mark.endswith(OTHER):
+                self._tally.mark += OTHER
         buffer[: len(block)] = block
         self._on_bytes(len(block))
         return len(block)

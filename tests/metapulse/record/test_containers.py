@@ -117,6 +117,19 @@ def test_damage_within_a_zip_costs_the_tail_of_one_file(tmp_path: Path) -> None:
     assert file.used + file.skipped.total() == file.seen > 60
 
 
+def test_bytes_that_are_not_those_of_a_zip_are_another_content(tmp_path: Path) -> None:
+    """Its checksum is the whole one's, and so would be its account: what is known of the damage must not go with it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("export.xml", APPLE * 20)
+    whole = stream.getvalue()
+    path, out = tmp_path / "export.zip", tmp_path / "person.parquet"
+    for content in (whole.replace(b'value="61"', b'value="62"'), whole) * 2:
+        path.write_bytes(content)
+        tally = import_files([path], out)
+    assert [bool(file.error) for file in tally.in_order()] == [False, True]
+
+
 def test_what_is_not_there_and_what_is_empty(tmp_path: Path) -> None:
     for path, cause in ((tmp_path / "none.csv", "no such file"), (tmp_path, "a folder without files")):
         with pytest.raises(DataError, match=cause):

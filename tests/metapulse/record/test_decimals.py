@@ -34,11 +34,7 @@ def test_what_a_comma_is_worth(text: str, value: float) -> None:
 
 
 def test_what_a_record_of_our_own_quotes_stays_as_it_was(record: Import) -> None:
-    lines = [
-        "time;metric;value;unit;raw",
-        "2024-04-03T08:00Z;weight;72,500;kg;72,500",
-        "2024-04-03T09:00Z;weight;72,5;kg;",
-    ]
+    told = ["2024-04-03T08:00Z;weight;72,500;kg;72,500", "2024-04-03T09:00Z;weight;72,5;kg;"]
     frame, _ = record({"own.csv": "\n".join(["time;metric;value;unit;raw", *told])})
     assert frame["value"].to_list() == [72.5, 72.5]
     assert frame["raw"].to_list()[0] == "72,500"
