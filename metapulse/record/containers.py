@@ -234,6 +234,8 @@ class Inputs:
             self.empty.append(name)
         elif info.filename.lower().endswith(".zip") and depth < self.limits.depth:
             self._nested(name, archive, info, depth)
+        elif info.filename.lower().endswith(".zip"):
+            self.broken[name] = f"a zip within {depth} zips; unpack the outer ones"
         else:
             mark = f"{info.CRC:08x}"
             self._put(File(name, info.file_size, mark, _Entry(archive, info), self._beside))

@@ -69,6 +69,18 @@ def test_export_tells_what_the_standard_cannot_say_and_reads_back(call, here):
         assert pl.read_parquet(f"{to}.parquet").equals(made)
 
 
+def test_a_vendors_file_is_not_written_over(call, refused, here):
+    vendors = {name: text for name, text in SAMPLES.items() if name.startswith("libre")}
+    (name,) = written(here / "given", vendors)[:1]
+    assert call("record", "import", "given", "--timezone", "Europe/Berlin")[0] == 0
+    before = name.read_bytes()
+    said = refused("record", "export", "person.parquet", "--to", "csv", "--out", str(name))
+    assert "a file that is no export of FreeStyle Libre" in said
+    assert name.read_bytes() == before
+    for _ in range(2):  # its own it does write over
+        assert call("record", "export", "person.parquet", "--to", "csv", "--out", "a.csv.zip")[0] == 0
+
+
 def test_what_is_refused_is_named(refused, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"], "note.txt": "hello"})
     assert refused("record", "import", "given/none.csv") == "given/none.csv: no such file or folder"

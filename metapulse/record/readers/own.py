@@ -25,6 +25,7 @@ from metapulse.record.schema import DERIVED, NO_DEVICE, Device, Row
 from metapulse.record.verbatim import unquoted
 
 _SHORT_YEAR = re.compile(r"\s*\d{1,2}[-/. ]\d{1,2}[-/. ]\d\d(?!\d)")
+_COMPACT = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])([0-5]\d){1,2}")  # no count of seconds
 NEEDED = {"time", "metric", "value", "unit"}
 #: A device's parts, in the order of ``Device``, as columns.
 PARTS = {
@@ -113,7 +114,7 @@ def _row(
 def _stamp(context: Context, text: str) -> Stamped | None:
     if not text:
         return None
-    if (instant := epoch(text)) is not None and len(text.strip()) > 8:
+    if not _COMPACT.fullmatch(text.strip()) and (instant := epoch(text)) is not None and len(text.strip()) > 8:
         return instant, context.clock.offset(instant), (), None
     if _SHORT_YEAR.match(text) and not context.options.date_order:  # 24-04-03 may be of 2024 or of 2003
         return None

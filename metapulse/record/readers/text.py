@@ -15,7 +15,7 @@ from typing import Any
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.decimals import AMBIGUOUS, comma_is_decimal
-from metapulse.record.readers.encoding import HEAD, encoding
+from metapulse.record.readers.encoding import HEAD, encoding, on_damage
 from metapulse.record.readers.header import HEADS, mended_head
 from metapulse.record.readers.json_stream import Scanner
 
@@ -30,7 +30,7 @@ def text_stream(context: Context, file: File | None = None) -> io.TextIOWrapper:
     """The file as text; bytes that are none become U+FFFD. Line ends are as they are."""
     raw = context.open(file)
     head = raw.peek(HEAD)[:HEAD]
-    return io.TextIOWrapper(raw, encoding=encoding(head), errors="replace", newline="")
+    return io.TextIOWrapper(raw, encoding=encoding(head), errors=on_damage(head), newline="")
 
 
 def lines(context: Context, file: File | None = None) -> Iterator[tuple[int, str]]:

@@ -117,6 +117,15 @@ def test_damage_within_a_zip_costs_the_tail_of_one_file(tmp_path: Path) -> None:
     assert file.used + file.skipped.total() == file.seen > 60
 
 
+def test_a_zip_that_lies_too_deep_is_named(tmp_path: Path) -> None:
+    content, path = zipped({"own.csv": OWN.encode()}), tmp_path / "0.zip"
+    for depth in range(3):
+        content = zipped({f"{3 - depth}.zip": content, "own.csv": OWN.encode()})
+    path.write_bytes(content)
+    with Inputs([path]) as inputs:
+        assert inputs.broken == {"0.zip/1.zip/2.zip/3.zip": "a zip within 3 zips; unpack the outer ones"}
+
+
 def test_bytes_that_are_not_those_of_a_zip_are_another_content(tmp_path: Path) -> None:
     """Its checksum is the whole one's, and so would be its account: what is known of the damage must not go with it."""
     stream = io.BytesIO()

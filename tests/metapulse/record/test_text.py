@@ -207,6 +207,14 @@ def test_encodings_by_their_first_bytes() -> None:
     assert encoding(b"a" * 65_535 + "ä".encode()[:1]) == "utf-8-sig"  # a letter that the sample cuts in two
 
 
+def test_letters_of_windows_after_a_long_beginning_without_any() -> None:
+    """The beginning says nothing then; where it does, a byte that does not fit is damage."""
+    rows = "a,b\n" + "1,2\n" * 20_000 + "3,µS\n"
+    assert list(csv_rows(context(rows.encode("cp1252"))))[-1][1] == ["3", "µS"]
+    assert list(csv_rows(context(rows.encode())))[-1][1] == ["3", "µS"]
+    assert list(csv_rows(context("ä\n".encode() + rows.encode("cp1252"))))[-1][1] == ["3", "\ufffdS"]
+
+
 def test_tags_through_a_broken_declaration_and_control_characters() -> None:
     content = (
         "<?xml version='1.0'?><!DOCTYPE A [\n<!ATTLIST B\n  c CDATA #IMPLIED\n<!ELEMENT D EMPTY>\n>\n]>"
