@@ -19,6 +19,7 @@ from metapulse.record.lineage import Lineage
 from metapulse.record.schema import MAPPED, Device
 from metapulse.record.texts import CODED, Block
 
+UNKNOWN = "unit_unknown"
 ALIKE = ("metric", "end", "value", "code")  # in which a row of the same start repeats another
 ORDERED = (*ALIKE, "device", "file", "row", "quality", "offset_min", "unit")
 
@@ -28,7 +29,7 @@ class Carried:
     """What is kept of the rows of one instant that are in blocks before, to know their repeats again.
 
     Args:
-        alike: metric, end, value, code and whether it is mapped, of the last row.
+        alike: metric, end, value, code and kind of the last row.
         device: of the last row.
         said: of the rows that say the same from that device: of each account and input how many there were, and file
             and row of the last.
@@ -58,8 +59,8 @@ def _keys(block: Block) -> Iterator[Any]:
     """By what rows of one ``start`` are ordered, where they differ in it."""
     for name in ORDERED:
         column, table = block[name], getattr(block.tables, name) if name in CODED else None
-        if name == "device" and (mapped := block.tables.having(block, MAPPED)).any():
-            yield mapped  # which repeat no measurement, nor are repeated by one
+        if name == "device" and (kinds := _kinds(block)).any():
+            yield kinds
         if (column != column[:1]).any():
             if name == "offset_min":
                 yield column == NO_OFFSET  # of equal rows the one stays that knows more
@@ -84,7 +85,8 @@ def place(block: Block, at: int) -> tuple[Any, ...]:
     for name in ORDERED:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
         if name == "device":
-            keys.append(MAPPED in list(block.tables.quality)[block["quality"][at]])
+            marks = list(block.tables.quality)[block["quality"][at]]
+            keys.append((MAPPED in marks) + 2 * (UNKNOWN in marks))
         if name == "offset_min":
             keys.append(key == NO_OFFSET)
         if table is not None:
@@ -102,9 +104,9 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
         carried: of the rows of the same start before the block; takes what is to be kept of the block's.
     """
     tables = block.tables
-    mapped = tables.having(block, MAPPED)
+    kinds = _kinds(block)
     same = _same_as_before(block, "start", *ALIKE)
-    same[1:] &= mapped[1:] == mapped[:-1]
+    same[1:] &= kinds[1:] == kinds[:-1]
     again = same & _same_as_before(block, "device")
     if carried is not None and block.rows:
         alike, device = _alike(block, 0), list(tables.device)[block["device"][0]]
@@ -122,8 +124,12 @@ def _alike(block: Block, at: int) -> tuple[object, ...]:
     row = taken(block, slice(at, at + 1 or None))
     value = float(row["value"][0])
     code = list(block.tables.code)[row["code"][0]]
-    mapped = bool(block.tables.having(row, MAPPED)[0])
-    return int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, mapped
+    return int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, int(_kinds(row)[0])
+
+
+def _kinds(block: Block) -> Any:
+    """Rows repeat those of their kind alone: measured ones, mapped ones, ones in a unit that is not known."""
+    return block.tables.having(block, MAPPED) + 2 * block.tables.having(block, UNKNOWN)
 
 
 def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None) -> Any:

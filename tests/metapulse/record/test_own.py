@@ -1,4 +1,4 @@
-"""Our own CSV: stamps that could be a count of seconds as well."""
+"""Our own CSV: stamps that could be a count of seconds as well, and units that are none."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ from tests.metapulse.record.conftest import Import
 def test_digits_that_are_a_day_and_a_time_are_no_count(stamp: str, instant: datetime, record: Import) -> None:
     frame, _ = record({"own.csv": f"time,metric,value,unit\n{stamp},weight,72,kg\n"}, Options())
     assert frame["start"].to_list() == [instant]
+
+
+@pytest.mark.parametrize("names", [("a.csv", "b.csv"), ("b.csv", "a.csv")])
+def test_a_value_in_a_unit_that_is_not_known_repeats_none(names: tuple[str, str], record: Import) -> None:
+    """Nor is it repeated: the number is the same, and what it says is not."""
+    rows = ("2024-04-03T08:00Z,glucose,100,furlong", "2024-04-03T08:00Z,glucose,100,mg/dL")
+    frame, _ = record(
+        {name: f"time,metric,value,unit\n{row}\n" for name, row in zip(names, rows, strict=True)}, Options()
+    )
+    assert sorted(frame["quality"].to_list()) == [[], ["unit_unknown"]]
