@@ -42,6 +42,6 @@ _LOW, _HIGH = (re.compile("|".join(words)) for words in zip(*LIMITS, strict=True
 
 
 def limit_of(text: str) -> str:
-    """ "low" or "high" where the word is one of these; "" otherwise. Letters with marks may come as two characters."""
+    """Which limit a word stands for: "low", "high", or "" for none. Letters with marks may come as two characters."""
     word = unicodedata.normalize("NFC", text.strip()).lower()
     return "low" if _LOW.fullmatch(word) else "high" if _HIGH.fullmatch(word) else ""

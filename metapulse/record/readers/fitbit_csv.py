@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.fitbit import FITBIT, weight_unit
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, number, number_noted
 from metapulse.record.schema import Row
 
 TITLES = ("activities", "sleep", "body", "foods", "food log")
@@ -91,7 +91,7 @@ def read(context: Context) -> Iterator[Row]:
         marks = (*start.marks, *(("not_worn_suspected",) if idle else ()))
         given = False
         for name, (metric, unit, code) in COLUMNS.items():
-            value = number(cells.get(name))
+            value = number_noted(context, cells, name)
             if value is None:
                 continue
             given = True
