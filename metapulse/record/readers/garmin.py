@@ -16,7 +16,7 @@ from metapulse.record.readers import garmin_events
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.garmin_events import GARMIN, Export, instant, is_exported, offset_of, row_at
 from metapulse.record.readers.garmin_keys import ASLEEP, DAY, LEVELS, LISTED, NIGHT, SERIES
-from metapulse.record.readers.text import json_items, number, number_noted
+from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
 ACTIVITIES = "summarizedActivitiesExport"  # the export's one list of all of them, which may be very long
@@ -41,7 +41,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Days, nights, series and activities, whatever the file has."""
     export = Export(context, lambda: _energies(context))
-    for at, item in enumerate(_items(context, count=True)):
+    for at, item in _items(context, count=True):
         export.lost.clear()
         rows = [row._replace(row=at) for row in _item(export, item)]
         yield from rows
@@ -51,19 +51,21 @@ def read(context: Context) -> Iterator[Row]:
             context.note(reason)
 
 
-def _items(context: Context, count: bool) -> Iterator[Any]:
-    """The items of the file: of an object with lists of rows each element, and what else it has, if that is anything.
+def _items(context: Context, count: bool) -> Iterator[tuple[int, Any]]:
+    """The file's items and their numbers: of an object with lists of rows each element, and what else it has, if that is anything.
 
     The export of activities is one such object.
     """
-    for _, item in json_items(context, ACTIVITIES, count=count):
+    more = 0  # rows than items, so far
+    for number_of_item, item in json_items(context, ACTIVITIES, count=count):
         lists = [item[key] for key in LISTS if isinstance(item.get(key), list)] if isinstance(item, dict) else []
         rows = [row for rows in lists for row in rows]
         rest = {key: value for key, value in item.items() if key not in LISTS} if rows else item
         rows += [rest] if not rows or _measures(rest) else []
         if count:
             context.seen(len(rows) - 1)
-        yield from rows
+        yield from enumerate(rows, number_of_item + more)
+        more += len(rows) - 1
 
 
 def _measures(item: dict[str, Any]) -> bool:
@@ -73,7 +75,7 @@ def _measures(item: dict[str, Any]) -> bool:
 
 
 def _energies(context: Context) -> Iterator[float]:
-    for item in _items(context, count=False):
+    for _, item in _items(context, count=False):
         if isinstance(item, dict) and is_exported(item) and (energy := number(item.get("calories"))):
             yield energy
 
@@ -158,7 +160,7 @@ def _night(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     scores: Any = item.get("sleepScores")
     scores = scores if isinstance(scores, dict) else {}
     overall = scores.get("overallScore", scores.get("overall"))
-    score = number(overall.get("value") if isinstance(overall, dict) else overall)
+    score = noted(context, overall.get("value") if isinstance(overall, dict) else overall, "overallScore")
     if score is not None:
         yield night._replace(metric="sleep_score", value=score)
 
@@ -179,7 +181,7 @@ def _day(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     found = [(*what, number_noted(context, told, key)) for key, what in DAY.items() if key != "restingHeartRate"]
     resting = number(item.get("currentDayRestingHeartRate")) or number(item.get("restingHeartRate"))  # the mean of days
     found.append(("resting_heart_rate", "bpm", None, resting))
-    for metric, unit, code, value in (*found, *_listed(item)):
+    for metric, unit, code, value in (*found, *_listed(context, item)):
         signed = metric == "skin_temperature_deviation"
         if value is not None and (signed or value >= (metric in ("resting_heart_rate", "heart_rate", "spo2"))):
             yield Row(
@@ -187,14 +189,14 @@ def _day(export: Export, item: dict[str, Any]) -> Iterator[Row]:
             )  # fmt: skip
 
 
-def _listed(item: dict[str, Any]) -> Iterator[tuple[str, str | None, str | None, float | None]]:
+def _listed(context: Context, item: dict[str, Any]) -> Iterator[tuple[str, str | None, str | None, float | None]]:
     """(metric, unit, code, value) of what a day has within lists."""
     for outer, inner, name, key, wanted in LISTED:
         holder = item.get(outer) if outer else item
         elements = holder.get(inner) if isinstance(holder, dict) else None
         for each in elements if isinstance(elements, list) else []:
             if isinstance(each, dict) and str(each.get(name)) in wanted:
-                yield (*wanted[str(each.get(name))], number(each.get(key)))
+                yield (*wanted[str(each.get(name))], number_noted(context, each, key))
 
 
 def _steps(export: Export, item: dict[str, Any]) -> Iterator[Row]:

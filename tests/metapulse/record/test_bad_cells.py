@@ -34,6 +34,12 @@ CGMACROS = (
     "Timestamp,Libre GL,Dexcom GL,HR,Calories (Activity),METs,Meal Type,"
     "Calories\n2024-04-03 08:00:00,100,abc,70,1,1,,\n"
 )
+APPLE = """<?xml version="1.0"?>
+<HealthData>
+ <Workout workoutActivityType="HKWorkoutActivityTypeRunning" duration="30" durationUnit="min" totalDistance="abc"
+  totalDistanceUnit="km" sourceName="x" startDate="2024-04-03 08:00:00 +0200" endDate="2024-04-03 08:30:00 +0200"/>
+</HealthData>
+"""
 EXERCISE = {"logId": 1, "activityName": "Run", "startTime": "04/03/24 08:00:00", "duration": 60000, "calories": "abc"}
 WORKOUT = {"sessions": [{"startTime": "2024-04-03T08:00:00+02:00", "duration": 60, "steps": "abc", "points": 1}]}
 MEAL = {"eventType": "Meal Bolus", "created_at": "2024-04-03T08:00:00Z", "insulin": 4, "carbs": "abc"}
@@ -44,6 +50,7 @@ POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 
 @pytest.mark.parametrize(
     ("name", "text", "note"),
     [
+        ("export.xml", APPLE, "workout_distance: no number"),
         ("libre.csv", LIBRE, "glucose: no number"),
         ("carelink.csv", CARELINK, "glucose_blood: no number"),
         ("sleep.csv", NIGHT, "deep (s): no number"),

@@ -320,3 +320,17 @@ def test_a_whole_number_of_kilojoules_is_none_of_kilocalories_only_where_nothing
     runs = [{**RUN, "calories": each, "startTimeGmt": 1.7e12 + each} for each in (1046.0, 400.0, 410.0)]
     _, record = record_of(tmp_path, [{"summarizedActivitiesExport": runs}])
     assert sorted(values(record, "workout_energy")) == [400, 410, 1046]
+
+
+def test_a_rows_number_is_its_place_in_the_file(tmp_path: Path) -> None:
+    """An item that is no JSON, and a list of three, have their places too."""
+    text = json.dumps([{"summarizedActivitiesExport": [RUN, None, {**RUN, "startTimeGmt": 1.7e12}]}, DAY])
+    tally, record = record_of(tmp_path, '[{"calendarDate": }, ' + json.dumps(WEIGHT) + ", " + text[1:])
+    assert tally.skipped == {"no JSON": 1, "nothing that is known to be measured": 1}
+    assert {source["row"] for source in record["source"]} == {1, 2, 4, 5}
+
+
+def test_what_a_day_has_within_lists_is_told_where_it_cannot_be_read(tmp_path: Path) -> None:
+    listed = {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": "abc"}]}
+    tally, _ = record_of(tmp_path, [{**DAY, "allDayStress": listed}, {**NIGHT, "sleepScores": {"overallScore": "x"}}])
+    assert tally.notes == {"averageStressLevel: no number": 1, "overallScore: no number": 1}
