@@ -52,9 +52,9 @@ def read(context: Context) -> Iterator[Row]:
 
 
 def _items(context: Context, count: bool) -> Iterator[tuple[int, Any]]:
-    """The file's items and their numbers: of an object with lists of rows each element, and what else it has, if that is anything.
+    """The file's items and their numbers. Of an object with lists of rows these are items, as the export's activities.
 
-    The export of activities is one such object.
+    What such an object has besides is one more item, if it measures something.
     """
     more = 0  # rows than items, so far
     for number_of_item, item in json_items(context, ACTIVITIES, count=count):

@@ -44,6 +44,14 @@ EXERCISE = {"logId": 1, "activityName": "Run", "startTime": "04/03/24 08:00:00",
 WORKOUT = {"sessions": [{"startTime": "2024-04-03T08:00:00+02:00", "duration": 60, "steps": "abc", "points": 1}]}
 MEAL = {"eventType": "Meal Bolus", "created_at": "2024-04-03T08:00:00Z", "insulin": 4, "carbs": "abc"}
 GROUPS = {"body": {"activities": [{"date": "2024-04-03", "steps": 5000, "soft": 60, "distance": "abc", "moderate": 1}]}}
+TIDE = {
+    "type": "bolus",
+    "deviceId": "x",
+    "time": "2024-04-03T08:00:00Z",
+    "normal": 2,
+    "extended": "abc",
+    "uploadId": "u",
+}
 POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 5000, "calories": "abc"}, "mets": []}
 
 
@@ -64,6 +72,7 @@ POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 
         ("misfit.json", json.dumps(WORKOUT), "steps: no number"),
         ("treatments.json", json.dumps([MEAL]), "carbs: no number"),
         ("withings.json", json.dumps(GROUPS), "distance: no number"),
+        ("tidepool.json", json.dumps([TIDE]), "extended: no number"),
         ("polar.json", json.dumps(POLAR), "calories: no number"),
     ],
 )
