@@ -207,7 +207,7 @@ def _took_all(context: Context, own: FileTally) -> bool:
     for reason, times in own.notes.items():
         context.tally.note(reason, times)
     context.tally.error = context.tally.error or own.error
-    lost = bool(own.skipped or own.notes or own.error or not own.seen)
+    lost = bool(own.skipped or own.notes or own.error)
     if lost:
         context.note("finer values that are not whole: their summary counts")
     return not lost
