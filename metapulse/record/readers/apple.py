@@ -17,7 +17,7 @@ from metapulse.errors import ConfigError
 from metapulse.record.clock import MINUTE, Clock, Stamp, zone
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.markup import REMEMBERED, Tag, tags
-from metapulse.record.readers.text import number
+from metapulse.record.readers.text import noted, number
 from metapulse.record.schema import Device, Row
 
 FRACTION = "1"  # what Apple calls %
@@ -163,7 +163,7 @@ class _Export:
             kind = given.get("type", "").removeprefix("HKQuantityTypeIdentifier")
             totals += [(STATISTICS.get((kind, of), ""), given.get(of), given.get("unit", "")) for of in STATISTIC]
         for metric, text, unit in totals:
-            if metric and (value := number(text)) is not None:
+            if metric and (value := noted(self.context, text, metric)) is not None:
                 yield whole._replace(metric=metric, value=value, unit=unit)
         for child in self.children:
             given = child.attributes
@@ -196,7 +196,7 @@ class _Export:
     def point(self, whole: Row, time: str, speed: str | None, altitude: str | None, row: int) -> Iterator[Row]:
         stamp = self.clock.read(time)
         for metric, text, unit in (("speed", speed, "m/s"), ("altitude", altitude, "m")):
-            value = number(text)
+            value = noted(self.context, text, metric)
             if stamp and value is not None and not (metric == "speed" and value < 0):  # -1: not known
                 yield Row(
                     metric, stamp.start, value, unit, row, None, whole.offset_min, None, whole.device, stamp.marks

@@ -25,10 +25,11 @@
             if stamp is None:
                 context.skip("a stamp that is no time")  # the row gave nothing, and this is why
                 continue
-            row = Row("heart_rate", stamp.start, number(cells["pulse"]), "bpm", line, quality=stamp.marks, device=BAND)
+            pulse, steps = number_noted(context, cells, "pulse"), number_noted(context, cells, "steps")
+            row = Row("heart_rate", stamp.start, pulse, "bpm", line, quality=stamp.marks, device=BAND)
             row = row._replace(offset_min=stamp.offset_min)
             yield row
-            yield row._replace(metric="steps", value=number(cells["steps"]), unit=None, end=stamp.start + MINUTE)
+            yield row._replace(metric="steps", value=steps, unit=None, end=stamp.start + MINUTE)
 
 
     READER = Reader("acme", "Acme band: CSV of a minute a line", sniff, read)
@@ -46,7 +47,7 @@ What holds for every reader:
   of markup.py, or a loop of its own, the reader calls ``context.seen()`` for each. Every row then either yields
   a ``Row`` with its number in ``row``, before the next is taken, or goes to ``context.skip(reason)``. A reason is a few
   words without the row's own values, so that equal ones are counted together. What costs no row, such as
-  one bad cell among ten, is ``context.note(reason)``.
+  one bad cell among ten, is ``context.note(reason)``; ``number_noted`` and ``noted`` of text.py do so for numbers.
 * A bad row never loses a good one, and no input raises. Helpers survive broken quotes, torn tails and control
   characters; ``number`` and ``Clock.read`` answer None. A value of JSON can be of any type: ask with ``isinstance``.
 * Memory is bounded: iterate, and keep no list that grows with the file.

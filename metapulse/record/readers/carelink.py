@@ -16,7 +16,7 @@ from typing import NamedTuple
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.ordered import Ordered
-from metapulse.record.readers.text import csv_rows, delimiter_of, number
+from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
@@ -105,7 +105,7 @@ def read(context: Context) -> Iterator[Row]:
             if stamp is None or stamp.end is not None:
                 context.skip("a stamp that is no time")
                 continue
-            rows = list(_values(cells, at))
+            rows = list(_values(context, cells, at))
             for row in rows:
                 end = None if row.end is None else stamp.start + row.end
                 marks = (*stamp.marks, *row.quality)
@@ -153,13 +153,13 @@ def _cell(cells: list[str], at: int) -> str:
     return cells[at] if 0 <= at < len(cells) else ""
 
 
-def _amount(cells: list[str], at: int) -> float | None:
-    return number(_cell(cells, at), decimal_comma=True)
+def _amount(context: Context, metric: str, cells: list[str], at: int) -> float | None:
+    return noted(context, _cell(cells, at), metric, decimal_comma=True)
 
 
-def _values(cells: list[str], at: Columns) -> Iterator[Row]:
+def _values(context: Context, cells: list[str], at: Columns) -> Iterator[Row]:
     """The values of a row, still without their time; ``end`` is a length."""
-    if (value := _amount(cells, at.sensor)) is not None:
+    if (value := _amount(context, "glucose", cells, at.sensor)) is not None:
         low, high = LIMITS[at.unit]
         marks = ("censored_low",) if value <= low else ("censored_high",) if value >= high else ()
         if value > 0:
@@ -167,18 +167,19 @@ def _values(cells: list[str], at: Columns) -> Iterator[Row]:
         else:
             yield Row("glucose", 0, None, at.unit, quality=("sensor_error",), raw=_cell(cells, at.sensor))
     for column, code in ((at.finger, None), (at.calibration, "calibration")):
-        if value := _amount(cells, column):
+        if value := _amount(context, "glucose_blood", cells, column):
             yield Row("glucose_blood", 0, value, at.unit, code=code)
-    if (value := _amount(cells, at.bolus)) is not None:
+    if (value := _amount(context, "insulin_rapid", cells, at.bolus)) is not None:
         kind = _cell(cells, at.bolus_kind).lower()[:40] or None
         yield Row("insulin_rapid", 0, value, "U", code=kind, end=_length(cells, at.bolus + 1))
-    if (value := _amount(cells, at.basal)) is not None:
+    if (value := _amount(context, "insulin_basal_rate", cells, at.basal)) is not None:
         yield Row("insulin_basal_rate", 0, value, "U/h")
     length = _length(cells, at.temporary + 2) if at.temporary >= 0 else None
     percent = re.search(r"%|p[er]*[crz]", _cell(cells, at.temporary + 1), re.IGNORECASE)
-    if length is not None and not percent and (value := _amount(cells, at.temporary)) is not None:
-        yield Row("insulin_basal_rate", 0, value, "U/h", code="temporary", end=length)
-    if value := _amount(cells, at.carbs):
+    rate = _amount(context, "insulin_basal_rate", cells, at.temporary) if length and not percent else None
+    if rate is not None:
+        yield Row("insulin_basal_rate", 0, rate, "U/h", code="temporary", end=length)
+    if value := _amount(context, "carbohydrates", cells, at.carbs):
         yield Row("carbohydrates", 0, value, "g", quality=("manual",))
     if found := _MARKER.fullmatch(_cell(cells, at.marker)):
         value = number(found[2], decimal_comma=True)

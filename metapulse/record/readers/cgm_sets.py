@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, number
+from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
 MMOL_BELOW = 35.0  # a person's glucose is never all below it in mg/dL, and never above it in mmol/L
@@ -95,7 +95,7 @@ def read(context: Context) -> Iterator[Row]:
             continue
         end = stamp.end
         whole = Row("", stamp.start, None, None, at, end, stamp.offset_min, quality=stamp.marks)
-        rows = list(_values(cells, needed, glucose))
+        rows = list(_values(context, cells, needed, glucose))
         for row, minutes in rows:
             yield whole._replace(
                 metric=row.metric, value=row.value, unit=row.unit, device=row.device, raw=row.raw, code=row.code,
@@ -119,7 +119,7 @@ def _glucose_unit(context: Context) -> str:
     return "mg/dL" if any(value is not None and value > MMOL_BELOW for value in values) else "mmol/L"
 
 
-def _values(cells: Mapping[str, str], needed: set[str], glucose: str) -> Iterator[tuple[Row, int]]:
+def _values(context: Context, cells: Mapping[str, str], needed: set[str], glucose: str) -> Iterator[tuple[Row, int]]:
     """(value without its time, minutes that it covers)."""
     if glucose:
         value, sensor = number(cells["glucose"]), cells["type"].lower() == "cgm"
@@ -128,19 +128,21 @@ def _values(cells: Mapping[str, str], needed: set[str], glucose: str) -> Iterato
             yield Row(metric, 0, value, glucose, quality=("unit_assumed",)), 0
         return
     if "timestamp" in needed:
-        yield from _columns(cells, MINUTES, None)
+        yield from _columns(context, cells, MINUTES, None)
         if cells.get("meal type"):
-            yield from _columns(cells, MEAL, number(cells.get("amount consumed")))
+            yield from _columns(context, cells, MEAL, number_noted(context, cells, "amount consumed"))
     elif "logged_food" in needed:
-        yield from _columns(cells, LOG, None)
+        yield from _columns(context, cells, LOG, None)
     else:
-        yield from _columns(cells, INSULIN if "fast_insulin" in needed else FOOD, None)
+        yield from _columns(context, cells, INSULIN if "fast_insulin" in needed else FOOD, None)
 
 
-def _columns(cells: Mapping[str, str], known: Mapping[str, Column], share: float | None) -> Iterator[tuple[Row, int]]:
+def _columns(
+    context: Context, cells: Mapping[str, str], known: Mapping[str, Column], share: float | None
+) -> Iterator[tuple[Row, int]]:
     """The numbers of some columns; of a meal the share in % that was eaten."""
     for name, (metric, unit, minutes, device, marks) in known.items():
-        value, raw = number(cells.get(name)), None
+        value, raw = number_noted(context, cells, name), None
         if value is None:
             continue
         if share is not None and 0 <= share <= 100 and share != 100:

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.dexcom_words import limit_of
 from metapulse.record.readers.ordered import Ordered
-from metapulse.record.readers.text import csv_rows, delimiter_of, number
+from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE, ucum
 
@@ -26,9 +27,6 @@ LOW, HIGH = 39, 401  # mg/dL: what Dexcom writes in place of the words
 ROUNDED = 0.5  # mg/dL: 2.2 mmol/L is 40 mg/dL, though 39.6 when converted, and 22.3 is 401, though 401.7
 TRANSMITTERS = 64  # whose clocks are kept
 MOVED = 10 * MINUTE  # of the person's clock against the transmitter's: no drift is as large
-#: Words in place of a number: what Clarity's languages say.
-LOWS = re.compile(r"lo|low|niedrig|basse?|faible|baj[oa]|basso|laag|låg|lavt?|matala|baixo|niski|nízká", re.IGNORECASE)
-HIGHS = re.compile(r"hi|high|hoch|haute?|élevée?|alt[oa]|hoog|hög|hø[jy]|korkea|wysoki|vysoká|yüksek", re.IGNORECASE)
 CALIBRATION = re.compile(r"[ck]ali|校准|較正|보정", re.IGNORECASE)
 RAPID = re.compile(r"fast|rapid|rápid|rychl|schnell|kurz|snel|kort|hurtig|snabb|nopea|szyb|hızlı", re.IGNORECASE)
 LONG = re.compile(r"long|lang|lent|prolong|lång|pitkä|dlouh|dług|uzun", re.IGNORECASE)
@@ -190,17 +188,20 @@ def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
     kind, subtype = cells[at.stamp + 1], cells[at.stamp + 2].lower()[:40]
     if text := cells[at.glucose]:
         if kind == file.reading:
-            if row := _glucose(text, at):
+            if row := _glucose(file.context, text, at):
                 yield row
-        elif CALIBRATION.search(kind) and (value := number(text, decimal_comma=True)) is not None:
+        elif CALIBRATION.search(kind) and (value := noted(file.context, text, "glucose", True)) is not None:
             yield Row("glucose_blood", 0, value, at.unit, code="calibration", quality=at.unit_marks)
-    rate = number(_cell(cells, at.rate), decimal_comma=True)
+    rate, insulin, carbs = (
+        noted(file.context, _cell(cells, place), name, decimal_comma=True)
+        for place, name in ((at.rate, "rate of change"), (at.insulin, "insulin"), (at.carbs, "carbohydrates"))
+    )
     if rate is not None and kind == file.reading:
         yield Row("glucose_rate", 0, rate, at.rate_unit)
-    if (insulin := number(cells[at.insulin], decimal_comma=True)) is not None:
+    if insulin is not None:
         metric = "insulin_rapid" if RAPID.search(subtype) else "insulin_long" if LONG.search(subtype) else "insulin"
         yield Row(metric, 0, insulin, "U", code=subtype or None, quality=("manual",))
-    if (carbs := number(cells[at.carbs], decimal_comma=True)) is not None:
+    if carbs is not None:
         yield Row("carbohydrates", 0, carbs, "g", quality=("manual",))
     length = _LENGTH.fullmatch(_cell(cells, at.duration))
     if length and kind != file.reading and not cells[at.glucose]:
@@ -210,12 +211,11 @@ def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
         )
 
 
-def _glucose(text: str, at: Columns) -> Row | None:
+def _glucose(context: Context, text: str, at: Columns) -> Row | None:
     """A reading, or the limit that the word in its place stands for."""
-    if (low := LOWS.fullmatch(text)) or HIGHS.fullmatch(text):
-        mark, limit = ("censored_low", LOW) if low else ("censored_high", HIGH)
-        return Row("glucose", 0, limit, "mg/dL", quality=(mark,), raw=text)
-    value = number(text, decimal_comma=True)
+    if word := limit_of(text):
+        return Row("glucose", 0, LOW if word == "low" else HIGH, "mg/dL", quality=(f"censored_{word}",), raw=text)
+    value = noted(context, text, "glucose", decimal_comma=True)
     if value is None:
         return None
     mg = value * (GLUCOSE if at.unit == "mmol/L" else 1)

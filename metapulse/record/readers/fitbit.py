@@ -13,7 +13,7 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Clock, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_table, json_items, number
+from metapulse.record.readers.text import csv_table, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 FITBIT = Device("Fitbit")
@@ -156,15 +156,14 @@ def night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         return
     code = None if item.get("mainSleep", item.get("isMainSleep", True)) else "nap"
     for name, metric in SUMMARY:
-        if (value := number(item.get(name))) is not None:
+        if (value := number_noted(context, item, name)) is not None:
             yield Row(metric, start.start, value, None, at, end.start, start.offset_min, code, FITBIT, start.marks)
     levels = item.get("levels")
     for name in ("data", "shortData"):
         last = start.start
         parts = levels.get(name) if isinstance(levels, dict) else None
         for part in parts if isinstance(parts, list) else []:
-            if not isinstance(part, dict):
-                continue
+            part = part if isinstance(part, dict) else {}
             stamp, seconds = context.clock.read(str(part.get("dateTime")), after=last), number(part.get("seconds"))
             if stamp is None or seconds is None or not 0 < seconds < 172_800:
                 context.note("a stage without a time or a length")
@@ -185,17 +184,17 @@ def exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     row = Row("workout", start.start, length, "ms", at, end, start.offset_min, code, FITBIT, start.marks)
     yield row
     for name, metric, unit in (("calories", "workout_energy", "kcal"), ("averageHeartRate", "workout_hr_mean", "bpm")):
-        if value := number(item.get(name)):
+        if value := number_noted(context, item, name):
             yield row._replace(metric=metric, value=value, unit=unit)
     unit = {"Kilometer": "km", "Mile": "mi"}.get(str(item.get("distanceUnit")), "")
-    if unit and (value := number(item.get("distance"))):
+    if unit and (value := number_noted(context, item, "distance")):
         yield row._replace(metric="workout_distance", value=value, unit=unit)
 
 
 def weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     """The unit is the account's and is not written; the height that weight and BMI imply tells which it is."""
     stamp = context.clock.read(f"{item['date']} {item.get('time') or ''}".strip())
-    weight, bmi = number(item["weight"]), number(item.get("bmi"))
+    weight, bmi = number(item["weight"]), number_noted(context, item, "bmi")
     if stamp is None or weight is None:
         return
     unit, marks = weight_unit(weight, bmi), stamp.marks
@@ -227,7 +226,7 @@ def _csv(context: Context) -> Iterator[Row]:
         device = Device("Fitbit", source) if source else FITBIT
         given = False
         for name, (metric, unit, minutes) in TWINS.items():
-            value = number(cells.get(name))
+            value = number_noted(context, cells, name)
             if value is None or (metric == "resting_heart_rate" and not value):
                 continue
             given = True

@@ -15,7 +15,7 @@ from itertools import pairwise
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.decimals import POINTED
 from metapulse.record.readers.fitbit import FITBIT, weight_unit
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, noted, number
 from metapulse.record.schema import Row
 
 TITLES = ("activities", "sleep", "body", "foods", "food log")
@@ -76,11 +76,13 @@ class _Look:
     walked: list[tuple[str | None, str | None]] = field(default_factory=list)
     pointed: bool = False
 
+    def plain(self, cell: str | None) -> str | None:
+        """A cell without the points of thousands: "2.467" kcal are 2467 where "13.666" are steps."""
+        return cell.replace(".", "") if self.pointed and cell and POINTED.fullmatch(cell) else cell
+
     def number(self, cell: str | None) -> float | None:
-        """A cell's number: "2.467" kcal are 2467 where "13.666" are steps, and the comma is the decimal sign then."""
-        if self.pointed and cell and POINTED.fullmatch(cell):
-            cell = cell.replace(".", "")
-        return number(cell, decimal_comma=self.pointed)
+        """A cell's number; the comma is the decimal sign where points part thousands."""
+        return number(self.plain(cell), decimal_comma=self.pointed)
 
     @cached_property
     def unit(self) -> str:
@@ -108,7 +110,7 @@ def read(context: Context) -> Iterator[Row]:
         marks = (*start.marks, *(("not_worn_suspected",) if idle else ()))
         given = False
         for name, (metric, unit, code) in COLUMNS.items():
-            value = look.number(cells.get(name))
+            value = noted(context, look.plain(cells.get(name)), name, look.pointed)
             if value is None:
                 continue
             given = True

@@ -14,7 +14,7 @@ from typing import Any
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.fitbit import FITBIT, exercise, night, weight
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
 #: After "activities-" (or "activities-tracker-") → metric of a day, metric of a minute, unit, code.
@@ -154,7 +154,7 @@ def _rows(context: Context, name: str, part: Any, dates: set[str], at: int) -> I
         minutes = part.get("minutes") if name in MINUTES else None
         for minute in minutes if isinstance(minutes, list) else []:
             given = minute.get("value") if isinstance(minute, dict) else None
-            value = number(given.get("rmssd") if isinstance(given, dict) else given)
+            value = noted(context, given.get("rmssd") if isinstance(given, dict) else given, name)
             if value and (stamp := _stamp(context, minute.get("minute"))):
                 yield _row(MINUTES[name][0], stamp, value, MINUTES[name][1], at)
 
@@ -165,7 +165,7 @@ def _day(
     """A day of a series, and the minutes in it."""
     stamp, given = _stamp(context, part.get("dateTime")), part.get("value")
     for member, metric, unit, code in members if stamp else []:
-        value = number(given.get(member) if isinstance(given, dict) else given)
+        value = noted(context, given.get(member) if isinstance(given, dict) else given, metric)
         if metric == "resting_heart_rate":  # a number in its place is a mean over the time that was asked for
             value = number(given.get("restingHeartRate")) if isinstance(given, dict) else None
         if stamp and value is not None and (value or metric not in NO_ZERO):
@@ -194,13 +194,13 @@ def _summary(context: Context, part: dict[str, Any], dates: set[str], at: int) -
         return
     given = False
     for name, (metric, unit, code) in SUMMARY.items():
-        if (value := number(part.get(name))) is not None and (value or metric not in NO_ZERO):
+        if (value := number_noted(context, part, name)) is not None and (value or metric not in NO_ZERO):
             given = True
             yield _row(metric, stamp, value, unit, at, code)
     distances = part.get("distances")
     for distance in distances if isinstance(distances, list) else []:
         total = isinstance(distance, dict) and distance.get("activity") == "total"
-        if total and (value := number(distance.get("distance"))) is not None:
+        if total and (value := number_noted(context, distance, "distance")) is not None:
             yield _row("distance", stamp, value, "km", at)
     if given:
         context.note("the day of a summary is that of its workouts")
@@ -217,9 +217,9 @@ def _workout(context: Context, part: dict[str, Any], at: int) -> Iterator[Row]:
     code = str(part.get("activityParentName") or part.get("name") or "unknown").strip().lower()[:60]
     row = _row("workout", stamp, length, "ms", at, code)._replace(end=end)
     yield row
-    if energy := number(part.get("calories")):
+    if energy := number_noted(context, part, "calories"):
         yield row._replace(metric="workout_energy", value=energy, unit="kcal")
-    if distance := number(part.get("distance")):
+    if distance := number_noted(context, part, "distance"):
         yield row._replace(metric="workout_distance", value=distance, unit="km", quality=(*row.quality, "unit_assumed"))
 
 

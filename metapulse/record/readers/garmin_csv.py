@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from metapulse.record.clock import epoch
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_table, number
+from metapulse.record.readers.text import csv_table, number, number_noted
 from metapulse.record.schema import Device, Row
 
 GARMIN = Device("Garmin", app="Garmin Connect")
@@ -54,9 +54,9 @@ def read(context: Context) -> Iterator[Row]:
             quality=("superseded",) if again else (),
         )
         for name, metric in PARTS.items():
-            if (value := number(cells.get(name))) is not None:
+            if (value := number_noted(context, cells, name)) is not None:
                 yield night._replace(metric=metric, value=value)
-        score = number(cells.get("overallsleepscore"))
+        score = number_noted(context, cells, "overallsleepscore")
         if score is not None and score > 0:
             yield night._replace(metric="sleep_score", value=score, unit=None)
 

@@ -70,16 +70,18 @@ def read(context: Context) -> Iterator[Row]:
     """Points, buckets of points, and sessions; a file holds one of these."""
     above: dict[str, Any] = {}
     for at, item in json_items(context, *ARRAYS, above=above):
-        reasons: set[str] = set()
+        reasons: list[str] = []
         given = False
         for row in _item(context, item, _text(above.get("Data Source") or above.get("dataSourceId")), reasons):
             given = True
             yield row._replace(row=at)
         if not given:
             context.skip(min(reasons, default="no object of Google Fit"))
+        for reason in reasons if given else ():  # of a bucket, whose other points are there
+            context.note(reason)
 
 
-def _item(context: Context, item: Any, source: str, reasons: set[str], depth: int = 0) -> Iterator[Row]:
+def _item(context: Context, item: Any, source: str, reasons: list[str], depth: int = 0) -> Iterator[Row]:
     """A point, a session, or an object that holds points."""
     if not isinstance(item, dict):
         return
@@ -93,14 +95,14 @@ def _item(context: Context, item: Any, source: str, reasons: set[str], depth: in
         for part in parts:
             yield from _item(context, part, source, reasons, depth + 1)
     else:
-        reasons.add("no points")
+        reasons.append("no points")
 
 
-def _point(context: Context, point: dict[str, Any], source: str, reasons: set[str]) -> Iterator[Row]:
+def _point(context: Context, point: dict[str, Any], source: str, reasons: list[str]) -> Iterator[Row]:
     start, end = (_epoch(point.get(name)) for name in ("startTimeNanos", "endTimeNanos"))
     start = end if start is None else start
     if start is None:
-        reasons.add("a stamp that is no time")
+        reasons.append("a stamp that is no time")
         return
     origin = _text(point.get("originDataSourceId")) or source
     kind = (_text(point.get("dataTypeName")) or source.split(":")[min(1, source.count(":"))]).removeprefix(
@@ -115,7 +117,7 @@ def _point(context: Context, point: dict[str, Any], source: str, reasons: set[st
         given = True
         yield row
     if not given:
-        reasons.add(_why_not(kind, values))
+        reasons.append(_why_not(kind, values))
 
 
 def _rows(whole: Row, kind: str, values: list[dict[str, Any]]) -> Iterator[Row]:
@@ -155,7 +157,7 @@ def _why_not(kind: str, values: list[dict[str, Any]]) -> str:
     return "no value" if known else f"no metric of ours: {kind[:60]}"
 
 
-def _session(context: Context, item: dict[str, Any], reasons: set[str]) -> Iterator[Row]:
+def _session(context: Context, item: dict[str, Any], reasons: list[str]) -> Iterator[Row]:
     """A workout or a night: its totals and segments. The file's name may tell where the person's clock stood."""
     stamps = [_text(item.get(name)) for name in ("startTime", "endTime")]
     read = [stamp.start if (stamp := context.clock.read(text)) else None for text in stamps]
@@ -164,7 +166,7 @@ def _session(context: Context, item: dict[str, Any], reasons: set[str]) -> Itera
         for name, at in zip(("start", "end"), read, strict=True)
     )
     if start is None or end is None:
-        reasons.add("a stamp that is no time")
+        reasons.append("a stamp that is no time")
         return
     named = _NAMED_OFFSET.search(context.file.name)
     offset = offset_minutes(named[1].replace("_", ":")) if named else context.clock.offset(start)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from metapulse.record.clock import DAY, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Row
 
 CODES = (None, "maximum", "minimum")  # of three columns of one unit
@@ -83,7 +83,7 @@ def read(context: Context) -> Iterator[Row]:
             continue
         given = False
         for column in known:
-            if (value := number(cells[column.at])) is None:
+            if (value := noted(context, cells[column.at], column.metric)) is None:
                 continue
             given = True
             daily = column.metric == "steps" and "date_only" in stamp.marks

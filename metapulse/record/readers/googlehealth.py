@@ -56,17 +56,21 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every point."""
     for at, item in json_items(context, *ARRAYS):
-        given, why = False, "no point"
+        given, lost = False, list[str]()
         for point in _points(item):
             kind, body = _body(point)
-            why = f"no metric of ours: {kind[:60] or 'a point without a type'}"
+            empty = True
             for row in _rows(context, kind, body, point) if body else ():
-                given = True
+                given, empty = True, False
                 yield row._replace(row=at)
-            if kind in (*TYPES, "sleep", "exercise"):
-                why = "no value, or no time"
+            if empty and kind in (*TYPES, "sleep", "exercise"):
+                lost.append("no value, or no time")
+            elif empty:
+                lost.append(f"no metric of ours: {kind[:60] or 'a point without a type'}")
         if not given:
-            context.skip(why)
+            context.skip(lost[-1] if lost else "no point")
+        for why in lost if given else ():  # of a page within a list of pages
+            context.note(why)
 
 
 def _points(item: Any) -> Iterator[dict[str, Any]]:

@@ -69,18 +69,19 @@ def read(context: Context) -> Iterator[Row]:
     above: dict[str, Any] = {}
     single = _is_record(context.file.head(65_536).decode("utf-8", errors="replace"))
     for at, item in json_items(context, *([] if single else ["*"]), above=above):
-        given, why = False, ""
+        given, lost = False, list[str]()
         for array, record in _records(item, above.get("", "")):
             kind, whole = _kind(record, array), _whole(context, record)
-            if isinstance(whole, str):
-                why = whole
-                continue
-            why = "no value" if kind in KNOWN else f"no metric of ours: {kind[:60] or 'a record without a type'}"
-            for row in _rows(context, kind, record, whole):
-                given = True
+            empty = True
+            for row in () if isinstance(whole, str) else _rows(context, kind, record, whole):
+                given, empty = True, False
                 yield row._replace(row=at)
+            unknown = "no value" if kind in KNOWN else f"no metric of ours: {kind[:60] or 'a record without a type'}"
+            lost += [whole if isinstance(whole, str) else unknown] if empty else []
         if not given:
-            context.skip(why or "no record")
+            context.skip(lost[-1] if lost else "no record")
+        for why in lost if given else ():
+            context.note(why)
 
 
 def _is_record(head: str) -> bool:

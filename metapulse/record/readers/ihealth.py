@@ -13,7 +13,7 @@ from typing import Any
 
 from metapulse.record.clock import DAY, MINUTE, US, Stamp, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 LISTS = tuple(f"{name}DataList" for name in ("AR", "BG", "BO", "BP", "SPORT", "SR", "Weight"))
@@ -135,7 +135,8 @@ def _reading(
     found = [
         row._replace(metric=metric, value=value, unit=unit or None, quality=(*row.quality, *assumed))
         for field, (metric, named) in FIELDS.items()
-        if (value := number(item.get(field))) is not None and (value or (field in ZERO and "HoursSlept" in item))
+        if (value := number_noted(context, item, field)) is not None
+        and (value or (field in ZERO and "HoursSlept" in item))
         for unit, assumed in [units.get(named, (named, ()))]
     ]
     found += _bouts(row, item)

@@ -29,6 +29,7 @@ _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a val
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 _BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
+_OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _HOLDERS = (dict, list)
 NO_ITEM = object()
 TOO_LONG = f"an item of more than {ITEM // 2**20} MiB, or of too many parts"
@@ -278,6 +279,21 @@ class Scanner:
                 self.context.seen()
             yield self.number, dict(above)
             self.number += 1
+
+    def begins_with(self, keys: Iterable[str]) -> bool:
+        """Whether an object is here whose first member is an array under one of the keys."""
+        self.blank()
+        opened = _OPENED.match(self.text, self.at)
+        return opened is not None and opened[1] in keys
+
+    def wrapped(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """``members`` of each object of an array, so that none of them has to be in memory as a whole."""
+        while (first := self.blank()) and first != "]":
+            if first == "{":
+                yield from self.members(keys, above)
+            else:
+                self.strange()
+        self.at += 1
 
     def strange(self) -> Any:
         """What can be read of what stands where a member or an object belongs and is none; as of ``broken``."""

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Device, Row
-from metapulse.record.units import ucum
+from metapulse.record.units import GLUCOSE, ucum
 
 CONCENTRATIONS = ("mg/dL", "mmol/L")
 LOW, HIGH = 40, 500  # mg/dL: what a Libre measures between
+ROUNDED = 1  # mg/dL: 2.2 mmol/L are 40 mg/dL, though 39.6 when converted, and 27.8 are 500, though 500.8
 DEVICE, SERIAL, TIME, KIND = range(4)
 
 
@@ -79,7 +80,9 @@ def read(context: Context) -> Iterator[Row]:
             context.skip("a stamp that is no time")
             continue
         device = Device("Abbott", cells[DEVICE] or None, unit=cells[SERIAL] or None)
-        found = [row for column in known if column.at < len(cells) and (row := _value(column, cells[column.at]))]
+        found = [
+            row for column in known if column.at < len(cells) and (row := _value(context, column, cells[column.at]))
+        ]
         for row in found:
             yield row._replace(
                 start=stamp.start,
@@ -100,8 +103,12 @@ def _decide_order(context: Context) -> None:
     context.date_order((text for texts in ((first,), rows) for text in texts), usual)
 
 
-def _value(column: Column, text: str) -> Row | None:
-    """One cell, still without its time; None if it is empty or no value."""
+def _value(context: Context, column: Column, text: str) -> Row | None:
+    """One cell, still without its time; None if it is empty or no value.
+
+    A number beyond what the sensor measures is a limit: readers and apps show LO or HI for it (tidepool-org/uploader
+    #1460). 0 and less are no limit of any sensor, and no glucose.
+    """
     if not text:
         return None
     word = text.strip().upper()
@@ -116,13 +123,14 @@ def _value(column: Column, text: str) -> Row | None:
             quality=("censored_low" if low else "censored_high",),
             raw=text,
         )
-    value = number(text, decimal_comma=True)
+    value = noted(context, text, column.metric, decimal_comma=True)
     if value is None:
         return None
     marks: tuple[str, ...] = ()
     if column.metric == "glucose":
-        mg = value * (18.0156 if ucum(column.unit) == "mmol/L" else 1)
-        marks = ("censored_low",) if mg < LOW else ("censored_high",) if mg > HIGH else ()
+        converted = ucum(column.unit) == "mmol/L"
+        mg, near = value * (GLUCOSE if converted else 1), ROUNDED if converted else 0
+        marks = ("censored_low",) if 0 < mg < LOW - near else ("censored_high",) if mg > HIGH + near else ()
     return Row(column.metric, 0, value, column.unit, code=column.code, quality=marks)
 
 

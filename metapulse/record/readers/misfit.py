@@ -12,7 +12,7 @@ from typing import Any
 
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 MISFIT = Device("Misfit")
@@ -64,7 +64,7 @@ def _rows(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if not daily:
         yield whole._replace(metric="workout", value=length, unit="s", code=code)
     for member, of_day, of_workout, unit in TOTALS:
-        metric, value = of_day if daily else of_workout, number(item.get(member))
+        metric, value = of_day if daily else of_workout, number_noted(context, item, member)
         if metric and value is not None:
             marks = (*whole.quality, "unit_assumed") if unit == "mi" else whole.quality
             yield whole._replace(metric=metric, value=value, unit=unit, code=code, quality=marks)

@@ -14,7 +14,7 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, json_items, number
+from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
 ERROR_BELOW = 39  # mg/dL
@@ -94,16 +94,16 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
     kind = str(item.get("eventType") or "")
     device = Device(app=str(item["enteredBy"])[:100]) if item.get("enteredBy") else NO_DEVICE
     whole = Row("", stamp.start, None, None, at, None, _offset(context, item, stamp.start), None, device, stamp.marks)
-    if (amount := number(item.get("insulin"))) is not None:
+    if (amount := number_noted(context, item, "insulin")) is not None:
         yield whole._replace(metric="insulin_rapid", value=amount, code=kind.lower()[:40] or None)
-    if carbs := number(item.get("carbs")):
+    if carbs := number_noted(context, item, "carbs"):
         yield whole._replace(metric="carbohydrates", value=carbs, unit="g")
     rate, length = number(item.get("absolute", item.get("rate"))), number(item.get("duration"))
     if kind == "Temp Basal" and rate is not None and length is not None and 0 <= length < 10_000:
         yield whole._replace(metric="insulin_basal_rate", value=rate, end=stamp.start + round(length * MINUTE))
     if kind == "Exercise" and length and 0 < length < 10_000:
         yield whole._replace(metric="workout", value=length, code="unknown", end=stamp.start + round(length * MINUTE))
-    glucose = number(item.get("glucose"))
+    glucose = number_noted(context, item, "glucose")
     if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):
         unit = "mmol/L" if str(item.get("units")).lower().startswith("mmol") else "mg/dL"
         yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*stamp.marks, "manual"))

@@ -14,7 +14,7 @@ from typing import Any
 from metapulse.record.clock import US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.oura_keys import COLLECTIONS, DAY, NIGHT, TRENDS
-from metapulse.record.readers.text import csv_column, csv_table, json_items, number
+from metapulse.record.readers.text import csv_column, csv_table, json_items, noted, number, number_noted
 from metapulse.record.schema import Device, Row
 
 OURA = Device("Oura")
@@ -87,7 +87,7 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     until = None if end is None else end.start
     nap = "nap" if kind in ("late_nap", "rest", "nap") else None
     for key, (metric, unit, code) in NIGHT.items():
-        value = number(item.get(key))
+        value = number_noted(context, item, key)
         if value is not None and (value > 0 or metric not in POSITIVE):
             yield _row(metric, start, value, unit, until)._replace(code=nap or code)
     phases = item.get("sleep_phase_5_min", item.get("hypnogram_5min"))
@@ -104,16 +104,19 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         series = item.get(key)
         if isinstance(item.get(first), list):  # from the beginning of bedtime, 0 where there is none
             series = {"timestamp": item["bedtime_start"], "interval": 300, "items": [v or None for v in item[first]]}
-        yield from _series(context, series, metric, unit)
+        yield from _series(context, key, series, metric, unit)
 
 
-def _series(context: Context, series: Any, metric: str, unit: str) -> Iterator[Row]:
+def _series(context: Context, key: str, series: Any, metric: str, unit: str) -> Iterator[Row]:
+    if series is None:
+        return
     series = series if isinstance(series, dict) else {}
     start, every, items = _stamp(context, series.get("timestamp")), number(series.get("interval")), series.get("items")
     if start is None or not every or not 0 < every < 1e6 or not isinstance(items, list):
+        context.note(f"{key}: a series without a time")
         return
     for at, each in enumerate(items):
-        if (value := number(each)) is not None:
+        if (value := noted(context, each, key)) is not None:
             yield _row(metric, start, value, unit)._replace(start=start.start + round(at * every * US))
 
 
@@ -123,12 +126,12 @@ def _day(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if stamp is None or stamp.end is None:
         return
     for key, (metric, unit, code) in DAY.items():
-        if (value := number(item.get(key))) is not None and (value > 0 or metric not in POSITIVE):
+        if (value := number_noted(context, item, key)) is not None and (value > 0 or metric not in POSITIVE):
             yield _row(metric, stamp, value, unit, stamp.end)._replace(code=code)
     spo2 = item.get("spo2_percentage")
-    if isinstance(spo2, dict) and (value := number(spo2.get("average"))):
+    if isinstance(spo2, dict) and (value := number_noted(context, spo2, "average")):
         yield _row("spo2", stamp, value, "%", stamp.end)._replace(code="mean of the night")
-    parts, score = item.get("contributors"), number(item.get("score"))
+    parts, score = item.get("contributors"), number_noted(context, item, "score")
     parts = set(parts) if isinstance(parts, dict) else set()
     metric = (
         "sleep_score"
@@ -153,7 +156,7 @@ def _workout(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     row = row._replace(code=str(item.get("activity", item.get("type", "unknown"))).lower()[:40])
     yield row
     for key, metric, unit in (("calories", "workout_energy", "kcal"), ("distance", "workout_distance", "m")):
-        if value := number(item.get(key)):
+        if value := number_noted(context, item, key):
             yield row._replace(metric=metric, value=value, unit=unit)
 
 
@@ -169,7 +172,7 @@ def _trends(context: Context) -> Iterator[Row]:
         abed = start is not None and end is not None and start.end is None
         given = False
         for name, (metric, unit, code, nightly) in TRENDS.items():
-            value = number(cells.get(name))
+            value = number_noted(context, cells, name)
             if value is None or (value <= 0 and metric in POSITIVE):
                 continue
             given = True

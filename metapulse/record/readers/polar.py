@@ -14,7 +14,7 @@ from typing import Any
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.polar_day import RECOVERY, day, deep, night, seconds
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Device, Row
 
 POLAR = Device("Polar")
@@ -105,7 +105,7 @@ def _session(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         row = row._replace(device=device, quality=begin.marks, code=sport)
         yield row
         for names, metric, unit in SESSION:
-            value = next((v for name in names.split() if (v := number(item.get(name)))), None)
+            value = next((v for name in names.split() if (v := number_noted(context, item, name))), None)
             if value is not None:
                 yield row._replace(metric=metric, value=value, unit=unit)
     for each in exercises:
@@ -139,7 +139,7 @@ def _series(context: Context, samples: dict[str, Any], start: Stamp | None, offs
                 context.note("a series without a time")
                 continue
             times = ((start.start + round(at * every * 1000), start.offset_min) for at in range(len(each["values"])))
-            yield from _values(str(each.get("type")), zip(times, each["values"], strict=True), start.marks)
+            yield from _values(context, str(each.get("type")), zip(times, each["values"], strict=True), start.marks)
         if not regular:
             yield from _stamped(context, name, elements, offset)
 
@@ -147,16 +147,18 @@ def _series(context: Context, samples: dict[str, Any], start: Stamp | None, offs
 def _stamped(context: Context, name: str, elements: list[Any], offset: float | None) -> Iterator[Row]:
     for each in elements:
         stamp = _stamp(context, each.get("dateTime"), offset) if isinstance(each, dict) else None
-        if stamp is not None and "value" in each:
-            yield from _values(name, [((stamp.start, stamp.offset_min), each["value"])], stamp.marks)
+        if stamp is None:
+            context.note(f"{name[:40]}: a value without a time")
+        elif "value" in each:
+            yield from _values(context, name, [((stamp.start, stamp.offset_min), each["value"])], stamp.marks)
 
 
-def _values(kind: str, pairs: Any, marks: tuple[str, ...]) -> Iterator[Row]:
+def _values(context: Context, kind: str, pairs: Any, marks: tuple[str, ...]) -> Iterator[Row]:
     metric, unit = SERIES.get(kind.lower().replace("_", ""), ("", ""))
     before: tuple[int, float] | None = None
     for (start, offset), each in pairs:
-        value = number(each)
-        if not metric or value is None or (metric == "distance" and before is None):
+        value = noted(context, each, kind[:40]) if metric else None
+        if value is None or (metric == "distance" and before is None):
             before = (start, value) if value is not None else before
         elif metric == "distance" and before is not None:  # what was run so far
             yield Row(metric, before[0], max(value - before[1], 0), unit, 0, start, offset, quality=marks)

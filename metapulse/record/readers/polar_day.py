@@ -8,7 +8,7 @@ from typing import Any
 
 from metapulse.record.clock import US, Stamp
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.text import number
+from metapulse.record.readers.text import noted, number, number_noted
 from metapulse.record.schema import Device, Row
 
 POLAR = Device("Polar")
@@ -56,11 +56,11 @@ def day(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     row = Row("", whole.start, None, None, 0, whole.end, whole.offset_min, None, POLAR, whole.marks)
     if isinstance(summary, dict):
         guessed = (*whole.marks, "unit_assumed")
-        if (value := number(summary.get("stepCount"))) is not None:
+        if (value := number_noted(context, summary, "stepCount")) is not None:
             yield row._replace(metric="steps_daily", value=value)
-        if (value := number(summary.get("calories"))) is not None:
+        if (value := number_noted(context, summary, "calories")) is not None:
             yield row._replace(metric="total_energy", value=value, unit="kcal", quality=guessed)
-        if (value := number(summary.get("stepsDistance"))) is not None:
+        if (value := number_noted(context, summary, "stepsDistance")) is not None:
             yield row._replace(metric="distance", value=value, unit="m", quality=guessed)
         levels = summary.get("activityLevels")
         for each in levels if isinstance(levels, list) else []:
@@ -90,7 +90,9 @@ def _pulse(context: Context, date: str, samples: list[Any], device: Device) -> I
             continue
         minutes, left = divmod(int(second), 60)
         stamp = context.clock.read(f"{date}T{minutes // 60:02d}:{minutes % 60:02d}:{left:02d}")
-        if stamp is not None:
+        if stamp is None:
+            context.note("heart rate without a time or a value")
+        else:
             yield Row("heart_rate", stamp.start, value, "bpm", 0, None, stamp.offset_min, None, device, stamp.marks)
 
 
@@ -100,13 +102,13 @@ def night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     row = None
     if dated is not None and dated.end is not None:
         row = Row("", dated.start, None, None, 0, dated.end, dated.offset_min, None, POLAR, dated.marks)
-        if (value := number(deep(item, "sleepScoreResult", "sleepScore"))) is not None:
+        if (value := noted(context, deep(item, "sleepScoreResult", "sleepScore"), "sleepScore")) is not None:
             yield row._replace(metric="sleep_score", value=value)
-        if value := number(item.get("meanNightlyRecoveryRmssd")):
+        if value := number_noted(context, item, "meanNightlyRecoveryRmssd"):
             yield row._replace(metric="hrv_rmssd", value=value, unit="ms", code="mean of the night")
-        if value := number(item.get("meanNightlyRecoveryRri")):
+        if value := number_noted(context, item, "meanNightlyRecoveryRri"):
             yield row._replace(metric="rr_interval", value=value, unit="ms", code="mean of the night")
-        interval = number(item.get("meanNightlyRecoveryRespirationInterval"))
+        interval = number_noted(context, item, "meanNightlyRecoveryRespirationInterval")
         if interval and 100 <= interval <= 60_000:
             yield row._replace(metric="respiratory_rate", value=60_000 / interval, unit="/min", raw=f"{interval:g} ms")
     hypnogram = deep(item, "sleepResult", "hypnogram")
@@ -120,11 +122,14 @@ def _hypnogram(context: Context, hypnogram: dict[str, Any], evaluation: Any, dat
     if start is not None and start.end is None and end is not None and end.start > start.start:
         whole = Row("", start.start, None, "s", 0, end.start, start.offset_min, None, device, start.marks)
         changes = hypnogram.get("sleepStateChanges")
+        changes = changes if isinstance(changes, list) else []
         known = [
             (start.start + round(offset * US), STAGES.get(str(deep(each, "state")).rsplit("_", 1)[-1], "unknown"))
-            for each in (changes if isinstance(changes, list) else [])
+            for each in changes
             if (offset := seconds(deep(each, "offsetFromStart"))) is not None
         ]
+        for _ in range(len(changes) - len(known)):
+            context.note("a stage without a time")
         for at, (begin, stage) in enumerate(known):
             until = known[at + 1][0] if at + 1 < len(known) else end.start
             if begin < min(until, end.start):  # a last change may lie at the end or after it
@@ -142,7 +147,7 @@ def _hypnogram(context: Context, hypnogram: dict[str, Any], evaluation: Any, dat
     for phase, metric in PHASES.items():
         if (value := seconds(deep(evaluation, "phaseDurations", phase))) is not None:
             yield whole._replace(metric=metric, value=value)
-    if (value := number(deep(evaluation, "analysis", "efficiencyPercent"))) is not None:
+    if (value := noted(context, deep(evaluation, "analysis", "efficiencyPercent"), "efficiencyPercent")) is not None:
         yield whole._replace(metric="sleep_efficiency", value=value, unit="%")
-    if (value := number(deep(evaluation, "interruptions", "totalCount"))) is not None:
+    if (value := noted(context, deep(evaluation, "interruptions", "totalCount"), "totalCount")) is not None:
         yield whole._replace(metric="sleep_disturbances", value=value, unit=None)

@@ -8,7 +8,7 @@ the header lacks. Some columns carry the data type before their name. Stamps are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 from metapulse.record.clock import DAY, MINUTE, Clock, epoch, offset_minutes
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, json_items, number, vocabulary
+from metapulse.record.readers.text import csv_rows, json_items, number, number_noted, vocabulary
 from metapulse.record.schema import Device, Row
+from metapulse.record.tally import FileTally
 
 #: Data type without "com.samsung.health.", "com.samsung.shealth.", "tracker." → its columns with values.
 TYPES = {
@@ -142,14 +143,10 @@ def _instant(utc: Clock, text: str) -> tuple[int, tuple[str, ...]] | None:
 
 def _offset(text: str) -> int | None:
     """Minutes of "UTC+0900" or of milliseconds as 32400000."""
-    milliseconds = number(text) if re.fullmatch(r"-?\d{4,9}", text) else None
-    return (
-        offset_minutes(text)
-        if milliseconds is None and text
-        else round(milliseconds / 60_000)
-        if milliseconds
-        else None
-    )
+    milliseconds = number(text) if re.fullmatch(r"-?\d{4,9}|0", text) else None
+    if milliseconds is None:
+        return offset_minutes(text) if text else None
+    return round(milliseconds / 60_000)
 
 
 def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged: bool) -> Iterator[Row]:
@@ -166,12 +163,9 @@ def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged
     if kind == "sleep" and whole.end is not None:
         yield whole._replace(metric="sleep_stage", code="in_bed", quality=(*whole.quality, "mapped"))
     marks = ("superseded",) if merged and row.get("source_type") != MERGED else ()
-    finer = False
-    for part in _finer(context, kind, row, whole):
-        finer = True
-        yield part
+    finer = yield from _finer(context, kind, row, whole)
     for column, metric, unit, kind_of_value in TYPES.get(kind, []):
-        value = number(row.get(column))
+        value = number_noted(context, row, column)
         if value is None or (not value and (metrics()[metric].low or 0) > 0):  # 0: not measured
             continue
         marks_too = ("superseded",) if finer and kind_of_value is None else marks
@@ -179,25 +173,44 @@ def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged
         yield part._replace(quality=(*whole.quality, *marks_too))
 
 
-def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Iterator[Row]:
-    """The values within a row's time, from the JSON file that the row names; the row's own are then their summary."""
+def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Generator[Row, None, bool]:
+    """The values within a row's time, from the JSON file that the row names; the row's own are then their summary.
+
+    Returns:
+        Whether there are any, and none was lost: else the summary knows more, and counts.
+    """
     name = row.get("binning_data") or row.get("binning") or ""
     if kind not in FINER or not re.fullmatch(r"[\w-]+(\.\w+)*\.json", name):
-        return
+        return False
     full = context.file.name.rsplit("/", 1)[-1].rsplit(".", 2)[0]
     file = context.companion(f"jsons/{full}/{name[0]}/{name}") or context.companion(f"jsons/{full}/{name}")
     if file is None:
         context.note("a file of finer values that is not there")
-        return
-    for _, item in json_items(context, file=file, count=False):
+        return False
+    given, own = False, Context(file, context.options, FileTally(file.name), context.on_bytes)
+    for _, item in json_items(own):
         start, end = (_milliseconds(item, key) for key in ("start_time", "end_time"))
         if start is None:
+            own.note("finer values without a time")
             continue
         for key, metric, unit, code in FINER[kind]:
-            value = number(item.get(key))
-            if value:
-                until = None if end == start else end
+            if value := number_noted(own, item, key):
+                given, until = True, None if end == start else end
                 yield whole._replace(metric=metric, start=start, end=until, value=value, unit=unit, code=code)
+    return _took_all(context, own.tally) and given
+
+
+def _took_all(context: Context, own: FileTally) -> bool:
+    """Tell in the account of the CSV what was lost of a file of finer values; whether that is nothing."""
+    for reason, times in own.skipped.items():
+        context.tally.note(f"finer values: {reason}", times)
+    for reason, times in own.notes.items():
+        context.tally.note(reason, times)
+    context.tally.error = context.tally.error or own.error
+    lost = bool(own.skipped or own.notes or own.error)
+    if lost:
+        context.note("finer values that are not whole: their summary counts")
+    return not lost
 
 
 def _milliseconds(item: Any, key: str) -> int | None:

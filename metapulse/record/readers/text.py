@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain, islice
 from typing import Any
@@ -22,6 +22,7 @@ from metapulse.record.readers.json_stream import Scanner
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
 CHUNK = 2**18  # characters read at a time
+EMPTY = {"", "-", "--", "---", "–", "—", "n/a", "na", "nan", "null", "none", "nil"}  # in place of a number
 _SHORT = re.compile(r"-?[0-9]{1,15}+(?:\.[0-9]{1,20}+)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
@@ -193,7 +194,8 @@ def json_items(
     Args:
         context: of the file.
         keys: where the file is one object: members whose arrays are read, item by item; with the object itself as
-            one item if it has none of them. "*": every member that is an array, but not of objects a line each.
+            one item if it has none of them; so also of objects in an array, of which the first begins with such a
+            member. "*": every member that is an array, but not of objects a line each.
             Several such objects may follow.
         above: takes the other members of that object as they come; of several objects those of the first; with "*"
             those of all, and under "" the name of the array that is being read.
@@ -219,7 +221,8 @@ def json_items(
         else:
             while start == "[":  # one after another, as when pages were put together
                 scanner.at += 1
-                yield from scanner.items(closed=True)
+                wrapped = keys and scanner.begins_with(keys)
+                yield from scanner.wrapped(keys, others) if wrapped else scanner.items(closed=True)
                 start = scanner.blank()
             yield from scanner.opened_items(keys, others)
 
@@ -252,6 +255,24 @@ def number(text: object, decimal_comma: bool = False) -> float | None:
     except OverflowError:
         return None
     return value if math.isfinite(value) else None
+
+
+def number_noted(context: Context, cells: Mapping[str, Any], name: str, decimal_comma: bool = False) -> float | None:
+    """The number under a name, as of ``number``. What is neither one nor empty is noted: it costs itself alone."""
+    return noted(context, cells.get(name), name, decimal_comma)
+
+
+def noted(context: Context, given: object, name: str, decimal_comma: bool = False) -> float | None:
+    """``number`` of a cell that is found by its place; the name is for the note."""
+    value = number(given, decimal_comma)
+    if value is None and not is_empty(given):
+        context.note(f"{name}: no number")
+    return value
+
+
+def is_empty(given: object) -> bool:
+    """Whether a cell says that there is no value, as opposed to one that cannot be read."""
+    return given is None or (given.strip().lower() in EMPTY if isinstance(given, str) else given != given)
 
 
 def _plain(text: str, decimal_comma: bool) -> str:

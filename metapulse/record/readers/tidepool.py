@@ -14,7 +14,7 @@ from typing import Any
 from metapulse.errors import ConfigError
 from metapulse.record.clock import DAY, MINUTE, Clock, Stamp, epoch, zone
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
 from metapulse.record.units import ucum
 
@@ -49,7 +49,7 @@ def read(context: Context) -> Iterator[Row]:
         if item.get("_active") is False or item.get("deletedTime") or item.get("archivedTime"):
             marks = (*marks, "superseded")
         whole = Row("", stamp.start, None, None, at, None, stamp.offset_min, None, _device(item), marks)
-        rows = list(_values(item, kind, whole))
+        rows = list(_values(context, item, kind, whole))
         yield from rows
         if not rows:
             context.skip(f"no measurement: {kind}")
@@ -92,18 +92,18 @@ def _device(item: dict[str, Any]) -> Device:
     return Device(maker, model, unit=texts[0], app=texts[1]) if any((maker, model, *texts)) else NO_DEVICE
 
 
-def _values(item: dict[str, Any], kind: str, whole: Row) -> Iterator[Row]:
+def _values(context: Context, item: dict[str, Any], kind: str, whole: Row) -> Iterator[Row]:
     """What was measured, injected, eaten or done."""
     if kind in ("cbg", "continuousGlucose", "smbg", "bloodKetone"):
         yield from _reading(item, kind, whole)
     elif kind == "bolus":
-        amounts = [value for name in ("normal", "extended") if (value := number(item.get(name))) is not None]
+        amounts = [value for name in ("normal", "extended") if (value := number_noted(context, item, name)) is not None]
         if amounts:
             code = str(item.get("subType"))[:40] if item.get("subType") else None
             end = _end(whole, item.get("duration")) if number(item.get("extended")) else None
             yield whole._replace(metric="insulin_rapid", value=sum(amounts), unit="U", code=code, end=end)
     elif kind == "basal":
-        rate, end = number(item.get("rate")), _end(whole, item.get("duration"))
+        rate, end = number_noted(context, item, "rate"), _end(whole, item.get("duration"))
         code = str(item.get("deliveryType"))[:40] if item.get("deliveryType") else None
         rate = 0.0 if rate is None and code == "suspend" else rate
         if rate is not None:
@@ -118,7 +118,7 @@ def _values(item: dict[str, Any], kind: str, whole: Row) -> Iterator[Row]:
         if (carbs := number(item.get("carbInput"))) and str(item.get("carbUnits") or "grams") == "grams":
             yield whole._replace(metric="carbohydrates", value=carbs, unit="g", quality=(*whole.quality, "manual"))
     elif kind == "food":
-        yield from _food(item, whole)
+        yield from _food(context, item, whole)
     elif kind == "physicalActivity":
         yield from _activity(item, whole)
 
@@ -156,13 +156,13 @@ def _acting(item: dict[str, Any]) -> str:
     return "insulin_long" if acting in LONG else "insulin_rapid" if acting in ("rapid", "short") else "insulin"
 
 
-def _food(item: dict[str, Any], whole: Row) -> Iterator[Row]:
+def _food(context: Context, item: dict[str, Any], whole: Row) -> Iterator[Row]:
     given = item.get("nutrition")
     nutrition: dict[str, Any] = given if isinstance(given, dict) else {}
     marks = (*whole.quality, "manual")
     for name, metric in FOOD:
         part = nutrition.get(name)
-        value = number(part.get("net", part.get("total"))) if isinstance(part, dict) else None
+        value = noted(context, part.get("net", part.get("total")), name) if isinstance(part, dict) else None
         if value is not None:
             yield whole._replace(metric=metric, value=value, unit="g", quality=marks)
     if (amount := _measured(nutrition.get("energy"))) is not None:

@@ -13,7 +13,7 @@ from itertools import islice
 
 from metapulse.record.clock import MINUTE, Stamp, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, number_noted
 from metapulse.record.schema import Device, Row
 
 WHOOP = Device("Whoop")
@@ -150,14 +150,14 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
     nap = cells.get("nap", "").lower() in ("true", "1", "yes", "vero", "ja", "oui", "sí", "wahr")
     kind = cells.get("activity name", "").strip().lower()[:60] or "unknown"
     for name, (metric, unit, of) in COLUMNS.items():
-        value = number(cells.get(name))
-        if value is not None and of in spans:
+        value = number_noted(context, cells, name) if of in spans else None
+        if value is not None:
             code = "nap" if nap and of == "night" else kind if of == "workout" else None
             unit = units.get(name, "") if unit == "" else unit
             yield spans[of]._replace(metric=metric, value=value, unit=unit, code=code)
     of = "workout" if "workout" in spans else "cycle"
     if of in spans and "question text" not in cells:
-        if (value := number(cells.get("energy burned"))) is not None:
+        if (value := number_noted(context, cells, "energy burned")) is not None:
             energy = "workout_energy" if of == "workout" else "total_energy"
             unit = units.get("energy burned", "cal")
             quality = (*spans[of].quality, *(("unit_assumed",) if unit == "cal" else ()))
@@ -165,7 +165,7 @@ def _values(context: Context, cells: dict[str, str], units: dict[str, str], line
             code = kind if of == "workout" else None
             yield spans[of]._replace(metric=energy, value=value, unit=unit, code=code, quality=quality)
         for name, metric, code in HEART:
-            if value := number(cells.get(name)):
+            if value := number_noted(context, cells, name):
                 at_work = of == "workout"
                 metric = metric if at_work else "heart_rate"
                 yield spans[of]._replace(metric=metric, value=value, unit="bpm", code=kind if at_work else code)

@@ -13,6 +13,7 @@ from typing import Any
 
 from metapulse.record.clock import DAY, US, Clock
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import csv_column, csv_table, lines, number
 from metapulse.record.schema import Device, Row
 
@@ -79,14 +80,16 @@ def _raw(context: Context) -> Iterator[Row]:
         if not metric or stamp is None or stamp.end is not None:
             context.skip("a stamp that is no time" if metric else "a series whose file's name is no metric of ours")
             continue
-        if len(lengths) != len(values):
+        if len(lengths) > len(values):
             context.note("lists of different lengths")
         values = values[:1] if "location" in name else values
         begin, given = stamp.start, False
-        for length, value in zip(lengths, values, strict=False):
+        lengths += [None] * (len(values) - len(lengths))
+        for place, (length, value) in enumerate(zip(lengths, values, strict=False)):
             seconds, value = number(length), number(value)
-            if seconds is None or not 0 <= seconds < 1e9:
-                break  # what follows would be at no known time
+            if seconds is None or not 0 <= seconds < 1e9:  # nor is it known when what follows began
+                context.tally.note("a value of a list at no known time", len(values) - place)
+                break
             end = begin + round(seconds * US)
             row = Row(metric, begin, value, unit, at, end, where.offset(begin), None, WITHINGS, stamp.marks)
             begin = end
@@ -104,11 +107,12 @@ def _raw(context: Context) -> Iterator[Row]:
 
 
 def _list(text: str) -> list[Any]:
-    """The list in a cell; one of a single element may be bare."""
+    """The list in a cell; one of a single element may be bare. An element that is broken is None."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return []
+        whole = mended(text, 0, len(text)) if text.startswith("[") else None
+        found = [] if whole is None or whole.value is None else whole.value
     return found if isinstance(found, list) else [found]
 
 

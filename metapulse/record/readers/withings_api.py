@@ -13,7 +13,7 @@ from typing import Any
 from metapulse.errors import ConfigError
 from metapulse.record.clock import US, Clock, epoch, zone
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number
+from metapulse.record.readers.text import json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 Known = dict[str, tuple[str, str | None, str | None]]  # name → metric, unit, code
@@ -133,24 +133,24 @@ def _entry(context: Context, kind: str, entry: dict[str, Any], body: dict[str, A
         stamp = told.read(str(entry.get("date")))
         if stamp is not None:
             whole = Row("", stamp.start, end=stamp.end, offset_min=stamp.offset_min, device=device, quality=stamp.marks)
-            yield from _named(DAY, entry, whole)
+            yield from _named(context, DAY, entry, whole)
     elif (at := _instant(entry.get("at"))) is not None:
         seconds = number(entry.get("duration"))
         until = at + round(seconds * US) if seconds is not None and 0 <= seconds < 1e6 else None
         whole = Row("", at, end=until, offset_min=told.offset(at), device=device)
-        yield from _named(MINUTES, entry, whole)
-        yield from _named(MOMENTS, entry, whole._replace(end=None))
+        yield from _named(context, MINUTES, entry, whole)
+        yield from _named(context, MOMENTS, entry, whole._replace(end=None))
     elif begin is not None and end is not None:
         whole = Row("", begin, end=end, offset_min=told.offset(begin), device=device)
         if "state" in entry:
-            yield from _stage(told, entry, whole)
+            yield from _stage(context, told, entry, whole)
         elif "category" in entry:
             sport = number(entry["category"])
             code = SPORTS.get(int(sport), "unknown") if sport is not None else "unknown"
             yield whole._replace(metric="workout", value=(end - begin) / US, unit="s", code=code, quality=("mapped",))
-            yield from (row._replace(code=code) for row in _named(WORKOUT, data, whole))
+            yield from (row._replace(code=code) for row in _named(context, WORKOUT, data, whole))
         else:
-            yield from _named(NIGHT, data, whole)
+            yield from _named(context, NIGHT, data, whole)
 
 
 def _measures(context: Context, clock: Clock, entry: dict[str, Any], device: Device) -> Iterator[Row]:
@@ -171,7 +171,7 @@ def _measures(context: Context, clock: Clock, entry: dict[str, Any], device: Dev
             context.note("a measurement without a value, or of a type that is no metric of ours")
 
 
-def _stage(clock: Clock, entry: dict[str, Any], whole: Row) -> Iterator[Row]:
+def _stage(context: Context, clock: Clock, entry: dict[str, Any], whole: Row) -> Iterator[Row]:
     """A stage, and what was measured in it by seconds since 1970."""
     state = number(entry["state"])
     code = STATES[int(state)] if state is not None and 0 <= state < len(STATES) else "unknown"
@@ -179,15 +179,17 @@ def _stage(clock: Clock, entry: dict[str, Any], whole: Row) -> Iterator[Row]:
     for name in MOMENTS:
         found = entry.get(name)
         for text, value in found.items() if isinstance(found, dict) else ():
-            if (at := _instant(text)) is not None:
+            if (at := _instant(text)) is None:
+                context.note(f"{name}: a value without a time")
+            else:
                 moment = whole._replace(start=at, end=None, offset_min=clock.offset(at))
-                yield from _named(MOMENTS, {name: value}, moment)
+                yield from _named(context, MOMENTS, {name: value}, moment)
 
 
-def _named(known: Known, given: Any, whole: Row) -> Iterator[Row]:
+def _named(context: Context, known: Known, given: Any, whole: Row) -> Iterator[Row]:
     """The numbers that have a name that is known."""
     for name, (metric, unit, code) in known.items() if isinstance(given, dict) else ():
-        value = number(given.get(name))
+        value = number_noted(context, given, name)
         if value is not None and (value or metric not in ABSENT) and value >= 0:
             yield whole._replace(metric=metric, value=value, unit=unit, code=code)
 

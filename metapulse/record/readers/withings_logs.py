@@ -13,7 +13,7 @@ from csv import reader
 
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, lines, number
+from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, is_empty, lines, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
@@ -77,15 +77,15 @@ def _intervals(context: Context) -> Iterator[Row]:
             continue
         marks = tuple({*begin.marks, *end.marks})
         whole = Row("", begin.start, None, None, at, end.start, begin.offset_min, None, WITHINGS, marks)
-        rows = list(_activity(cells, whole) if "activity type" in cells else _night(cells, whole))
+        rows = list((_activity if "activity type" in cells else _night)(context, cells, whole))
         yield from rows
         if not rows:
             context.skip("a night without sleep")
 
 
-def _night(cells: dict[str, str], whole: Row) -> Iterator[Row]:
+def _night(context: Context, cells: dict[str, str], whole: Row) -> Iterator[Row]:
     """A phase of 0 s was not told apart by the device: its metric is absent, not 0."""
-    seconds = {metric: value for column, metric in NIGHT if (value := number(cells.get(column)))}
+    seconds = {metric: value for column, metric in NIGHT if (value := number_noted(context, cells, column))}
     asleep = sum(value for metric, value in seconds.items() if metric != "sleep_awake")
     if not asleep:
         return
@@ -93,14 +93,14 @@ def _night(cells: dict[str, str], whole: Row) -> Iterator[Row]:
     yield whole._replace(metric="time_in_bed", value=((whole.end or whole.start) - whole.start) / US, unit="s")
     for metric, value in seconds.items():
         yield whole._replace(metric=metric, value=value, unit="s")
-    if (latency := number(cells.get("duration to sleep (s)"))) is not None:
+    if (latency := number_noted(context, cells, "duration to sleep (s)")) is not None:
         yield whole._replace(metric="sleep_latency", value=latency, unit="s")
     for column, code in RATES:
-        if rate := number(cells.get(column)):
+        if rate := number_noted(context, cells, column):
             yield whole._replace(metric="heart_rate", value=rate, unit="bpm", code=code or "average")
 
 
-def _activity(cells: dict[str, str], whole: Row) -> Iterator[Row]:
+def _activity(context: Context, cells: dict[str, str], whole: Row) -> Iterator[Row]:
     """The numbers of an activity are JSON in a cell; what was typed in has names of its own."""
     code = cells["activity type"].lower()[:60] or "unknown"
     length = ((whole.end or whole.start) - whole.start) / US
@@ -108,10 +108,12 @@ def _activity(cells: dict[str, str], whole: Row) -> Iterator[Row]:
     try:
         data = json.loads(cells.get("data", ""))
     except (ValueError, RecursionError):
+        if not is_empty(cells.get("data")):
+            context.note("an activity whose data are no JSON")
         return
     for name, metric, unit in WORKOUT if isinstance(data, dict) else ():
-        typed = number(data.get(f"manual_{name}"))
-        if value := typed or number(data.get(name)):
+        typed = number_noted(context, data, f"manual_{name}")
+        if value := typed or number_noted(context, data, name):
             marks = (*whole.quality, "manual") if typed else whole.quality
             yield whole._replace(metric=metric, value=value, unit=unit, code=code, quality=marks)
 

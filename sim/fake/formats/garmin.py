@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from metapulse.record.clock import MINUTE
-from metapulse.record.readers.garmin import GARMIN
+from metapulse.record.readers.garmin_events import GARMIN
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, in_zone
 from metapulse.sim.fake.formats.garmin_items import DAY_KEYS, LEVEL, LISTS, TOTALS, WEIGHINGS, items_of

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from metapulse.record.readers.base import Options
+from metapulse.record.readers.dexcom_words import LIMITS
 from tests.metapulse.record.conftest import BERLIN, Import
 from tests.metapulse.record.samples import SAMPLES
 from tests.metapulse.record.test_vendors import rows
@@ -125,3 +126,37 @@ def test_values_at_the_limits(record: Import) -> None:
         (39.0, "censored_low"), (40.0, None), (400.0, None), (401.0, "censored_high"), (1.234, "implausible"),
     ]  # fmt: skip
     assert next(iter(tally.files.values())).skipped["no value: EGV"] == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("Low", "High"), ("Niedrig", "Hoch"), ("Tief", "Hoch"), ("Bas", "Haut"), ("Bajo", "Alto"), ("Basso", "Alto"),
+        ("Laag", "Hoog"), ("Lågt", "Högt"), ("Lav", "Høy"), ("Lavt", "Højt"), ("Matala", "Korkea"), ("Baixo", "Alto"),
+        ("Niskie", "Wysokie"), ("Nízká", "Vysoká"), ("Nízky", "Vysoký"), ("Düşük", "Yüksek"), ("DÜŞÜK", "YÜKSEK"),
+        ("Du\u0308s\u0327u\u0308k", "Yu\u0308ksek"), ("Alacsony", "Magas"), ("Nizko", "Visoko"), ("Nisko", "Visoko"),
+        ("Scăzut", "Ridicat"), ("Χαμηλή", "Υψηλή"), ("נמוך", "גבוה"), ("منخفض", "مرتفع"), ("Низкий", "Высокий"),
+        ("Низький", "Високий"), ("Ниско", "Високо"), ("低", "高"), ("偏低", "偏高"), ("低い", "高い"), ("낮음", "높음"),
+        ("Madal", "Kõrge"), ("Zems", "Augsts"), ("Žemas", "Aukštas"), ("Rendah", "Tinggi"), ("ต่ำ", "สูง"),
+        ("Thấp", "Cao"),
+    ],
+)  # fmt: skip
+def test_both_words_of_a_language_are_limits(record: Import, low: str, high: str) -> None:
+    made, tally = record({"x": file(reading("2026-06-02T00:00:00", low), reading("2026-06-02T00:05:00", high))})
+    assert rows(made) == [
+        ("02 00:00:00", "glucose", 39.0, None, "mg/dL", ["censored_low"]),
+        ("02 00:05:00", "glucose", 401.0, None, "mg/dL", ["censored_high"]),
+    ]
+    assert made["raw"].to_list() == [low, high]
+    assert not next(iter(tally.files.values())).notes
+
+
+def test_each_language_has_a_word_for_low_and_one_for_high() -> None:
+    assert all(len(pair) == 2 and all(pair) for pair in LIMITS)
+
+
+def test_a_word_that_is_not_known_is_told_where_the_row_has_more(record: Import) -> None:
+    line = "1,2026-06-02T00:00:00,EGV,,,,iPhone G6,Xyzzy,,,,0.4,,8A"
+    made, tally = record({"x": file(reading("2026-06-02T00:05:00", "100"), line)})
+    assert made["metric"].to_list() == ["glucose_rate", "glucose"]
+    assert next(iter(tally.files.values())).notes == {"glucose: no number": 1}

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from metapulse.record.clock import zone
+from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
@@ -248,7 +250,7 @@ def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
     tally, record = record_of(tmp_path, [*odd, NIGHT])
     assert values(record, "steps_daily") == [8123]
     assert values(record, "sleep_score") == [82]
-    assert tally.skipped == {"nothing that is known to be measured": 6}
+    assert tally.skipped == {"nothing that is known to be measured": 5, "a day without a date": 1}
 
 
 def test_a_file_of_one_series_or_of_stages_alone_is_known(tmp_path: Path) -> None:
@@ -257,3 +259,78 @@ def test_a_file_of_one_series_or_of_stages_alone_is_known(tmp_path: Path) -> Non
     _, stages = record_of(tmp_path, [{"sleepLevels": [stage]}], "b.json")
     assert values(saturation, "spo2") == [96]
     assert stages["code"].to_list() == ["light"]
+
+
+RUN = EXPORTED[0]["summarizedActivitiesExport"][0]
+WEIGHING = WEIGHT["dateWeightList"][0]
+UNREADABLE = [{**RUN, "startTimeGmt": None}, {**RUN, "duration": "long"}, {**RUN, "startTimeGmt": "31st of June"}]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_each_activity_of_the_export_is_a_row(tmp_path: Path, wrapped: bool) -> None:
+    """The export is one object about all of them; a null stands for one that was broken."""
+    export: dict[str, Any] = {"summarizedActivitiesExport": [RUN, *UNREADABLE, None, {**RUN, "startTimeGmt": 1.7e12}]}
+    tally, record = record_of(tmp_path, [export] if wrapped else export)
+    assert (tally.seen, tally.used) == (6, 2)
+    assert tally.skipped == {"an activity without a time or a length": 3, "nothing that is known to be measured": 1}
+    assert {source["row"] for source in record["source"]} == {0, 5}
+
+
+def test_each_weighing_of_a_list_is_a_row_and_what_is_beside_the_list_too(tmp_path: Path) -> None:
+    odd = [{**WEIGHING, "date": None, "timestampGMT": None}, {**WEIGHING, "weight": "heavy"}]
+    tally, record = record_of(tmp_path, [{**DAY, "dateWeightList": [WEIGHING, *odd]}, {"dateWeightList": []}])
+    assert (tally.seen, tally.used) == (5, 2)
+    assert tally.skipped == {
+        "a weighing without a time": 1,
+        "a weighing without a value": 1,
+        "nothing that is known to be measured": 1,
+    }
+    assert values(record, "weight") == [70.5]
+    assert values(record, "steps_daily") == [8123]
+
+
+def test_what_an_item_lost_is_told_where_it_has_more(tmp_path: Path) -> None:
+    night = {**WEB["dailySleepDTO"], "sleepStartTimestampGMT": "x"}
+    tally, record = record_of(tmp_path, [{**WEB, "dailySleepDTO": night}, {**DAY, "totalSteps": "many"}])
+    assert tally.notes["a night without a time"] == 1
+    assert tally.notes["totalSteps: no number"] == 1
+    assert values(record, "steps_daily") == []
+    assert values(record, "resting_heart_rate") == [51]
+
+
+def test_an_export_that_is_longer_than_an_item_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "ITEM", 2**18)
+    many = [{**RUN, "activityId": at, "startTimeGmt": RUN["startTimeGmt"] + 3_600_000 * at} for at in range(2500)]
+    tally, _ = record_of(tmp_path, [{"summarizedActivitiesExport": many}])
+    assert (tally.seen, tally.used) == (2500, 2500)
+
+
+@pytest.mark.parametrize("factor", [4.184, 4.19])  # Garmin multiplies by the latter
+def test_the_unit_of_energy_is_that_of_the_whole_file(tmp_path: Path, factor: float) -> None:
+    """250 kcal are 1046 kJ, a whole number too: what it is, the others tell."""
+    kcal = [250.0, 100.0, 333.0, 412.0]
+    for written in ([round(each * factor, 2) for each in kcal], kcal):
+        runs = [{**RUN, "calories": each, "startTimeGmt": 1.7e12 + 1e7 * at} for at, each in enumerate(written)]
+        _, record = record_of(tmp_path, [{"summarizedActivitiesExport": runs}])
+        assert values(record, "workout_energy") == pytest.approx(kcal)
+        assert all("unit_assumed" in q for q in record.filter(pl.col("metric") == "workout_energy")["quality"])
+
+
+def test_a_whole_number_of_kilojoules_is_none_of_kilocalories_only_where_nothing_tells(tmp_path: Path) -> None:
+    runs = [{**RUN, "calories": each, "startTimeGmt": 1.7e12 + each} for each in (1046.0, 400.0, 410.0)]
+    _, record = record_of(tmp_path, [{"summarizedActivitiesExport": runs}])
+    assert sorted(values(record, "workout_energy")) == [400, 410, 1046]
+
+
+def test_a_rows_number_is_its_place_in_the_file(tmp_path: Path) -> None:
+    """An item that is no JSON, and a list of three, have their places too."""
+    text = json.dumps([{"summarizedActivitiesExport": [RUN, None, {**RUN, "startTimeGmt": 1.7e12}]}, DAY])
+    tally, record = record_of(tmp_path, '[{"calendarDate": }, ' + json.dumps(WEIGHT) + ", " + text[1:])
+    assert tally.skipped == {"no JSON": 1, "nothing that is known to be measured": 1}
+    assert {source["row"] for source in record["source"]} == {1, 2, 4, 5}
+
+
+def test_what_a_day_has_within_lists_is_told_where_it_cannot_be_read(tmp_path: Path) -> None:
+    listed = {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": "abc"}]}
+    tally, _ = record_of(tmp_path, [{**DAY, "allDayStress": listed}, {**NIGHT, "sleepScores": {"overallScore": "x"}}])
+    assert tally.notes == {"averageStressLevel: no number": 1, "overallScore: no number": 1}

@@ -143,3 +143,24 @@ def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
     tally, record = record_of(tmp_path, {"data": [*odd, PULSE, NIGHT]})
     assert len(values(record, "sleep_duration")) == 2
     assert tally.skipped.total() == 5
+
+
+def test_what_cannot_be_read_within_a_night_is_told(tmp_path: Path) -> None:
+    pulse = {**NIGHT["heart_rate"], "items": [None, "x", 51.0]}
+    tally, record = record_of(tmp_path, {"data": [{**NIGHT, "heart_rate": pulse, "average_hrv": "high"}]})
+    assert tally.notes == {"heart_rate: no number": 1, "average_hrv: no number": 1}
+    assert values(record, "heart_rate") == [51]
+
+
+def test_a_series_without_a_time_is_told(tmp_path: Path) -> None:
+    for broken in ({"timestamp": "yesterday"}, {"interval": "often"}, {"items": "many"}):
+        night = {**NIGHT, "heart_rate": {**NIGHT["heart_rate"], **broken}}
+        tally, record = record_of(tmp_path, {"data": [night]})
+        assert tally.notes == {"heart_rate: a series without a time": 1}
+        assert values(record, "sleep_duration") == [410]
+
+
+def test_a_bad_cell_of_the_trends_is_told(tmp_path: Path) -> None:
+    tally, record = record_of(tmp_path, TRENDS.replace(",8123,", ",many,"), "oura_trends.csv")
+    assert tally.notes == {"steps: no number": 1}
+    assert values(record, "steps_daily") == [5000]

@@ -217,3 +217,25 @@ def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
     tally, record = record_of(tmp_path, [*odd, NIGHT])
     assert rows(record, "sleep_duration", "value") == [(450.5,)]
     assert tally.skipped.total() == 6
+
+
+def test_values_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    pulse = [
+        {"dateTime": "2024-04-03T10:00:00.000", "value": 90},
+        {"dateTime": "2024-04-03T10:00:01.000", "value": "x"},
+        {"dateTime": "soon", "value": 91},
+        {"value": 92},
+        5,
+    ]
+    old = {**OLD, "exercises": [{**OLD["exercises"][0], "samples": {"heartRate": pulse, "speed": None}}]}
+    tally, record = record_of(tmp_path, old)
+    assert rows(record, "heart_rate", "value") == [(90,)]
+    assert tally.notes == {"heartRate: no number": 1, "heartRate: a value without a time": 3}
+
+
+def test_of_a_regular_series_bad_values_are_told_and_nan_is_none(tmp_path: Path) -> None:
+    series = {"type": "HEART_RATE", "intervalMillis": 1000, "values": [90, "NaN", "x", 92]}
+    new = {**NEW, "hrAvg": "fast", "exercises": [{**NEW["exercises"][0], "samples": {"samples": [series]}}]}
+    tally, record = record_of(tmp_path, new)
+    assert rows(record, "heart_rate", "value") == [(90,), (92,)]
+    assert tally.notes == {"HEART_RATE: no number": 1, "hrAvg: no number": 1}

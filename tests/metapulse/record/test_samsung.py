@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from metapulse.record.store import import_files
+from metapulse.record.tally import FileTally
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.test_vendors import rows
 
@@ -103,3 +105,61 @@ def test_a_data_type_with_a_digit_in_its_name_is_a_prefix_too(record: Import) ->
     text = "com.samsung.health.hba1c,1,1\ncom.samsung.health.hba1c.start_time,com.samsung.health.hba1c.hba1c\n"
     made, _ = record({"hba1c.csv": text + "2024-04-03 10:00:00.000,5.4,\n"})
     assert rows(made) == [("03 12:00:00", "hba1c", 5.4, None, "%", [])]
+
+
+def hour_with(tmp_path: Path, finer: str) -> tuple[list[tuple[Any, ...]], FileTally]:
+    """What an hour gives that names this file of finer values, and the account."""
+    kind = "com.samsung.shealth.tracker.heart_rate"
+    top = tmp_path / f"samsunghealth_x_{STAMP}"
+    (top / "jsons" / kind / "0").mkdir(parents=True)
+    (top / f"{kind}.{STAMP}.csv").write_text(HEART)
+    (top / "jsons" / kind / "0" / "0a.binning_data.json").write_text(finer)
+    tally = import_files([top], tmp_path / "person.parquet")
+    (account,) = (file for file in tally.files.values() if file.format == "samsung")
+    return rows(pl.read_parquet(tmp_path / "person.parquet")), account
+
+
+@pytest.mark.parametrize(
+    ("finer", "notes"),
+    [
+        (FINER.replace("1712138460000", '"x"'), {"finer values without a time": 1}),
+        (FINER.replace("72.0", '"fast"'), {"heart_rate: no number": 1}),
+        (FINER[:-8], {"finer values: torn at the end of the file": 1}),
+        (FINER.replace('"heart_rate":72.0', "heart_rate"), {"finer values: no JSON": 1}),
+    ],
+)
+def test_an_hour_whose_finer_values_are_not_whole_stands(tmp_path: Path, finer: str, notes: dict[str, int]) -> None:
+    """The minute that could be read is there too, and what was lost is told."""
+    made, account = hour_with(tmp_path, finer)
+    assert made == [
+        ("03 12:00:00", "heart_rate", 70.0, None, "/min", []),
+        ("03 12:00:00", "heart_rate", 68.0, None, "/min", []),
+    ]
+    assert account.notes == {
+        "another file was read together with this one": 1,
+        "finer values that are not whole: their summary counts": 1,
+        **notes,
+    }
+
+
+def test_an_hour_whose_finer_values_are_no_json_stands(tmp_path: Path) -> None:
+    made, account = hour_with(tmp_path, "no such thing")
+    assert made == [("03 12:00:00", "heart_rate", 70.0, None, "/min", [])]
+    assert account.notes["finer values that are not whole: their summary counts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("offset", "minutes"), [("0", 0), ("UTC+0000", 0), ("7200000", 120), ("-3600000", -60), ("", 120)]
+)
+def test_an_offset_of_0_is_one(record: Import, offset: str, minutes: int) -> None:
+    """It is not the zone that was told."""
+    text = f"com.samsung.health.weight,1,1\nweight,start_time,time_offset\n71.5,1712138400000,{offset},\n"
+    made, _ = record({"weight.csv": text})
+    assert made["offset_min"].to_list() == [minutes]
+
+
+def test_a_bad_cell_is_told_where_the_line_has_more(record: Import) -> None:
+    text = "com.samsung.health.weight,1,1\nweight,body_fat,start_time\n71.5,abc,1712138400000,\n"
+    made, tally = record({"weight.csv": text})
+    assert made["value"].to_list() == [71.5]
+    assert next(iter(tally.files.values())).notes == {"body_fat: no number": 1}

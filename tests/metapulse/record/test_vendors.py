@@ -58,6 +58,30 @@ def test_libre_of_an_american_account(record: Import) -> None:
     assert file.skipped["no value: a line of type 6"] == 1
 
 
+@pytest.mark.parametrize(
+    ("unit", "written", "value", "marks"),
+    [
+        ("mg/dL", "0", 0.0, ["implausible"]),  # no limit of any sensor
+        ("mg/dL", "-3", -3.0, ["implausible"]),
+        ("mg/dL", "38", 38.0, ["censored_low"]),  # the reader shows LO for it
+        ("mg/dL", "40", 40.0, []),
+        ("mg/dL", "500", 500.0, []),
+        ("mg/dL", "501", 501.0, ["censored_high"]),
+        ("mmol/L", "2.1", 37.83, ["censored_low"]),
+        ("mmol/L", "2.2", 39.63, []),  # 40 mg/dL, which the sensor measures
+        ("mmol/L", "27.8", 500.83, []),
+        ("mmol/L", "27.9", 502.64, ["censored_high"]),
+    ],
+)
+def test_of_a_libre_what_is_beyond_its_range_is_a_limit(
+    record: Import, unit: str, written: str, value: float, marks: list[str]
+) -> None:
+    header = "\n".join(SAMPLES["libre.csv"].splitlines()[:2]).replace("Glucose mg/dL", f"Glucose {unit}")
+    made, _ = record({"libre.csv": f"{header}\nFreeStyle Libre 2,SN1,04-13-2024 08:00 AM,0,{written},,,,,,,,,,,,,,\n"})
+    assert made["value"].to_list() == [pytest.approx(value, abs=0.01)]
+    assert made["quality"].to_list() == [marks]
+
+
 def test_a_night_of_fitbit(record: Import) -> None:
     made, _ = record({"sleep-2024-04-28.json": SAMPLES["sleep-2024-04-28.json"]})
     assert rows(made, "sleep_stage") == [

@@ -112,3 +112,11 @@ def test_a_torn_last_line_costs_itself(tmp_path: Path) -> None:
     tally, record = record_of(tmp_path, WORKOUTS + "2024-04-02 2")
     assert values(record, "workout") == [45]
     assert tally.skipped["no value, or no time"] == 1
+
+
+def test_a_cell_that_is_no_number_is_told_and_costs_itself(tmp_path: Path) -> None:
+    tally, record = record_of(tmp_path, CYCLES.replace(",52,", ",abc,").replace(",2210,171,", ",much,fast,"))
+    assert tally.notes == {
+        "resting heart rate: no number": 1, "energy burned: no number": 1, "max hr: no number": 1
+    }  # fmt: skip
+    assert values(record, "hrv_rmssd") == [61]

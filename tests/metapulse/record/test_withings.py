@@ -132,3 +132,22 @@ def test_nights_workouts_and_what_was_measured_in_a_stage(record: Import) -> Non
         ("workout", 30.0, "running", None), ("workout_distance", 5000.0, "running", None),
     ]  # fmt: skip
     assert made["device"][0]["model"] == "sleep monitor"
+
+
+@pytest.mark.parametrize(
+    ("lengths", "values", "kept", "notes"),
+    [
+        ("[60,null,60,60]", "[70,71,72,73]", [70], {"a value of a list at no known time": 3}),
+        ("[60,-5,60]", "[70,71,72]", [70], {"a value of a list at no known time": 2}),
+        ("[60,60,60]", "[70,x,72]", [70, 72], {"a value of a list that is none": 1}),
+        ("[60,60]", "[70,71,72]", [70, 71], {"a value of a list at no known time": 1}),
+        ("[60,60,60]", "[70,71]", [70, 71], {"lists of different lengths": 1}),
+    ],
+)
+def test_what_a_broken_list_loses_is_counted(
+    record: Import, lengths: str, values: str, kept: list[float], notes: dict[str, int]
+) -> None:
+    series = f'start,duration,value\n2024-07-18T01:00:00+02:00,"{lengths}","{values}"\n'
+    made, tally = record({"raw_hr_hr.csv": series})
+    assert made["value"].to_list() == kept
+    assert next(iter(tally.files.values())).notes == notes
