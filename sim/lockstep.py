@@ -92,8 +92,9 @@ class SharedPool(LocalPool):
 
     def shared(self, job: ClientJob) -> ClientExecutor:
         """The executor of all jobs that differ from this one in their seed alone."""
-        text = self._seedless.setdefault(job.text, without_seed(job.text))
-        return super()._work(replace(job, text=text))
+        if job.text not in self._seedless:
+            self._seedless[job.text] = without_seed(job.text)
+        return super()._work(replace(job, text=self._seedless[job.text]))
 
     def evaluate(
         self, job: ClientJob, meta: Params, round: int, chunks: Chunks, trial: Trial, states: Mapping[int, Params]

@@ -183,9 +183,7 @@ class Clock:
             text: "2024-04-03T08:00:00+02:00", "03-04-2024 08:00", "4/13/2016 1:00:00 AM", "20240403".
             after: an instant that it is not before, where rows are in order of time: which of two 02:30 is meant.
         """
-        if (
-            len(text) == 25 and text[10] == text[19] == " " and text[13] == text[16] == ":"
-        ):  # Apple's, millions of times
+        if len(text) == 25 and text[10] == text[19] == " " and text[13] == text[16] == ":":  # Apple's, by the million
             hour, minute, second = _fixed(text[:13] + text[20:]), text[14:16], text[17:19]
             if hour is not None and minute.isdecimal() and second.isdecimal() and minute < "60" and second < "60":
                 sign = -1 if text[20] == "-" else 1

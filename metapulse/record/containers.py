@@ -232,10 +232,11 @@ class Inputs:
             self.broken[name] = f"packed {ratio} times, which no export is; allowed are {self.limits.ratio} times"
         elif not info.file_size:
             self.empty.append(name)
-        elif info.filename.lower().endswith(".zip") and depth < self.limits.depth:
-            self._nested(name, archive, info, depth)
         elif info.filename.lower().endswith(".zip"):
-            self.broken[name] = f"a zip within {depth} zips; unpack the outer ones"
+            if depth < self.limits.depth:
+                self._nested(name, archive, info, depth)
+            else:
+                self.broken[name] = f"a zip within {depth} zips; unpack the outer ones"
         else:
             mark = f"{info.CRC:08x}"
             self._put(File(name, info.file_size, mark, _Entry(archive, info), self._beside))

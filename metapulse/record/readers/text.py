@@ -96,7 +96,8 @@ def csv_rows(
         if cells:
             delimiter = cut if sum(map(bool, cells)) > 2 else delimiter
             cells = [cell.strip() for cell in cells]
-            if not as_written and "," in text and any(map(AMBIGUOUS.fullmatch, cells)):
+            may_hold = "," in text and (cut != "," or '"' in text)  # a comma within a cell
+            if may_hold and not as_written and any(map(AMBIGUOUS.fullmatch, cells)):
                 if comma is None:
                     rows = csv_rows(context, cut, count=False, as_written=True)
                     comma = comma_is_decimal((cells for _, cells in rows), cut)
