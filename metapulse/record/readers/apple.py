@@ -67,7 +67,8 @@ class _Export:
     def rows(self) -> Iterator[Row]:
         for tag in tags(self.context):
             if tag.name in ROWS:
-                yield from self.finish()
+                if self.open is not None:
+                    yield from self.finish()
                 if tag.opens:
                     self.row += 1
                     self.context.seen()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metapulse.record.readers.base import Context
@@ -230,6 +230,20 @@ def test_tags_through_a_broken_declaration_and_control_characters() -> None:
         ("A", {}, False, True, ""),
     ]
     assert given.tally.skipped == {"a tag that is not well formed": 1}
+
+
+PARTS = ("<a", "<b ", "</a", "<a x='1'", ' x="', ' x = "', ' y:z="', '"', '"/>', '">', ">", "/>", "\n ", "'", "&lt;", "1")
+
+
+@settings(max_examples=thorough.of(300, 20_000))
+@given(st.lists(st.sampled_from(PARTS), max_size=40).map("".join))
+@example('<b x="1"/><b x="1" "2><b x="1"/>')
+@example('<a x="1>2" y="\'">"</a>')
+def test_tags_whose_shape_is_known_are_those_that_are_parsed(content: str) -> None:
+    """A piece of a file that has a comment in it is parsed tag by tag."""
+    known, parsed = context(content + "</end>"), context("<!---->" + content + "</end>")
+    assert list(tags(known)) == list(tags(parsed))
+    assert (known.tally.seen, known.tally.skipped) == (parsed.tally.seen, parsed.tally.skipped)
 
 
 def test_entities_are_not_expanded() -> None:
