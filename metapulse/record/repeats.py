@@ -2,24 +2,32 @@
 
 A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
 how often the same input has said so before, and by the account that its file is of (``Lineage``). So a later export of
-an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay.
+an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay. A row
+that is superseded in one export of an account is so in the others too: what was in force may be replaced, never back.
+
+Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from metapulse.record.columns import NO_OFFSET, taken
+from metapulse.record.firsts import Firsts, lasting
 from metapulse.record.lineage import Lineage
 from metapulse.record.schema import MAPPED, Device
 from metapulse.record.texts import CODED, Block
 
-UNKNOWN = "unit_unknown"
+UNKNOWN, OLD = "unit_unknown", "superseded"
+#: Marks by which a row is less than another that says the same without them.
+WEAKER = (
+    *("censored_high", "censored_low", "implausible", "interpolated", "low_confidence", "not_worn_suspected"),
+    *("sensor_error", "time_implausible"),
+)
 ALIKE = ("metric", "end", "value", "code")  # in which a row of the same start repeats another
 ORDERED = (*ALIKE, "device", "file", "row", "quality", "offset_min", "unit")
 
@@ -30,18 +38,18 @@ class Carried:
 
     Args:
         alike: metric, end, value, code and kind of the last row.
-        device: of the last row.
-        said: of the rows that say the same from that device: of each account and input how many there were, and file
-            and row of the last.
+        device: of the last row, and whether it is a weaker one.
+        said: of the rows that say the same from that device: of each account and input how many there were, and of the
+            last whether it is in force, its file and its row.
         most: the highest of these numbers of each account.
         firsts: devices of the rows before that repeat none, among those that are alike.
     """
 
     alike: tuple[object, ...] = ()
-    device: Device | None = None
-    said: dict[tuple[str, object], tuple[int, str, int]] = field(default_factory=dict)
+    device: tuple[Device, bool] | None = None
+    said: dict[tuple[str, object], tuple[int, bool, str, int]] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
-    firsts: Firsts = field(default_factory=lambda: Firsts())
+    firsts: Firsts = field(default_factory=Firsts)
 
 
 def ordered_block(block: Block) -> Block:
@@ -59,8 +67,10 @@ def _keys(block: Block) -> Iterator[Any]:
     """By what rows of one ``start`` are ordered, where they differ in it."""
     for name in ORDERED:
         column, table = block[name], getattr(block.tables, name) if name in CODED else None
-        if name == "device" and (kinds := _kinds(block)).any():
-            yield kinds
+        if name == "device" and (standing := 2 * _kinds(block) + _weaker(block)).any():
+            yield standing
+        if name == "file" and not (in_force := _in_force(block)).all():
+            yield in_force
         if (column != column[:1]).any():
             if name == "offset_min":
                 yield column == NO_OFFSET  # of equal rows the one stays that knows more
@@ -84,9 +94,11 @@ def place(block: Block, at: int) -> tuple[Any, ...]:
     keys: list[Any] = []
     for name in ORDERED:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
+        marks = list(block.tables.quality)[block["quality"][at]]
         if name == "device":
-            marks = list(block.tables.quality)[block["quality"][at]]
-            keys.append((MAPPED in marks) + 2 * (UNKNOWN in marks))
+            keys += [(MAPPED in marks) + 2 * (UNKNOWN in marks), not set(marks).isdisjoint(WEAKER)]
+        if name == "file":
+            keys.append(OLD not in marks)
         if name == "offset_min":
             keys.append(key == NO_OFFSET)
         if table is not None:
@@ -103,28 +115,29 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
         lineage: which files are of one account, with all that is known of copies.
         carried: of the rows of the same start before the block; takes what is to be kept of the block's.
     """
-    tables = block.tables
-    kinds = _kinds(block)
+    kinds, weaker = _kinds(block), _weaker(block)
     same = _same_as_before(block, "start", *ALIKE)
     same[1:] &= kinds[1:] == kinds[:-1]
     again = same & _same_as_before(block, "device")
+    again[1:] &= weaker[1:] == weaker[:-1]
     if carried is not None and block.rows:
-        alike, device = _alike(block, 0), list(tables.device)[block["device"][0]]
-        same[0], again[0] = alike == carried.alike, (alike, device) == (carried.alike, carried.device)
-        carried.alike, carried.device = _alike(block, -1), list(tables.device)[block["device"][-1]]
+        (first, device), last = _alike(block, 0), _alike(block, -1)
+        same[0], again[0] = first == carried.alike, (first, device) == (carried.alike, carried.device)
+        carried.alike, carried.device = last
     gone = _again(block, again, lineage, carried)
     if gone.any():
         block, same = taken(block, ~gone), same[~gone]
     if same.any() or carried is not None:
-        tables.mark(block, _repeats(block, same, carried), "duplicate_of")
+        block.tables.mark(block, _repeats(block, same, carried), "duplicate_of")
     return block
 
 
-def _alike(block: Block, at: int) -> tuple[object, ...]:
+def _alike(block: Block, at: int) -> tuple[tuple[object, ...], tuple[Device, bool]]:
     row = taken(block, slice(at, at + 1 or None))
     value = float(row["value"][0])
-    code = list(block.tables.code)[row["code"][0]]
-    return int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, int(_kinds(row)[0])
+    code, device = list(block.tables.code)[row["code"][0]], list(block.tables.device)[row["device"][0]]
+    alike = int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, int(_kinds(row)[0])
+    return alike, (device, bool(_weaker(row)[0]))
 
 
 def _kinds(block: Block) -> Any:
@@ -132,10 +145,18 @@ def _kinds(block: Block) -> Any:
     return block.tables.having(block, MAPPED) + 2 * block.tables.having(block, UNKNOWN)
 
 
+def _weaker(block: Block) -> Any:
+    return block.tables.having(block, *WEAKER)
+
+
+def _in_force(block: Block) -> Any:
+    return ~block.tables.having(block, OLD)
+
+
 def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None) -> Any:
     """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-    Of each n-th the first in the record's order stays. So what an account says is a list, and reading more of it
+    Of each n-th the first in the record's order stays, in which superseded ones are before others. So what an account says is a list, and reading more of it
     takes the lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows
     are those of the first name. A record is as many inputs as it knows accounts, each of them one such list, so
     that a copy which links two of them makes one list of both.
@@ -149,9 +170,10 @@ def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None) -
     account = np.array([numbers.setdefault(lineage.of(file), len(numbers)) for file in files], np.int64)
     group, series = np.cumsum(~same)[at], account[block["file"][at]]
     input, file, row = (block[name][at] for name in ("input", "file", "row"))
-    order = np.lexsort([at, row, block.tables.file.ranks()[file], input, series, group])
-    lists = _Lists(block, list(numbers), group, series, input, file, row)
-    twice = ~(lists.begins(order) | _differs(file[order], row[order]))  # the same row of one input
+    in_force = _in_force(block)[at]
+    order = np.lexsort([at, row, block.tables.file.ranks()[file], in_force, input, series, group])
+    lists = _Lists(block, list(numbers), group, series, input, in_force, file, row)
+    twice = ~(lists.begins(order) | _differs(in_force[order], file[order], row[order]))  # the same row of one input
     if carried is not None:
         twice |= lists.carried_twice(order, carried)
     order = order[~twice]
@@ -173,11 +195,12 @@ class _Lists:
     Args:
         block: the rows.
         accounts: names of the series.
-        columns: of the rows in question: group, series, input, file, row.
+        columns: of the rows in question: group, series, input, whether in force, file, row.
     """
 
     def __init__(self, block: Block, accounts: list[str], *columns: Any) -> None:
-        self.accounts, (self.group, self.series, self.input, self.file, self.row) = accounts, columns
+        self.accounts = accounts
+        self.group, self.series, self.input, self.in_force, self.file, self.row = columns
         self.files, self.inputs = list(block.tables.file), list(block.tables.input)
 
     def begins(self, order: Any) -> Any:
@@ -195,10 +218,10 @@ class _Lists:
         """Rows that are the last of the blocks before."""
         twice, ends = np.zeros(len(order), bool), np.append(np.flatnonzero(self.begins(order))[1:], len(order))
         for first in self.going_on(order):
-            _, file, row = carried.said.get(self.list_of(order[first]), (0, "", 0))
+            _, in_force, file, row = carried.said.get(self.list_of(order[first]), (0, False, "", 0))
             own = order[first : ends[np.searchsorted(ends, first, "right")]]
             known = np.array([name == file for name in self.files])[self.file[own]]
-            twice[first : first + len(own)] = known & (self.row[own] == row)
+            twice[first : first + len(own)] = known & (self.row[own] == row) & (self.in_force[own] == in_force)
         return twice
 
     def numbers(self, order: Any, carried: Carried | None) -> Any:
@@ -225,7 +248,9 @@ class _Lists:
         ends = np.append(self.begins(order[own])[1:], True) if len(own) else np.empty(0, bool)
         for at in own[ends]:
             name, _ = key = self.list_of(order[at])
-            carried.said[key] = int(number[at]) + 1, self.files[self.file[order[at]]], int(self.row[order[at]])
+            row = order[at]
+            said = bool(self.in_force[row]), self.files[self.file[row]], int(self.row[row])
+            carried.said[key] = int(number[at]) + 1, *said
             carried.most[name] = max(carried.most.get(name, -1), int(number[at]))
 
 
@@ -234,43 +259,17 @@ def _repeats(block: Block, same: Any, carried: Carried | None) -> Any:
     repeats = np.zeros(len(same), bool)
     firsts = carried.firsts if carried is not None else Firsts()
     devices = list(block.tables.device)
-    lasting: dict[int, Device] = {}
+    in_force, last = _in_force(block), dict[int, Device]()
     for at in np.flatnonzero(same | np.append(same[1:], carried is not None)):
         number = block["device"][at]
-        if number not in lasting:
-            lasting[number] = _lasting(devices[number])
+        if number not in last:
+            last[number] = lasting(devices[number])
         if not same[at]:
             firsts = Firsts()
-        repeats[at] = not firsts.add(lasting[number])
+        repeats[at] = in_force[at] and not firsts.add(last[number])
     if carried is not None:
         carried.firsts = firsts
     return repeats
-
-
-class Firsts:
-    """Devices of which no two may be one. A part that is not known may be any."""
-
-    def __init__(self) -> None:
-        self._by_parts: dict[tuple[int, ...], dict[tuple[int, ...], set[bytes]]] = {}
-
-    def add(self, device: Device) -> bool:
-        """Take a device, unless it may be one of those that are there: False then."""
-        known = tuple(at for at, part in enumerate(device) if part is not None)
-        for parts, told in self._by_parts.items():
-            both = tuple(at for at in parts if at in known)
-            if both not in told:  # of those there, what they say of these parts
-                places = [parts.index(at) for at in both]
-                told[both] = {b"\0".join(text.split(b"\0")[n] for n in places) for text in told[parts]}
-            if _said(device, both) in told[both]:
-                return False
-        own = self._by_parts.setdefault(known, {known: set()})
-        for parts, texts in own.items():
-            texts.add(_said(device, parts))
-        return True
-
-
-def _said(device: Device, parts: Iterable[int]) -> bytes:
-    return "\0".join(device[at] or "" for at in parts).encode()  # less than a text; there may be very many
 
 
 def _same_as_before(block: Block, *names: str) -> Any:
@@ -290,9 +289,3 @@ def _differs(*columns: Any) -> Any:
     for column in columns:
         apart[1:] |= column[1:] != column[:-1]
     return apart
-
-
-def _lasting(device: Device) -> Device:
-    """A device without what an update changes: firmware, and the version in the name of its app."""
-    app = device.app and (re.sub(r"[\s(v]*\d+(\.\d+)+\)?$", "", device.app) or device.app)
-    return device._replace(firmware=None, app=app)

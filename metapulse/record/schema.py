@@ -12,8 +12,9 @@
     quality     marks, sorted; the words are in ``MARKS``
     raw         what the file said, where the value was converted
 
-Rows are in the order of (start, metric, end, value, code, device, source), and a row marked ``duplicate_of`` repeats
-the nearest row before it without that mark. A day is a day of the person: the date of ``start`` + ``offset_min``.
+Rows are in the order of (start, metric, end, value, code, device, source), but for those that say the same: a doubtful
+one comes after others. A row marked ``duplicate_of`` repeats the nearest row before it that has neither that mark nor
+``superseded``. A day is a day of the person: the date of ``start`` + ``offset_min``.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MARKS = {
     MAPPED: "no measurement: what this device would have shown, from another device's row; ``raw`` tells map and band",
     "date_only": "the file gives a day and no time: start and end are its midnights",
     "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
-    "duplicate_of": "repeats the nearest row before it without this mark, from a device that may be the same",
+    "duplicate_of": "repeats the nearest row before it that is neither this nor superseded, from a device that may be the same",
     "implausible": "outside the metric's plausible range, kept as it was",
     "interpolated": "filled in by the device or its app, not measured",
     "low_confidence": "the device itself does not trust the value",
