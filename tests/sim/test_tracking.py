@@ -16,6 +16,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb import teardown
 from wandb.proto.wandb_internal_pb2 import Record
 
 import metapulse as mp
@@ -76,6 +77,7 @@ def mlflow() -> tuple[MlflowClient, list[Run]]:
 
 def wandb(file: Path) -> Iterator[Record]:
     """Records of an offline run: blocks of 32 KiB, chunks with a header of checksum, length and type in each."""
+    teardown()  # its service goes on writing for a moment after a run is finished; this waits for its end
     data, at, record = file.read_bytes(), 7, b""
     while at < len(data):
         left = 2**15 - at % 2**15
