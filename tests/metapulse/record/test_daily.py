@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from metapulse.record.daily import by_minute, daily_last, daily_totals, daily_totals_by_source
 from metapulse.record.nights import nights, nights_by_source
-from metapulse.record.overlap import union_minutes
+from metapulse.record.overlap import counted_shares, crossing, union_minutes, with_source
 from metapulse.record.schema import Device
 
 Row = tuple[datetime, float, int | None, str, float | None, str | None, str, list[str]]
@@ -127,6 +128,45 @@ def test_an_hour_that_was_exported_before_it_was_over_counts_once() -> None:
     assert list(totals(rows).values()) == [280]
     doses = table(*[(at(8), 0, 0, "insulin_rapid", dose, None, "Pump", []) for dose in (2, 3)])
     assert list(totals(of_files(doses, "a.csv", "b.csv")).values()) == [5]
+
+
+def test_an_interval_that_has_grown_in_a_later_export_counts_once() -> None:
+    """The hour was not over, and the next one stands beside it in both."""
+    early = [(steps(at(8), 30, 500), "1.json"), (steps(at(7), 60, 70), "1.json")]
+    late = [(steps(at(8), 60, 1000), "2.json"), (steps(at(9), 60, 30), "2.json")]
+    for given in (early + late, late + early):
+        rows = of_files(table(*[row for row, _ in given]), *[name for _, name in given])
+        assert list(totals(rows).values()) == [1100]
+
+
+def test_an_amount_that_is_exported_by_minutes_and_by_quarters_counts_once() -> None:
+    """In the finer form, where both come to the same: as long as there are no minutes of it, the quarter counts."""
+    minutes = [(steps(at(8) + timedelta(minutes=n), 1, 100), "minutes.json") for n in range(3)]
+    quarters = [(steps(at(8 + n / 4), 15, value), "quarters.json") for n, value in enumerate((300, 40))]
+    rows = of_files(table(*[row for row, _ in minutes + quarters]), *[name for _, name in minutes + quarters])
+    assert list(totals(rows).values()) == [340]
+    assert counted_shares(with_source(rows)).tolist() == [1, 1, 1, 0, 1]
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0, 3)), max_size=25)
+
+
+@settings(max_examples=300)
+@given(SPANS)
+def test_groups_are_the_components_of_what_overlaps_across_files(spans: list[tuple[int, int, int]]) -> None:
+    spans = sorted(spans)
+    first, last, file = (np.array(column, np.int64) for column in zip(*spans, strict=True)) if spans else 3 * [
+        np.empty(0, np.int64)
+    ]
+    told = crossing(first, first + last, file)
+    wanted = list(range(len(spans)))
+    for i, (a, length, f) in enumerate(spans):
+        for j, (b, more, g) in enumerate(spans):
+            if f != g and a < b + max(more, 1) and b < a + max(length, 1):
+                old, new = wanted[i], wanted[j]
+                wanted = [new if one == old else one for one in wanted]
+    pairs = {(told[i] == told[j], wanted[i] == wanted[j]) for i in range(len(spans)) for j in range(len(spans))}
+    assert pairs <= {(True, True), (False, False)}
 
 
 def test_repeats_and_doubtful_values_count_in_no_day() -> None:
