@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metapulse.errors import DataError
 from metapulse.record.schema import MAPPED, check_version
 from metapulse.record.store import metadata
 
@@ -29,7 +32,24 @@ def load_record(path: Path) -> pl.DataFrame:
     import polars as pl
 
     check_version(metadata(path).get("version"), str(path))
-    return pl.read_parquet(path)
+    with undamaged(path):
+        return pl.read_parquet(path)
+
+
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """While a record is read: what is wrong with the file is one line that names it.
+
+    Raises:
+        DataError: its bytes are not those that were written.
+    """
+    import polars as pl
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: a damaged record ({' '.join(str(error).split())[:200]})") from None
 
 
 def without(rows: pl.DataFrame, marks: tuple[str, ...] = REPEATS) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from metapulse.record.frame import DOUBTFUL, REPEATS, without
 from metapulse.record.overlap import counted_shares, wish, with_source
 from metapulse.record.readers.base import Options
 from metapulse.record.reading import Progress, untold
-from metapulse.record.schema import KEY, ROW_GROUP, arrow_schema
+from metapulse.record.schema import KEY, ROW_GROUP, WRITING, arrow_schema
 from metapulse.record.shifted import shifted_repeats
 from metapulse.record.store import import_files, metadata
 from metapulse.record.tally import Tally
@@ -123,7 +123,7 @@ def _rewrite(path: Path, stream: BinaryIO, marks: dict[str, Any], facts: dict[st
     import pyarrow.parquet as pq
 
     schema = arrow_schema()
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(stream, schema, **WRITING) as writer:
         done = 0
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, use_threads=False)

@@ -99,10 +99,10 @@ def _less_full(part: Frame) -> Ints:
     """Where amounts stand that the same source has in another file as well, and there come to more."""
     import polars as pl
 
-    source = ["by", "chosen", pl.col("code").fill_null(""), pl.when("whole_day").then("day").alias("of day")]
+    code, day = pl.col("code").fill_null(""), pl.when("whole_day").then("day").alias("of day")
     left = part.filter(pl.col("whole_day") | pl.col("end").is_not_null())
     found = [np.empty(0, np.int64)]
-    for _, own in left.group_by(*source, maintain_order=True):
+    for _, own in left.group_by("by", "chosen", code, day, maintain_order=True):
         if own["file"].n_unique() == 1:
             continue
         if not own["whole_day"][0]:
@@ -218,7 +218,7 @@ def one_source(rows: Frame, part: str, key: str) -> str:
     found = names.filter(wish([part]) == 0)["by"].to_list()
     found = [part] if part in found else found
     if len(found) != 1:
-        known = ", ".join(sorted(filter(None, found or names["by"].to_list())))
+        known = ", ".join(sorted(filter(None, found or names["by"].to_list()))) or "no source here has a name"
         raise ConfigError(key, part, f"a part of the name of one source alone: {known}")
     return str(found[0])
 

@@ -94,6 +94,16 @@ class Read:
             yield from (FileTally.unread(*facts) for facts in islice(files, NAMED))
             yield from _others(name, files)
 
+    def nothing_of(self, inputs: Iterable[str]) -> Iterator[str]:
+        """Of those inputs of which nothing was read, by their names, the first file, and why; not what is broken."""
+        known = {
+            name.partition("/")[0] for name in (*(t.file for t in self.tallies), *(f.name for f in self._lineages))
+        }
+        for name, facts in groupby(sorted(set(self.unread)), _top):
+            file, _, why, error = next(facts)
+            if name in set(inputs) - known and not error:
+                yield f"{file}: {why}"
+
     def _recognised(self, file: File) -> tuple[Reader | None, str, str]:
         """Its reader, and why, or why there is none, or why it cannot be read; of a record also what that holds."""
         try:
@@ -101,7 +111,12 @@ class Read:
         except DataError as error:
             return None, "", str(error).removeprefix(f"{file.name}: ")
         if reader is RECORD:
-            account = account_of(file)
+            try:
+                account = account_of(file)
+            except DataError as error:
+                if "/" not in file.name:  # asked for by its name
+                    raise
+                return None, "", str(error).removeprefix(f"{file.name}: ")
             self._lineages[file] = account.lineage()
             self.held.add(account.files.values())
         return reader, why, ""

@@ -156,10 +156,10 @@ def _in_force(block: Block) -> Any:
 def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None) -> Any:
     """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-    Of each n-th the first in the record's order stays, in which superseded ones are before others. So what an account says is a list, and reading more of it
-    takes the lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows
-    are those of the first name. A record is as many inputs as it knows accounts, each of them one such list, so
-    that a copy which links two of them makes one list of both.
+    Of each n-th the first in the record's order stays, in which superseded ones are before others. So what an account
+    says is a list, and reading more of it takes the lesser of two lists, place by place: in any order and grouping, and
+    however often. Of copies the rows are those of the first name. A record is as many inputs as it knows accounts, each
+    of them one such list, so that a copy which links two of them makes one list of both.
     """
     again = np.zeros(len(same), bool)
     at = np.arange(len(same)) if carried is not None else np.flatnonzero(same | np.append(same[1:], False))

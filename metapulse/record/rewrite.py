@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from metapulse.files import replace_with
+from metapulse.record.frame import undamaged
 from metapulse.record.merge import merge_records
 from metapulse.record.schema import KEY, arrow_schema
 from metapulse.record.store import import_files, metadata
@@ -55,9 +56,12 @@ def _fill(path: Path, stream: BinaryIO, change: Callable[[Frame], Frame], facts:
     import pyarrow.parquet as pq
 
     schema = arrow_schema()
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(stream, schema) as writer:
+    with undamaged(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    with file, pq.ParquetWriter(stream, schema) as writer:
         for number in range(file.num_row_groups):
-            table = pl.from_arrow(file.read_row_group(number, use_threads=False))
+            with undamaged(path):
+                table = pl.from_arrow(file.read_row_group(number, use_threads=False))
             assert isinstance(table, pl.DataFrame)
             writer.write_table(change(table).to_arrow().select(schema.names).cast(schema))
         writer.add_key_value_metadata({KEY.decode(): json.dumps(facts)})

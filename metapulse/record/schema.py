@@ -27,6 +27,8 @@ VERSION = 1  # of the schema: another number means that columns have changed the
 MAPPED_VERSION = 2  # of a record with rows marked ``MAPPED``: a program that knows version 1 alone would count them
 MAPPED = "device_mapped"
 KEY = b"metapulse.record"  # of the file's metadata: JSON with the version and the tally
+#: How a record is written: a changed byte shows when it is read again.
+WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 ROW_GROUP = 131_072  # rows
 ROW_GROUP_TEXT = 24 * 2**20  # characters of their texts: a group with long ones has fewer rows
 
@@ -41,7 +43,7 @@ MARKS = {
     MAPPED: "no measurement: what this device would have shown, from another device's row; ``raw`` tells map and band",
     "date_only": "the file gives a day and no time: start and end are its midnights",
     "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
-    "duplicate_of": "repeats the nearest row before it that is neither this nor superseded, from a device that may be the same",
+    "duplicate_of": "repeats the nearest row before it without this mark or superseded, from what may be one device",
     "implausible": "outside the metric's plausible range, kept as it was",
     "interpolated": "filled in by the device or its app, not measured",
     "low_confidence": "the device itself does not trust the value",
@@ -55,7 +57,7 @@ MARKS = {
     "time_implausible": "the stamp cannot be right: before 1995, after 2100, or an end before its start",
     "unit_assumed": "the file names no unit; it was inferred from other columns",
     "unit_unknown": "no unit known, or not one of this metric: the value is as the file wrote it",
-    "zone_assumed": "a local time without a zone: read in the zone that was told, or in UTC if none was",
+    "zone_assumed": "a local time without a zone: read in UTC, as none was told; among instants also as told",
 }
 
 #: Marks that follow from the other rows of a record: found anew whenever a record is read or merged.

@@ -34,6 +34,7 @@ from metapulse.record.schema import (
     ROW_GROUP,
     ROW_GROUP_TEXT,
     VERSION,
+    WRITING,
     Device,
     Row,
     arrow_schema,
@@ -78,6 +79,7 @@ def import_files(
         if not any(file.format for file in tally.files.values()) and (first := next(read.accounts(), None)):
             raise DataError(_nothing(first, len(read.tallies) + len(read.unread) - 1))
         tally.unread = [f"{t.file}: {t.error}" for t in read.accounts() if t.error and not t.failed]
+        tally.unread += read.nothing_of([path.resolve().name if path.is_dir() else path.name for path in paths])
         read.unread.clear()
         replace_with(out, lambda stream: _write(stream, runs, tally))
     return tally
@@ -151,7 +153,7 @@ def _write(stream: BinaryIO, runs: Runs, tally: Tally) -> None:
     import pyarrow.parquet as pq
 
     version = VERSION
-    with pq.ParquetWriter(stream, arrow_schema(), compression="zstd", write_statistics=True) as writer:
+    with pq.ParquetWriter(stream, arrow_schema(), **WRITING) as writer:
 
         def parts() -> Iterator[tuple[Any, NDArray[np.int64]]]:
             nonlocal version

@@ -21,9 +21,24 @@ FILES = 20  # that are shown one by one; of more the formats are
 
 app = typer.Typer(help="A person's record: exports of wearables in, one Parquet file out.", no_args_is_help=True)
 
-Files = Annotated[list[Path], typer.Argument(metavar="INPUT…", help="Export files, zips or folders, of any vendors.")]
+
+def _input(text: str) -> Path:
+    """A path that is told; of a shell variable that is not set there would be all of this folder."""
+    from metapulse.errors import ConfigError
+
+    if not text:
+        raise ConfigError("input", text, "a file, a zip or a folder")
+    return Path(text)
+
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT…", help="Export files, zips or folders, of any vendors.", parser=_input),
+]
 Zone = Annotated[str, typer.Option("--timezone", metavar="ZONE", help="For local times without a zone: Europe/Berlin.")]
-Order = Annotated[str, typer.Option("--date-order", metavar="ORDER", help="Of dates such as 04/05/2024: dmy or mdy.")]
+Order = Annotated[
+    str, typer.Option("--date-order", metavar="ORDER", help="Of dates such as 04/05/2024: dmy, mdy or ymd.")
+]
 
 
 @app.command()
@@ -51,6 +66,7 @@ def import_record_command(
     """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
     from metapulse.record.store import import_files
 
+    _is_record(out)
     with _shown() as progress:
         tally = import_files(inputs, out, _options(timezone, date_order), progress)
     console = _console()
@@ -82,7 +98,8 @@ def show(
     page = out or record.with_suffix(".html")
     if page.resolve() == record.resolve():
         raise ConfigError("out", str(page), "another file than the record")
-    _no_record(page)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError("out", str(page), "a file that is named .html")
     write_record_page(record, page)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
@@ -162,6 +179,7 @@ def merge_command(
     """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
     from metapulse.record.merge import merge_records
 
+    _is_record(out)
     with _shown() as progress:
         table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
     _console().print(table)
@@ -251,6 +269,13 @@ def _say_what_is_odd(tally: Tally) -> None:
         files = "a file" if len(wrong) == 1 else f"{len(wrong)} files"
         print(f"metapulse: {files} could not be read, or not to the end; what the others gave is in", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _is_record(out: Path) -> None:
+    from metapulse.errors import ConfigError
+
+    if out.suffix.lower() != ".parquet":  # which an export may be named, that is there or not yet
+        raise ConfigError("out", str(out), "a file that is named .parquet")
 
 
 def _no_record(out: Path) -> None:

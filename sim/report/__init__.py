@@ -69,12 +69,14 @@ def write_record_page(record: Path, page: Path) -> None:
         DataError: no record, or one of another schema version.
         RunError: the page cannot be written.
     """
+    from metapulse.record.frame import undamaged
     from metapulse.record.store import metadata
     from metapulse.sim.report.record.clocks import clock_sentences
     from metapulse.sim.report.record.page import record_page
 
-    checks = clock_sentences(record, metadata(record)["tally"]["records"])
-    write_atomic(page, record_page(record, checks).encode())
+    with undamaged(record):
+        made = record_page(record, clock_sentences(record, metadata(record)["tally"]["records"]))
+    write_atomic(page, made.encode())
 
 
 def write_person_page(model: PersonModel, record: str | Path, folder: str | Path) -> Path:

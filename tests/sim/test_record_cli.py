@@ -185,3 +185,61 @@ def test_clocks_of_one_device_are_nothing_to_compare(call, here):
     code, out, _ = call("record", "clocks", "person.parquet")
     assert code == 0
     assert out == "person.parquet: no two devices that saw the same heart rate, steps, glucose or sleep\n"
+
+
+def test_an_input_of_which_nothing_was_read_is_said_and_by_the_exit_code(call, here):
+    """Also beside others, since it was asked for; not so a file of a folder of which others were read."""
+    pl.DataFrame({"x": [1]}).write_parquet(here / "table.parquet")
+    files = {"a.csv": SAMPLES["own.csv"], "note.txt": "hello", "table.parquet": Path("table.parquet").read_bytes()}
+    written(here / "given", files)
+    written(here, {"note.txt": "hello", "empty.zip": ""})
+    code, out, err = call("record", "import", "given", "note.txt", "empty.zip")
+    assert code == 1
+    assert out.splitlines()[-1].startswith("person.parquet: ")
+    assert err.splitlines() == [
+        "metapulse: given/table.parquet: a Parquet file, but no record of metapulse",
+        "metapulse: empty.zip: empty",
+        "metapulse: note.txt: no reader knows it: text, begins with 'hello'",
+        "metapulse: 3 files could not be read, or not to the end; what the others gave is in",
+    ]
+    assert set(pl.read_parquet("person.parquet")["source"].struct.field("file")) == {"given/a.csv"}
+
+
+def test_a_damaged_record_is_one_line_that_names_it(call, refused, here):
+    written(here / "given", dict(SAMPLES))
+    assert call("record", "import", "given", "--timezone", "Europe/Berlin")[0] == 0
+    data = bytearray(Path("person.parquet").read_bytes())
+    Path("bad.parquet").write_bytes(data[:4] + bytes(byte ^ 255 for byte in data[4:90]) + data[90:])
+    before = set(here.rglob("*"))
+    for words in (
+        ("show", "bad.parquet"),
+        ("clocks", "bad.parquet"),
+        ("clocks", "bad.parquet", "--undo", "--out", "b.parquet"),
+        ("export", "bad.parquet", "--to", "csv", "--out", "b.csv"),
+        ("unmap", "bad.parquet", "--out", "b.parquet"),
+        ("import", "bad.parquet"),
+        ("merge", "bad.parquet", "--out", "b.parquet"),
+    ):
+        assert refused("record", *words).startswith("bad.parquet: a damaged record (")
+    assert set(here.rglob("*")) == before
+    data[70] ^= 1  # of a value, which can be read all the same
+    Path("bad.parquet").write_bytes(data)
+    for words in (("import", "bad.parquet"), ("export", "bad.parquet", "--to", "csv", "--out", "b.csv")):
+        assert "CRC checksum verification failed" in refused("record", *words)
+
+
+def test_a_slip_of_the_hand_is_refused(refused, here):
+    written(here, {"a.csv": SAMPLES["own.csv"], "b.csv": SAMPLES["own.csv"]})
+    assert refused("record", "import", "") == "input = '': a file, a zip or a folder"
+    assert refused("record", "import", "a.csv", "--out", "b.csv") == "out = 'b.csv': a file that is named .parquet"
+    assert refused("record", "merge", "a.csv", "--out", "c.csv") == "out = 'c.csv': a file that is named .parquet"
+    assert refused("record", "show", "x.parquet", "--out", "b.csv") == "out = 'b.csv': a file that is named .html"
+
+
+def test_a_time_that_is_before_the_year_1_in_utc_is_left_out_of_every_format(call, here):
+    written(here, {"a.csv": "time,metric,value,unit\n0001-01-01T00:00:00+02:00,heart_rate,60,/min\n"})
+    assert call("record", "import", "a.csv")[0] == 0
+    for to, name in (("fhir", "a.json"), ("openmhealth", "a.jsonl"), ("csv", "b.csv")):
+        code, out, _ = call("record", "export", "person.parquet", "--to", to, "--out", name)
+        assert (code, out.splitlines()[-1]) == (0, f"{name}: 0 of 1 records")
+        assert "a time before the year 1 or after 9999" in out

@@ -44,7 +44,7 @@ def _opened(file: File) -> Iterator[tuple[Any, dict[str, Any]]]:
 
     with file.open() as stream:
         try:
-            opened = pq.ParquetFile(pa.PythonFile(stream, mode="r"))
+            opened = pq.ParquetFile(pa.PythonFile(stream, mode="r"), page_checksum_verification=True)
             facts = json.loads((opened.metadata.metadata or {}).get(KEY, b"{}"))
             if not facts:
                 raise DataError(f"{file.name}: a Parquet file, but no record of metapulse")

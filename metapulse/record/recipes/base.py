@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from metapulse.data import Samples, Task
-from metapulse.errors import ConfigError, DataError
-from metapulse.record.frame import DOUBTFUL, REPEATS
+from metapulse.errors import ConfigError
+from metapulse.record.frame import DOUBTFUL, REPEATS, undamaged
 from metapulse.record.mapped import as_new_device
 from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
@@ -259,7 +259,7 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
     import polars as pl
 
     check_version(metadata(path).get("version"), str(path))
-    try:
+    with undamaged(path):
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
         scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))
@@ -269,8 +269,6 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
             frame = scan.select(*columns).collect()
         parts = {str(name): part for (name,), part in frame.partition_by("model", as_dict=True).items()}
         found = {name: _used(parts[name], recipe) for name in sorted(parts)}
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: a damaged record ({' '.join(str(error).split())[:200]})") from None
     return {name: rows for name, (rows, _) in found.items()}, {name: unused for name, (_, unused) in found.items()}
 
 

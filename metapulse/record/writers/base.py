@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 from metapulse.record.clock import DAY, EPOCH, MINUTE, US
+from metapulse.record.frame import undamaged
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.record import rows_of_batch
 from metapulse.record.reading import Progress, untold
@@ -79,14 +80,14 @@ class Stored:
         import pyarrow.parquet as pq
 
         known, exported, size = metrics(), self.exported, self.path.stat().st_size
-        with pq.ParquetFile(self.path) as file:
+        with undamaged(self.path), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             total = file.metadata.num_rows
             for batch in file.iter_batches(BATCH):
                 for row in rows_of_batch(batch):
                     exported.rows += 1
                     if row.metric not in known:
                         exported.left_out["a metric that this version does not know"] += 1
-                    elif not _within(row.start, row.offset_min) or not _within(row.end or 0, row.offset_min):
+                    elif not all(_within(t or 0, row.offset_min) for t in (row.start, row.end)):
                         exported.left_out["a time before the year 1 or after 9999"] += 1
                     elif MAPPED in row.quality and not self.mapped:
                         exported.left_out["mapped from another device's row: with --mapped"] += 1
@@ -100,7 +101,7 @@ class Stored:
         import pyarrow.parquet as pq
 
         found = sha256()
-        with pq.ParquetFile(self.path) as file:
+        with undamaged(self.path), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(BATCH, columns=["start", "value", "quality"]):
                 batch = batch if self.mapped else _measured(batch)
                 found.update(batch["start"].to_numpy().tobytes())
@@ -170,7 +171,8 @@ def _measured(batch: Any) -> Any:
 
 
 def _within(instant: int, offset_min: int | None) -> bool:
-    return FIRST * DAY <= instant + (offset_min or 0) * MINUTE < (LAST + 1) * DAY
+    """Whether it can be written, on the person's clock and in UTC."""
+    return all(FIRST * DAY <= instant + minutes * MINUTE < (LAST + 1) * DAY for minutes in (0, offset_min or 0))
 
 
 def plain_number(value: float) -> int | float:

@@ -134,8 +134,8 @@ def test_an_interval_that_has_grown_in_a_later_export_counts_once() -> None:
     """The hour was not over, and the next one stands beside it in both."""
     early = [(steps(at(8), 30, 500), "1.json"), (steps(at(7), 60, 70), "1.json")]
     late = [(steps(at(8), 60, 1000), "2.json"), (steps(at(9), 60, 30), "2.json")]
-    for given in (early + late, late + early):
-        rows = of_files(table(*[row for row, _ in given]), *[name for _, name in given])
+    for both in (early + late, late + early):
+        rows = of_files(table(*[row for row, _ in both]), *[name for _, name in both])
         assert list(totals(rows).values()) == [1100]
 
 
@@ -155,9 +155,9 @@ SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0,
 @given(SPANS)
 def test_groups_are_the_components_of_what_overlaps_across_files(spans: list[tuple[int, int, int]]) -> None:
     spans = sorted(spans)
-    first, last, file = (np.array(column, np.int64) for column in zip(*spans, strict=True)) if spans else 3 * [
-        np.empty(0, np.int64)
-    ]
+    first, last, file = (
+        (np.array(column, np.int64) for column in zip(*spans, strict=True)) if spans else 3 * [np.empty(0, np.int64)]
+    )
     told = crossing(first, first + last, file)
     wanted = list(range(len(spans)))
     for i, (a, length, f) in enumerate(spans):

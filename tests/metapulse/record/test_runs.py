@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from metapulse.record import run_files, runs, store
 from metapulse.record.columns import Tables, text_lengths
-from metapulse.record.lineage import Lineage
 from metapulse.record.firsts import Firsts
+from metapulse.record.lineage import Lineage
 from metapulse.record.repeats import ordered_block, place
 from metapulse.record.runs import Runs
 from metapulse.record.schema import Device, Row
@@ -32,7 +32,9 @@ ALIKE = st.builds(
     row=st.integers(0, 3),
     code=st.sampled_from(["a", "a", "", None]),
     device=st.sampled_from([Device(model="A"), Device(model="A", firmware="1"), Device("B"), Device(unit="7")]),
-    quality=st.sampled_from([(), ("manual",), ("duplicate_of",), ("device_mapped",), ("superseded",), ("low_confidence",)]),
+    quality=st.sampled_from(
+        [(), ("manual",), ("duplicate_of",), ("device_mapped",), ("superseded",), ("low_confidence",)]
+    ),
     file=st.sampled_from(["a 1.csv", "a 2.csv", "b.csv"]),
 )
 INPUTS = st.lists(st.lists(ALIKE | rows(), max_size=40), max_size=4)

@@ -320,7 +320,9 @@ BETTER = "time,metric,value,unit,device,quality\n"
 
 
 @pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize("mark", ["superseded", "low_confidence", "sensor_error", "censored_high", "not_worn_suspected"])
+@pytest.mark.parametrize(
+    "mark", ["superseded", "low_confidence", "sensor_error", "censored_high", "not_worn_suspected"]
+)
 def test_a_value_that_counts_repeats_none_that_does_not(record: Import, mark: str, order: int) -> None:
     """Whichever stands first, in one file or in two."""
     lines = [f"2024-04-03T08:00:00Z,heart_rate,70,/min,Watch,{m}\n" for m in (mark, "")]

@@ -232,7 +232,24 @@ def test_tags_through_a_broken_declaration_and_control_characters() -> None:
     assert given.tally.skipped == {"a tag that is not well formed": 1}
 
 
-PARTS = ("<a", "<b ", "</a", "<a x='1'", ' x="', ' x = "', ' y:z="', '"', '"/>', '">', ">", "/>", "\n ", "'", "&lt;", "1")
+PARTS = (
+    "<a",
+    "<b ",
+    "</a",
+    "<a x='1'",
+    ' x="',
+    ' x = "',
+    ' y:z="',
+    '"',
+    '"/>',
+    '">',
+    ">",
+    "/>",
+    "\n ",
+    "'",
+    "&lt;",
+    "1",
+)
 
 
 @settings(max_examples=thorough.of(300, 20_000))
