@@ -22,6 +22,7 @@ EPOCH = date(1970, 1, 1).toordinal()
 ORDERS = ("dmy", "mdy", "ymd")
 MANY = 10  # stamps that show an order, for each that is damaged and shows another
 MONTHS = range(1, 13)
+AT_ONCE = MINUTE  # after the row before: no second reading of a local time follows it so soon
 
 _ZONE = r"(?:\s*(?P<zone>Z|z|UTC|GMT|(?:UTC|GMT)?[+\-−]\d{1,2}(?::?\d{2})?))?"
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,:](?P<part>\d{1,12}))?)?"
@@ -181,7 +182,8 @@ class Clock:
 
         Args:
             text: "2024-04-03T08:00:00+02:00", "03-04-2024 08:00", "4/13/2016 1:00:00 AM", "20240403".
-            after: an instant that it is not before, where rows are in order of time: which of two 02:30 is meant.
+            after: an instant that it is not before, where rows are in order of time: which of two 02:30 is meant. If
+                both can be, and the first does not follow it at once, it is marked as without it.
         """
         if len(text) == 25 and text[10] == text[19] == " " and text[13] == text[16] == ":":  # Apple's, by the million
             hour, minute, second = _fixed(text[:13] + text[20:]), text[14:16], text[17:19]
@@ -231,7 +233,7 @@ class Clock:
         if self.zone is None:
             return Stamp(wall, None, (*marks, "zone_assumed"))
         first, second = self._offsets(wall)
-        if first > second and after is not None:  # it exists twice
+        if first > second and after is not None and wall - first * MINUTE - after <= AT_ONCE:  # it exists twice
             first = second if wall - first * MINUTE < after else first
         elif first != second:
             marks = (*marks, "clock_ambiguous" if first > second else "clock_missing")

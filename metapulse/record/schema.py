@@ -10,7 +10,7 @@
     device      manufacturer, model, hardware, firmware, unit (its serial number), app (what computed the value)
     source      file, and row in it: where the value was read
     quality     marks, sorted; the words are in ``MARKS``
-    raw         what the file said, where the value was converted
+    raw         what the file said, where the value was converted, or is a sum of what it said
 
 Rows are in the order of (start, metric, end, value, code, device, source), but for those that say the same: a doubtful
 one comes after others. A row marked ``duplicate_of`` repeats the nearest row before it that has neither that mark nor
@@ -36,7 +36,7 @@ ROW_GROUP_TEXT = 24 * 2**20  # characters of their texts: a group with long ones
 MARKS = {
     "censored_high": "the device said only that the value is above this",
     "censored_low": "the device said only that the value is below this",
-    "clock_ambiguous": "the local time exists twice, as in the night when clocks go back; the first was taken",
+    "clock_ambiguous": "the local time exists twice, as when clocks go back: the first, or that nearer to other rows",
     "clock_corrected": "the stamp was moved, for a reason that the file gives",
     "clock_missing": "the local time does not exist, as when clocks go forward; read as if they had not",
     "covered": "another source counts at this time, by the order of sources that the merge was told",

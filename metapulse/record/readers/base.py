@@ -177,7 +177,8 @@ class Context:
     def __post_init__(self) -> None:
         self._asked: set[str] = set()
         self._order: str | None = self.options.date_order  # None: found in the file
-        self._set(self.options.date_order, ())
+        told = self.options.date_order
+        self._set(told, () if told else ("date_order_assumed",))  # until a column tells
 
     def account(self) -> None:
         """Put into the account which zone and order of dates the file was read with, if that mattered."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from csv import reader
+from functools import partial
 from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE
@@ -21,6 +22,7 @@ from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
 HEADERS = 40  # lines of the sample among which the header is looked for
+SECTIONS = 16  # whose beginnings may be read once more
 CONCENTRATIONS = ("mg/dL", "mmol/L")
 LIMITS = {"mg/dL": (40, 400), "mmol/L": (2.2, 22.2)}  # what a Guardian writes for all that is beyond
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
@@ -90,10 +92,12 @@ def read(context: Context) -> Iterator[Row]:
     _decide_order(context)
     at: Columns | None = None
     device = Device("Medtronic")
-    ordered = Ordered(context.clock)
+    sections, ordered = 0, Ordered(context.clock, partial(_stamps, context, 0))
     for line, cells in csv_rows(context):
         if found := _section(cells):
-            device, ordered = found, Ordered(context.clock)
+            sections += 1
+            again = partial(_stamps, context, sections) if sections < SECTIONS else tuple
+            device, ordered = found, Ordered(context.clock, again)
             context.skip("a line that names a device")
         elif found_columns := columns(cells):
             at = found_columns
@@ -121,6 +125,18 @@ def _section(cells: list[str]) -> Device | None:
     if len(cells) < 4 or not re.fullmatch(r"-{3,}", cells[0]):
         return None
     return Device("Medtronic", cells[1][:60] or None, unit=cells[3][:60] or None)
+
+
+def _stamps(context: Context, section: int) -> Iterator[str]:
+    """From the first row of a section on; 0: before any."""
+    at: Columns | None = None
+    for _, cells in csv_rows(context, count=False, as_written=True):
+        if _section(cells):
+            section -= 1
+        elif found := columns(cells):
+            at = found
+        elif at is not None and section == 0:
+            yield _when(cells, at)
 
 
 def _when(cells: list[str], at: Columns) -> str:

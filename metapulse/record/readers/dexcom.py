@@ -90,7 +90,7 @@ class _File:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.reading = self._look()
-        self.ordered = Ordered(context.clock)
+        self.ordered = Ordered(context.clock, self._stamps)
         self.apps: dict[str, str] = {}
         self.counters: dict[str, tuple[int, int]] = {}  # transmitter → its time in µs, instant
 
@@ -116,6 +116,14 @@ class _File:
             pass
         readings = [(count, word) for word, count in types.items() if not CALIBRATION.search(word)]
         return "EGV" if "EGV" in types else max(readings, default=(0, "EGV"))[1]
+
+    def _stamps(self) -> Iterator[str]:
+        at: Columns | None = None
+        for _, cells in csv_rows(self.context, count=False, as_written=True):
+            if at is None:
+                at = columns(cells)
+            elif len(cells) > at.stamp and cells[at.stamp]:
+                yield cells[at.stamp]
 
     def device(self, cells: list[str], at: Columns) -> Device:
         """App and phone computed the value; the transmitter measured."""

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from metapulse.record.clock import MINUTE, US, Clock, Stamp
+from metapulse.record.clock import MINUTE, Clock, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, weight
 from metapulse.record.readers.text import csv_table, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
-FITBIT = Device("Fitbit")
 UTC = Clock(order="mdy")  # of the series
 #: Beginning of a JSON file's name → metric, unit, minutes that a value covers (0: an instant, -1: a day), code.
 SERIES: dict[str, tuple[str, str | None, int, str | None]] = {
@@ -50,13 +50,7 @@ TWINS: dict[str, tuple[str, str | None, int]] = {
     "oxygen saturation percentage": ("spo2", "%", 0),
 }
 TIMES = ("timestamp", "recorded_time", "date", "date_time")
-STAGES = {name: name for name in ("light", "deep", "rem", "asleep", "restless", "awake")} | {"wake": "awake"}
-SUMMARY = (
-    ("minutesAsleep", "sleep_duration"),
-    ("timeInBed", "time_in_bed"),
-    ("minutesToFallAsleep", "sleep_latency"),
-    ("efficiency", "sleep_efficiency"),
-)
+ITEM_TIMES = ("dateTime", "startTime", "endTime", "date")  # of the JSON's items
 _JSON = re.compile(r"[\[,\n]\s*\{\s*\"(dateTime|logId|activityName|weight)\"\s*:")
 _STAMP = re.compile(r'"dateTime"\s*:\s*"\d\d/\d\d/\d\d \d\d:\d\d:\d\d"')
 
@@ -91,14 +85,17 @@ def read(context: Context) -> Iterator[Row]:
             rows = list(_item(context, item, at)) if isinstance(item, dict) else []
             yield from rows
             if not rows:
-                context.skip(_why_not(item))
+                context.skip(_why_not(context, item))
     else:
         yield from _csv(context)
 
 
-def _why_not(item: Any) -> str:
-    if isinstance(item, dict) and "dateTime" in item and "value" in item:
+def _why_not(context: Context, item: Any) -> str:
+    if isinstance(item, dict) and "dateTime" in item and "value" in item and _measured(context, item) is None:
         return "a series without a metric of ours, or no value in it"
+    stamps = [item[name] for name in ITEM_TIMES if name in item] if isinstance(item, dict) else []
+    if any(context.clock.read(str(stamp)) is None for stamp in stamps):
+        return "a stamp that is no time"
     return "nothing that is known to be measured"
 
 
@@ -115,6 +112,16 @@ def _item(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
 
 
 def _sample(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+    measured, stamp = _measured(context, item), UTC.read(str(item.get("dateTime")))
+    if measured is not None and stamp is not None:
+        (metric, unit, minutes, code), amount, marks = measured
+        yield _row(context, metric, stamp, amount, unit, at, minutes, code, FITBIT, marks)
+
+
+def _measured(
+    context: Context, item: dict[str, Any]
+) -> tuple[tuple[str, str | None, int, str | None], float, tuple[str, ...]] | None:
+    """(what, how much, marks) of an item of a series; None if that is nothing that is known."""
     name = context.file.name.rsplit("/", 1)[-1]
     stem = re.split(r"[-.(]", name, maxsplit=1)[0].strip().lower()
     value = given = item.get("value")
@@ -127,11 +134,10 @@ def _sample(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
             stem, value = "demographic_vo2_max", given["demographicVO2Max"]
         else:
             stem, value = "resting_heart_rate", given.get("value")
-    metric, unit, minutes, code = SERIES.get(stem, ("", None, 0, None))
-    amount, stamp = number(value), UTC.read(str(item.get("dateTime")))
-    if not metric or amount is None or stamp is None or (stem == "resting_heart_rate" and not amount):  # 0: not known
-        return
-    yield _row(context, metric, stamp, amount, unit, at, minutes, code, FITBIT, marks)
+    series, amount = SERIES.get(stem), number(value)
+    if series is None or amount is None or (stem == "resting_heart_rate" and not amount):  # 0: not known
+        return None
+    return series, amount, marks
 
 
 def _row(
@@ -147,70 +153,6 @@ def _row(
         )
     end = stamp.start + minutes * MINUTE if minutes else None
     return Row(metric, stamp.start, value, unit, at, end, context.clock.offset(stamp.start), code, device, marks)
-
-
-def night(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
-    """Stages, short awakenings (which lie within stages), and the totals of a night or a nap; stamps are local."""
-    start, end = (context.clock.read(str(item.get(name))) for name in ("startTime", "endTime"))
-    if start is None or end is None:
-        return
-    code = None if item.get("mainSleep", item.get("isMainSleep", True)) else "nap"
-    for name, metric in SUMMARY:
-        if (value := number_noted(context, item, name)) is not None:
-            yield Row(metric, start.start, value, None, at, end.start, start.offset_min, code, FITBIT, start.marks)
-    levels = item.get("levels")
-    for name in ("data", "shortData"):
-        last = start.start
-        parts = levels.get(name) if isinstance(levels, dict) else None
-        for part in parts if isinstance(parts, list) else []:
-            part = part if isinstance(part, dict) else {}
-            stamp, seconds = context.clock.read(str(part.get("dateTime")), after=last), number(part.get("seconds"))
-            if stamp is None or seconds is None or not 0 < seconds < 172_800:
-                context.note("a stage without a time or a length")
-                continue
-            until = stamp.start + round(seconds * US)
-            stage = STAGES.get(str(part.get("level")), "unknown")
-            last = until if name == "data" else last  # stages follow one another: that tells which 02:30 it is
-            yield Row("sleep_stage", stamp.start, None, None, at, until, stamp.offset_min, stage, FITBIT, stamp.marks)
-
-
-def exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
-    """A workout and its totals; the stamp is local, or has an offset."""
-    start, length = context.clock.read(str(item.get("startTime"))), number(item.get("duration"))
-    if start is None or length is None or not 0 <= length < 1e10:
-        return
-    code = str(item["activityName"]).strip().lower()[:60] or "unknown"
-    end = start.start + round(length) * 1000
-    row = Row("workout", start.start, length, "ms", at, end, start.offset_min, code, FITBIT, start.marks)
-    yield row
-    for name, metric, unit in (("calories", "workout_energy", "kcal"), ("averageHeartRate", "workout_hr_mean", "bpm")):
-        if value := number_noted(context, item, name):
-            yield row._replace(metric=metric, value=value, unit=unit)
-    unit = {"Kilometer": "km", "Mile": "mi"}.get(str(item.get("distanceUnit")), "")
-    if unit and (value := number_noted(context, item, "distance")):
-        yield row._replace(metric="workout_distance", value=value, unit=unit)
-
-
-def weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
-    """The unit is the account's and is not written; the height that weight and BMI imply tells which it is."""
-    stamp = context.clock.read(f"{item['date']} {item.get('time') or ''}".strip())
-    weight, bmi = number(item["weight"]), number_noted(context, item, "bmi")
-    if stamp is None or weight is None:
-        return
-    unit, marks = weight_unit(weight, bmi), stamp.marks
-    marks = (*marks, "unit_assumed")
-    manual = ("manual",) if str(item.get("source")) in ("API", "Web", "Manual") else ()
-    yield Row("weight", stamp.start, weight, unit, at, None, stamp.offset_min, None, FITBIT, (*marks, *manual))
-    if bmi:
-        yield Row("bmi", stamp.start, bmi, None, at, None, stamp.offset_min, None, FITBIT, (*stamp.marks, *manual))
-
-
-def weight_unit(weight: float, bmi: float | None) -> str:
-    """Kilograms, pounds or stones: in which the height √(weight / BMI) is a person's."""
-    for unit, kg in (("kg", 1.0), ("lb", 0.45359237), ("stone", 6.35029318)):
-        if bmi and 1.2**2 <= weight * kg / bmi <= 2.2**2:
-            return unit
-    return "kg"
 
 
 def _csv(context: Context) -> Iterator[Row]:

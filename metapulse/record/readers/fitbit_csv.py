@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.decimals import POINTED
-from metapulse.record.readers.fitbit import FITBIT, weight_unit
+from metapulse.record.readers.fitbit_items import FITBIT, weight_unit
 from metapulse.record.readers.text import csv_rows, noted, number
 from metapulse.record.schema import Row
 

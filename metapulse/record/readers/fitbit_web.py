@@ -13,7 +13,7 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.fitbit import FITBIT, exercise, night, weight
+from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, weight
 from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 

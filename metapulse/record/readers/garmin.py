@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from metapulse.record.clock import Stamp
+from metapulse.record.clock import US, Stamp
 from metapulse.record.readers import garmin_events
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.garmin_events import GARMIN, Export, instant, is_exported, offset_of, row_at
-from metapulse.record.readers.garmin_keys import ASLEEP, DAY, LEVELS, LISTED, NIGHT, SERIES
-from metapulse.record.readers.text import json_items, noted, number, number_noted
+from metapulse.record.readers.garmin_keys import DAY, LEVELS, LISTED, NIGHT, SERIES
+from metapulse.record.readers.garmin_nights import asleep_of
+from metapulse.record.readers.text import is_empty, json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
 ACTIVITIES = "summarizedActivitiesExport"  # the export's one list of all of them, which may be very long
@@ -153,10 +154,11 @@ def _night(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     for key, (metric, unit) in NIGHT.items():
         if (value := number_noted(context, told, key)) is not None:
             yield night._replace(metric=metric, value=value, unit=unit)
-    parts = [value for key in ASLEEP if (value := number(item.get(key))) is not None]
-    asleep = number_noted(context, item, "sleepTimeSeconds")
-    if asleep is not None or parts:
-        yield night._replace(metric="sleep_duration", value=sum(parts) if asleep is None else asleep, unit="s")
+    asleep, parts = number_noted(context, item, "sleepTimeSeconds"), None
+    if is_empty(item.get("sleepTimeSeconds")):
+        asleep, parts = asleep_of(item, (end - start) / US)
+    if asleep is not None:
+        yield night._replace(metric="sleep_duration", value=asleep, unit="s", raw=parts)
     scores: Any = item.get("sleepScores")
     scores = scores if isinstance(scores, dict) else {}
     overall = scores.get("overallScore", scores.get("overall"))

@@ -59,7 +59,6 @@ NIGHT: dict[str, tuple[str, str | None]] = {
     "averageSpO2Value": ("spo2", "%"),
     "averageSPO2": ("spo2", "%"),
 }
-ASLEEP = ("deepSleepSeconds", "lightSleepSeconds", "remSleepSeconds")
 LEVELS = {0: "deep", 1: "light", 2: "rem", 3: "awake"}
 #: Key of a list → metric, unit, key of the value and of the time where its elements are objects.
 SERIES: dict[str, tuple[str, str | None, str, str]] = {

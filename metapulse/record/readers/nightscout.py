@@ -20,6 +20,7 @@ from metapulse.record.schema import NO_DEVICE, Device, Row
 ERROR_BELOW = 39  # mg/dL
 SAME_READING = US  # two uploads of one reading are less apart
 RECENT = 16  # readings among which another upload is looked for
+RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
 _CSV = re.compile(r'(?:\A|[\r\n])"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
 
@@ -45,12 +46,16 @@ def read(context: Context) -> Iterator[Row]:
     recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
     if not context.is_json():
         for line, cells in csv_rows(context, ","):
-            item = {"type": "sgv", **dict(zip(("dateString", "date", "sgv", "direction"), cells, strict=False))}
-            yield from _entry(context, item, line, recent)
+            entry = {"type": "sgv", **dict(zip(("dateString", "date", "sgv", "direction"), cells, strict=False))}
+            yield from _entry(context, entry, line, recent)
         return
-    for at, item in json_items(context):
+    for at, item in json_items(context, RESULT):
+        if isinstance(item, dict) and isinstance(item.get(RESULT), dict):
+            item = item[RESULT]
         if not isinstance(item, dict):
             context.skip("no object")
+        elif item.get("isValid") is False:
+            context.skip("deleted by its author")
         elif "eventType" in item or "created_at" in item:
             rows = list(_treatment(context, item, at))
             yield from rows
@@ -88,25 +93,26 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[
 
 def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     """What was injected, eaten or measured; nothing where there is no amount."""
-    stamp = context.clock.read(str(item.get("created_at") or item.get("timestamp")))
-    if stamp is None:
+    told = item.get("created_at") or item.get("timestamp") or item.get("date")
+    start, marks = _date(context, told, told)
+    if start is None:
         return
     kind = str(item.get("eventType") or "")
     device = Device(app=str(item["enteredBy"])[:100]) if item.get("enteredBy") else NO_DEVICE
-    whole = Row("", stamp.start, None, None, at, None, _offset(context, item, stamp.start), None, device, stamp.marks)
+    whole = Row("", start, None, None, at, None, _offset(context, item, start), None, device, marks)
     if (amount := number_noted(context, item, "insulin")) is not None:
         yield whole._replace(metric="insulin_rapid", value=amount, code=kind.lower()[:40] or None)
     if carbs := number_noted(context, item, "carbs"):
         yield whole._replace(metric="carbohydrates", value=carbs, unit="g")
     rate, length = number(item.get("absolute", item.get("rate"))), number(item.get("duration"))
     if kind == "Temp Basal" and rate is not None and length is not None and 0 <= length < 10_000:
-        yield whole._replace(metric="insulin_basal_rate", value=rate, end=stamp.start + round(length * MINUTE))
+        yield whole._replace(metric="insulin_basal_rate", value=rate, end=start + round(length * MINUTE))
     if kind == "Exercise" and length and 0 < length < 10_000:
-        yield whole._replace(metric="workout", value=length, code="unknown", end=stamp.start + round(length * MINUTE))
+        yield whole._replace(metric="workout", value=length, code="unknown", end=start + round(length * MINUTE))
     glucose = number_noted(context, item, "glucose")
     if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):
         unit = "mmol/L" if str(item.get("units")).lower().startswith("mmol") else "mg/dL"
-        yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*stamp.marks, "manual"))
+        yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*marks, "manual"))
 
 
 def _date(context: Context, date: Any, text: Any) -> tuple[int | None, tuple[str, ...]]:
@@ -115,9 +121,7 @@ def _date(context: Context, date: Any, text: Any) -> tuple[int | None, tuple[str
         return start, ()
     if not isinstance(text, str) or (stamp := context.clock.read(text)) is None:
         return None, ()
-    told = context.options.date_order or text.strip()[:4].isdigit()
-    assumed = (() if _ZONED.search(text) else ("zone_assumed",)) + (() if told else ("date_order_assumed",))
-    return stamp.start, (*stamp.marks, *assumed)
+    return stamp.start, stamp.marks if _ZONED.search(text) else (*stamp.marks, "zone_assumed")
 
 
 def _offset(context: Context, item: dict[str, Any], start: int) -> int | None:

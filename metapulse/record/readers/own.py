@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from metapulse.record.clock import epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.decimals import AMBIGUOUS, comma_is_decimal
+from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.record import told_marks
 from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, lines, number
 from metapulse.record.schema import DERIVED, NO_DEVICE, Device, Row
@@ -49,12 +49,10 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """One record a line."""
     context.date_order(csv_column(context, "time", fold=str.lower), "")
-    comma: bool | None = None
+    signs = _signs(context)
     for line, cells in csv_table(context, *NEEDED, fold=str.lower, as_written=True):  # ``raw`` is what it was
         stamp, until = _stamp(context, cells["time"]), _stamp(context, cells.get("end", ""))
-        if comma is None and AMBIGUOUS.fullmatch(cells["value"]):
-            comma = _comma_is_decimal(context)
-        value, words = number(cells["value"], bool(comma)), cells.get("quality", "").split()
+        value, words = number(signs.plain_cell(cells["value"])), cells.get("quality", "").split()
         marks = told_marks(words)
         if stamp is None or (until is None and cells.get("end")):
             context.skip("a stamp that is no time, or whose day and month cannot be told apart (--date-order)")
@@ -68,10 +66,10 @@ def read(context: Context) -> Iterator[Row]:
             yield _row(line, cells, stamp, until and until[0], value, marks)
 
 
-def _comma_is_decimal(context: Context) -> bool:
-    """Whether a value such as "72,500" is 72.5; the other columns may hold texts of any kind."""
-    header = next(text for _, text in lines(context) if text.strip())
-    return comma_is_decimal(([cell] for cell in csv_column(context, "value", fold=str.lower)), delimiter_of(header))
+def _signs(context: Context) -> Signs:
+    """What commas and points are in the values; the other columns may hold texts of any kind."""
+    header = next((text for _, text in lines(context) if text.strip()), "")
+    return Signs(lambda: ([cell] for cell in csv_column(context, "value", fold=str.lower)), delimiter_of(header))
 
 
 Stamped = tuple[int, int | None, tuple[str, ...], int | None]

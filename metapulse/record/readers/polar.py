@@ -8,7 +8,7 @@ versions of the export wrote a stamp with every value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Stamp
@@ -138,33 +138,48 @@ def _series(context: Context, samples: dict[str, Any], start: Stamp | None, offs
             if start is None or not every or not 0 < every < 1e8:
                 context.note("a series without a time")
                 continue
-            times = ((start.start + round(at * every * 1000), start.offset_min) for at in range(len(each["values"])))
-            yield from _values(context, str(each.get("type")), zip(times, each["values"], strict=True), start.marks)
+            times = (start._replace(start=start.start + round(at * every * 1000)) for at in range(len(each["values"])))
+            yield from _values(context, str(each.get("type")), zip(times, each["values"], strict=True))
         if not regular:
-            yield from _stamped(context, name, elements, offset)
+            yield from _values(context, name, _stamped(context, name, elements, offset))
 
 
-def _stamped(context: Context, name: str, elements: list[Any], offset: float | None) -> Iterator[Row]:
+def _stamped(context: Context, name: str, elements: list[Any], offset: float | None) -> Iterator[tuple[Stamp, Any]]:
     for each in elements:
         stamp = _stamp(context, each.get("dateTime"), offset) if isinstance(each, dict) else None
         if stamp is None:
             context.note(f"{name[:40]}: a value without a time")
         elif "value" in each:
-            yield from _values(context, name, [((stamp.start, stamp.offset_min), each["value"])], stamp.marks)
+            yield stamp, each["value"]
 
 
-def _values(context: Context, kind: str, pairs: Any, marks: tuple[str, ...]) -> Iterator[Row]:
+def _values(context: Context, kind: str, pairs: Iterable[tuple[Stamp, Any]]) -> Iterator[Row]:
+    """What was measured at each stamp; of distance, which is told as so far, what was added between two."""
     metric, unit = SERIES.get(kind.lower().replace("_", ""), ("", ""))
-    before: tuple[int, float] | None = None
-    for (start, offset), each in pairs:
-        value = noted(context, each, kind[:40]) if metric else None
-        if value is None or (metric == "distance" and before is None):
-            before = (start, value) if value is not None else before
-        elif metric == "distance" and before is not None:  # what was run so far
-            yield Row(metric, before[0], max(value - before[1], 0), unit, 0, start, offset, quality=marks)
-            before = (start, value)
-        else:
-            yield Row(metric, start, value, unit, 0, None, offset, quality=marks)
+    read = ((stamp, noted(context, each, kind[:40]) if metric else None) for stamp, each in pairs)
+    known = ((stamp, value) for stamp, value in read if value is not None)
+    if metric == "distance":
+        yield from _added(context, kind, known)
+    else:
+        for stamp, value in known:
+            yield Row(metric, stamp.start, value, unit, 0, None, stamp.offset_min, quality=stamp.marks)
+
+
+def _added(context: Context, kind: str, known: Iterable[tuple[Stamp, float]]) -> Iterator[Row]:
+    """Metres between two stamps. A total that falls has begun anew, or is wrong if the next is as high as before."""
+    by_time = {stamp.start: (stamp, value) for stamp, value in sorted(known, key=lambda pair: (pair[0].start, pair[1]))}
+    totals = list(by_time.values())
+    before: tuple[Stamp, float] | None = None
+    for at, (stamp, value) in enumerate(totals):
+        if before is not None and value < before[1]:
+            context.note(f"{kind[:40]}: a total that fell")
+            if at + 1 < len(totals) and totals[at + 1][1] >= before[1]:
+                continue
+        elif before is not None:
+            first, marks = before[0], tuple({*before[0].marks, *stamp.marks})
+            added = Row("distance", first.start, value - before[1], "m", 0, stamp.start, first.offset_min)
+            yield added._replace(quality=marks)
+        before = (stamp, value)
 
 
 def _beats(context: Context, devices: list[Any]) -> Iterator[Row]:

@@ -13,9 +13,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from metapulse.record.clock import DAY, MINUTE, Clock, epoch, offset_minutes
+from metapulse.record.clock import DAY, MINUTE, epoch, offset_minutes
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.samsung_stamps import Stamps, named
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted, vocabulary
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
@@ -47,8 +48,6 @@ EXERCISES = {
 }
 MERGED = "-2"  # source_type of a day's total over all devices
 _FIRST = re.compile(r"com\.samsung\.(s?health)\.([\w.]+)[,;\t]\d+")
-_PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
-_YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
 
 
 def sniff(sample: Sample) -> str:
@@ -61,7 +60,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
     kind, header = "", list[str]()
-    utc, merged = _first_look(context)
+    stamps, merged = Stamps(context), _has_totals(context)
     devices = dict(_devices(context))
     for line, cells in csv_rows(context):
         if not kind or not header:
@@ -69,7 +68,7 @@ def read(context: Context) -> Iterator[Row]:
             context.skip("the header" if header else "above the header")
             continue
         row = named(header, cells)
-        whole = _whole(context, utc, row)
+        whole = _whole(context, stamps, row)
         if isinstance(whole, str):
             context.skip(whole)
             continue
@@ -87,58 +86,34 @@ def _kind(cell: str) -> str:
     return kind.removeprefix("tracker.") or "unknown"
 
 
-def named(header: list[str], cells: list[str]) -> dict[str, str]:
-    """Cells by the names of their columns without the data type; of two with one name, the one that is not empty."""
-    row: dict[str, str] = {}
-    for column, cell in zip(header, cells, strict=False):
-        name = _PREFIX.sub("", column)
-        row[name] = cell or row.get(name, "")
-    return row
-
-
-def _first_look(context: Context) -> tuple[Clock, bool]:
-    """A clock for the stamps, and whether days have a total over all devices. Excel writes days and months anew."""
-    stamps: list[str] = []
+def _has_totals(context: Context) -> bool:
+    """Whether days have a total over all devices."""
     header: list[str] = []
-    merged = False
-    for at, (_, cells) in enumerate(csv_rows(context, count=False)):
+    for at, (_, cells) in enumerate(csv_rows(context, count=False, as_written=True)):
         header = header or (cells if at else [])
-        row = named(header, cells) if at > 1 else {}
-        merged |= row.get("source_type") == MERGED
-        text = row.get("start_time") or row.get("day_time") or row.get("create_time") or ""
-        if text and not _YEAR_FIRST.match(text) and len(stamps) < 10_000:
-            stamps.append(text)
-        if at > 1 and "source_type" not in row and not stamps:
-            break  # nothing to be found out
-    if stamps:
-        context.date_order(stamps, usual="mdy")
-    return context.wall, merged
+        if at == 1 and "source_type" not in named(cells, cells):
+            break
+        if at > 1 and named(header, cells).get("source_type") == MERGED:
+            return True
+    return False
 
 
-def _whole(context: Context, utc: Clock, row: dict[str, str]) -> Row | str:
+def _whole(context: Context, stamps: Stamps, row: dict[str, str]) -> Row | str:
     """When: a row still without metric and value; or why it is no time."""
     if row.get("day_time") and not row.get("start_time"):
-        midnight = _instant(utc, row["day_time"])
+        midnight = stamps.read(row["day_time"])
         if midnight is None:
             return "a stamp that is no time"
         day = context.clock.day(midnight[0] // DAY, midnight[1])
         return Row("", day.start, end=day.end, offset_min=day.offset_min, quality=day.marks)
-    start = _instant(utc, row.get("start_time", ""))
+    start = stamps.read(row.get("start_time", ""))
     if start is None:
         return "a stamp that is no time" if row.get("start_time") else "no stamp"
-    end = _instant(utc, row.get("end_time", ""))
+    end = stamps.read(row.get("end_time", ""))
     offset = _offset(row.get("time_offset", ""))
     offset = context.clock.offset(start[0]) if offset is None else offset
     until = None if end is None or end[0] == start[0] else end[0]
     return Row("", start[0], end=until, offset_min=offset, quality=start[1])
-
-
-def _instant(utc: Clock, text: str) -> tuple[int, tuple[str, ...]] | None:
-    at = epoch(text)
-    if at is not None:
-        return at, ()
-    stamp = utc.read(text)
-    return (stamp.start, tuple(mark for mark in stamp.marks if mark != "date_only")) if stamp else None
 
 
 def _offset(text: str) -> int | None:

@@ -8,13 +8,14 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from itertools import chain, islice
 from typing import Any
 
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.decimals import AMBIGUOUS, comma_is_decimal
+from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.encoding import HEAD, encoding, on_damage
 from metapulse.record.readers.header import HEADS, mended_head
 from metapulse.record.readers.json_stream import Scanner
@@ -74,7 +75,7 @@ def csv_rows(
     """(number of its first line, cells) of every row that is not blank; a quoted cell may hold line ends.
 
     A quote that is never closed costs its own line, not the file. A number such as "72,500" has a point in its comma's
-    place where the file's other numbers show that it is the decimal one (``decimals.py``).
+    place where the file's other numbers show that it is the decimal one, and "1.234" then has none (``decimals.py``).
 
     Args:
         context: of the file.
@@ -82,7 +83,7 @@ def csv_rows(
         count: count rows as seen; False for a look at the file beforehand.
         as_written: leave such numbers as they are.
     """
-    comma: bool | None = None
+    signs: Signs | None = None
     for number, text in _logical_lines(context, count):
         cut = delimiter or delimiter_of(text)
         try:
@@ -96,14 +97,15 @@ def csv_rows(
         if cells:
             delimiter = cut if sum(map(bool, cells)) > 2 else delimiter
             cells = [cell.strip() for cell in cells]
-            may_hold = "," in text and (cut != "," or '"' in text)  # a comma within a cell
-            if may_hold and not as_written and any(map(AMBIGUOUS.fullmatch, cells)):
-                if comma is None:
-                    rows = csv_rows(context, cut, count=False, as_written=True)
-                    comma = comma_is_decimal((cells for _, cells in rows), cut)
-                if comma:
-                    cells = [cell.replace(",", ".") if AMBIGUOUS.fullmatch(cell) else cell for cell in cells]
+            comma = "," in text and (cut != "," or '"' in text)  # there may be one within a cell
+            if not as_written and (comma or ("." in text and not (signs and signs.points_are_decimal))):
+                signs = signs or Signs(partial(_rows_as_written, context, cut), cut)
+                cells = signs.plain(cells)
             yield number, cells
+
+
+def _rows_as_written(context: Context, delimiter: str) -> Iterator[list[str]]:
+    return (cells for _, cells in csv_rows(context, delimiter, count=False, as_written=True))
 
 
 def _logical_lines(context: Context, count: bool) -> Iterator[tuple[int, str]]:

@@ -19,11 +19,12 @@ from metapulse.record.units import ucum
 
 WITHINGS = Device("Withings")
 SCALE = ("weight", "fat_mass", "bone_mass", "muscle_mass", "body_water_mass")  # columns with a unit of mass, in order
+AWAKE = "awake (s)"
 NIGHT = (
     ("light (s)", "sleep_light"),
     ("deep (s)", "sleep_deep"),
     ("rem (s)", "sleep_rem"),
-    ("awake (s)", "sleep_awake"),
+    (AWAKE, "sleep_awake"),
 )
 RATES = (("average heart rate", None), ("heart rate (min)", "minimum"), ("heart rate (max)", "maximum"))
 WORKOUT = (("calories", "workout_energy", "kcal"), ("distance", "workout_distance", "m"),
@@ -84,12 +85,16 @@ def _intervals(context: Context) -> Iterator[Row]:
 
 
 def _night(context: Context, cells: dict[str, str], whole: Row) -> Iterator[Row]:
-    """A phase of 0 s was not told apart by the device: its metric is absent, not 0."""
-    seconds = {metric: value for column, metric in NIGHT if (value := number_noted(context, cells, column))}
-    asleep = sum(value for metric, value in seconds.items() if metric != "sleep_awake")
-    if not asleep:
+    """A phase of 0 s was not told apart by the device: its metric is absent, not 0. Sleep is the sum of all phases."""
+    told = {column: number_noted(context, cells, column) for column, _ in NIGHT if column in cells}
+    seconds = {metric: value for column, metric in NIGHT if (value := told.get(column))}
+    phases = {column: value for column, value in told.items() if column != AWAKE}
+    known = {column: value for column, value in phases.items() if value}
+    if not known:
         return
-    yield whole._replace(metric="sleep_duration", value=asleep, unit="s")
+    if None not in phases.values():
+        parts = " + ".join(f"{column} {value:.15g}" for column, value in known.items())
+        yield whole._replace(metric="sleep_duration", value=sum(known.values()), unit="s", raw=parts)
     yield whole._replace(metric="time_in_bed", value=((whole.end or whole.start) - whole.start) / US, unit="s")
     for metric, value in seconds.items():
         yield whole._replace(metric=metric, value=value, unit="s")

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from metapulse.record.clock import DAY, MINUTE
-from metapulse.record.readers.fitbit import FITBIT, SERIES
+from metapulse.record.readers.fitbit import SERIES
+from metapulse.record.readers.fitbit_items import FITBIT
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import conversion
 from metapulse.sim.fake.formats.base import Format, Making, in_zone, walls

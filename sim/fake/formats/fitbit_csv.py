@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from metapulse.record.clock import MINUTE
 from metapulse.record.clock import zone as zone_of
 from metapulse.record.readers.base import Options
-from metapulse.record.readers.fitbit import FITBIT, weight_unit
 from metapulse.record.readers.fitbit_csv import COLUMNS
+from metapulse.record.readers.fitbit_items import FITBIT, weight_unit
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import Format, Making, walls
 from metapulse.sim.fake.formats.parts import again, csv_text, floored, moment, of_day, plain, put, together

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metapulse.record.clock import DAY, MINUTE
-from metapulse.record.readers.fitbit import FITBIT, STAGES, SUMMARY
+from metapulse.record.readers.fitbit_items import FITBIT, STAGES, SUMMARY
 from metapulse.record.schema import Row
 from metapulse.sim.fake.formats.base import clock_in, localised, walls
 from metapulse.sim.fake.formats.parts import MILLISECOND, SECOND, floored, iso, nights, of_day, plain, together

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US
-from metapulse.record.readers.fitbit import FITBIT
+from metapulse.record.readers.fitbit_items import FITBIT
 from metapulse.record.readers.fitbit_web import DAILY, MINUTES, NO_ZERO, SERIES
 from metapulse.record.schema import Row
 from metapulse.record.units import conversion

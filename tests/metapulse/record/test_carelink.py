@@ -75,6 +75,20 @@ def test_the_hour_that_exists_twice_among_newest_rows_first(record: Import) -> N
     assert made["quality"].list.len().sum() == 0
 
 
+def test_a_section_that_begins_in_the_hour_that_exists_twice(record: Import) -> None:
+    """Newest rows first: the readings go on to those before two o'clock, so they are of the first hour."""
+    head = SAMPLES["carelink.csv"].split("8,00000")[0].split("-------;MiniMed 640G;Sensor")[1]
+    sections = [["2024/10/28;08:00"], [f"2024/10/27;{wall}" for wall in ("02:10", "02:05", "02:00", "01:55")]]
+    lines = ["-------;MiniMed 640G;Sensor" + head]
+    for section in sections:
+        lines += [f"1,0;{when}:00" + 19 * ";" + "5,0;" for when in section] + [
+            "-------;MiniMed 640G;Sensor;NG2;-------"
+        ]
+    made, _ = record({"x": "\n".join(lines)})
+    assert made["offset_min"].to_list() == [120] * 4 + [60]
+    assert made["quality"].list.len().sum() == 0
+
+
 def test_an_index_column_in_front_and_a_midnight_behind_the_date(record: Import) -> None:
     header = ",Index,Date,Time,Sensor Glucose (mg/dL),ISIG Value"
     made, _ = record(

@@ -88,6 +88,13 @@ def test_the_hour_that_exists_twice_is_told_by_what_came_before() -> None:
     assert second == Stamp(first.start + 5 * 60 * US, 60)
 
 
+def test_what_came_long_before_does_not_tell_the_hour() -> None:
+    first = BERLIN.read("2024-10-27 02:30")
+    assert first is not None
+    assert BERLIN.read("2024-10-27 02:30", after=first.start - HOUR) == first
+    assert BERLIN.read("2024-10-27 02:30", after=first.start) == first._replace(marks=())
+
+
 def test_the_hour_that_does_not_exist_is_marked() -> None:
     stamp = BERLIN.read("2024-03-31 02:30")
     assert stamp == Stamp(micros(datetime(2024, 3, 31, 1, 30, tzinfo=UTC)), 60, ("clock_missing",))

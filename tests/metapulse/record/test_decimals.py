@@ -10,6 +10,8 @@ from metapulse.record.tally import FileTally
 from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.test_readers import memory_file
 
+WEIGHTS = ["2024-04-03T09:00:00Z;;weight;72,5;kg;", "2024-04-03T09:30:00Z;;weight;1.072,5;kg;"]
+
 
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -31,6 +33,35 @@ from tests.metapulse.record.test_readers import memory_file
 def test_what_a_comma_is_worth(text: str, value: float) -> None:
     rows = list(csv_rows(Context(memory_file(text.encode()), tally=FileTally("file"))))
     assert number(rows[2][1][0]) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a;b;c;d\nx;y;z;u\n1.234;1,5", 1234),
+        ("a;b;c;d\nx;y;z;u\n1.234.567;1,5", 1_234_567),
+        ('a,b,c,d\nx,y,z,u\n1.234,"72,5"', 1234),
+        ("a;b;c;d\nx;y;z;u\n1.234;1.072,5", 1234),
+        ("a;b;c;d\nx;y;z;u\n1.234;1", 1.234),  # a semicolon alone does not tell
+        ("a;b;c;d\nx;y;z;u\n1.234;72,500", 1.234),
+        ("a;b;c;d\nx;y;z;u\n1.234;1,5;0.5", 1.234),  # both signs are decimal ones somewhere
+        ('a,b,c,d\nx,y,z,u\n1.234,"1,234,567"', 1.234),
+        ("a;b;c;d\nx;y;z;u\n0.234;1,5", 0.234),
+        ("a;b;c;d\nx;y;z;u\n1.2345;1,5", 1.2345),
+    ],
+)
+def test_what_a_point_is_worth(text: str, value: float) -> None:
+    rows = list(csv_rows(Context(memory_file(text.encode()), tally=FileTally("file"))))
+    assert number(rows[2][1][0]) == value
+
+
+def test_points_that_part_thousands_in_a_record_of_our_own(record: Import) -> None:
+    told = ["2024-04-03T08:00:00Z;2024-04-03T09:00:00Z;steps;1.234;count;1.234", *WEIGHTS]
+    frame, _ = record({"own.csv": "\n".join(["time;end;metric;value;unit;raw", *told])})
+    assert frame["value"].to_list() == [1234, 72.5, 1072.5]
+    assert frame["raw"].to_list()[0] == "1.234"
+    frame, _ = record({"own.csv": "\n".join(["time;end;metric;value;unit;raw", told[0]])})
+    assert frame["value"].to_list() == [1.234]
 
 
 def test_what_a_record_of_our_own_quotes_stays_as_it_was(record: Import) -> None:

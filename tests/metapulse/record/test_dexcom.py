@@ -78,6 +78,39 @@ def test_without_a_transmitters_seconds_the_order_of_rows_tells_which_hour_it_is
     assert downwards.select(columns).equals(upwards.select(columns))
 
 
+NIGHT = [("01:55", 100), ("02:25", 101), ("02:55", 102), ("02:00", 103), ("02:25", 104), ("02:55", 105), ("03:00", 106)]
+
+
+def in_the_night(readings: list[tuple[str, int]], seconds: str = "") -> str:
+    return file(*(reading(f"2024-10-27T{wall}:00", str(value), seconds) for wall, value in readings))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_that_begins_in_the_hour_that_exists_twice_repeats_another(record: Import, order: int) -> None:
+    """Three o'clock follows 2:55 in five minutes, so that it was the second one, and so was the 2:25 before it."""
+    made, _ = record({"Clarity_2.csv": in_the_night(NIGHT), "Clarity_1.csv": in_the_night(NIGHT[-3:][::order])})
+    assert made["value"].to_list() == [100, 101, 102, 103, 104, 105, 106]
+    assert made["offset_min"].to_list() == [120] * 3 + [60] * 4
+
+
+def test_which_hour_a_file_begins_in_is_told_by_what_follows(record: Import) -> None:
+    walls = ["02:45", "02:50", "02:55", "02:00", "02:05", "02:55", "03:00"]
+    made, _ = record({"x": in_the_night([(wall, 100 + at) for at, wall in enumerate(walls)])})
+    assert made["value"].to_list() == [100, 101, 102, 103, 104, 105, 106]
+    assert made["offset_min"].to_list() == [120] * 3 + [60] * 4
+    doubtful = ["clock_ambiguous"]
+    assert made["quality"].to_list() == [doubtful] * 5 + [[]] * 2  # 50 minutes are missing between 2:05 and 2:55
+    whole, _ = record({"x": in_the_night([("02:45", 100), ("02:50", 101), ("02:55", 102), ("03:00", 103)])})
+    assert whole["offset_min"].to_list() == [60] * 4
+    assert whole["quality"].list.len().sum() == 0
+
+
+def test_what_follows_an_unsure_reading_is_as_unsure(record: Import) -> None:
+    made, _ = record({"x": in_the_night([("02:30", 100), ("02:35", 101), ("09:00", 102)])})
+    assert made["offset_min"].to_list() == [120, 120, 60]
+    assert made["quality"].to_list() == [["clock_ambiguous"]] * 2 + [[]]
+
+
 def test_a_counter_that_started_anew_does_not_tell_the_hour(record: Import) -> None:
     """Without a transmitter's id only the order of rows does."""
     rows_of = [("01:55:00", "700000"), ("02:00:00", "100"), ("02:05:00", "400"), ("02:02:00", "3820")]

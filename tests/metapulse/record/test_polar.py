@@ -15,7 +15,7 @@ from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
 
-OLD = {
+OLD: dict[str, Any] = {
     "exportVersion": "1.6",
     "startTime": "2024-04-03T10:00:00.000",
     "stopTime": "2024-04-03T10:30:00.000",
@@ -42,7 +42,7 @@ OLD = {
         }
     ],
 }
-NEW = {
+NEW: dict[str, Any] = {
     "created": "2024-04-03T08:31:00.000",
     "durationMillis": 1800000,
     "startTime": "2024-04-03T10:00:00",
@@ -239,3 +239,44 @@ def test_of_a_regular_series_bad_values_are_told_and_nan_is_none(tmp_path: Path)
     tally, record = record_of(tmp_path, new)
     assert rows(record, "heart_rate", "value") == [(90,), (92,)]
     assert tally.notes == {"HEART_RATE: no number": 1, "hrAvg: no number": 1}
+
+
+def distances(*samples: Any) -> dict[str, Any]:
+    return {**OLD, "exercises": [{**OLD["exercises"][0], "samples": {"distance": list(samples)}}]}
+
+
+def so_far(time: str, value: Any) -> dict[str, Any]:
+    return {"dateTime": f"2024-04-03T{time}.000", "value": value}
+
+
+def test_distance_with_a_stamp_each_is_what_was_added(tmp_path: Path) -> None:
+    """A value that cannot be read leaves a longer interval, whatever the order of samples."""
+    samples = [so_far("10:00:00", 0.0), so_far("10:01:00", 300.5), so_far("10:02:00", "x"), so_far("10:03:00", 600.0)]
+    first, second, last = (at(f"2024-04-03T08:{minute}") for minute in ("00", "01", "03"))
+    for given in (samples, samples[::-1], [samples[1], samples[3], *samples, {"value": 5}]):
+        tally, record = record_of(tmp_path, distances(*given))
+        assert rows(record, "distance", "start", "end", "value") == [(first, second, 300.5), (second, last, 299.5)]
+        assert tally.notes["distance: no number"] == 1
+        assert len(tally.notes) == 1 + ({"value": 5} in given)
+
+
+@pytest.mark.parametrize(
+    ("totals", "added"),
+    [
+        ((0, 300, 5, 600, 700), [300, 300, 100]),  # one is wrong: the total goes on where it was
+        ((0, 300, 0, 100, 200), [300, 100, 100]),  # it began anew
+        ((0, 300, 200), [300]),
+    ],
+)
+@pytest.mark.parametrize("regular", [True, False])
+def test_a_distance_that_falls_is_none_that_was_run(
+    totals: tuple[int, ...], added: list[int], regular: bool, tmp_path: Path
+) -> None:
+    content = distances(*(so_far(f"10:0{minute}:00", total) for minute, total in enumerate(totals)))
+    if regular:
+        series = {"type": "DISTANCE", "intervalMillis": 60_000, "values": totals}
+        content = {**NEW, "exercises": [{**NEW["exercises"][0], "samples": {"samples": [series]}}]}
+    tally, record = record_of(tmp_path, content)
+    assert rows(record, "distance", "value") == [(value,) for value in added]
+    assert list(tally.notes.values()) == [1]
+    assert next(iter(tally.notes)).endswith(": a total that fell")

@@ -163,3 +163,18 @@ def test_a_bad_cell_is_told_where_the_line_has_more(record: Import) -> None:
     made, tally = record({"weight.csv": text})
     assert made["value"].to_list() == [71.5]
     assert next(iter(tally.files.values())).notes == {"body_fat: no number": 1}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("last", "marks"), [("4/4/2024 6:01", ["date_order_assumed"]), ("4/13/2024 6:01", [])])
+def test_stamps_that_begin_with_a_year_do_not_tell_how_the_others_are_written(
+    record: Import, first: int, last: str, marks: list[str]
+) -> None:
+    stamps = ["2024-04-03 07:00:00.000", "4/3/2024 6:01:00 AM"]
+    lines = [f"{70 + at},{stamp},UTC+0200," for at, stamp in enumerate([*stamps[:: 1 - 2 * first], last])]
+    made, _ = record(
+        {"weight.csv": "com.samsung.health.weight,1,1\nweight,start_time,time_offset\n" + "\n".join(lines)}
+    )
+    found = {start: quality for start, *_, quality in rows(made)}
+    assert found["03 09:00:00"] == []
+    assert found["03 08:01:00"] == marks

@@ -135,6 +135,27 @@ def test_a_local_date_of_nightscout_is_not_guessed_in_silence(record: Import) ->
     assert marks == {100: [], 101: ["zone_assumed"], 102: ["date_order_assumed", "zone_assumed"], 120: []}
 
 
+def test_what_a_later_version_of_nightscout_puts_into_a_result(record: Import) -> None:
+    reading = {"type": "sgv", "sgv": 125, "date": 1712124000000, "device": "d"}
+    meal = {"eventType": "Meal Bolus", "created_at": "2024-04-03T08:00:00Z", "carbs": 20}
+    deleted = {**reading, "date": 1712124300000, "isValid": False}
+    given = {"entries.json": [reading, deleted], "treatments.json": [meal], "one.json": {**reading, "sgv": 126}}
+    files = {name: json.dumps({"status": 200, "result": result}) for name, result in given.items()}
+    made, tally = record(files)
+    assert sorted(row[1:3] for row in rows(made)) == [("carbohydrates", 20.0), ("glucose", 125.0), ("glucose", 126.0)]
+    assert not any(file.unexplained for file in tally.files.values())
+    assert sum(file.seen for file in tally.files.values()) == 4
+    assert {reason for file in tally.files.values() for reason in file.skipped} == {"deleted by its author"}
+
+
+def test_a_local_date_of_a_treatment_is_not_guessed_in_silence(record: Import) -> None:
+    texts = {20: "2024-04-03T08:00:00Z", 21: "2024-04-03T08:00:00", 22: "04/05/2024 08:00"}
+    meals = [{"eventType": "Meal Bolus", "created_at": text, "carbs": carbs} for carbs, text in texts.items()]
+    made, _ = record({"treatments.json": json.dumps(meals)})
+    marks = dict(made.select("value", "quality").iter_rows())
+    assert marks == {20: [], 21: ["zone_assumed"], 22: ["date_order_assumed", "zone_assumed"]}
+
+
 def test_nightscout(record: Import) -> None:
     made, tally = record({name: SAMPLES[name] for name in ("entries.json", "treatments.json")})
     assert rows(made) == [

@@ -151,3 +151,30 @@ def test_what_a_broken_list_loses_is_counted(
     made, tally = record({"raw_hr_hr.csv": series})
     assert made["value"].to_list() == kept
     assert next(iter(tally.files.values())).notes == notes
+
+
+@pytest.mark.parametrize(
+    ("light", "deep", "rem", "asleep"),
+    [
+        ("9000", "3000", "1800", 230),
+        ("9000", "0", "0", 150),  # were not told apart
+        ("9000", "3000", None, 200),  # a file from before there was REM
+        ("9000", "abc", "0", None),
+        ("9000", "", "0", None),
+        ("9000", "3000", "abc", None),
+        ("9000", "3000", "", None),
+    ],
+)
+def test_sleep_is_the_sum_of_all_its_phases(
+    record: Import, light: str, deep: str, rem: str | None, asleep: int | None
+) -> None:
+    cells = {"light (s)": light, "deep (s)": deep, "rem (s)": rem}
+    told = {name: cell for name, cell in cells.items() if cell is not None}
+    head = ",".join(f'"{name}"' for name in told)
+    line = f"2024-07-18T01:00:00+02:00,2024-07-18T08:00:00+02:00,{','.join(told.values())}"
+    made, tally = record({"sleep.csv": f"from,to,{head}\n{line}\n"})
+    found = dict(made.filter(made["metric"] == "sleep_duration").select("value", "raw").rows())
+    parts = " + ".join(f"{name} {cell}" for name, cell in told.items() if cell != "0")
+    assert found == ({asleep: parts} if asleep else {})
+    assert made.filter(made["metric"] == "sleep_light")["value"].to_list() == [150]
+    assert next(iter(tally.files.values())).notes.total() == [light, deep, rem].count("abc")

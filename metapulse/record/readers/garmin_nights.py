@@ -1,0 +1,31 @@
+"""What a night of Garmin Connect adds up to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metapulse.record.readers.text import is_empty, number
+
+STAGES = ("deepSleepSeconds", "lightSleepSeconds")  # that every device tells apart
+REM = "remSleepSeconds"
+BESIDES = ("awakeSleepSeconds", "unmeasurableSeconds", "unmeasurableSleepSeconds")
+ROOM = 180  # seconds of a night that rounding may leave to no stage
+
+
+def asleep_of(item: dict[str, Any], length: float) -> tuple[float | None, str | None]:
+    """(seconds asleep, what was added) of a night without a total; (None, None) where a stage is missing.
+
+    Devices without REM write none, and their nights are full without it. Where there is time left, it is missing.
+
+    Args:
+        item: the night.
+        length: of the night in seconds.
+    """
+    names = STAGES if is_empty(item.get(REM)) else (*STAGES, REM)
+    parts = {name: number(item.get(name)) for name in names}
+    known = {name: value for name, value in parts.items() if value is not None}
+    total = sum(known.values())
+    besides = sum(number(item.get(name)) or 0 for name in BESIDES)
+    if len(known) < len(parts) or (REM not in parts and length - total - besides > ROOM):
+        return None, None
+    return total, " + ".join(f"{name} {value:.15g}" for name, value in known.items())
