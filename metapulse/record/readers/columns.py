@@ -7,13 +7,14 @@ added, or moved, would put every value beside it into another metric.
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.text import vocabulary
 from metapulse.record.units import ucum
 
 CONCENTRATIONS = ("mg/dL", "mmol/L")
@@ -69,6 +70,12 @@ def note_unread(context: Context, header: Sequence[str], places: Collection[int]
     for at, cell in enumerate(header):
         if cell.strip() and at not in places:
             context.note(f"a column that is not read: {cell[:60]}")
+
+
+def vocabulary(name: str) -> list[dict[str, str]]:
+    """The lines of a CSV in this folder: a vendor's words and what they are here."""
+    text = files("metapulse.record.readers").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 @cache

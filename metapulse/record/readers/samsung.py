@@ -16,7 +16,8 @@ from typing import Any
 from metapulse.record.clock import DAY, MINUTE, Clock, epoch, offset_minutes
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, json_items, number, number_noted, vocabulary
+from metapulse.record.readers.columns import vocabulary
+from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
 
@@ -68,7 +69,7 @@ def read(context: Context) -> Iterator[Row]:
             kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
             context.skip("the header" if header else "above the header")
             continue
-        row = named(header, cells)
+        row = named(header, cells, context)
         whole = _whole(context, utc, row)
         if isinstance(whole, str):
             context.skip(whole)
@@ -87,12 +88,15 @@ def _kind(cell: str) -> str:
     return kind.removeprefix("tracker.") or "unknown"
 
 
-def named(header: list[str], cells: list[str]) -> dict[str, str]:
-    """Cells by the names of their columns without the data type; of two with one name, the one that is not empty."""
+def named(header: list[str], cells: list[str], context: Context | None = None) -> dict[str, str]:
+    """Cells by the names of their columns without the data type; of two with one name, the last that is not empty."""
     row: dict[str, str] = {}
     for column, cell in zip(header, cells, strict=False):
         name = _PREFIX.sub("", column)
-        row[name] = cell or row.get(name, "")
+        before = row.get(name, "")
+        if context and name and cell and before and cell != before:
+            context.note("two columns of one name: the last counts")
+        row[name] = cell or before
     return row
 
 
