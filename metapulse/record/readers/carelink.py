@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.columns import CONCENTRATIONS, by_name, cell_of, note_unread, placed, split
+from metapulse.record.readers.columns import CONCENTRATIONS, again, by_name, cell_of, note_unread, placed, split
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
@@ -100,7 +100,8 @@ def read(context: Context) -> Iterator[Row]:
         elif found_columns := columns(cells):
             at = found_columns
             context.skip("the header")
-            note_unread(context, cells, set(range(len(cells))) - set(at.insulin))
+            unread = {*at.insulin, *again("carelink", cells)}
+            note_unread(context, cells, set(range(len(cells))) - unread)
         elif at is None:
             context.skip("above the header")
         else:

@@ -39,12 +39,22 @@ def by_name(reader: str, header: Sequence[str]) -> dict[str, int]:
     """Column → its place, of the columns whose name and unit are known; of two of one name the first."""
     found: dict[str, int] = {}
     for at, cell in enumerate(header):
-        name, unit = split(cell)
-        for column, units in _names(reader).get(name, ()):
-            if not units or (ucum(unit) or NO_UNIT * (not unit)) in units:
-                found.setdefault(column, at)
-                break
+        if column := _column(reader, cell):
+            found.setdefault(column, at)
     return found
+
+
+def again(reader: str, header: Sequence[str]) -> list[int]:
+    """Places of the columns whose name stands before in the header."""
+    named = by_name(reader, header)
+    return [at for at, cell in enumerate(header) if named.get(_column(reader, cell), at) != at]
+
+
+def _column(reader: str, cell: str) -> str:
+    """The column that a cell of the header names; "" if its name is not known, or its unit is another."""
+    name, unit = split(cell)
+    written = ucum(unit) if unit else NO_UNIT
+    return next((column for column, units in _names(reader).get(name, ()) if not units or written in units), "")
 
 
 def placed(named: Mapping[str, int], ordered: Mapping[str, int]) -> dict[str, int]:

@@ -142,3 +142,11 @@ def test_what_is_no_finger_and_no_rate_by_its_name_is_none(record: Import) -> No
     )
     made, _ = record(pump(header, "0,2024/04/03,07:55:00,,0.5,6.0,12,6.8,24"))
     assert made["metric"].to_list() == ["glucose"]
+
+
+def test_a_column_whose_name_stands_twice_is_noted(record: Import) -> None:
+    header = NO_LENGTH.replace("Delivered (U)", "Delivered (U),Bolus Volume Delivered (U)")
+    made, tally = record(pump(header, BOLUS.replace("4.5", "4.5,3.0")))
+    assert made["value"].to_list() == [4.5]
+    notes = next(iter(tally.files.values())).notes
+    assert notes == {"a column that is not read: Bolus Volume Delivered (U)": 1}
