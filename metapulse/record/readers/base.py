@@ -55,6 +55,8 @@ What holds for every reader:
   Where instants are known, ``context.clock.offset(start)`` is where the person's clock stood in the zone that was
   told. A local time among instants is read by ``context.clock`` too, and marked ``zone_assumed`` by the reader.
 * Local times whose offset the file tells, in another column: ``context.wall.read(text)``, less the offset.
+* A header whose words are in the account's language: ``by_name`` and ``placed`` of columns.py. Columns are taken by
+  order only where their names are not known, and nothing that is known (units, number of columns) contradicts it.
 * Other files of the same input: ``context.companion(path)``, then ``tags(context, file)``, ``json_items(file=file)``.
 * Test: tests/metapulse/record/test_cases.py runs every case whose format has a reader; ``FORMATS`` there names it.
 """

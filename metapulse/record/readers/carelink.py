@@ -1,9 +1,9 @@
 """Medtronic CareLink: the CSV of pumps and Guardian sensors, in any of its languages.
 
 Several tables in one file, each below a line that names device and serial number; older files have one. The header's
-words are translated, its order and its units are not: finger's glucose is the first column with a unit of glucose and
-the sensor's the last; delivered insulin stands before its duration. Newest rows first, stamps local, decimals with
-comma or point; the index is one too.
+words are translated: columns are found by the names that are known, else by units and order: finger's glucose is the
+first column with a unit of glucose and the sensor's the last; delivered insulin stands before its duration. Newest rows
+first, stamps local, decimals with comma or point; the index is one too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import CONCENTRATIONS, by_name, cell_of, note_unread, placed, repeated, split
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
@@ -23,29 +24,18 @@ from metapulse.record.units import ucum
 
 HEADERS = 40  # lines of the sample among which the header is looked for
 SECTIONS = 16  # whose beginnings may be read once more
-CONCENTRATIONS = ("mg/dL", "mmol/L")
 LIMITS = {"mg/dL": (40, 400), "mmol/L": (2.2, 22.2)}  # what a Guardian writes for all that is beyond
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
-_BRACKET = re.compile(r"\(([^()]{1,40})\)\s*$")
 _MARKER = re.compile(r"([^:]{2,40}):\s*(\d{1,5}(?:[.,]\d{1,4})?)\s*([^\d\s].{0,20})?")
 _INSULIN = re.compile(r"ins[uú]l", re.IGNORECASE)
 
 
 class Columns(NamedTuple):
-    """Where things are; -1: nowhere."""
+    """Where things are, the unit of glucose, and columns of insulin of which it is not known what they are."""
 
-    date: int  # the time is in the next
-    new_time: int
-    finger: int
-    calibration: int
-    sensor: int
-    unit: str  # of glucose
-    carbs: int
-    basal: int
-    temporary: int  # basal rate; its kind is in the next and its length in the one after
-    bolus: int  # delivered; its length is in the next
-    bolus_kind: int
-    marker: int
+    at: dict[str, int]
+    unit: str
+    insulin: tuple[int, ...]
 
 
 def sniff(sample: Sample) -> str:
@@ -57,34 +47,46 @@ def sniff(sample: Sample) -> str:
 
 
 def columns(header: list[str]) -> Columns | None:
-    """The columns by units and order; None if this is no header of CareLink."""
+    """The columns by their names, else by units and order; None if this is no header of CareLink."""
     isig = next((at for at, cell in enumerate(header) if "ISIG" in cell), -1)
     if isig < 0:
         return None
-    units = [ucum(found[1]) if (found := _BRACKET.search(cell)) else "" for cell in header]
-    glucose = [at for at, unit in enumerate(units) if unit in CONCENTRATIONS and at < isig]
-    if not glucose or glucose[-1] != isig - 1:
+    units = [ucum(split(cell)[1]) for cell in header]
+    named = by_name("carelink", header)
+    adjacent = units[isig - 1] in CONCENTRATIONS and isig > 0
+    if not adjacent and not {"date", "time", "sensor"} <= named.keys():
         return None
+    at = placed(named, _ordered(header, units, isig) if adjacent else {})
+    if not {"date", "time", "sensor"} <= at.keys():
+        return None
+    amounts = [unit for unit, column in (("U", "bolus"), ("U/h", "basal")) if column not in at]
+    unplaced = tuple(n for n, unit in enumerate(units) if unit in amounts and n not in at.values())
+    return Columns(at, units[at["sensor"]], unplaced)
+
+
+def _ordered(header: list[str], units: list[str], isig: int) -> dict[str, int]:
+    """Where columns are by unit and order; one that does not stand as in CareLink's tables is left out."""
     index = next((at for at, cell in enumerate(header) if re.match(r"[IÍií]nd", cell)), 0)
-    lengths = [at for at, cell in enumerate(header) if re.search(r"\(h{1,2}:mm:ss\)", cell)]
-    delivered = next((at - 1 for at in lengths if units[at - 1] == "U"), -1)
-    temporary = next((at - 2 for at in lengths if at > 2 and at - 1 != delivered), -1)
-    hourly = [at for at, unit in enumerate(units) if unit == "U/h" and at != temporary]
-    grams = [at for at, unit in enumerate(units) if unit == "g" and at < isig]
-    return Columns(
-        date=index + 1,
-        new_time=glucose[0] - 1,
-        finger=glucose[0] if len(glucose) > 1 else -1,
-        calibration=glucose[-2] if len(glucose) > 2 and glucose[-2] == glucose[-1] - 1 else -1,
-        sensor=glucose[-1],
-        unit=units[glucose[-1]],
-        carbs=grams[-1] if grams else -1,
-        basal=hourly[0] if hourly else -1,
-        temporary=temporary,
-        bolus=delivered,
-        bolus_kind=delivered - 2 if delivered > 2 else -1,
-        marker=isig + 1 if isig + 1 < len(header) and not units[isig + 1] else -1,
-    )
+    found = {"index": index, "date": index + 1, "time": index + 2, "sensor": isig - 1, "isig": isig}
+    glucose = [at for at, unit in enumerate(units[:isig]) if unit in CONCENTRATIONS]
+    finger = glucose[0]
+    if len(glucose) > 1 and finger - index in (4, 5):
+        found |= {"new_time": finger - 1, "finger": finger}
+    if len(glucose) > 2 and glucose[-2] == isig - 2:
+        found["calibration"] = isig - 2
+    for at, cell in enumerate(header):
+        if not re.search(r"\(h{1,2}:mm:ss\)", cell) or at < 3:
+            continue
+        if units[at - 2 : at] == ["U", "U"]:
+            found |= {"bolus_kind": at - 3, "selected": at - 2, "bolus": at - 1, "bolus_length": at}
+        elif units[at - 2] in ("", "U/h") and not units[at - 1] and "temporary" not in found:
+            found |= {"temporary": at - 2, "temporary_kind": at - 1, "temporary_length": at}
+    hourly = [at for at, unit in enumerate(units) if unit == "U/h" and at != found.get("temporary")]
+    if hourly and hourly[0] - finger in (1, 2):
+        found["basal"] = hourly[0]
+    grams = [at for at, unit in enumerate(units[:isig]) if unit == "g"]
+    found |= {"carbs": grams[-1]} if grams else {}
+    return found | ({"marker": isig + 1} if units[isig + 1 : isig + 2] == [""] else {})
 
 
 def read(context: Context) -> Iterator[Row]:
@@ -102,6 +104,8 @@ def read(context: Context) -> Iterator[Row]:
         elif found_columns := columns(cells):
             at = found_columns
             context.skip("the header")
+            unread = {*at.insulin, *repeated("carelink", cells)}
+            note_unread(context, cells, set(range(len(cells))) - unread)
         elif at is None:
             context.skip("above the header")
         else:
@@ -141,8 +145,8 @@ def _stamps(context: Context, section: int) -> Iterator[str]:
 
 def _when(cells: list[str], at: Columns) -> str:
     """Date and time are in two columns; some programs have put a midnight behind the date."""
-    date = re.split(r"[ T]", _cell(cells, at.date), maxsplit=1)[0]
-    return f"{date} {_cell(cells, at.date + 1)}"
+    date = re.split(r"[ T]", cell_of(cells, at.at, "date"), maxsplit=1)[0]
+    return f"{date} {cell_of(cells, at.at, 'time')}"
 
 
 def _decide_order(context: Context) -> None:
@@ -155,8 +159,8 @@ def _decide_order(context: Context) -> None:
         for _, cells in csv_rows(context, count=False):
             if found := columns(cells):
                 at = found
-            elif at is not None and (date := _cell(cells, at.date)):
-                first = first or cells[at.date - 1]
+            elif at is not None and (date := cell_of(cells, at.at, "date")):
+                first = first or cell_of(cells, at.at, "index")
                 yield date
 
     found = dates()
@@ -165,39 +169,35 @@ def _decide_order(context: Context) -> None:
     context.date_order((date for part in ((begin,), found) for date in part), usual)
 
 
-def _cell(cells: list[str], at: int) -> str:
-    return cells[at] if 0 <= at < len(cells) else ""
-
-
-def _amount(context: Context, metric: str, cells: list[str], at: int) -> float | None:
-    return noted(context, _cell(cells, at), metric, decimal_comma=True)
+def _amount(context: Context, metric: str, cells: list[str], at: Columns, column: str) -> float | None:
+    return noted(context, cell_of(cells, at.at, column), metric, decimal_comma=True)
 
 
 def _values(context: Context, cells: list[str], at: Columns) -> Iterator[Row]:
     """The values of a row, still without their time; ``end`` is a length."""
-    if (value := _amount(context, "glucose", cells, at.sensor)) is not None:
+    if (value := _amount(context, "glucose", cells, at, "sensor")) is not None:
         low, high = LIMITS[at.unit]
         marks = ("censored_low",) if value <= low else ("censored_high",) if value >= high else ()
         if value > 0:
             yield Row("glucose", 0, value, at.unit, quality=marks)
         else:
-            yield Row("glucose", 0, None, at.unit, quality=("sensor_error",), raw=_cell(cells, at.sensor))
-    for column, code in ((at.finger, None), (at.calibration, "calibration")):
-        if value := _amount(context, "glucose_blood", cells, column):
+            yield Row("glucose", 0, None, at.unit, quality=("sensor_error",), raw=cell_of(cells, at.at, "sensor"))
+    for column, code in (("finger", None), ("calibration", "calibration")):
+        if value := _amount(context, "glucose_blood", cells, at, column):
             yield Row("glucose_blood", 0, value, at.unit, code=code)
-    if (value := _amount(context, "insulin_rapid", cells, at.bolus)) is not None:
-        kind = _cell(cells, at.bolus_kind).lower()[:40] or None
-        yield Row("insulin_rapid", 0, value, "U", code=kind, end=_length(cells, at.bolus + 1))
-    if (value := _amount(context, "insulin_basal_rate", cells, at.basal)) is not None:
+    if (value := _amount(context, "insulin_rapid", cells, at, "bolus")) is not None:
+        kind = cell_of(cells, at.at, "bolus_kind").lower()[:40] or None
+        yield Row("insulin_rapid", 0, value, "U", code=kind, end=_length(cells, at, "bolus_length"))
+    if (value := _amount(context, "insulin_basal_rate", cells, at, "basal")) is not None:
         yield Row("insulin_basal_rate", 0, value, "U/h")
-    length = _length(cells, at.temporary + 2) if at.temporary >= 0 else None
-    percent = re.search(r"%|p[er]*[crz]", _cell(cells, at.temporary + 1), re.IGNORECASE)
-    rate = _amount(context, "insulin_basal_rate", cells, at.temporary) if length and not percent else None
+    length = _length(cells, at, "temporary_length")
+    percent = re.search(r"%|p[er]*[crz]", cell_of(cells, at.at, "temporary_kind"), re.IGNORECASE)
+    rate = _amount(context, "insulin_basal_rate", cells, at, "temporary") if length and not percent else None
     if rate is not None:
         yield Row("insulin_basal_rate", 0, rate, "U/h", code="temporary", end=length)
-    if value := _amount(context, "carbohydrates", cells, at.carbs):
+    if value := _amount(context, "carbohydrates", cells, at, "carbs"):
         yield Row("carbohydrates", 0, value, "g", quality=("manual",))
-    if found := _MARKER.fullmatch(_cell(cells, at.marker)):
+    if found := _MARKER.fullmatch(cell_of(cells, at.at, "marker")):
         value = number(found[2], decimal_comma=True)
         if ucum(found[3] or "") == "g":
             yield Row("carbohydrates", 0, value, "g", quality=("manual",))
@@ -205,18 +205,21 @@ def _values(context: Context, cells: list[str], at: Columns) -> Iterator[Row]:
             yield Row("insulin", 0, value, "U", quality=("manual",))
 
 
-def _length(cells: list[str], at: int) -> int | None:
+def _length(cells: list[str], at: Columns, column: str) -> int | None:
     """µs of "0:30:00"; None if it is none, or nothing."""
-    found = _LENGTH.fullmatch(_cell(cells, at))
+    found = _LENGTH.fullmatch(cell_of(cells, at.at, column))
     minutes = int(found[1]) * 60 + int(found[2]) + int(found[3] or 0) / 60 if found else 0
     return round(minutes * MINUTE) or None
 
 
 def _why_not(context: Context, cells: list[str], at: Columns) -> str:
-    if _cell(cells, at.new_time):
+    if cell_of(cells, at.at, "new_time"):
         context.note("the clock of the device was set")
         return "no value: the device's clock was set"
-    filled = any(cells[at.date + 2 :])
+    if any(cells[place] for place in at.insulin if place < len(cells)):
+        return "no value: insulin in a column whose name is not known"
+    when = {at.at.get(column) for column in ("index", "date", "time")}
+    filled = any(cell for place, cell in enumerate(cells) if place not in when)
     return "no value: an alarm, a setting or an estimate" if filled else "no value"
 
 

@@ -1,9 +1,9 @@
 """Dexcom: the CSV of Clarity (G4 to G7), in any of its languages.
 
-The header's words are translated; its order and its units are not: stamp, type, subtype, person, app, phone, glucose,
-insulin, carbohydrates, duration, rate of change, transmitter's seconds, transmitter. Rows without a stamp tell of
-the person and of alerts, whose limits look like readings. Stamps are local. The transmitter's seconds run on, and say
-which of two 02:30 is meant; they start anew with each transmitter.
+The header's words are translated: columns are found by the names that are known, else by Clarity's order, if units and
+number of the columns are those of it. Rows without a stamp tell of the person and of alerts, whose limits look like
+readings. Stamps are local. The transmitter's seconds run on, and say which of two 02:30 is meant; they start anew with
+each transmitter.
 """
 
 from __future__ import annotations
@@ -12,40 +12,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from csv import reader
-from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import LONG, RAPID, UNKNOWN, cell_of, note_unread
+from metapulse.record.readers.dexcom_columns import Columns, columns
 from metapulse.record.readers.dexcom_words import limit_of
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
-from metapulse.record.units import GLUCOSE, ucum
+from metapulse.record.units import GLUCOSE
 
-CONCENTRATIONS = ("mg/dL", "mmol/L")
 LOW, HIGH = 39, 401  # mg/dL: what Dexcom writes in place of the words
 ROUNDED = 0.5  # mg/dL: 2.2 mmol/L is 40 mg/dL, though 39.6 when converted, and 22.3 is 401, though 401.7
 TRANSMITTERS = 64  # whose clocks are kept
 MOVED = 10 * MINUTE  # of the person's clock against the transmitter's: no drift is as large
 CALIBRATION = re.compile(r"[ck]ali|校准|較正|보정", re.IGNORECASE)
-RAPID = re.compile(r"fast|rapid|rápid|rychl|schnell|kurz|snel|kort|hurtig|snabb|nopea|szyb|hızlı", re.IGNORECASE)
-LONG = re.compile(r"long|lang|lent|prolong|lång|pitkä|dlouh|dług|uzun", re.IGNORECASE)
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
 _MODEL = re.compile(r"\b(G[4-9]|ONE\+?|Stelo)(?!\w)")
-
-
-class Columns(NamedTuple):
-    """Where things are; -1: nowhere. Type, subtype, person, app and phone follow the stamp."""
-
-    stamp: int
-    glucose: int
-    insulin: int
-    carbs: int
-    duration: int
-    rate: int
-    unit: str  # of glucose
-    rate_unit: str
-    unit_marks: tuple[str, ...]
 
 
 def sniff(sample: Sample) -> str:
@@ -54,34 +38,6 @@ def sniff(sample: Sample) -> str:
         if columns(next(reader([line], delimiter=delimiter_of(line)), [])):
             return "its header has Clarity's columns: a stamp, glucose, insulin in units, carbohydrates in grams"
     return ""
-
-
-def columns(header: list[str]) -> Columns | None:
-    """The columns by their brackets; None if this is no header of Clarity."""
-    at: dict[str, int] = {}
-    units: dict[str, str] = {}
-    for place, cell in enumerate(header):
-        inner = found[1] if (found := re.search(r"\(([^()]{1,40})\)\s*$", cell)) else ""
-        unit = ucum(inner) if inner else ""
-        kind = {"U": "insulin", "g": "carbs", "mg/dL/min": "rate", "mmol/L/min": "rate"}.get(unit, "")
-        kind = "glucose" if unit in CONCENTRATIONS else kind
-        if re.search(r"-.*hh:mm:ss", inner):
-            kind = "stamp"
-        elif inner.lower() == "hh:mm:ss":
-            kind = "duration"
-        if kind and kind not in at:
-            at[kind], units[kind] = place, unit
-    if not {"stamp", "insulin", "carbs"} <= at.keys() or not at.keys() & {"glucose", "rate"}:
-        return None
-    if not at["stamp"] + 5 < at["insulin"] < at["carbs"]:
-        return None
-    assumed = () if "glucose" in at else ("unit_assumed",)
-    glucose = at.get("glucose", at["insulin"] - 1)
-    unit = units.get("glucose") or units["rate"].removesuffix("/min")
-    duration, rate = (at.get(kind, -1) for kind in ("duration", "rate"))
-    return Columns(
-        at["stamp"], glucose, at["insulin"], at["carbs"], duration, rate, unit, units.get("rate", ""), assumed
-    )
 
 
 class _File:
@@ -103,9 +59,9 @@ class _File:
             for _, cells in csv_rows(self.context, count=False):
                 if not known:
                     known.extend([found] if (found := columns(cells)) else [])
-                elif len(cells) > known[0].glucose and (stamp := cells[known[0].stamp]):
-                    if cells[known[0].glucose] and len(types) < TRANSMITTERS:
-                        types[cells[known[0].stamp + 1]] += 1
+                elif stamp := cell_of(cells, known[0].at, "stamp"):
+                    if cell_of(cells, known[0].at, "glucose") and len(types) < TRANSMITTERS:
+                        types[cell_of(cells, known[0].at, "type")] += 1
                     yield stamp
 
         texts = stamps()
@@ -122,31 +78,27 @@ class _File:
         for _, cells in csv_rows(self.context, count=False, as_written=True):
             if at is None:
                 at = columns(cells)
-            elif len(cells) > at.stamp and cells[at.stamp]:
-                yield cells[at.stamp]
+            elif text := cell_of(cells, at.at, "stamp"):
+                yield text
 
     def device(self, cells: list[str], at: Columns) -> Device:
         """App and phone computed the value; the transmitter measured."""
-        app, phone = cells[at.stamp + 4], cells[at.stamp + 5]
+        app, phone, unit = (cell_of(cells, at.at, name) for name in ("app", "phone", "transmitter"))
         app = app or self.apps.get(phone, "")
         found = _MODEL.search(phone) or _MODEL.search(app)
         model = f"Dexcom {found[1]}" if found else None
         name = f"{app} ({phone})" if app and phone else app or phone
-        return Device("Dexcom", model, unit=_cell(cells, self.transmitter(at) + 1) or None, app=name[:100] or None)
-
-    def transmitter(self, at: Columns) -> int:
-        """The column of the transmitter's seconds; its id is in the next. 10**6: there is none."""
-        return at.rate + 1 if at.rate >= 0 else 10**6
+        return Device("Dexcom", model, unit=unit or None, app=name[:100] or None)
 
     def stamp(self, cells: list[str], at: Columns) -> Stamp | None:
         """The instant of a row, with the help of the transmitter's seconds."""
-        seconds = number(_cell(cells, self.transmitter(at)))
+        text, counted, name = (cell_of(cells, at.at, name) for name in ("stamp", "seconds", "transmitter"))
+        seconds = number(counted)
         if seconds is None or not 0 <= seconds < 2**40:
-            return self.ordered.read(cells[at.stamp])
-        name = _cell(cells, self.transmitter(at) + 1)
+            return self.ordered.read(text)
         before = self.counters.get(name)
         passed = round(seconds) * US - before[0] if before else 0
-        stamp = self.ordered.read(cells[at.stamp], None if before is None else before[1] + passed)
+        stamp = self.ordered.read(text, None if before is None else before[1] + passed)
         if stamp is None:
             return None
         if before and abs(stamp.start - before[1] - passed) > MOVED and passed >= 0:
@@ -156,10 +108,6 @@ class _File:
         return stamp
 
 
-def _cell(cells: list[str], at: int) -> str:
-    return cells[at] if 0 <= at < len(cells) else ""
-
-
 def read(context: Context) -> Iterator[Row]:
     """Readings, calibrations and what was typed in."""
     file, at = _File(context), None
@@ -167,12 +115,16 @@ def read(context: Context) -> Iterator[Row]:
         if at is None:
             at = columns(cells)
             context.skip("the header" if at else "above the header")
+            if at and at.at:
+                note_unread(context, cells, at.at.values())
             continue
-        cells += [""] * (at.carbs + 1 - len(cells))
-        kind, phone = cells[at.stamp + 1], cells[at.stamp + 5]
-        if not cells[at.stamp]:
-            if cells[at.stamp + 4] and len(file.apps) < TRANSMITTERS:
-                file.apps[phone] = cells[at.stamp + 4]
+        if not at.at:
+            context.skip(UNKNOWN)
+            continue
+        kind, phone, app = (cell_of(cells, at.at, name) for name in ("type", "phone", "app"))
+        if not cell_of(cells, at.at, "stamp"):
+            if app and len(file.apps) < TRANSMITTERS:
+                file.apps[phone] = app
             context.skip("a row without a stamp: the person, a device or the limit of an alert")
             continue
         stamp = file.stamp(cells, at)
@@ -193,16 +145,16 @@ def read(context: Context) -> Iterator[Row]:
 
 def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
     """The values of a row, still without their time; ``end`` is a length."""
-    kind, subtype = cells[at.stamp + 1], cells[at.stamp + 2].lower()[:40]
-    if text := cells[at.glucose]:
+    kind, subtype = cell_of(cells, at.at, "type"), cell_of(cells, at.at, "subtype").lower()[:40]
+    if text := cell_of(cells, at.at, "glucose"):
         if kind == file.reading:
             if row := _glucose(file.context, text, at):
                 yield row
         elif CALIBRATION.search(kind) and (value := noted(file.context, text, "glucose", True)) is not None:
             yield Row("glucose_blood", 0, value, at.unit, code="calibration", quality=at.unit_marks)
     rate, insulin, carbs = (
-        noted(file.context, _cell(cells, place), name, decimal_comma=True)
-        for place, name in ((at.rate, "rate of change"), (at.insulin, "insulin"), (at.carbs, "carbohydrates"))
+        noted(file.context, cell_of(cells, at.at, column), name, decimal_comma=True)
+        for column, name in (("rate", "rate of change"), ("insulin", "insulin"), ("carbs", "carbohydrates"))
     )
     if rate is not None and kind == file.reading:
         yield Row("glucose_rate", 0, rate, at.rate_unit)
@@ -211,8 +163,8 @@ def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
         yield Row(metric, 0, insulin, "U", code=subtype or None, quality=("manual",))
     if carbs is not None:
         yield Row("carbohydrates", 0, carbs, "g", quality=("manual",))
-    length = _LENGTH.fullmatch(_cell(cells, at.duration))
-    if length and kind != file.reading and not cells[at.glucose]:
+    length = _LENGTH.fullmatch(cell_of(cells, at.at, "duration"))
+    if length and kind != file.reading and not cell_of(cells, at.at, "glucose"):
         minutes = int(length[1]) * 60 + int(length[2]) + int(length[3] or 0) / 60
         yield Row(
             "workout", 0, minutes, "min", end=round(minutes * MINUTE), code=subtype or "unknown", quality=("manual",)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.decimals import POINTED
 from metapulse.record.readers.fitbit_items import FITBIT, weight_unit
-from metapulse.record.readers.text import csv_rows, noted, number
+from metapulse.record.readers.text import csv_rows, noted, number, row_of
 from metapulse.record.schema import Row
 
 TITLES = ("activities", "sleep", "body", "foods", "food log")
@@ -143,7 +143,7 @@ def _tables(context: Context, count: bool = True) -> Iterator[tuple[int, dict[st
             if count:
                 context.skip("a title or a header")
         elif header:
-            yield line, dict(zip(header, cells, strict=False))
+            yield line, row_of(context, header, cells, count)
         elif count:
             context.skip("below no header that is known")
 

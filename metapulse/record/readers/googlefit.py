@@ -15,7 +15,8 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, epoch, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number, vocabulary
+from metapulse.record.readers.columns import vocabulary
+from metapulse.record.readers.text import json_items, number
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
 #: Data type without "com.google." → of its values: place, metric, unit, code.

@@ -1,8 +1,9 @@
 """Google Fit: the CSV of *Daily activity metrics* in Takeout, in any language.
 
 One file has a line a day; one file a day has a line every 15 minutes, whose times carry an offset but no date: that is
-in the file's name alone. Headers are translated, their units and their order are not: an energy in kcal, a distance in
-m, mean, highest and lowest of heart rate (bpm), speed (m/s) and weight (kg), and the column after the speeds is steps.
+in the file's name alone. Headers are translated: columns are found by the names that are known, else by units and
+order: an energy in kcal, a distance in m, mean, highest and lowest of heart rate (bpm), speed (m/s) and weight (kg),
+minutes before the energy, and steps after the speeds, if they stand there alone.
 
 A whole line has a cell for every column. One with fewer was edited: which cell is of which column cannot be known.
 """
@@ -16,12 +17,15 @@ from typing import NamedTuple
 
 from metapulse.record.clock import DAY, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import by_name, cell_of, placed
 from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Row
 
-CODES = (None, "maximum", "minimum")  # of three columns of one unit
+CODES = ("", " maximum", " minimum")  # of three columns of one unit
 TRIPLES = {"bpm": "heart_rate", "m/s": "speed", "kg": "weight"}
 SINGLES = {"kcal": "total_energy", "m": "distance"}
+COUNTS = {"active_minutes": "min", "steps": None}
+METRICS = {*TRIPLES.values(), *SINGLES.values(), *COUNTS}
 _UNIT = re.compile(r"\(([^()]*)\)\s*$")
 _TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:?\d\d|Z)?")
 _DAY = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d)(?!\d)")
@@ -39,45 +43,71 @@ class Column(NamedTuple):
 def sniff(sample: Sample) -> str:
     """The header is the first line."""
     header = next(csv.reader(sample.lines[:1]), [])
-    return (
-        "its header has Google Fit's daily metrics: kcal, m, degrees, mean, highest and lowest"
-        if columns(header)
-        else ""
-    )
+    why = "its header has Google Fit's daily metrics: kcal, m, degrees, mean, highest and lowest"
+    return why if _known(header) else ""
 
 
-def columns(header: list[str]) -> list[Column]:
-    """The columns with values, by their units; [] if this is no header of Google Fit."""
-    units = [match[1].strip() if (match := _UNIT.search(cell)) else "" for cell in header]
-    if "kcal" not in units or units[0] or not {"deg", "ms"} & set(units) or "m/s" not in units:
-        return []
-    found = [Column(units.index(unit), metric, unit) for unit, metric in SINGLES.items() if unit in units]
+def _units(header: list[str]) -> list[str]:
+    return [match[1].strip() if (match := _UNIT.search(cell)) else "" for cell in header]
+
+
+def _known(header: list[str]) -> bool:
+    """Whether this is a header of Google Fit, by its units."""
+    units = _units(header)
+    return "kcal" in units and not units[0] and bool({"deg", "ms"} & set(units)) and "m/s" in units
+
+
+def columns(header: list[str], times: int) -> tuple[dict[str, int], list[Column]]:
+    """(name of a column → place, the columns with values): by name, else by units and order.
+
+    Args:
+        header: of Google Fit.
+        times: columns that say when: a date, or a start and an end.
+    """
+    units = _units(header)
+    at = placed(by_name("googlefit", header), _ordered(units, times))
+    found = []
+    for name, place in at.items():
+        metric, _, code = name.partition(" ")
+        if metric in METRICS:
+            found.append(Column(place, metric, COUNTS.get(metric, units[place]), code or None))
+    return at, found
+
+
+def _ordered(units: list[str], times: int) -> dict[str, int]:
+    """Where columns are by unit and order; one of which that is not certain is left out."""
+    found = {"begin": 0, "end": 1} if times > 1 else {"date": 0}
+    found |= {metric: units.index(unit) for unit, metric in SINGLES.items() if units.count(unit) == 1}
     for unit, metric in TRIPLES.items():
-        places = [at for at, given in enumerate(units) if given == unit]
-        found += [Column(at, metric, unit, code) for at, code in zip(places, CODES, strict=False)]
-    moving, steps = units.index("kcal") - 1, len(units) - units[::-1].index("m/s")
-    if moving > 0 and not units[moving]:
-        found.append(Column(moving, "active_minutes", "min"))
-    if steps < len(units) and not units[steps]:
-        found.append(Column(steps, "steps", None))
+        first = units.index(unit) if unit in units else 0
+        if units.count(unit) == 3 and units[first : first + 3] == [unit] * 3:
+            found |= {f"{metric}{code}": at for at, code in enumerate(CODES, start=first)}
+    if units.index("kcal") == times + 1:
+        found["active_minutes"] = times
+    steps = len(units) - units[::-1].index("m/s")
+    if units[steps : steps + 1] == [""] and units[steps + 1 : steps + 2] != [""]:
+        found["steps"] = steps
     return found
 
 
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
+    times = _times(context)
+    at: dict[str, int] = {}
     known: list[Column] = []
     width = 0
     for line, cells in csv_rows(context, ","):
-        if not known:
-            known = columns(cells)
-            context.skip("the header" if known else "above the header")
-            _left_out(context, cells, known)
-            width = len(cells)
+        if not width:
+            if _known(cells):
+                at, known = columns(cells, times)
+                width = len(cells)
+                _left_out(context, cells, at, known)
+            context.skip("the header" if width else "above the header")
             continue
         if len(cells) < width:
             context.skip("fewer cells than the header has columns")
             continue
-        stamp = _span(context, cells)
+        stamp = _span(context, cells, at)
         if isinstance(stamp, str):
             context.skip(stamp)
             continue
@@ -93,25 +123,32 @@ def read(context: Context) -> Iterator[Row]:
             context.skip("no value")
 
 
-def _left_out(context: Context, header: list[str], known: list[Column]) -> None:
+def _times(context: Context) -> int:
+    """How many columns say when, by the first line below the header: a date, or a start and an end."""
+    rows = (cells for _, cells in csv_rows(context, ",", count=False))
+    below = next((next(rows, []) for header in rows if _known(header)), [])
+    return 2 if len(below) > 1 and all(map(_TIME.fullmatch, below[:2])) else 1
+
+
+def _left_out(context: Context, header: list[str], at: dict[str, int], known: list[Column]) -> None:
     """Say which columns are not read: points, places, and times of activities, which their segments tell better."""
-    read = {column.at for column in known}
-    times = 2 if min(read, default=0) > 1 else 1  # a start and an end, or a date
-    for at, cell in enumerate(header):
-        if known and at >= times and at not in read:
+    read = {column.at for column in known} | {at[name] for name in ("date", "begin", "end") if name in at}
+    for place, cell in enumerate(header):
+        if place not in read:
             context.note(f"a column that is not read: {cell[:60]}")
 
 
-def _span(context: Context, cells: list[str]) -> Stamp | str:
+def _span(context: Context, cells: list[str], at: dict[str, int]) -> Stamp | str:
     """A day, or a quarter of an hour of the day in the file's name; or why it is neither."""
-    if not _TIME.fullmatch(cells[0]):
-        stamp = context.clock.read(cells[0])
+    first, last = (cell_of(cells, at, name) for name in ("date" if "date" in at else "begin", "end"))
+    if not _TIME.fullmatch(first):
+        stamp = context.clock.read(first)
         return stamp if stamp and stamp.end is not None else "a stamp that is no day"
     named = _DAY.search(context.file.name.rsplit("/", 1)[-1])
     if named is None:
         return "a time without a date: the file's name has none"
-    start = context.clock.read(f"{named[1]}T{cells[0]}")
-    end = context.clock.read(f"{named[1]}T{cells[1]}") if len(cells) > 1 and _TIME.fullmatch(cells[1]) else None
+    start = context.clock.read(f"{named[1]}T{first}")
+    end = context.clock.read(f"{named[1]}T{last}") if _TIME.fullmatch(last) else None
     if start is None:
         return "a stamp that is no time"
     until = None if end is None else end.start if end.start > start.start else end.start + DAY

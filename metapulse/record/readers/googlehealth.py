@@ -15,7 +15,8 @@ from typing import Any
 
 from metapulse.record.clock import DAY, EPOCH, HOUR, MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import json_items, number, vocabulary
+from metapulse.record.readers.columns import vocabulary
+from metapulse.record.readers.text import json_items, number
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
 #: Type → of its values: members, metric, unit, code.

@@ -1,103 +1,174 @@
 """FreeStyle Libre: the CSV of LibreView, in any of its languages.
 
-The first line is about the account. The header's words are in the account's language, its units and their order are
-not: four columns end in a unit of glucose (history, scan, strip, ketones), one is in grams, five are in units of
-insulin. Stamps are local.
+The first line is about the account. The header's words are in the account's language: columns are found by the names
+that are known, else by LibreView's order, if number and units of the columns are those of it. The type of a line says
+which glucose it has. Stamps are local.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from csv import reader
 from typing import NamedTuple
 
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import (
+    CONCENTRATIONS,
+    LONG,
+    RAPID,
+    UNKNOWN,
+    by_name,
+    cell_of,
+    note_unread,
+    placed,
+    split,
+)
 from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE, ucum
 
-CONCENTRATIONS = ("mg/dL", "mmol/L")
 LOW, HIGH = 40, 500  # mg/dL: what a Libre measures between
 ROUNDED = 1  # mg/dL: 2.2 mmol/L are 40 mg/dL, though 39.6 when converted, and 27.8 are 500, though 500.8
-DEVICE, SERIAL, TIME, KIND = range(4)
+ORDER = (
+    "device", "serial", "time", "kind", "historic", "scan", "rapid word", "rapid", "food word", "carbs", "servings",
+    "long word", "long", "notes", "strip", "ketone", "meal", "correction", "change",
+)  # fmt: skip
+SHAPE = "....cc.U.g..U.ccUUU"  # units of these: c of glucose, U of insulin, g
+SHORTEST = 16  # columns: those of meals, corrections and changes came later
+#: Column → metric, code.
+VALUES: dict[str, tuple[str, str | None]] = {
+    "historic": ("glucose", None),
+    "scan": ("glucose", "scan"),
+    "strip": ("glucose_blood", None),
+    "ketone": ("ketones", None),
+    "carbs": ("carbohydrates", None),
+    "rapid": ("insulin_rapid", None),
+    "long": ("insulin_long", None),
+    "meal": ("insulin_rapid", "meal"),
+    "correction": ("insulin_rapid", "correction"),
+    "change": ("insulin_rapid", "change"),
+}
+TYPES = {"0": "historic", "1": "scan", "2": "strip", "3": "ketone"}  # of a line → the column that has its value
+DENIED = "a glucose in another column than the type of its line says"
 
 
 class Column(NamedTuple):
-    """A column with values: where it is, its metric, unit and code."""
+    """A column with values: where it is, its metric, unit and code, and whether its name is known."""
 
+    name: str
     at: int
     metric: str
     unit: str
-    code: str | None = None
+    code: str | None
+    named: bool
+
+
+class Columns(NamedTuple):
+    """Where things are. Without values: a header of LibreView in another order, under unknown names."""
+
+    at: dict[str, int]
+    values: list[Column]
 
 
 def sniff(sample: Sample) -> str:
     """The header is one of the first lines."""
-    from csv import reader
-
     for line in sample.lines[:5]:
         if columns(next(reader([line]), [])) or columns(next(reader([line], delimiter=";"), [])):
             return "its header has LibreView's columns: history, scan, strip and ketones, grams, units of insulin"
     return ""
 
 
-def columns(header: list[str]) -> list[Column]:
-    """The columns with values, by their units; [] if this is no header of LibreView."""
-    glucose = [
-        (at, cell.split()[-1])
-        for at, cell in enumerate(header)
-        if cell.split() and ucum(cell.split()[-1]) in CONCENTRATIONS
+def columns(header: list[str]) -> Columns | None:
+    """The columns by their names, or by units and order; None if this is no header of LibreView."""
+    units = [split(cell)[1] for cell in header]
+    shape = "".join(_kind(cell, unit) for cell, unit in zip(header, units, strict=True))
+    named = by_name("libre", header)
+    told = {"time", "kind"} <= named.keys() and bool({"historic", "scan"} & named.keys())
+    alike = shape.startswith("....c") and shape.count("c") == 4 and shape.count("g") == 1 < shape.count("U")
+    if not told and not alike:
+        return None
+    at = placed(named, _ordered(header, shape))
+    values = [
+        Column(name, at[name], metric, units[at[name]], code, name in named)
+        for name, (metric, code) in VALUES.items()
+        if name in at
     ]
-    bracketed = [
-        (at, ucum(found[1])) for at, cell in enumerate(header) if (found := re.search(r"\(([^()]+)\)\s*$", cell))
-    ]
-    grams = [at for at, unit in bracketed if unit == "g"]
-    insulin = [at for at, unit in bracketed if unit == "U"]
-    if len(glucose) != 4 or len(grams) != 1 or len(insulin) < 2 or glucose[0][0] != KIND + 1:
-        return []
-    named = zip(("glucose", "glucose", "glucose_blood", "ketones"), (None, "scan", None, None), glucose, strict=True)
-    values = [Column(at, metric, unit, code) for metric, code, (at, unit) in named]
-    values.append(Column(grams[0], "carbohydrates", "g"))
-    kinds = (
-        ("insulin_rapid", None),
-        ("insulin_long", None),
-        *(("insulin_rapid", c) for c in ("meal", "correction", "change")),
-    )
-    return values + [Column(at, metric, "U", code) for at, (metric, code) in zip(insulin, kinds, strict=False)]
+    return Columns(at, values if "time" in at else [])
+
+
+def _kind(cell: str, unit: str) -> str:
+    """The letter of ``SHAPE``. LibreView's units of glucose stand without brackets, as no other vendor's do."""
+    known = ucum(unit)
+    if known in CONCENTRATIONS:
+        return "." if cell.rstrip().endswith(")") else "c"
+    return known if known in ("U", "g") else "."
+
+
+def _ordered(header: list[str], shape: str) -> dict[str, int]:
+    """LibreView's order; {} if number or units of the columns are others, or words for rapid and long change places."""
+    while header and not header[-1].strip():
+        header = header[:-1]
+    if len(header) < SHORTEST or shape[: len(header)] != SHAPE[: len(header)] or len(header) > len(SHAPE):
+        return {}
+    rapid, long = (split(header[ORDER.index(name)])[0] for name in ("rapid", "long"))
+    if (LONG.search(rapid) and not RAPID.search(rapid)) or (RAPID.search(long) and not LONG.search(long)):
+        return {}
+    return {name: at for at, name in enumerate(ORDER[: len(header)])}
 
 
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
     _decide_order(context)
-    known: list[Column] = []
+    at: Columns | None = None
     for line, cells in csv_rows(context):
-        if not known:
-            known = columns(cells)
-            context.skip("the header" if known else "above the header")
+        if at is None:
+            at = columns(cells)
+            context.skip("the header" if at else "above the header")
+            if at and at.values:
+                note_unread(context, cells, at.at.values())
             continue
-        stamp = context.clock.read(cells[TIME]) if len(cells) > KIND else None
+        stamp = context.clock.read(cell_of(cells, at.at, "time")) if at.values else None
         if stamp is None:
-            context.skip("a stamp that is no time")
+            context.skip("a stamp that is no time" if at.values else UNKNOWN)
             continue
-        device = Device("Abbott", cells[DEVICE] or None, unit=cells[SERIAL] or None)
-        found = [
-            row for column in known if column.at < len(cells) and (row := _value(context, column, cells[column.at]))
-        ]
-        for row in found:
-            yield row._replace(
-                start=stamp.start,
-                row=line,
-                offset_min=stamp.offset_min,
-                device=device,
-                quality=(*stamp.marks, *row.quality),
-            )
-        if not found:
-            context.skip(f"no value: a line of type {cells[KIND][:4]}" if cells[KIND].isdigit() else "no value")
+        device = Device("Abbott", cell_of(cells, at.at, "device") or None, unit=cell_of(cells, at.at, "serial") or None)
+        kind = cell_of(cells, at.at, "kind")
+        given, denied = False, False
+        for column in at.values:
+            text = cell_of(cells, at.at, column.name)
+            if text and column.name in TYPES.values() and TYPES.get(kind, column.name) != column.name:
+                denied = True
+                if not column.named:
+                    continue
+            if row := _value(context, column, text):
+                given = True
+                yield row._replace(
+                    start=stamp.start,
+                    row=line,
+                    offset_min=stamp.offset_min,
+                    device=device,
+                    quality=(*stamp.marks, *row.quality),
+                )
+        if denied and given:
+            context.note(DENIED)
+        if not given:
+            empty = f"no value: a line of type {kind[:4]}" if kind.isdigit() else "no value"
+            context.skip(DENIED if denied else empty)
 
 
 def _decide_order(context: Context) -> None:
     """Day and month from the whole column; with a 12-hour clock the account is likelier American."""
-    rows = (cells[TIME] for _, cells in csv_rows(context, count=False) if len(cells) > KIND and cells[KIND].isdigit())
+
+    def stamps() -> Iterator[str]:
+        at: Columns | None = None
+        for _, cells in csv_rows(context, count=False):
+            if at is None:
+                at = columns(cells)
+            elif text := cell_of(cells, at.at, "time"):
+                yield text
+
+    rows = stamps()
     first = next(rows, "")
     usual = "mdy" if re.search(r"[AaPp]\.?\s?[Mm]", first) else "dmy"
     context.date_order((text for texts in ((first,), rows) for text in texts), usual)

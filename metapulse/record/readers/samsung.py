@@ -16,8 +16,9 @@ from typing import Any
 from metapulse.record.clock import DAY, MINUTE, epoch, offset_minutes
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import vocabulary
 from metapulse.record.readers.samsung_stamps import Stamps, named
-from metapulse.record.readers.text import csv_rows, json_items, number, number_noted, vocabulary
+from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
 
@@ -67,7 +68,7 @@ def read(context: Context) -> Iterator[Row]:
             kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
             context.skip("the header" if header else "above the header")
             continue
-        row = named(header, cells)
+        row = named(header, cells, context)
         whole = _whole(context, stamps, row)
         if isinstance(whole, str):
             context.skip(whole)

@@ -14,12 +14,15 @@ _PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
 _YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
 
 
-def named(header: list[str], cells: list[str]) -> dict[str, str]:
-    """Cells by the names of their columns without the data type; of two with one name, the one that is not empty."""
+def named(header: list[str], cells: list[str], context: Context | None = None) -> dict[str, str]:
+    """Cells by the names of their columns without the data type; of two with one name, the last that is not empty."""
     row: dict[str, str] = {}
     for column, cell in zip(header, cells, strict=False):
         name = _PREFIX.sub("", column)
-        row[name] = cell or row.get(name, "")
+        before = row.get(name, "")
+        if context and name and cell and before and cell != before:
+            context.note("two columns of one name: the last counts")
+        row[name] = cell or before
     return row
 
 

@@ -9,7 +9,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.resources import files
 from itertools import chain, islice
 from typing import Any
 
@@ -153,7 +152,7 @@ def csv_table(
     """(number of its first line, cell by column name) of every row below the header; rows above it are skipped.
 
     Columns are found by name, never by position. A row that is shorter than the header has "" for what it lacks; cells
-    beyond the header are left out, and noted if there is something in them.
+    beyond the header are left out, and noted if there is something in them. Of two columns of one name: ``row_of``.
 
     Args:
         context: of the file.
@@ -172,7 +171,22 @@ def csv_table(
             continue
         if count and any(cells[len(header) :]):
             context.note("a row has more cells than the header has columns")
-        yield number, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
+        yield number, row_of(context, header, cells + [""] * (len(header) - len(cells)), count)
+
+
+def row_of(context: Context, names: Sequence[str], cells: Sequence[str], count: bool = True) -> dict[str, str]:
+    """Cell by column name. Of columns of one name the first counts that is not empty; another that differs is noted."""
+    row = dict(zip(names, cells, strict=False))
+    if len(row) == len(names) or len(row) == len(cells):
+        return row
+    row = {}
+    for name, cell in zip(names, cells, strict=False):
+        first = row.setdefault(name, cell)
+        if is_empty(first) and not is_empty(cell):
+            row[name] = cell
+        elif count and name and cell != first and not is_empty(cell):
+            context.note("two columns of one name: the first counts")
+    return row
 
 
 def csv_column(context: Context, name: str, *, fold: Callable[[str], str] = str) -> Iterator[str]:
@@ -228,12 +242,6 @@ def json_items(
                 yield from scanner.wrapped(keys, others) if wrapped else scanner.items(closed=True)
                 start = scanner.blank()
             yield from scanner.opened_items(keys, others)
-
-
-def vocabulary(name: str) -> list[dict[str, str]]:
-    """The lines of a CSV in this folder: a vendor's words and what they are here."""
-    text = files("metapulse.record.readers").joinpath(name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
 
 
 def number(text: object, decimal_comma: bool = False) -> float | None:

@@ -1,8 +1,8 @@
 """Whoop: the CSVs of its export (sleeps, physiological cycles, workouts, journal), in any of its languages.
 
 Stamps are local; the offset has a column of its own, beside the cycle's start. The header's words are in the phone's
-language, the order of columns and what their headers end in (%, a unit in brackets) are not: a header that is not in
-English is known by that. The running cycle has no end. "cal" are kilocalories, by their size.
+language: columns are found by the names that are known, else by their order, if what all their headers end in (%, a
+unit in brackets) is that of a table of Whoop's. The running cycle has no end. "cal" are kilocalories, by their size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from itertools import islice
 
 from metapulse.record.clock import MINUTE, Stamp, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_rows, number_noted
+from metapulse.record.readers.columns import by_name, note_unread, placed
+from metapulse.record.readers.text import csv_rows, number_noted, row_of
 from metapulse.record.schema import Device, Row
 
 WHOOP = Device("Whoop")
@@ -109,10 +110,12 @@ def columns(header: list[str]) -> list[str]:
     if set(CYCLE) <= set(names):
         return names
     ends = "".join("%" if c.strip().endswith("%") else "(" if c.strip().endswith(")") else "." for c in header)
+    ordered: dict[str, int] = {}
     for layout, shape in LAYOUTS:
         if ends == shape or (layout[-1] == "average hr" and ends.startswith(shape)):
-            return [*layout, *(f"column {at}" for at in range(len(layout), len(header)))]
-    return []
+            ordered = {name: at for at, name in enumerate(layout)}
+    found = {at: name for name, at in placed(by_name("whoop", header), ordered).items()}
+    return [found.get(at, f"column {at}") for at in range(len(header))] if set(CYCLE) <= set(found.values()) else []
 
 
 def read(context: Context) -> Iterator[Row]:
@@ -130,8 +133,9 @@ def read(context: Context) -> Iterator[Row]:
                 if (inside := re.search(r"\(([^()]{0,40})\)$", c))
             }
             context.skip("the header" if names else "above the header")
+            note_unread(context, cells[: len(names)], {at for at, name in enumerate(names) if name != f"column {at}"})
             continue
-        row = dict(zip(names, cells, strict=False))
+        row = row_of(context, names, cells)
         found = list(_values(context, row, units, line))
         yield from found
         if not found:

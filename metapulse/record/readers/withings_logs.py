@@ -1,7 +1,8 @@
 """Withings: what its zip keeps one line a night, an activity or a measurement: sleep, activities, weight, bp, height.
 
 Nights and activities have stamps with the person's own offset. Of weight, blood pressure and height stamps are local,
-and the unit is in the header, whose words may be translated: a scale's columns are a date and masses.
+and the unit is in the header, whose words may be translated: a scale's columns are found by the names that are known,
+else by Withings' order, a date and five masses.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from csv import reader
 
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import UNKNOWN, by_name, note_unread, placed, split
 from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, is_empty, lines, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
 WITHINGS = Device("Withings")
-SCALE = ("weight", "fat_mass", "bone_mass", "muscle_mass", "body_water_mass")  # columns with a unit of mass, in order
+SCALE = ("weight", "fat_mass", "bone_mass", "muscle_mass", "body_water_mass")  # behind the date, in order
+CUFF = {"systolic": ("bp_systolic", "mmHg"), "diastolic": ("bp_diastolic", "mmHg"), "heart rate": ("heart_rate", "bpm")}
 AWAKE = "awake (s)"
 NIGHT = (
     ("light (s)", "sleep_light"),
@@ -34,14 +37,15 @@ _FEET = re.compile(r"(\d)\s*['′]\s*(\d{1,2}(?:\.\d+)?)\s*(?:''|[\"″])")
 
 def sniff(sample: Sample) -> str:
     """By the header."""
-    header = _header(sample.lines[0]) if sample.lines else []
+    cells = _header(sample.lines[0]) if sample.lines else []
+    header = [cell.lower() for cell in cells]
     if header[:2] == ["from", "to"] and {"light (s)", "deep (s)"} <= set(header):
         return "nights from and to, with seconds light and deep"
     if header[:2] == ["from", "to"] and {"activity type", "data"} <= set(header):
         return "activities from and to, with their type and data"
-    if len(_masses(header)) >= 3:
+    if _is_scale(cells):
         return "a date and masses of the body, fat and bone, as Withings' scales"
-    if header[1:4] == ["heart rate", "systolic", "diastolic"]:
+    if header[1:4] == ["heart rate", "systolic", "diastolic"] or (len(header) < 7 and {"date", *CUFF} <= set(header)):
         return "a date, heart rate, systolic and diastolic, as Withings' cuffs"
     if len(header) in (2, 3) and re.fullmatch(r"height \((m|cm|in|ft)\)", header[1]):
         return "a date and a height"
@@ -49,24 +53,31 @@ def sniff(sample: Sample) -> str:
 
 
 def _header(line: str) -> list[str]:
-    return [cell.strip().lower() for cell in next(reader([line], delimiter=delimiter_of(line)), [])]
+    return [cell.strip() for cell in next(reader([line], delimiter=delimiter_of(line)), [])]
 
 
-def _masses(header: list[str]) -> list[tuple[str, str]]:
-    """(column, unit) of those after the date that have a unit of mass, without a gap."""
-    found: list[tuple[str, str]] = []
-    for cell in header[1:]:
-        bracket = re.search(r"\(([^()]{1,6})\)$", cell)
-        if not bracket or ucum(bracket[1]) not in ("kg", "[lb_av]", "[stone_av]"):
-            break
-        found.append((cell, bracket[1]))
-    return found
+def _masses(header: list[str]) -> list[int]:
+    """Places of the columns that have a unit of mass."""
+    return [at for at, cell in enumerate(header) if ucum(split(cell)[1]) in ("kg", "[lb_av]", "[stone_av]")]
+
+
+def _is_scale(header: list[str]) -> bool:
+    """Whether it has the names of a scale's columns, or three masses behind a first column."""
+    return {"date", *SCALE[:3]} <= by_name("withings", header).keys() or _masses(header)[:3] == [1, 2, 3]
+
+
+def _scale(header: list[str]) -> dict[str, int]:
+    """Column → place of a scale's file: by name, else by order if it has five masses, and comments at most behind."""
+    width = max((at + 1 for at, cell in enumerate(header) if cell), default=0)
+    fits = _masses(header) == [1, 2, 3, 4, 5] and width <= 7
+    order = {name: at for at, name in enumerate(("date", *SCALE, "comments")[:width])}
+    return placed(by_name("withings", header), order if fits else {})
 
 
 def read(context: Context) -> Iterator[Row]:
     """Each file by its header."""
     header = _header(next((line for _, line in lines(context)), "")[:4096])
-    yield from _intervals(context) if "from" in header else _measures(context, header)
+    yield from _intervals(context) if "from" in map(str.lower, header) else _measures(context, header)
 
 
 def _intervals(context: Context) -> Iterator[Row]:
@@ -125,28 +136,36 @@ def _activity(context: Context, cells: dict[str, str], whole: Row) -> Iterator[R
 
 def _measures(context: Context, header: list[str]) -> Iterator[Row]:
     """Weight, blood pressure or height, of an instant."""
-    date = header[0] if header else ""
+    lower = [cell.lower() for cell in header] or [""]
+    date = "date" if "date" in lower else lower[0]
+    columns = [(column, metric, unit) for column, (metric, unit) in CUFF.items()]
+    if _is_scale(header):
+        at = _scale(header)
+        date = lower[at["date"]] if "date" in at else ""
+        columns = [(lower[at[name]], name, split(header[at[name]])[1]) for name in SCALE if name in at and date]
+        if columns:
+            note_unread(context, header, at.values())
+    elif lower[1:2] and lower[1].startswith("height"):
+        columns = [(lower[1], "height", split(lower[1])[1])]
+    if not columns:
+        for _ in csv_table(context, *lower, fold=str.lower):
+            context.skip(UNKNOWN)
+        return
     context.date_order(csv_column(context, date, fold=str.lower), "dmy")
-    masses = [(column, metric, unit) for (column, unit), metric in zip(_masses(header), SCALE, strict=False)]
-    columns = masses or [("systolic", "bp_systolic", "mmHg"), ("diastolic", "bp_diastolic", "mmHg"),
-                         ("heart rate", "heart_rate", "bpm")]  # fmt: skip
-    heights = [
-        (cell, "height", cell.partition("(")[2].rstrip(")")) for cell in header[1:2] if cell.startswith("height")
-    ]
-    for at, cells in csv_table(context, date, fold=str.lower):
+    for line, cells in csv_table(context, date, fold=str.lower):
         stamp = context.clock.read(cells[date])
         if stamp is None:
             context.skip("a stamp that is no time")
             continue
         given = False
-        for column, metric, unit in heights or columns:
+        for column, metric, unit in columns:
             text = cells.get(column, "")
             value, raw = number(text), None
             if feet := _FEET.fullmatch(text):
                 value, unit, raw = int(feet[1]) * 12 + float(feet[2]), "in", text
             if value:
                 given = True
-                yield Row(metric, stamp.start, value, unit, at, stamp.end, stamp.offset_min, None, WITHINGS,
+                yield Row(metric, stamp.start, value, unit, line, stamp.end, stamp.offset_min, None, WITHINGS,
                           stamp.marks, raw)  # fmt: skip
         if not given:
             context.skip("no value")

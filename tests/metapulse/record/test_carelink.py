@@ -105,3 +105,62 @@ def test_american_dates(record: Import) -> None:
     made, _ = record({"x": f"{header}\n0,2/12/2018,13:22:27,311,24.51\n1,2/11/2018,1:17:27 PM,200,2\n"})
     assert made["start"].dt.strftime("%m-%d").to_list() == ["02-11", "02-12"]
     assert made["quality"].to_list() == [["date_order_assumed"]] * 2
+
+
+HEAD = SAMPLES["carelink.csv"].split("-------")[0]
+NO_LENGTH = (
+    "Index,Date,Time,New Device Time,BG Reading (mmol/L),Basal Rate (U/h),Bolus Type,Bolus Volume Selected (U),"
+    "Bolus Volume Delivered (U),BWZ Carb Input (grams),Sensor Glucose (mmol/L),ISIG Value"
+)
+BOLUS = "0,2024/04/03,07:55:00,,,,Normal,5.0,4.5,,,"
+
+
+def pump(header: str, *lines: str) -> dict[str, str]:
+    return {"x": "\n".join([HEAD.replace(";", ","), "-------,MiniMed 640G,Pump,NG1,-------", header, *lines, ""])}
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        (NO_LENGTH, BOLUS),
+        (NO_LENGTH.replace("Delivered (U),", "Delivered (U),Programmed Bolus Duration (h:mm:ss),"), BOLUS + ","),
+        (NO_LENGTH.replace("Selected (U),Bolus Volume Delivered (U)", "Delivered (U),Bolus Volume Selected (U)"),
+         BOLUS.replace("5.0,4.5", "4.5,5.0")),
+        (NO_LENGTH.replace("Bolus Type,", "").replace(",ISIG", ",Bolus Type,ISIG"),
+         "0,2024/04/03,07:55:00,,,,5.0,4.5,,,Normal,"),
+        (NO_LENGTH.replace("BG Reading", "BG Source,BG Reading"), "0,2024/04/03,07:55:00,,METER,,,Normal,5.0,4.5,,,"),
+        ("New," + NO_LENGTH, "7," + BOLUS),
+    ],
+)  # fmt: skip
+def test_insulin_is_found_by_the_name_of_its_column(record: Import, header: str, line: str) -> None:
+    made, tally = record(pump(header, line))
+    assert rows(made) == [("03 07:55:00", "insulin_rapid", 4.5, "normal", "U", [])]
+    (account,) = tally.files.values()
+    assert not account.notes
+    assert {reason for reason in account.skipped if reason.startswith("no value")} == set()
+
+
+def test_insulin_whose_column_is_not_known_is_named_in_the_reason(record: Import) -> None:
+    header = "Index,Datum,Uhr,Neu,Blut (mmol/L),Basal (U/h),Art,Gewählt (U),Abgegeben (U),KH (g),Sensor (mmol/L),ISIG"
+    made, tally = record(pump(header, BOLUS, "1,2024/04/03,07:50:00,,,,,,,,6.8,24", "2,2024/04/03,07:40:00,x,,,,,,,,"))
+    assert made["metric"].to_list() == ["glucose"]
+    (account,) = tally.files.values()
+    assert account.skipped["no value: insulin in a column whose name is not known"] == 1
+
+
+def test_what_is_no_finger_and_no_rate_by_its_name_is_none(record: Import) -> None:
+    """The first glucose and the first rate of a table are taken for those only where no name says otherwise."""
+    header = (
+        "Index,Date,Time,New Device Time,Temp Basal Amount (U/h),BWZ Target High BG (mmol/L),BWZ Carb Ratio (grams),"
+        "Sensor Glucose (mmol/L),ISIG Value"
+    )
+    made, _ = record(pump(header, "0,2024/04/03,07:55:00,,0.5,6.0,12,6.8,24"))
+    assert made["metric"].to_list() == ["glucose"]
+
+
+def test_a_column_whose_name_stands_twice_is_noted(record: Import) -> None:
+    header = NO_LENGTH.replace("Delivered (U)", "Delivered (U),Bolus Volume Delivered (U)")
+    made, tally = record(pump(header, BOLUS.replace("4.5", "4.5,3.0")))
+    assert made["value"].to_list() == [4.5]
+    notes = next(iter(tally.files.values())).notes
+    assert notes == {"a column that is not read: Bolus Volume Delivered (U)": 1}

@@ -193,3 +193,57 @@ def test_a_word_that_is_not_known_is_told_where_the_row_has_more(record: Import)
     made, tally = record({"x": file(reading("2026-06-02T00:05:00", "100"), line)})
     assert made["metric"].to_list() == ["glucose_rate", "glucose"]
     assert next(iter(tally.files.values())).notes == {"glucose: no number": 1}
+
+
+UNKNOWN = "columns whose names are not known, in another order than the vendor's"
+#: Words of no language, with the brackets that Clarity's columns have.
+STRANGE = [f"wort {at} {cell[cell.find('(') :] if '(' in cell else ''}" for at, cell in enumerate(HEADER.split(","))]
+
+
+def lines_of(columns: list[str], order: list[int]) -> str:
+    """A reading, a calibration and insulin below a header whose columns stand in another order; -1: an empty one."""
+    lines = [reading("2024-04-03T08:00:00", "100", "1000"), reading("2024-04-03T08:05:00", "101", "1300")]
+    lines[1] = lines[1].replace("EGV", "Calibration")
+    lines.append("3,2024-04-03T08:06:00,Insulin,Long-Acting,,App,iPhone G6,,14,,,,,")
+    table = [[*columns, "neu"], *([*line.split(","), ""] for line in lines)]  # -1: the last
+    return "\n".join(",".join(row[at] for at in order) for row in table)
+
+
+IN_ORDER = list(range(14))
+ADDED = [0, 1, -1, *IN_ORDER[2:]]
+
+
+@pytest.mark.parametrize("order", [IN_ORDER, ADDED, [1, 0, *IN_ORDER[2:]], [0, 1, 7, *IN_ORDER[2:7], *IN_ORDER[8:]]])
+def test_columns_are_taken_by_their_names(record: Import, order: list[int]) -> None:
+    made, tally = record({"x": lines_of(HEADER.split(","), order)})
+    assert rows(made) == [
+        ("03 08:00:00", "glucose", 100.0, None, "mg/dL", []),
+        ("03 08:05:00", "glucose_blood", 101.0, "calibration", "mg/dL", []),
+        ("03 08:06:00", "insulin_long", 14.0, "long-acting", "U", ["manual"]),
+    ]
+    devices = made["device"].struct
+    assert devices.field("unit").to_list() == ["8A", "8A", None]
+    assert devices.field("app").to_list() == ["iPhone G6", "iPhone G6", "App (iPhone G6)"]
+    assert next(iter(tally.files.values())).notes == ({"a column that is not read: neu": 1} if -1 in order else {})
+
+
+def test_names_that_are_not_known_are_read_by_the_vendors_order(record: Import) -> None:
+    made, tally = record({"x": lines_of(STRANGE, IN_ORDER)})
+    assert made["metric"].to_list() == ["glucose", "glucose_blood", "insulin_long"]
+    assert not next(iter(tally.files.values())).notes
+
+
+@pytest.mark.parametrize("order", [ADDED, [*IN_ORDER[:9], -1, *IN_ORDER[9:]], [*IN_ORDER, -1]])
+def test_names_that_are_not_known_in_another_order_are_counted_away(record: Import, order: list[int]) -> None:
+    made, tally = record({"x": lines_of(STRANGE, order)})
+    assert made.is_empty()
+    assert next(iter(tally.files.values())).skipped[UNKNOWN] == 3
+
+
+def test_a_known_name_in_anothers_place_is_never_read_by_order(record: Import) -> None:
+    columns = [cell if at in (1, 2, 7) else STRANGE[at] for at, cell in enumerate(HEADER.split(","))]
+    columns[5] = "Source Device ID"
+    made, tally = record({"x": lines_of(columns, IN_ORDER)})
+    assert made["metric"].to_list() == ["glucose", "glucose_blood"]
+    (account,) = tally.files.values()
+    assert account.notes["a column that is not read: wort 8 (u)"] == 1

@@ -107,3 +107,50 @@ def test_an_activity_that_is_no_text(record: Import, activity: str) -> None:
     session = '{"fitnessActivity": %s, "startTime": "2024-05-21T20:35:36Z", "endTime": "2024-05-21T21:35:36Z"}'
     made, _ = record({"session.json": session % activity})
     assert [row[1:4] for row in rows(made)] == [("workout", 60.0, "unknown")]
+
+
+ENGLISH = QUARTERS.splitlines()[0]
+
+
+def quarter(header: str, **cells: str) -> str:
+    """One quarter of an hour, with a cell for each column that is named here by its first word."""
+    names = header.split(",")
+    given = [next((cell for word, cell in cells.items() if name.lower().startswith(word)), "") for name in names]
+    return ",".join(names) + "\n" + ",".join(["23:30:00.000+02:00", "23:45:00.000+02:00", *given[2:]]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ENGLISH,
+        ENGLISH.replace("Step count", "Cycle count,Step count"),
+        ENGLISH.replace("Max speed (m/s),Min speed (m/s)", "Min speed (m/s),Max speed (m/s)"),
+        ENGLISH.replace(",Calories", ",Cycle count,Calories"),
+        ENGLISH.replace(",Step count", "").replace("Move", "Step count,Move"),
+    ],
+)
+def test_days_and_quarters_have_columns_by_their_names(record: Import, header: str) -> None:
+    cells = {"move": "2", "step": "156", "cycle": "7", "max": "4.5", "min": "0.5", "average": "1.5", "calories": "18"}
+    made, tally = record({"2024-04-03.csv": quarter(header, **cells)})
+    assert sorted(row[1:4] for row in rows(made)) == [
+        ("active_minutes", 2.0, None), ("speed", 0.5, "minimum"), ("speed", 1.5, None), ("speed", 4.5, "maximum"),
+        ("steps", 156.0, None), ("total_energy", 18.0, None),
+    ]  # fmt: skip
+    strange = {"a column that is not read: Cycle count": 1} if "Cycle" in header else {}
+    assert next(iter(tally.files.values())).notes == {"a column that is not read: Low latitude (deg)": 1, **strange}
+
+
+def test_columns_whose_names_are_not_known_are_read_where_their_place_is_certain(record: Import) -> None:
+    """A column among the counts, or one less among mean, highest and lowest: none of those is read."""
+    strange = "a,b,c,d (kcal),e (m),f (deg),g (m/s),h (m/s),i (m/s),j"
+    line = "23:30:00.000+02:00,23:45:00.000+02:00,2,18,101,,1.5,4.5,0.5,156"
+    made, _ = record({"2024-04-03.csv": f"{strange}\n{line}\n"})
+    assert len(made) == 7
+    for header, cells, lost in (
+        (strange.replace("j", "x,j"), line.replace("156", "7,156"), {"steps"}),
+        (strange.replace("c,", "x,c,"), line.replace(",2,", ",7,2,"), {"active_minutes"}),
+        (strange.replace(",h (m/s)", ""), line.replace(",4.5", ""), {"speed"}),
+    ):
+        made, tally = record({"2024-04-03.csv": f"{header}\n{cells}\n"})
+        assert set(made["metric"]) == {"active_minutes", "distance", "speed", "steps", "total_energy"} - lost
+        assert next(iter(tally.files.values())).notes.total() >= 2

@@ -33,3 +33,10 @@ def test_a_value_in_a_unit_that_is_not_known_repeats_none(names: tuple[str, str]
         {name: f"time,metric,value,unit\n{row}\n" for name, row in zip(names, rows, strict=True)}, Options()
     )
     assert sorted(frame["quality"].to_list()) == [[], ["unit_unknown"]]
+
+
+def test_a_value_under_a_name_that_stands_twice_is_not_lost(record: Import) -> None:
+    """The first is read, and that there is another is noted."""
+    frame, tally = record({"own.csv": "time,metric,value,value,unit\n2024-04-03T08:00:00Z,weight,72.5,80,kg\n"})
+    assert frame["value"].to_list() == [72.5]
+    assert next(iter(tally.files.values())).notes == {"two columns of one name: the first counts": 1}

@@ -67,6 +67,23 @@ def test_columns_are_found_by_name_below_whatever_stands_above() -> None:
     assert given.tally.notes == {"a row has more cells than the header has columns": 1}
 
 
+@pytest.mark.parametrize(
+    ("line", "value", "told"),
+    [("1,72,80", "72", 1), ("1,72,72", "72", 0), ("1,,80", "80", 0), ("1,N/A,80", "80", 0), ("1,72,-", "72", 0),
+     ("1,72", "72", 0), ("1", "", 0), ("1,-,n/a", "-", 0)],
+)  # fmt: skip
+def test_of_two_columns_of_one_name_the_first_that_is_not_empty_counts(line: str, value: str, told: int) -> None:
+    given = context(f"time,value,Value\n{line}\n")
+    assert list(csv_table(given, "time", fold=str.lower)) == [(2, {"time": "1", "value": value})]
+    assert given.tally.notes == ({"two columns of one name: the first counts": 1} if told else {})
+
+
+def test_columns_without_a_name_are_not_two_of_one_name() -> None:
+    given = context("time,,\n1,2,3\n")
+    assert [cells["time"] for _, cells in csv_table(given, "time")] == ["1"]
+    assert not given.tally.notes
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 VALUES = st.lists(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 

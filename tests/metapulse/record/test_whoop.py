@@ -10,6 +10,7 @@ import pytest
 
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
+from tests.metapulse.record.samples import SAMPLES
 
 CYCLES = (
     "Cycle start time,Cycle end time,Cycle timezone,Recovery score %,Resting heart rate (bpm),"
@@ -120,3 +121,29 @@ def test_a_cell_that_is_no_number_is_told_and_costs_itself(tmp_path: Path) -> No
         "resting heart rate: no number": 1, "energy burned: no number": 1, "max hr: no number": 1
     }  # fmt: skip
     assert values(record, "hrv_rmssd") == [61]
+
+
+DEEP, REM = "Durata profondo (SWS)", "Durata REM"
+SWAPPED = SAMPLES["sonno.csv"].replace(f"{DEEP} (min),{REM}", f"{REM} (min),{DEEP}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SWAPPED,
+        SWAPPED.replace("Sonno richiesto", "Dati nuovi (min),Sonno richiesto").replace(",516,", ",7,516,"),
+        SWAPPED.replace("Tempo a letto", "?????"),
+    ],
+)
+def test_columns_in_another_language_are_taken_by_their_names(text: str, tmp_path: Path) -> None:
+    tally, made = record_of(tmp_path, text)
+    assert (values(made, "sleep_rem"), values(made, "sleep_deep"), values(made, "sleep_need")) == ([92], [137], [516])
+    assert values(made, "time_in_bed") == ([] if "?" in text else [407])
+    assert tally.notes.total() == ("?" in text) + ("nuovi" in text)
+
+
+def test_of_two_columns_of_one_name_the_first_counts(tmp_path: Path) -> None:
+    header, line = WORKOUTS.splitlines()
+    tally, made = record_of(tmp_path, f"{header},Max HR (bpm)\n{line},190\n")
+    assert values(made, "workout_hr_max") == [175]
+    assert tally.notes == {"two columns of one name: the first counts": 1}

@@ -178,3 +178,51 @@ def test_sleep_is_the_sum_of_all_its_phases(
     assert found == ({asleep: parts} if asleep else {})
     assert made.filter(made["metric"] == "sleep_light")["value"].to_list() == [150]
     assert next(iter(tally.files.values())).notes.total() == [light, deep, rem].count("abc")
+
+
+MASSES = "Date,Weight (kg),Fat mass (kg),Bone mass (kg),Muscle mass (kg),Hydration (kg),Comments"
+MASS = {"weight": 80.0, "fat_mass": 14.0, "bone_mass": 3.5, "muscle_mass": 60.0, "body_water_mass": 40.0}
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        (MASSES, "80,14,3.5,60,40,"),
+        ("Date,Weight (kg),Bone mass (kg),Fat mass (kg),Muscle mass (kg),Hydration (kg),Comments", "80,3.5,14,60,40,"),
+        (MASSES.replace(",Fat", ",Visceral fat (kg),Fat"), "80,2,14,3.5,60,40,"),
+        (MASSES.replace(",Fat", ",Heart rate,Fat"), "80,61,14,3.5,60,40,"),
+        ("Datum,Gewicht (kg),Knochenmasse (kg),Fettmasse (kg),Muskelmasse (kg),Wasser (kg),Text", "80,3.5,14,60,40,"),
+    ],
+)
+def test_masses_are_taken_by_their_names(record: Import, header: str, line: str) -> None:
+    made, tally = record({"weight.csv": f'{header}\n"2024-04-03 08:00:00",{line}\n'})
+    assert dict(made.select("metric", "value").iter_rows()) == MASS
+    strange = [cell for cell in header.split(",") if cell in ("Visceral fat (kg)", "Heart rate")]
+    notes = next(iter(tally.files.values())).notes
+    assert [note for note in notes if "Text" not in note] == [f"a column that is not read: {cell}" for cell in strange]
+
+
+def test_a_date_behind_the_masses(record: Import) -> None:
+    header = "Weight (kg),Date,Fat mass (kg),Bone mass (kg),Muscle mass (kg),Hydration (kg),Comments"
+    made, _ = record({"weight.csv": f'{header}\n80,"2024-04-03 08:00:00",14,3.5,60,40,\n'})
+    assert dict(made.select("metric", "value").iter_rows()) == MASS
+
+
+def test_masses_whose_names_are_not_known(record: Import) -> None:
+    """Five masses are read in the vendor's order; with one more, or one less, which is which cannot be known."""
+    five = "a,b (kg),c (kg),d (kg),e (kg),f (kg),g"
+    made, _ = record({"weight.csv": f'{five}\n"2024-04-03 08:00:00",80,14,3.5,60,40,\n'})
+    assert dict(made.select("metric", "value").iter_rows()) == MASS
+    for header in (five.replace(",c", ",x (kg),c"), five.replace(",f (kg)", ""), five.replace("d (kg)", "Weight (kg)")):
+        made, tally = record({"weight.csv": f'{header}\n"2024-04-03 08:00:00",80,14,3.5,60,40,\n'})
+        (account,) = tally.files.values()
+        assert made.is_empty()
+        assert account.skipped["columns whose names are not known, in another order than the vendor's"] == 1
+
+
+def test_a_cuff_whose_columns_stand_in_another_order(record: Import) -> None:
+    made, tally = record({"bp.csv": "Date,Systolic,Diastolic,Heart rate,Comments\n2024-07-18 08:00:00,121,80,61,x\n"})
+    assert dict(made.select("metric", "value").iter_rows()) == {
+        "bp_systolic": 121.0, "bp_diastolic": 80.0, "heart_rate": 61.0,
+    }  # fmt: skip
+    assert not next(iter(tally.files.values())).notes
