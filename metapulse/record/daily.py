@@ -15,6 +15,7 @@ import numpy as np
 from metapulse.record.frame import DOUBTFUL, REPEATS, without
 from metapulse.record.metrics import metrics
 from metapulse.record.overlap import counted_shares, union_minutes, wish, with_source
+from metapulse.record.restated import restated
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,8 @@ def daily_totals_by_source(rows: Frame) -> Frame:
 def _totals(rows: Frame, prefer: Sequence[str], by: tuple[str, ...]) -> Frame:
     import polars as pl
 
-    pieces = _by_midnight(_usable(rows, "sum"))
+    amounts = _usable(rows, "sum")
+    pieces = _by_midnight(amounts.filter(~pl.Series(restated(amounts))))
     if by:
         shares = np.ones(len(pieces))
         for (_,), part in pieces.with_row_index("at").group_by("by", maintain_order=True):

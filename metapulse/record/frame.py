@@ -11,6 +11,8 @@ from metapulse.errors import DataError
 from metapulse.record.schema import MAPPED, check_version
 from metapulse.record.store import metadata
 
+BATCH = 16_384  # rows
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -33,7 +35,21 @@ def load_record(path: Path) -> pl.DataFrame:
 
     check_version(metadata(path).get("version"), str(path))
     with undamaged(path):
+        check_pages(path)
         return pl.read_parquet(path)
+
+
+def check_pages(path: Path) -> None:
+    """Read all of a record once, in bounded memory, for its checksums: polars does not look at them.
+
+    Raises:
+        OSError: a page is not what was written.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for _ in file.iter_batches(BATCH):
+            pass
 
 
 @contextmanager

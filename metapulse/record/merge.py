@@ -21,6 +21,7 @@ from metapulse.record.frame import DOUBTFUL, REPEATS, without
 from metapulse.record.overlap import counted_shares, wish, with_source
 from metapulse.record.readers.base import Options
 from metapulse.record.reading import Progress, untold
+from metapulse.record.restated import restated
 from metapulse.record.schema import KEY, ROW_GROUP, WRITING, arrow_schema
 from metapulse.record.shifted import shifted_repeats
 from metapulse.record.store import import_files, metadata
@@ -93,6 +94,9 @@ def _judgement(path: Path, prefer: Sequence[str]) -> tuple[dict[str, Any], Rows]
         again = shifted_repeats(left)
         marks["shifted_repeat"][left.filter(pl.Series(again))["at"].to_numpy()] = True
         left = without(left.filter(~pl.Series(again)), DOUBTFUL)
+        once_more = restated(left)
+        marks["covered"][left.filter(pl.Series(once_more))["at"].to_numpy()] = True
+        left = left.filter(~pl.Series(once_more))
         marks["covered"][left.filter(pl.Series(counted_shares(left, prefer)) == 0)["at"].to_numpy()] = True
         told += _told(name, rows, marks)
         sources = rows.select("by").unique()

@@ -8,9 +8,8 @@ another counts with the share of its minutes that no preferred source covers. Th
     3. what is worn before what is carried (a phone)
     4. finer rows before coarser ones, then more rows before fewer, then the name
 
-Of one source's amounts of one day, or of intervals that overlap, in several files those of one file count, the one in
-which they come to most: an export that is made before the day or the hour is over has less. Of equal amounts the finer
-ones count. Files of one name are taken for one.
+Of one source's amounts of one day, or of one interval, in several files those of one file count, the one in which they
+come to most: an export that is made before the day is over has less. Files of one name are taken for one.
 
 A total of a whole day (``date_only``, or the code "daily") is not spread over minutes: it counts, and finer rows of the
 day do not, where it is more than they add up to.
@@ -99,66 +98,16 @@ def _less_full(part: Frame) -> Ints:
     """Where amounts stand that the same source has in another file as well, and there come to more."""
     import polars as pl
 
-    code, day = pl.col("code").fill_null(""), pl.when("whole_day").then("day").alias("of day")
-    left = part.filter(pl.col("whole_day") | pl.col("end").is_not_null())
-    found = [np.empty(0, np.int64)]
-    for _, own in left.group_by("by", "chosen", code, day, maintain_order=True):
-        if own["file"].n_unique() == 1:
-            continue
-        if not own["whole_day"][0]:
-            own = own.sort("start")
-            file = own["file"].rank("dense").cast(pl.Int64).to_numpy()
-            own = own.with_columns(moment=crossing(own["start"].to_numpy(), own["end"].to_numpy(), file))
-        else:
-            own = own.with_columns(moment=0)
-        sums = own.group_by("moment", "file").agg(amount=pl.col("value").sum(), rows=pl.len())
-        sums = sums.sort("amount", "rows", "file", descending=[True, True, False])
-        fullest = sums.unique("moment", keep="first", maintain_order=True)
-        found.append(own.join(fullest, on=["moment", "file"], how="anti")["at"].to_numpy())
-    return np.concatenate(found)
-
-
-def crossing(first: Ints, last: Ints, file: Ints) -> Ints:
-    """Intervals in groups: those of different files that overlap are in one, also over others; (intervals,).
-
-    Args:
-        first: where each begins, ascending.
-        last: where it ends.
-        file: number of the file that it is from. Intervals of one file may overlap, and are apart all the same.
-    """
-    if not len(first):
-        return first
-    last = np.maximum(last, first + 1)
-    begins = np.flatnonzero(np.append(True, first[1:] >= np.maximum.accumulate(last)[:-1]))  # of what touches nothing
-    ends = np.append(begins[1:], len(first))
-    mixed = np.minimum.reduceat(file, begins) != np.maximum.reduceat(file, begins)
-    group = np.arange(len(first))
-    for begin, end in zip(begins[mixed], ends[mixed], strict=True):
-        _join(group, first, last, file, range(begin, end))
-    return group
-
-
-def _join(group: Ints, first: Ints, last: Ints, file: Ints, rows: range) -> None:
-    """Number those rows anew that overlap one of another file, sweeping over them by their begin."""
-
-    def top(at: int) -> int:
-        while group[at] != at:
-            group[at] = at = int(group[group[at]])
-        return at
-
-    open_ones: dict[int, list[int]] = {}  # by file
-    for at in rows:
-        for other in open_ones.keys() - {file[at]}:
-            left = [one for one in open_ones[other] if last[one] > first[at]]
-            for one in left:
-                group[top(one)] = top(at)
-            if left:  # which are of one group now
-                open_ones[other] = [max(left, key=lambda one: last[one])]
-            else:
-                del open_ones[other]
-        open_ones.setdefault(file[at], []).append(at)
-    for at in rows:
-        group[at] = top(at)
+    whole = pl.col("whole_day")
+    span = [pl.when(~whole).then(name).alias(f"of {name}") for name in ("start", "end")]
+    left = part.filter(whole | pl.col("end").is_not_null()).with_columns(*span, pl.col("code").fill_null(""))
+    same = ["by", "chosen", "code", "day", "of start", "of end"]
+    sums = (
+        left.group_by(*same, "file").agg(amount=pl.col("value").sum()).sort("amount", "file", descending=[True, False])
+    )
+    fullest = sums.unique(same, keep="first", maintain_order=True)
+    found: Ints = left.join(fullest, on=[*same, "file"], how="anti", nulls_equal=True)["at"].to_numpy()
+    return found
 
 
 def _of_sources(group: Frame, prefer: Sequence[str], zeros: bool) -> NDArray[np.float64]:

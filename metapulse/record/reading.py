@@ -111,10 +111,11 @@ class Read:
         except DataError as error:
             return None, "", str(error).removeprefix(f"{file.name}: ")
         if reader is RECORD:
+            asked_for = "/" not in file.name  # and not found in a folder, where it costs itself alone
             try:
-                account = account_of(file)
+                account = account_of(file, whole=not asked_for)
             except DataError as error:
-                if "/" not in file.name:  # asked for by its name
+                if asked_for:
                     raise
                 return None, "", str(error).removeprefix(f"{file.name}: ")
             self._lineages[file] = account.lineage()

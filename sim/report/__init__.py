@@ -69,13 +69,15 @@ def write_record_page(record: Path, page: Path) -> None:
         DataError: no record, or one of another schema version.
         RunError: the page cannot be written.
     """
-    from metapulse.record.frame import undamaged
+    from metapulse.record.frame import check_pages, undamaged
     from metapulse.record.store import metadata
     from metapulse.sim.report.record.clocks import clock_sentences
     from metapulse.sim.report.record.page import record_page
 
     with undamaged(record):
-        made = record_page(record, clock_sentences(record, metadata(record)["tally"]["records"]))
+        facts = metadata(record)
+        check_pages(record)
+        made = record_page(record, clock_sentences(record, facts["tally"]["records"]))
     write_atomic(page, made.encode())
 
 

@@ -224,8 +224,18 @@ def test_a_damaged_record_is_one_line_that_names_it(call, refused, here):
     assert set(here.rglob("*")) == before
     data[70] ^= 1  # of a value, which can be read all the same
     Path("bad.parquet").write_bytes(data)
-    for words in (("import", "bad.parquet"), ("export", "bad.parquet", "--to", "csv", "--out", "b.csv")):
+    for words in (
+        ("show", "bad.parquet"),
+        ("clocks", "bad.parquet"),
+        ("import", "bad.parquet"),
+        ("export", "bad.parquet", "--to", "csv", "--out", "b.csv"),
+    ):
         assert "CRC checksum verification failed" in refused("record", *words)
+    Path("bad.parquet").rename("given/bad.parquet")
+    code, _, err = call("record", "import", "given", "--out", "c.parquet", "--timezone", "Europe/Berlin")
+    assert code == 1
+    assert err.startswith("metapulse: given/bad.parquet: a damaged record (")
+    assert pl.read_parquet("c.parquet").equals(pl.read_parquet("person.parquet"))
 
 
 def test_a_slip_of_the_hand_is_refused(refused, here):

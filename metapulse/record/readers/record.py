@@ -30,9 +30,19 @@ def read(context: Context) -> Iterator[Row]:
             yield from _known(context, rows_of_batch(batch))
 
 
-def account_of(file: File) -> Tally:
-    """What a record says of what was read into it. Raises: DataError: it is no record, or one of another version."""
-    with _opened(file) as (_, facts):
+def account_of(file: File, whole: bool = False) -> Tally:
+    """What a record says of what was read into it.
+
+    Args:
+        file: the record.
+        whole: read all of it, so that damage shows before any of its rows is taken.
+
+    Raises:
+        DataError: it is no record, or one of another version, or damaged.
+    """
+    with _opened(file) as (opened, facts):
+        for _ in opened.iter_batches(BATCH) if whole else ():
+            pass
         return Tally.of(facts["tally"])
 
 

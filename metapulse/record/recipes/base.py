@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from metapulse.data import Samples, Task
 from metapulse.errors import ConfigError
-from metapulse.record.frame import DOUBTFUL, REPEATS, undamaged
+from metapulse.record.frame import DOUBTFUL, REPEATS, check_pages, undamaged
 from metapulse.record.mapped import as_new_device
 from metapulse.record.schema import MAPPED, MARKS, check_version
 from metapulse.record.store import metadata
@@ -260,6 +260,7 @@ def device_rows(path: Path, recipe: Recipe) -> tuple[dict[str, dict[str, MetricR
 
     check_version(metadata(path).get("version"), str(path))
     with undamaged(path):
+        check_pages(path)
         model = pl.coalesce(*(pl.col("device").struct.field(part) for part in MODEL), pl.lit("unknown"))
         columns = ("start", "end", "offset_min", "metric", "value", "code", "quality", model.alias("model"))
         scan = pl.scan_parquet(path).filter(pl.col("metric").is_in(recipe.metrics))

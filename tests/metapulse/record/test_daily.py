@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 
 from metapulse.record.daily import by_minute, daily_last, daily_totals, daily_totals_by_source
 from metapulse.record.nights import nights, nights_by_source
-from metapulse.record.overlap import counted_shares, crossing, union_minutes, with_source
+from metapulse.record.overlap import union_minutes, with_source
+from metapulse.record.restated import restated
 from metapulse.record.schema import Device
 
 Row = tuple[datetime, float, int | None, str, float | None, str | None, str, list[str]]
@@ -145,28 +145,23 @@ def test_an_amount_that_is_exported_by_minutes_and_by_quarters_counts_once() -> 
     quarters = [(steps(at(8 + n / 4), 15, value), "quarters.json") for n, value in enumerate((300, 40))]
     rows = of_files(table(*[row for row, _ in minutes + quarters]), *[name for _, name in minutes + quarters])
     assert list(totals(rows).values()) == [340]
-    assert counted_shares(with_source(rows)).tolist() == [1, 1, 1, 0, 1]
+    assert restated(with_source(rows)).tolist() == [False, False, False, True, False]
 
 
-SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0, 3)), max_size=25)
+def test_an_amount_that_grew_across_midnight_counts_on_both_days() -> None:
+    rows = of_files(table(steps(at(23), 60, 600), steps(at(23), 90, 660)), "x.csv", "y.csv")
+    assert totals(rows) == {date(2024, 4, 3): pytest.approx(440), date(2024, 4, 4): pytest.approx(220)}
 
 
-@settings(max_examples=300)
-@given(SPANS)
-def test_groups_are_the_components_of_what_overlaps_across_files(spans: list[tuple[int, int, int]]) -> None:
-    spans = sorted(spans)
-    first, last, file = (
-        (np.array(column, np.int64) for column in zip(*spans, strict=True)) if spans else 3 * [np.empty(0, np.int64)]
-    )
-    told = crossing(first, first + last, file)
-    wanted = list(range(len(spans)))
-    for i, (a, length, f) in enumerate(spans):
-        for j, (b, more, g) in enumerate(spans):
-            if f != g and a < b + max(more, 1) and b < a + max(length, 1):
-                old, new = wanted[i], wanted[j]
-                wanted = [new if one == old else one for one in wanted]
-    pairs = {(told[i] == told[j], wanted[i] == wanted[j]) for i in range(len(spans)) for j in range(len(spans))}
-    assert pairs <= {(True, True), (False, False)}
+def test_other_amounts_of_one_source_that_overlap_count_each() -> None:
+    """As a bolus while another one runs; also where what both files have is taken for the first one's."""
+    for names in (["1.json", "2.json"], ["2.json", "1.json"], ["1.json", "1.json"]):
+        assert list(totals(of_files(table(steps(at(10), 120, 3), steps(at(11), 60, 4)), *names)).values()) == [7]
+        assert list(totals(of_files(table(steps(at(10), 60, 600), steps(at(10.9), 36, 500)), *names)).values()) == [
+            1100
+        ]
+    hours = table(steps(at(8), 60, 1000), steps(at(8), 30, 400), steps(at(8.5), 30, 600), steps(at(8.5), 1, 7))
+    assert list(totals(hours).values()) == [1007]  # the minute is no part of anything that adds up
 
 
 def test_repeats_and_doubtful_values_count_in_no_day() -> None:
