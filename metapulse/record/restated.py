@@ -59,7 +59,8 @@ def _crossed(start: Any, end: Any) -> NDArray[np.bool_]:
     """Rows that overlap another; they are in order of their begin."""
     reached = np.maximum.accumulate(end)
     apart = np.append(True, start[1:] >= reached[:-1])
-    return ~(apart & np.append(apart[1:], True))
+    crossed: NDArray[np.bool_] = ~(apart & np.append(apart[1:], True))
+    return crossed
 
 
 def _grown() -> pl.Expr:
@@ -84,4 +85,5 @@ def _totals(rows: Frame) -> NDArray[np.bool_]:
             inside[outer[-1]] += value[at]
             count[outer[-1]] += 1
         outer.append(at)
-    return (count > 1) & (np.abs(inside - value) <= CLOSE * np.abs(value))
+    found: NDArray[np.bool_] = (count > 1) & (np.abs(inside - value) <= CLOSE * np.abs(value))
+    return found

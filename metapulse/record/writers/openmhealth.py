@@ -140,7 +140,7 @@ def _body(rows: tuple[Row, ...]) -> dict[str, Any]:
     row, body = rows[0], dict[str, Any]()
     for one in rows:
         name, unit = MEASURES[one.metric]
-        body[name] = {"value": plain_number(one.value or 0.0), "unit": unit}
+        body[name] = {"value": plain_number(0.0 if one.value is None else one.value), "unit": unit}
     if row.metric in SPECIMENS:
         body["specimen_source"] = SPECIMENS[row.metric]
     statistic, _, denominator = (row.code or "").partition(" per ")
