@@ -1,0 +1,60 @@
+"""Garmin's nights: what a sum of stages is made of, and what is missing where a part is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.metapulse.record.test_garmin import NIGHT, record_of, values
+
+
+@pytest.mark.parametrize(
+    ("told", "minutes", "raw"),
+    [
+        ({}, 410, "deepSleepSeconds 4200 + lightSleepSeconds 15000 + remSleepSeconds 5400"),
+        ({"sleepTimeSeconds": 24000}, 400, "24000.0 s"),
+        ({"lightSleepSeconds": None}, None, None),
+        ({"deepSleepSeconds": None}, None, None),
+        ({"remSleepSeconds": None}, None, None),  # of 7.5 h are 125 minutes neither deep nor light nor awake
+        ({"remSleepSeconds": None, "lightSleepSeconds": 22200}, 440, "deepSleepSeconds 4200 + lightSleepSeconds 22200"),
+        ({"remSleepSeconds": None, "lightSleepSeconds": 22000, "unmeasurableSeconds": 200}, 436.667, None),
+        ({"remSleepSeconds": "abc", "lightSleepSeconds": 22200}, None, None),
+        ({"lightSleepSeconds": "abc"}, None, None),
+        ({"sleepTimeSeconds": "abc"}, None, None),
+    ],
+)
+def test_sleep_is_a_sum_only_where_none_of_its_stages_is_missing(
+    told: dict[str, Any], minutes: float | None, raw: str | None, tmp_path: Path
+) -> None:
+    """A device that does not know REM leaves no time for it."""
+    tally, record = record_of(tmp_path, [{**NIGHT, **told}])
+    assert values(record, "sleep_duration") == ([] if minutes is None else [pytest.approx(minutes, abs=0.001)])
+    if raw:
+        assert record.filter(pl.col("metric") == "sleep_duration")["raw"].to_list() == [raw]
+    bad = [key for key, value in told.items() if value == "abc"]
+    assert tally.notes == {f"{key}: no number": 1 for key in bad}
+
+
+@pytest.mark.parametrize(
+    ("awake", "unmeasurable", "note"),
+    [
+        ("abc", "0", "awakedurationinms: no number"),
+        ("", "0", ""),
+        ("0", "abc", "unmeasurablesleepdurationinms: no number"),
+    ],
+)
+def test_a_night_of_which_a_part_is_missing_has_no_end(
+    awake: str, unmeasurable: str, note: str, tmp_path: Path
+) -> None:
+    text = (
+        "sleepSummaryId,calendarDate,timezoneOffsetInMs,unixTimestampInMs,durationInMs,"
+        "unmeasurableSleepDurationInMs,awakeDurationInMs\n"
+    )
+    line = f"a,2024-04-03,7200000,1712092200000,24600000,{unmeasurable},{awake}\n"
+    tally, record = record_of(tmp_path, text + line, "sleep_summaries.csv")
+    assert values(record, "sleep_duration") == [410]
+    assert set(record["end"]) == {None}
+    assert tally.notes == {"a night whose end is not known": 1, **({note: 1} if note else {})}
