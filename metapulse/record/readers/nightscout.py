@@ -1,8 +1,9 @@
 """Nightscout: entries, treatments and profiles, as JSON or JSON lines; and entries as CSV without a header.
 
-``date`` (ms since 1970) decides, not ``dateString``, whose style depends on the uploader. Glucose is in mg/dL. What
-is below 39 is an error code of the sensor. A reading that several programs uploaded is there several times,
-milliseconds apart.
+``date`` (ms since 1970) decides, not ``dateString``, whose style depends on the uploader. Glucose is in mg/dL where
+``units`` does not say otherwise; below 39 mg/dL it is an error code of the sensor. A reading that several programs
+uploaded is there several times, milliseconds apart. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
+was given at once (``splitNow`` per cent); ``splitExt`` per cent go over ``duration`` minutes, at ``relative`` U/h.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from metapulse.record.schema import NO_DEVICE, Device, Row
 
 ERROR_BELOW = 39  # mg/dL
 SAME_READING = US  # two uploads of one reading are less apart
+ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the whole
+EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings among which another upload is looked for
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
@@ -78,7 +81,8 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[
         return context.skip("a stamp that is no time" if start is None else "no value")
     raw: str | None = None
     reading: float | None = value
-    if kind == "sgv" and value < ERROR_BELOW:
+    unit = _unit(item)
+    if kind == "sgv" and unit == "mg/dL" and value < ERROR_BELOW:
         reading, raw, marks = None, f"{value:g}", (*marks, "sensor_error")
     elif (noise := number(item.get("noise"))) is not None and noise >= 3:
         marks = (*marks, "low_confidence")
@@ -88,7 +92,7 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[
         recent.append((start, value))
     device = Device(app=str(item["device"])[:100]) if item.get("device") else NO_DEVICE
     metric = "glucose" if kind == "sgv" else "glucose_blood"
-    yield Row(metric, start, reading, "mg/dL", at, None, _offset(context, item, start), None, device, marks, raw)
+    yield Row(metric, start, reading, unit, at, None, _offset(context, item, start), None, device, marks, raw)
 
 
 def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
@@ -100,8 +104,11 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
     kind = str(item.get("eventType") or "")
     device = Device(app=str(item["enteredBy"])[:100]) if item.get("enteredBy") else NO_DEVICE
     whole = Row("", start, None, None, at, None, _offset(context, item, start), None, device, marks)
+    bolus = whole._replace(metric="insulin_rapid", code=kind.lower()[:40] or None)
     if (amount := number_noted(context, item, "insulin")) is not None:
-        yield whole._replace(metric="insulin_rapid", value=amount, code=kind.lower()[:40] or None)
+        yield bolus._replace(value=amount)
+    if kind == "Combo Bolus" or number(item.get("splitExt")):
+        yield from _extended(context, item, bolus)
     if carbs := number_noted(context, item, "carbs"):
         yield whole._replace(metric="carbohydrates", value=carbs, unit="g")
     rate, length = number(item.get("absolute", item.get("rate"))), number(item.get("duration"))
@@ -111,8 +118,33 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
         yield whole._replace(metric="workout", value=length, code="unknown", end=start + round(length * MINUTE))
     glucose = number_noted(context, item, "glucose")
     if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):
-        unit = "mmol/L" if str(item.get("units")).lower().startswith("mmol") else "mg/dL"
-        yield whole._replace(metric="glucose_blood", value=glucose, unit=unit, quality=(*marks, "manual"))
+        yield whole._replace(metric="glucose_blood", value=glucose, unit=_unit(item), quality=(*marks, "manual"))
+
+
+def _extended(context: Context, item: dict[str, Any], bolus: Row) -> Iterator[Row]:
+    """What of a bolus was given over a time; nothing where its numbers do not tell, or contradict each other."""
+    names = ("enteredinsulin", "splitNow", "splitExt", "duration")
+    entered, percent_now, percent, length = (number(item.get(name)) for name in names)
+    if percent == 0 or (percent is None and percent_now == 100):
+        return
+    if entered is None or percent_now is None or percent is None or length is None:
+        return context.note(f"{EXTENDED}: its amount or length is not told")
+    now, amount = entered * percent_now / 100, entered * percent / 100
+    given, rate = number(item.get("insulin")), number(item.get("relative"))
+    if (
+        min(percent_now, percent, amount) < 0
+        or abs(percent_now + percent - 100) > 1
+        or abs((given or 0) - now) > ROUNDED
+        or not 0 < length < 10_000
+        or (rate is not None and abs(rate * length / 60 - amount) > ROUNDED)
+    ):
+        return context.note(f"{EXTENDED}: its numbers contradict each other")
+    yield bolus._replace(value=amount, end=bolus.start + round(length * MINUTE))
+
+
+def _unit(item: dict[str, Any]) -> str:
+    """Of glucose, as Nightscout writes it in several spellings."""
+    return "mmol/L" if str(item.get("units")).strip().lower().startswith("mmol") else "mg/dL"
 
 
 def _date(context: Context, date: Any, text: Any) -> tuple[int | None, tuple[str, ...]]:

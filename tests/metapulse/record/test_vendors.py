@@ -170,6 +170,52 @@ def test_nightscout(record: Import) -> None:
     assert reasons == {"no reading: cal", "a treatment without an amount: Sensor Start"}
 
 
+COMBO = {"eventType": "Combo Bolus", "created_at": "2024-04-03T08:10:00Z", "enteredinsulin": "4", "insulin": 2,
+         "splitNow": "50", "splitExt": "50", "duration": 60, "relative": 2}  # fmt: skip
+NOW, LATER = ("insulin_rapid", 2.0, None), ("insulin_rapid", 2.0, 60)
+UNTOLD = "the extended part of a bolus: its amount or length is not told"
+CONTRADICTION = "the extended part of a bolus: its numbers contradict each other"
+
+
+@pytest.mark.parametrize(
+    ("other", "expected", "notes"),
+    [
+        ({}, [NOW, LATER], {}),
+        ({"relative": None}, [NOW, LATER], {}),
+        ({"insulin": None, "splitNow": 0, "splitExt": 100, "enteredinsulin": 2}, [LATER], {}),
+        ({"splitNow": 100, "splitExt": 0, "enteredinsulin": 2}, [NOW], {}),
+        ({"enteredinsulin": None}, [NOW], {UNTOLD: 1}),
+        ({"splitExt": None}, [NOW], {UNTOLD: 1}),
+        ({"duration": None}, [NOW], {UNTOLD: 1}),
+        ({"duration": 0}, [NOW], {CONTRADICTION: 1}),
+        ({"relative": 3}, [NOW], {CONTRADICTION: 1}),
+        ({"splitExt": 70, "relative": None}, [NOW], {CONTRADICTION: 1}),
+        ({"enteredinsulin": 6, "relative": 3}, [NOW], {CONTRADICTION: 1}),
+    ],
+)
+def test_the_extended_part_of_a_combo_bolus_of_nightscout(
+    other: dict[str, object], expected: list[object], notes: dict[str, int], record: Import
+) -> None:
+    made, tally = record({"treatments.json": json.dumps([{**COMBO, **other}])})
+    lengths = (pl.col("end") - pl.col("start")).dt.total_minutes()
+    found = made.select("metric", "value", lengths, "quality").rows()
+    assert sorted(found, key=lambda row: row[2] or 0) == [(*row, []) for row in expected]
+    (file,) = tally.files.values()
+    assert file.notes == notes
+
+
+def test_an_entry_of_nightscout_in_mmol(record: Import) -> None:
+    """Error codes are below 39 mg/dL, not below 39 mmol/L."""
+    units = (("mmol/L", "sgv"), ("mmol", "mbg"), ("mg/dl", "sgv"))
+    given = [{name: 6.7, "date": 1712124000000 + at * 300_000, "units": unit} for at, (unit, name) in enumerate(units)]
+    made, _ = record({"entries.json": json.dumps(given)})
+    assert made.select("metric", "value", "quality").rows() == [
+        ("glucose", pytest.approx(120.7, abs=0.1), []),
+        ("glucose_blood", pytest.approx(120.7, abs=0.1), []),
+        ("glucose", None, ["sensor_error"]),
+    ]
+
+
 def test_our_own_csv(record: Import) -> None:
     made, tally = record({"own.csv": SAMPLES["own.csv"]})
     assert rows(made) == [
