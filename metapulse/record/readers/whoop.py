@@ -83,6 +83,13 @@ SPANS = {
 }
 LONG = 18  # columns, from which on their shape alone tells
 HEART = (("max hr", "workout_hr_max", "maximum"), ("average hr", "workout_hr_mean", "mean"))
+#: Columns of workouts alone; another name of one of them leaves the others to tell what the file is of.
+ZONES = tuple(f"hr zone {zone}" for zone in range(6))
+WORKOUT = {"workout start time", "workout end time", "activity name", "activity strain", "gps enabled", *ZONES}
+JOURNAL = ("question text", "answered yes", "notes")
+#: Names whose columns are read, or left out on purpose: debt and consistency are Whoop's own reckoning.
+KNOWN = {name for layout, _ in LAYOUTS for name in layout} | {*COLUMNS, *WORKOUT, *JOURNAL, "altitude change"}
+LOST = "a workout whose start is not known"
 _ZONE = re.compile(r"(UTC|GMT)?([+-]\d{1,2}(:?\d\d)?|Z)|UTC")
 _STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d")
 
@@ -133,25 +140,38 @@ def read(context: Context) -> Iterator[Row]:
                 if (inside := re.search(r"\(([^()]{0,40})\)$", c))
             }
             context.skip("the header" if names else "above the header")
-            note_unread(context, cells[: len(names)], {at for at, name in enumerate(names) if name != f"column {at}"})
+            note_unread(context, cells[: len(names)], {at for at, name in enumerate(names) if name in KNOWN})
             continue
         row = row_of(context, names, cells)
-        found = list(_values(context, row, units, line))
+        spans = _spans(context, row, line)
+        lost = "workout" not in spans and not WORKOUT.isdisjoint(names)
+        found = [] if lost else list(_values(context, row, spans, units))
         yield from found
         if not found:
-            context.skip("an answer of the journal" if "question text" in names else "no value, or no time")
+            empty = LOST if lost and not WORKOUT.isdisjoint(row) else "no value, or no time"
+            context.skip("an answer of the journal" if "question text" in names else empty)
 
 
-def _values(context: Context, cells: dict[str, str], units: dict[str, str], line: int) -> Iterator[Row]:
+def _spans(context: Context, cells: dict[str, str], line: int) -> dict[str, Row]:
+    """Night, cycle and workout of a line, each a row with its time and no value."""
     spans = {}
     for name, ends in SPANS.items():
         start, end = (_stamp(context, cells.get(column, ""), cells.get("cycle timezone", "")) for column in ends)
         if start is not None:
             until = None if end is None else end.start
             spans[name] = Row("", start.start, None, None, line, until, start.offset_min, None, WHOOP, start.marks)
-    if "night" not in spans and "cycle" in spans:  # recovery of a night whose times are not told
+    if "night" not in spans and "cycle" in spans and not _is_nap(cells):  # a night whose times are not told
         spans["night"] = spans["cycle"]._replace(end=None)
-    nap = cells.get("nap", "").lower() in ("true", "1", "yes", "vero", "ja", "oui", "sí", "wahr")
+    return spans
+
+
+def _is_nap(cells: dict[str, str]) -> bool:
+    return cells.get("nap", "").lower() in ("true", "1", "yes", "vero", "ja", "oui", "sí", "wahr")
+
+
+def _values(context: Context, cells: dict[str, str], spans: dict[str, Row], units: dict[str, str]) -> Iterator[Row]:
+    """Every value of a line that has a time."""
+    nap = _is_nap(cells)
     kind = cells.get("activity name", "").strip().lower()[:60] or "unknown"
     for name, (metric, unit, of) in COLUMNS.items():
         value = number_noted(context, cells, name) if of in spans else None

@@ -147,3 +147,41 @@ def test_of_two_columns_of_one_name_the_first_counts(tmp_path: Path) -> None:
     tally, made = record_of(tmp_path, f"{header},Max HR (bpm)\n{line},190\n")
     assert values(made, "workout_hr_max") == [175]
     assert tally.notes == {"two columns of one name: the first counts": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["Asleep duration (min)", "Respiratory rate (rpm)", "REM duration (min)", "Day Strain"]
+)
+def test_an_english_column_under_another_name_is_noted(name: str, tmp_path: Path) -> None:
+    whole, _ = record_of(tmp_path, CYCLES)
+    assert not whole.notes
+    tally, made = record_of(tmp_path, CYCLES.replace(name, "Something (min)"))
+    assert tally.notes == {"a column that is not read: Something (min)": 1}
+    assert values(made, "hrv_rmssd") == [61]
+
+
+@pytest.mark.parametrize("text", [WORKOUTS, JOURNAL, SAMPLES["sonno.csv"]])
+def test_columns_that_are_left_out_on_purpose_are_not_noted(text: str, tmp_path: Path) -> None:
+    tally, _ = record_of(tmp_path, text)
+    assert not tally.notes
+
+
+@pytest.mark.parametrize("others", [(), ("Workout end time", "Activity name", "Activity Strain", "GPS enabled")])
+def test_a_workout_whose_start_is_not_known_is_not_put_at_the_start_of_its_cycle(
+    others: tuple[str, ...], tmp_path: Path
+) -> None:
+    text = WORKOUTS.replace("Workout start time", "Workout begin time")
+    for name in others:
+        text = text.replace(name, f"X {name}")
+    tally, made = record_of(tmp_path, text)
+    assert made.is_empty()
+    assert tally.skipped == {"the header": 1, "a workout whose start is not known": 1}
+    assert tally.notes.total() == 1 + len(others)
+
+
+def test_a_nap_whose_onset_is_not_known_is_not_put_at_the_start_of_its_cycle(tmp_path: Path) -> None:
+    text = SWAPPED.replace("Inizio del sonno", "Inizio")
+    assert values(record_of(tmp_path, text)[1], "sleep_duration") == [377]
+    tally, made = record_of(tmp_path, text.replace("false", "true"))
+    assert made.is_empty()
+    assert tally.skipped["no value, or no time"] == 1
