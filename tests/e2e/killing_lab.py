@@ -1,6 +1,9 @@
-"""A program that kills comparisons with SIGKILL and runs them again: ``python -m tests.e2e.killing_lab FOLDER``.
+"""A program that kills comparisons with SIGKILL and runs them again.
 
-Every life is a fork, as in ``tests.e2e.killing``. Prints one JSON line: how many kills landed, which files differed
+    python -m tests.e2e.killing_lab FOLDER [KILLS]
+
+Every life is a fork, as in ``tests.e2e.killing``; a method's runs are done as one. With a number it goes on with new
+comparisons until so many kills have landed. Prints one JSON line: how many kills landed, which files differed
 from those of the comparison that was left alone, and which cells were finished twice.
 """
 
@@ -10,6 +13,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +51,17 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/summary.json")}
 
 
-def main(folder: Path) -> None:
-    """A comparison alone, then one (or three) killed at random moments until it has come to its end."""
+def main(folder: Path, wanted: int = 0) -> None:
+    """A comparison alone, then one (or three, or more) killed at random moments until it has come to its end."""
     folder.mkdir(parents=True, exist_ok=True)
     asked = spec(folder)
     finish(asked, folder / "alone")
     whole = calls_of(life(asked, folder / "counted"), folder / "calls.txt")
     alone = facts(folder / "alone")
     draw, kills, wrong, twice = random.Random(5), 0, [], []
-    for i in range(thorough.of(1, 3)):
+    for i in count():
+        if i >= thorough.of(1, 3) and kills >= wanted:
+            break
         path, done = folder / f"killed-{i}", dict[str, int]()
         for _ in range(10):
             killed = kill_before(life(asked, path), int(whole * draw.random() * 0.3))
@@ -71,4 +77,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]))
