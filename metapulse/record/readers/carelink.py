@@ -26,16 +26,18 @@ HEADERS = 40  # lines of the sample among which the header is looked for
 SECTIONS = 16  # whose beginnings may be read once more
 LIMITS = {"mg/dL": (40, 400), "mmol/L": (2.2, 22.2)}  # what a Guardian writes for all that is beyond
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
+_SPAN = re.compile(r"\(h{1,2}:mm:ss\)")
 _MARKER = re.compile(r"([^:]{2,40}):\s*(\d{1,5}(?:[.,]\d{1,4})?)\s*([^\d\s].{0,20})?")
 _INSULIN = re.compile(r"ins[uú]l", re.IGNORECASE)
 
 
 class Columns(NamedTuple):
-    """Where things are, the unit of glucose, and columns of insulin of which it is not known what they are."""
+    """Where things are, the unit of glucose, and columns of insulin and lengths of which it is not known whose."""
 
     at: dict[str, int]
     unit: str
     insulin: tuple[int, ...]
+    lengths: tuple[int, ...]
 
 
 def sniff(sample: Sample) -> str:
@@ -60,8 +62,10 @@ def columns(header: list[str]) -> Columns | None:
     if not {"date", "time", "sensor"} <= at.keys():
         return None
     amounts = [unit for unit, column in (("U", "bolus"), ("U/h", "basal")) if column not in at]
-    unplaced = tuple(n for n, unit in enumerate(units) if unit in amounts and n not in at.values())
-    return Columns(at, units[at["sensor"]], unplaced)
+    unplaced = [n for n in range(len(header)) if n not in at.values()]
+    missing = not {"bolus_length", "temporary_length"} <= at.keys()
+    lengths = [n for n in unplaced if missing and _SPAN.search(header[n])]
+    return Columns(at, units[at["sensor"]], tuple(n for n in unplaced if units[n] in amounts), tuple(lengths))
 
 
 def _ordered(header: list[str], units: list[str], isig: int) -> dict[str, int]:
@@ -75,7 +79,7 @@ def _ordered(header: list[str], units: list[str], isig: int) -> dict[str, int]:
     if len(glucose) > 2 and glucose[-2] == isig - 2:
         found["calibration"] = isig - 2
     for at, cell in enumerate(header):
-        if not re.search(r"\(h{1,2}:mm:ss\)", cell) or at < 3:
+        if not _SPAN.search(cell) or at < 3:
             continue
         if units[at - 2 : at] == ["U", "U"]:
             found |= {"bolus_kind": at - 3, "selected": at - 2, "bolus": at - 1, "bolus_length": at}
@@ -104,7 +108,7 @@ def read(context: Context) -> Iterator[Row]:
         elif found_columns := columns(cells):
             at = found_columns
             context.skip("the header")
-            unread = {*at.insulin, *repeated("carelink", cells)}
+            unread = {*at.insulin, *at.lengths, *repeated("carelink", cells)}
             note_unread(context, cells, set(range(len(cells))) - unread)
         elif at is None:
             context.skip("above the header")

@@ -164,3 +164,14 @@ def test_a_column_whose_name_stands_twice_is_noted(record: Import) -> None:
     assert made["value"].to_list() == [4.5]
     notes = next(iter(tally.files.values())).notes
     assert notes == {"a column that is not read: Bolus Volume Delivered (U)": 1}
+
+
+def test_a_length_whose_column_is_not_known_is_noted(record: Import) -> None:
+    header = NO_LENGTH.replace("Delivered (U),", "Delivered (U),Length of Bolus (h:mm:ss),").replace(
+        "Bolus Type", "Kind"
+    )
+    header = header.replace("Bolus Volume Selected (U),", "")
+    made, tally = record(pump(header, "0,2024/04/03,07:55:00,,,,Square,4.5,1:30:00,,,"))
+    assert made.select("metric", "value", "end").rows() == [("insulin_rapid", 4.5, None)]
+    notes = next(iter(tally.files.values())).notes
+    assert notes == {"a column that is not read: Length of Bolus (h:mm:ss)": 1}
