@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 #: "72,500" is 72.5 or 72 500; no thousands begin with 0.
 AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -35,9 +35,16 @@ class Signs:
         """Whether it is known that no point of the file parts thousands."""
         return self._point is False
 
-    def plain(self, cells: list[str]) -> list[str]:
-        """The cells, with a decimal point or none in numbers that do not show by themselves what their sign is."""
-        return list(map(self.plain_cell, cells)) if any(map(_UNCLEAR.fullmatch, cells)) else cells
+    def plain(self, cells: list[str], texts: Container[int] = ()) -> list[str]:
+        """The cells, with a decimal point or none in numbers that do not show by themselves what their sign is.
+
+        Args:
+            cells: of a row.
+            texts: places of cells that are no numbers, whatever they look like.
+        """
+        if not any(map(_UNCLEAR.fullmatch, cells)):
+            return cells
+        return [cell if at in texts else self.plain_cell(cell) for at, cell in enumerate(cells)]
 
     def plain_cell(self, cell: str) -> str:
         """The same of one cell."""

@@ -25,6 +25,7 @@ from metapulse.record.units import GLUCOSE
 
 LOW, HIGH = 39, 401  # mg/dL: what Dexcom writes in place of the words
 ROUNDED = 0.5  # mg/dL: 2.2 mmol/L is 40 mg/dL, though 39.6 when converted, and 22.3 is 401, though 401.7
+TEXTS = ("type", "subtype", "person", "app", "phone", "transmitter")  # columns whose cells may look like numbers
 TRANSMITTERS = 64  # whose clocks are kept
 MOVED = 10 * MINUTE  # of the person's clock against the transmitter's: no drift is as large
 CALIBRATION = re.compile(r"[ck]ali|校准|較正|보정", re.IGNORECASE)
@@ -56,7 +57,7 @@ class _File:
         types: Counter[str] = Counter()
 
         def stamps() -> Iterator[str]:
-            for _, cells in csv_rows(self.context, count=False):
+            for _, cells in csv_rows(self.context, count=False, as_written=True):
                 if not known:
                     known.extend([found] if (found := columns(cells)) else [])
                 elif stamp := cell_of(cells, known[0].at, "stamp"):
@@ -111,9 +112,11 @@ class _File:
 def read(context: Context) -> Iterator[Row]:
     """Readings, calibrations and what was typed in."""
     file, at = _File(context), None
-    for line, cells in csv_rows(context):
+    texts: set[int] = set()
+    for line, cells in csv_rows(context, texts=texts):
         if at is None:
             at = columns(cells)
+            texts.update(place for name, place in (at.at if at else {}).items() if name in TEXTS)
             context.skip("the header" if at else "above the header")
             if at and at.at:
                 note_unread(context, cells, at.at.values())

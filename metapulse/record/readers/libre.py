@@ -49,6 +49,7 @@ VALUES: dict[str, tuple[str, str | None]] = {
     "correction": ("insulin_rapid", "correction"),
     "change": ("insulin_rapid", "change"),
 }
+TEXTS = ("device", "serial", "notes")  # columns whose cells may look like numbers
 TYPES = {"0": "historic", "1": "scan", "2": "strip", "3": "ketone"}  # of a line → the column that has its value
 DENIED = "a glucose in another column than the type of its line says"
 
@@ -121,9 +122,11 @@ def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
     _decide_order(context)
     at: Columns | None = None
-    for line, cells in csv_rows(context):
+    texts: set[int] = set()
+    for line, cells in csv_rows(context, texts=texts):
         if at is None:
             at = columns(cells)
+            texts.update(place for name, place in (at.at if at else {}).items() if name in TEXTS)
             context.skip("the header" if at else "above the header")
             if at and at.values:
                 note_unread(context, cells, at.at.values())

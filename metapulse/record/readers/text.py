@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -69,7 +69,7 @@ def delimiter_of(line: str) -> str:
 
 
 def csv_rows(
-    context: Context, delimiter: str = "", count: bool = True, as_written: bool = False
+    context: Context, delimiter: str = "", count: bool = True, as_written: bool = False, texts: Container[int] = ()
 ) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, cells) of every row that is not blank; a quoted cell may hold line ends.
 
@@ -80,7 +80,7 @@ def csv_rows(
         context: of the file.
         delimiter: "": found from each row, until one has three cells with something in them.
         count: count rows as seen; False for a look at the file beforehand.
-        as_written: leave such numbers as they are.
+        as_written: leave such numbers as they are. texts: so too in these places; looked at anew for each row.
     """
     signs: Signs | None = None
     for number, text in _logical_lines(context, count):
@@ -99,7 +99,7 @@ def csv_rows(
             comma = "," in text and (cut != "," or '"' in text)  # there may be one within a cell
             if not as_written and (comma or ("." in text and not (signs and signs.points_are_decimal))):
                 signs = signs or Signs(partial(_rows_as_written, context, cut), cut)
-                cells = signs.plain(cells)
+                cells = signs.plain(cells, texts)
             yield number, cells
 
 

@@ -247,3 +247,12 @@ def test_a_known_name_in_anothers_place_is_never_read_by_order(record: Import) -
     assert made["metric"].to_list() == ["glucose", "glucose_blood"]
     (account,) = tally.files.values()
     assert account.notes["a column that is not read: wort 8 (u)"] == 1
+
+
+@pytest.mark.parametrize("text", ["2.100", "2,100"])
+def test_the_id_of_a_transmitter_stays_as_it_is_written(record: Import, text: str) -> None:
+    """The file's decimal commas say what a point is in its numbers, not in its texts."""
+    lines = [f"1;2026-06-02T00:{minute}:00;EGW;;;;{text};5,{minute};;;;0,12;;{text}" for minute in range(10, 60, 5)]
+    made, tally = record({"x": file(*lines, header=GERMAN)})
+    assert {(device["app"], device["unit"]) for device in made["device"]} == {(text, text)}
+    assert not next(iter(tally.files.values())).notes

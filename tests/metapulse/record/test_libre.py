@@ -113,3 +113,15 @@ def test_the_type_of_a_line_says_which_glucose_it_has(record: Import) -> None:
     made, tally = record(file(STRANGE, *lines))
     assert made["value"].to_list() == [101.0]
     assert next(iter(tally.files.values())).skipped[note] == 2
+
+
+@pytest.mark.parametrize("text", ["2.100", "2,100"])
+def test_a_serial_number_stays_as_it_is_written(record: Import, text: str) -> None:
+    """The file's decimal commas say what a point is in its numbers, not in its texts."""
+    header = ";".join(cell.replace("mg/dL", "mmol/L") for cell in COLUMNS)
+    rest = ";" * (len(COLUMNS) - 5)
+    lines = [f"{text};{text};13-04-2024 08:{minute};0;6,{minute}{rest}" for minute in range(10, 60, 5)]
+    lines.append(f"{text};{text};13-04-2024 09:00;5;;;;;;1.250{rest[5:]}")
+    made, _ = record({"libre.csv": "\n".join([ACCOUNT.replace(",", ";"), header, *lines]) + "\n"})
+    assert {(device["model"], device["unit"]) for device in made["device"]} == {(text, text)}
+    assert made["value"].to_list()[-1] == 1250
