@@ -1,7 +1,8 @@
 """XML as people have it: a broken DTD, control characters, a torn tail, an element whose quotes do not match.
 
-Not a parser: start and end tags are taken one after another, and everything else is passed over; so nothing is
-declared, no entity is expanded beyond the five of XML and character numbers, and a broken tag costs that tag.
+Not a parser: start and end tags are taken one after another, and everything else is passed over, with what stands in a
+comment, a CDATA section or a processing instruction; so nothing is declared, no entity is expanded beyond the five of
+XML and character numbers, and a broken tag costs that tag.
 
 An export has millions of tags and a few dozen shapes of them: what stands outside the quotes is parsed once.
 """
@@ -22,9 +23,13 @@ CHUNK = 2**18  # characters read at a time
 REMEMBERED = 1024  # characters of a text that is kept in case it comes again
 TAG = 2**20  # characters of one tag, or of what lies between two
 SHAPES, SHAPED = 512, 4096  # shapes of tags that are kept, and the characters that a tag of a kept shape may have
+#: What holds no tags, whatever it looks like: how it begins and ends. One that is not closed ends where it began.
+PASSED = {"<!--": "-->", "<![CDATA[": "]]>", "<?": "?>"}
+_PASSED = r"!--(?:(?:(?!<!--).)*?-->)?|!\[CDATA\[(?:(?:(?!<!\[CDATA\[).)*?\]\]>)?|\?(?:(?:(?!<\?).)*?\?>)?"
+_COVER = re.compile(f"<(?:{_PASSED})", re.DOTALL)
 _TAG = re.compile(
     r"""<(?:(/?)([^\W\d][\w.:-]*+)((?:\s++[\w.:-]++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+)\s*+(/?)>"""
-    r"""|!--(?:(?:(?!<!--).)*?-->)?|[\w/][^<]*+)([^<]*+)""",
+    rf"""|{_PASSED}|[\w/][^<]*+)([^<]*+)""",
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"""([\w.:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
@@ -56,19 +61,33 @@ def tags(context: Context, file: File | None = None) -> Iterator[Tag]:
         rest = ""
         while block := stream.read(CHUNK):
             text = rest + block
-            cut = text.rfind("<")
-            comment = text.rfind("<!--")
-            if comment >= 0 and text.find("-->", comment) < 0:
-                cut = comment
-            if cut < 0 or len(text) - cut > TAG:
-                cut = len(text)
+            places = (_unclosed(text), text.rfind("<"))
+            cut = next((place for place in places if place >= 0 and len(text) - place <= TAG), len(text))
             rest = text[cut:]
             yield from _tags(context, text[:cut])
         yield from _tags(context, rest, last=True)
 
 
+def _unclosed(text: str) -> int:
+    """Where the first of what is passed over begins that may end in the file's next piece; −1: nowhere."""
+    if "<!" not in text and "<?" not in text:
+        return -1
+    opened: dict[str, int] = {}
+    for match in _COVER.finditer(text):
+        begin = _begin(match[0])
+        opened.pop(begin, None)  # no other of its kind begins within one
+        if match[0] == begin:
+            opened[begin] = match.start()
+    return min(opened.values(), default=-1)
+
+
+def _begin(text: str) -> str:
+    """How what is passed over begins; "" of a tag."""
+    return next((begin for begin in PASSED if text.startswith(begin)), "")
+
+
 def _tags(context: Context, text: str, last: bool = False) -> Iterator[Tag]:
-    if last or "<!--" in text:
+    if last or any(begin in text for begin in PASSED):
         yield from _parsed(context, text, last)
         return
     for piece in text.split("<")[1:]:  # a tag and what follows it: no tag has a "<" inside
@@ -102,7 +121,8 @@ def _parsed(context: Context, text: str, last: bool = False) -> Iterator[Tag]:
     for match in _TAG.finditer(text):
         end, name, attributes, single, following = match.groups()
         if name is None:
-            if "-->" not in match[0] or not match[0].startswith("<!--"):
+            begin = _begin(match[0])
+            if not begin or PASSED[begin] not in match[0]:
                 context.seen()
                 torn = last and match.end() == len(text)
                 context.skip("torn at the end of the file" if torn else "a tag that is not well formed")
