@@ -11,11 +11,10 @@ from metapulse.errors import DataError
 from metapulse.record.schema import MAPPED, check_version
 from metapulse.record.store import metadata
 
-BATCH = 16_384  # rows
-
 if TYPE_CHECKING:
     import polars as pl
 
+BATCH = 16_384  # rows
 #: Marks of rows that say again what others say; what is left is counted once.
 REPEATS = ("duplicate_of", "shifted_repeat", "superseded", MAPPED)
 #: Marks of values that are no measurements to compute with: out of range, not worn, a sensor's error, a wrong stamp.

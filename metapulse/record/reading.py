@@ -99,9 +99,10 @@ class Read:
         known = {
             name.partition("/")[0] for name in (*(t.file for t in self.tallies), *(f.name for f in self._lineages))
         }
+        left = set(inputs) - known
         for name, facts in groupby(sorted(set(self.unread)), _top):
             file, _, why, error = next(facts)
-            if name in set(inputs) - known and not error:
+            if name in left and not error:
                 yield f"{file}: {why}"
 
     def _recognised(self, file: File) -> tuple[Reader | None, str, str]:

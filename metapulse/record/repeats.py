@@ -92,9 +92,9 @@ _RANKED: dict[str, Callable[[Any], Any]] = {"code": _coded_first, "device": know
 def place(block: Block, at: int) -> tuple[Any, ...]:
     """Where a row belongs among those of its start: what ``ordered_block`` sorts by, of one row."""
     keys: list[Any] = []
+    marks = list(block.tables.quality)[block["quality"][at]]
     for name in ORDERED:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
-        marks = list(block.tables.quality)[block["quality"][at]]
         if name == "device":
             keys += [(MAPPED in marks) + 2 * (UNKNOWN in marks), not set(marks).isdisjoint(WEAKER)]
         if name == "file":

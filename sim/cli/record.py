@@ -66,7 +66,7 @@ def import_record_command(
     """Read exports into a record. Every row is in it, or counted under a reason; reading twice changes nothing."""
     from metapulse.record.store import import_files
 
-    _is_record(out)
+    _named_record(out)
     with _shown() as progress:
         tally = import_files(inputs, out, _options(timezone, date_order), progress)
     console = _console()
@@ -179,7 +179,7 @@ def merge_command(
     """Records and exports of one person into one: overlapping sources by a rule for each metric; nothing is deleted."""
     from metapulse.record.merge import merge_records
 
-    _is_record(out)
+    _named_record(out)
     with _shown() as progress:
         table = merge_records(inputs, out, prefer or (), _options(timezone, date_order), progress)
     _console().print(table)
@@ -271,7 +271,7 @@ def _say_what_is_odd(tally: Tally) -> None:
         raise typer.Exit(1)
 
 
-def _is_record(out: Path) -> None:
+def _named_record(out: Path) -> None:
     from metapulse.errors import ConfigError
 
     if out.suffix.lower() != ".parquet":  # which an export may be named, that is there or not yet

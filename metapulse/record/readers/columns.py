@@ -82,6 +82,24 @@ def note_unread(context: Context, header: Sequence[str], places: Collection[int]
             context.note(f"a column that is not read: {cell[:60]}")
 
 
+def first_lines(
+    context: Context, cells: Sequence[str], at: Mapping[str, int] | None, texts: set[int], names: Collection[str]
+) -> None:
+    """Count a line down to the header, and say which columns of that are not read.
+
+    Args:
+        context: of the file.
+        cells: of the line.
+        at: column → its place; None above the header; empty where the header's columns are not known.
+        texts: takes the places of the columns that hold texts.
+        names: of these columns.
+    """
+    context.skip("above the header" if at is None else "the header")
+    if at:
+        texts.update(at[name] for name in names if name in at)
+        note_unread(context, cells, at.values())
+
+
 def vocabulary(name: str) -> list[dict[str, str]]:
     """The lines of a CSV in this folder: a vendor's words and what they are here."""
     text = files("metapulse.record.readers").joinpath(name).read_text(encoding="utf-8")

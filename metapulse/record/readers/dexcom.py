@@ -15,7 +15,7 @@ from csv import reader
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.columns import LONG, RAPID, UNKNOWN, cell_of, note_unread
+from metapulse.record.readers.columns import LONG, RAPID, UNKNOWN, cell_of, first_lines
 from metapulse.record.readers.dexcom_columns import Columns, columns
 from metapulse.record.readers.dexcom_words import limit_of
 from metapulse.record.readers.ordered import Ordered
@@ -116,10 +116,7 @@ def read(context: Context) -> Iterator[Row]:
     for line, cells in csv_rows(context, texts=texts):
         if at is None:
             at = columns(cells)
-            texts.update(place for name, place in (at.at if at else {}).items() if name in TEXTS)
-            context.skip("the header" if at else "above the header")
-            if at and at.at:
-                note_unread(context, cells, at.at.values())
+            first_lines(context, cells, None if at is None else at.at, texts, TEXTS)
             continue
         if not at.at:
             context.skip(UNKNOWN)

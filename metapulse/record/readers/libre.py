@@ -20,7 +20,7 @@ from metapulse.record.readers.columns import (
     UNKNOWN,
     by_name,
     cell_of,
-    note_unread,
+    first_lines,
     placed,
     split,
 )
@@ -95,7 +95,7 @@ def columns(header: list[str]) -> Columns | None:
         for name, (metric, code) in VALUES.items()
         if name in at
     ]
-    return Columns(at, values if "time" in at else [])
+    return Columns(at, values) if values and "time" in at else Columns({}, [])
 
 
 def _kind(cell: str, unit: str) -> str:
@@ -126,10 +126,7 @@ def read(context: Context) -> Iterator[Row]:
     for line, cells in csv_rows(context, texts=texts):
         if at is None:
             at = columns(cells)
-            texts.update(place for name, place in (at.at if at else {}).items() if name in TEXTS)
-            context.skip("the header" if at else "above the header")
-            if at and at.values:
-                note_unread(context, cells, at.at.values())
+            first_lines(context, cells, None if at is None else at.at, texts, TEXTS)
             continue
         stamp = context.clock.read(cell_of(cells, at.at, "time")) if at.values else None
         if stamp is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -39,3 +40,18 @@ def written(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     for path, content in zip(paths, files.values(), strict=True):
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return paths
+
+
+def in_other_orders(folder: Path, given: Sequence[Path], draw: random.Random) -> tuple[bytes, bytes]:
+    """The record of these files when they are read one by one, and when records of two parts of them are merged."""
+    by_one, merged = folder / "one.parquet", folder / "merged.parquet"
+    for path in draw.sample(given, len(given)):
+        import_files([path], by_one)
+    parts: list[Path] = []
+    cut = draw.randrange(len(given))
+    for part in (given[:cut], given[cut:]):
+        if part:
+            parts.append(folder / f"part {len(parts)}.parquet")
+            import_files(part, parts[-1])
+    import_files(draw.sample(parts, len(parts)), merged)
+    return by_one.read_bytes(), merged.read_bytes()
