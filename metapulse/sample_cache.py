@@ -23,7 +23,7 @@ class SampleCache:
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
         self._where: dict[int, tuple[int, int]] = {}  # client → first row, rows
-        self._used = 0
+        self._used = 0  # rows, of which the first is zeros: what padding is
         self._x, self._y = torch.empty(0), torch.empty(0)
 
     def gather(self, clients: Sequence[int], load: Callable[[int], Part]) -> Batch:
@@ -47,19 +47,16 @@ class SampleCache:
             x, y = (p[start : start + len(n) * longest].view(*shape, *p.shape[1:]) for p in (self._x, self._y))
             return Batch(x, y, torch.ones(shape))
         column = np.arange(longest)
-        rows = torch.from_numpy(first + np.minimum(column, np.maximum(n - 1, 0))).flatten()
-        mask = torch.from_numpy((column < n).astype(np.float32))
+        there = column < n
+        rows = torch.from_numpy(np.where(there, first + column, 0)).flatten()
         x, y = (part.index_select(0, rows).view(len(n), longest, *part.shape[1:]) for part in (self._x, self._y))
-        if n.min() < longest:
-            padding = mask == 0
-            x[padding], y[padding] = 0, 0
-        return Batch(x, y, mask)
+        return Batch(x, y, torch.from_numpy(there.astype(np.float32)))
 
     def _store(self, parts: dict[int, Part]) -> bool:
         """Put clients into the cache; False if there is no room for them."""
         if not parts:
             return True
-        rows = self._used + sum(len(x) for x, _ in parts.values())
+        rows = max(self._used, 1) + sum(len(x) for x, _ in parts.values())
         x, y = next(iter(parts.values()))
         each = x[:0].itemsize * int(np.prod(x.shape[1:])) + y[:0].itemsize * int(np.prod(y.shape[1:]))
         if rows * each > self._budget:
@@ -70,6 +67,8 @@ class SampleCache:
             room = self._budget // each if self._used else rows
             self._x = _grown(self._x, self._used, room, torch.from_numpy(x))
             self._y = _grown(self._y, self._used, room, torch.from_numpy(y))
+        if not self._used:
+            self._x[0], self._y[0], self._used = 0, 0, 1
         for client, (own_x, own_y) in parts.items():
             end = self._used + len(own_x)
             self._x[self._used : end], self._y[self._used : end] = torch.from_numpy(own_x), torch.from_numpy(own_y)

@@ -144,6 +144,7 @@ def is_setting(field: dataclasses.Field[Any]) -> bool:
     return "doc" in field.metadata
 
 
+@lru_cache(maxsize=512)
 def settings_alone(kind: type) -> type:
     """A class, or the settings alone of one that only code can make (a model takes its task), to be checked before."""
     fields, missing = dataclasses.fields(kind), dataclasses.MISSING

@@ -114,11 +114,11 @@ def _read_stacks(stacks: Iterable[Scores]) -> tuple[dict[int, ClientScores], lis
     for stack in stacks:
         numbers = {name: values.double().numpy() for name, values in stack.metrics.items()}
         dropped += [Dropped(client, first_line(reason)) for client, reason in stack.failures.items()]
-        for i, client in enumerate(stack.clients):
-            try:
-                accepted[client] = _sound({name: values[i] for name, values in numbers.items()})
-            except ReplyError as error:
-                dropped.append(Dropped(client, str(error)))
+        for client, found in zip(stack.clients, _sound(numbers) if stack.clients else [], strict=True):
+            if isinstance(found, str):
+                dropped.append(Dropped(client, found))
+            else:
+                accepted[client] = found
     return dict(sorted(accepted.items())), sorted(dropped, key=lambda one: (one.client, one.reason))
 
 
@@ -137,22 +137,42 @@ def _read(reply: Message, trial: Trial, told: Mapping[str, Any]) -> ClientScores
         scores[name] = np.array(values, dtype=np.float64).reshape(trial.episodes, len(trial.steps))
     if not scores or len(scores) > 16:
         raise ReplyError(f"{len(scores)} metrics; 1 to 16 are allowed")
-    return _sound(scores)
+    (found,) = _sound({name: values[None] for name, values in scores.items()})
+    if isinstance(found, str):
+        raise ReplyError(found)
+    return found
 
 
-def _sound(scores: Mapping[str, np.ndarray]) -> ClientScores:
-    """A share must be a share. A number that is none says that training ran away: the worst that can be answered.
+def _sound(stack: Mapping[str, Float64[np.ndarray, "clients episodes steps"]]) -> list[ClientScores | str]:
+    """Each client's scores, or what is wrong with them: a share must be a share.
 
-    Where a metric may be undefined, NaN says that it is.
+    A number that is none says that training ran away: the worst that can be answered. Where a metric may be undefined,
+    NaN says that it is.
     """
-    for name, values in scores.items():
-        finite = np.isfinite(values)
-        if name in FACTS and not finite.all():
-            raise ReplyError(f"metric {name!r} is not finite")
-        if is_share(name) and not ((values[finite] >= 0) & (values[finite] <= 1)).all():
-            raise ReplyError(f"metric {name!r} must be in [0, 1], not {values.min():g} to {values.max():g}")
-    none = {name: np.isnan(values) for name, values in scores.items() if may_be_undefined(name)}
-    sound = [np.isfinite(values) | none.get(name, False) for name, values in scores.items()]
-    overflowed = np.asarray(~np.stack(sound).all(0))
-    worst = {name: np.where(overflowed, 0.0, v) if is_share(name) else v for name, v in scores.items()}
-    return ClientScores(worst, overflowed, {name: where & ~overflowed for name, where in none.items() if where.any()})
+    wrong: dict[int, str] = {}
+    finite = {name: np.isfinite(values) for name, values in stack.items()}
+    for name, values in stack.items():
+        for row in _rows(~finite[name]) if name in FACTS else ():
+            wrong.setdefault(row, f"metric {name!r} is not finite")
+        for row in _rows(finite[name] & ((values < 0) | (values > 1))) if is_share(name) else ():
+            span = f"{values[row].min():g} to {values[row].max():g}"
+            wrong.setdefault(row, f"metric {name!r} must be in [0, 1], not {span}")
+    none = {name: np.isnan(values) for name, values in stack.items() if may_be_undefined(name)}
+    overflowed = np.asarray(~np.stack([where | none.get(name, False) for name, where in finite.items()]).all(0))
+    worst = {name: np.where(overflowed, 0.0, v) if is_share(name) else v for name, v in stack.items()}
+    undefined = {name: (where & ~overflowed, where.any((1, 2))) for name, where in none.items()}
+    return [
+        wrong.get(row)
+        or ClientScores(
+            {name: values[row] for name, values in worst.items()},
+            overflowed[row],
+            {name: where[row] for name, (where, some) in undefined.items() if some[row]},
+        )
+        for row in range(len(overflowed))
+    ]
+
+
+def _rows(where: Bool[np.ndarray, "clients episodes steps"]) -> list[int]:
+    """Clients of whom it is so anywhere."""
+    rows: list[int] = np.flatnonzero(where.any((1, 2))).tolist()
+    return rows

@@ -5,12 +5,14 @@ A setting is documented where it is declared; ``server/config_text.py: commented
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,6 +146,19 @@ class Config:
             section, _, key = error.key.partition(".")
             written = getattr(self, section)["name"] if key == "name" else error.value
             raise ConfigError(error.key, written, error.allowed) from None
+
+    @cached_property
+    def table(self) -> dict[str, Any]:
+        """What ``resolved`` gives copies of: worked out once."""
+        table: dict[str, Any] = plain(self)
+        table |= {key: registry.settings(getattr(self, key)) for key, registry in REGISTRIES.items()}
+        table["engine"] = {"name": self.engine.name, **table["engine"]}
+        if self.method == MethodSettings():
+            del table["method"]
+        for key in ("metrics", "main_metric"):  # a run that chooses none is addressed as it was before one could
+            if not table["evaluation"][key]:
+                del table["evaluation"][key]
+        return table
 
     def client_config(self) -> ClientConfig:
         """What the clients must know of it."""
@@ -304,16 +319,8 @@ def merge(table: dict[str, Any], change: Mapping[str, Any], restart: bool = True
 
 
 def resolved(config: Config) -> dict[str, Any]:
-    """Every setting with its value, defaults included, as plain data."""
-    table: dict[str, Any] = plain(config)
-    table |= {key: registry.settings(getattr(config, key)) for key, registry in REGISTRIES.items()}
-    table["engine"] = {"name": config.engine.name, **table["engine"]}
-    if config.method == MethodSettings():
-        del table["method"]
-    for key in ("metrics", "main_metric"):  # a run that chooses none is addressed as it was before one could
-        if not table["evaluation"][key]:
-            del table["evaluation"][key]
-    return table
+    """Every setting with its value, defaults included, as plain data of the caller's own."""
+    return copy.deepcopy(config.table)
 
 
 def _override(text: str) -> dict[str, Any]:

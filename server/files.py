@@ -16,8 +16,26 @@ SEAL = "checksum"  # key of a sealed file: BLAKE2 of its name and everything els
 
 def write_json(path: Path, value: Any) -> None:
     """``value`` as readable JSON, atomically; NaN and infinity become null."""
-    text = json.dumps(finite_or_null(value), indent=1, sort_keys=True, allow_nan=False)
-    write_atomic(path, text.encode() + b"\n")
+    _write(path, finite_or_null(value))
+
+
+def _write(path: Path, value: Any) -> None:
+    write_atomic(path, _lines(value).encode() + b"\n")
+
+
+def _lines(value: Any, pad: str = "") -> str:
+    """JSON with a line for each table and list that holds no other: what the compiled encoder does not indent."""
+    nested = isinstance(value, (dict, list)) and value
+    inner = value.values() if isinstance(value, dict) else value
+    if not nested or (pad and not any(isinstance(one, (dict, list)) for one in inner)):
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    deeper = pad + " "
+    if isinstance(value, list):
+        start, end, told = "[", "]", [_lines(one, deeper) for one in value]
+    else:
+        named = ((key if isinstance(key, str) else json.dumps(key), value[key]) for key in sorted(value))
+        start, end, told = "{", "}", [f"{json.dumps(name)}: {_lines(one, deeper)}" for name, one in named]
+    return start + ",".join(f"\n{deeper}{line}" for line in told) + f"\n{pad}{end}"
 
 
 def read_json(path: Path) -> Any:
@@ -37,7 +55,7 @@ def read_json(path: Path) -> Any:
 def write_sealed(path: Path, value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` as ``write_json`` writes it, with its checksum; what ``read_sealed`` will give."""
     made = sealed(path, value)
-    write_json(path, made)
+    _write(path, made)
     return made
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
 from flwr.serverapp import Grid
+from jaxtyping import Bool, Float64
 
 from metapulse.client.spec import Asked, Trial, to_json
 from metapulse.client.wire import (
@@ -34,12 +37,14 @@ from metapulse.metrics.table import larger_is_better
 from metapulse.server.answers import FACTS, AnswerCounts, ClientScores, count_answers, read_answers
 from metapulse.server.client_sampler import ClientSampler, SubsetGrid
 from metapulse.server.config import Config
-from metapulse.server.statistics import spread
+from metapulse.server.statistics import Spread, spreads
 from metapulse.settings import part
 from metapulse.strategies.replies import Dropped
 
 #: One line of metrics.parquet.
 Row: TypeAlias = dict[str, Any]
+#: What a row was asked.
+ASKED = ("round", "phase", "scenario", "shots", "step")
 #: Of what has a round and a phase.
 Told = TypeVar("Told", bound=Mapping[str, Any])
 #: Why a client's scores say nothing about the method, and so are in no mean.
@@ -108,9 +113,9 @@ class MetaTest:
                 replies = self.grid.send_and_receive(messages, timeout=self.config.engine.timeout_s)
                 answers, refused = read_answers(replies, view, trial, reply_stamp(config))
                 found.dropped.extend(refused)
-                for client in sorted(answers):
-                    found.rows.extend(self._rows(round, phase, scenario, shots, client, answers[client], trial))
-                apart = (why for answer in answers.values() if (why := informative_episodes(answer.values, trial)[1]))
+                asked = {"round": round, "phase": phase, "scenario": scenario, "shots": shots}
+                rows, apart = self._rows(asked, answers, trial)
+                found.rows.extend(rows)
                 found.people.append(count_answers(scenario, shots, len(clients), answers, apart, refused))
         return found
 
@@ -119,30 +124,23 @@ class MetaTest:
         return question(self.config, scenario, shots, self.sampler.train_devices)
 
     def _rows(
-        self, round: int, phase: str, scenario: str, shots: int, client: int, answer: ClientScores, trial: Trial
-    ) -> Iterator[Row]:
-        who = self.sampler.directory.client(client)
-        telling, apart = informative_episodes(answer.values, trial)
-        for metric, values in answer.values.items():
-            undefined = answer.undefined.get(metric)
-            if telling.any() and metric not in FACTS:
-                values, undefined = values[telling], None if undefined is None else undefined[telling]
-            for step, value in zip(trial.steps, episode_means(values, undefined), strict=True):
-                if value is not None and not math.isfinite(value):  # an error that overflowed; there is no worst one
-                    continue
-                yield {
-                    "round": round,
-                    "phase": phase,
-                    "scenario": scenario,
-                    "client": client,
-                    "user": who.label,
-                    "device": who.device,
-                    "shots": shots,
-                    "step": step,
-                    "metric": metric,
-                    "apart": apart or (not_defined(metric) if value is None else ""),
-                    "value": value,
-                }
+        self, asked: Mapping[str, Any], answers: Mapping[int, ClientScores], trial: Trial
+    ) -> tuple[list[Row], list[str]]:
+        """The rows of one question's answers, in order of partition id; and why some clients are in no mean."""
+        clients, rows, why = sorted(answers), list[Row](), list[str]()
+        telling = [informative_episodes(answers[client].values, trial) for client in clients]
+        kept = [episodes if not apart else np.ones_like(episodes) for episodes, apart in telling]
+        means = episode_means([answers[client] for client in clients], kept)
+        for client, (_, apart), own in zip(clients, telling, means, strict=True):
+            who = self.sampler.directory.client(client)
+            named = {**asked, "client": client, "user": who.label, "device": who.device}
+            why += [apart] if apart else []
+            for metric, values in own.items():
+                for step, value in zip(trial.steps, values, strict=True):
+                    aside = apart or (not_defined(metric) if value is None else "")
+                    if value is None or math.isfinite(value):  # an error that overflowed has no worst value
+                        rows.append({**named, "step": step, "metric": metric, "apart": aside, "value": value})
+        return rows, why
 
 
 def question(config: Config, scenario: str, shots: int, old: tuple[str, ...] = ()) -> Trial:
@@ -176,17 +174,44 @@ def informative_episodes(answer: Mapping[str, np.ndarray], trial: Trial) -> tupl
     return telling, "" if telling.any() else NOT_OFFERED if choice.any() else ONE_CLASS
 
 
-def episode_means(values: np.ndarray, undefined: np.ndarray | None) -> list[float | None]:
-    """A client's mean over episodes, step by step; None where a metric is defined in none of them.
+def episode_means(
+    answers: Sequence[ClientScores], kept: Sequence[Bool[np.ndarray, " episodes"]]
+) -> list[dict[str, list[float | None]]]:
+    """Each client's mean of every metric over episodes, step by step; None where it is defined in none of them.
 
     Args:
-        values: (episodes, steps).
-        undefined: where the metric is not defined; None: nowhere.
+        answers: of some clients.
+        kept: the episodes of each that count, at least one; facts are told of all.
     """
-    if undefined is None:
-        return [float(value) for value in values.mean(0)]
-    kept = [column[~aside] for column, aside in zip(values.T, undefined.T, strict=True)]
-    return [float(column.mean()) if len(column) else None for column in kept]
+    alike: dict[tuple[str, ...], list[int]] = {}  # clients that answered in the same metrics
+    for row, answer in enumerate(answers):
+        alike.setdefault(tuple(answer.values), []).append(row)
+    means: list[dict[str, list[float | None]]] = [{} for _ in answers]
+    for names, rows in alike.items():
+        counted = np.stack([kept[row] for row in rows])[:, :, None]
+        for name in names:
+            values = np.stack([answers[row].values[name] for row in rows])
+            there = np.broadcast_to(counted | (name in FACTS), values.shape)
+            if any(name in answers[row].undefined for row in rows):
+                nowhere = np.zeros(values.shape[1:], dtype=np.bool_)
+                there = there & ~np.stack([answers[row].undefined.get(name, nowhere) for row in rows])
+            for row, found in zip(rows, _means_where(values, there), strict=True):
+                means[row][name] = found
+    return means
+
+
+def _means_where(
+    values: Float64[np.ndarray, "clients episodes steps"], there: Bool[np.ndarray, "clients episodes steps"]
+) -> list[list[float | None]]:
+    if there.all():
+        whole: list[list[float | None]] = values.mean(1).tolist()
+        return whole
+    count = there.sum(1)
+    means = np.where(there, values, 0.0).sum(1) / np.maximum(count, 1)
+    return [
+        [mean if n else None for mean, n in zip(*one, strict=True)]
+        for one in zip(means.tolist(), count.tolist(), strict=True)
+    ]
 
 
 def not_defined(metric: str) -> str:
@@ -209,7 +234,7 @@ def undefined_counts(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """For how many clients a metric is not defined: one entry per (round, phase, scenario, shots, metric)."""
     keys, found = ("round", "phase", "scenario", "shots", "metric"), dict[tuple[Any, ...], set[int]]()
     for row in rows:
-        if row.get("apart") == not_defined(row["metric"]):
+        if (why := row.get("apart")) and why == not_defined(row["metric"]):
             found.setdefault(tuple(row[key] for key in keys), set()).add(row["client"])
     return [dict(zip(keys, key, strict=True)) | {"clients": len(clients)} for key, clients in sorted(found.items())]
 
@@ -221,32 +246,41 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     scored.
     """
     rows = list(rows)
-    question = ("round", "phase", "scenario", "shots", "step")
-    groups: dict[tuple[Any, ...], list[tuple[float, str]]] = {}
+    question = itemgetter(*ASKED)
     apart: dict[tuple[Any, ...], set[int]] = {}
     for row in rows:
         if why := row.get("apart"):
             own = (row["metric"],) if why == not_defined(row["metric"]) else ()
-            apart.setdefault((*(row[k] for k in question), *own), set()).add(row["client"])
-    for row in rows_in_means(rows):
-        key = tuple(row[k] for k in (*question, "metric"))
-        groups.setdefault(key, []).append((row["value"], row["user"]))
+            apart.setdefault((*question(row), *own), set()).add(row["client"])
+    found = _spreads(rows_in_means(rows))
     out = []
-    for (round_, phase, scenario, shots, step, metric), members in sorted(
-        groups.items(), key=lambda g: json.dumps(g[0])
-    ):
-        names = {user: i for i, user in enumerate(sorted({user for _, user in members}))}
-        values = np.array([value for value, _ in members])
-        users = np.array([names[user] for _, user in members], dtype=np.int64)
-        numbers = asdict(spread(values, users, larger_is_better(metric)))
+    for key in sorted(found, key=json.dumps):
+        *asked, metric = key
+        numbers = dict(vars(found[key]))
         if metric not in FACTS:
-            asked = (round_, phase, scenario, shots, step)
-            numbers["apart"] = sum(len(apart.get(key, ())) for key in (asked, (*asked, metric)))
-        out.append(
-            {"round": round_, "phase": phase, "scenario": scenario, "shots": shots, "step": step, "metric": metric}
-            | numbers
-        )
+            numbers["apart"] = sum(len(apart.get(k, ())) for k in (tuple(asked), key))
+        out.append({**dict(zip(ASKED, asked, strict=True)), "metric": metric} | numbers)
     return out
+
+
+def _spreads(rows: Iterable[Row]) -> dict[tuple[Any, ...], Spread]:
+    """(``ASKED``, metric) → the spread over clients; computed together for all that the same people have."""
+    groups: dict[tuple[Any, ...], tuple[list[float], list[str]]] = defaultdict(lambda: ([], []))
+    address = itemgetter(*ASKED, "metric")
+    for row in rows:
+        values, users = groups[address(row)]
+        values.append(row["value"])
+        users.append(row["user"])
+    alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for key, (_, users) in groups.items():
+        alike[tuple(users)].append(key)
+    found: dict[tuple[Any, ...], Spread] = {}
+    for names, keys in alike.items():
+        number = {user: i for i, user in enumerate(sorted(set(names)))}
+        person = np.array([number[user] for user in names], dtype=np.int64)
+        table, better = np.array([groups[key][0] for key in keys]), [larger_is_better(key[-1]) for key in keys]
+        found.update(zip(keys, spreads(table, person, better), strict=True))
+    return found
 
 
 def headline_metric(scores: Iterable[Mapping[str, Any]], main: str = "") -> str:
@@ -269,10 +303,8 @@ def headline(rows: list[Row], main: str = "") -> float | None:
     first = rows[0]
     metric = headline_metric(rows, main)
     step = max(r["step"] for r in rows)
-    same = ("scenario", "shots")
-    chosen = [
-        r["value"] for r in rows if all(r[k] == first[k] for k in same) and r["metric"] == metric and r["step"] == step
-    ]
+    wanted, key = ("scenario", "shots", "metric", "step"), (first["scenario"], first["shots"], metric, step)
+    chosen = [value for *own, value in map(itemgetter(*wanted, "value"), rows) if tuple(own) == key]
     return float(np.mean(chosen)) if chosen else None
 
 

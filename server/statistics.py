@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from jaxtyping import Float64, Int64
 from metapulse.rng import generator
 
 RESAMPLES = 2000
+BLOCK = 64  # metrics whose resampled means are held at once: 1 MB
 MOST_KEPT = 500  # people whose resamples are drawn once: 8 MB then
 
 
@@ -34,18 +36,23 @@ class Spread:
     high: float
 
 
-def spread(values: Float64[np.ndarray, " n"], users: Int64[np.ndarray, " n"], higher_is_better: bool) -> Spread:
-    """Summarise one metric over clients.
+def spreads(
+    values: Float64[np.ndarray, "metrics n"], users: Int64[np.ndarray, " n"], higher_is_better: Sequence[bool]
+) -> list[Spread]:
+    """Summarise metrics of the same clients.
 
     The interval resamples people, not clients, because a person's devices are not independent.
 
     Args:
-        values: one number per client, n ≥ 1.
-        users: the person of each.
-        higher_is_better: which end is the worst.
+        values: a row per metric, one number per client, n ≥ 1.
+        users: the person of each client.
+        higher_is_better: of each metric, which end is the worst.
     """
-    low, high = bootstrap(values, users)
-    return Spread(len(values), float(values.mean()), sd(values), worst_decile(values, higher_is_better), low, high)
+    n = values.shape[1]
+    deviations = values.std(1, ddof=1) if n > 1 else np.zeros(len(values))
+    ends = bootstraps(values, users)
+    rows = zip(values, higher_is_better, values.mean(1).tolist(), deviations.tolist(), ends, strict=True)
+    return [Spread(n, mean, sd, worst_decile(own, better), low, high) for own, better, mean, sd, (low, high) in rows]
 
 
 def sd(values: Float64[np.ndarray, " n"]) -> float:
@@ -76,16 +83,27 @@ def bootstrap(
 
     Source: Efron 1979, "Bootstrap methods: another look at the jackknife"; cluster bootstrap as Field and Welsh 2007.
     """
+    return bootstraps(values[None], users, level)[0]
+
+
+def bootstraps(
+    values: Float64[np.ndarray, "metrics n"], users: Int64[np.ndarray, " n"], level: float = 0.95
+) -> list[tuple[float, float]]:
+    """The same for metrics of the same clients, a row each; no interval depends on the other rows."""
     _, person = np.unique(users, return_inverse=True)
-    people = int(person.max()) + 1
-    if people < 2 or not np.isfinite(values).all():
-        return float(values.mean()), float(values.mean())
-    totals, counts = np.bincount(person, values), np.bincount(person)
+    people, means = int(person.max()) + 1, values.mean(1).tolist()
+    ends = [(mean, mean) for mean in means]
+    wide = np.flatnonzero(np.isfinite(values).all(1)) if people > 1 else np.empty(0, dtype=np.int64)
+    if not len(wide):
+        return ends
     drawn = (_kept_draws if people <= MOST_KEPT else _times_drawn)(people)
-    means = drawn @ totals / (drawn @ counts)
-    tail = 50.0 * (1.0 - level)
-    low, high = np.percentile(means, [tail, 100.0 - tail])
-    return float(low), float(high)
+    counts, tail = drawn @ np.bincount(person), 50.0 * (1.0 - level)
+    for block in np.split(wide, range(BLOCK, len(wide), BLOCK)):
+        resampled = np.stack([drawn @ np.bincount(person, values[row]) for row in block]) / counts
+        low, high = np.percentile(resampled, [tail, 100.0 - tail], axis=1)
+        for row, *interval in zip(block.tolist(), low.tolist(), high.tolist(), strict=True):
+            ends[row] = interval[0], interval[1]
+    return ends
 
 
 def _times_drawn(people: int) -> Float64[np.ndarray, "resamples people"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +37,7 @@ from metapulse.data import Client, Source, Task
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome
 from metapulse.server.answers import ScoreReplies
+from metapulse.server.client_sampler import LISTED
 from metapulse.server.grid import Engine
 from metapulse.sim.engines.answers import failed_reply, join_outcomes, replies_of, score_message
 from metapulse.sim.engines.chunks import comfortable
@@ -85,9 +87,13 @@ class SourceDirectory:
         """Every partition id."""
         return range(len(self.source))
 
+    @cached_property
+    def _who(self) -> Callable[[int], Client]:
+        return lru_cache(maxsize=LISTED)(self.source.client)
+
     def client(self, index: int) -> Client:
-        """Who a client is."""
-        return self.source.client(index)
+        """Who a client is; runs that share a directory ask for the same ones again and again."""
+        return self._who(index)
 
     def clients_of(self, user: int) -> Sequence[int]:
         """Partition ids of one person's devices."""

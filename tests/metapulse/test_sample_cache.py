@@ -51,13 +51,13 @@ def test_a_client_is_loaded_once_and_never_by_halves() -> None:
 
 
 def test_what_is_there_stays_where_it_is_as_clients_come() -> None:
-    """A client alone takes what it needs; from the second call on nothing is moved until the budget is used up."""
+    """A client alone takes its rows and one of zeros; from the second call on nothing is moved within the budget."""
 
     def alike(client: int) -> tuple[np.ndarray, np.ndarray]:
         return np.full((4, 2), client, dtype=np.float32), np.full(4, client)
 
-    cache = SampleCache(20 * 4 * (2 * 4 + 8))
+    cache = SampleCache((20 * 4 + 1) * (2 * 4 + 8))
     places = [cache.gather([client], alike).x.untyped_storage() for client in range(20)]
-    assert places[0].nbytes() == 4 * 2 * 4
+    assert places[0].nbytes() == (4 + 1) * 2 * 4
     assert {place.data_ptr() for place in places[1:]} == {places[1].data_ptr()}
     assert torch.equal(cache.gather(range(20), alike).x[:, 0, 0], torch.arange(20.0))

@@ -152,13 +152,31 @@ def test_where_the_loss_overflowed_nothing_is_called_undefined():
         np.array([[1.0, np.inf]]),
         {"auroc": np.array([[np.nan, np.nan]]), "mine:f": np.array([[1.0, np.nan]])},
     )
-    found = _sound({"loss": loss, **scores})
+    (found,) = _sound({name: values[None] for name, values in {"loss": loss, **scores}.items()})
     assert found.overflowed.tolist() == [[False, True]]
     assert {name: where.tolist() for name, where in found.undefined.items()} == {
         "auroc": [[True, False]],
         "mine:f": [[False, False]],
     }
     assert found.values["auroc"][0, 1] == 0.0
+
+
+def test_clients_of_a_stack_are_looked_at_one_by_one():
+    """One share is none, one history is no number, one loss overflowed: the others are as if they were alone."""
+    rng = np.random.default_rng(0)
+    stack = {name: rng.uniform(size=(6, 2, 3)) for name in ("loss", "accuracy", "auroc", "history")}
+    stack["accuracy"][1, 0, 0], stack["auroc"][1, 0, 0] = -0.5, 2.0
+    stack["history"][2, 1, 1] = np.nan
+    stack["loss"][3, 0, 2], stack["auroc"][4, 1] = np.inf, np.nan
+    found = _sound(stack)
+    assert found[1].startswith("metric 'accuracy' must be in [0, 1], not -0.5 to ")
+    assert found[2] == "metric 'history' is not finite"
+    for row in (0, 3, 4, 5):
+        (alone,) = _sound({name: values[row : row + 1] for name, values in stack.items()})
+        np.testing.assert_equal(vars(found[row]), vars(alone))
+    assert [found[row].overflowed.any() for row in (0, 3, 4, 5)] == [False, True, False, False]
+    assert found[3].values["accuracy"][0, 2] == 0.0
+    assert list(found[4].undefined) == ["auroc"]
 
 
 ROWS = [

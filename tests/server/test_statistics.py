@@ -6,13 +6,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metapulse.server.statistics import bootstrap, spread
+from metapulse.server.statistics import bootstrap, bootstraps, spreads
 
 samples = st.integers(1, 40).flatmap(
     lambda n: st.tuples(
         arrays(np.float64, n, elements=st.floats(-1e3, 1e3)), arrays(np.int64, n, elements=st.integers(0, 9))
     )
 )
+
+
+def spread(values, users, higher_is_better):
+    return spreads(values[None], users, [higher_is_better])[0]
+
+
+@given(drawn=samples, rows=st.integers(2, 5), seed=st.integers(0, 99))
+def test_what_is_said_of_a_metric_does_not_depend_on_the_others(drawn, rows, seed):
+    values, users = drawn
+    rng = np.random.default_rng(seed)
+    table = np.stack([values, *rng.normal(size=(rows - 1, len(values)))])[rng.permutation(rows)]
+    better = rng.integers(0, 2, rows).astype(bool).tolist()
+    assert spreads(table, users, better) == [spread(row, users, up) for row, up in zip(table, better, strict=True)]
+
+
+def test_more_metrics_than_are_resampled_at_once_and_one_that_is_infinite():
+    table = np.random.default_rng(1).normal(size=(150, 12))
+    table[70, 3] = np.inf
+    users = np.arange(12) // 2
+    assert bootstraps(table, users) == [bootstrap(row, users) for row in table]
+    assert bootstraps(table, users)[70] == (np.inf, np.inf)
 
 
 @given(drawn=samples)
