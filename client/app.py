@@ -29,7 +29,7 @@ from torch import Tensor
 
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.journal import TrainingRequest, admit
-from metapulse.client.limits import check_testing, check_training
+from metapulse.client.limits import check_answer, check_testing, check_training
 from metapulse.client.memory import ContextMemory, FolderMemory, Memory, recall, remember
 from metapulse.client.privacy import protect, read_guard
 from metapulse.client.secure.answered import ANSWERED, ContextAnswerRecord, FolderAnswerRecord
@@ -173,6 +173,7 @@ def _report(asked: Request) -> tuple[Report, dict[str, Tensor], int]:
     with memory.alone():  # until the new state is written; who is refused here has not answered
         if policy.allow is not None:
             private, session = guard is not None and guard.noise > 0, SECURE in asked.message.content.config_records
+            check_answer(guard, session, policy.limits)
             run, attempt = str(config.get(RUN, "none")), int(str(config.get(ATTEMPT, 0)))
             question = TrainingRequest(run, attempt, round, checkpoint, private, session)
             admit(asked.context.state, asked.folder, question, policy.limits.private_answers)
@@ -201,7 +202,8 @@ def _secure(asked: Request) -> Message:
         ContextAnswerRecord(kept.setdefault(ANSWERED, ConfigRecord())) if folder is None else FolderAnswerRecord(folder)
     )
     secrets = kept.setdefault(SECURE, ConfigRecord())
-    return Message(answer(secrets, records[SECURE], client, entries, answered), reply_to=asked.message)
+    limits = None if asked.policy.allow is None else asked.policy.limits
+    return Message(answer(secrets, records[SECURE], client, entries, answered, limits), reply_to=asked.message)
 
 
 def evaluate(asked: Request) -> Message:
@@ -211,6 +213,10 @@ def evaluate(asked: Request) -> Message:
     meta = asked.theta(work, trial)
     round = int(str(config[ROUND]))
     states = {partition: recall(asked.memory(config), round)}
+    if asked.policy.allow is not None and (least := asked.policy.limits.query) > 1:
+        fewest = min(len(cut.query) for cut in work.cuts(partition, trial)[1])
+        if fewest < least:
+            raise InstructionError(f"{fewest} query samples in an episode; limits.query of this device is {least}")
     scores = work.evaluate(meta, round, [partition], trial, states)
     if partition in scores.failures:
         raise InstructionError(scores.failures[partition])

@@ -66,7 +66,7 @@ def admit(state: RecordDict, folder: Path | None, asked: TrainingRequest, most: 
             text = path.read_text() if path.exists() else "{}"
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"{path} cannot be read: {error}") from None
-        write_atomic(path, json.dumps(_entered(_read(text, str(path)), asked, most)).encode())
+        write_atomic(path, json.dumps(_entered(_read(text, str(path)), asked, most)).encode(), lasting=True)
 
 
 def _entered(told: dict[str, Any], asked: TrainingRequest, most: int) -> dict[str, Any]:

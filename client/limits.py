@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metapulse.client.footprint import MB, data_bytes, training_bytes, trial_bytes
+from metapulse.client.privacy import Guard
 from metapulse.client.spec import Trial
 from metapulse.errors import InstructionError
 from metapulse.settings import plain, setting
@@ -36,6 +37,11 @@ class Limits:
     steps: int = setting(100_000, "gradient steps of one instruction, all loops together", ge=1, le=2**53)
     memory_mb: int = setting(4096, "MB (2^20 bytes) that the work, a trial or generated data needs", ge=1)
     private_answers: int = setting(10_000, "answers under this device's own noise, all runs together", ge=1)
+    masked: bool = setting(False, "whether it answers training under secure aggregation alone")
+    neighbours: int = setting(512, "devices whose keys it is shown in secure aggregation, its own among them", ge=2)
+    threshold: float = setting(0.0, "share of these that opening a secret takes at least", ge=0, le=1)
+    noise: float = setting(0.0, "its own noise on an answer at least, drawn here in secret, as a multiple of C", ge=0)
+    query: int = setting(1, "query samples of a test episode at least", ge=1)
 
 
 def read_untrusted_json(text: str, limits: Limits, where: str) -> dict[str, Any]:
@@ -125,6 +131,43 @@ def check_memory(what: str, bytes: int, limits: Limits) -> None:
     """
     if bytes > limits.memory_mb * MB:
         raise InstructionError(f"{what}: about {bytes // MB} MB; limits.memory_mb of this device is {limits.memory_mb}")
+
+
+def check_answer(guard: Guard | None, session: bool, limits: Limits) -> None:
+    """Refuse an answer that would leave with less protection than this device asks for.
+
+    Args:
+        guard: how the update is clipped and noised here.
+        session: whether it is masked.
+
+    Raises:
+        InstructionError: names the limit.
+    """
+    if limits.masked and not session:
+        raise InstructionError("an answer in the clear: this device trains under secure aggregation (limits.masked)")
+    if limits.noise and (guard is None or guard.seed >= 0 or guard.noise < limits.noise * guard.clip):
+        asked = f"{guard.noise / guard.clip:g} C" if guard else "none"
+        again = ", which can be drawn again" if guard and guard.seed >= 0 else ""
+        raise InstructionError(f"noise: {asked}{again}; limits.noise of this device is {limits.noise:g}")
+
+
+def check_ring(threshold: int, keys: Sequence[Any], around: Sequence[Any], limits: Limits) -> None:
+    """Refuse a circle of secure aggregation that is too large for this device, or opened by too few.
+
+    Args:
+        threshold: shares that open a secret.
+        keys: two of each neighbour.
+        around: the neighbours.
+
+    Raises:
+        InstructionError: names the limit.
+    """
+    if len(around) > limits.neighbours or len(keys) != 2 * len(around):
+        told = f"{len(around)} neighbours with {len(keys)} keys"
+        raise InstructionError(f"{told}, two each; limits.neighbours of this device is {limits.neighbours}")
+    if threshold > len(around) or threshold < limits.threshold * len(around):
+        told = f"{threshold} of {len(around)} open a secret"
+        raise InstructionError(f"{told}; limits.threshold of this device is {limits.threshold:g}")
 
 
 def check_trial(trial: Mapping[str, Any], spec: Mapping[str, Any], limits: Limits) -> None:

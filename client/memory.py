@@ -7,7 +7,7 @@ keeps two states, each with its round: the newest, and the newest that is no lat
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from metapulse.trees import Params
 
 STATE, FIRST = "state/", "first state"
 DIGEST = "metapulse.digest"  # of the tensors, in the file's own metadata
+OWN = re.compile(r"first|\d{6,}\.safetensors|\..*\.tmp")  # what the folder of a run holds
 RUNS = 8  # runs whose states a device's folder holds; the longest unused are forgotten
 
 
@@ -189,9 +190,9 @@ class FolderMemory:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            runs = sorted((p for p in self._folder.parent.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+            runs = sorted((p for p in self._folder.parent.iterdir() if _is_run(p)), key=lambda p: p.stat().st_mtime)
             for old in [run for run in runs if run != self._folder][: -(RUNS - 1)]:
-                shutil.rmtree(old)
+                _forget(old)
         except OSError as error:
             raise RunError(f"cannot keep a state in {self._folder}: {error.strerror or error}") from None
         write_atomic(self._path(round), _sealed(state))
@@ -204,6 +205,22 @@ class FolderMemory:
 
     def _path(self, round: int) -> Path:
         return self._folder / f"{round:06d}.safetensors"
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is one that states were kept in, with nothing else in it."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    return "first" in names and all(OWN.fullmatch(name) for name in names)
+
+
+def _forget(run: Path) -> None:
+    """Take a run's states away, and nothing that came between them meanwhile."""
+    for path in [*run.glob("[0-9]*.safetensors"), *run.glob(".*.tmp"), run / "first"]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # it holds something
+        run.rmdir()
 
 
 def _sealed(state: Mapping[str, Tensor]) -> bytes:

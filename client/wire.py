@@ -261,6 +261,10 @@ def read_task(record: ConfigRecord) -> Task:
         task.kind in ("classification", "regression") and type(task.scale) in (int, float) and 0 < task.scale < math.inf
     )
     whole = all(type(n) is int and n > 0 for n in sizes) and math.prod(sizes) <= LARGEST_TASK and len(sizes) <= 6
-    if not sound or not whole or not all(isinstance(name, str) and len(name) <= 200 for name in names):
+    if (
+        not sound
+        or not whole
+        or not all(isinstance(name, str) and len(name) <= 200 and name.isprintable() for name in names)
+    ):
         raise ReplyError(f"task {text[:60]!r} is not one that a model could be built for")
     return task

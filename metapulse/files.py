@@ -17,13 +17,34 @@ from metapulse.errors import RunError
 from metapulse.lock import try_lock
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, lasting: bool = False) -> None:
     """Replace ``path`` by ``data`` in one step; a crash leaves the old file or the new one, never half of one.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        lasting: return only when the new one would be there after a loss of power too.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
     replace_with(path, lambda stream: stream.write(data))
+    if lasting:
+        try:
+            sync_folder(path.parent)
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which files a folder has; nothing where folders cannot be opened."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def replace_with(path: Path, fill: Callable[[BinaryIO], object]) -> None:

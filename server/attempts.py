@@ -22,5 +22,5 @@ def count_attempt(folder: Path) -> int:
     count = told.get("attempts") if isinstance(told, dict) else None
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < MOST:
         raise RunError(f"{path} does not say how often the run was begun or continued")
-    write_json(path, {"attempts": count + 1})
+    write_json(path, {"attempts": count + 1}, lasting=True)
     return count + 1

@@ -14,13 +14,13 @@ from metapulse.files import write_atomic
 SEAL = "checksum"  # key of a sealed file: BLAKE2 of its name and everything else in it
 
 
-def write_json(path: Path, value: Any) -> None:
-    """``value`` as readable JSON, atomically; NaN and infinity become null."""
-    _write(path, finite_or_null(value))
+def write_json(path: Path, value: Any, lasting: bool = False) -> None:
+    """``value`` as readable JSON, atomically; NaN and infinity become null. ``lasting``: as for ``write_atomic``."""
+    _write(path, finite_or_null(value), lasting)
 
 
-def _write(path: Path, value: Any) -> None:
-    write_atomic(path, _lines(value).encode() + b"\n")
+def _write(path: Path, value: Any, lasting: bool = False) -> None:
+    write_atomic(path, _lines(value).encode() + b"\n", lasting)
 
 
 def _lines(value: Any, pad: str = "") -> str:

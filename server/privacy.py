@@ -14,6 +14,7 @@ from typing import Any
 from metapulse.client.privacy import secret
 from metapulse.data import id_difference, look_alike
 from metapulse.errors import ConfigError, RunError
+from metapulse.files import sync_folder
 from metapulse.registry import TRANSFORMS
 from metapulse.server.client_sampler import ClientSampler, over_selected
 from metapulse.server.config import Config
@@ -219,8 +220,4 @@ def _append(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     if fresh:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)

@@ -50,6 +50,7 @@ from metapulse.transforms import LEAST, Global
 from metapulse.trees import Params
 
 LEARNT = "transform.json"
+SESSIONS = "scale-sessions.json"  # of secure aggregation: to devices the question is a run of its own
 ROUND = 1  # of the question, which to devices is a run of its own
 ASKED = 3  # times at most; secure aggregation gives a round up where too few are left
 SURE = 3.0  # standard deviations of its noise that the number of people must be above
@@ -214,7 +215,7 @@ def _replies(
         secure, node = at.secure, at.sampler.directory.node
         scaled = replace(secure.settings, range=1.0)
         own = SecureAggregation(
-            scaled, "uniform", secure.seed, at.grid, at.config.engine.timeout_s, secure.sessions, 1.0
+            scaled, "uniform", secure.seed, at.grid, at.config.engine.timeout_s, secure.sessions.beside(SESSIONS), 1.0
         )
         own.check(len(clients))
         return own.collect(messages.content, {c: node(c) for c in clients})

@@ -29,6 +29,7 @@ from metapulse.client.wire import (
     reply_stamp,
 )
 from metapulse.errors import ReplyError
+from metapulse.rows import printable
 from metapulse.strategies.on_demand import MessagesOnDemand
 from metapulse.trees import Params, Stacked, tree_map, with_dtypes
 
@@ -39,6 +40,9 @@ CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
 SECOND = "a second reply; the first one counts"
+#: Names in the log of a run that clients' metrics must not have, and those of them that a strategy counts.
+COUNTS = frozenset({"clients", "dropped", "update-norm"})
+RESERVED = COUNTS | {"self", "round", "kind", "time", "chain", "moved", "step", "seconds", "spent", "asked"}
 MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
 
 
@@ -239,9 +243,17 @@ def read_reply(reply: Message, theta: Params, told: Mapping[str, Any]) -> Reply:
     if not isinstance(weight, (int, float)) or not 0 < weight <= MAX_WEIGHT:  # not a number is neither
         raise ReplyError(f"{EXAMPLES} = {str(weight)[:40]}; allowed are numbers > 0 and ≤ {MAX_WEIGHT:.0e}")
     update = decode_like(records.array_records[ARRAYS], theta)
+    if taken := reserved(numbers):
+        raise ReplyError(taken)
     metrics = {k: float(v) for k, v in numbers.items() if isinstance(v, (int, float)) and abs(v) < MAX_METRIC}
     metrics.pop(EXAMPLES)
     return Reply(update, float(weight), metrics)
+
+
+def reserved(names: Iterable[str]) -> str:
+    """Why clients cannot report metrics of these names, some of which the log of a run has itself; "": they can."""
+    taken = sorted(RESERVED.intersection(names))
+    return f"metric {taken[0]!r}: the name is one of the server's own" if taken else ""
 
 
 def _check_stack(replies: Replies, theta: Params) -> CheckedReplies:
@@ -249,9 +261,12 @@ def _check_stack(replies: Replies, theta: Params) -> CheckedReplies:
     dropped = list(replies.failures)
     if replies.given_up:
         return CheckedReplies(None, [*dropped, Dropped(-1, replies.given_up)])
-    if replies.total is not None:
-        return CheckedReplies(replies.total if replies.total.clients else None, dropped)
-    stack = replies.stack
+    total, stack = replies.total, replies.stack
+    asked = total or stack
+    if asked is not None and (taken := reserved(asked.metrics)):
+        return CheckedReplies(None, dropped + [Dropped(client, taken) for client in asked.clients])
+    if total is not None:
+        return CheckedReplies(total if total.clients else None, dropped)
     if stack is None:
         return CheckedReplies(None, dropped)
     good, refused = sound(stack)
@@ -298,4 +313,4 @@ def first_line(text: str | None) -> str:
         own, chained, last = wrapped[2].rpartition(CHAINED)  # in simulations Flower chains an exception to the client's
         kind, text = ("", own) if chained else (wrapped[1].rpartition(".")[2], last)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return ": ".join([kind] * bool(kind) + lines[-1:])[:500] or "the client failed without saying why"
+    return printable(": ".join([kind] * bool(kind) + lines[-1:]))[:500] or "the client failed without saying why"

@@ -13,7 +13,7 @@ from metapulse.client.runs import RunsOutcome
 from metapulse.methods.base import update_shares
 from metapulse.outer import State, outer_rate
 from metapulse.strategies.base import OuterSettings, OuterStrategy
-from metapulse.strategies.replies import MAX_WEIGHT
+from metapulse.strategies.replies import MAX_WEIGHT, reserved
 from metapulse.trees import Params, Stacked, pick
 
 COUNT = "t"  # steps taken, in the state of an outer update: one number for all runs
@@ -129,7 +129,7 @@ def run_means(outcome: RunsOutcome, settings: OuterSettings, like: Stacked) -> R
     }
     norm = torch.stack([p.square().sum(1) for p in mean.values()]).sum(0).sqrt()
     sane = ((weight > 0) & (weight <= MAX_WEIGHT)) | ~there  # false for what is not a number
-    enough = there.sum(1) >= max(settings.min_replies, 1)
+    enough = (there.sum(1) >= max(settings.min_replies, 1)) & (not reserved(report.metrics))
     numbers = {
         name: _by_run(m.double().unsqueeze(1), sizes, torch.nan)[0].nanmean((1, 2)).tolist()
         for name, m in report.metrics.items()

@@ -121,7 +121,8 @@ class FolderAnswerRecord:
         with in_turn(self._folder, ANSWERED):
             last = self._last()
             asked.refuse(last, lasting=True)
-            write_atomic(self._path, json.dumps({**last, asked.run: [asked.round, asked.attempt]}).encode())
+            entered = json.dumps({**last, asked.run: [asked.round, asked.attempt]}).encode()
+            write_atomic(self._path, entered, lasting=True)
 
     def _last(self) -> Last:
         try:

@@ -32,6 +32,7 @@ from metapulse.client.flower_compat import (
     share_keys_plaintext_concat,
     share_keys_plaintext_separate,
 )
+from metapulse.client.limits import Limits, check_ring
 from metapulse.client.secure.answered import AnswerRecord, SumRequest
 from metapulse.client.secure.masks import SEED, Residues, expand_key, pairwise, private_bytes, private_key, public_key
 from metapulse.client.secure.quantise import (
@@ -46,6 +47,7 @@ from metapulse.client.secure.quantise import (
     wrap,
 )
 from metapulse.client.wire import ARRAYS, array_record, read_text
+from metapulse.errors import InstructionError
 from metapulse.settings import build
 
 SECURE, STAGE, TERMS, SESSION = "secure", "stage", "terms", "session"
@@ -58,7 +60,12 @@ Entries = Callable[[SumTerms], Int64[np.ndarray, " entries"]]
 
 
 def answer(
-    memory: ConfigRecord, told: ConfigRecord, client: int, entries: Entries, answered: AnswerRecord
+    memory: ConfigRecord,
+    told: ConfigRecord,
+    client: int,
+    entries: Entries,
+    answered: AnswerRecord,
+    limits: Limits | None = None,
 ) -> RecordDict:
     """A device's answer to one of the four instructions.
 
@@ -66,11 +73,15 @@ def answer(
         memory: its secrets of this round, changed in place; nothing else reads them.
         entries: trains, and gives what is to be added up.
         answered: for which sessions a vector has left it.
+        limits: of a real device; None: it is simulated.
 
     Raises:
         ClientError: the instruction comes out of turn, is for a round that was answered, shows too few neighbours, or
             would open a vector; or a drop-out was drawn.
+        InstructionError: it asks for more than the device allows.
     """
+    if limits is not None and len(agreed := read_text(told, TERMS)) > limits.text:
+        raise InstructionError(f"{TERMS} has {len(agreed)} characters; at most {limits.text} are allowed")
     terms, stage, session = read_terms(told), read_text(told, STAGE), read_text(told, SESSION)
     turn = STAGES.index(stage)
     try:
@@ -80,8 +91,13 @@ def answer(
         if stage == SET_UP:
             memory.clear()
             answered.check(asked)
+            memory[TERMS] = told[TERMS]
         elif memory.get(NEXT) != f"{session}/{stage}":
             raise ValueError("out of turn")
+        elif memory.get(TERMS) != told[TERMS]:
+            raise ValueError("the terms are not those of the set-up")
+        if stage == SHARE_KEYS and limits is not None:
+            check_ring(terms.threshold, _list(told, KEYS), _list(told, AROUND), limits)
         if stage == MASKED_VECTORS:
             vector = _mask(memory, told, terms, client, entries)
             answered.enter(asked)
@@ -91,7 +107,7 @@ def answer(
         elif stage == SHARE_KEYS:
             reply = RecordDict({SECURE: _share_keys(memory, told, terms, client)})
         else:
-            reply = RecordDict({SECURE: _unmask(memory, told, terms)})
+            reply = RecordDict({SECURE: _unmask(memory, told, terms, client)})
     except ValueError as error:
         memory.clear()
         raise refusal(terms, client, str(error)) from None
@@ -169,11 +185,11 @@ def _mask(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms, client: int
     return vector
 
 
-def _unmask(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms) -> ConfigRecord:
-    """One secret of each neighbour, never both: together they would open its vector."""
+def _unmask(memory: ConfigRecord, told: ConfigRecord, terms: SumTerms, client: int) -> ConfigRecord:
+    """One secret of each neighbour, never both: together they would open its vector. Its own vector has arrived."""
     alive, gone = _list(told, ALIVE), _list(told, GONE)
     asked = {*alive, *gone}
-    if len(asked) < len(alive) + len(gone) or not asked <= set(_list(memory, SENDERS)):
+    if len(asked) < len(alive) + len(gone) or client in gone or not asked <= set(_list(memory, SENDERS)):
         raise ValueError("asked for what would open a vector")
     if len(alive) < terms.threshold:
         raise ValueError(f"{len(alive)} neighbours, {terms.threshold} are needed")

@@ -16,7 +16,7 @@ from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from jaxtyping import Int64
 
-from metapulse.client.privacy import read_guard
+from metapulse.client.privacy import read_guard, secret
 from metapulse.client.secure.quantise import (
     CLIPPED,
     MASKED_VECTORS,
@@ -49,7 +49,7 @@ class SecureAggregation:
 
     Args:
         weighting: of updates, "samples" or "uniform".
-        seed: of the run; addresses neighbours, rounding and drawn drop-outs, no secret.
+        seed: of the run; addresses rounding, drawn drop-outs and, where devices are simulated, neighbours; no secret.
         timeout: longest wait for each round trip, seconds.
         sessions: counts those of a round.
         rate: of an outer step that is proportional to the mean update.
@@ -105,7 +105,8 @@ class SecureAggregation:
         s, config = self.settings, content.config_records[CONFIG]
         round, guard = int(str(config[ROUND])), read_guard(config)
         attempt = self.sessions.begin(round)
-        ring = make_ring(s, sorted(nodes), generator(self.seed, session_purpose("secure/ring", attempt), round))
+        place = secret() if self.sessions.counted else self.seed  # of a circle that colluders cannot know beforehand
+        ring = make_ring(s, sorted(nodes), generator(place, session_purpose("secure/ring", attempt), round))
         most = levels(max(1, len(nodes)), s.bits, guard.noise / s.range if guard else 0.0)
         largest = s.max_weight if self.weighting == "samples" else 1.0
         terms = SumTerms(

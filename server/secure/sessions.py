@@ -15,10 +15,15 @@ class SessionCounter:
 
     Args:
         folder: of the run; None: the devices end with the coordinator, and have seen no session that is done again.
+        name: of the file, one for what devices take for one run.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._path = None if folder is None else folder / SESSIONS
+    def __init__(self, folder: Path | None, name: str = SESSIONS) -> None:
+        self._path = None if folder is None else folder / name
+
+    def beside(self, name: str) -> SessionCounter:
+        """A count of its own in the same folder."""
+        return SessionCounter(None if self._path is None else self._path.parent, name)
 
     @property
     def counted(self) -> bool:
@@ -39,5 +44,5 @@ class SessionCounter:
             raise RunError(f"{self._path} does not say which rounds have begun")
         last, repeats = (int(n) for n in kept if n is not None)
         repeats += round <= last
-        write_json(self._path, {"round": max(round, last), "repeats": repeats})
+        write_json(self._path, {"round": max(round, last), "repeats": repeats}, lasting=True)
         return 1 + repeats if round <= last else 1

@@ -82,6 +82,24 @@ def test_only_so_many_runs_are_remembered(tmp_path: Path) -> None:
     assert recall(FolderMemory(tmp_path, "run0"), 1) == {}
 
 
+def test_folders_that_are_not_its_own_stay(tmp_path: Path) -> None:
+    """Where a person names a folder with other things in it: folders, links, and a run's with something beside it."""
+    for i in range(12):
+        (tmp_path / f"photos{i}").mkdir()
+        (tmp_path / f"photos{i}" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run1")
+    before = set(tmp_path.iterdir())
+    for i in range(RUNS + 4):
+        remember(FolderMemory(tmp_path, f"run{i}"), 1, 0, state(float(i)))
+        (tmp_path / "run0" / "notes.txt").write_text("mine")
+        os.utime(tmp_path / f"run{i}", (i, i))
+    left = {path.name for path in set(tmp_path.iterdir()) - before}
+    assert set(tmp_path.iterdir()) >= before
+    assert left == {"run0", *(f"run{i}" for i in range(4, RUNS + 4))}
+    assert all((tmp_path / f"photos{i}" / "a.jpg").exists() for i in range(12))
+
+
 @pytest.mark.parametrize("run", ["", "..", "../a", "a/b", "a" * 65])
 def test_an_identity_that_would_be_a_path_is_refused(run: str, tmp_path: Path) -> None:
     """It comes from the coordinator, whom the device's disk is none of the business of."""

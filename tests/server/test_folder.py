@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,10 @@ import torch
 from metapulse.errors import RunError
 from metapulse.server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
 from metapulse.server.metatest import last_scores
+from metapulse.server.progress import SilentProgress
+from metapulse.server.run import Run
 from metapulse.sim.experiment import resume_experiment, run_experiment
+from metapulse.strategies.replies import RESERVED
 from tests.runs import make
 
 THETA = {"b": torch.arange(6.0).view(2, 3), "a": torch.full((1,), -2.5)}
@@ -209,3 +213,15 @@ def test_another_configuration_is_not_resumed(tmp_path):
     path.write_text(json.dumps(saved))
     with pytest.raises(RunError, match=r"config\.json is damaged, or was changed by hand"):
         resume_experiment(tmp_path / "run")
+
+
+def test_metrics_of_a_strategy_may_have_any_names(tmp_path):
+    """Those that the log has for numbers of its own are told apart from them."""
+    folder = RunFolder(tmp_path)
+    folder.log.cut(b"")
+    config = SimpleNamespace(run=SimpleNamespace(rounds=3))
+    run = SimpleNamespace(folder=folder, budget=None, progress=SilentProgress(), config=config, idle=0)
+    Run.told(run, 1, 4, {**dict.fromkeys(RESERVED, 2.0), "loss": 1.0}, (True, False), 0.1, {})
+    (event,) = folder.log.events()
+    assert [event[key] for key in ("round", "kind", "asked", "moved", "step")] == [1, "round", 4, False, True]
+    assert [event[key] for key in ("clients", "metrics/moved", "metrics/kind", "loss")] == [2.0, 2.0, 2.0, 1.0]

@@ -23,7 +23,7 @@ from metapulse.client.wire import ARRAYS, CONFIG, METRICS, ROUND, RUN, VERSION, 
 from metapulse.errors import ReplyError
 from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.strategies.registry import make_strategy
-from metapulse.strategies.replies import MAX_WEIGHT, Dropped
+from metapulse.strategies.replies import MAX_WEIGHT, RESERVED, Dropped
 from tests.runs import ROBUST, STRATEGIES
 
 NODES = [FIRST_NODE + i for i in range(5)]
@@ -123,6 +123,11 @@ OFFENCES: dict[str, tuple[RecordDict | Error, str]] = {
     "a list of samples": (reply(**{"num-examples": [1, 2]}), r"num-examples = \[1, 2\]"),
     "a thousand metrics": (reply(**{f"m{i}": 1.0 for i in range(1000)}), "1002 metrics; at most 64"),
     "a long name": (reply(**{"x" * 10_000: 1.0}), "names of at most 64"),
+    **{
+        f"a metric {name}": (reply(**{name: 0.0}), f"metric '{name}': the name is one of the server's own")
+        for name in sorted(RESERVED)
+    },
+    "a terminal's controls": (Error(0, "\x1b[2J\x07all fine\u202e"), r"^\\x1b\[2J\\x07all fine\\u202e$"),
 }
 
 METHODS: Mapping[str, Mapping[str, Any]] = {

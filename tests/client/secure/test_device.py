@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
+from metapulse.client.limits import Limits
 from metapulse.client.secure.answered import ContextAnswerRecord, FolderAnswerRecord, SumRequest
 from metapulse.client.secure.device import (
     ALIVE,
@@ -28,7 +29,7 @@ from metapulse.client.secure.device import (
     answer,
 )
 from metapulse.client.secure.quantise import STAGES, SumTerms
-from metapulse.errors import ClientError, RunError
+from metapulse.errors import ClientError, InstructionError, RunError
 from metapulse.settings import plain
 
 SHARED = SumTerms(levels=100, threshold=2)
@@ -46,12 +47,16 @@ class Group:
         self.sealed: dict[int, list[bytes]] = {}
 
     def ask(
-        self, client: int, stage: str, session: str = "run/1/1", terms: SumTerms = SHARED, **told: Any
+        self,
+        client: int,
+        stage: str,
+        session: str = "run/1/1",
+        terms: SumTerms = SHARED,
+        limits: Limits | None = None,
+        **told: Any,
     ) -> RecordDict:
-        head = {STAGE: stage, SESSION: session, TERMS: json.dumps(plain(terms))}
-        return answer(
-            self.memory[client], ConfigRecord({**head, **told}), client, lambda terms: ENTRIES, self.answered[client]
-        )
+        asked = ConfigRecord({STAGE: stage, SESSION: session, TERMS: json.dumps(plain(terms)), **told})
+        return answer(self.memory[client], asked, client, lambda terms: ENTRIES, self.answered[client], limits)
 
     def set_up(self) -> None:
         for c in IDS:
@@ -135,6 +140,39 @@ def test_two_sessions_side_by_side_give_one_vector() -> None:
     refused("round 1 was answered in session 1", lambda: other.ask(4, "masked vectors", **other.parcels(4)))
 
 
+def test_terms_hold_for_a_whole_session() -> None:
+    """A threshold that falls after the shares are made would let few open what many were to."""
+    group = Group()
+    group.set_up()
+    group.share()
+    fewer = replace(SHARED, threshold=3)
+    refused(
+        "the terms are not those of the set-up",
+        lambda: group.ask(4, "masked vectors", terms=fewer, **group.parcels(4)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "told", "reason"),
+    [
+        ({"neighbours": 2}, {}, "3 neighbours with 6 keys, two each; limits.neighbours of this device is 2"),
+        ({"threshold": 0.7}, {}, "2 of 3 open a secret; limits.threshold of this device is 0.7"),
+        ({}, {KEYS: [b"x"] * 5}, "3 neighbours with 5 keys, two each"),
+        ({"text": 40}, {}, "terms has .* characters; at most 40 are allowed"),
+        ({"neighbours": 3, "threshold": 0.6}, {}, ""),
+    ],
+)
+def test_a_device_limits_the_circle_it_is_in(limits: dict[str, Any], told: dict[str, Any], reason: str) -> None:
+    group = Group()
+    group.set_up()
+    asked = {AROUND: IDS, KEYS: group.keys, **told}
+    if not reason:
+        group.ask(4, "share keys", limits=Limits(**limits), **asked)
+        return
+    with pytest.raises(InstructionError, match=reason):
+        group.ask(4, "share keys", limits=Limits(**limits), **asked)
+
+
 ROUND_2 = SumRequest("run", 2, 1, noisy=False)
 
 
@@ -189,6 +227,7 @@ def test_a_damaged_record_is_no_permission(text: str, tmp_path: Path) -> None:
         ({ALIVE: [4, 4, 7], GONE: []}, "asked for what would open a vector"),
         ({ALIVE: [4, 7, 8], GONE: []}, "asked for what would open a vector"),
         ({ALIVE: [4], GONE: [7, 9]}, "1 neighbours, 2 are needed"),
+        ({ALIVE: [7, 9], GONE: [4]}, "asked for what would open a vector"),  # its own, which has arrived
     ],
 )
 def test_what_would_open_a_vector_is_not_given(told: dict[str, list[int]], reason: str) -> None:
