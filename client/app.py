@@ -31,7 +31,7 @@ from metapulse.client.executor import ClientExecutor
 from metapulse.client.journal import TrainingRequest, admit
 from metapulse.client.limits import check_answer, check_testing, check_training
 from metapulse.client.memory import ContextMemory, FolderMemory, Memory, recall, remember
-from metapulse.client.privacy import protect, read_guard
+from metapulse.client.privacy import protect, read_guard, silenced
 from metapulse.client.secure.answered import ANSWERED, ContextAnswerRecord, FolderAnswerRecord
 from metapulse.client.secure.device import SECURE, answer
 from metapulse.client.secure.quantise import SumTerms, quantise
@@ -190,11 +190,13 @@ def _secure(asked: Request) -> Message:
     records, client = asked.message.content.config_records, asked.partition
 
     def entries(terms: SumTerms) -> Int64[np.ndarray, " entries"]:
-        report = _report(asked)[0]
-        if not all_finite({**report.update, EXAMPLES: report.weight}):
+        report, guard = _report(asked)[0], read_guard(records[CONFIG])
+        if guard is not None:
+            report = silenced(report)
+        elif not all_finite({**report.update, EXAMPLES: report.weight}):
             raise InstructionError("update holds NaN or infinity")
         own: Int64[np.ndarray, " entries"]
-        (own,) = quantise(report, terms, [client], read_guard(records[CONFIG]))
+        (own,) = quantise(report, terms, [client], guard)
         return own
 
     kept, folder = asked.context.state.config_records, asked.folder

@@ -26,7 +26,7 @@ import json
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -166,6 +166,14 @@ def normal(like: Params, deviation: float, rng: np.random.Generator, step: float
     """
     draws = {name: torch.from_numpy(rng.standard_normal(p.numel())) for name, p in like.items()}
     return {name: (draws[name].view(p.shape) * (deviation / step)).round_() * step for name, p in like.items()}
+
+
+def silenced(report: Report) -> Report:
+    """Updates that are no numbers as zeros, with a weight of one: under noise, whether one is must not show."""
+    bad = ~torch.stack([torch.isfinite(u.reshape(len(u), -1)).all(1) for u in report.update.values()]).all(0)
+    bad |= ~(torch.isfinite(report.weight) & (report.weight > 0))
+    update = {name: u.masked_fill(bad.view(-1, *(1,) * (u.dim() - 1)), 0.0) for name, u in report.update.items()}
+    return replace(report, update=update, weight=report.weight.masked_fill(bad, 1.0))
 
 
 def protect(report: Report, guard: Guard, theta: Params, round: int, clients: Sequence[int]) -> Report:

@@ -17,7 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -227,10 +227,14 @@ def _modules(key: str, reference: str) -> list[tuple[str, Path]]:
 def _spec(name: str) -> ModuleSpec | None:
     """How a module is, or would be, loaded; nothing is imported to find out."""
     parent = name.rpartition(".")[0]
-    if name in sys.modules or not name or (parent and parent not in sys.modules):
+    if name in sys.modules or not name:
         return getattr(sys.modules.get(name), "__spec__", None)
     try:
-        return importlib.util.find_spec(name)
+        if not parent or parent in sys.modules:
+            return importlib.util.find_spec(name)
+        package = _spec(parent)  # that an import within a function has still to bring in
+        places = None if package is None else package.submodule_search_locations
+        return None if places is None else PathFinder.find_spec(name, list(places))
     except (ImportError, AttributeError, ValueError):
         return None
 

@@ -150,9 +150,14 @@ class Budget:
             Partition ids, the plan of this one release, and a secret of its own.
 
         Raises:
+            ConfigError: no round would be left.
             RunError: it cannot be counted.
         """
         assert self.plan.first is not None
+        left = self.plan.allowed if not self.scales else self.plan.allows(self.scales + 1)
+        if left is not None and left < 1:
+            told = f"leaves no round after {self.scales + 1} questions for people's scale"
+            raise ConfigError("privacy.epsilon", self.plan.settings.epsilon, told)
         self._enter(0, clip, self._scale)
         self.scales += 1
         first, s = replace(self.plan.first, sigma=self.plan.release.sigma), self.plan.settings

@@ -94,7 +94,8 @@ class Run:
         plan = make_plan(config, self.sampler)
         data, note = data_digest(self.inputs), self.folder.event
         self.budget = None if plan is None else Budget(plan, self.sampler, path, data, note)
-        self.constants, said = learner_constants(config, self.cohort, self.sampler.drawn_from)
+        people = self.sampler.drawn_from if plan is None else plan.release.people  # of a private run: those published
+        self.constants, said = learner_constants(config, self.cohort, people)
         self._said = notes(config) + said + ([] if self.budget else self.sampler.clamped(self.cohort))
         private = None if self.budget is None else (self.budget.plan, self.budget.secret)
         self.strategy: RunStrategy = make_strategy(
@@ -147,7 +148,10 @@ class Run:
 
     def _again(self) -> tuple[int, Params]:
         self._check()
-        begun, last = self.folder.log.largest(BEGUN, "begun"), self.folder.last()  # which cuts the log
+        begun = self.folder.log.largest(BEGUN, "begun")
+        if self.budget is not None:
+            self.budget.resume(begun)  # before the log is cut, which then knows of fewer rounds
+        last = self.folder.last()
         if self.budget is not None:
             self.budget.resume(max(begun, int(last.privacy.get("rounds", last.round)) if last else 0))
         if last is None:

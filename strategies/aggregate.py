@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.client.privacy import Guard, clipped_sum, read_guard
+from metapulse.client.privacy import Guard, clipped_sum, read_guard, silenced
 from metapulse.client.secure.quantise import ENTRIES, SumTerms, quantise
 from metapulse.client.wire import CLIP, GUARD, SUM
 from metapulse.methods.base import NORM, Report, SumSpec, update_shares
@@ -109,7 +109,7 @@ def vetted(outcome: Outcome, report: Report) -> Outcome:
 
 def _partial_sum_entries(outcome: Outcome, report: Report, terms: SumTerms, guard: Guard | None) -> Outcome:
     """A chunk's whole numbers, added up; neither weights nor metrics leave a device."""
-    outcome = vetted(outcome, report)
+    outcome = vetted(outcome, report) if guard is None else replace(outcome, report=silenced(report))
     if outcome.report is None:
         return outcome
     entries = quantise(outcome.report, terms, outcome.clients, guard).sum(0)

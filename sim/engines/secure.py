@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from jaxtyping import Int64
 
-from metapulse.client.privacy import read_guard
+from metapulse.client.privacy import read_guard, silenced
 from metapulse.client.secure.answered import ContextAnswerRecord
 from metapulse.client.secure.device import SECURE, STAGE, answer, read_terms
 from metapulse.client.secure.quantise import MASKED_VECTORS, STAGES, dropout_stages, quantise
@@ -66,8 +67,10 @@ class SecureDevices:
             if at != STAGES.index(MASKED_VECTORS)
         ]
         outcome = self._train(content, here)
-        outcome = outcome if outcome.report is None else vetted(outcome, outcome.report)
+        guard, report = read_guard(content.config_records[CONFIG]), outcome.report
+        if report is not None:
+            outcome = vetted(outcome, report) if guard is None else replace(outcome, report=silenced(report))
         if outcome.report is None:
             return {**outcome.failures}
-        rows = quantise(outcome.report, terms, outcome.clients, read_guard(content.config_records[CONFIG]))
+        rows = quantise(outcome.report, terms, outcome.clients, guard)
         return {**outcome.failures, **dict(zip(outcome.clients, rows, strict=True))}

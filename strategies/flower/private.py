@@ -114,7 +114,7 @@ class FedPrivate(FedOuter):
             self.privacy = build(PrivacySettings, table, name)
         self.people, self.cohort = people, _cohort(fraction_train, people, name)
         self.plan: PrivacyPlan | None = None
-        self._secret, self._sigma, self._heard = secret(), noise_multiplier, 0
+        self._sigma, self._heard = noise_multiplier, 0
         super().__init__(**{**words, "fraction_train": fraction_train, "fraction_evaluate": 0.0})
 
     def _plan(self, rounds: int) -> None:
@@ -123,7 +123,7 @@ class FedPrivate(FedOuter):
         with errors_under(type(self).__name__, "privacy"):
             self.plan = complete_plan(settings, self.cohort, self.people, rounds)
         self._sigma, state = self.plan.release.sigma, self.core.state
-        self.core = PrivateStrategy(self.settings, rounds, 0, self._give_up, self.plan, self._secret)
+        self.core = PrivateStrategy(self.settings, rounds, 0, self._give_up, self.plan, secret())
         self.core.state = state
         super()._plan(rounds)
 
@@ -180,6 +180,7 @@ class FedPrivate(FedOuter):
         """Clip, add up, add noise, take the outer step, however many replied; what they measured is not told."""
         answers, stack, _ = self._collected(replies)
         self._heard += len(answers)
+        self.core.renew(secret())  # a round that is taken again, by this object or a copy of it, has noise of its own
         moved, numbers = self.core.conclude(self._first + server_round, CheckedReplies(stack))
         return None if moved is None else self._stored(decode(moved), {}), numbers
 

@@ -286,8 +286,8 @@ def most_rounds(
     if accountant == "rdp":
         return rough
     low, step = rough, 1  # a coarse grid states more: the answer is this or a few more
-    while low < limit and epsilon(release, high := min(low + step, limit), delta, accountant) <= target:
-        low, step = high, 2 * step
+    while low < limit and spent(after(first, release, min(low + step, limit), times), delta, accountant) <= target:
+        low, step = min(low + step, limit), 2 * step
     return last(low, min(low + step, limit) - 1, FINE) if low < limit else low
 
 

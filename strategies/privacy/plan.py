@@ -143,9 +143,9 @@ class PrivacyPlan:
 
 
 def shown(epsilon: float | str) -> str:
-    """ε as text, the same in all outputs."""
+    """ε as text, the same in all outputs; a bound, so rounded up."""
     value = float(epsilon)
-    return "∞" if value == math.inf else f"{value:.4f}"
+    return "∞" if value == math.inf else f"{math.ceil(value * 1e4 - 1e-6) / 1e4:.4f}"
 
 
 def sentence(spent: Mapping[str, Any]) -> str:

@@ -59,6 +59,10 @@ class PrivateStrategy(OuterStrategy):
         super().__init__(settings, rounds, seed, on_drop)
         self.plan, self._secret = plan, secret
 
+    def renew(self, secret: int) -> None:
+        """Draw noise at other addresses from here on."""
+        self._secret = secret
+
     @property
     def clip(self) -> float:
         """C of the next round."""

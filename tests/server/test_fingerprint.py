@@ -117,6 +117,21 @@ def test_code_in_a_package_is_found_through_relative_imports_and_inside_function
     assert list(fingerprint(config)) == [f"code my_pack{part}" for part in ("", ".deep", ".late", ".net")]
 
 
+def test_a_package_that_only_a_function_imports_is_code_before_and_after_it_is_imported(module):
+    """It is found without being imported; else a run would have other inputs than the next one in its process."""
+    module("my_helpers/__init__.py", "")
+    module("my_helpers/inner.py", "RATE = 0.1\n")
+    module("my_lazy.py", LEARNER.replace("from {} import RATE", "def rate():\n    from my_helpers.inner import RATE"))
+    config = build_config({"learner": {"name": "my_lazy:Mine"}})
+    before = fingerprint(config)
+    assert list(before) == ["code my_helpers", "code my_helpers.inner", "code my_lazy"]
+    assert "my_helpers" not in sys.modules
+    importlib.import_module("my_helpers.inner")
+    assert fingerprint(config) == before
+    module("my_helpers/inner.py", "RATE = 0.2\n")
+    assert fingerprint(config) != before
+
+
 def test_functions_named_in_a_stock_strategys_options_are_code(module):
     module("my_metrics.py", "def both(replies, weight):\n    return {}\n")
     options = {"train_metrics_aggr_fn": "my_metrics:both"}

@@ -213,8 +213,9 @@ def test_a_ledger_that_lost_the_line_of_the_round_that_was_killed_is_missed(at: 
     killed(config(), tmp_path / "run", at)
     ledger = tmp_path / "run" / LEDGER
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RunError, match=rf"knows of {at - 1} rounds that have begun; at least {at} have"):
-        job(config(), tmp_path / "run").resume()
+    for _ in range(2):  # what tells of it is still there the second time
+        with pytest.raises(RunError, match=rf"knows of {at - 1} rounds that have begun; at least {at} have"):
+            job(config(), tmp_path / "run").resume()
 
 
 def test_a_changed_digit_of_the_ledger_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -293,7 +294,8 @@ def test_the_command_writes_the_page_and_fails_where_the_claim_is_false(
     said = capsys.readouterr().out
     assert f"page: {page}, numbers: {page.with_suffix('.json')}" in said
     claims = re.findall(r"claimed ≤ ([\d.]+)", said)
-    assert claims == [f"{stated:.4f}"] * 2  # canaries, and adding a person: of 27 in the crowd, and of the run's own
+    bound = f"{math.ceil(stated * 1e4 - 1e-6) / 1e4:.4f}"
+    assert claims == [bound] * 2  # canaries, and adding a person: of 27 in the crowd, and of the run's own
     assert page.exists()
     assert json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))["spent"]["epsilon"] == stated
     assert main([*arguments[:-1], str(tmp_path / "page.json")]) == 2

@@ -49,6 +49,14 @@ def test_the_share_is_told_and_a_resumed_run_is_told_the_same(tmp_path: Path) ->
     assert not (tmp_path / "wrong" / "config.json").exists()
 
 
+def test_under_privacy_the_share_is_of_the_people_that_are_published(tmp_path: Path) -> None:
+    """Of eight, where sixteen are stated: neither the log nor what devices are told gives the true number away."""
+    privacy = {"mechanism": "central", "noise_multiplier": 1.0, "delta": 1e-2, "people": 16}
+    run_experiment(build_config({**TABLE, "method": {"name": "scaffold"}, "privacy": privacy}), tmp_path / "run")
+    assert "learner.share = 0.125: 2 of 16 clients are in a round" in remarks(RunFolder(tmp_path / "run"))
+    assert "of 8 clients" not in (tmp_path / "run" / "events.jsonl").read_text()
+
+
 def test_a_combination_of_ones_own_is_told_of(tmp_path: Path) -> None:
     pair = {"learner": {"name": "scaffold"}, "strategy": {"name": "fedmaml", "cohort": 2}, "method": {"free": True}}
     run_experiment(build_config({**TABLE, **pair}), tmp_path / "own")

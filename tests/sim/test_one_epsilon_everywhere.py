@@ -150,7 +150,7 @@ def test_one_number_everywhere(
     lines = [json.loads(line) for line in (run / LEDGER).read_text().splitlines()]
     releases = Counter(tuple(line[key] for key in RELEASED) for line in lines)
     found = math.inf if "noise_seed" in privacy else direct(releases, privacy["delta"], privacy["accountant"])
-    shown = "∞" if found == math.inf else f"{found:.4f}"
+    shown = "∞" if found == math.inf else f"{math.ceil(found * 1e4 - 1e-6) / 1e4:.4f}"
     folder, subject = RunFolder(run), read_audited_run(run)
     events = folder.events()
     (plan,) = [event for event in events if event["kind"] == "privacy"]

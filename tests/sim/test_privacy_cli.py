@@ -22,7 +22,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_noise_becomes_epsilon(capsys: pytest.CaptureFixture[str]) -> None:
     code, text = told(capsys, *PLAN, "--noise", "1")
     assert code == 0
-    assert "after 1000 of 1000 rounds: ε = 2.1245 (pld), 2.4367 (rdp)" in text
+    assert "after 1000 of 1000 rounds: ε = 2.1246 (pld), 2.4367 (rdp)" in text
     assert "q = 0.01" in text
     assert "add or remove one person; δ = 1e-06" in text
 

@@ -6,6 +6,8 @@ or more away: a normal number is beyond that with a probability of 3e-12.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -125,6 +127,18 @@ def test_a_run_that_goes_on_has_spent_what_it_spent() -> None:
     less = FedPrivate(people=100, fraction_train=0.25, noise_multiplier=0.5)
     with pytest.raises(ConfigError, match="under other noise, or among others"):
         less.load_state_dict(first.state_dict())
+
+
+def test_a_round_that_is_taken_again_has_noise_of_its_own() -> None:
+    """Gone back to a state that was kept, or by a copy: two answers under one noise would differ by data alone."""
+    nodes, strategy = Nodes(one_way(1.0)), FedPrivate(people=100, noise_multiplier=5.0)
+    strategy.start(nodes, record(THETA), 1)
+    kept, copied = strategy.state_dict(), copy.deepcopy(strategy)
+    ends = [strategy.start(nodes, record(THETA), 1).arrays.to_torch_state_dict()]
+    strategy.load_state_dict(kept)
+    ends += [one.start(nodes, record(THETA), 1).arrays.to_torch_state_dict() for one in (strategy, copied)]
+    for a, b in itertools.combinations(ends, 2):
+        assert all((a[name] != b[name]).float().mean() > 0.9 for name in a)
 
 
 def test_adaptive_clipping_follows_the_norms() -> None:

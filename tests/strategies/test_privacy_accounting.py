@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from metapulse.errors import ConfigError
 from metapulse.strategies.privacy import accounting
-from metapulse.strategies.privacy.accounting import Release, epsilon, most_rounds, noise_multiplier
+from metapulse.strategies.privacy.accounting import Release, after, epsilon, most_rounds, noise_multiplier, spent
 from metapulse.strategies.privacy.plan import complete_plan
 from metapulse.strategies.privacy.settings import PrivacySettings
 
@@ -87,6 +87,24 @@ def test_calibration_finds_the_noise_everybody_quotes() -> None:
 def test_the_most_rounds_are_affordable_and_one_more_is_not() -> None:
     most = most_rounds(POISSON, 1.0, DELTA, "pld", 400)
     assert epsilon(POISSON, most, DELTA) <= 1.0 < epsilon(POISSON, most + 1, DELTA)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "sigma", "limit"), [("fixed", 20.0, 1.45), ("poisson", 1.0, 5.2), ("poisson", 1.0, 0.5)]
+)
+def test_what_is_released_before_the_rounds_counts_in_how_many_are_left(
+    sampling: str, sigma: float, limit: float
+) -> None:
+    """By the same accountant, exactly: the last round is affordable, and one more is not."""
+    release, first = Release(sigma, 100, 10_000, sampling), Release(sigma, 10_000, 10_000, sampling)
+    for times in (1, 2):
+
+        def cost(rounds: int, times: int = times) -> float:
+            return spent(after(first, release, rounds, times), DELTA, "pld")
+
+        most = most_rounds(release, limit, DELTA, "pld", 2000, first, times)
+        assert most == -1 or cost(most) <= limit
+        assert most == 2000 or cost(most + 1) > limit
 
 
 def settings(**given: object) -> PrivacySettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,9 +33,8 @@ def _last(run: RunData) -> list[Mapping[str, Any]]:
     lines = sum(count for _, count in begun)
     if lines > claim["rounds"] + claim.get("scales", 0):  # since the last checkpoint
         epsilon = accounting.spent(begun, claim["delta"], claim["accountant"])
-        claim |= {"rounds": lines - claim.get("scales", 0)}
-        claim |= {} if claim["seeded"] else {"epsilon": epsilon}
-    return [claim]
+        claim |= {"rounds": lines - claim.get("scales", 0), "epsilon": epsilon}
+    return [claim | ({"epsilon": math.inf} if claim["seeded"] and lines else {})]
 
 
 def _claim(run: RunData, claim: Mapping[str, Any]) -> list[str]:

@@ -237,6 +237,18 @@ def test_clients_that_cannot_train_are_lost_with_their_vector() -> None:
     assert "masked vectors: 0 are left" in replies.given_up
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_under_noise_an_update_that_is_no_number_is_sent_as_noise(masks: bool) -> None:
+    """Whether one is must not show: not as a client that is lost, nor as a round that is given up."""
+    broken = content(guard='{"clip": 1.0, "noise": 0.5, "seed": -1}')
+    huge = {name: np.full_like(a.numpy(), np.nan) for name, a in broken.array_records[ARRAYS].items()}
+    bad = RecordDict({ARRAYS: array_record(huge), "config": broken.config_records["config"]})
+    replies = SecureAggregation(ON, "uniform", 5, CohortGrid(CLIENTS, masks=masks), 60.0).collect(bad, NODES)
+    assert (list(replies.failures), replies.given_up) == ([], "")
+    assert replies.total is not None
+    assert replies.total.clients == list(NODES)
+
+
 def test_the_threshold_is_that_of_the_neighbourhood() -> None:
     """A majority: 3 in circles of five, 4 among all six."""
     replies, _ = masked(RING, silent(("unmask", 0), ("unmask", 3)))
