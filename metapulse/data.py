@@ -75,6 +75,8 @@ class Samples:
         moment: when each was recorded, as a code that means the same on all of a person's devices; None: the group.
         time: stamp of each on a clock that all of a person's devices share; None: not known.
         base: value that a target of 0 stands for, in the task's ``value_unit``; None: not known, or there are labels.
+        span: first and last moment that each is made of, its target's included, in minutes of a clock that all of a
+            person's devices share; None: not known.
     """
 
     x: Float32[np.ndarray, "n *features"]
@@ -84,14 +86,16 @@ class Samples:
     moment: Int64[np.ndarray, " n"] | None = None
     time: Float64[np.ndarray, " n"] | None = None
     base: Float32[np.ndarray, "n outputs"] | None = None
+    span: Float64[np.ndarray, "n 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, rows: Int64[np.ndarray, " k"]) -> Samples:
         """The given rows, in the given order."""
-        moment, time, base = (None if part is None else part[rows] for part in (self.moment, self.time, self.base))
-        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows], moment, time, base)
+        known = (self.moment, self.time, self.base, self.span)
+        moment, time, base, span = (None if part is None else part[rows] for part in known)
+        return Samples(self.x[rows], self.y[rows], self.group[rows], self.held_out[rows], moment, time, base, span)
 
     @property
     def moments(self) -> Int64[np.ndarray, " n"]:

@@ -19,17 +19,23 @@ Rows = Int64[np.ndarray, " _"]  # of one of the devices
 def apart(old: Samples, new: Samples, query: Rows) -> Rows:
     """Rows of an old device that share no moment with the query.
 
-    A row goes where its moment is one of the query's and, if both devices know the time, where its group began before
-    a group of the query ended and ended after that began, give or take two steps of the slower recording.
+    Where both devices know from when to when each sample reaches, a row goes where it meets a group of the query.
+    Elsewhere one goes where its moment is one of the query's and, if both devices know the time, where its group began
+    before a group of the query ended and ended after that began, give or take two steps of the slower recording.
 
     Args:
         old: everything of the old device.
         new: everything of the new device.
         query: rows of ``new`` that are asked about.
     """
+    asked = np.isin(new.group, new.group[query])
+    if old.span is not None and new.span is not None:
+        begin, _ = spans(new.group[asked], new.span[asked, 0])
+        _, end = spans(new.group[asked], new.span[asked, 1])
+        free: Rows = np.flatnonzero(~_meets(old.span[:, 0], old.span[:, 1], begin, end))
+        return free
     kept = ~np.isin(old.moments, new.moments[query])
     if old.time is not None and new.time is not None and len(query):
-        asked = np.isin(new.group, new.group[query])
         begin, end = spans(new.group[asked], new.time[asked])
         first, last = spans(old.group, old.time)
         margin = STEPS * max(step(old.time), step(new.time))

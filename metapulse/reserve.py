@@ -106,7 +106,7 @@ def trainable(devices: Mapping[int, Samples]) -> dict[int, Rows]:
 def _free(own: Samples, others: Sequence[Samples]) -> Rows:
     free = ~own.held_out
     for other in others:
-        clock = own.time is not None and other.time is not None
+        clock = (own.time is not None and other.time is not None) or (own.span is not None and other.span is not None)
         if not clock and not np.isin(own.moments, other.moments).any():
             return np.zeros(0, np.int64)  # names of a device's own say nothing about another's moments
         free &= np.isin(np.arange(len(own)), apart(own, other, np.flatnonzero(other.held_out)))

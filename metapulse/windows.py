@@ -86,6 +86,7 @@ class Horizon:
         value: Float[np.ndarray, " n"],
         anchor: Int[np.ndarray, " k"],
         clock: Float64[np.ndarray, " n"] | None = None,
+        instant: Float64[np.ndarray, " n"] | None = None,
     ) -> Samples:
         """Windows of one series; group = day.
 
@@ -95,6 +96,7 @@ class Horizon:
             value: readings.
             anchor: rows that ``anchors`` allows.
             clock: the person's own time at each stamp, which says the day; None: ``t``.
+            instant: each stamp in minutes of a clock that all of the person's devices share; None: not known.
         """
         value = value.astype(np.float64)
         history, future = self.cut(t, value, anchor)
@@ -103,7 +105,11 @@ class Horizon:
         group = (((t if clock is None else clock)[anchor] + self.ahead) // self.day).astype(np.int64)
         none = np.zeros(len(anchor), bool)
         inputs, target, base = (part[:, None].astype(np.float32) for part in (x, y, value[anchor]))
-        return Samples(inputs, target, group, none, base=base)
+        span = None
+        if instant is not None:
+            reach = np.array([-self.step * (self.points - 1), self.ahead])
+            span = instant[anchor][:, None] + reach
+        return Samples(inputs, target, group, none, base=base, span=span)
 
 
 def evenly(rows: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " k"]:

@@ -243,11 +243,13 @@ def _series(
     user, device = codes
     key = user * len(devices) + device
     time = _numbers(rows, "time")
-    stamps, values, owners, pairs = [], [], [], []
+    instant = time if rows.instant is None else rows.instant
+    stamps, values, owners, pairs, instants = [], [], [], [], []
     for number, k in enumerate(np.unique(key)):
         own_rows = key == k
         t, v = merge_duplicates(time[own_rows], rows.columns[own.y][own_rows][:, None].astype(np.float64))
         stamps.append(t)
+        instants.append(instant[own_rows][np.unique(time[own_rows], return_index=True)[1]])
         values.append(v[:, 0])
         owners.append(np.full(len(t), number))
         pairs.append(divmod(int(k), len(devices)))
@@ -262,6 +264,7 @@ def _series(
         Horizon(own.history, own.step, own.horizon, own.max_gap, own.day),
         SeriesScaling(own.centre, own.scale, own.scale),
         own.max_windows,
+        np.concatenate(instants),
     )
     if not table.client_list.clients:
         need = own.step * (own.history - 1) + own.horizon

@@ -25,6 +25,7 @@ class SeriesTable:
         scaling: units of inputs and target.
         max_windows: windows kept per client, evenly spaced.
         left_out: series too short for a single window.
+        instant: each stamp on a clock that all devices share; None: not known.
     """
 
     task: Task
@@ -37,6 +38,7 @@ class SeriesTable:
     scaling: SeriesScaling
     max_windows: int
     left_out: int
+    instant: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class SeriesTable:
         horizon: Horizon,
         scaling: SeriesScaling,
         max_windows: int,
+        instant: Float64[np.ndarray, " n"] | None = None,
     ) -> SeriesTable:
         """Keep every series that has a window.
 
@@ -58,6 +61,7 @@ class SeriesTable:
             owner: series of each reading, sorted, an index into ``pairs``.
             pairs: (user code, device code) of each series, sorted, without repeats.
             labels, devices: names of the codes.
+            instant: as for the class.
         """
         anchor = np.flatnonzero(horizon.anchors(t, owner))
         rows = np.arange(len(pairs))
@@ -66,7 +70,7 @@ class SeriesTable:
         client_list = ClientList.of([p for p, ok in zip(pairs, usable, strict=True) if ok], labels, devices)
         left_out = int((~usable).sum())
         return cls(
-            task, client_list, t, value, anchor, bounds[usable], horizon, scaling, max_windows, left_out
+            task, client_list, t, value, anchor, bounds[usable], horizon, scaling, max_windows, left_out, instant
         )  # fmt: skip
 
     def samples(self, index: int) -> Samples:
@@ -74,4 +78,5 @@ class SeriesTable:
         begin, end = (int(b) for b in self.bounds[index])
         low, high = np.searchsorted(self.anchor, (begin, end))
         anchor = evenly(self.anchor[low:high] - begin, self.max_windows)
-        return self.horizon.samples(self.scaling, self.t[begin:end], self.value[begin:end], anchor)
+        instant = None if self.instant is None else self.instant[begin:end]
+        return self.horizon.samples(self.scaling, self.t[begin:end], self.value[begin:end], anchor, instant=instant)

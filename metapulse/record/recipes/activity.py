@@ -77,7 +77,7 @@ class MotionActivity(Recipe):
                 at, windows = self._windows(axes, max(begin, reached), end)
                 reached = end
                 left["workouts without unbroken motion"] += not len(at)
-                parts.append((at + workouts.offset[number], windows, self.classes.index(kind), number))
+                parts.append((at, windows, self.classes.index(kind), number))
         total = sum(len(part[0]) for part in parts)
         if not total:
             return Taken(None, +left, f"{len(motion)} readings of acceleration, {len(parts)} workouts to learn from")
@@ -87,7 +87,9 @@ class MotionActivity(Recipe):
         x = np.concatenate([windows for _, windows, _, _ in parts])[kept]
         y, group = (np.repeat([part[i] for part in parts], [len(part[0]) for part in parts])[kept] for i in (2, 3))
         held_out = np.zeros(len(kept), bool)
-        samples = Samples(x, y.astype(np.int64), group.astype(np.int64), held_out, None, time[kept] / MINUTE)
+        begin = time[kept] / MINUTE  # as instants: a device's workouts have numbers of its own
+        span = np.stack([begin, begin + self.points / self.rate_hz / 60.0], 1)
+        samples = Samples(x, y.astype(np.int64), group.astype(np.int64), held_out, None, begin, None, span)
         return Taken(samples, +left)
 
     def _windows(self, axes: list[MetricRows], begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ class Glucose30(Recipe):
             need = self.history_min - STEP_MIN + self.horizon_min
             return Taken(None, +left, f"{len(t)} readings, never {need} min unbroken within one day")
         scaling = SeriesScaling(CENTRE_MG_DL, SPREAD_MG_DL, self.target_scale)
-        return Taken(self.horizon.samples(scaling, t, value, kept, clock), +left)
+        return Taken(self.horizon.samples(scaling, t, value, kept, clock, t), +left)
 
     @property
     def reach_min(self) -> float:

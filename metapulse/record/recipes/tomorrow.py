@@ -193,7 +193,10 @@ class Tomorrow(Recipe):
         day = np.array(at, np.int64)
         time = (day * DAY + self.hour * HOUR) / MINUTE
         target, base = (np.array(values, np.float32)[:, None] for values in (ys, bases))
-        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time, base), +left)
+        # from the first day before it to the end of the one asked about; days of two devices may begin half a day apart
+        reach = np.array([1 - self.days, 2]) * DAY + np.array([-12, 12]) * HOUR
+        span = (day[:, None] * DAY + reach) / MINUTE
+        return Taken(Samples(np.stack(xs), target, day, np.zeros(len(day), bool), None, time, base, span), +left)
 
     def questions(self, rows: Mapping[str, MetricRows]) -> Questions:
         """One a day that has enough before it, to the day after the last; an outcome is due at the end of its day."""
