@@ -8,16 +8,16 @@ the header lacks. Some columns carry the data type before their name. Stamps are
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeGuard
 
-from metapulse.record.clock import DAY, MINUTE, epoch, offset_minutes
+from metapulse.record.clock import DAY, MINUTE, epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import vocabulary
-from metapulse.record.readers.samsung_stamps import Stamps, named
+from metapulse.record.readers.samsung_stamps import Stamps, dated, named
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
@@ -61,21 +61,22 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
     kind, header = "", list[str]()
-    stamps, merged = Stamps(context), _has_totals(context)
+    stamps, totals = Stamps(context), set[tuple[int, str]]()
     devices = dict(_devices(context))
     for line, cells in csv_rows(context):
         if not kind or not header:
             kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
             context.skip("the header" if header else "above the header")
+            totals = _totals(context, kind, stamps) if header else totals
             continue
         row = named(header, cells, context)
-        whole = _whole(context, stamps, row)
-        if isinstance(whole, str):
-            context.skip(whole)
+        when = dated(context, stamps, row)
+        if isinstance(when, str):
+            context.skip(when)
             continue
-        whole = whole._replace(row=line, device=_device(row, devices))
+        when = when._replace(row=line, device=_device(row, devices))
         given = False
-        for part in _values(context, kind, row, whole, merged):
+        for part in _values(context, kind, row, when, totals):
             given = True
             yield part
         if not given:
@@ -87,45 +88,36 @@ def _kind(cell: str) -> str:
     return kind.removeprefix("tracker.") or "unknown"
 
 
-def _has_totals(context: Context) -> bool:
-    """Whether days have a total over all devices."""
+def _totals(context: Context, kind: str, stamps: Stamps) -> set[tuple[int, str]]:
+    """Days and columns that have a total over all devices."""
     header: list[str] = []
+    found = set[tuple[int, str]]()
     for at, (_, cells) in enumerate(csv_rows(context, count=False, as_written=True)):
         header = header or (cells if at else [])
         if at == 1 and "source_type" not in named(cells, cells):
             break
-        if at > 1 and named(header, cells).get("source_type") == MERGED:
-            return True
-    return False
+        row = named(header, cells) if at > 1 else {}
+        if row.get("source_type") == MERGED and not isinstance(when := dated(context, stamps, row), str):
+            columns = (
+                column for column, metric, *_ in TYPES.get(kind, []) if _measured(number(row.get(column)), metric)
+            )
+            found.update((_day(when), column) for column in columns)
+    return found
 
 
-def _whole(context: Context, stamps: Stamps, row: dict[str, str]) -> Row | str:
-    """When: a row still without metric and value; or why it is no time."""
-    if row.get("day_time") and not row.get("start_time"):
-        midnight = stamps.read(row["day_time"])
-        if midnight is None:
-            return "a stamp that is no time"
-        day = context.clock.day(midnight[0] // DAY, midnight[1])
-        return Row("", day.start, end=day.end, offset_min=day.offset_min, quality=day.marks)
-    start = stamps.read(row.get("start_time", ""))
-    if start is None:
-        return "a stamp that is no time" if row.get("start_time") else "no stamp"
-    end = stamps.read(row.get("end_time", ""))
-    offset = _offset(row.get("time_offset", ""))
-    offset = context.clock.offset(start[0]) if offset is None else offset
-    until = None if end is None or end[0] == start[0] else end[0]
-    return Row("", start[0], end=until, offset_min=offset, quality=start[1])
+def _day(row: Row) -> int:
+    """The day of the person that a row begins on."""
+    return (row.start + (row.offset_min or 0) * MINUTE) // DAY
 
 
-def _offset(text: str) -> int | None:
-    """Minutes of "UTC+0900" or of milliseconds as 32400000."""
-    milliseconds = number(text) if re.fullmatch(r"-?\d{4,9}|0", text) else None
-    if milliseconds is None:
-        return offset_minutes(text) if text else None
-    return round(milliseconds / 60_000)
+def _measured(value: float | None, metric: str) -> TypeGuard[float]:
+    """Whether it is a value; 0 says that there is none where it cannot be one."""
+    return value is not None and bool(value or (metrics()[metric].low or 0) <= 0)
 
 
-def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged: bool) -> Iterator[Row]:
+def _values(
+    context: Context, kind: str, row: dict[str, str], whole: Row, totals: Collection[tuple[int, str]]
+) -> Iterator[Row]:
     if kind == "sleep_stage":
         stage = number(row.get("stage"))
         if stage is not None:
@@ -138,15 +130,15 @@ def _values(context: Context, kind: str, row: dict[str, str], whole: Row, merged
             yield whole._replace(metric="workout", value=(whole.end - whole.start) / MINUTE)
     if kind == "sleep" and whole.end is not None:
         yield whole._replace(metric="sleep_stage", code="in_bed", quality=(*whole.quality, "mapped"))
-    marks = ("superseded",) if merged and row.get("source_type") != MERGED else ()
+    one_of_many, day = row.get("source_type") != MERGED, _day(whole)
     finer = yield from _finer(context, kind, row, whole)
     for column, metric, unit, kind_of_value in TYPES.get(kind, []):
         value = number_noted(context, row, column)
-        if value is None or (not value and (metrics()[metric].low or 0) > 0):  # 0: not measured
+        if not _measured(value, metric):
             continue
-        marks_too = ("superseded",) if finer and kind_of_value is None else marks
+        again = (finer and kind_of_value is None) or (one_of_many and (day, column) in totals)
         part = whole._replace(metric=metric, value=value, unit=unit, code=kind_of_value or whole.code)
-        yield part._replace(quality=(*whole.quality, *marks_too))
+        yield part._replace(quality=(*whole.quality, "superseded") if again else whole.quality)
 
 
 def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Generator[Row, None, bool]:

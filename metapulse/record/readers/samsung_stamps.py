@@ -1,13 +1,14 @@
-"""Samsung Health's columns by name, and the stamps in them."""
+"""Samsung Health's columns by name, the stamps in them, and when a row is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from metapulse.record.clock import epoch
+from metapulse.record.clock import DAY, epoch, offset_minutes
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.text import csv_rows
+from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.schema import Row
 
 STAMPS = ("start_time", "end_time", "day_time")
 _PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
@@ -52,3 +53,29 @@ class Stamps:
             header = header or (cells if at else [])
             row = named(header, cells) if at > 1 else {}
             yield from (text for name in STAMPS if (text := row.get(name)) and not _YEAR_FIRST.match(text))
+
+
+def dated(context: Context, stamps: Stamps, row: dict[str, str]) -> Row | str:
+    """When: a row still without metric and value; or why it is no time."""
+    if row.get("day_time") and not row.get("start_time"):
+        midnight = stamps.read(row["day_time"])
+        if midnight is None:
+            return "a stamp that is no time"
+        day = context.clock.day(midnight[0] // DAY, midnight[1])
+        return Row("", day.start, end=day.end, offset_min=day.offset_min, quality=day.marks)
+    start = stamps.read(row.get("start_time", ""))
+    if start is None:
+        return "a stamp that is no time" if row.get("start_time") else "no stamp"
+    end = stamps.read(row.get("end_time", ""))
+    offset = _offset(row.get("time_offset", ""))
+    offset = context.clock.offset(start[0]) if offset is None else offset
+    until = None if end is None or end[0] == start[0] else end[0]
+    return Row("", start[0], end=until, offset_min=offset, quality=start[1])
+
+
+def _offset(text: str) -> int | None:
+    """Minutes of "UTC+0900" or of milliseconds as 32400000."""
+    milliseconds = number(text) if re.fullmatch(r"-?\d{4,9}|0", text) else None
+    if milliseconds is None:
+        return offset_minutes(text) if text else None
+    return round(milliseconds / 60_000)

@@ -178,3 +178,38 @@ def test_stamps_that_begin_with_a_year_do_not_tell_how_the_others_are_written(
     found = {start: quality for start, *_, quality in rows(made)}
     assert found["03 09:00:00"] == []
     assert found["03 08:01:00"] == marks
+
+
+TWO_DAYS = """com.samsung.shealth.step_daily_trend,6310010,8
+day_time,source_type,count,distance,deviceuuid
+1712102400000,-2,5000,,a,
+1712102400000,0,3000,2000,b,
+1712188800000,0,7000,4000,b,
+"""
+
+
+def test_a_device_gives_way_to_a_total_of_its_own_day_and_column_alone(record: Import) -> None:
+    made, _ = record({"trend.csv": TWO_DAYS})
+    assert [(row[0][:2], *row[1:3]) for row in rows(made) if "superseded" not in row[-1]] == [
+        ("03", "distance", 2000.0),
+        ("03", "steps_daily", 5000.0),
+        ("04", "distance", 4000.0),
+        ("04", "steps_daily", 7000.0),
+    ]
+
+
+def test_a_total_of_a_day_stands_before_the_parts_of_that_day(record: Import) -> None:
+    """The parts have instants: the person's clock tells of which day they are."""
+    lines = "".join(
+        f"2024-04-03 {at}:00:00.000,UTC-0600,{source},100,\n" for at, source in (("05", 0), ("06", 0), ("07", -2))
+    )
+    made, _ = record(
+        {"steps.csv": f"com.samsung.health.step_count,1,1\nstart_time,time_offset,source_type,count\n{lines}"}
+    )
+    assert [row[-1] for row in rows(made)] == [[], ["superseded"], []]
+
+
+def test_a_total_that_has_no_time_or_no_number_is_none(record: Import) -> None:
+    for line in ("soon,-2,5000,,a,", "1712102400000,-2,many,,a,"):
+        made, _ = record({"trend.csv": TWO_DAYS.replace("1712102400000,-2,5000,,a,", line)})
+        assert all("superseded" not in row[-1] for row in rows(made))
