@@ -136,26 +136,26 @@ def _values(
         value = number_noted(context, row, column)
         if not _measured(value, metric):
             continue
-        again = (finer and kind_of_value is None) or (one_of_many and (day, column) in totals)
+        again = (metric in finer and kind_of_value is None) or (one_of_many and (day, column) in totals)
         part = whole._replace(metric=metric, value=value, unit=unit, code=kind_of_value or whole.code)
         yield part._replace(quality=(*whole.quality, "superseded") if again else whole.quality)
 
 
-def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Generator[Row, None, bool]:
+def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Generator[Row, None, set[str]]:
     """The values within a row's time, from the JSON file that the row names; the row's own are then their summary.
 
     Returns:
-        Whether there are any, and none was lost: else the summary knows more, and counts.
+        Their metrics; none if some of the file was lost: the summary knows more then, and counts.
     """
     name = row.get("binning_data") or row.get("binning") or ""
     if kind not in FINER or not re.fullmatch(r"[\w-]+(\.\w+)*\.json", name):
-        return False
+        return set()
     full = context.file.name.rsplit("/", 1)[-1].rsplit(".", 2)[0]
     file = context.companion(f"jsons/{full}/{name[0]}/{name}") or context.companion(f"jsons/{full}/{name}")
     if file is None:
         context.note("a file of finer values that is not there")
-        return False
-    given, own = False, Context(file, context.options, FileTally(file.name), context.on_bytes)
+        return set()
+    given, own = set[str](), Context(file, context.options, FileTally(file.name), context.on_bytes)
     for _, item in json_items(own):
         start, end = (_milliseconds(item, key) for key in ("start_time", "end_time"))
         if start is None:
@@ -163,9 +163,10 @@ def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Gene
             continue
         for key, metric, unit, code in FINER[kind]:
             if value := number_noted(own, item, key):
-                given, until = True, None if end == start else end
+                given.add(metric)
+                until = None if end == start else end
                 yield whole._replace(metric=metric, start=start, end=until, value=value, unit=unit, code=code)
-    return _took_all(context, own.tally) and given
+    return given if _took_all(context, own.tally) else set()
 
 
 def _took_all(context: Context, own: FileTally) -> bool:

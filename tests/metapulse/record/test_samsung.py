@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,41 @@ def test_a_total_that_has_no_time_or_no_number_is_none(record: Import) -> None:
     for line in ("soon,-2,5000,,a,", "1712102400000,-2,many,,a,"):
         made, _ = record({"trend.csv": TWO_DAYS.replace("1712102400000,-2,5000,,a,", line)})
         assert all("superseded" not in row[-1] for row in rows(made))
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "finer", "used"),
+    [
+        (
+            "com.samsung.shealth.tracker.oxygen_saturation",
+            {"spo2": 96.0, "heart_rate": 58.0},
+            {"spo2": 95.0},
+            [("heart_rate", 58.0), ("spo2", 95.0)],
+        ),
+        (
+            "com.samsung.health.hrv",
+            {"rmssd": 40.0, "sdnn": 50.0},
+            {"rmssd": 39.0},
+            [("hrv_rmssd", 39.0), ("hrv_sdnn", 50.0)],
+        ),
+        (
+            "com.samsung.health.hrv",
+            {"rmssd": 40.0, "sdnn": 50.0},
+            {"sdnn": 49.0},
+            [("hrv_rmssd", 40.0), ("hrv_sdnn", 49.0)],
+        ),
+    ],
+)
+def test_finer_values_replace_those_of_their_own_metric_alone(
+    tmp_path: Path, kind: str, columns: dict[str, float], finer: dict[str, float], used: list[tuple[str, float]]
+) -> None:
+    top = tmp_path / f"samsunghealth_x_{STAMP}"
+    (top / "jsons" / kind / "0").mkdir(parents=True)
+    line = ",".join(map(str, ["2024-04-03 10:00:00.000", *columns.values(), "0a.binning_data.json", ""]))
+    (top / f"{kind}.{STAMP}.csv").write_text(f"{kind},1,1\nstart_time,{','.join(columns)},binning_data\n{line}\n")
+    item = {"start_time": 1712138400000, "end_time": 1712138459999, **finer}
+    (top / "jsons" / kind / "0" / "0a.binning_data.json").write_text(json.dumps([item]))
+    import_files([top], tmp_path / "person.parquet")
+    made = rows(pl.read_parquet(tmp_path / "person.parquet"))
+    assert sorted(row[1:3] for row in made if "superseded" not in row[-1]) == used
+    assert len(made) == 3
