@@ -1,11 +1,14 @@
 """Garmin Health: sleep summaries as CSV, a night a line, in ms. The duration is of sleep; time awake is apart.
 
-A night that is tentative comes again when it is final; the former is ``superseded``.
+A night that is tentative comes again when it is final; the former is ``superseded`` where the two overlap in time. What
+a person typed in, or has on the same date at another time, is sleep of its own.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import itemgetter
 
 from metapulse.record.clock import epoch
 from metapulse.record.readers.base import Context, Reader, Sample
@@ -34,11 +37,7 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every night."""
-    final = {
-        cells.get("calendardate")
-        for _, cells in csv_table(context, *NEEDED, fold=str.lower, count=False)
-        if "FINAL" in cells.get("validation", "")
-    }
+    final = _final(context)
     for line, cells in csv_table(context, *NEEDED, fold=str.lower):
         start, length = epoch(cells["unixtimestampinms"]), number(cells["durationinms"])
         apart = _apart(context, cells)
@@ -47,7 +46,7 @@ def read(context: Context) -> Iterator[Row]:
             continue
         shift = number(cells.get("timezoneoffsetinms"))
         fits = shift is not None and abs(shift) <= 14 * 3_600_000
-        again = "FINAL" not in cells.get("validation", "") and cells.get("calendardate") in final
+        again = "TENTATIVE" in cells.get("validation", "") and _overlaps(_span(cells), final)
         if apart is None:
             context.note("a night whose end is not known")
         end = None if apart is None else start + round(length + apart) * 1000
@@ -70,6 +69,34 @@ def _apart(context: Context, cells: dict[str, str]) -> float | None:
     if awake is None or (unmeasured is None and not is_empty(cells.get(UNMEASURED))):
         return None
     return awake + (unmeasured or 0)
+
+
+def _span(cells: dict[str, str]) -> tuple[int, int] | None:
+    """Beginning and end of a night in µs, as far as it is told; None where it is no night."""
+    start, length = epoch(cells["unixtimestampinms"]), number(cells["durationinms"])
+    if start is None or length is None:
+        return None
+    length += sum(number(cells.get(name)) or 0 for name in (AWAKE, UNMEASURED))
+    return (start, start + max(round(length * 1000), 1)) if 0 <= length <= LONGEST else None
+
+
+def _final(context: Context) -> list[tuple[int, int]]:
+    """When there are final nights: spans that do not overlap, in order."""
+    table = csv_table(context, *NEEDED, fold=str.lower, count=False)
+    spans = (_span(cells) for _, cells in table if "FINAL" in cells.get("validation", ""))
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(span for span in spans if span):
+        if found and begin < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _overlaps(span: tuple[int, int] | None, spans: list[tuple[int, int]]) -> bool:
+    """Whether it has a time in common with one of them, which do not overlap and are in order."""
+    before = bisect_left(spans, span[1], key=itemgetter(0)) if span else 0  # those that begin before it ends
+    return span is not None and before > 0 and spans[before - 1][1] > span[0]
 
 
 READER = Reader("garmin_csv", "Garmin Health: CSV of sleep summaries", sniff, read)

@@ -58,3 +58,34 @@ def test_a_night_of_which_a_part_is_missing_has_no_end(
     assert values(record, "sleep_duration") == [410]
     assert set(record["end"]) == {None}
     assert tally.notes == {"a night whose end is not known": 1, **({note: 1} if note else {})}
+
+
+HOUR = 3_600_000
+EVENING = 1712092200000
+
+
+@pytest.mark.parametrize(
+    ("validation", "date", "begins", "superseded"),
+    [
+        ("AUTO_TENTATIVE", "2024-04-03", 0, True),
+        ("ENHANCED_TENTATIVE", "2024-04-03", 6, True),
+        ("ENHANCED_TENTATIVE", "2024-04-02", -1, True),  # the same night, which was another day's at first
+        ("ENHANCED_TENTATIVE", "2024-04-03", 7, False),  # a nap that begins where the night ends
+        ("ENHANCED_TENTATIVE", "2024-04-03", 15, False),
+        ("ENHANCED_TENTATIVE", "2024-04-03", 25, True),  # of the second final one
+        ("MANUAL", "2024-04-03", 15, False),
+        ("MANUAL", "2024-04-03", 0, False),  # no state of a night on its way to be final
+    ],
+)
+def test_a_tentative_night_gives_way_to_a_final_one_of_the_same_time(
+    validation: str, date: str, begins: int, superseded: bool, tmp_path: Path
+) -> None:
+    text = "sleepSummaryId,calendarDate,timezoneOffsetInMs,unixTimestampInMs,durationInMs,awakeDurationInMs,validation"
+    lines = (
+        f"a,2024-04-03,0,{EVENING + 24 * HOUR},{7 * HOUR},0,ENHANCED_FINAL",
+        f"b,{date},0,{EVENING + begins * HOUR},{2 * HOUR},0,{validation}",
+        f"c,2024-04-03,0,{EVENING},{6 * HOUR},{HOUR},AUTO_FINAL",
+    )
+    _, record = record_of(tmp_path, "\n".join([text, *lines, ""]), "sleep_summaries.csv")
+    marked = {row["source"]["row"]: "superseded" in row["quality"] for row in record.to_dicts()}
+    assert marked == {2: False, 3: superseded, 4: False}
