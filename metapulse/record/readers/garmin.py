@@ -181,8 +181,8 @@ def _day(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     breath = item.get("respiration")
     told = {**breath, **item} if isinstance(breath, dict) else item
     found = [(*what, number_noted(context, told, key)) for key, what in DAY.items() if key != "restingHeartRate"]
-    resting = number(item.get("currentDayRestingHeartRate")) or number(item.get("restingHeartRate"))  # the mean of days
-    found.append(("resting_heart_rate", "bpm", None, resting))
+    own, mean_of_days = (number_noted(context, item, key) for key in ("currentDayRestingHeartRate", "restingHeartRate"))
+    found.append(("resting_heart_rate", "bpm", None, own or mean_of_days))
     for metric, unit, code, value in (*found, *_listed(context, item)):
         signed = metric == "skin_temperature_deviation"
         if value is not None and (signed or value >= (metric in ("resting_heart_rate", "heart_rate", "spo2"))):

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from string import digits
 from typing import Any
 
 from metapulse.record.clock import US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.oura_keys import COLLECTIONS, DAY, NIGHT, TRENDS
-from metapulse.record.readers.text import csv_column, csv_table, json_items, noted, number, number_noted
+from metapulse.record.readers.text import csv_column, csv_table, is_empty, json_items, noted, number, number_noted
 from metapulse.record.schema import Device, Row
 
 OURA = Device("Oura")
 STAGES = {"1": "deep", "2": "light", "3": "rem", "4": "awake"}
 PHASE = 300 * US
+PHASES = ("sleep_phase_5_min", "hypnogram_5min")
 POSITIVE = {"heart_rate", "resting_heart_rate_lowest", "hrv_rmssd", "respiratory_rate", "vo2max"}
 _KEYS = re.compile(
     r'"(bedtime_start|sleep_phase_5_min|temperature_deviation|equivalent_walking_distance|spo2_percentage|'
@@ -90,13 +92,7 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         value = number_noted(context, item, key)
         if value is not None and (value > 0 or metric not in POSITIVE):
             yield _row(metric, start, value, unit, until)._replace(code=nap or code)
-    phases = item.get("sleep_phase_5_min", item.get("hypnogram_5min"))
-    if isinstance(phases, str):
-        at = start.start
-        for digit, run in groupby(phases):
-            begin, at = at, at + PHASE * sum(1 for _ in run)
-            stage = _row("sleep_stage", start, None, None, at)
-            yield stage._replace(start=begin, code=STAGES.get(digit, "unknown"))
+    yield from _stages(context, start, item)
     for key, first, metric, unit in (
         ("heart_rate", "hr_5min", "heart_rate", "bpm"),
         ("hrv", "rmssd_5min", "hrv_rmssd", "ms"),
@@ -105,6 +101,24 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         if isinstance(item.get(first), list):  # from the beginning of bedtime, 0 where there is none
             series = {"timestamp": item["bedtime_start"], "interval": 300, "items": [v or None for v in item[first]]}
         yield from _series(context, key, series, metric, unit)
+
+
+def _stages(context: Context, start: Stamp, item: dict[str, Any]) -> Iterator[Row]:
+    """Runs of one stage. A character that is no digit takes its time, and is none."""
+    key = next((key for key in PHASES if not is_empty(item.get(key))), "")
+    phases = item[key] if key else ""
+    if not isinstance(phases, str):
+        context.note(f"{key}: no stages")
+        return
+    at = start.start
+    for digit, run in groupby(phases):
+        times = sum(1 for _ in run)
+        begin, at = at, at + PHASE * times
+        if digit in digits:
+            stage = _row("sleep_stage", start, None, None, at)
+            yield stage._replace(start=begin, code=STAGES.get(digit, "unknown"))
+        else:
+            context.tally.note(f"{key}: no stage", times)
 
 
 def _series(context: Context, key: str, series: Any, metric: str, unit: str) -> Iterator[Row]:

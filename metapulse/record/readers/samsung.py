@@ -119,13 +119,13 @@ def _values(
     context: Context, kind: str, row: dict[str, str], whole: Row, totals: Collection[tuple[int, str]]
 ) -> Iterator[Row]:
     if kind == "sleep_stage":
-        stage = number(row.get("stage"))
+        stage = number_noted(context, row, "stage")
         if stage is not None:
             yield whole._replace(metric="sleep_stage", code=STAGES.get(int(stage), "unknown"))
         return
     if kind == "exercise":
-        which = number(row.get("exercise_type")) or 0
-        whole = whole._replace(code=EXERCISES.get(int(which), f"exercise {which:g}"))
+        which = number_noted(context, row, "exercise_type")
+        whole = whole._replace(code="unknown" if which is None else EXERCISES.get(int(which), f"exercise {which:g}"))
         if number(row.get("duration")) is None and whole.end is not None:
             yield whole._replace(metric="workout", value=(whole.end - whole.start) / MINUTE)
     if kind == "sleep" and whole.end is not None:

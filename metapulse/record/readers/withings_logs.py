@@ -15,7 +15,7 @@ from csv import reader
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import UNKNOWN, by_name, note_unread, placed, split
-from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, is_empty, lines, number, number_noted
+from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, is_empty, lines, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
@@ -159,10 +159,9 @@ def _measures(context: Context, header: list[str]) -> Iterator[Row]:
             continue
         given = False
         for column, metric, unit in columns:
-            text = cells.get(column, "")
-            value, raw = number(text), None
-            if feet := _FEET.fullmatch(text):
-                value, unit, raw = int(feet[1]) * 12 + float(feet[2]), "in", text
+            feet = _FEET.fullmatch(cells.get(column, ""))
+            value = int(feet[1]) * 12 + float(feet[2]) if feet else number_noted(context, cells, column)
+            unit, raw = ("in", feet[0]) if feet else (unit, None)
             if value:
                 given = True
                 yield Row(metric, stamp.start, value, unit, line, stamp.end, stamp.offset_min, None, WITHINGS,

@@ -52,6 +52,24 @@ TIDE = {
     "extended": "abc",
     "uploadId": "u",
 }
+SCALE = ("Weight", "Fat mass", "Bone mass", "Muscle mass", "Hydration")
+SCALES = {  # of each column a file in which that is no number
+    name: f"Date,{','.join(f'{each} (kg)' for each in SCALE)},Comments\n2024-04-03 08:00:00,"
+    f"{','.join('abc' if each == name else '40' for each in SCALE)},\n"
+    for name in SCALE
+}
+CUFF = "Date,Heart rate,Systolic,Diastolic,Comments\n2024-04-03 08:00:00,abc,125,81,\n"
+UDS = {"calendarDate": "2024-04-03", "activeKilocalories": 400, "totalSteps": 4000}
+EXERCISED = (
+    "com.samsung.shealth.exercise,1,1\nstart_time,end_time,exercise_type,duration\n"
+    "2024-04-03 08:00:00.000,2024-04-03 09:00:00.000,abc,3600000,\n"
+)
+ABED = {
+    "day": "2024-04-03",
+    "bedtime_start": "2024-04-02T23:00:00+02:00",
+    "bedtime_end": "2024-04-03T00:00:00+02:00",
+    "sleep_phase_5_min": "4x21",
+}
 POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 5000, "calories": "abc"}, "mets": []}
 
 
@@ -74,6 +92,16 @@ POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 
         ("withings.json", json.dumps(GROUPS), "distance: no number"),
         ("tidepool.json", json.dumps([TIDE]), "extended: no number"),
         ("polar.json", json.dumps(POLAR), "calories: no number"),
+        *(("weight.csv", text, f"{name.lower()} (kg): no number") for name, text in SCALES.items()),
+        ("bp.csv", CUFF, "heart rate: no number"),
+        ("UDSFile.json", json.dumps([{**UDS, "restingHeartRate": "abc"}]), "restingHeartRate: no number"),
+        (
+            "UDSFile.json",
+            json.dumps([{**UDS, "currentDayRestingHeartRate": 50, "restingHeartRate": "abc"}]),
+            "restingHeartRate: no number",
+        ),
+        ("com.samsung.shealth.exercise.20240405090000.csv", EXERCISED, "exercise_type: no number"),
+        ("sleep.json", json.dumps({"data": [ABED]}), "sleep_phase_5_min: no stage"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_told_where_its_row_has_more(
@@ -114,3 +142,16 @@ def test_what_an_item_of_several_records_loses_is_told(record: Import, name: str
     assert len(made) == 1
     assert not file.unexplained
     assert file.notes.total() + file.skipped.total() == lost
+
+
+def test_characters_that_are_no_stage_take_their_time_and_are_none(record: Import) -> None:
+    """A digit that is no known stage is one that is not known."""
+    made, tally = record({"sleep.json": json.dumps({"data": [{**ABED, "sleep_phase_5_min": "4xx9²1"}]})})
+    assert made["code"].to_list() == ["awake", "unknown", "deep"]
+    assert ((made["start"] - made["start"][0]).dt.total_minutes() // 5).to_list() == [0, 3, 5]
+    assert next(iter(tally.files.values())).notes == {"sleep_phase_5_min: no stage": 3}
+
+
+def test_an_exercise_of_no_readable_type_is_of_none_that_is_known(record: Import) -> None:
+    made, _ = record({"exercise.csv": EXERCISED})
+    assert made.select("metric", "code").rows() == [("workout", "unknown")]
