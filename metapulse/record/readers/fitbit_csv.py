@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.decimals import POINTED
 from metapulse.record.readers.fitbit_items import FITBIT, weight_unit
 from metapulse.record.readers.text import csv_rows, noted, number, row_of
@@ -43,6 +44,7 @@ COLUMNS: dict[str, tuple[str, str | None, str | None]] = {
     "fat": ("body_fat", "%", None),
     "calories in": ("energy_eaten", "kcal", None),
 }
+KNOWN = {DAY, BEGAN, ENDED, *COLUMNS}
 WHOLE = [name for name, (_, unit, _) in COLUMNS.items() if unit in (None, "min") and name != "bmi"]  # no fractions
 STEP = {"km": 1000.0, "mi": 1609.344}  # metres
 USUAL_STEP = 0.72  # m
@@ -142,6 +144,7 @@ def _tables(context: Context, count: bool = True) -> Iterator[tuple[int, dict[st
             header = [cell.lower() for cell in cells] if len(filled) > 1 else []
             if count:
                 context.skip("a title or a header")
+                note_unread(context, cells if header else (), {at for at, name in enumerate(header) if name in KNOWN})
         elif header:
             yield line, row_of(context, header, cells, count)
         elif count:

@@ -12,7 +12,8 @@ from operator import itemgetter
 
 from metapulse.record.clock import epoch
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.text import csv_table, is_empty, number, number_noted
+from metapulse.record.readers.columns import note_unread
+from metapulse.record.readers.text import csv_rows, csv_table, is_empty, number, number_noted
 from metapulse.record.schema import Device, Row
 
 GARMIN = Device("Garmin", app="Garmin Connect")
@@ -26,6 +27,11 @@ PARTS = {
     "awakedurationinms": "sleep_awake",
 }
 AWAKE, UNMEASURED = "awakedurationinms", "unmeasurablesleepdurationinms"  # in the night, and not in its duration
+#: Columns that are read, tell of the row alone, or say the score once more in a word.
+KNOWN = {
+    *("sleepsummaryid", "calendardate", "isodate", "unixtimestampinms", "timezoneoffsetinms", "validation"),
+    *(*PARTS, UNMEASURED, "overallsleepscore", "overallsleepqualifier"),
+}
 LONGEST = 2 * 86_400_000  # ms
 
 
@@ -38,6 +44,8 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every night."""
     final = _final(context)
+    header = next((cells for _, cells in csv_rows(context, count=False, as_written=True)), [])
+    note_unread(context, header, {at for at, cell in enumerate(header) if cell.lower() in KNOWN})
     for line, cells in csv_table(context, *NEEDED, fold=str.lower):
         start, length = epoch(cells["unixtimestampinms"]), number(cells["durationinms"])
         apart = _apart(context, cells)

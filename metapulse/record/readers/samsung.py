@@ -17,7 +17,7 @@ from metapulse.record.clock import DAY, MINUTE, epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import vocabulary
-from metapulse.record.readers.samsung_stamps import Stamps, dated, named
+from metapulse.record.readers.samsung_stamps import Stamps, dated, named, note_unread_of
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
@@ -47,6 +47,8 @@ EXERCISES = {
         15006: "elliptical",
     },
 }
+CODES = {"sleep_stage": ["stage"], "exercise": ["exercise_type"]}  # columns with codes, by data type
+FILES = ("binning_data", "binning")  # columns that name a JSON file of finer values
 MERGED = "-2"  # source_type of a day's total over all devices
 _FIRST = re.compile(r"com\.samsung\.(s?health)\.([\w.]+)[,;\t]\d+")
 
@@ -67,7 +69,9 @@ def read(context: Context) -> Iterator[Row]:
         if not kind or not header:
             kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
             context.skip("the header" if header else "above the header")
-            totals = _totals(context, kind, stamps) if header else totals
+            if header:
+                totals = _totals(context, kind, stamps)
+                note_unread_of(context, header, _columns(kind))
             continue
         row = named(header, cells, context)
         when = dated(context, stamps, row)
@@ -86,6 +90,11 @@ def read(context: Context) -> Iterator[Row]:
 def _kind(cell: str) -> str:
     kind = re.sub(r"^com\.samsung\.s?health\.", "", cell.lstrip("\ufeff"))
     return kind.removeprefix("tracker.") or "unknown"
+
+
+def _columns(kind: str) -> list[str]:
+    """The columns of a data type that are read."""
+    return [*(column for column, *_ in TYPES.get(kind, [])), *CODES.get(kind, []), *(FILES if kind in FINER else ())]
 
 
 def _totals(context: Context, kind: str, stamps: Stamps) -> set[tuple[int, str]]:
@@ -147,7 +156,7 @@ def _finer(context: Context, kind: str, row: dict[str, str], whole: Row) -> Gene
     Returns:
         Their metrics; none if some of the file was lost: the summary knows more then, and counts.
     """
-    name = row.get("binning_data") or row.get("binning") or ""
+    name = next((name for column in FILES if (name := row.get(column))), "")
     if kind not in FINER or not re.fullmatch(r"[\w-]+(\.\w+)*\.json", name):
         return set()
     full = context.file.name.rsplit("/", 1)[-1].rsplit(".", 2)[0]

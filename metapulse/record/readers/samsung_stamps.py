@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from metapulse.record.clock import DAY, epoch, offset_minutes
 from metapulse.record.readers.base import Context
+from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.text import csv_rows, number
 from metapulse.record.schema import Row
 
 STAMPS = ("start_time", "end_time", "day_time")
+#: Columns that tell of a row, not of the person: when and by what it was written, and what it is called there.
+OF_THE_ROW = frozenset((
+    *STAMPS, "time_offset", "create_time", "update_time", "create_sh_ver", "modify_sh_ver", "data_version",
+    "client_data_id", "client_data_ver", "datauuid", "deviceuuid", "pkg_name", "source_pkg_name",
+    "source_package_name", "source", "source_info", "source_type", "sleep_id", "combined_id", "comment",
+))  # fmt: skip
 _PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
 _YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
 
@@ -25,6 +32,12 @@ def named(header: list[str], cells: list[str], context: Context | None = None) -
             context.note("two columns of one name: the last counts")
         row[name] = cell or before
     return row
+
+
+def note_unread_of(context: Context, header: list[str], read: Collection[str]) -> None:
+    """Say which columns are not read, besides those that tell of a row alone; nothing where none is read."""
+    names = [_PREFIX.sub("", column) for column in header] if read else []
+    note_unread(context, names, {at for at, name in enumerate(names) if name in read or name in OF_THE_ROW})
 
 
 class Stamps:

@@ -143,14 +143,17 @@ def _measures(context: Context, header: list[str]) -> Iterator[Row]:
         at = _scale(header)
         date = lower[at["date"]] if "date" in at else ""
         columns = [(lower[at[name]], name, split(header[at[name]])[1]) for name in SCALE if name in at and date]
-        if columns:
-            note_unread(context, header, at.values())
-    elif lower[1:2] and lower[1].startswith("height"):
-        columns = [(lower[1], "height", split(lower[1])[1])]
+        places = set(at.values())
+    else:
+        if lower[1:2] and lower[1].startswith("height"):
+            columns = [(lower[1], "height", split(lower[1])[1])]
+        known = {date, "comments", *(column for column, *_ in columns)}
+        places = {at for at, cell in enumerate(lower) if cell in known}
     if not columns:
         for _ in csv_table(context, *lower, fold=str.lower):
             context.skip(UNKNOWN)
         return
+    note_unread(context, header, places)
     context.date_order(csv_column(context, date, fold=str.lower), "dmy")
     for line, cells in csv_table(context, date, fold=str.lower):
         stamp = context.clock.read(cells[date])

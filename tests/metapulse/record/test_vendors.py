@@ -226,3 +226,52 @@ def test_our_own_csv(record: Import) -> None:
     ]
     (file,) = tally.files.values()
     assert file.skipped == {"the header": 1, "no metric of ours: temperament": 1}
+
+
+UNREAD = {
+    "fitbit.csv": (
+        'Body\nDate,Weight,BMI,Fat,Visceral fat\n"2024-04-03","58.1","19.0","23.6","7"\n\n'
+        "Sleep\nStart Time,End Time,Minutes Asleep,Snoring\n2024-04-02 11:00PM,2024-04-03 6:00AM,400,3\n",
+        ["Visceral fat", "Snoring"],
+    ),
+    "com.samsung.health.weight.20240405090000.csv": (
+        "com.samsung.health.weight,1,1\nstart_time,com.samsung.health.weight.weight,create_time,pkg_name,"
+        "com.samsung.health.weight.total_body_water\n2024-04-03 08:00:00.000,60,2024-04-03 08:00:00.000,a,33,\n",
+        ["total_body_water"],
+    ),
+    "com.samsung.health.sleep_stage.20240405090000.csv": (
+        "com.samsung.health.sleep_stage,1,1\nstart_time,end_time,sleep_id,stage,certainty\n"
+        "2024-04-03 00:00:00.000,2024-04-03 00:10:00.000,s,40003,5,\n",
+        ["certainty"],
+    ),
+    "com.samsung.shealth.exercise.20240405090000.csv": (
+        "com.samsung.shealth.exercise,1,1\nstart_time,end_time,exercise_type,duration,mean_cadence\n"
+        "2024-04-03 08:00:00.000,2024-04-03 09:00:00.000,1002,3600000,80,\n",
+        ["mean_cadence"],
+    ),
+    "com.samsung.health.vendor_news.20240405090000.csv": (
+        "com.samsung.health.vendor_news,1,1\nstart_time,score\n2024-04-03 08:00:00.000,5,\n",
+        [],  # none of it is read
+    ),
+    "bp.csv": (
+        "Date,Heart rate,Systolic,Diastolic,Comments,Pulse wave velocity (m/s)\n2024-04-03 08:00:00,60,125,81,,7.5\n",
+        ["Pulse wave velocity (m/s)"],
+    ),
+    "height.csv": ('Date,"Height (m)",Posture\n2024-04-03 08:00:00,1.8,upright\n', ["Posture"]),
+    "sleep_summaries.csv": (
+        "sleepSummaryId,calendarDate,isoDate,timezoneOffsetInMs,unixTimestampInMs,durationInMs,awakeDurationInMs,"
+        "overallSleepQualifier,overallSleepScore,validation,averageSpo2\n"
+        "a,2024-04-03,2024-04-02 22:00:00,7200000,1712092200000,24600000,0,GOOD,81,ENHANCED_FINAL,96\n",
+        ["averageSpo2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_column_that_is_not_read_is_told(record: Import, name: str) -> None:
+    """Those that tell of the row alone, or are left out on purpose, are not."""
+    text, unread = UNREAD[name]
+    made, tally = record({name: text})
+    (file,) = tally.files.values()
+    assert made.is_empty() == (not unread)
+    assert {note for note in file.notes if "column" in note} == {f"a column that is not read: {it}" for it in unread}
