@@ -49,6 +49,7 @@ EXERCISES = {
 }
 CODES = {"sleep_stage": ["stage"], "exercise": ["exercise_type"]}  # columns with codes, by data type
 FILES = ("binning_data", "binning")  # columns that name a JSON file of finer values
+MAKER = "Samsung"  # of devices of which no more is known
 MERGED = "-2"  # source_type of a day's total over all devices
 _FIRST = re.compile(r"com\.samsung\.(s?health)\.([\w.]+)[,;\t]\d+")
 
@@ -208,12 +209,14 @@ def _devices(context: Context) -> Iterator[tuple[str, Device]]:
         row = named(header, cells) if at > 1 else {}
         if row.get("deviceuuid") and at < 1000:
             model = row.get("name") or row.get("model") or None
-            yield row["deviceuuid"], Device(row.get("manufacturer") or None, model, row.get("model") or None)
+            maker = row.get("manufacturer") or None
+            maker = MAKER if maker and maker.lower() == MAKER.lower() else maker  # as where this file is not there
+            yield row["deviceuuid"], Device(maker, model, row.get("model") or None)
 
 
 def _device(row: dict[str, str], devices: dict[str, Device]) -> Device:
     unit = row.get("deviceuuid", "")[:60]
-    known = devices.get(unit, Device("Samsung"))
+    known = devices.get(unit, Device(MAKER))
     return known._replace(unit=unit or None, app=row.get("pkg_name", "")[:100] or None)
 
 

@@ -252,3 +252,22 @@ def test_finer_values_replace_those_of_their_own_metric_alone(
     made = rows(pl.read_parquet(tmp_path / "person.parquet"))
     assert sorted(row[1:3] for row in made if "superseded" not in row[-1]) == used
     assert len(made) == 3
+
+
+@pytest.mark.parametrize("maker", ["Samsung", "samsung", "SAMSUNG"])
+def test_a_later_file_without_that_of_devices_repeats_the_readings(tmp_path: Path, maker: str) -> None:
+    """However that file spells the maker, whom the other does not name."""
+    kind = "com.samsung.shealth.tracker.heart_rate"
+    top = tmp_path / f"samsunghealth_x_{STAMP}"
+    top.mkdir()
+    text = HEART.replace("0a.binning_data.json", "")
+    (top / f"{kind}.{STAMP}.csv").write_text(text)
+    (top / f"com.samsung.health.device_profile.{STAMP}.csv").write_text(
+        f"com.samsung.health.device_profile,1,1\ndeviceuuid,name,manufacturer,model\ndev-1,Watch6,{maker},SM-R940,\n"
+    )
+    later = tmp_path / f"{kind}.20240412090000.csv"
+    later.write_text(text + text.splitlines()[-1].replace("10:00", "11:00") + "\n")
+    import_files([top, later], tmp_path / "person.parquet")
+    made = pl.read_parquet(tmp_path / "person.parquet")
+    assert [row[-1] for row in rows(made)] == [[], ["duplicate_of"], []]
+    assert {device["manufacturer"] for device in made["device"]} == {"Samsung"}
