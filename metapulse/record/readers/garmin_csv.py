@@ -52,7 +52,7 @@ def read(context: Context) -> Iterator[Row]:
         if start is None or length is None or not 0 <= length + (apart or 0) <= LONGEST:
             context.skip("a stamp that is no time, or no length")
             continue
-        shift = number(cells.get("timezoneoffsetinms"))
+        shift = number_noted(context, cells, "timezoneoffsetinms")
         fits = shift is not None and abs(shift) <= 14 * 3_600_000
         again = "TENTATIVE" in cells.get("validation", "") and _overlaps(_span(cells), final)
         if apart is None:

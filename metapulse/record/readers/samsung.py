@@ -17,7 +17,7 @@ from metapulse.record.clock import DAY, MINUTE, epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import vocabulary
-from metapulse.record.readers.samsung_stamps import Stamps, dated, named, note_unread_of
+from metapulse.record.readers.samsung_stamps import Stamps, dated, named, note_bad_times, note_unread_of
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
@@ -79,6 +79,7 @@ def read(context: Context) -> Iterator[Row]:
         if isinstance(when, str):
             context.skip(when)
             continue
+        note_bad_times(context, stamps, row, when)
         when = when._replace(row=line, device=_device(row, devices))
         given = False
         for part in _values(context, kind, row, when, totals):

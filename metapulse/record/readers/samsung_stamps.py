@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from metapulse.record.clock import DAY, epoch, offset_minutes
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.columns import note_unread
-from metapulse.record.readers.text import csv_rows, number
+from metapulse.record.readers.text import csv_rows, is_empty, number
 from metapulse.record.schema import Row
 
 STAMPS = ("start_time", "end_time", "day_time")
@@ -84,6 +84,15 @@ def dated(context: Context, stamps: Stamps, row: dict[str, str]) -> Row | str:
     offset = context.clock.offset(start[0]) if offset is None else offset
     until = None if end is None or end[0] == start[0] else end[0]
     return Row("", start[0], end=until, offset_min=offset, quality=start[1])
+
+
+def note_bad_times(context: Context, stamps: Stamps, row: dict[str, str], when: Row) -> None:
+    """Say which cells beside the beginning of a row cannot be read; zeros and 1970 stand for none."""
+    end, offset = row.get("end_time", ""), row.get("time_offset", "")
+    if when.end is None and not (is_empty(end) or end == "0" or end.startswith("1970")) and stamps.read(end) is None:
+        context.note("end_time: no time")
+    if not is_empty(offset) and _offset(offset) is None:
+        context.note("time_offset: no offset")
 
 
 def _offset(text: str) -> int | None:

@@ -64,6 +64,7 @@ EXERCISED = (
     "com.samsung.shealth.exercise,1,1\nstart_time,end_time,exercise_type,duration\n"
     "2024-04-03 08:00:00.000,2024-04-03 09:00:00.000,abc,3600000,\n"
 )
+WEIGHED = "com.samsung.health.weight,1,1\nstart_time,end_time,time_offset,weight\n2024-04-03 08:00:00.000,{},{},60,\n"
 ABED = {
     "day": "2024-04-03",
     "bedtime_start": "2024-04-02T23:00:00+02:00",
@@ -102,6 +103,9 @@ POLAR = {"exportVersion": "1.2", "date": "2024-04-03", "summary": {"stepCount": 
         ),
         ("com.samsung.shealth.exercise.20240405090000.csv", EXERCISED, "exercise_type: no number"),
         ("sleep.json", json.dumps({"data": [ABED]}), "sleep_phase_5_min: no stage"),
+        ("weighed.csv", WEIGHED.format("later", "UTC+0200"), "end_time: no time"),
+        ("weighed.csv", WEIGHED.format("", "east"), "time_offset: no offset"),
+        ("sleep_summaries.csv", GARMIN.replace("7200000", "east"), "timezoneoffsetinms: no number"),
     ],
 )
 def test_a_cell_that_cannot_be_read_is_told_where_its_row_has_more(
@@ -155,3 +159,9 @@ def test_characters_that_are_no_stage_take_their_time_and_are_none(record: Impor
 def test_an_exercise_of_no_readable_type_is_of_none_that_is_known(record: Import) -> None:
     made, _ = record({"exercise.csv": EXERCISED})
     assert made.select("metric", "code").rows() == [("workout", "unknown")]
+
+
+@pytest.mark.parametrize("end", ["", "0", "-", "1970-01-01 00:00:00.000", "2024-04-03 08:00:00.000"])
+def test_an_end_that_is_a_placeholder_is_no_bad_cell(record: Import, end: str) -> None:
+    _, tally = record({"weighed.csv": WEIGHED.format(end, "UTC+0200")})
+    assert not next(iter(tally.files.values())).notes
