@@ -53,7 +53,7 @@ from metapulse.server.scaler import ScalingQuestion, settle_transform
 from metapulse.server.secure.aggregation import make_secure
 from metapulse.server.verdict import no_reply, refuse_fruitless, warnings
 from metapulse.strategies.registry import STRATEGIES, make_strategy
-from metapulse.strategies.replies import COUNTS, RESERVED, Dropped
+from metapulse.strategies.replies import LOGGED, Dropped
 from metapulse.strategies.strategy import RunStrategy
 from metapulse.trees import Params
 
@@ -272,8 +272,7 @@ class Run:
         Raises:
             NoResultError: no client has answered in so many rounds that the run is given up.
         """
-        own = RESERVED - COUNTS  # a stock strategy's metrics may have any names
-        numbers = {f"metrics/{k}" if k in own else k: v for k, v in metrics.items() if isinstance(v, (int, float))}
+        numbers = {f"metrics/{k}" if k in LOGGED else k: v for k, v in metrics.items() if isinstance(v, (int, float))}
         if self.budget is None:
             shown = numbers["asked"] = asked
         else:  # how many take part is private

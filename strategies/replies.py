@@ -40,9 +40,9 @@ CLIENT_FAILED = 0  # flwr's code for an unknown error
 MAX_WEIGHT = 1e7  # samples one client may claim
 MAX_METRIC = 1e30  # a larger number is not worth averaging
 SECOND = "a second reply; the first one counts"
-#: Names in the log of a run that clients' metrics must not have, and those of them that a strategy counts.
-COUNTS = frozenset({"clients", "dropped", "update-norm"})
-RESERVED = COUNTS | {"self", "round", "kind", "time", "chain", "moved", "step", "seconds", "spent", "asked"}
+#: Names that the log of a run has for numbers of its own; clients' metrics have none of these, nor of a strategy's own.
+LOGGED = frozenset({"self", "round", "kind", "time", "chain", "moved", "step", "seconds", "spent", "asked"})
+RESERVED = LOGGED | {"clients", "dropped", "update-norm"}
 MAX_METRICS, MAX_NAME = 64, 64  # numbers one client may report, and characters in the name of one
 
 

@@ -180,7 +180,8 @@ class FedPrivate(FedOuter):
         """Clip, add up, add noise, take the outer step, however many replied; what they measured is not told."""
         answers, stack, _ = self._collected(replies)
         self._heard += len(answers)
-        self.core.renew(secret())  # a round that is taken again, by this object or a copy of it, has noise of its own
+        if isinstance(self.core, PrivateStrategy):
+            self.core.renew(secret())  # a round that is taken again, by this object or a copy, has noise of its own
         moved, numbers = self.core.conclude(self._first + server_round, CheckedReplies(stack))
         return None if moved is None else self._stored(decode(moved), {}), numbers
 
