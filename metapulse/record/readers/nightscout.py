@@ -2,7 +2,8 @@
 
 ``date`` (ms since 1970) decides, not ``dateString``, whose style depends on the uploader. Glucose is in mg/dL where
 ``units`` does not say otherwise; below 39 mg/dL it is an error code of the sensor. A reading that several programs
-uploaded is there several times, milliseconds apart. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
+uploaded is there several times, milliseconds apart: the earliest counts, in whatever order the file has them, since
+exports come oldest first and newest first. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
 was given at once (``splitNow`` per cent); ``splitExt`` per cent go over ``duration`` minutes, at ``relative`` U/h.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
@@ -22,7 +24,7 @@ ERROR_BELOW = 39  # mg/dL
 SAME_READING = US  # two uploads of one reading are less apart
 ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the whole
 EXTENDED = "the extended part of a bolus"
-RECENT = 16  # readings among which another upload is looked for
+RECENT = 16  # readings before and after one, among which another upload of it is looked for
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
 _CSV = re.compile(r'(?:\A|[\r\n])"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
@@ -44,9 +46,52 @@ def sniff(sample: Sample) -> str:
     )
 
 
+@dataclass
+class _Uploads:
+    """The last readings of the sensor, held until those that follow have shown whether they are uploads of one.
+
+    Args:
+        held: value as written, and the row.
+    """
+
+    held: deque[tuple[float, Row]] = field(default_factory=deque)
+
+    def add(self, value: float, row: Row) -> Iterator[Row]:
+        """Hold a reading; those that are held long enough."""
+        for at, (other, before) in enumerate(self.held):
+            if value != other or abs(row.start - before.start) >= SAME_READING:
+                continue
+            if (before.start, before.device.app or "") <= (row.start, row.device.app or ""):
+                row = _superseded(row)
+            else:
+                self.held[at] = other, _superseded(before)
+        self.held.append((value, row))
+        while len(self.held) > RECENT:
+            yield self.held.popleft()[1]
+
+    def rest(self) -> Iterator[Row]:
+        """All that are still held."""
+        while self.held:
+            yield self.held.popleft()[1]
+
+
+def _superseded(row: Row) -> Row:
+    return row if "superseded" in row.quality else row._replace(quality=(*row.quality, "superseded"))
+
+
 def read(context: Context) -> Iterator[Row]:
     """Readings and treatments."""
-    recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
+    recent = _Uploads()
+    try:
+        yield from _items(context, recent)
+    except Exception:  # what was read before the file broke is kept
+        yield from recent.rest()
+        raise
+    yield from recent.rest()
+
+
+def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
+    """All rows but those of readings that are still held."""
     if not context.is_json():
         for line, cells in csv_rows(context, ","):
             entry = {"type": "sgv", **dict(zip(("dateString", "date", "sgv", "direction"), cells, strict=False))}
@@ -70,7 +115,7 @@ def read(context: Context) -> Iterator[Row]:
             yield from _entry(context, item, at, recent)
 
 
-def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[int, float]]) -> Iterator[Row]:
+def _entry(context: Context, item: dict[str, Any], at: int, recent: _Uploads) -> Iterator[Row]:
     """A reading of the sensor or of a finger."""
     start, marks = _date(context, item.get("date"), item.get("dateString"))
     kind = "mbg" if "mbg" in item else "sgv" if "sgv" in item or "glucose" in item else str(item.get("type"))[:20]
@@ -86,13 +131,10 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: deque[tuple[
         reading, raw, marks = None, f"{value:g}", (*marks, "sensor_error")
     elif (noise := number(item.get("noise"))) is not None and noise >= 3:
         marks = (*marks, "low_confidence")
-    if kind == "sgv":
-        if any(abs(start - other) < SAME_READING and value == before for other, before in recent):
-            marks = (*marks, "superseded")
-        recent.append((start, value))
     device = Device(app=str(item["device"])[:100]) if item.get("device") else NO_DEVICE
     metric = "glucose" if kind == "sgv" else "glucose_blood"
-    yield Row(metric, start, reading, unit, at, None, _offset(context, item, start), None, device, marks, raw)
+    row = Row(metric, start, reading, unit, at, None, _offset(context, item, start), None, device, marks, raw)
+    yield from recent.add(value, row) if kind == "sgv" else (row,)
 
 
 def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:

@@ -216,6 +216,29 @@ def test_an_entry_of_nightscout_in_mmol(record: Import) -> None:
     ]
 
 
+@pytest.mark.parametrize("apart", [0, 286])
+def test_of_uploads_of_one_reading_of_nightscout_every_export_keeps_the_same(apart: int, record: Import) -> None:
+    """Oldest first, newest first, and both of them; three uploads, of which each is near the next."""
+    copies = [{"sgv": 120, "date": 1712124000000 + at * apart, "device": name} for at, name in enumerate("ABC")]
+    given = [*copies, {"sgv": 125, "date": 1712124300000, "device": "A"}]
+    first, last = json.dumps(given), json.dumps(given[::-1])
+    for files in ({"1.json": first}, {"1.json": last}, {"1.json": first, "2.json": last}):
+        made, _ = record(files)
+        used = made.filter(pl.col("quality").list.len() == 0)
+        assert [(value, device["app"]) for value, device in used.select("value", "device").rows()] == [
+            (120.0, "A"),
+            (125.0, "A"),
+        ]
+        assert made.height == 4
+
+
+def test_readings_of_nightscout_are_kept_where_the_file_breaks_off(record: Import) -> None:
+    text = json.dumps([{"sgv": 100 + at, "date": 1712124000000 + at * 300_000} for at in range(40)])
+    made, tally = record({"entries.json": text[:-20]})
+    assert made["value"].to_list() == [100.0 + at for at in range(39)]
+    assert not any(file.unexplained for file in tally.files.values())
+
+
 def test_our_own_csv(record: Import) -> None:
     made, tally = record({"own.csv": SAMPLES["own.csv"]})
     assert rows(made) == [
