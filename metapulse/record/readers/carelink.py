@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from metapulse.record.clock import MINUTE
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.columns import CONCENTRATIONS, by_name, cell_of, note_unread, placed, repeated, split
+from metapulse.record.readers.columns import CONCENTRATIONS, by_name, cell_of, note_unread, placed, split
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
@@ -32,12 +32,11 @@ _INSULIN = re.compile(r"ins[uú]l", re.IGNORECASE)
 
 
 class Columns(NamedTuple):
-    """Where things are, the unit of glucose, and columns of insulin and lengths of which it is not known whose."""
+    """Where things are, the unit of glucose, and columns of insulin of which it is not known whose."""
 
     at: dict[str, int]
     unit: str
     insulin: tuple[int, ...]
-    lengths: tuple[int, ...]
 
 
 def sniff(sample: Sample) -> str:
@@ -63,9 +62,7 @@ def columns(header: list[str]) -> Columns | None:
         return None
     amounts = [unit for unit, column in (("U", "bolus"), ("U/h", "basal")) if column not in at]
     unplaced = [n for n in range(len(header)) if n not in at.values()]
-    missing = not {"bolus_length", "temporary_length"} <= at.keys()
-    lengths = [n for n in unplaced if missing and _SPAN.search(header[n])]
-    return Columns(at, units[at["sensor"]], tuple(n for n in unplaced if units[n] in amounts), tuple(lengths))
+    return Columns(at, units[at["sensor"]], tuple(n for n in unplaced if units[n] in amounts))
 
 
 def _ordered(header: list[str], units: list[str], isig: int) -> dict[str, int]:
@@ -108,8 +105,7 @@ def read(context: Context) -> Iterator[Row]:
         elif found_columns := columns(cells):
             at = found_columns
             context.skip("the header")
-            unread = {*at.insulin, *at.lengths, *repeated("carelink", cells)}
-            note_unread(context, cells, set(range(len(cells))) - unread)
+            note_unread(context, cells, at.at.values())
         elif at is None:
             context.skip("above the header")
         else:

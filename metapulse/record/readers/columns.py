@@ -44,12 +44,6 @@ def by_name(reader: str, header: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def repeated(reader: str, header: Sequence[str]) -> list[int]:
-    """Places of the columns whose name stands before in the header."""
-    named = by_name(reader, header)
-    return [at for at, cell in enumerate(header) if named.get(_column(reader, cell), at) != at]
-
-
 def _column(reader: str, cell: str) -> str:
     """The column that a cell of the header names; "" if its name is not known, or its unit is another."""
     name, unit = split(cell)

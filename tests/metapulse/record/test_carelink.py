@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from tests.metapulse.record.conftest import Import
@@ -136,7 +137,7 @@ def test_insulin_is_found_by_the_name_of_its_column(record: Import, header: str,
     made, tally = record(pump(header, line))
     assert rows(made) == [("03 07:55:00", "insulin_rapid", 4.5, "normal", "U", [])]
     (account,) = tally.files.values()
-    assert not account.notes
+    assert set(account.notes) <= {"a column that is not read: New"}
     assert {reason for reason in account.skipped if reason.startswith("no value")} == set()
 
 
@@ -174,4 +175,21 @@ def test_a_length_whose_column_is_not_known_is_noted(record: Import) -> None:
     made, tally = record(pump(header, "0,2024/04/03,07:55:00,,,,Square,4.5,1:30:00,,,"))
     assert made.select("metric", "value", "end").rows() == [("insulin_rapid", 4.5, None)]
     notes = next(iter(tally.files.values())).notes
-    assert notes == {"a column that is not read: Length of Bolus (h:mm:ss)": 1}
+    assert notes == {"a column that is not read: Length of Bolus (h:mm:ss)": 1, "a column that is not read: Kind": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "fingers", "unread"),
+    [("BG Reading", [110], []), ("Meter BG", [110], []), ("Xyzzy", [], ["Xyzzy (mg/dL)"])],
+)
+def test_a_column_of_finger_readings_is_found_or_noted(
+    record: Import, name: str, fingers: list[float], unread: list[str]
+) -> None:
+    """Beside a column that was added, in a row that gives carbohydrates too; and ketones, which are not read."""
+    header = f"Index,Date,Time,New Device Time,Extra,{name} (mg/dL),BWZ Carb Input (grams),Sensor Glucose (mg/dL)"
+    header += ",ISIG Value,Event Marker,Ketone (mmol/L)"
+    made, tally = record(pump(header, "0,2024/01/22,10:00:00,,z,110,45,,,,0.7", "1,2024/01/22,09:00:00,,,,,120,10,,"))
+    assert made.filter(pl.col("metric") == "glucose_blood")["value"].to_list() == fingers
+    assert made.filter(pl.col("metric") == "carbohydrates")["value"].to_list() == [45]
+    notes = next(iter(tally.files.values())).notes
+    assert notes == {f"a column that is not read: {name}": 1 for name in ["Extra", "Ketone (mmol/L)", *unread]}
