@@ -89,6 +89,8 @@ def first_lines(
         names: of these columns.
     """
     context.skip("above the header" if at is None else "the header")
+    if at is not None:
+        texts.clear()
     if at:
         texts.update(at[name] for name in names if name in at)
         note_unread(context, cells, at.values())

@@ -9,15 +9,17 @@ each transmitter.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Container, Iterator
 from csv import reader
+from typing import TypeAlias
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import LONG, RAPID, UNKNOWN, cell_of, first_lines
 from metapulse.record.readers.dexcom_columns import Columns, columns
 from metapulse.record.readers.dexcom_words import limit_of
+from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
 from metapulse.record.schema import Device, Row
@@ -27,8 +29,10 @@ LOW, HIGH = 39, 401  # mg/dL: what Dexcom writes in place of the words
 ROUNDED = 0.5  # mg/dL: 2.2 mmol/L is 40 mg/dL, though 39.6 when converted, and 22.3 is 401, though 401.7
 TEXTS = ("type", "subtype", "person", "app", "phone", "transmitter")  # columns whose cells may look like numbers
 TRANSMITTERS = 64  # whose clocks are kept
+EXPORTS = 64  # in one file, one below another, whose words for a reading are kept
 MOVED = 10 * MINUTE  # of the person's clock against the transmitter's: no drift is as large
 CALIBRATION = re.compile(r"[ck]ali|校准|較正|보정", re.IGNORECASE)
+_Found: TypeAlias = tuple[int, list[str], Columns | None, bool]  # line, cells, columns, whether it is a header
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
 _MODEL = re.compile(r"\b(G[4-9]|ONE\+?|Stelo)(?!\w)")
 
@@ -41,28 +45,39 @@ def sniff(sample: Sample) -> str:
     return ""
 
 
+def _rows(context: Context, texts: Container[int] = (), count: bool = True) -> Iterator[_Found]:
+    """Rows with the columns that the header next above them names: of exports that were joined each has its own."""
+    at: Columns | None = None
+    for line, cells in csv_rows(context, count=count, as_written=not count, texts=texts):
+        found = columns(cells) if at is None or names_columns(cells) else None
+        at = found or at
+        yield line, cells, at, found is not None
+
+
 class _File:
     """What is known of the file while its rows are read."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.reading = self._look()
+        self.readings = self._look()
+        self.reading = self.readings[0]
         self.ordered = Ordered(context.clock, self._stamps)
         self.apps: dict[str, str] = {}
         self.counters: dict[str, tuple[int, int]] = {}  # transmitter → its time in µs, instant
 
-    def _look(self) -> str:
+    def _look(self) -> deque[str]:
         """Decide the order of dates from all stamps; the type of most rows with glucose is that of readings."""
-        known: list[Columns] = []
-        types: Counter[str] = Counter()
+        exports: list[Counter[str]] = []
 
         def stamps() -> Iterator[str]:
-            for _, cells in csv_rows(self.context, count=False, as_written=True):
-                if not known:
-                    known.extend([found] if (found := columns(cells)) else [])
-                elif stamp := cell_of(cells, known[0].at, "stamp"):
-                    if cell_of(cells, known[0].at, "glucose") and len(types) < TRANSMITTERS:
-                        types[cell_of(cells, known[0].at, "type")] += 1
+            for _, cells, at, is_header in _rows(self.context, count=False):
+                if is_header and len(exports) < EXPORTS:
+                    exports.append(Counter())
+                if is_header or at is None:
+                    continue
+                if stamp := cell_of(cells, at.at, "stamp"):
+                    if cell_of(cells, at.at, "glucose") and len(exports[-1]) < TRANSMITTERS:
+                        exports[-1][cell_of(cells, at.at, "type")] += 1
                     yield stamp
 
         texts = stamps()
@@ -71,15 +86,15 @@ class _File:
         self.context.date_order((text for part in ((first,), texts) for text in part), usual)
         for _ in texts:  # an order that the first stamps show ends the look early
             pass
-        readings = [(count, word) for word, count in types.items() if not CALIBRATION.search(word)]
-        return "EGV" if "EGV" in types else max(readings, default=(0, "EGV"))[1]
+        return deque(map(_reading, exports)) or deque(["EGV"])
+
+    def begin(self) -> None:
+        """Begin an export of the file."""
+        self.reading = self.readings.popleft() if len(self.readings) > 1 else self.readings[0]
 
     def _stamps(self) -> Iterator[str]:
-        at: Columns | None = None
-        for _, cells in csv_rows(self.context, count=False, as_written=True):
-            if at is None:
-                at = columns(cells)
-            elif text := cell_of(cells, at.at, "stamp"):
+        for _, cells, at, is_header in _rows(self.context, count=False):
+            if at is not None and not is_header and (text := cell_of(cells, at.at, "stamp")):
                 yield text
 
     def device(self, cells: list[str], at: Columns) -> Device:
@@ -109,13 +124,20 @@ class _File:
         return stamp
 
 
+def _reading(types: Counter[str]) -> str:
+    """The word for a reading, of the types of rows with glucose."""
+    readings = [(count, word) for word, count in types.items() if not CALIBRATION.search(word)]
+    return "EGV" if "EGV" in types else max(readings, default=(0, "EGV"))[1]
+
+
 def read(context: Context) -> Iterator[Row]:
     """Readings, calibrations and what was typed in."""
-    file, at = _File(context), None
+    file = _File(context)
     texts: set[int] = set()
-    for line, cells in csv_rows(context, texts=texts):
-        if at is None:
-            at = columns(cells)
+    for line, cells, at, is_header in _rows(context, texts):
+        if at is None or is_header:
+            if is_header:
+                file.begin()
             first_lines(context, cells, None if at is None else at.at, texts, TEXTS)
             continue
         if not at.at:

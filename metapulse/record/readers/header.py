@@ -33,6 +33,11 @@ def mended_text(text: str) -> str:
     return "".join(parts) + rest
 
 
+def names_columns(cells: Sequence[str]) -> bool:
+    """Whether a row below the header may be one too, as where two exports were joined: no cell begins with a digit."""
+    return len(cells) > 1 and not any(cell[:1].isdigit() for cell in cells)
+
+
 def _mended(line: str, following: str) -> str:
     left_over = line.count('"') % 2 == 1 and following.count('"') % 2 == 0
     return _CONTROL.sub("", line.replace('"', "") if left_over else line)

@@ -16,7 +16,7 @@ from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.encoding import HEAD, encoding, on_damage
-from metapulse.record.readers.header import HEADS, mended_head
+from metapulse.record.readers.header import HEADS, mended_head, names_columns
 from metapulse.record.readers.json_stream import Scanner
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
@@ -153,6 +153,7 @@ def csv_table(
 
     Columns are found by name, never by position. A row that is shorter than the header has "" for what it lacks; cells
     beyond the header are left out, and noted if there is something in them. Of two columns of one name: ``row_of``.
+    Where two exports were joined, rows are read by the header that is next above them.
 
     Args:
         context: of the file.
@@ -163,12 +164,14 @@ def csv_table(
     """
     header: list[str] = []
     for number, cells in csv_rows(context, count=count, as_written=as_written):
-        if not header:
+        if not header or (names and names_columns(cells)):
             folded = [fold(cell) for cell in cells]
-            header = folded if set(names) <= set(folded) else []
-            if count:
-                context.skip("the header" if header else "above the header")
-            continue
+            is_header = set(names) <= set(folded)
+            header = folded if is_header else header
+            if count and (is_header or not header):
+                context.skip("the header" if is_header else "above the header")
+            if is_header or not header:
+                continue
         if count and any(cells[len(header) :]):
             context.note("a row has more cells than the header has columns")
         yield number, row_of(context, header, cells + [""] * (len(header) - len(cells)), count)

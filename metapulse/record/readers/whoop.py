@@ -14,6 +14,7 @@ from itertools import islice
 from metapulse.record.clock import MINUTE, Stamp, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import by_name, note_unread, placed
+from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.text import csv_rows, number_noted, row_of
 from metapulse.record.schema import Device, Row
 
@@ -132,22 +133,25 @@ def read(context: Context) -> Iterator[Row]:
     names: list[str] = []
     units: dict[str, str] = {}
     for line, cells in csv_rows(context, ","):
-        if not names:
-            names = columns(cells)
+        if found := columns(cells) if not names or names_columns(cells) else []:
+            names = found
             units = {
                 n: inside[1]
                 for n, c in zip(names, cells, strict=False)
                 if (inside := re.search(r"\(([^()]{0,40})\)$", c))
             }
-            context.skip("the header" if names else "above the header")
+            context.skip("the header")
             note_unread(context, cells[: len(names)], {at for at, name in enumerate(names) if name in KNOWN})
+            continue
+        if not names:
+            context.skip("above the header")
             continue
         row = row_of(context, names, cells)
         spans = _spans(context, row, line)
         lost = "workout" not in spans and not WORKOUT.isdisjoint(names)
-        found = [] if lost else list(_values(context, row, spans, units))
-        yield from found
-        if not found:
+        rows = [] if lost else list(_values(context, row, spans, units))
+        yield from rows
+        if not rows:
             empty = LOST if lost and not WORKOUT.isdisjoint(row) else "no value, or no time"
             context.skip("an answer of the journal" if "question text" in names else empty)
 

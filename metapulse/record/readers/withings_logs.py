@@ -11,11 +11,22 @@ import json
 import re
 from collections.abc import Iterator
 from csv import reader
+from typing import NamedTuple
 
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import UNKNOWN, by_name, note_unread, placed, split
-from metapulse.record.readers.text import csv_column, csv_table, delimiter_of, is_empty, lines, number_noted
+from metapulse.record.readers.header import names_columns
+from metapulse.record.readers.text import (
+    csv_rows,
+    csv_table,
+    delimiter_of,
+    is_empty,
+    lines,
+    number,
+    number_noted,
+    row_of,
+)
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import ucum
 
@@ -43,6 +54,12 @@ def sniff(sample: Sample) -> str:
         return "nights from and to, with seconds light and deep"
     if header[:2] == ["from", "to"] and {"activity type", "data"} <= set(header):
         return "activities from and to, with their type and data"
+    return _measures_why(cells)
+
+
+def _measures_why(cells: list[str]) -> str:
+    """Which of the files of measurements has this header; "" if none has."""
+    header = [cell.lower() for cell in cells]
     if _is_scale(cells):
         return "a date and masses of the body, fat and bone, as Withings' scales"
     if header[1:4] == ["heart rate", "systolic", "diastolic"] or (len(header) < 7 and {"date", *CUFF} <= set(header)):
@@ -77,7 +94,7 @@ def _scale(header: list[str]) -> dict[str, int]:
 def read(context: Context) -> Iterator[Row]:
     """Each file by its header."""
     header = _header(next((line for _, line in lines(context)), "")[:4096])
-    yield from _intervals(context) if "from" in map(str.lower, header) else _measures(context, header)
+    yield from (_intervals if "from" in map(str.lower, header) else _measures)(context)
 
 
 def _intervals(context: Context) -> Iterator[Row]:
@@ -134,37 +151,65 @@ def _activity(context: Context, cells: dict[str, str], whole: Row) -> Iterator[R
             yield whole._replace(metric=metric, value=value, unit=unit, code=code, quality=marks)
 
 
-def _measures(context: Context, header: list[str]) -> Iterator[Row]:
-    """Weight, blood pressure or height, of an instant."""
+class _Measures(NamedTuple):
+    """The column of the date, and those with values: name, metric, unit."""
+
+    date: str
+    columns: list[tuple[str, str, str]]
+
+
+def _measures_of(context: Context, header: list[str], count: bool) -> _Measures:
+    """What a header says; no columns if it does not tell which is which."""
     lower = [cell.lower() for cell in header] or [""]
     date = "date" if "date" in lower else lower[0]
-    columns = [(column, metric, unit) for column, (metric, unit) in CUFF.items()]
+    columns = [(column, metric, unit) for column, (metric, unit) in CUFF.items() if column in lower]
+    read = {date, *CUFF, "comments"}
     if _is_scale(header):
         at = _scale(header)
         date = lower[at["date"]] if "date" in at else ""
         columns = [(lower[at[name]], name, split(header[at[name]])[1]) for name in SCALE if name in at and date]
-        places = set(at.values())
-    else:
-        if lower[1:2] and lower[1].startswith("height"):
-            columns = [(lower[1], "height", split(lower[1])[1])]
-        known = {date, "comments", *(column for column, *_ in columns)}
-        places = {at for at, cell in enumerate(lower) if cell in known}
-    if not columns:
-        for _ in csv_table(context, *lower, fold=str.lower):
+        read = {lower[place] for place in at.values()}
+    elif lower[1:2] and lower[1].startswith("height"):
+        columns = [(lower[1], "height", split(lower[1])[1])]
+        read = {date, lower[1], "comments"}
+    if count and columns:
+        note_unread(context, header, {place for place, cell in enumerate(lower) if cell in read})
+    return _Measures(date, columns)
+
+
+def _measured(context: Context, count: bool = True) -> Iterator[tuple[int, dict[str, str], _Measures]]:
+    """(line, cell by column, what the header next above says) of every row: exports that were joined have several."""
+    names: list[str] = []
+    of = _Measures("", [])
+    for line, cells in csv_rows(context, count=count, as_written=not count):
+        if not names or (names_columns(cells) and _measures_why(cells)):
+            names, of = [cell.lower() for cell in cells], _measures_of(context, cells, count)
+            if count:
+                context.skip("the header")
+            continue
+        if count and any(cells[len(names) :]):
+            context.note("a row has more cells than the header has columns")
+        yield line, row_of(context, names, cells + [""] * (len(names) - len(cells)), count), of
+
+
+def _measures(context: Context) -> Iterator[Row]:
+    """Weight, blood pressure or height, of an instant."""
+    dates = (cells[of.date] for _, cells, of in _measured(context, count=False) if of.columns)
+    context.date_order((text for text in dates if text), "dmy")
+    for line, cells, (date, columns) in _measured(context):
+        if not columns:
             context.skip(UNKNOWN)
-        return
-    note_unread(context, header, places)
-    context.date_order(csv_column(context, date, fold=str.lower), "dmy")
-    for line, cells in csv_table(context, date, fold=str.lower):
+            continue
         stamp = context.clock.read(cells[date])
         if stamp is None:
             context.skip("a stamp that is no time")
             continue
         given = False
         for column, metric, unit in columns:
-            feet = _FEET.fullmatch(cells.get(column, ""))
-            value = int(feet[1]) * 12 + float(feet[2]) if feet else number_noted(context, cells, column)
-            unit, raw = ("in", feet[0]) if feet else (unit, None)
+            text = cells.get(column, "")
+            value, raw = number(text), None
+            if feet := _FEET.fullmatch(text):
+                value, unit, raw = int(feet[1]) * 12 + float(feet[2]), "in", text
             if value:
                 given = True
                 yield Row(metric, stamp.start, value, unit, line, stamp.end, stamp.offset_min, None, WITHINGS,

@@ -256,3 +256,31 @@ def test_the_id_of_a_transmitter_stays_as_it_is_written(record: Import, text: st
     made, tally = record({"x": file(*lines, header=GERMAN)})
     assert {(device["app"], device["unit"]) for device in made["device"]} == {(text, text)}
     assert not next(iter(tally.files.values())).notes
+
+
+def test_rows_are_read_by_the_header_next_above_them(record: Import) -> None:
+    """Two exports joined: the second has its columns in another order, or is in another language and unit."""
+    first = lines_of(HEADER.split(","), IN_ORDER)
+    other = lines_of(HEADER.split(","), [0, 1, 2, 3, 4, 5, 6, 8, 9, 7, *IN_ORDER[10:]]).replace(
+        "2024-04-03", "2024-04-04"
+    )
+    made, tally = record({"x": f"{first}\n{other}"})
+    assert [row[:3] for row in rows(made)] == [
+        (f"{day} {time}", *what)
+        for day in ("03", "04")
+        for time, what in (
+            ("08:00:00", ("glucose", 100.0)),
+            ("08:05:00", ("glucose_blood", 101.0)),
+            ("08:06:00", ("insulin_long", 14.0)),
+        )
+    ]
+    assert next(iter(tally.files.values())).skipped == {"the header": 2}
+    german = GERMAN + "\n3;2024-04-05T00:00:00;EGW;;;;iOS G7;5,8;;;;;;\n"
+    made, _ = record({"x": f"{first}\n{german}".replace(";", ",").replace("5,8", '"5,8"')})
+    assert rows(made)[-1][:3] == ("05 00:00:00", "glucose", pytest.approx(104.49, abs=0.01))
+
+
+def test_rows_below_a_second_header_that_is_not_known_are_counted_away(record: Import) -> None:
+    made, tally = record({"x": lines_of(HEADER.split(","), IN_ORDER) + "\n" + lines_of(STRANGE, ADDED)})
+    assert len(made) == 3
+    assert next(iter(tally.files.values())).skipped == {"the header": 2, UNKNOWN: 3}

@@ -185,3 +185,16 @@ def test_a_nap_whose_onset_is_not_known_is_not_put_at_the_start_of_its_cycle(tmp
     tally, made = record_of(tmp_path, text.replace("false", "true"))
     assert made.is_empty()
     assert tally.skipped["no value, or no time"] == 1
+
+
+def test_rows_are_read_by_the_header_next_above_them(tmp_path: Path) -> None:
+    """Two exports joined: the second has its columns in another order and the skin in another unit."""
+    table = [line.split(",") for line in CYCLES.replace("celsius", "fahrenheit").splitlines()[:2]]
+    order = [0, 1, 2, 4, 3, *range(5, len(table[0]))]
+    joined = CYCLES + "".join(",".join(row[at] for at in order) + "\n" for row in table)
+    tally, record = record_of(
+        tmp_path, joined.replace(",33.9,97.1,12.3", ",93.02,97.1,12.4").replace("93.02", "33.9", 1)
+    )
+    assert values(record, "resting_heart_rate") == [52, 52]
+    assert values(record, "skin_temperature") == pytest.approx([33.9, 33.9])
+    assert tally.skipped == {"the header": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 import pytest
 
 from metapulse.record.readers.base import Options
@@ -226,3 +227,25 @@ def test_a_cuff_whose_columns_stand_in_another_order(record: Import) -> None:
         "bp_systolic": 121.0, "bp_diastolic": 80.0, "heart_rate": 61.0,
     }  # fmt: skip
     assert not next(iter(tally.files.values())).notes
+
+
+def test_rows_are_read_by_the_header_next_above_them(record: Import) -> None:
+    """Two exports joined, of accounts with other units, languages and columns."""
+    masses = "Date,Weight (kg),Fat mass (kg),Bone mass (kg)\n2024-04-03 08:00:00,59.0,14,2.4\n"
+    pounds = "Fettmasse (lb),Datum,Gewicht (lb),Knochenmasse (lb)\n30,2024-04-04 08:00:00,130,5.4\n"
+    made, tally = record({"weight.csv": masses + pounds})
+    assert made.filter(pl.col("metric") == "weight")["value"].to_list() == pytest.approx([59, 58.967], abs=0.001)
+    assert made.filter(pl.col("metric") == "fat_mass")["value"].to_list() == pytest.approx([14, 13.608], abs=0.001)
+    assert next(iter(tally.files.values())).skipped == {"the header": 2}
+    night = SAMPLES["sleep.csv"].splitlines()
+    columns = night[0].replace('"', "").split(",")
+    swapped = ",".join([*columns[:2], columns[3], columns[2], *columns[4:]])
+    twice = "\n".join([*night, swapped, "2024-08-18T01:00:00+02:00,2024-08-18T09:00:00+02:00,60,6000,0,0,0,0", ""])
+    made, _ = record({"sleep.csv": twice})
+    assert made.filter(pl.col("metric").is_in(["sleep_light", "sleep_deep"]))["value"].to_list()[-2:] == [1, 100]
+
+
+def test_a_column_beside_blood_pressure_that_is_not_read_is_noted(record: Import) -> None:
+    text = "Date,Heart rate,Systolic,Diastolic,Comments,Pulse wave velocity (m/s)\n2024-01-24 06:56:00,60,125,81,,7.5\n"
+    _, tally = record({"bp.csv": text})
+    assert next(iter(tally.files.values())).notes == {"a column that is not read: Pulse wave velocity (m/s)": 1}
