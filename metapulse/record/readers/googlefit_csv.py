@@ -18,6 +18,7 @@ from typing import NamedTuple
 from metapulse.record.clock import DAY, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import by_name, cell_of, placed
+from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Row
 
@@ -54,7 +55,9 @@ def _units(header: list[str]) -> list[str]:
 def _known(header: list[str]) -> bool:
     """Whether this is a header of Google Fit, by its units."""
     units = _units(header)
-    return "kcal" in units and not units[0] and bool({"deg", "ms"} & set(units)) and "m/s" in units
+    if "kcal" not in units or "m/s" not in units or {"deg", "ms"}.isdisjoint(units):
+        return False
+    return not units[0] or not {"date", "begin"}.isdisjoint(by_name("googlefit", header))
 
 
 def columns(header: list[str], times: int) -> tuple[dict[str, int], list[Column]]:
@@ -97,13 +100,14 @@ def read(context: Context) -> Iterator[Row]:
     known: list[Column] = []
     width = 0
     for line, cells in csv_rows(context, ","):
-        if not width:
-            if _known(cells):
+        if not width or names_columns(cells):
+            if is_header := _known(cells):
                 at, known = columns(cells, times)
                 width = len(cells)
                 _left_out(context, cells, at, known)
-            context.skip("the header" if width else "above the header")
-            continue
+            if is_header or not width:
+                context.skip("the header" if is_header else "above the header")
+                continue
         if len(cells) < width:
             context.skip("fewer cells than the header has columns")
             continue
@@ -126,8 +130,9 @@ def read(context: Context) -> Iterator[Row]:
 def _times(context: Context) -> int:
     """How many columns say when, by the first line below the header: a date, or a start and an end."""
     rows = (cells for _, cells in csv_rows(context, ",", count=False))
-    below = next((next(rows, []) for header in rows if _known(header)), [])
-    return 2 if len(below) > 1 and all(map(_TIME.fullmatch, below[:2])) else 1
+    header = next((cells for cells in rows if _known(cells)), [])
+    at, below = {"begin": 0, "end": 1} | by_name("googlefit", header), next(rows, [])
+    return 2 if all(_TIME.fullmatch(cell_of(below, at, column)) for column in ("begin", "end")) else 1
 
 
 def _left_out(context: Context, header: list[str], at: dict[str, int], known: list[Column]) -> None:

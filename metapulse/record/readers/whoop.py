@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 from metapulse.record.clock import MINUTE, Stamp, offset_minutes
 from metapulse.record.readers.base import Context, Reader, Sample
@@ -96,25 +95,31 @@ _STAMP = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d")
 
 
 def sniff(sample: Sample) -> str:
-    """The header in English, or one of its shapes above lines that begin with two times and an offset."""
+    """The header in English, or another whose columns are known above a line with a time and an offset in theirs."""
     from csv import reader
 
     lines = [line for line in sample.lines if line.strip()][:2]
     header = next(reader(lines[:1]), [])
     names = columns(header)
-    if set(CYCLE) <= set(names) and "cycle start time" in header[0].lower():
-        return "its header begins with cycle start, cycle end and cycle timezone"
+    if set(CYCLE) <= set(_english(header)):
+        return "its header has cycle start, cycle end and cycle timezone"
     first = next(reader(lines[1:]), [])
     if len(names) >= LONG and not first:
         return "its columns end in the units of Whoop's, with nothing below them"
-    if names and len(first) > 3 and _STAMP.match(first[0]) and _ZONE.fullmatch(first[2].strip()):
-        return "its columns end in the units of Whoop's, below them times and an offset"
+    row = dict(zip(names, map(str.strip, first), strict=False))
+    if len(row) > 3 and _STAMP.match(row.get(CYCLE[0], "")) and _ZONE.fullmatch(row.get(CYCLE[2], "")):
+        return "its columns have the names or the units of Whoop's, below them times and an offset"
     return ""
+
+
+def _english(header: list[str]) -> list[str]:
+    """The names in a header without their units, as of one in English."""
+    return [re.sub(r"\s{0,4}(\([^()]{0,40}\)|%)", "", cell.strip().lower()).strip() for cell in header]
 
 
 def columns(header: list[str]) -> list[str]:
     """The columns' English names; [] if this is no header of Whoop."""
-    names = [re.sub(r"\s{0,4}(\([^()]{0,40}\)|%)", "", cell.strip().lower()).strip() for cell in header]
+    names = _english(header)
     if set(CYCLE) <= set(names):
         return names
     ends = "".join("%" if c.strip().endswith("%") else "(" if c.strip().endswith(")") else "." for c in header)
@@ -128,8 +133,7 @@ def columns(header: list[str]) -> list[str]:
 
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line, over the time that it is of."""
-    starts = (cells[0] for _, cells in islice(csv_rows(context, ",", count=False), 1, None) if cells[0])
-    context.date_order(starts, "mdy")
+    context.date_order(_starts(context), "mdy")
     names: list[str] = []
     units: dict[str, str] = {}
     for line, cells in csv_rows(context, ","):
@@ -154,6 +158,16 @@ def read(context: Context) -> Iterator[Row]:
         if not rows:
             empty = LOST if lost and not WORKOUT.isdisjoint(row) else "no value, or no time"
             context.skip("an answer of the journal" if "question text" in names else empty)
+
+
+def _starts(context: Context) -> Iterator[str]:
+    """When cycles start, without counting rows."""
+    at = -1
+    for _, cells in csv_rows(context, ",", count=False):
+        if found := columns(cells) if at < 0 or names_columns(cells) else []:
+            at = found.index(CYCLE[0])
+        elif 0 <= at < len(cells) and cells[at]:
+            yield cells[at]
 
 
 def _spans(context: Context, cells: dict[str, str], line: int) -> dict[str, Row]:

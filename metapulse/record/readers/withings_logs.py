@@ -43,6 +43,7 @@ NIGHT = (
 RATES = (("average heart rate", None), ("heart rate (min)", "minimum"), ("heart rate (max)", "maximum"))
 WORKOUT = (("calories", "workout_energy", "kcal"), ("distance", "workout_distance", "m"),
            ("hr_average", "workout_hr_mean", "bpm"), ("hr_max", "workout_hr_max", "bpm"))  # fmt: skip
+_HEIGHT = re.compile(r"height \((m|cm|in|ft)\)")
 _FEET = re.compile(r"(\d)\s*['′]\s*(\d{1,2}(?:\.\d+)?)\s*(?:''|[\"″])")
 
 
@@ -50,9 +51,9 @@ def sniff(sample: Sample) -> str:
     """By the header."""
     cells = _header(sample.lines[0]) if sample.lines else []
     header = [cell.lower() for cell in cells]
-    if header[:2] == ["from", "to"] and {"light (s)", "deep (s)"} <= set(header):
+    if {"from", "to", "light (s)", "deep (s)"} <= set(header):
         return "nights from and to, with seconds light and deep"
-    if header[:2] == ["from", "to"] and {"activity type", "data"} <= set(header):
+    if {"from", "to", "activity type", "data"} <= set(header):
         return "activities from and to, with their type and data"
     return _measures_why(cells)
 
@@ -64,9 +65,15 @@ def _measures_why(cells: list[str]) -> str:
         return "a date and masses of the body, fat and bone, as Withings' scales"
     if header[1:4] == ["heart rate", "systolic", "diastolic"] or (len(header) < 7 and {"date", *CUFF} <= set(header)):
         return "a date, heart rate, systolic and diastolic, as Withings' cuffs"
-    if len(header) in (2, 3) and re.fullmatch(r"height \((m|cm|in|ft)\)", header[1]):
+    place = _height(header)
+    if (place == 1 and len(header) in (2, 3)) or (place >= 0 and "date" in header and len(header) < 5):
         return "a date and a height"
     return ""
+
+
+def _height(header: list[str]) -> int:
+    """Place of the column of heights; -1 if there is none."""
+    return next((at for at, cell in enumerate(header) if _HEIGHT.fullmatch(cell)), -1)
 
 
 def _header(line: str) -> list[str]:
@@ -169,9 +176,9 @@ def _measures_of(context: Context, header: list[str], count: bool) -> _Measures:
         date = lower[at["date"]] if "date" in at else ""
         columns = [(lower[at[name]], name, split(header[at[name]])[1]) for name in SCALE if name in at and date]
         read = {lower[place] for place in at.values()}
-    elif lower[1:2] and lower[1].startswith("height"):
-        columns = [(lower[1], "height", split(lower[1])[1])]
-        read = {date, lower[1], "comments"}
+    elif (place := _height(lower)) >= 0:
+        columns = [(lower[place], "height", split(lower[place])[1])]
+        read = {date, lower[place], "comments"}
     if count and columns:
         note_unread(context, header, {place for place, cell in enumerate(lower) if cell in read})
     return _Measures(date, columns)

@@ -154,3 +154,18 @@ def test_columns_whose_names_are_not_known_are_read_where_their_place_is_certain
         made, tally = record({"2024-04-03.csv": f"{header}\n{cells}\n"})
         assert set(made["metric"]) == {"active_minutes", "distance", "speed", "steps", "total_energy"} - lost
         assert next(iter(tally.files.values())).notes.total() >= 2
+
+
+def test_times_are_found_by_their_names_and_by_the_header_next_above(record: Import) -> None:
+    """A column in front, an energy in front, and two files joined of which the second has other columns."""
+    plain = quarter(ENGLISH, calories="18", step="156")
+    expected = [("03 23:30:00", "steps", 156.0), ("03 23:30:00", "total_energy", 18.0)]
+    added = "\n".join(f"{cell},{line}" for cell, line in zip(("Extra", "x"), plain.splitlines(), strict=True))
+    table = [line.split(",") for line in plain.splitlines()]
+    moved = "\n".join(",".join([row[3], *row[:3], *row[4:]]) for row in table)
+    for text in (plain, added, moved):
+        made, _ = record({"2024-04-03.csv": text})
+        assert [row[:3] for row in rows(made)] == expected
+    joined, tally = record({"2024-04-03.csv": f"{plain}{added.replace('23:30', '22:30').replace('156', '157')}"})
+    assert joined.filter(metric="steps")["value"].to_list() == [157.0, 156.0]
+    assert next(iter(tally.files.values())).skipped == {"the header": 2}

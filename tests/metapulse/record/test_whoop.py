@@ -198,3 +198,16 @@ def test_rows_are_read_by_the_header_next_above_them(tmp_path: Path) -> None:
     assert values(record, "resting_heart_rate") == [52, 52]
     assert values(record, "skin_temperature") == pytest.approx([33.9, 33.9])
     assert tally.skipped == {"the header": 2}
+
+
+@pytest.mark.parametrize("text", [WORKOUTS, CYCLES, GERMAN])
+@pytest.mark.parametrize("order", [[-1, 0, 1, 2], [2, 0, 1], [1, 2, 0, -1]])
+def test_a_column_that_was_added_or_moved_takes_none_with_it(order: list[int], text: str, tmp_path: Path) -> None:
+    table = [[*line.split(","), f"{at}"] for at, line in enumerate(text.splitlines())]
+    table[0][-1] = "Id"
+    places = [*order, *range(3, len(table[0]) - 1)]
+    moved = "\n".join(",".join(row[at] for at in places) for row in table)
+    tally, record = record_of(tmp_path, moved)
+    said = ["start", "end", "metric", "value", "code", "offset_min"]
+    assert record.select(said).equals(record_of(tmp_path, text)[1].select(said))
+    assert tally.notes.get("a column that is not read: Id", 0) == (-1 in order)

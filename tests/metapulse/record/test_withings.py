@@ -249,3 +249,22 @@ def test_a_column_beside_blood_pressure_that_is_not_read_is_noted(record: Import
     text = "Date,Heart rate,Systolic,Diastolic,Comments,Pulse wave velocity (m/s)\n2024-01-24 06:56:00,60,125,81,,7.5\n"
     _, tally = record({"bp.csv": text})
     assert next(iter(tally.files.values())).notes == {"a column that is not read: Pulse wave velocity (m/s)": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "metric", "value"),
+    [
+        ("raw_tracker_steps.csv", "start,value,duration\n2024-01-24T23:23:00+02:00,[20],[60]\n", "steps", 20),
+        ("raw_tracker_steps.csv", "id,start,duration,value\n1,2024-01-24T23:23:00+02:00,[60],[20]\n", "steps", 20),
+        ("aggregates_steps.csv", "id,value,date\nx,5000,2024-01-24\n", "steps_daily", 5000),
+        ("activities.csv", "id,to,from,Timezone,Data,Activity type\n"
+         "1,2024-01-23T19:32:00+01:00,2024-01-23T18:54:00+01:00,Europe/Berlin,,Running\n", "workout", 38),
+        ("height.csv", "id,Height (m),Date\n1,1.7,2024-01-24 06:56:00\n", "height", 1.7),
+    ],
+)  # fmt: skip
+def test_a_column_that_was_added_or_moved_takes_none_with_it(
+    record: Import, name: str, text: str, metric: str, value: float
+) -> None:
+    made, tally = record({name: text})
+    assert made.select("metric", "value").rows() == [(metric, value)]
+    assert set(next(iter(tally.files.values())).notes) <= {"a column that is not read: id"}
