@@ -25,6 +25,19 @@ from metapulse.record.units import ucum
 HEADERS = 40  # lines of the sample among which the header is looked for
 SECTIONS = 16  # whose beginnings may be read once more
 LIMITS = {"mg/dL": (40, 400), "mmol/L": (2.2, 22.2)}  # what a Guardian writes for all that is beyond
+#: Words of the kinds of a bolus, such as "Dual (normal part)", in other languages; what they are in English.
+KINDS = tuple(
+    (re.compile(rf"\b({words})\b"), english)
+    for words, english in (
+        ("norm[aá]l?\\w*", "normal"),
+        (
+            "blok(golf)?|vierkante?|carrée?|cuadrad[oa]|quadrad[oa]|quadra|quadrat[oa]|verzögert\\w*|verlengde?",
+            "square",
+        ),
+        ("dubbele?|duale?r?|doble|doppi[oa]|dupl[oa]|double|duo", "dual"),
+        ("deel|gedeelte|teil|anteil|parte|partie", "part"),
+    )
+)
 _LENGTH = re.compile(r"(\d{1,3}):(\d{2})(?::(\d{2}))?")
 _SPAN = re.compile(r"\(h{1,2}:mm:ss\)")
 _MARKER = re.compile(r"([^:]{2,40}):\s*(\d{1,5}(?:[.,]\d{1,4})?)\s*([^\d\s].{0,20})?")
@@ -186,7 +199,7 @@ def _values(context: Context, cells: list[str], at: Columns) -> Iterator[Row]:
         if value := _amount(context, "glucose_blood", cells, at, column):
             yield Row("glucose_blood", 0, value, at.unit, code=code)
     if (value := _amount(context, "insulin_rapid", cells, at, "bolus")) is not None:
-        kind = cell_of(cells, at.at, "bolus_kind").lower()[:40] or None
+        kind = _kind(cell_of(cells, at.at, "bolus_kind"))
         yield Row("insulin_rapid", 0, value, "U", code=kind, end=_length(cells, at, "bolus_length"))
     if (value := _amount(context, "insulin_basal_rate", cells, at, "basal")) is not None:
         yield Row("insulin_basal_rate", 0, value, "U/h")
@@ -203,6 +216,14 @@ def _values(context: Context, cells: list[str], at: Columns) -> Iterator[Row]:
             yield Row("carbohydrates", 0, value, "g", quality=("manual",))
         elif _INSULIN.match(found[1]):
             yield Row("insulin", 0, value, "U", quality=("manual",))
+
+
+def _kind(text: str) -> str | None:
+    """A bolus' kind, its words in English where they are known: the same one after the account's language changed."""
+    kind = text.lower()[:40]
+    for words, english in KINDS:
+        kind = words.sub(english, kind)
+    return kind or None
 
 
 def _length(cells: list[str], at: Columns, column: str) -> int | None:

@@ -18,7 +18,7 @@ from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import LONG, RAPID, UNKNOWN, cell_of, first_lines
 from metapulse.record.readers.dexcom_columns import Columns, columns
-from metapulse.record.readers.dexcom_words import limit_of
+from metapulse.record.readers.dexcom_words import EFFORTS, INSULINS, limit_of, subtype_of
 from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.ordered import Ordered
 from metapulse.record.readers.text import csv_rows, delimiter_of, noted, number
@@ -167,7 +167,7 @@ def read(context: Context) -> Iterator[Row]:
 
 def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
     """The values of a row, still without their time; ``end`` is a length."""
-    kind, subtype = cell_of(cells, at.at, "type"), cell_of(cells, at.at, "subtype").lower()[:40]
+    kind, subtype = cell_of(cells, at.at, "type"), cell_of(cells, at.at, "subtype")
     if text := cell_of(cells, at.at, "glucose"):
         if kind == file.reading:
             if row := _glucose(file.context, text, at):
@@ -182,15 +182,14 @@ def _values(file: _File, cells: list[str], at: Columns) -> Iterator[Row]:
         yield Row("glucose_rate", 0, rate, at.rate_unit)
     if insulin is not None:
         metric = "insulin_rapid" if RAPID.search(subtype) else "insulin_long" if LONG.search(subtype) else "insulin"
-        yield Row(metric, 0, insulin, "U", code=subtype or None, quality=("manual",))
+        yield Row(metric, 0, insulin, "U", code=subtype_of(subtype, INSULINS), quality=("manual",))
     if carbs is not None:
         yield Row("carbohydrates", 0, carbs, "g", quality=("manual",))
     length = _LENGTH.fullmatch(cell_of(cells, at.at, "duration"))
     if length and kind != file.reading and not cell_of(cells, at.at, "glucose"):
         minutes = int(length[1]) * 60 + int(length[2]) + int(length[3] or 0) / 60
-        yield Row(
-            "workout", 0, minutes, "min", end=round(minutes * MINUTE), code=subtype or "unknown", quality=("manual",)
-        )
+        code, end = subtype_of(subtype, EFFORTS) or "unknown", round(minutes * MINUTE)
+        yield Row("workout", 0, minutes, "min", end=end, code=code, quality=("manual",))
 
 
 def _glucose(context: Context, text: str, at: Columns) -> Row | None:

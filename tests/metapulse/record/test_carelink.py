@@ -56,7 +56,7 @@ def test_an_old_dutch_file_of_one_table(record: Import) -> None:
         ("27 08:00:00", "glucose_blood", 109.9, None),
         ("27 08:05:00", "insulin_basal_rate", 0.5, "temporary"),
         ("27 08:10:00", "carbohydrates", 48.0, None),
-        ("27 08:10:00", "insulin_rapid", 4.0, "normaal"),
+        ("27 08:10:00", "insulin_rapid", 4.0, "normal"),
         ("27 08:15:00", "glucose", 113.5, None),
     ]
     assert made["start"].dt.year().to_list() == [2015] * 5
@@ -193,3 +193,13 @@ def test_a_column_of_finger_readings_is_found_or_noted(
     assert made.filter(pl.col("metric") == "carbohydrates")["value"].to_list() == [45]
     notes = next(iter(tally.files.values())).notes
     assert notes == {f"a column that is not read: {name}": 1 for name in ["Extra", "Ketone (mmol/L)", *unread]}
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [("Normal", "normal"), ("Normaal", "normal"), ("Dual (normal part)", "dual (normal part)"),
+     ("Dubbel/Vierkant", "dual/square"), ("Carré", "square"), ("Xyzzy", "xyzzy")],
+)  # fmt: skip
+def test_the_kind_of_a_bolus_is_one_code_in_every_language(record: Import, word: str, code: str) -> None:
+    made, _ = record(pump(NO_LENGTH, BOLUS.replace("Normal", word)))
+    assert made["code"].to_list() == [code]

@@ -61,7 +61,7 @@ def test_a_german_file_in_mmol_with_decimal_commas(record: Import) -> None:
         ("02 00:05:00", "glucose", 39.0, None, "mg/dL", ["censored_low"]),
         ("02 00:10:00", "glucose", pytest.approx(39.63, abs=0.01), None, "mg/dL", []),
         ("02 00:12:00", "glucose_blood", pytest.approx(109.9, abs=0.01), "calibration", "mg/dL", []),
-        ("02 00:13:00", "insulin_long", 4.5, "langwirkend", "U", ["manual"]),
+        ("02 00:13:00", "insulin_long", 4.5, "long-acting", "U", ["manual"]),
         ("02 00:14:00", "insulin", 3.0, None, "U", ["manual"]),
     ]
 
@@ -284,3 +284,26 @@ def test_rows_below_a_second_header_that_is_not_known_are_counted_away(record: I
     made, tally = record({"x": lines_of(HEADER.split(","), IN_ORDER) + "\n" + lines_of(STRANGE, ADDED)})
     assert len(made) == 3
     assert next(iter(tally.files.values())).skipped == {"the header": 2, UNKNOWN: 3}
+
+
+def test_an_event_is_the_same_one_after_the_accounts_language_changed(record: Import) -> None:
+    """Words of other languages are one code; one that is not known stays as it is."""
+    english = ["Fast-Acting", "Long-Acting", "Heavy", "Xyzzy"]
+    others = (
+        (HEADER, english),
+        (GERMAN, ["Schnell wirkend", "Langwirkend", "Schwer", "XYZZY"]),
+        (HEADER.replace("Event", "X"), ["Acción rápida", "Acción prolongada", "Intenso", "xyzzy"]),
+    )
+    files = {}
+    for at, (header, words) in enumerate(others):
+        lines = [
+            f"1,2024-04-03T08:0{row}:00,{kind},{word},,,iPhone G6,,{units},,{length},,,"
+            for row, (kind, word, units, length) in enumerate(
+                zip(["Insulin", "Insulin", "Exercise", "Insulin"], words, ["6.0", "9.0", "", "2.0"],
+                    ["", "", "00:30:00", ""], strict=True)
+            )
+        ]  # fmt: skip
+        files[f"Clarity_{at}.csv"] = file(*lines, header=header.replace(";", ",").replace("mmol/l", "mg/dL"))
+    made, _ = record(files)
+    used = made.filter(~pl.col("quality").list.contains("duplicate_of"))
+    assert used["code"].to_list() == ["fast-acting", "long-acting", "heavy", "xyzzy"]
