@@ -14,6 +14,7 @@ from typing import Any
 
 from metapulse.record.containers import File
 from metapulse.record.readers.base import Context
+from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.encoding import HEAD, encoding, on_damage
 from metapulse.record.readers.header import HEADS, mended_head, names_columns
@@ -147,7 +148,12 @@ def _one_row(text: str, between: Iterable[str] = (), usual: int = 0) -> bool:
 
 
 def csv_table(
-    context: Context, *names: str, fold: Callable[[str], str] = str, count: bool = True, as_written: bool = False
+    context: Context,
+    *names: str,
+    fold: Callable[[str], str] = str,
+    count: bool = True,
+    as_written: bool = False,
+    known: Container[str] = (),
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(number of its first line, cell by column name) of every row below the header; rows above it are skipped.
 
@@ -161,6 +167,7 @@ def csv_table(
         fold: makes a column's name one of yours, such as ``str.lower``.
         count: count rows as seen.
         as_written: as in ``csv_rows``.
+        known: columns, after ``fold``, that are read or left out on purpose; others are noted. (): none is.
     """
     header: list[str] = []
     for number, cells in csv_rows(context, count=count, as_written=as_written):
@@ -170,6 +177,8 @@ def csv_table(
             header = folded if is_header else header
             if count and (is_header or not header):
                 context.skip("the header" if is_header else "above the header")
+            if is_header and known:
+                note_unread(context, cells, {at for at, name in enumerate(folded) if name in known})
             if is_header or not header:
                 continue
         if count and any(cells[len(header) :]):

@@ -13,12 +13,12 @@ from typing import Any
 
 from metapulse.record.clock import DAY, US, Clock
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import csv_column, csv_table, lines, number
 from metapulse.record.schema import Device, Row
 
 WITHINGS = Device("Withings")
+SERIES, TOTALS = ("start", "duration", "value"), ("date", "value")
 TOTAL = "daily"  # of what the raw series have minute by minute: not to be added to them
 #: End of a raw file's name → metric, unit.
 RAW: dict[str, tuple[str, str | None]] = {
@@ -52,9 +52,9 @@ def sniff(sample: Sample) -> str:
     """By the header; of an aggregate, whose header says little, by its name too."""
     header = [cell.strip().strip('"').lower() for cell in sample.lines[0].split(",")] if sample.lines else []
     name = sample.name.rsplit("/", 1)[-1].lower()
-    if {"start", "duration", "value"} <= set(header) and ("[" in sample.text[:4096] or name.startswith("raw_")):
+    if set(SERIES) <= set(header) and ("[" in sample.text[:4096] or name.startswith("raw_")):
         return "a raw series of start, duration and value"
-    if {"date", "value"} <= set(header) and name.startswith("aggregates_"):
+    if set(TOTALS) <= set(header) and name.startswith("aggregates_"):
         return "a date and a value, in a file that is named as Withings' daily totals"
     return ""
 
@@ -63,16 +63,6 @@ def read(context: Context) -> Iterator[Row]:
     """A raw series, or a total of each day."""
     header = next((line for _, line in lines(context)), "").lower()
     yield from (_raw if "duration" in header else _daily)(context)
-
-
-def _table(context: Context, *names: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows below the header with these columns; others are noted."""
-    told = False
-    for at, cells in csv_table(context, *names, fold=str.lower):
-        if not told:
-            note_unread(context, list(cells), {place for place, name in enumerate(cells) if name in names})
-            told = True
-        yield at, cells
 
 
 def _name(context: Context) -> str:
@@ -85,7 +75,7 @@ def _raw(context: Context) -> Iterator[Row]:
     name = _name(context)
     metric, unit = next((RAW[end] for end in RAW if re.search(rf"[-_ ]{end}$", name)), ("", None))
     where = _Where(context)
-    for at, cells in _table(context, "start", "duration", "value"):
+    for at, cells in csv_table(context, *SERIES, fold=str.lower, known=SERIES):
         stamp = context.clock.read(cells["start"])
         lengths, values = _list(cells["duration"]), _list(cells["value"])
         if not metric or stamp is None or stamp.end is not None:
@@ -160,7 +150,7 @@ class _Where:
 def _daily(context: Context) -> Iterator[Row]:
     metric, unit = DAILY.get(_name(context).removeprefix("aggregates_"), ("", None))
     context.date_order(csv_column(context, "date", fold=str.lower), "dmy")
-    for at, cells in _table(context, "date", "value"):
+    for at, cells in csv_table(context, *TOTALS, fold=str.lower, known=TOTALS):
         stamp, value = context.clock.read(cells["date"]), number(cells["value"])
         if not metric or stamp is None or value is None:
             context.skip("no metric of ours" if not metric else "no value" if stamp else "a stamp that is no time")

@@ -43,6 +43,13 @@ NIGHT = (
 RATES = (("average heart rate", None), ("heart rate (min)", "minimum"), ("heart rate (max)", "maximum"))
 WORKOUT = (("calories", "workout_energy", "kcal"), ("distance", "workout_distance", "m"),
            ("hr_average", "workout_hr_mean", "bpm"), ("hr_max", "workout_hr_max", "bpm"))  # fmt: skip
+#: Columns of nights and of activities that are read, or left out on purpose: what Withings has in every file.
+KNOWN = {
+    *("from", "to", "from (manual)", "to (manual)", "timezone", "activity type", "data", "gps", "modified", "notes"),
+    *(column for column, _ in (*NIGHT, *RATES)),
+    *("wake up", "duration to sleep (s)", "duration to wake up (s)", "snoring (s)", "snoring episodes"),
+    *("night events",),
+}
 _HEIGHT = re.compile(r"height \((m|cm|in|ft)\)")
 _FEET = re.compile(r"(\d)\s*['′]\s*(\d{1,2}(?:\.\d+)?)\s*(?:''|[\"″])")
 
@@ -106,7 +113,7 @@ def read(context: Context) -> Iterator[Row]:
 
 def _intervals(context: Context) -> Iterator[Row]:
     """Nights and activities."""
-    for at, cells in csv_table(context, "from", "to", fold=str.lower):
+    for at, cells in csv_table(context, "from", "to", fold=str.lower, known=KNOWN):
         begin, end = context.clock.read(cells["from"]), context.clock.read(cells["to"])
         if begin is None or end is None or begin.end is not None:
             context.skip("a stamp that is no time")

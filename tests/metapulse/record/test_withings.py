@@ -267,4 +267,10 @@ def test_a_column_that_was_added_or_moved_takes_none_with_it(
 ) -> None:
     made, tally = record({name: text})
     assert made.select("metric", "value").rows() == [(metric, value)]
-    assert set(next(iter(tally.files.values())).notes) <= {"a column that is not read: id"}
+    assert next(iter(tally.files.values())).notes == ({"a column that is not read: id": 1} if "id," in text else {})
+
+
+def test_a_column_of_nights_that_is_not_read_is_noted(record: Import) -> None:
+    lines = SAMPLES["sleep.csv"].splitlines()
+    _, tally = record({"sleep.csv": "\n".join([f"{lines[0]},Xyzzy", *lines[1:]])})
+    assert next(iter(tally.files.values())).notes == {"a column that is not read: Xyzzy": 1}
