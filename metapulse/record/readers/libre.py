@@ -24,6 +24,7 @@ from metapulse.record.readers.columns import (
     placed,
     split,
 )
+from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.text import csv_rows, noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.units import GLUCOSE, ucum
@@ -124,8 +125,9 @@ def read(context: Context) -> Iterator[Row]:
     at: Columns | None = None
     texts: set[int] = set()
     for line, cells in csv_rows(context, texts=texts):
-        if at is None:
-            at = columns(cells)
+        found = columns(cells) if at is None or names_columns(cells) else None
+        if at is None or found:
+            at = found
             first_lines(context, cells, None if at is None else at.at, texts, TEXTS)
             continue
         stamp = context.clock.read(cell_of(cells, at.at, "time")) if at.values else None
@@ -163,9 +165,9 @@ def _decide_order(context: Context) -> None:
     def stamps() -> Iterator[str]:
         at: Columns | None = None
         for _, cells in csv_rows(context, count=False):
-            if at is None:
-                at = columns(cells)
-            elif text := cell_of(cells, at.at, "time"):
+            if found := columns(cells) if at is None or names_columns(cells) else None:
+                at = found
+            elif at is not None and (text := cell_of(cells, at.at, "time")):
                 yield text
 
     rows = stamps()

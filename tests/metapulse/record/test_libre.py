@@ -125,3 +125,18 @@ def test_a_serial_number_stays_as_it_is_written(record: Import, text: str) -> No
     made, _ = record({"libre.csv": "\n".join([ACCOUNT.replace(",", ";"), header, *lines]) + "\n"})
     assert {(device["model"], device["unit"]) for device in made["device"]} == {(text, text)}
     assert made["value"].to_list()[-1] == 1250
+
+
+def test_rows_are_read_by_the_header_next_above_them(record: Import) -> None:
+    """Two exports joined: the second has its columns in another order, and its own line above them."""
+    (first,) = file(COLUMNS, ("10", 0, {HISTORIC: "100"}), ("11", 4, {RAPID: "4"})).values()
+    swapped = [COLUMNS[{HISTORIC: RAPID, RAPID: HISTORIC}.get(at, at)] for at in range(len(COLUMNS))]
+    (second,) = file(swapped, ("25", 0, {RAPID: "110"}), ("26", 4, {HISTORIC: "5"})).values()
+    made, tally = record({"libre.csv": first + second})
+    assert [row[1:3] for row in rows(made)] == [
+        ("glucose", 100.0),
+        ("insulin_rapid", 4.0),
+        ("glucose", 110.0),
+        ("insulin_rapid", 5.0),
+    ]
+    assert next(iter(tally.files.values())).skipped["the header"] == 2
