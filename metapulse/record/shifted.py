@@ -24,7 +24,7 @@ LONG = 6  # rows of a fingerprint
 CHANGES = 2  # of value within one, at least: zeros in a row are no evidence
 COMMON = 8  # a fingerprint that is there more often is no evidence, and would make too many pairs
 VOTES = 12  # fingerprints that have to agree on a shift
-FARTHEST_S = 26 * 3600  # between zones
+FARTHEST_S = 22 * 3600  # between clocks; what a person does by the clock comes again after a day, or one of 23 hours
 
 
 def shifted_repeats(rows: Frame) -> NDArray[np.bool_]:

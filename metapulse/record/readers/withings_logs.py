@@ -23,7 +23,6 @@ from metapulse.record.readers.text import (
     delimiter_of,
     is_empty,
     lines,
-    number,
     number_noted,
     row_of,
 )
@@ -220,10 +219,9 @@ def _measures(context: Context) -> Iterator[Row]:
             continue
         given = False
         for column, metric, unit in columns:
-            text = cells.get(column, "")
-            value, raw = number(text), None
-            if feet := _FEET.fullmatch(text):
-                value, unit, raw = int(feet[1]) * 12 + float(feet[2]), "in", text
+            feet = _FEET.fullmatch(cells.get(column, ""))
+            value = int(feet[1]) * 12 + float(feet[2]) if feet else number_noted(context, cells, column)
+            unit, raw = ("in", feet[0]) if feet else (unit, None)
             if value:
                 given = True
                 yield Row(metric, stamp.start, value, unit, line, stamp.end, stamp.offset_min, None, WITHINGS,

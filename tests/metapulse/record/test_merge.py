@@ -211,6 +211,19 @@ def test_an_export_whose_stamps_are_all_off_is_repeats(tmp_path: Path, late: tim
     assert merged(tmp_path / "again.parquet", out) == again
 
 
+@pytest.mark.parametrize("days", [1, 3])
+def test_what_comes_again_every_day_by_the_clock_is_no_shifted_export(tmp_path: Path, days: int) -> None:
+    """The schedule of a pump: two exports of days that follow each other have no row in common."""
+    draw = random.Random(4)
+    rates = [draw.randrange(40, 130) for _ in range(24)]
+    rows = [
+        (1440 * day + 60 * hour, 1, "heart_rate", rates[hour], "Pump") for day in range(2 * days) for hour in range(24)
+    ]
+    merge_records(records(tmp_path, [csv(rows[: 24 * days]), csv(rows[24 * days :])]), tmp_path / "p.parquet")
+    made = load_record(tmp_path / "p.parquet")
+    assert len(without(made)) == len(made) == 48 * days
+
+
 def test_a_source_says_no_word_twice_and_no_control_character(tmp_path: Path) -> None:
     lines = ["Garmin,,Garmin Connect", "Polar,Polar,", "Apple,Watch,Watchful", "A\x07\x1b[2J,B\x01,"]
     text = "time,metric,value,unit,manufacturer,device,app\n" + "\n".join(
