@@ -17,6 +17,8 @@ from metapulse.server.run import Run
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
+from metapulse.sim.report.runs.privacy import privacy_table
+from metapulse.sim.report.runs.run_data import read_run
 from metapulse.sim.sources.sine import Sine
 from metapulse.strategies.privacy.accounting import Release, epsilon
 from metapulse.strategies.privacy.plan import sentence
@@ -231,6 +233,15 @@ def test_a_finished_run_whose_ledger_is_shorter_is_refused(tmp_path: Path) -> No
     (tmp_path / "run" / LEDGER).write_bytes(b"")
     with pytest.raises(RunError, match=r"privacy\.jsonl has 0 lines, and 2 releases have begun"):
         RunFolder(tmp_path / "run").summary()
+
+
+def test_the_page_of_a_seeded_run_that_was_killed_says_that_nothing_is_private(tmp_path: Path) -> None:
+    """Before its second checkpoint, which is the first that knows of a round."""
+    killed(config(every=50), tmp_path / "run", at=3)
+    page = privacy_table([read_run(tmp_path / "run")])
+    assert "∞" in page
+    assert "no privacy" in page
+    assert "0.0000" not in page
 
 
 def test_where_the_noise_has_a_seed_epsilon_is_infinite_and_says_why(tmp_path: Path) -> None:

@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
+from metapulse.client.executor import ClientExecutor
 from metapulse.client.scaling import COUNT, MEAN, SQUARE
 from metapulse.client.spec import to_json
 from metapulse.client.wire import array_record
 from metapulse.errors import ConfigError, NoResultError, RunError
+from metapulse.server.client_sampler import ClientSampler
 from metapulse.server.config import Config, build_config
 from metapulse.server.directory import handshake
 from metapulse.server.folder import RunFolder
 from metapulse.server.grid import PollingGrid
+from metapulse.server.privacy import Budget, make_plan
 from metapulse.server.run import Run
 from metapulse.server.scaler import LEARNT, channel_scale, implausible, learned
 from metapulse.sim import experiment
@@ -277,6 +280,27 @@ def test_a_budget_has_room_for_the_scale(tmp_path: Path) -> None:
     summary = experiment.run_experiment(config(bounded, privacy=privacy), tmp_path / "run")
     assert 11.9 < summary["privacy"]["epsilon"] <= 12.0
     assert summary["rounds"] == 2
+
+
+def test_a_question_that_leaves_no_round_is_not_asked(tmp_path: Path) -> None:
+    """It is a release like a round, and is asked again after a kill or where no answer came."""
+    bounded = {"name": "global", "centre": [60.0, 5.0], "bound": [50.0]}
+    made = config(bounded, privacy=PRIVACY | {"epsilon": 25.0})
+    sampler = ClientSampler(SourceDirectory(ClientExecutor(made.client_config()).source), made)
+    plan = make_plan(made, sampler)
+    assert plan is not None
+    budget = Budget(plan, sampler, tmp_path)
+
+    def ask_again_and_again() -> None:
+        while True:
+            budget.begin_scale(1.0)
+
+    with pytest.raises(ConfigError, match=r"privacy\.epsilon = 25\.0: leaves no round after \d+ questions"):
+        ask_again_and_again()
+    asked = budget.scales
+    assert asked >= 1
+    assert plan.epsilon(1, times=asked) <= 25.0 < plan.epsilon(1, times=asked + 1)
+    assert len(ledger(tmp_path)) == asked
 
 
 def test_nobody_has_a_usable_answer(tmp_path: Path) -> None:
