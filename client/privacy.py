@@ -169,7 +169,12 @@ def normal(like: Params, deviation: float, rng: np.random.Generator, step: float
 
 
 def silenced(report: Report) -> Report:
-    """Updates that are no numbers as zeros, with a weight of one: under noise, whether one is must not show."""
+    """Updates that are no numbers as zeros, with a weight of one: under noise, whether one is must not show.
+
+    Args:
+        report: of a stack; an update (clients, *shape) counts as none where any of its numbers, or its weight, is not
+            finite, or the weight is not above zero.
+    """
     bad = ~torch.stack([torch.isfinite(u.reshape(len(u), -1)).all(1) for u in report.update.values()]).all(0)
     bad |= ~(torch.isfinite(report.weight) & (report.weight > 0))
     update = {name: u.masked_fill(bad.view(-1, *(1,) * (u.dim() - 1)), 0.0) for name, u in report.update.items()}
