@@ -26,7 +26,7 @@ if __name__ == "__main__":
 from metapulse.rng import generator
 from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement, interquartile_mean
 from metapulse.sim.lab.statistics.crossed import crossed_p_value
-from metapulse.sim.lab.statistics.families import holm, nested_corrections
+from metapulse.sim.lab.statistics.families import grouped_corrections, holm
 from metapulse.sim.lab.statistics.ranks import friedman
 from tests.points import METHODS, WORLDS, World, percentile
 
@@ -65,19 +65,17 @@ def anywhere(world: World, people: int, seeds: int, tries: int, questions: int =
     """Shares of tries in which a method is called different on any of several questions to the same runs.
 
     Half of the variance of every part is common to the questions. First: correcting for the methods of each question;
-    second: for those of the data set as well, as the lab does.
+    second: for the questions as well, as the lab does.
     """
     half = World(*(sd / 2**0.5 for sd in (world.method, world.seed, world.rest, world.person)))
-    names = [f"m{m}" for m in range(METHODS)] * questions
-    asked = np.repeat(np.arange(questions), METHODS).tolist()
     single = both = 0
     for i in range(tries):
         rng = generator(i, "anywhere")
         common = half.scores(rng, seeds, people)
         scores = [common + half.scores(rng, seeds, people) for _ in range(questions)]
-        p = np.concatenate([crossed(s[1:] - s[0]) for s in scores])
-        single += bool(nested_corrections(p, names, [asked]).min() <= ALPHA)
-        both += bool(nested_corrections(p, names, [asked, [0] * len(asked)]).min() <= ALPHA)
+        p = np.array([crossed(s[1:] - s[0]) for s in scores])
+        single += bool(min(holm(one).min() for one in p) <= ALPHA)
+        both += bool(grouped_corrections(p.ravel(), list(range(METHODS)) * questions).min() <= ALPHA)
     return single / tries, both / tries
 
 
@@ -151,7 +149,7 @@ def main() -> None:
                 called(world, people, seeds, crossed, tries, GAIN),
                 called(world, people, seeds, crossed, tries, GAIN, methods=1),
             )
-    row("world", "people × seeds", "wrong anywhere of 8 questions, each alone", "wrong anywhere, data set too")
+    row("world", "people × seeds", "wrong anywhere of 8 questions, each alone", "wrong anywhere, questions too")
     for name in ("A/A", "A/A, lucky seeds", "tie"):
         for people, seeds in DESIGNS[:3]:
             row(name, f"{people} × {seeds}", *anywhere(WORLDS[name], people, seeds, tries // 4))

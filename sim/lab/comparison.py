@@ -67,11 +67,11 @@ class Pair:
             difference; of errors log(reference / method), so that 0.69 stands for half the error.
         improvement: probability that the method is better for a person and a seed; ties count half.
         p: two-sided, of no difference.
-        p_holm: corrected for the methods of its family (competitors, or baselines) that are held against the reference,
-            on this question, its data set, and all data sets.
+        p_holm: corrected for all tests of its family (competitors, or baselines): by Hommel over the questions of the
+            data set, by Holm over methods and data sets.
         verdict: "better" or "worse" where ``p_holm`` ≤ 0.05 and there are people and seeds enough to say so.
-        detectable: a true difference of this size is found with probability 0.8 by these people and seeds, at the level
-            of Holm's first step in the largest family of methods.
+        detectable: a true difference of this size is found with probability 0.8 by these people and seeds, whatever
+            differs elsewhere: at 5 % divided by the methods × data sets of its family, and by the data set's questions.
         users: people that both were judged on.
         seeds: training runs that both have.
     """

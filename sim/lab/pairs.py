@@ -6,6 +6,7 @@ majority label is no discovery that competitors have to pay for by a correction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,10 +16,11 @@ from metapulse.sim.lab.comparison import Pair, Verdict
 from metapulse.sim.lab.panel import Panel, paired
 from metapulse.sim.lab.statistics.bootstrap import grand_mean, improvement
 from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
-from metapulse.sim.lab.statistics.families import nested_corrections
+from metapulse.sim.lab.statistics.families import grouped_corrections
 from metapulse.sim.lab.words import MIN_PEOPLE, MIN_SEEDS
 
 ALPHA = 0.05
+MOST = 100.0  # times an error, or a hundredth of it: beyond that a ratio says how near one of them is to 0
 
 #: (data set, scenario, shots)
 Question = tuple[str, str, int]
@@ -55,23 +57,20 @@ def families(found: Mapping[Key, Values], baselines: Collection[str]) -> Iterato
 
 
 def levels(family: Mapping[Key, Values]) -> dict[Key, float]:
-    """The level at which each is tested: 5 % over the methods of the largest family that its question is in.
+    """The level at which a difference is found whatever is found elsewhere: 5 % shared by groups, and by their tests.
 
-    Holm's first step divides by as many.
+    A group is a method on a data set, with a test for each question.
 
     Args:
         family: of methods that are tested together, as from ``families``.
     """
-    return {key: ALPHA / _most(key[0], family) for key in family}
+    tests = Counter(map(_group, family))
+    return {key: ALPHA / (len(tests) * tests[_group(key)]) for key in family}
 
 
-def _most(question: Question, family: Collection[Key]) -> int:
-    inside = (
-        {m for q, m in family if q == question},
-        {m for q, m in family if q[0] == question[0]},
-        {m for _, m in family},
-    )
-    return max(map(len, inside))
+def _group(key: Key) -> tuple[str, str]:
+    (dataset, _, _), method = key
+    return dataset, method
 
 
 def judged_pairs(
@@ -91,10 +90,7 @@ def judged_pairs(
 
 def _family(family: Mapping[Key, Values], reference: str, pilot: int) -> Iterator[tuple[Key, Pair]]:
     p = np.array([crossed_p_value(values, pilot) for values in family.values()])
-    asked = [question for question, _ in family]
-    corrected = nested_corrections(
-        p, [method for _, method in family], [asked, [q[0] for q in asked], [None] * len(asked)]
-    )
+    corrected = grouped_corrections(p, [_group(key) for key in family])
     tested = levels(family)
     for (key, values), one, holm in zip(family.items(), p.tolist(), corrected.tolist(), strict=True):
         (dataset, scenario, shots), method = key
@@ -128,13 +124,14 @@ def _verdict(values: Values, p: float) -> Verdict:
 def log_ratios(reference: Values, method: Values) -> Values:
     """log(reference / method) of errors, person by person: halving an error counts the same for each of them.
 
-    On the scale of the errors themselves one person with large ones would own the mean. An error of zero counts as
-    float32's rounding of the median one.
+    On the scale of the errors themselves one person with large ones would own the mean; here one with an error next to
+    0 would, so that a ratio beyond ``MOST`` counts as that. Where both are 0 there is no difference.
 
     Args:
         reference: errors ≥ 0, one per seed and person.
         method: likewise.
     """
-    floor = float(np.finfo(np.float32).eps) * float(np.median(reference)) or float(np.finfo(np.float32).tiny)
-    ratios: Values = np.log(np.maximum(reference, floor) / np.maximum(method, floor))
-    return ratios
+    tiny = float(np.finfo(np.float64).tiny)
+    ratios = np.log(np.maximum(reference, tiny)) - np.log(np.maximum(method, tiny))
+    bounded: Values = np.clip(ratios, -np.log(MOST), np.log(MOST))
+    return bounded

@@ -50,7 +50,8 @@ def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
     """The adaptation step of every data set, scenario, shots and method.
 
     The best mean over seeds and validation people after the last round, the earliest of equals; the largest step where
-    there are no validation people.
+    there are no validation people. A step at which fewer clients have a number than at another is not chosen: where an
+    error overflows there is no row.
 
     Args:
         rows: of the main metric, of all phases.
@@ -64,8 +65,11 @@ def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:
     merit = pl.when(pl.col("metric").is_in(higher)).then("value").otherwise(-pl.col("value"))
     curves = (
         last.filter(pl.col("phase") == "validation")
+        .group_by(*PARTS, "step", "user")
+        .agg(merit=merit.mean(), answered=pl.len())
         .group_by(*PARTS, "step")
-        .agg(merit=merit.mean().round(12))  # a method that does not adapt is equally good at every step
+        .agg(pl.col("merit").mean().round(12), pl.col("answered").sum())  # who does not adapt is as good at every step
+        .filter(pl.col("answered") == pl.col("answered").max().over(PARTS))
         .sort("merit", "step", descending=[True, False])
     )
     chosen = curves.group_by(PARTS, maintain_order=True).agg(chosen=pl.col("step").first())

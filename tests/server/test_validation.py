@@ -98,13 +98,14 @@ def test_without_rounds_everybody_is_asked_once(tmp_path, monkeypatch):
 
 
 def test_merit_is_the_mean_over_questions_of_the_best_step():
-    """Balanced accuracy at one shot .5 → .7, at five shots .8 → .6 over two clients: (.7 + .8) / 2. A loss counts
+    """Balanced accuracy at one shot .5 → .7 over two people, at five shots .8 → .6: (.7 + .8) / 2. A loss counts
     negatively: −1 and −2."""
 
-    def row(shots, step, value, metric="balanced_accuracy"):
-        return {"scenario": "new_user", "shots": shots, "step": step, "metric": metric, "value": value}
+    def row(shots, step, value, metric="balanced_accuracy", user="one"):
+        return {"scenario": "new_user", "shots": shots, "step": step, "metric": metric, "value": value, "user": user}
 
-    rows = [row(1, 0, 0.5), row(1, 1, 0.6), row(1, 1, 0.8), row(5, 0, 0.8), row(5, 1, 0.6), row(5, 1, 9.0, "loss")]
+    rows = [row(1, 0, 0.5), row(1, 0, 0.5, user="two"), row(1, 1, 0.6), row(1, 1, 0.8, user="two")]
+    rows += [row(5, 0, 0.8), row(5, 1, 0.6), row(5, 1, 9.0, "loss")]
     assert merit(rows) == pytest.approx(0.75)
     losses = [row(1, 0, 1.0, "mse"), row(1, 1, 3.0, "mse"), row(5, 1, 2.0, "mse"), row(5, 1, 0.1, "mae")]
     assert merit(losses) == pytest.approx(-1.5)

@@ -71,14 +71,21 @@ def improvement(differences: Values, pilot: int = 0) -> Interval:
     """Probability that a difference is positive, for a person and a seed; a tie counts half.
 
     Agarwal et al. compare all pairs of runs; here those of one seed, which share their first θ, cohorts and episodes.
+    Where all are positive no resample says how far from 1 the truth p may be: n independent ones all are with
+    probability pⁿ, and the interval ends where that is 2.5 %, n being the smaller number of seeds and people.
 
     Args:
         differences: method − reference, one per seed and person, positive where the method is better.
         pilot: as for ``grand_mean``.
 
-    Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3.
+    Source: Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, arXiv:2108.13264, Section 4.3; Clopper and Pearson
+        1934, "The use of confidence or fiducial limits illustrated in the case of the binomial".
     """
-    return grand_mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0, pilot)
+    found = grand_mean((1.0 + np.sign(differences)) / 2.0, 0.0, 1.0, pilot)
+    end = ((1.0 - LEVEL) / 2.0) ** (1.0 / min(differences.shape))
+    if found.value in {0.0, 1.0}:
+        return Interval(found.value, min(found.value, end), max(found.value, 1.0 - end))
+    return found
 
 
 def means(values: Values) -> Float64[np.ndarray, " draws"]:

@@ -73,8 +73,14 @@ def test_an_interval_ends_where_a_share_ends():
 
 def test_improvement_counts_ties_half():
     assert improvement(np.array([[1.0, 0.0, -2.0, 3.0]])).value == 0.625
-    always = improvement(np.ones((5, 6)))
-    assert (always.value, always.low, always.high) == (1.0, 1.0, 1.0)
+
+
+def test_where_all_are_better_the_interval_of_the_improvement_says_how_few_they_were():
+    """Of five seeds all are better with probability p⁵, which is 2.5 % at p = .478."""
+    always = improvement(np.ones((5, 60)))
+    assert (always.value, always.low, always.high) == (1.0, pytest.approx(0.025 ** (1 / 5)), 1.0)
+    never = improvement(-np.ones((40, 31)))
+    assert (never.value, never.low, never.high) == (0.0, 0.0, pytest.approx(1.0 - 0.025 ** (1 / 31)))
 
 
 def test_intervals_cover_what_they_say_where_plain_percentiles_do_not():

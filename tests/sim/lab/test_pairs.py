@@ -109,7 +109,7 @@ def test_the_plan_is_of_competitors_and_of_baselines_where_there_is_nothing_else
     only = ("base", *BASELINES)
     found, levels = reference_differences(table(only), "base", only, datasets, None, BASELINES)
     assert {method for _, method in found} == set(BASELINES)
-    assert set(levels.values()) == {0.05 / 3}
+    assert set(levels.values()) == {0.05 / (3 * 3 * 2)}  # methods × data sets × questions of each
 
 
 def test_a_specification_knows_baselines_by_their_learner_and_not_by_their_name(tmp_path):

@@ -39,6 +39,21 @@ def test_a_loss_is_best_where_it_is_least():
     assert judged_steps(rows)["step"].to_list() == [0]
 
 
+def test_a_step_at_which_somebody_overflowed_is_not_chosen_by_the_others():
+    """An error that is no number has no row: the mean at step 5 would be that of the survivors."""
+    rows = main_rows(results(lambda *a: 1.0 - better_later(*a), ["a"], steps=(0, 1, 5), metric="mse"))
+    assert judged_steps(rows)["step"].to_list() == [5]
+    lost = (pl.col("step") == 5) & (pl.col("user") == "validation-0") & (pl.col("seed") == 3)
+    assert judged_steps(rows.filter(~lost))["step"].to_list() == [1]
+
+
+def test_who_wears_two_devices_counts_once_in_the_choice():
+    """One person is best without a step, on two devices; another with one step, by more."""
+    rows = main_rows(results(lambda m, s, k, step, seed: np.array([0.6 - 0.2 * step, 0.7 + 0.3 * step]), ["a"]))
+    second = rows.filter(pl.col("user").str.ends_with("-0")).with_columns(client=pl.col("client") + 500)
+    assert judged_steps(pl.concat([rows, second]))["step"].to_list() == [1]
+
+
 def test_of_equal_steps_the_earliest_and_without_validation_the_largest():
     flat = main_rows(results(lambda *_: np.array([0.1, 0.2, 0.3]), ["a"], steps=(0, 1, 5)))
     assert judged_steps(flat)["step"].to_list() == [0]

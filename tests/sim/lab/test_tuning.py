@@ -125,7 +125,8 @@ def test_the_record_says_what_was_tried() -> None:
 
 def row(step: int, value: float, metric: str = "balanced_accuracy", **others: Any) -> dict[str, Any]:
     plain = {"round": 5, "phase": "validation", "scenario": "new_user", "client": 1, "shots": 1}
-    return plain | {"step": step, "metric": metric, "value": value} | others
+    found = plain | {"step": step, "metric": metric, "value": value} | others
+    return {"user": f"p{found['client']}"} | found
 
 
 def test_a_score_takes_the_best_step_of_every_question() -> None:
@@ -136,6 +137,20 @@ def test_a_score_takes_the_best_step_of_every_question() -> None:
     found = score([one + five + ignored])
     assert found.value == pytest.approx((0.6 + 0.9) / 2)
     assert found.steps == {"new_user/1": 1, "new_user/5": 5}
+
+
+def test_a_step_at_which_somebody_overflowed_is_not_chosen_by_the_others() -> None:
+    """At step 5 the error of the second person was no number, and there is no row of it."""
+    rows = [row(0, 0.9, "mse"), row(0, 0.7, "mse", client=2), row(1, 0.8, "mse"), row(1, 0.6, "mse", client=2)]
+    found = score([[*rows, row(5, 0.1, "mse")]])
+    assert (found.value, found.steps) == (pytest.approx(-0.7), {"new_user/1": 1})
+
+
+def test_who_wears_two_devices_counts_once() -> None:
+    """Over people step 1 is .7 and step 0 .65; over devices they would be .6 and .633."""
+    twice = [row(0, 0.6, client=c, user="p1") for c in (1, 2)] + [row(1, 0.4, client=c, user="p1") for c in (1, 2)]
+    found = score([[*twice, row(0, 0.7, client=3), row(1, 1.0, client=3)]])
+    assert (found.value, found.steps) == (pytest.approx(0.7), {"new_user/1": 1})
 
 
 def test_a_loss_counts_negatively_and_nothing_is_no_score() -> None:
