@@ -165,12 +165,20 @@ def _samples(source: Source) -> str:
 def _named_files(table: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Files that settings of one's own code name; our own entries say themselves what they read (``FileSource``)."""
     for section in REGISTRIES:
-        settings = table[section]
-        own = {k: v for k, v in settings.items() if k != "name" and (":" in settings["name"] or k == "options")}
-        for key, text in _texts(own, section):
+        for key, text in _own_texts(table[section], section):
             path = Path(text).expanduser()
             if ("/" in text or path.suffix) and path.exists():
                 yield key, path
+
+
+def _own_texts(settings: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+    """Every text in the settings of one's own code, which may stand inside an entry of ours, as an aggregator does."""
+    own = ":" in str(settings.get("name", ""))
+    for name, inner in settings.items():
+        if name != "name" and (own or name == "options"):
+            yield from _texts(inner, f"{key}.{name}")
+        elif isinstance(inner, Mapping):
+            yield from _own_texts(inner, f"{key}.{name}")
 
 
 def _texts(value: object, key: str) -> Iterator[tuple[str, str]]:

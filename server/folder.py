@@ -79,7 +79,8 @@ class RunFolder:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make {self.path}: {error.strerror or error}") from None
-        write_sealed(self.path / "environment.json", {**environment(), "run": secrets.token_hex(16)})
+        device = config.get("engine", {}).get("device", "cpu")
+        write_sealed(self.path / "environment.json", {**environment(), "device": device, "run": secrets.token_hex(16)})
         self.log.cut(b"")
         write_sealed(self.path / "config.json", {"digest": digest, "config": config, "inputs": dict(inputs or {})})
 

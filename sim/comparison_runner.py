@@ -88,12 +88,14 @@ class ComparisonRunner:
         wanted = {(cell.dataset, cell.method) for cell in asked.values()}
         failures: list[CellResult] = []
         over: set[Path] = set()  # what failed is not tried again by this command
+        trials: dict[Path, Cell] = {}
 
         with ExitStack() as started:
 
             def run(batch: str, cells: Sequence[Cell]) -> None:
                 """Settings that only tuning thought of may fail."""
                 different = distinct(cells)
+                trials.update({cell.path: cell for cell in different if cell.trial is not None})
                 todo = [cell for cell in different if not cell.finished and cell.path not in over]
                 before = len(different) - len(todo)
 
@@ -123,7 +125,7 @@ class ComparisonRunner:
         failures += [CellResult(cell, None, why, 1, True) for cell, why in rest if why]
         runner._write_spec(cells, failures)
         fruitless = {(f.cell.dataset, f.cell.method) for f in failures if f.fruitless and f.cell.trial is None}
-        return runner._conclude(cells, decision, fruitless), failures
+        return runner._conclude(cells, list(trials.values()), decision, fruitless), failures
 
     def _decision(self, cells: Sequence[Cell], failed: Collection[Path] = ()) -> SeedDecision | None:
         """How many seeds there are, where the pilot decides; None where it does not, or is not over.
@@ -181,11 +183,12 @@ class ComparisonRunner:
         )
 
     def _conclude(
-        self, cells: Sequence[Cell], decision: SeedDecision | None, failed: Collection[Pair]
+        self, cells: Sequence[Cell], trials: Sequence[Cell], decision: SeedDecision | None, failed: Collection[Pair]
     ) -> Comparison | None:
         """Tables, verdict and report.
 
         Args:
+            trials: of tuning, which decided on settings.
             failed: data set and method of which a run came to nothing: no mean is made of the seeds that did better.
         """
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
@@ -208,7 +211,8 @@ class ComparisonRunner:
             spec.baselines,
             pilot,
         )
-        said = replace(said, words=(*said.words, *self._seed_words(decision), *unlevelled(sound), *_versions(cells)))
+        told = (*self._seed_words(decision), *unlevelled(sound), *_versions([*cells, *trials]))
+        said = replace(said, words=(*said.words, *told))
         write_comparison(self.folder, said)
         write_comparison_report(self.folder)
         return said
@@ -250,7 +254,7 @@ class ComparisonRunner:
 
 
 def _versions(cells: Sequence[Cell]) -> list[str]:
-    """A sentence where finished runs were made by different versions of this program."""
+    """A sentence where finished runs, trials of tuning among them, were made by different versions of this program."""
     made = [cell.path / "environment.json" for cell in cells if cell.finished]
     versions = sorted({version_of(read_sealed(path)) for path in made if path.exists()})
     return [f"Runs were made by different versions: {', '.join(versions)}."] if len(versions) > 1 else []

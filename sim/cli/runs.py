@@ -85,9 +85,9 @@ def other_versions(cells: Sequence[Cell]) -> list[str]:
     from metapulse.server.files import read_json
     from metapulse.server.folder import environment, version_of
 
-    now, lines = version_of(environment()), []
+    here, lines = environment(), []
     for cell in cells:
-        made = cell.path / "environment.json"
+        made, now = cell.path / "environment.json", version_of({**here, "device": cell.config.engine.device})
         if made.exists() and not cell.finished and (was := version_of(read_json(made))) != now:
             lines.append(f"{cell.path} was begun with {was} and goes on with {now}; its numbers may be of neither")
     return lines

@@ -132,6 +132,29 @@ def test_a_package_that_only_a_function_imports_is_code_before_and_after_it_is_i
     assert fingerprint(config) != before
 
 
+AGGREGATOR = """
+from dataclasses import dataclass
+from metapulse.settings import setting
+from metapulse.strategies.aggregators.mean import Mean
+@dataclass(frozen=True)
+class Mine(Mean):
+    table: str = setting("", "weights by device")
+"""
+
+
+def test_files_that_own_code_inside_an_entry_of_ours_reads_are_data(module, tmp_path):
+    """An aggregator of one's own stands in the settings of a strategy, a recipe in those of ``records``."""
+    module("my_aggregator.py", AGGREGATOR)
+    path = tmp_path / "weights.csv"
+    path.write_text("1,2\n")
+    aggregator = {"name": "my_aggregator:Mine", "table": str(path)}
+    config = build_config({"strategy": {"name": "fedavg", "aggregator": aggregator}})
+    before = fingerprint(config)
+    assert list(before) == ["code my_aggregator", "data strategy.aggregator.table"]
+    path.write_text("1,3\n")
+    assert address(config, fingerprint(config)) != address(config, before)
+
+
 def test_functions_named_in_a_stock_strategys_options_are_code(module):
     module("my_metrics.py", "def both(replies, weight):\n    return {}\n")
     options = {"train_metrics_aggr_fn": "my_metrics:both"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metapulse.errors import RunError
-from metapulse.server.folder import SCHEMA, RunFolder, Snapshot, digest, environment
+from metapulse.server.folder import SCHEMA, RunFolder, Snapshot, digest, environment, version_of
 from metapulse.server.metatest import last_scores
 from metapulse.server.progress import SilentProgress
 from metapulse.server.run import Run
@@ -161,6 +161,23 @@ def test_theta_has_a_name_that_follows_its_bits():
 def test_environment_names_versions_without_failing_where_git_is_not(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert environment()["git"] is None
+
+
+def test_versions_tell_apart_what_numbers_depend_on(monkeypatch, tmp_path):
+    """Two states of one commit, compiled code or none, CPU or GPU: their runs may differ."""
+
+    def git(changes):
+        program = tmp_path / "git"
+        program.write_text(f'#!/bin/sh\ncase "$*" in *describe*) echo 12ab-dirty;; *) echo "{changes}";; esac\n')
+        program.chmod(0o755)
+        return environment()
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    one, other = git("+ a"), git("+ b")
+    assert one["git"].startswith("12ab-dirty.")
+    assert version_of(one) != version_of(other)
+    assert len({version_of(one | more) for more in ({}, {"compiled": not one["compiled"]}, {"device": "cuda"})}) == 3
+    assert version_of(one) == version_of(one | {"device": "cpu"})
 
 
 def test_asking_for_the_commit_writes_nothing_into_the_repository(monkeypatch, tmp_path):

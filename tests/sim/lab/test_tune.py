@@ -1,11 +1,13 @@
 """Tuning in the lab: rungs of cells that ask validation people alone, and the runs that come of what they chose."""
 
+import shutil
+
 import pytest
 
 from metapulse.client.executor import ClientExecutor
 from metapulse.errors import ConfigError
 from metapulse.server.client_sampler import ClientSampler
-from metapulse.server.files import read_json, read_sealed
+from metapulse.server.files import read_json, read_sealed, write_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.server.run import Run
 from metapulse.sim.comparison_runner import ComparisonRunner
@@ -77,6 +79,17 @@ def test_all_studies_share_the_batch_of_a_rung(tuned):
     ]
     assert len(ears["tuning, rung 2"].begun) == 8  # two of four on each data set, two seeds each
     assert len(ears[""].begun) == 8
+
+
+def test_trials_of_another_version_are_pointed_out(tuned, tmp_path):
+    """They decided on settings, as much as the runs themselves do."""
+    shutil.copytree(tuned[0], tmp_path / "copy")
+    folder = tmp_path / "copy"
+    told = ComparisonRunner(spec(folder, TUNED), folder / "out", 0, lambda *batch: Ear())
+    assert not any("different versions" in word for word in told.run()[0].words)
+    made = trials(folder)[0].path / "environment.json"
+    write_sealed(made, read_sealed(made) | {"git": "0123456789ab"})
+    assert any("different versions" in word and "0123456789ab" in word for word in told.run()[0].words)
 
 
 def test_trials_ask_validation_people_and_nobody_else(tuned):
