@@ -54,9 +54,7 @@ class Judging:
         """
         e = self.metatest.config.evaluation
         if self.metatest.looks(round):
-            value = merit(self._ask(round, theta, "validation", e.held_out), e.main_metric)
-            if value is not None and (self.best is None or value > self.best.merit):
-                self.best = BestRound(round, value, dict(theta))
+            self._look(round, theta)
         if round == self.metatest.config.run.rounds:
             self._ask_best(round)
         if self.metatest.due(round):
@@ -65,9 +63,21 @@ class Judging:
     def judge_last(self, round: int, theta: Params) -> None:
         """The same after a round that turned out to be the last one."""
         e = self.metatest.config.evaluation
+        if e.validation_every and not self._asked(round, "validation"):
+            self._look(round, theta)
         self._ask_best(round)
-        if not any((row["round"], row["phase"]) == (round, e.phase) for row in self.rows):
+        if not self._asked(round, e.phase):
             self._ask(round, theta, e.phase, e.scenarios)
+
+    def _asked(self, round: int, phase: str) -> bool:
+        return any((row["round"], row["phase"]) == (round, phase) for row in self.rows)
+
+    def _look(self, round: int, theta: Params) -> None:
+        """Validation people say whether θ is the best so far."""
+        e = self.metatest.config.evaluation
+        value = merit(self._ask(round, theta, "validation", e.held_out), e.main_metric)
+        if value is not None and (self.best is None or value > self.best.merit):
+            self.best = BestRound(round, value, dict(theta))
 
     def _ask_best(self, last: int) -> None:
         """Test people judge θ of the best validation round, where it is not the last one."""

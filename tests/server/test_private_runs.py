@@ -147,6 +147,22 @@ def test_a_resumed_run_ends_when_its_budget_does(tmp_path: Path) -> None:
     assert {row["round"] for row in result.rows} == {5}
 
 
+def test_the_round_that_ends_a_budget_is_looked_at_like_a_last_one(tmp_path: Path) -> None:
+    """Looks after every second of six rounds; a killed run's budget ends after the fifth, which may be the best."""
+    made = config(epsilon=epsilon(Release(SIGMA, 4, PEOPLE - 12, "fixed"), 7, DELTA) + 1e-6)
+    made = replace(
+        made,
+        evaluation=replace(made.evaluation, validation_every=2, scenarios=("new_user",)),
+        split=replace(made.split, test=0.2, validation=0.2),
+    )
+    killed(made, tmp_path / "run", at=4)
+    result = read(tmp_path / "run", job(made, tmp_path / "run").resume())
+    (end,) = events(tmp_path / "run", "privacy-limit")
+    assert end["round"] == 5
+    assert {row["round"] for row in result.rows if row["phase"] == "validation"} == {2, 4, 5}
+    assert 5 in {row["round"] for row in result.rows if row["phase"] == "test"}
+
+
 def test_a_ledger_that_knows_of_fewer_rounds_than_the_checkpoint_is_not_believed(tmp_path: Path) -> None:
     killed(config(), tmp_path / "run", at=4)
     ledger = tmp_path / "run" / LEDGER
