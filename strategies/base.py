@@ -40,12 +40,19 @@ class StrategySettings(ABC):
     """What a run asks of every strategy's settings; the answers are those of one of which no more is known."""
 
     paper: ClassVar[Paper]
-    #: Whether it asks no more of a round than the weighted mean of its updates, if its aggregator is the mean.
+    #: Whether it asks no more of a round than the weighted mean of its updates, if its aggregator is the mean. Under
+    #: privacy and secure aggregation its ``make`` is not asked then.
     only_mean: ClassVar[bool] = False
     #: Whether it takes updates per local step, and how many there were.
     per_step: ClassVar[bool] = False
 
     cohort: int = setting(10, "clients per round (0: every one)", ge=0)
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Who makes another strategy asks for more than a mean, unless it says that it does not."""
+        super().__init_subclass__(**given)
+        if "make" in vars(cls) and "only_mean" not in vars(cls):
+            cls.only_mean = False
 
     @abstractmethod
     def make(

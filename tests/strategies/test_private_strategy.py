@@ -27,6 +27,8 @@ from metapulse.sim.engines.cohort import FIRST_NODE, CohortGrid
 from metapulse.sim.engines.workers import LocalPool
 from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import AggregationSpec
+from metapulse.strategies.base import OuterStrategy
+from metapulse.strategies.presets import FedAvgSettings
 from metapulse.strategies.privacy.adaptive import next_clip, sum_noise
 from metapulse.strategies.privacy.plan import complete_plan
 from metapulse.strategies.privacy.settings import PrivacySettings
@@ -257,6 +259,36 @@ def test_what_has_another_sensitivity_or_tells_more_is_refused(name: str) -> Non
     build_config(table)
     with pytest.raises(ConfigError, match=rf"^{key} = "):
         build_config({**table, "privacy": {"mechanism": "central", "noise_multiplier": 1.0}})
+
+
+class Quiet(FedAvgSettings):
+    """Other defaults, the same mean."""
+
+
+class Loud(FedAvgSettings):
+    """A strategy of its own, which privacy would pass over in silence."""
+
+    def make(self, *given: Any) -> Any:
+        return OuterStrategy(self, *given[:3])
+
+
+class Vouched(Loud):
+    """One that says itself that it asks for the mean alone."""
+
+    only_mean = True
+
+
+@pytest.mark.parametrize(("named", "allowed"), [("Quiet", True), ("Loud", False), ("Vouched", True)])
+def test_who_makes_a_strategy_of_ones_own_is_refused_and_not_passed_over(named: str, allowed: bool) -> None:
+    strategy = {"name": f"{__name__}:{named}", "weighting": "uniform"}
+    table = {"strategy": strategy, "method": {"free": True}}
+    central = {"privacy": {"mechanism": "central", "noise_multiplier": 1.0}}
+    for section in (central, {"secure_aggregation": {"on": True}}):
+        if allowed:
+            build_config({**table, **section})
+        else:
+            with pytest.raises(ConfigError, match=r"^strategy\.name = '.*Loud'"):
+                build_config({**table, **section})
 
 
 def test_a_guard_of_no_noise_lets_everything_through_that_is_clipped() -> None:
