@@ -115,13 +115,14 @@ class FedPrivate(FedOuter):
         self.people, self.cohort = people, _cohort(fraction_train, people, name)
         self.plan: PrivacyPlan | None = None
         self._sigma, self._heard = noise_multiplier, 0
+        self._again = 0  # rounds that began and were gone back on: their releases stay what they are
         super().__init__(**{**words, "fraction_train": fraction_train, "fraction_evaluate": 0.0})
 
     def _plan(self, rounds: int) -> None:
         """Settle noise and budget of all rounds, those before this start included; σ stays what it was."""
         settings = replace(self.privacy, noise_multiplier=self._sigma)
         with errors_under(type(self).__name__, "privacy"):
-            self.plan = complete_plan(settings, self.cohort, self.people, rounds)
+            self.plan = complete_plan(settings, self.cohort, self.people, rounds + self._again)
         self._sigma, state = self.plan.release.sigma, self.core.state
         self.core = PrivateStrategy(self.settings, rounds, 0, self._give_up, self.plan, secret())
         self.core.state = state
@@ -134,7 +135,7 @@ class FedPrivate(FedOuter):
     @property
     def spent(self) -> dict[str, Any]:
         """ε at δ of the rounds that have begun, and what a reader must be told beside it; {} before the first start."""
-        return {} if self.plan is None else self.plan.stated(self._begun)
+        return {} if self.plan is None else self.plan.stated(self._begun + self._again)
 
     def summary(self) -> None:
         """Log the mechanism, then what ``FedOuter`` logs."""
@@ -153,7 +154,7 @@ class FedPrivate(FedOuter):
         """
         name, round = type(self).__name__, self._first + server_round
         allowed = self.plan.allowed if self.plan else None
-        if allowed is not None and round > allowed:
+        if allowed is not None and round + self._again > allowed:
             raise ConfigError(f"{name}.epsilon", self.privacy.epsilon, f"is spent by {allowed} rounds")
         if round <= self._begun:
             raise ConfigError(f"{name}: round", round, f"has begun before; {self._begun} rounds have")
@@ -194,24 +195,28 @@ class FedPrivate(FedOuter):
         return judged
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``FedOuter``'s, and which noise has been spent so far: rounds that begin after it are not counted in it."""
-        plan = torch.tensor([self._sigma, self.cohort, self.people], dtype=torch.float64)
+        """``FedOuter``'s, and which noise has been spent so far.
+
+        Rounds that begin after it are not counted in it: who loads it into another object has to add them.
+        """
+        plan = torch.tensor([self._sigma, self.cohort, self.people, self._again], dtype=torch.float64)
         return super().state_dict() | {PLAN: plan}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``, its rounds spent.
+        """Go on from ``state_dict``, its rounds spent, and those that this object has begun since.
 
         Raises:
             ConfigError: it is not one of this strategy, or rounds have begun under other noise or among others.
         """
         name, own = type(self).__name__, dict(state)
-        told = torch.as_tensor(own.pop(PLAN, torch.zeros(3))).tolist()
-        sigma, *drawn = told
+        told = torch.as_tensor(own.pop(PLAN, torch.zeros(4))).tolist()
+        sigma, *drawn, again = told if len(told) == 4 else [*told, 0.0]
         if drawn != [self.cohort, self.people] or (self._sigma and self._sigma != sigma):
             found = {"noise_multiplier": sigma, "cohort": int(drawn[0]), "people": int(drawn[1])}
             raise ConfigError(f"{name}: state", found, "its rounds have begun under other noise, or among others")
+        released = self._begun + self._again
         super().load_state_dict(own)
-        self._sigma = sigma
+        self._sigma, self._again = sigma, max(int(again), released - self._begun)
 
 
 def _cohort(fraction: float, people: int, name: str) -> int:

@@ -141,6 +141,22 @@ def test_a_round_that_is_taken_again_has_noise_of_its_own() -> None:
         assert all((a[name] != b[name]).float().mean() > 0.9 for name in a)
 
 
+def test_rounds_that_were_gone_back_on_stay_spent() -> None:
+    """Three rounds, back to the state after the first, two more: five releases, whatever number the last one has."""
+    nodes, strategy = Nodes(one_way(1.0)), FedPrivate(people=100, noise_multiplier=5.0)
+    strategy.start(nodes, record(THETA), 1)
+    kept = strategy.state_dict()
+    strategy.start(nodes, record(THETA), 2)
+    strategy.load_state_dict(kept)
+    strategy.start(nodes, record(THETA), 2)
+    assert strategy.spent["rounds"] == 5
+    other = FedPrivate(people=100, noise_multiplier=5.0)
+    other.load_state_dict(strategy.state_dict())
+    other.start(nodes, record(THETA), 1)
+    assert other.spent["rounds"] == 6
+    assert other.spent["epsilon"] > strategy.spent["epsilon"]
+
+
 def test_adaptive_clipping_follows_the_norms() -> None:
     """All updates are 0.01 long and C begins at 1: it falls by e^(−0.2 (1 − γ + noise)) a round, noise of sd 0.05.
 
