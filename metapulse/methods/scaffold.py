@@ -31,7 +31,6 @@ class Scaffold(LocalTraining):
     """
 
     rounds_only: ClassVar[frozenset[str]] = LocalTraining.rounds_only | {"share"}
-    many_runs: ClassVar[bool] = False
     paper: ClassVar[Paper] = Paper(
         "karimireddy2020scaffold",
         "Karimireddy et al.",

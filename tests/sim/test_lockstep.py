@@ -86,6 +86,10 @@ CASES: dict[str, dict[str, Any]] = {
     "second order": {"learner": {"name": "maml", "inner_steps": 2, "inner_lr": 0.1}, "strategy": FEDMAML},
     "rates in θ": {"learner": {"name": "meta_sgd"}, "strategy": {**FEDMAML, "schedule": "cosine"}},
     "devices that keep": {"learner": {"name": "ditto", "inner_steps": 2}, "strategy": FEDAVG},
+    "controls in θ": {
+        "learner": {"name": "scaffold", "inner_steps": 2, "inner_lr": 0.1},
+        "strategy": {**FEDAVG, "weighting": "uniform"},
+    },
     "a scale learnt before": {**SINE, "learner": {"name": "reptile", "inner_lr": 0.02, "inner_steps": 2}},
     "too few samples": {
         "episodes": {"shots": 9},
@@ -311,7 +315,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "everybody": {"strategy": {"name": "fedreptile", "cohort": 0}},
     "robust": {"strategy": {"name": "fedreptile", "cohort": 4, "aggregator": {"name": "median"}}},
     "per step": {"learner": {"name": "fednova"}, "strategy": {"name": "fednova", "cohort": 4}},
-    "one θ at a time": {"learner": {"name": "scaffold"}, "strategy": {**FEDAVG, "weighting": "uniform"}},
+    "one θ at a time": {"learner": {"name": "apfl"}, "strategy": FEDAVG, "method": {"free": True}},
 }
 
 
