@@ -87,10 +87,8 @@ def other_versions(cells: Sequence[Cell]) -> list[str]:
 
     here, lines = environment(), []
     for cell in cells:
-        made, now = (
-            cell.path / "environment.json",
-            version_of({**here, "device": getattr(cell.config.engine, "device", "cpu")}),
-        )
+        made = cell.path / "environment.json"
+        now = version_of({**here, "device": getattr(cell.config.engine, "device", "cpu")})
         if made.exists() and not cell.finished and (was := version_of(read_json(made))) != now:
             lines.append(f"{cell.path} was begun with {was} and goes on with {now}; its numbers may be of neither")
     return lines
