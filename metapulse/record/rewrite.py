@@ -36,7 +36,12 @@ def rewrite_record(
         change: a row group → the same columns.
         without_formats: of files whose accounts go, because ``change`` takes their rows out.
         more: records that are added.
+
+    Raises:
+        DataError: ``path`` is no record, or what is at ``out`` is none.
     """
+    if out.exists():
+        metadata(out)  # what is no record is not written over
     facts = metadata(path)
     kept = [one for one in facts["tally"]["files"] if one["format"] not in without_formats]
     told = facts | {"tally": facts["tally"] | {"files": kept}}

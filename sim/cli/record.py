@@ -203,6 +203,8 @@ def clocks_command(
 
     if (bool(correct) + undo > 0) != (out is not None) or (correct and undo):
         raise ConfigError("out", str(out or ""), "a file, with either --correct SOURCE or --undo")
+    if out is not None:
+        _named_record(out)
     if out is not None and undo:
         print(f"{out}: {undo_correction(record, out)} rows moved back")
     elif out is not None:
@@ -236,6 +238,7 @@ def map_command(
     from metapulse.migration.history import card_words, map_record
     from metapulse.record.frame import load_record
 
+    _named_record(out)
     made = map_of(load_record(record), metric, old, new, prior, by)
     told = map_record(record, out, made, metric, old, new)
     print(f"{out}: {told.rows} rows of {told.old} mapped to {told.new} (map {told.map_id}), {told.refused} refused")
@@ -250,6 +253,7 @@ def unmap_command(
     """Take every mapped row out again: the record of before, to the byte."""
     from metapulse.migration.history import unmap_record
 
+    _named_record(out)
     print(f"{out}: {unmap_record(record, out)} mapped rows taken out")
 
 
@@ -273,9 +277,12 @@ def _say_what_is_odd(tally: Tally) -> None:
 
 def _named_record(out: Path) -> None:
     from metapulse.errors import ConfigError
+    from metapulse.record.store import metadata
 
     if out.suffix.lower() != ".parquet":  # which an export may be named, that is there or not yet
         raise ConfigError("out", str(out), "a file that is named .parquet")
+    if out.exists():
+        metadata(out)  # before anything is read: what is no record is not written over
 
 
 def _no_record(out: Path) -> None:

@@ -66,14 +66,17 @@ def write_record_page(record: Path, page: Path) -> None:
         page: the HTML file, replaced in one step.
 
     Raises:
+        ConfigError: at ``page`` is the record, an export, or a file that the record was read from.
         DataError: no record, or one of another schema version.
         RunError: the page cannot be written.
     """
     from metapulse.record.frame import check_pages, undamaged
+    from metapulse.record.overwrite import check_not_an_input
     from metapulse.record.store import metadata
     from metapulse.sim.report.record.clocks import clock_sentences
     from metapulse.sim.report.record.page import record_page
 
+    check_not_an_input(page, record)
     with undamaged(record):
         facts = metadata(record)
         check_pages(record)

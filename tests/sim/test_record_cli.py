@@ -81,6 +81,47 @@ def test_a_vendors_file_is_not_written_over(call, refused, here):
         assert call("record", "export", "person.parquet", "--to", "csv", "--out", "a.csv.zip")[0] == 0
 
 
+def test_a_file_that_the_record_was_read_from_is_not_written_over(call, refused, here):
+    """A file of our own kinds may be all that a person has of it, as a log that is kept by hand."""
+    written(
+        here,
+        {"own.csv": SAMPLES["own.csv"], "bundle.json": SAMPLES["bundle.json"], "log.html": SAMPLES["own.csv"] + "\n"},
+    )
+    given = ("own.csv", "bundle.json", "log.html")
+    assert call("record", "import", *given)[0] == 0
+    assert call("record", "export", "person.parquet", "--to", "openmhealth", "--out", "points.json")[0] == 0
+    assert call("record", "import", "points.json")[0] == 0
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    for to, name in (("csv", "own.csv"), ("fhir", "bundle.json"), ("openmhealth", "points.json")):
+        said = refused("record", "export", "person.parquet", "--to", to, "--out", name)
+        assert said == f"out = '{name}': another file than {name}, which the record was read from"
+    assert "which the record was read from" in refused("record", "show", "person.parquet", "--out", "log.html")
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
+    Path("own.csv").rename("kept.csv")  # known by what is in it
+    said = refused("record", "export", "person.parquet", "--to", "csv", "--out", "kept.csv")
+    assert said == "out = 'kept.csv': another file than own.csv, which the record was read from"
+    Path("own.csv").write_text(
+        SAMPLES["own.csv"] + "2024-04-05T08:00:00Z,heart_rate,60,/min\n"
+    )  # and by its name, as it grows
+    assert "than own.csv," in refused("record", "export", "person.parquet", "--to", "csv", "--out", "own.csv")
+
+
+def test_what_is_no_record_is_not_written_over_by_one(call, refused, here):
+    written(here, {"own.csv": SAMPLES["own.csv"], "log.parquet": SAMPLES["own.csv"]})
+    assert call("record", "import", "own.csv")[0] == 0
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    for words in (
+        ("map", "person.parquet", "--from", "a", "--to", "b", "--metric", "glucose"),
+        ("unmap", "person.parquet"),
+        ("clocks", "person.parquet", "--undo"),
+        ("import", "person.parquet"),
+        ("merge", "person.parquet"),
+    ):
+        assert refused("record", *words, "--out", "own.csv") == "out = 'own.csv': a file that is named .parquet"
+        assert refused("record", *words, "--out", "log.parquet").startswith("log.parquet: no Parquet file")
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
+
+
 def test_what_is_refused_is_named(refused, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"], "note.txt": "hello"})
     assert refused("record", "import", "given/none.csv") == "given/none.csv: no such file or folder"

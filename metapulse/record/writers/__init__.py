@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from metapulse.errors import ConfigError, DataError
+from metapulse.errors import ConfigError
 from metapulse.files import replace_with
-from metapulse.record.containers import Inputs
+from metapulse.record.overwrite import check_not_an_input
 from metapulse.record.reading import Progress, untold
-from metapulse.record.recognise import recognise
 from metapulse.record.writers import fhir, openmhealth, own
 from metapulse.record.writers.base import LINES, Exported, Stored
 
 WRITERS = {writer.name: writer for writer in (fhir.WRITER, openmhealth.WRITER, own.WRITER)}
 PIECES = 1024  # of text that are written at once
-OURS = ("fhir", "openmhealth", "own", "record")  # readers of what is written here, or refused elsewhere
-LOOKED_AT = 100  # files of a zip
 
 
 def export_record(record: Path, out: Path, to: str, progress: Progress = untold, mapped: bool = False) -> Exported:
@@ -36,15 +33,13 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold,
         What was written, what was left out, and what the standard alone could not say.
 
     Raises:
-        ConfigError: no such format, ``out`` is the record, a vendor's export, or named as another format is.
+        ConfigError: no such format; ``out`` is the record, a file that it was read from, a vendor's export, or named as
+            another format is.
         DataError: ``record`` is none.
     """
     if to not in WRITERS:
         raise ConfigError("to", to, f"{', '.join(sorted(WRITERS)[:-1])} or {max(WRITERS)}")
-    if out.exists() and out.resolve() == record.resolve():
-        raise ConfigError("out", str(out), "another file than the record")
-    if title := _vendor_of(out):
-        raise ConfigError("out", str(out), f"a file that is no export of {title}")
+    check_not_an_input(out, record)
     name = out.stem if (packed := out.suffix.lower() == ".zip") else out.name
     others = {suffix for writer in WRITERS.values() for suffix in writer.suffixes} - {*WRITERS[to].suffixes}
     if Path(name).suffix.lower() in others:
@@ -63,18 +58,6 @@ def export_record(record: Path, out: Path, to: str, progress: Progress = untold,
 
     replace_with(out, fill)
     return exported
-
-
-def _vendor_of(out: Path) -> str:
-    """Whose export stands there, which may be all that a person has of it; "": none, or of a kind written here."""
-    if not out.is_file() or not out.stat().st_size:
-        return ""
-    try:
-        with Inputs([out]) as given:
-            known = [reader for file in given.files[:LOOKED_AT] if (reader := recognise(file)[0])]
-    except DataError:
-        return ""
-    return next((reader.title for reader in known if reader.name not in OURS), "")
 
 
 def _pour(pieces: Iterator[str], write: Callable[[bytes], object]) -> None:
