@@ -14,7 +14,7 @@ from typing import Any
 from metapulse.record.clock import MINUTE, Clock, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, weight
-from metapulse.record.readers.text import csv_table, json_items, number, number_noted
+from metapulse.record.readers.text import csv_rows, csv_table, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 UTC = Clock(order="mdy")  # of the series
@@ -158,7 +158,9 @@ def _row(
 def _csv(context: Context) -> Iterator[Row]:
     """A twin: columns by name. Resting heart rate has the column of heart rate; the file's name tells them apart."""
     resting = "resting" in context.file.name.rsplit("/", 1)[-1].lower()
-    for line, cells in csv_table(context, fold=str.lower):
+    first = next((cells for _, cells in csv_rows(context, count=False, as_written=True)), [])
+    timed = [cell.lower() for cell in first if cell.lower() in TIMES]  # by which a header below is known as one
+    for line, cells in csv_table(context, *timed[:1], fold=str.lower):
         text = next((cells[name] for name in TIMES if cells.get(name)), "")
         stamp = context.clock.read(text)
         if stamp is None:

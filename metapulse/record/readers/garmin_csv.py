@@ -12,8 +12,7 @@ from operator import itemgetter
 
 from metapulse.record.clock import epoch
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.columns import note_unread
-from metapulse.record.readers.text import csv_rows, csv_table, is_empty, number, number_noted
+from metapulse.record.readers.text import csv_table, is_empty, number, number_noted
 from metapulse.record.schema import Device, Row
 
 GARMIN = Device("Garmin", app="Garmin Connect")
@@ -44,9 +43,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every night."""
     final = _final(context)
-    header = next((cells for _, cells in csv_rows(context, count=False, as_written=True)), [])
-    note_unread(context, header, {at for at, cell in enumerate(header) if cell.lower() in KNOWN})
-    for line, cells in csv_table(context, *NEEDED, fold=str.lower):
+    for line, cells in csv_table(context, *NEEDED, fold=str.lower, known=KNOWN):
         start, length = epoch(cells["unixtimestampinms"]), number(cells["durationinms"])
         apart = _apart(context, cells)
         if start is None or length is None or not 0 <= length + (apart or 0) <= LONGEST:

@@ -17,8 +17,15 @@ from metapulse.record.clock import DAY, MINUTE, epoch
 from metapulse.record.metrics import metrics
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import vocabulary
-from metapulse.record.readers.samsung_stamps import Stamps, dated, named, note_bad_times, note_unread_of
-from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
+from metapulse.record.readers.samsung_stamps import (
+    Stamps,
+    dated,
+    named,
+    note_bad_times,
+    note_unread_of,
+    table_lines,
+)
+from metapulse.record.readers.text import json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 from metapulse.record.tally import FileTally
 
@@ -63,18 +70,17 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every value of every line."""
-    kind, header = "", list[str]()
-    stamps, totals = Stamps(context), set[tuple[int, str]]()
+    stamps, totals = Stamps(context), None
     devices = dict(_devices(context))
-    for line, cells in csv_rows(context):
-        if not kind or not header:
-            kind, header = (kind, cells) if kind else (_kind(cells[0]), header)
+    for line, kind, header, cells in table_lines(context):
+        if not cells:
             context.skip("the header" if header else "above the header")
             if header:
-                totals = _totals(context, kind, stamps)
                 note_unread_of(context, header, _columns(kind))
             continue
         row = named(header, cells, context)
+        if totals is None and "source_type" in row:
+            totals = _totals(context, stamps)
         when = dated(context, stamps, row)
         if isinstance(when, str):
             context.skip(when)
@@ -82,16 +88,11 @@ def read(context: Context) -> Iterator[Row]:
         note_bad_times(context, stamps, row, when)
         when = when._replace(row=line, device=_device(row, devices))
         given = False
-        for part in _values(context, kind, row, when, totals):
+        for part in _values(context, kind, row, when, totals or ()):
             given = True
             yield part
         if not given:
             context.skip("no value" if kind in TYPES else f"no metric of ours: {kind[:60]}")
-
-
-def _kind(cell: str) -> str:
-    kind = re.sub(r"^com\.samsung\.s?health\.", "", cell.lstrip("\ufeff"))
-    return kind.removeprefix("tracker.") or "unknown"
 
 
 def _columns(kind: str) -> list[str]:
@@ -99,20 +100,16 @@ def _columns(kind: str) -> list[str]:
     return [*(column for column, *_ in TYPES.get(kind, [])), *CODES.get(kind, []), *(FILES if kind in FINER else ())]
 
 
-def _totals(context: Context, kind: str, stamps: Stamps) -> set[tuple[int, str]]:
-    """Days and columns that have a total over all devices."""
-    header: list[str] = []
-    found = set[tuple[int, str]]()
-    for at, (_, cells) in enumerate(csv_rows(context, count=False, as_written=True)):
-        header = header or (cells if at else [])
-        if at == 1 and "source_type" not in named(cells, cells):
-            break
-        row = named(header, cells) if at > 1 else {}
+def _totals(context: Context, stamps: Stamps) -> set[tuple[str, int, str]]:
+    """Data types, days and columns that have a total over all devices."""
+    found = set[tuple[str, int, str]]()
+    for _, kind, header, cells in table_lines(context, count=False, as_written=True):
+        row = named(header, cells)
         if row.get("source_type") == MERGED and not isinstance(when := dated(context, stamps, row), str):
             columns = (
                 column for column, metric, *_ in TYPES.get(kind, []) if _measured(number(row.get(column)), metric)
             )
-            found.update((_day(when), column) for column in columns)
+            found.update((kind, _day(when), column) for column in columns)
     return found
 
 
@@ -127,7 +124,7 @@ def _measured(value: float | None, metric: str) -> TypeGuard[float]:
 
 
 def _values(
-    context: Context, kind: str, row: dict[str, str], whole: Row, totals: Collection[tuple[int, str]]
+    context: Context, kind: str, row: dict[str, str], whole: Row, totals: Collection[tuple[str, int, str]]
 ) -> Iterator[Row]:
     if kind == "sleep_stage":
         stage = number_noted(context, row, "stage")
@@ -147,7 +144,7 @@ def _values(
         value = number_noted(context, row, column)
         if not _measured(value, metric):
             continue
-        again = (metric in finer and kind_of_value is None) or (one_of_many and (day, column) in totals)
+        again = (metric in finer and kind_of_value is None) or (one_of_many and (kind, day, column) in totals)
         part = whole._replace(metric=metric, value=value, unit=unit, code=kind_of_value or whole.code)
         yield part._replace(quality=(*whole.quality, "superseded") if again else whole.quality)
 
@@ -204,10 +201,8 @@ def _devices(context: Context) -> Iterator[tuple[str, Device]]:
     file = context.file.companion(f"com.samsung.health.device_profile.{stamp[0]}.csv") if stamp else None
     if file is None or file == context.file:
         return
-    header: list[str] = []
-    for at, (_, cells) in enumerate(csv_rows(Context(file, context.options), count=False)):
-        header = header or (cells if at else [])
-        row = named(header, cells) if at > 1 else {}
+    for at, (_, _, header, cells) in enumerate(table_lines(Context(file, context.options), count=False)):
+        row = named(header, cells)
         if row.get("deviceuuid") and at < 1000:
             model = row.get("name") or row.get("model") or None
             maker = row.get("manufacturer") or None

@@ -1,13 +1,15 @@
-"""Samsung Health's columns by name, the stamps in them, and when a row is."""
+"""Samsung Health's tables and their columns by name, the stamps in them, and when a row is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from metapulse.record.clock import DAY, epoch, offset_minutes
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.columns import note_unread
+from metapulse.record.readers.header import names_columns
 from metapulse.record.readers.text import csv_rows, is_empty, number
 from metapulse.record.schema import Row
 
@@ -19,7 +21,39 @@ OF_THE_ROW = frozenset((
     "source_package_name", "source", "source_info", "source_type", "sleep_id", "combined_id", "comment",
 ))  # fmt: skip
 _PREFIX = re.compile(r"com\.samsung\.s?health\.(?:[a-z0-9_]+\.)*")
+_KIND = re.compile(r"com\.samsung\.s?health\.(?:tracker\.)?([\w.]+)")
 _YEAR_FIRST = re.compile(r"\d{4}-|-?\d+$")
+
+
+class Line(NamedTuple):
+    """A line of a table: its number, the data type, the names of the columns, the cells; [] of a line above those."""
+
+    number: int
+    kind: str
+    header: list[str]
+    cells: list[str]
+
+
+def table_lines(context: Context, count: bool = True, as_written: bool = False) -> Iterator[Line]:
+    """Every line of a file. Where two exports were joined, a line is of the type and header that stand next above it.
+
+    Args:
+        context: of the file.
+        count: count rows as seen.
+        as_written: as in ``csv_rows``.
+    """
+    kind, header = "", list[str]()
+    for number_of_line, cells in csv_rows(context, count=count, as_written=as_written):
+        if (title := _KIND.fullmatch(cells[0].lstrip("\ufeff"))) and len(cells) > 1 and cells[1].isdecimal():
+            kind, header = title[1], []
+        elif not kind:  # a first line that is torn
+            kind = "unknown"
+        elif not header or (names_columns(cells) and any(_PREFIX.sub("", cell) in STAMPS for cell in cells)):
+            header = cells
+        else:
+            yield Line(number_of_line, kind, header, cells)
+            continue
+        yield Line(number_of_line, kind, header, [])
 
 
 def named(header: list[str], cells: list[str], context: Context | None = None) -> dict[str, str]:
@@ -61,10 +95,8 @@ class Stamps:
         return (stamp.start, tuple(mark for mark in stamp.marks if mark != "date_only")) if stamp else None
 
     def _column(self) -> Iterator[str]:
-        header: list[str] = []
-        for at, (_, cells) in enumerate(csv_rows(self._context, count=False, as_written=True)):
-            header = header or (cells if at else [])
-            row = named(header, cells) if at > 1 else {}
+        for line in table_lines(self._context, count=False, as_written=True):
+            row = named(line.header, line.cells)
             yield from (text for name in STAMPS if (text := row.get(name)) and not _YEAR_FIRST.match(text))
 
 

@@ -73,3 +73,13 @@ def test_what_has_no_time_is_told_so(record: Import) -> None:
 def test_a_twin_whose_dates_a_spreadsheet_rewrote_is_not_guessed_in_silence(record: Import) -> None:
     made, _ = record({"steps.csv": "timestamp,steps\n2024-04-03T08:00:00Z,12\n4/3/2024 9:00,13\n"})
     assert dict(made.select("value", "quality").iter_rows()) == {12: [], 13: ["date_order_assumed"]}
+
+
+def test_rows_of_a_twin_below_a_second_header_are_read_by_it(record: Import) -> None:
+    """Two exports joined: the second has another column in front."""
+    joined = "timestamp,steps\n2024-04-03T08:00:00Z,12\ndata source,steps,timestamp\nCharge 6,13,2024-04-03T09:00:00Z\n"
+    made, tally = record({"steps.csv": joined})
+    assert made["value"].to_list() == [12.0, 13.0]
+    assert [device["model"] for device in made["device"]] == [None, "Charge 6"]
+    (account,) = tally.files.values()
+    assert account.skipped == {"the header": 2}

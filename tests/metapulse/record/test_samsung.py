@@ -271,3 +271,52 @@ def test_a_later_file_without_that_of_devices_repeats_the_readings(tmp_path: Pat
     made = pl.read_parquet(tmp_path / "person.parquet")
     assert [row[-1] for row in rows(made)] == [[], ["duplicate_of"], []]
     assert {device["manufacturer"] for device in made["device"]} == {"Samsung"}
+
+
+JOINED = """com.samsung.health.weight,6310010,3
+start_time,time_offset,weight,body_fat
+2024-04-03 10:00:00.000,UTC+0200,70.0,20.0,
+com.samsung.health.weight,6310010,4
+body_fat,start_time,weight,time_offset
+21.0,2024-04-04 10:00:00.000,71.0,UTC+0300,
+start_time,weight,time_offset
+2024-04-05 10:00:00.000,72.0,UTC+0100,
+"""
+
+
+def test_rows_below_a_second_header_are_read_by_it(record: Import) -> None:
+    """Two exports joined: the second has its columns in another order and its own line above, a third has none."""
+    made, tally = record({"weight.csv": JOINED})
+    assert rows(made) == [
+        ("03 12:00:00", "body_fat", 20.0, None, "%", []),
+        ("03 12:00:00", "weight", 70.0, None, "kg", []),
+        ("04 13:00:00", "body_fat", 21.0, None, "%", []),
+        ("04 13:00:00", "weight", 71.0, None, "kg", []),
+        ("05 11:00:00", "weight", 72.0, None, "kg", []),
+    ]
+    (account,) = tally.files.values()
+    assert account.skipped == {"above the header": 2, "the header": 3}
+    assert not account.unexplained
+
+
+def test_a_joined_file_of_another_data_type_is_of_that_type(record: Import) -> None:
+    stress = "com.samsung.shealth.stress,1,1\nscore,start_time\n30.0,1712104200000,\n"
+    made, tally = record({"joined.csv": stress + JOINED})
+    assert made["metric"].to_list() == ["stress", "body_fat", "weight", "body_fat", "weight", "weight"]
+    assert not next(iter(tally.files.values())).unexplained
+
+
+def test_totals_and_dates_of_a_joined_file_are_those_of_all_of_it(record: Import) -> None:
+    """A total over devices stands in the second part; of the dates that Excel wrote only the second tells the order."""
+    second = TREND.replace("day_time,source_type,count,deviceuuid", "count,day_time,deviceuuid,source_type")
+    lines = "5000,1712102400000,a,-2,\n3000,1712102400000,b,0,\n"
+    head = "\n".join(second.splitlines()[:2]) + "\n"
+    first = TREND.replace("1712102400000,-2,5000,a,\n", "")
+    made, _ = record({"steps.csv": first + head + lines})
+    assert sorted((row["value"], "superseded" in row["quality"]) for row in made.to_dicts()) == [
+        (3000.0, True), (3000.0, True), (5000.0, False),
+    ]  # fmt: skip
+    text = "com.samsung.health.weight,1,1\nweight,start_time\n70,03/04/2024 10:00\n"
+    text += "com.samsung.health.weight,1,1\nstart_time,weight\n13/04/2024 10:00,71\n"
+    made, _ = record({"weight.csv": text})
+    assert [row["start"].strftime("%m-%d") for row in made.to_dicts()] == ["04-03", "04-13"]
