@@ -1,7 +1,8 @@
 """Garmin Health: sleep summaries as CSV, a night a line, in ms. The duration is of sleep; time awake is apart.
 
-A night that is tentative comes again when it is final; the former is ``superseded`` where the two overlap in time. What
-a person typed in, or has on the same date at another time, is sleep of its own.
+A night that is tentative comes again when it is final, and one that a person typed in may be one that the device saw:
+both are ``superseded`` where they overlap a final one in time. What is at another time, on whatever date, is sleep of
+its own, and so is a night typed in that no device saw.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ KNOWN = {
     *("sleepsummaryid", "calendardate", "isodate", "unixtimestampinms", "timezoneoffsetinms", "validation"),
     *(*PARTS, UNMEASURED, "overallsleepscore", "overallsleepqualifier"),
 }
+TENTATIVE, MANUAL = "TENTATIVE", "MANUAL"  # in a validation; of AUTO_MANUAL the device measured a part
 LONGEST = 2 * 86_400_000  # ms
 
 
@@ -51,14 +53,16 @@ def read(context: Context) -> Iterator[Row]:
             continue
         shift = number_noted(context, cells, "timezoneoffsetinms")
         fits = shift is not None and abs(shift) <= 14 * 3_600_000
-        again = "TENTATIVE" in cells.get("validation", "") and _overlaps(_span(cells), final)
+        state = cells.get("validation", "").upper()
+        marks = ("low_confidence",) if TENTATIVE in state else ("manual",) if state == MANUAL else ()
+        again = (TENTATIVE in state or MANUAL in state) and _overlaps(_span(cells), final)
         if apart is None:
             context.note("a night whose end is not known")
         end = None if apart is None else start + round(length + apart) * 1000
         night = Row("", start, None, "ms", line, end, device=GARMIN)
         night = night._replace(
             offset_min=round(shift / 60_000) if shift is not None and fits else context.clock.offset(start),
-            quality=("superseded",) if again else (),
+            quality=(*marks, "superseded") if again else marks,
         )
         for name, metric in PARTS.items():
             if (value := number_noted(context, cells, name)) is not None:

@@ -73,11 +73,13 @@ EVENING = 1712092200000
         ("ENHANCED_TENTATIVE", "2024-04-03", 7, False),  # a nap that begins where the night ends
         ("ENHANCED_TENTATIVE", "2024-04-03", 15, False),
         ("ENHANCED_TENTATIVE", "2024-04-03", 25, True),  # of the second final one
-        ("MANUAL", "2024-04-03", 15, False),
-        ("MANUAL", "2024-04-03", 0, False),  # no state of a night on its way to be final
+        ("MANUAL", "2024-04-03", 15, False),  # sleep that no device saw
+        ("MANUAL", "2024-04-03", 0, True),  # the device saw this night itself
+        ("AUTO_MANUAL", "2024-04-03", 3, True),
+        ("", "2024-04-03", 0, False),  # of which nothing is told
     ],
 )
-def test_a_tentative_night_gives_way_to_a_final_one_of_the_same_time(
+def test_a_night_that_is_not_final_gives_way_to_a_final_one_of_the_same_time(
     validation: str, date: str, begins: int, superseded: bool, tmp_path: Path
 ) -> None:
     text = "sleepSummaryId,calendarDate,timezoneOffsetInMs,unixTimestampInMs,durationInMs,awakeDurationInMs,validation"
@@ -88,4 +90,6 @@ def test_a_tentative_night_gives_way_to_a_final_one_of_the_same_time(
     )
     _, record = record_of(tmp_path, "\n".join([text, *lines, ""]), "sleep_summaries.csv")
     marked = {row["source"]["row"]: "superseded" in row["quality"] for row in record.to_dicts()}
+    typed = {row["source"]["row"] for row in record.to_dicts() if "manual" in row["quality"]}
+    assert typed == ({3} if validation == "MANUAL" else set())
     assert marked == {2: False, 3: superseded, 4: False}
