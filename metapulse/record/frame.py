@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 16_384  # rows
 #: Marks of rows that say again what others say; what is left is counted once.
-REPEATS = ("duplicate_of", "shifted_repeat", "superseded", MAPPED)
+REPEATS = ("duplicate_of", "outdated", "shifted_repeat", "superseded", MAPPED)
 #: Marks of values that are no measurements to compute with: out of range, not worn, a sensor's error, a wrong stamp.
 DOUBTFUL = ("implausible", "not_worn_suspected", "sensor_error", "time_implausible", "unit_unknown")
 

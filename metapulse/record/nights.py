@@ -1,7 +1,8 @@
 """Nights and naps of a person, from every source together and from each alone.
 
 Intervals of sleep and bed that follow each other within three hours are one night or nap; it carries the person's date
-of its end. Minutes are those of the union of intervals, so that three sources of one night give one night.
+of its end. Minutes are those of the union of intervals, so that three sources of one night give one night. Of a night
+that one source has twice, in two exports between which it was scored anew, the later counts where they overlap.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metapulse.record.frame import DOUBTFUL, REPEATS, without
-from metapulse.record.overlap import union_minutes, wish, with_source
+from metapulse.record.lineage import bare_name
+from metapulse.record.outdated import later_file
+from metapulse.record.overlap import covered_time, union_minutes, united, wish, with_source
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +60,31 @@ def _slept(rows: Frame) -> Frame:
 
     found = with_source(without(rows.filter(pl.col("metric").is_in(METRICS)), (*REPEATS, *DOUBTFUL)))
     interval = (pl.col("end") > pl.col("start")) & ~pl.col("whole_day")
-    return found.filter(interval & pl.col("code").ne_missing("out_of_bed"))
+    found = found.filter(interval & pl.col("code").ne_missing("out_of_bed"))
+    return found.filter(~pl.Series(_scored_anew(found)))
+
+
+def _scored_anew(rows: Frame) -> NDArray[np.bool_]:
+    """Rows in whose time a later export of the same account and source has the same metric otherwise; (rows,).
+
+    A stage that both have alike is there once, in the first of them, and overlaps none of the later one's.
+    """
+    import polars as pl
+
+    found = np.zeros(len(rows), bool)
+    file = pl.col("source").struct.field("file")
+    account = file.replace_strict({name: bare_name(name) for name in rows["source"].struct.field("file").unique()})
+    table = rows.select("by", "metric", "code", file, account.alias("account")).with_row_index("at")
+    table = table.filter(pl.col("code").ne_missing("in_bed"))
+    start, end = (rows[name].dt.epoch("us").to_numpy() for name in ("start", "end"))
+    for _, own in table.group_by("by", "metric", "account", maintain_order=True):
+        covered = (np.empty(0, np.int64), np.empty(0, np.int64))
+        for name in sorted(own["file"].unique(), key=later_file, reverse=True) if own["file"].n_unique() > 1 else ():
+            at = own.filter(pl.col("file") == name)["at"].to_numpy()
+            again = covered_time(start[at], end[at], covered) > 0
+            found[at[again]] = True
+            covered = united(np.append(covered[0], start[at[~again]]), np.append(covered[1], end[at[~again]]))
+    return found
 
 
 def _table(slept: Frame, prefer: Sequence[str]) -> Frame:

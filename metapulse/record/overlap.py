@@ -124,7 +124,7 @@ def _of_sources(group: Frame, prefer: Sequence[str], zeros: bool) -> NDArray[np.
     covered = (np.empty(0, np.int64), np.empty(0, np.int64))
     for by, chosen in _in_order(group, prefer):
         own = group.filter((pl.col("by") == by) & (pl.col("chosen") == chosen))["row"].to_numpy()
-        found[own] = 1 - _overlap(first[own], last[own], covered) / (last[own] - first[own])
+        found[own] = 1 - covered_time(first[own], last[own], covered) / (last[own] - first[own])
         own = own[covers[own]]
         covered = united(np.append(covered[0], first[own]), np.append(covered[1], last[own]))
     return found
@@ -189,7 +189,7 @@ def united(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return first[begins], last[np.append(np.flatnonzero(begins)[1:], len(first)) - 1]
 
 
-def _overlap(first: Any, last: Any, covered: tuple[Ints, Ints]) -> Any:
+def covered_time(first: Any, last: Any, covered: tuple[Ints, Ints]) -> Any:
     """How much of each interval is covered."""
     begins, ends = covered
     if not len(begins):

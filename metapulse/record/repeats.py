@@ -5,7 +5,8 @@ how often the same input has said so before, and by the account that its file is
 an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay. A row
 that is superseded in one export of an account is so in the others too: what was in force may be replaced, never back.
 
-Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded.
+Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded or outdated
+(``outdated.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from metapulse.record.columns import NO_OFFSET, taken
 from metapulse.record.firsts import Firsts, lasting
 from metapulse.record.lineage import Lineage
+from metapulse.record.outdated import MARK, outdated
 from metapulse.record.schema import MAPPED, Device
 from metapulse.record.texts import CODED, Block
 
@@ -127,6 +129,8 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     gone = _again(block, again, lineage, carried)
     if gone.any():
         block, same = taken(block, ~gone), same[~gone]
+    if carried is None:  # of an instant that does not fit into memory nobody slept or was treated
+        block.tables.mark(block, outdated(block), MARK)
     if same.any() or carried is not None:
         block.tables.mark(block, _repeats(block, same, carried), "duplicate_of")
     return block
@@ -259,7 +263,7 @@ def _repeats(block: Block, same: Any, carried: Carried | None) -> Any:
     repeats = np.zeros(len(same), bool)
     firsts = carried.firsts if carried is not None else Firsts()
     devices = list(block.tables.device)
-    in_force, last = _in_force(block), dict[int, Device]()
+    in_force, last = ~block.tables.having(block, OLD, MARK), dict[int, Device]()
     for at in np.flatnonzero(same | np.append(same[1:], carried is not None)):
         number = block["device"][at]
         if number not in last:

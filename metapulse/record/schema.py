@@ -10,11 +10,11 @@
     device      manufacturer, model, hardware, firmware, unit (its serial number), app (what computed the value)
     source      file, and row in it: where the value was read
     quality     marks, sorted; the words are in ``MARKS``
-    raw         what the file said, where the value was converted, or is a sum of what it said
+    raw         what the file said, where the value was converted, or is a sum of what it said; an id of the vendor's
 
 Rows are in the order of (start, metric, end, value, code, device, source), but for those that say the same: a doubtful
 one comes after others. A row marked ``duplicate_of`` repeats the nearest row before it that has neither that mark nor
-``superseded``. A day is a day of the person: the date of ``start`` + ``offset_min``.
+``superseded`` or ``outdated``. A day is a day of the person: the date of ``start`` + ``offset_min``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MARKS = {
     MAPPED: "no measurement: what this device would have shown, from another device's row; ``raw`` tells map and band",
     "date_only": "the file gives a day and no time: start and end are its midnights",
     "date_order_assumed": "the column does not tell day from month; the vendor's usual order was taken",
-    "duplicate_of": "repeats the nearest row before it without this mark or superseded, from what may be one device",
+    "duplicate_of": "repeats the nearest row before it that has no mark of a repeat, from what may be one device",
     "implausible": "outside the metric's plausible range, kept as it was",
     "interpolated": "filled in by the device or its app, not measured",
     "low_confidence": "the device itself does not trust the value",
@@ -51,6 +51,7 @@ MARKS = {
     "mapped": "the vendor's own category, mapped to the nearest of ours",
     "not_worn_suspected": "looks like a device that was not worn",
     "offline": "the device had no contact at that time",
+    "outdated": "a later state of the same night, cycle or treatment is in the record, as it was scored anew or edited",
     "sensor_error": "the sensor reported an error instead of a value",
     "shifted_repeat": "repeats a row of another file whose stamps are all off by the same time",
     "superseded": "the file itself holds the value once more, or in a better version",
@@ -61,7 +62,7 @@ MARKS = {
 }
 
 #: Marks that follow from the other rows of a record: found anew whenever a record is read or merged.
-DERIVED = ("covered", "duplicate_of", "shifted_repeat")
+DERIVED = ("covered", "duplicate_of", "outdated", "shifted_repeat")
 
 #: Codes of ``sleep_stage``. "asleep" says no more than that; "restless" is the older classification of some vendors.
 STAGES = ("asleep", "awake", "deep", "in_bed", "light", "out_of_bed", "rem", "restless", "unknown")

@@ -15,7 +15,7 @@ from metapulse.sim.report.record.view import RecordView, length_words
 
 NAMED = 6  # of a list, before "and n more"
 #: Marks that are no doubt about the value: how it came to be, or that it counts once.
-PLAIN = ("date_only", "duplicate_of", "manual", "mapped", "superseded", "interpolated")
+PLAIN = ("date_only", "duplicate_of", "manual", "mapped", "outdated", "superseded", "interpolated")
 
 
 def metric_words(name: str) -> str:
