@@ -5,6 +5,8 @@
 uploaded is there several times, milliseconds apart: the earliest counts, in whatever order the file has them, since
 exports come oldest first and newest first. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
 was given at once (``splitNow`` per cent); ``splitExt`` per cent go over ``duration`` minutes, at ``relative`` U/h.
+A treatment that is edited keeps its id, which ``raw`` tells with the time of the change. What is deleted is there with
+``isValid`` false, for other programs to see: it is ``superseded``, in an export from before as well.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
+from metapulse.record.outdated import identified
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
@@ -25,6 +28,8 @@ SAME_READING = US  # two uploads of one reading are less apart
 ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the whole
 EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings before and after one, among which another upload of it is looked for
+CHANGED = ("srvModified", "updated_at", "modifiedAt")  # when a document was changed last
+CANONICAL = ("g", "mg/dL")  # units of what is not converted
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
 _CSV = re.compile(r'(?:\A|[\r\n])"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
@@ -103,9 +108,12 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
         if not isinstance(item, dict):
             context.skip("no object")
         elif item.get("isValid") is False:
-            context.skip("deleted by its author")
+            rows = _deleted(context, item, at)
+            yield from rows
+            if not rows:
+                context.skip("deleted by its author")
         elif "eventType" in item or "created_at" in item:
-            rows = list(_treatment(context, item, at))
+            rows = [_identified(context, item, row) for row in _treatment(context, item, at)]
             yield from rows
             if not rows:
                 context.skip(f"a treatment without an amount: {str(item.get('eventType'))[:40]}")
@@ -113,6 +121,28 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
             context.skip("a profile, which is no measurement")
         else:
             yield from _entry(context, item, at, recent)
+
+
+def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:
+    """What counts no more, so that it does not as an export from before has it either."""
+    own = Context(context.file, context.options)  # whose notes are of no use: the document says nothing now
+    own.clock = context.clock
+    if "eventType" in item or "created_at" in item:
+        rows = [_identified(own, item, row) for row in _treatment(own, item, at)]
+    else:
+        alone = _Uploads()
+        rows = [*_entry(own, item, at, alone), *alone.rest()]
+    return [_superseded(row) for row in rows]
+
+
+def _identified(context: Context, item: dict[str, Any], row: Row) -> Row:
+    """A row with the id of its document and when that was changed last, by which its states are known."""
+    id = item.get("identifier") or item.get("_id")
+    if not isinstance(id, str):
+        return row
+    told = (_date(context, item.get(name), item.get(name))[0] for name in CHANGED)
+    said = f"{row.value!s} {row.unit}" if row.unit and row.unit not in CANONICAL else None
+    return row._replace(raw=identified(id, max((time for time in told if time is not None), default=0), said))
 
 
 def _entry(context: Context, item: dict[str, Any], at: int, recent: _Uploads) -> Iterator[Row]:

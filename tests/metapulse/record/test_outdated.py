@@ -151,3 +151,82 @@ def test_a_final_night_of_garmin_counts_whatever_its_export_is_called(
     assert counting(made, "sleep_duration") == [("sleep_duration", 420)]
     assert outdated(made) == [("sleep_awake", 0), ("sleep_duration", 360)]
 
+
+MEAL = {
+    "_id": "65f1",
+    "eventType": "Meal Bolus",
+    "created_at": "2024-04-03T10:00:00.000Z",
+    "enteredBy": "Loop",
+    "insulin": 4.0,
+    "carbs": 40,
+}
+
+
+def treatments(folder: Path, *given: list[dict[str, object]]) -> pl.DataFrame:
+    return states(folder, *({"treatments.json": json.dumps(items)} for items in given))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"srvModified": 1712138500000}, {"srvModified": 1712140000000}),
+        ({"updated_at": "2024-04-03T10:10:00Z"}, {"updated_at": "2024-04-03T10:20:00Z"}),
+        ({}, {"modifiedAt": "2024-04-03T10:20:00Z"}),
+        ({}, {}),  # then by the names of the files
+    ],
+)
+def test_a_treatment_that_was_edited_counts_as_it_is(
+    first: dict[str, object], second: dict[str, object], tmp_path: Path
+) -> None:
+    edited = {**MEAL, **second, "insulin": 3.5, "eventType": "Correction Bolus", "enteredBy": "AAPS"}
+    made = treatments(tmp_path, [{**MEAL, **first}], [edited])
+    assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 3.5)]
+    assert outdated(made) == [("carbohydrates", 40), ("insulin_rapid", 4)]
+
+
+def test_the_file_says_which_state_of_a_treatment_is_later_whatever_its_name_says(tmp_path: Path) -> None:
+    later = {**MEAL, "insulin": 3.5, "srvModified": 1712140000000}
+    made = treatments(tmp_path, [later], [{**MEAL, "srvModified": 1712138500000}])
+    assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 3.5)]
+
+
+def test_two_treatments_of_one_moment_are_no_states_of_each_other(tmp_path: Path) -> None:
+    made = treatments(tmp_path, [MEAL], [{**MEAL, "_id": "65f2", "insulin": 1.0, "carbs": None}])
+    assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 1), ("insulin_rapid", 4)]
+
+
+def test_the_parts_of_a_combo_bolus_are_edited_one_by_one(tmp_path: Path) -> None:
+    combo = {**MEAL, "eventType": "Combo Bolus", "enteredinsulin": 8.0, "carbs": None, "duration": 60}
+    first = {**combo, "splitNow": 50, "splitExt": 50}
+    made = treatments(tmp_path, [first], [{**first, "duration": 120, "srvModified": 1712140000000}])
+    assert counting(made) == [("insulin_rapid", 4), ("insulin_rapid", 4)]
+    assert outdated(made) == [("insulin_rapid", 4)]
+
+
+def test_what_was_deleted_before_a_later_export_does_not_count(tmp_path: Path) -> None:
+    """A treatment and a reading, in the third version of the interface; what has no amount is counted away."""
+    reading = {"identifier": "r1", "type": "sgv", "sgv": 120, "date": 1712138700000, "device": "xDrip"}
+    made = states(
+        tmp_path,
+        {"treatments.json": json.dumps([MEAL]), "entries.json": json.dumps([reading])},
+        {
+            "treatments.json": json.dumps([{**MEAL, "isValid": False}, {"eventType": "Note", "isValid": False}]),
+            "entries.json": json.dumps([{**reading, "isValid": False}]),
+        },
+    )
+    assert counting(made) == []
+    assert set(made["metric"]) == {"carbohydrates", "glucose", "insulin_rapid"}
+    assert all(marks == ["superseded"] for marks in made["quality"].to_list())
+
+
+def test_what_was_edited_and_then_deleted_does_not_count_in_any_state(tmp_path: Path) -> None:
+    edited = {**MEAL, "insulin": 3.5, "srvModified": 1712140000000}
+    deleted = {**edited, "srvModified": 1712150000000, "isValid": False}
+    made = treatments(tmp_path, [{**MEAL, "srvModified": 1712138500000}], [edited], [deleted])
+    assert counting(made) == []
+
+
+def test_a_converted_value_of_a_treatment_still_says_what_the_file_said(tmp_path: Path) -> None:
+    finger = {**MEAL, "glucose": 5.5, "glucoseType": "Finger", "units": "mmol/L", "srvModified": 1712140000000}
+    made = treatments(tmp_path, [finger]).filter(metric="glucose_blood")
+    assert made["raw"].to_list() == ["id 65f1 1712140000000000; 5.5 mmol/L"]
