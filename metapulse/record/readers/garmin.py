@@ -31,12 +31,16 @@ _KEYS = re.compile(
     r'spO2SingleValues|sleepLevels)"\s*:|'
     r'"(SKIN_TEMP_C|INDEX_SCALE)"'
 )
+_LISTS = {outer or inner for outer, inner, *_ in LISTED} - {"metrics"}  # which other vendors have too
+_OF_DAYS = re.compile(rf'"({"|".join((*DAY, *_LISTS))})"\s*:')
 
 
 def sniff(sample: Sample) -> str:
-    """By keys that only Garmin Connect has."""
+    """By keys that only Garmin Connect has, or by its word for a date beside a value of a day."""
     found = _KEYS.search(sample.json)
-    return f"JSON with {found[1] or found[2]}, as Garmin Connect writes it" if found else ""
+    if not found and '"calendarDate"' in sample.json:
+        found = _OF_DAYS.search(sample.json)
+    return f"JSON with {next(filter(None, found.groups()))}, as Garmin Connect writes it" if found else ""
 
 
 def read(context: Context) -> Iterator[Row]:
