@@ -234,6 +234,14 @@ class Tally:
         """Files whose local times are there as UTC, and in a zone as well."""
         return self.read_twice("zones")
 
+    def accounts_in_zones(self) -> dict[str, list[str]]:
+        """First file of each account whose exports were read in several zones → these; "": as UTC, none being told."""
+        lineage, zones = self.lineage(), dict[tuple[str, str], dict[str, str]]()
+        for tally in self.in_order():
+            for zone in tally.zones if tally.kept and len(tally.zones) == 1 else ():
+                zones.setdefault((tally.format, lineage.of(tally.file)), {}).setdefault(zone, tally.file)
+        return {min(each.values()): sorted(each) for each in zones.values() if len(each) > 1}
+
     @property
     def again(self) -> int:
         """Records that another file had given already, as an earlier export of the account."""

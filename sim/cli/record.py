@@ -266,6 +266,11 @@ def _say_what_is_odd(tally: Tally) -> None:
         f"{file}: its dates were read in the usual order once and once as told, its rows may be there twice"
         for file in tally.read_twice("orders")
     ]
+    said += [
+        f"{file}: exports of it were read in {' and '.join(zone or 'UTC' for zone in zones)}; what two of them have is"
+        " there twice, at two times, and a merge may find it: if the person did not move, begin another record"
+        for file, zones in tally.accounts_in_zones().items()
+    ]
     wrong = [*tally.failures, *tally.unread]
     for line in [*said, *wrong]:
         print(f"metapulse: {printable(line)}", file=sys.stderr)

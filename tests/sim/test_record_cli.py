@@ -122,6 +122,20 @@ def test_what_is_no_record_is_not_written_over_by_one(call, refused, here):
     assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
+def test_exports_of_one_account_in_two_zones_are_said(call, here):
+    """A person who moved has them, too: so it is no reason to refuse them."""
+    line = "2024-04-{:02d} 08:00,heart_rate,{},/min\n"
+    for name, days in (("log 1.csv", range(1, 4)), ("log 2.csv", range(1, 6))):
+        text = "".join(line.format(day, 60 + day) for day in days)
+        written(here, {name: "time,metric,value,unit\n" + text})
+    assert call("record", "import", "log 1.csv", "--timezone", "Europe/Berlin")[2] == ""
+    code, _, err = call("record", "import", "log 2.csv", "--timezone", "Asia/Tokyo")
+    assert code == 0
+    assert err.startswith("metapulse: log 1.csv: exports of it were read in Asia/Tokyo and Europe/Berlin; what two of")
+    assert len(err.splitlines()) == 1
+    assert call("record", "import", "log 2.csv", "--timezone", "Asia/Tokyo", "--out", "b.parquet")[2] == ""
+
+
 def test_what_is_refused_is_named(refused, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"], "note.txt": "hello"})
     assert refused("record", "import", "given/none.csv") == "given/none.csv: no such file or folder"
