@@ -72,9 +72,11 @@ def _scored_anew(rows: Frame) -> NDArray[np.bool_]:
     import polars as pl
 
     found = np.zeros(len(rows), bool)
-    file = pl.col("source").struct.field("file")
-    account = file.replace_strict({name: bare_name(name) for name in rows["source"].struct.field("file").unique()})
-    table = rows.select("by", "metric", "code", file, account.alias("account")).with_row_index("at")
+    table = rows.select("by", "metric", "code", pl.col("source").struct.field("file").fill_null("")).with_row_index(
+        "at"
+    )
+    accounts = {name: bare_name(name) for name in table["file"].unique()}
+    table = table.with_columns(account=pl.col("file").replace_strict(accounts, return_dtype=pl.String))
     table = table.filter(pl.col("code").ne_missing("in_bed"))
     start, end = (rows[name].dt.epoch("us").to_numpy() for name in ("start", "end"))
     for _, own in table.group_by("by", "metric", "account", maintain_order=True):
