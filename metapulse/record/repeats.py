@@ -129,7 +129,7 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     gone = _again(block, again, lineage, carried)
     if gone.any():
         block, same = taken(block, ~gone), same[~gone]
-    if carried is None:  # of an instant that does not fit into memory nobody slept or was treated
+    if carried is None:  # rows of one instant that do not fit into memory are no nights or treatments
         block.tables.mark(block, outdated(block), MARK)
     if same.any() or carried is not None:
         block.tables.mark(block, _repeats(block, same, carried), "duplicate_of")
