@@ -42,7 +42,8 @@ def judge_methods(
         methods: in the order in which they are shown.
         datasets: likewise.
         seeds: of training that were asked for; what is missing of them is said.
-        failed: data set and method of what had no result after a seed at least: without a mean, and last in rank.
+        failed: data set and method of what had no result after a seed at least: without a mean, and last in rank. So
+            is, where errors are measured, what has no number of clients that others have one of.
         main: data set → the metric that methods are judged by; "" and left out: balanced accuracy, accuracy or mse.
         baselines: of ``methods``, those that are tested as a family of their own and not ranked over data sets.
         pilot: first seeds that decided how many there are; 0: the number was settled before.
@@ -51,6 +52,9 @@ def judge_methods(
     rows = main_rows(results, main)
     metrics = dict(rows.select("dataset", "metric").unique().iter_rows())
     (last, steps), (best, _) = (_panels(table) for table in judged_rows(rows))
+    lost = _lost(last, metrics)
+    last, best = ({key: p for key, p in found.items() if (key[0][0], key[1]) not in lost} for found in (last, best))
+    failed = {*failed, *lost}
     questions = _questions(last, datasets)
     keys = [key for key in product(questions, methods) if key in last]
     scores = tuple(_score(key, metrics[key[0][0]], steps[key], last[key], best.get(key), pilot) for key in keys)
@@ -72,7 +76,7 @@ def judge_methods(
         ranking=ranking,
         rankings=rankings,
         words=(
-            *_failed(methods, failed),
+            *_failed(methods, failed, lost),
             *verdict_words(reference, methods, seeds, scores, pairs, ranking, apart),
             *_undefined(results, {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
         ),
@@ -88,11 +92,32 @@ def _undefined(results: pl.DataFrame, metrics: Mapping[str, str]) -> Iterator[st
             yield f"{told} (on some questions at least), who are not in its means."
 
 
-def _failed(methods: Sequence[str], failed: Collection[tuple[str, str]]) -> Iterator[str]:
+def _lost(panels: Mapping[Key, Panel], metrics: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(data set, method) → for how many clients its errors overflowed after a seed at least.
+
+    An error that overflowed has no row, and the mean of the others would speak for all; shares have a worst value.
+    """
+    most: dict[Question, int] = {}
+    for (question, _), found in panels.items():
+        most[question] = max(most.get(question, 0), len(found.clients))
+    lost: dict[tuple[str, str], tuple[int, int]] = {}
+    for (question, method), found in panels.items():
+        missing, asked = most[question] - len(found.clients), most[question]
+        if missing and not is_share(metrics[question[0]]):
+            pair = question[0], method
+            lost[pair] = max(lost.get(pair, (0, asked)), (missing, asked))
+    return {pair: f"{missing} of {asked}" for pair, (missing, asked) in lost.items()}
+
+
+def _failed(
+    methods: Sequence[str], failed: Collection[tuple[str, str]], lost: Mapping[tuple[str, str], str]
+) -> Iterator[str]:
+    last = "so it has no mean there and ranks last."
     for method in methods:
-        if where := sorted(dataset for dataset, name in failed if name == method):
-            told = f"{method} failed on {', '.join(where)}"
-            yield f"{told}: its training diverged or had no result, so it has no mean there and ranks last."
+        if where := sorted(dataset for dataset, name in failed if name == method and (dataset, name) not in lost):
+            yield f"{method} failed on {', '.join(where)}: its training diverged or had no result, {last}"
+        for dataset, count in ((d, n) for (d, name), n in lost.items() if name == method):
+            yield f"{method} failed on {dataset}: its errors overflowed for {count} clients after a seed at least, {last}"
 
 
 def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:

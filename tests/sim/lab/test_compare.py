@@ -206,6 +206,20 @@ def test_what_diverged_has_no_mean_and_ranks_last():
     assert "good" not in {score.method for score in comparison.scores}
 
 
+@pytest.mark.parametrize("method", ["good", "base"])
+def test_who_loses_people_to_overflow_is_not_judged_by_the_others(method):
+    """In one of five seeds two of thirty people have no error at all: the method failed, be it the reference."""
+    table = results(lambda *which: 1.7 - world()(*which), METHODS, metric="mse")
+    gone = pl.col("user").is_in(["test-3", "test-4"]) & (pl.col("seed") == 2) & (pl.col("method") == method)
+    comparison = judge(table.filter(~gone))
+    assert comparison.words[0].startswith(f"{method} failed on data: its errors overflowed for 2 of 30 clients after")
+    assert method not in {score.method for score in comparison.scores}
+    assert comparison.rankings[0].methods[-1] == method
+    assert {pair.method for pair in comparison.pairs} == ({"same"} if method == "good" else set())
+    shares = results(world(), METHODS).filter(~gone)  # of shares overflow has a worst value: who is missing did not answer
+    assert method in {score.method for score in judge(shares).scores}
+
+
 def test_detectable_differences_are_found_four_times_in_five_and_false_ones_hardly_ever():
     """Three methods against the reference, ten people, five seeds, one question; one of them gains what is detectable.
 
