@@ -7,6 +7,7 @@ python benchmarks/comparison_table.py FOLDER [--shots 5]
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 from collections import Counter
@@ -47,14 +48,32 @@ def counts(said: dict[str, Any]) -> list[str]:
     return lines
 
 
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Scores or pairs as CSV; an interval is three columns."""
+    flat = []
+    for row in rows:
+        made: dict[str, Any] = {}
+        for name, value in row.items():
+            parts = {f"{name}_{end}": number for end, number in value.items()} if isinstance(value, dict) else {}
+            made |= parts or {name: value}
+        flat.append({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in made.items()})
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in flat for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+
+
 def main() -> None:
     """Print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--csv", type=Path, help="folder for scores.csv and verdicts.csv")
     options = parser.parse_args()
     said = json.loads((options.folder / "comparison.json").read_text())
-    said = said.get("content", said)
+    if options.csv:
+        write(options.csv / "scores.csv", said["scores"])
+        write(options.csv / "verdicts.csv", said["pairs"])
     print(*table(said, options.shots), "", *counts(said), "", *(f"* {word}" for word in said["words"]), sep="\n")
 
 

@@ -117,7 +117,8 @@ def _failed(
         if where := sorted(dataset for dataset, name in failed if name == method and (dataset, name) not in lost):
             yield f"{method} failed on {', '.join(where)}: its training diverged or had no result, {last}"
         for dataset, count in ((d, n) for (d, name), n in lost.items() if name == method):
-            yield f"{method} failed on {dataset}: its errors overflowed for {count} clients after a seed at least, {last}"
+            told = f"{method} failed on {dataset}: its errors overflowed for {count} clients after a seed at least"
+            yield f"{told}, {last}"
 
 
 def _panels(rows: pl.DataFrame) -> tuple[dict[Key, Panel], dict[Key, int]]:

@@ -103,7 +103,7 @@ def _middle_half(
 ) -> Float64[np.ndarray, " draws"]:
     """Mean of what lies between the quartiles; a value on a quartile counts with the part of it that is inside.
 
-    2 Σ_i (c_i − c_(i−1)) v_i, c the sums of shares cut at the quartiles, is summed by parts. ``shares`` is written over.
+    2 Σ_i (c_i − c_(i−1)) v_i, c the sums of shares cut at the quartiles, summed by parts. ``shares`` is written over.
     """
     sums = np.cumsum(shares, axis=1, out=shares)
     sums[:, -1] = 1.0

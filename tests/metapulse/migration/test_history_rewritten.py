@@ -297,15 +297,15 @@ def test_the_command_maps_and_unmaps(
         (["--by", "magic"], "must be one of best"),
         (["--prior", str(tmp_path / "no")], "no prior can be read"),
     ):
-        assert main([*words[:-1], str(tmp_path / "x"), *more]) == 2
+        assert main([*words[:-1], str(tmp_path / "x.parquet"), *more]) == 2
         assert said in capsys.readouterr().err
     alone = saved(
         tmp_path / "alone.parquet", [glucose(15 * i, 100.0 + i) for i in range(9)] + [glucose(9000, 80.0, NEW)]
     )
     monkeypatch.delitem(PUBLISHED, "glucose")
-    assert main(["record", "map", str(alone), *words[3:-1], str(tmp_path / "x")]) == 2
+    assert main(["record", "map", str(alone), *words[3:-1], str(tmp_path / "y.parquet")]) == 2
     assert "0 moments of glucose in common" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
+    assert not (tmp_path / "y.parquet").exists()
 
 
 def test_samples_pair_with_the_nearest_of_each_other_within_the_tolerance(tmp_path: Path) -> None:

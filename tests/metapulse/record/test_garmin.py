@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from metapulse.errors import DataError
 from metapulse.record.clock import zone
 from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Options
@@ -254,14 +253,6 @@ def test_values_of_any_type_cost_no_other(tmp_path: Path) -> None:
     assert tally.skipped == {"nothing that is known to be measured": 5, "a day without a date": 1}
 
 
-def test_a_file_of_one_series_or_of_stages_alone_is_known(tmp_path: Path) -> None:
-    stage = {"startGMT": "2024-04-02T21:10:00.0", "endGMT": "2024-04-02T21:40:00.0", "activityLevel": 1.0}
-    _, saturation = record_of(tmp_path, [{"spO2SingleValues": [[1712124000000, 96]]}], "a.json")
-    _, stages = record_of(tmp_path, [{"sleepLevels": [stage]}], "b.json")
-    assert values(saturation, "spo2") == [96]
-    assert stages["code"].to_list() == ["light"]
-
-
 RUN = EXPORTED[0]["summarizedActivitiesExport"][0]
 WEIGHING = WEIGHT["dateWeightList"][0]
 UNREADABLE = [{**RUN, "startTimeGmt": None}, {**RUN, "duration": "long"}, {**RUN, "startTimeGmt": "31st of June"}]
@@ -335,28 +326,3 @@ def test_what_a_day_has_within_lists_is_told_where_it_cannot_be_read(tmp_path: P
     listed = {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": "abc"}]}
     tally, _ = record_of(tmp_path, [{**DAY, "allDayStress": listed}, {**NIGHT, "sleepScores": {"overallScore": "x"}}])
     assert tally.notes == {"averageStressLevel: no number": 1, "overallScore: no number": 1}
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        {"totalSteps": 8123},
-        {"userProfilePK": 1, "uuid": "a", "durationInMilliseconds": 86400000, "totalKilocalories": 2100.0},
-        {"restingHeartRate": 51, "currentDayRestingHeartRate": 50},
-        {"allDayStress": {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": 31}]}},
-        {"bodyBattery": {"bodyBatteryStatList": [{"bodyBatteryStatType": "HIGHEST", "statsValue": 90}]}},
-        {"respiration": {"avgWakingRespirationValue": 14.0}},
-    ],
-)
-@pytest.mark.parametrize("date", ["2024-04-03", {"date": "2024-04-03"}])
-def test_a_file_of_days_is_known_by_what_is_in_it(date: Any, told: dict[str, Any], tmp_path: Path) -> None:
-    """A device without a pulse, or a day on which it lay there, tells few of the values."""
-    tally, record = record_of(tmp_path, [{"calendarDate": date, **told}], "days.json")
-    assert tally.format == "garmin"
-    assert len(record) == 1
-
-
-def test_a_date_alone_is_no_day_of_garmin(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text('[{"calendarDate": "2024-04-03", "title": "Dentist"}]')
-    with pytest.raises(DataError, match="no reader knows it"):
-        import_files([tmp_path / "plan.json"], tmp_path / "person.parquet")

@@ -216,7 +216,9 @@ def test_who_loses_people_to_overflow_is_not_judged_by_the_others(method):
     assert method not in {score.method for score in comparison.scores}
     assert comparison.rankings[0].methods[-1] == method
     assert {pair.method for pair in comparison.pairs} == ({"same"} if method == "good" else set())
-    shares = results(world(), METHODS).filter(~gone)  # of shares overflow has a worst value: who is missing did not answer
+    shares = results(world(), METHODS).filter(
+        ~gone
+    )  # of shares overflow has a worst value: who is missing did not answer
     assert method in {score.method for score in judge(shares).scores}
 
 
