@@ -192,30 +192,34 @@ class ComparisonRunner:
             failed: data set and method of which a run came to nothing: no mean is made of the seeds that did better.
         """
         sound = [cell for cell in cells if (cell.dataset, cell.method) not in failed]
+        write_parquet(self.folder / "costs.parquet", cost_table(cells))
+        said = self._judged(sound, failed, decision.deciding if decision else 0)
+        if said is None:
+            return None
+        told = (*self._seed_words(decision), *unlevelled(sound), *_versions([*cells, *trials]))
+        said = replace(said, words=(*said.words, *told))
+        write_comparison(self.folder, said)
+        write_comparison_report(self.folder)
+        return said
+
+    def _judged(self, sound: Sequence[Cell], failed: Collection[Pair], pilot: int) -> Comparison | None:
+        """The verdict on all rows, which are written and not held any longer: there may be millions."""
         table, spec = result_table(sound), self.spec
         write_parquet(self.folder / "results.parquet", table)
-        write_parquet(self.folder / "costs.parquet", cost_table(cells))
         if table.is_empty():
             return None
-        methods, datasets = list(spec.methods), list(spec.datasets)
-        pilot = decision.deciding if decision else 0
-        said = judge_methods(
+        return judge_methods(
             table,
             spec.name,
             spec.reference,
-            methods,
-            datasets,
+            list(spec.methods),
+            list(spec.datasets),
             spec.seeds,
             failed,
             spec.main_metrics(),
             spec.baselines,
             pilot,
         )
-        told = (*self._seed_words(decision), *unlevelled(sound), *_versions([*cells, *trials]))
-        said = replace(said, words=(*said.words, *told))
-        write_comparison(self.folder, said)
-        write_comparison_report(self.folder)
-        return said
 
     def _seed_words(self, decision: SeedDecision | None) -> tuple[str, ...]:
         plan = self.spec.growth
