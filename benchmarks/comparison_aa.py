@@ -23,11 +23,10 @@ if __name__ == "__main__":
 
 from metapulse.metrics.table import larger_is_better
 from metapulse.rng import generator
-from metapulse.sim.lab.pairs import ALPHA, Key, levels, log_ratios
+from metapulse.sim.lab.pairs import ALPHA, Key, levels, log_ratios, p_values
 from metapulse.sim.lab.panel import panel
 from metapulse.sim.lab.select import KEYS, judged_rows, main_rows
-from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
-from metapulse.sim.lab.statistics.families import grouped_corrections
+from metapulse.sim.lab.statistics.crossed import Values, detectable
 
 SMALL = 0.01
 
@@ -56,9 +55,7 @@ def halves(found: dict[Key, Values], errors: dict[str, bool], attempt: int) -> d
 
 def called(family: dict[Key, Values]) -> dict[Key, bool]:
     """What would be called different."""
-    p = np.array([crossed_p_value(values) for values in family.values()])
-    corrected = grouped_corrections(p, [(question[0], method) for question, method in family])
-    return dict(zip(family, (corrected <= ALPHA).tolist(), strict=True))
+    return dict(zip(family, (p_values(family)[1] <= ALPHA).tolist(), strict=True))
 
 
 def main() -> None:

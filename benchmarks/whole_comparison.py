@@ -22,11 +22,10 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, whose names are common ones
 
 from metapulse.rng import generator
-from metapulse.sim.lab.pairs import Key, levels
-from metapulse.sim.lab.statistics.crossed import Values, crossed_p_value, detectable
-from metapulse.sim.lab.statistics.families import grouped_corrections
+from metapulse.sim.lab.pairs import ALPHA, Key, levels, p_values
+from metapulse.sim.lab.statistics.crossed import Values, detectable
 
-PEOPLE, SEEDS, GAIN, ALPHA = 30, 10, 20.0, 0.05
+PEOPLE, SEEDS, GAIN = 30, 10, 20.0
 KINDS = {"tie": (2.0, 0.5, 2.0), "seeds alone": (0.0, 1.0, 0.3)}
 SIZES = ((1, 1), (5, 1), (9, 1), (5, 12))  # data sets, methods
 QUESTIONS = 4
@@ -50,9 +49,7 @@ def drawn(rng: np.random.Generator, datasets: int, methods: int, kind: str) -> d
 
 def called(family: dict[Key, Values]) -> dict[Key, bool]:
     """What is called different, as the lab does it."""
-    p = np.array([crossed_p_value(values) for values in family.values()])
-    corrected = grouped_corrections(p, [(question[0], method) for question, method in family])
-    return dict(zip(family, (corrected <= ALPHA).tolist(), strict=True))
+    return dict(zip(family, (p_values(family)[1] <= ALPHA).tolist(), strict=True))
 
 
 def wrong(kind: str, datasets: int, methods: int, differs: bool, tries: int) -> float:

@@ -63,12 +63,14 @@ def judge_methods(
         within(dataset, scores, [m for d, m in failed if d == dataset]) for dataset in datasets if dataset in metrics
     )
     ranking = over_datasets(rankings, apart)
+    failures = tuple(_failed(methods, failed, lost))
     return Comparison(
         name=name,
         reference=reference,
         methods=tuple(methods),
         baselines=tuple(apart),
         pilot=pilot,
+        failures=failures,
         datasets=tuple(datasets),
         seeds=tuple(seeds),
         scores=scores,
@@ -76,7 +78,7 @@ def judge_methods(
         ranking=ranking,
         rankings=rankings,
         words=(
-            *_failed(methods, failed, lost),
+            *failures,
             *verdict_words(reference, methods, seeds, scores, pairs, ranking, apart),
             *_undefined(results, {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
         ),

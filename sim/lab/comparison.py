@@ -128,6 +128,7 @@ class Comparison:
         ranking: over data sets; None with fewer than three methods.
         rankings: within each data set.
         words: the verdict in sentences, the most important first.
+        failures: those of them that name what failed.
         baselines: methods other than the reference that are no competitors: a family of tests of their own.
         pilot: first seeds whose variation decided how many there are; 0: the number was settled before.
     """
@@ -144,3 +145,4 @@ class Comparison:
     words: tuple[str, ...]
     baselines: tuple[str, ...] = ()
     pilot: int = 0
+    failures: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float64
 
 from metapulse.metrics.table import larger_is_better
 from metapulse.sim.lab.comparison import Pair, Verdict
@@ -73,6 +74,19 @@ def _group(key: Key) -> tuple[str, str]:
     return dataset, method
 
 
+def p_values(
+    family: Mapping[Key, Values], pilot: int = 0
+) -> tuple[Float64[np.ndarray, " tests"], Float64[np.ndarray, " tests"]]:
+    """p of no difference of every test of a family, alone and corrected for all of them.
+
+    Args:
+        family: as for ``levels``.
+        pilot: as for ``judged_pairs``.
+    """
+    p = np.array([crossed_p_value(values, pilot) for values in family.values()])
+    return p, grouped_corrections(p, [_group(key) for key in family])
+
+
 def judged_pairs(
     found: Mapping[Key, Values], reference: str, baselines: Collection[str] = (), pilot: int = 0
 ) -> tuple[Pair, ...]:
@@ -89,8 +103,7 @@ def judged_pairs(
 
 
 def _family(family: Mapping[Key, Values], reference: str, pilot: int) -> Iterator[tuple[Key, Pair]]:
-    p = np.array([crossed_p_value(values, pilot) for values in family.values()])
-    corrected = grouped_corrections(p, [_group(key) for key in family])
+    p, corrected = p_values(family, pilot)
     tested = levels(family)
     for (key, values), one, holm in zip(family.items(), p.tolist(), corrected.tolist(), strict=True):
         (dataset, scenario, shots), method = key

@@ -29,8 +29,7 @@ def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTabl
     rivals = [method for method in view.methods if method != reference]
     told = view.comparison
     metrics = {score.dataset: score.metric for score in told.scores}
-    failed = [word for word in told.words if " failed on " in word]  # before all that is said of the others
-    brief = (*failed, *brief_words(reference, told.methods, told.pairs, told.baselines))
+    brief = (*told.failures, *brief_words(reference, told.methods, told.pairs, told.baselines))
     by_method = pair_words(reference, told.methods, told.pairs, metrics, told.baselines)
     return document(
         Page(),
@@ -47,7 +46,7 @@ def comparison_page(view: ComparisonView, made: Mapping[str, Sequence[ReportTabl
         few=SENTENCES,
         brief=brief,
         by_method=by_method,
-        others=[word for word in view.comparison.words if word not in (*failed, *by_method)],
+        others=[word for word in view.comparison.words if word not in (*told.failures, *by_method)],
         named=[(f"run-{view.place(method)}", method) for method in view.methods],
         rival=f"run-{view.place(rivals[0] if rivals else reference)}",
         plain=lambda texts: [(None, text) for text in texts],

@@ -213,6 +213,7 @@ def test_who_loses_people_to_overflow_is_not_judged_by_the_others(method):
     gone = pl.col("user").is_in(["test-3", "test-4"]) & (pl.col("seed") == 2) & (pl.col("method") == method)
     comparison = judge(table.filter(~gone))
     assert comparison.words[0].startswith(f"{method} failed on data: its errors overflowed for 2 of 30 clients after")
+    assert comparison.failures == comparison.words[:1]
     assert method not in {score.method for score in comparison.scores}
     assert comparison.rankings[0].methods[-1] == method
     assert {pair.method for pair in comparison.pairs} == ({"same"} if method == "good" else set())

@@ -85,7 +85,8 @@ def test_every_place_has_a_figure_for_every_choice_and_plotly_understands_them(p
 
 def test_the_verdict_is_brief_then_the_matrix_then_what_it_rests_on(made, tables):
     each = pair_words("fedavg_ft", made.comparison.methods, made.comparison.pairs, {}, ("local_only",))
-    few = dataclasses.replace(made.comparison, words=("anil failed on watches: it ran away.", *each, "Few seeds."))
+    failed = ("anil failed on watches: it ran away.",)
+    few = dataclasses.replace(made.comparison, words=(*failed, *each, "Few seeds."), failures=failed)
     many = dataclasses.replace(made.comparison, words=(*each, *(f"Sentence {i}." for i in range(9))))
     shown, folded = (
         text_of(comparison_page(ComparisonView(dataclasses.replace(made, comparison=one)), tables)).split("</h2>")[1]
