@@ -8,8 +8,8 @@ Two rows are states of one thing where they begin together and are of one metric
 The later state is the one that the file itself says was changed later. Where it does not say: one that is not doubted
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
 is the one whose name has the greater numbers, from left to right, as names with dates have. Within files of one name:
-what ends later, stands further down, is larger. All of this is said by the rows alone, so that it does not matter in
-which order they were read.
+what ends later, stands further down, is larger; so it is with states that have an id, where their changes tell nothing.
+All of this is said by the rows alone, so that it does not matter in which order they were read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metapulse.record.columns import NO_TIME, metric_names
-from metapulse.record.schema import MAPPED, Device
+from metapulse.record.columns import NO_TIME, metric_names, taken
+from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import Block
 
 MARK = "outdated"
@@ -47,7 +47,8 @@ LESS = (
     "time_implausible",
 )
 _ID = "id "
-_IDENTIFIED = re.compile(r"(?:clock [^;]{1,40}; )*id (\S{1,64}) (\d{1,18})(?:; .*)?", re.DOTALL)
+#: As RE2 has it, the expressions of Arrow.
+_IDENTIFIED = r"(?s)\A(?:clock [^;]{1,40}; )*id (?P<id>\S{1,64}) (?P<changed>[0-9]{1,18})(?:; .*)?\z"
 
 
 def identified(id: str, changed: int, raw: str | None = None) -> str | None:
@@ -63,6 +64,24 @@ def identified(id: str, changed: int, raw: str | None = None) -> str | None:
     return f"{_ID}{id} {max(changed, 0)}" + (f"; {raw}" if raw else "")
 
 
+def told_ids(raw: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]] | None:
+    """What ``identified`` put there: (id or "", µs of the last change or 0) of each row; None where no row has an id.
+
+    Args:
+        raw: texts or nulls (a ``pyarrow.StringArray``).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pc.any(pc.match_substring(raw, _ID)).as_py():
+        return None
+    found = pc.extract_regex(raw, _IDENTIFIED)
+    ids, changed = pc.struct_field(found, "id"), pc.struct_field(found, "changed")
+    ids = pc.if_else(pc.is_valid(found), ids, "")
+    changed = pc.cast(pc.if_else(pc.is_valid(found), changed, "0"), pa.int64())
+    return ids.to_numpy(zero_copy_only=False), changed.to_numpy(zero_copy_only=False)
+
+
 def outdated(block: Block) -> NDArray[np.bool_]:
     """Which rows have a later state in the block; (rows,).
 
@@ -74,9 +93,10 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     if not len(rows):
         return found
     states: dict[tuple[Any, ...], list[tuple[tuple[Any, ...], int]]] = {}
-    texts = {name: list(getattr(block.tables, name)) for name in ("device", "file", "quality")}
-    for at in rows.tolist():
-        if state := _state(block, texts, at):
+    texts = {name: list(getattr(block.tables, name)) for name in ("code", "device", "file", "quality")}
+    ids, changed = told_ids(taken(block, rows)["raw"]) or (("",) * len(rows), (0,) * len(rows))
+    for at, id, when in zip(rows.tolist(), ids, changed, strict=True):
+        if state := _state(block, texts, at, (id, int(when))):
             key, rank = state
             states.setdefault(key, []).append((rank, at))
     for same in states.values():
@@ -109,21 +129,21 @@ def _candidates(block: Block) -> NDArray[np.int64]:
     return several
 
 
-def _state(block: Block, texts: dict[str, list[Any]], at: int) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+def _state(
+    block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
     """What a row is a state of, and how late a state it is; None: it is a state of nothing."""
-    device, file, marks = (each[block[name][at]] for name, each in texts.items())
-    start, metric, code, end, row, value = (
-        block[name][at].item() for name in ("start", "metric", "code", "end", "row", "value")
-    )
-    later = later_file(file)
-    if told := _IDENTIFIED.fullmatch(block["raw"][at].as_py() or ""):
+    code, device, file, marks = (each[block[name][at]] for name, each in texts.items())
+    start, metric, end, row, value = (block[name][at].item() for name in ("start", "metric", "end", "row", "value"))
+    id, changed = told
+    within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
+    if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        return (start, metric, told[1], at_once), (int(told[2]), *later)
+        return (start, metric, id, at_once), (changed, *later_file(file), *within)
     if device not in SCORED or OLD in marks:
         return None
     less = not set(marks).isdisjoint(LESS)
-    rank = (not less, end != NO_TIME, *later, end, row, value == value, 0.0 if value != value else value)
-    return (start, metric, device, code), rank
+    return (start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within)
 
 
 def _differs(block: Block, at: int, other: int) -> bool:

@@ -21,7 +21,7 @@ from metapulse.record.columns import NO_OFFSET, taken
 from metapulse.record.firsts import Firsts, lasting
 from metapulse.record.lineage import Lineage
 from metapulse.record.outdated import MARK, outdated
-from metapulse.record.schema import MAPPED, Device
+from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import CODED, Block
 
 UNKNOWN, OLD = "unit_unknown", "superseded"
@@ -77,11 +77,6 @@ def _keys(block: Block) -> Iterator[Any]:
             if name == "offset_min":
                 yield column == NO_OFFSET  # of equal rows the one stays that knows more
             yield column if table is None else table.ranks(_RANKED.get(name, lambda key: key))[column]
-
-
-def known_first(device: Device) -> tuple[int, tuple[str, ...]]:
-    """Devices are in order of how much is known of them, then of the parts."""
-    return device.count(None), tuple(part or "" for part in device)
 
 
 def _coded_first(code: str | None) -> tuple[str, bool]:

@@ -21,8 +21,8 @@ from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import json_items
 from metapulse.record.reading import Read
-from metapulse.record.repeats import known_again, known_first, ordered_block
-from metapulse.record.schema import Device, Row
+from metapulse.record.repeats import known_again, ordered_block
+from metapulse.record.schema import Device, Row, known_first
 from metapulse.record.tally import SHOWN, FileTally, Tally
 from metapulse.record.texts import Numbered
 from tests.metapulse.record.conftest import Import

@@ -36,6 +36,11 @@ def states(folder: Path, *given: str | dict[str, str]) -> pl.DataFrame:
         for name, text in ({"export.csv": files} if isinstance(files, str) else files).items():
             (top / name).write_text(text, encoding="utf-8")
         paths.append(top)
+    return record_of(folder, paths)
+
+
+def record_of(folder: Path, paths: Sequence[Path]) -> pl.DataFrame:
+    """The record of inputs; the same to the byte in every order and grouping."""
     out = folder / "person.parquet"
     import_files(paths, out)
     made = out.read_bytes()
