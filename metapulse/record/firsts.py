@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from metapulse.record.schema import Device
+
+#: Parts of a device, and what else tells one from another, such as an id.
+Parts: TypeAlias = tuple[str | None, ...]
 
 
 class Firsts:
@@ -14,7 +18,7 @@ class Firsts:
     def __init__(self) -> None:
         self._by_parts: dict[tuple[int, ...], dict[tuple[int, ...], set[bytes]]] = {}
 
-    def add(self, device: Device) -> bool:
+    def add(self, device: Parts) -> bool:
         """Take a device, unless it may be one of those that are there: False then."""
         known = tuple(at for at, part in enumerate(device) if part is not None)
         for parts, told in self._by_parts.items():
@@ -30,7 +34,7 @@ class Firsts:
         return True
 
 
-def _said(device: Device, parts: Iterable[int]) -> bytes:
+def _said(device: Parts, parts: Iterable[int]) -> bytes:
     return "\0".join(device[at] or "" for at in parts).encode()  # less than a text; there may be very many
 
 

@@ -2,8 +2,10 @@
 
 A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
 how often the same input has said so before, and by the account that its file is of (``Lineage``). So a later export of
-an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay. A row
-that is superseded in one export of an account is so in the others too: what was in force may be replaced, never back.
+an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay. Rows
+with two ids of their vendor's are two. Of equal rows the one stays that was changed last, as far as the files tell;
+else one that is superseded in one export of an account is so in the others too: what was in force may be replaced,
+never back.
 
 Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded or outdated
 (``outdated.py``).
@@ -20,7 +22,7 @@ import numpy as np
 from metapulse.record.columns import NO_OFFSET, taken
 from metapulse.record.firsts import Firsts, lasting
 from metapulse.record.lineage import Lineage
-from metapulse.record.outdated import MARK, outdated
+from metapulse.record.outdated import MARK, outdated, told_ids
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import CODED, Block
 
@@ -31,7 +33,7 @@ WEAKER = (
     *("sensor_error", "time_implausible"),
 )
 ALIKE = ("metric", "end", "value", "code")  # in which a row of the same start repeats another
-ORDERED = (*ALIKE, "device", "file", "row", "quality", "offset_min", "unit")
+ORDERED = (*ALIKE, "device", "file", "row", "quality", "offset_min", "unit", "raw")
 
 
 @dataclass
@@ -40,16 +42,16 @@ class Carried:
 
     Args:
         alike: metric, end, value, code and kind of the last row.
-        device: of the last row, and whether it is a weaker one.
+        device: of the last row, whether it is a weaker one, and its vendor's id.
         said: of the rows that say the same from that device: of each account and input how many there were, and of the
-            last whether it is in force, its file and its row.
+            last when it was changed, whether it is in force, its file and its row.
         most: the highest of these numbers of each account.
         firsts: devices of the rows before that repeat none, among those that are alike.
     """
 
     alike: tuple[object, ...] = ()
-    device: tuple[Device, bool] | None = None
-    said: dict[tuple[str, object], tuple[int, bool, str, int]] = field(default_factory=dict)
+    device: tuple[Device, bool, str] | None = None
+    said: dict[tuple[str, object], tuple[int, int, bool, str, int]] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     firsts: Firsts = field(default_factory=Firsts)
 
@@ -58,7 +60,16 @@ def ordered_block(block: Block) -> Block:
     """A block in the record's order, without marks that are found anew."""
     tables = block.tables
     tables.mark(block, tables.having(block, "duplicate_of"), without="duplicate_of")
-    order = np.lexsort([block["start"], *_keys(block)][::-1])
+    keys = [block["start"], *_keys(block)]
+    order = np.lexsort(keys[::-1])
+    tied = np.ones(block.rows, bool)
+    for key in keys:  # one by one, for the same reason as below
+        tied &= ~_differs(key[order])
+    if tied.any():  # of equal rows what the files said decides
+        tied |= np.append(tied[1:], False)
+        ranks = np.zeros(block.rows, np.int64)
+        ranks[order[tied]] = _raw_ranks(taken(block, order[tied])["raw"].to_pylist())
+        order = np.lexsort([*keys, ranks][::-1])
     for name in block:  # column by column, so that no row is in memory twice
         column = block[name]
         block[name] = column[order] if isinstance(column, np.ndarray) else column.take(order)
@@ -66,17 +77,31 @@ def ordered_block(block: Block) -> Block:
 
 
 def _keys(block: Block) -> Iterator[Any]:
-    """By what rows of one ``start`` are ordered, where they differ in it."""
-    for name in ORDERED:
+    """By what rows of one ``start`` are ordered, where they differ in it; but for ``raw``."""
+    for name in ORDERED[:-1]:
         column, table = block[name], getattr(block.tables, name) if name in CODED else None
         if name == "device" and (standing := 2 * _kinds(block) + _weaker(block)).any():
             yield standing
+        if name == "file" and (told := told_ids(block["raw"])):
+            ids, changed = told
+            yield np.unique(ids, return_inverse=True)[1]
+            yield -changed
         if name == "file" and not (in_force := _in_force(block)).all():
             yield in_force
         if (column != column[:1]).any():
             if name == "offset_min":
                 yield column == NO_OFFSET  # of equal rows the one stays that knows more
             yield column if table is None else table.ranks(_RANKED.get(name, lambda key: key))[column]
+
+
+def _raw_ranks(texts: list[str | None]) -> list[int]:
+    """Rank of each of these texts; one that is missing comes first."""
+    ranks = {text: rank for rank, text in enumerate(sorted(set(texts), key=_raw_first))}
+    return [ranks[text] for text in texts]
+
+
+def _raw_first(text: str | None) -> tuple[bool, str]:
+    return text is not None, text or ""
 
 
 def _coded_first(code: str | None) -> tuple[str, bool]:
@@ -90,18 +115,25 @@ def place(block: Block, at: int) -> tuple[Any, ...]:
     """Where a row belongs among those of its start: what ``ordered_block`` sorts by, of one row."""
     keys: list[Any] = []
     marks = list(block.tables.quality)[block["quality"][at]]
-    for name in ORDERED:
+    for name in ORDERED[:-1]:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
         if name == "device":
             keys += [(MAPPED in marks) + 2 * (UNKNOWN in marks), not set(marks).isdisjoint(WEAKER)]
         if name == "file":
-            keys.append(OLD not in marks)
+            id, changed = _id_of(block, at)
+            keys += [id, -changed, OLD not in marks]
         if name == "offset_min":
             keys.append(key == NO_OFFSET)
         if table is not None:
             key = _RANKED.get(name, lambda key: key)(list(table)[key])
         keys.append((key != key, 0.0 if key != key else key) if name == "value" else key)
-    return tuple(keys)
+    return (*keys, _raw_first(block["raw"][at].as_py()))
+
+
+def _id_of(block: Block, at: int) -> tuple[str, int]:
+    """The id that a row's vendor gave it, and when it was changed last; ("", 0) where it has none."""
+    ids, changed = told_ids(block["raw"][at : at + 1 or None]) or (("",), (0,))
+    return ids[0], int(changed[0])
 
 
 def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) -> Block:
@@ -117,11 +149,13 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     same[1:] &= kinds[1:] == kinds[:-1]
     again = same & _same_as_before(block, "device")
     again[1:] &= weaker[1:] == weaker[:-1]
+    if told := told_ids(block["raw"]):
+        again[1:] &= told[0][1:] == told[0][:-1]
     if carried is not None and block.rows:
         (first, device), last = _alike(block, 0), _alike(block, -1)
         same[0], again[0] = first == carried.alike, (first, device) == (carried.alike, carried.device)
         carried.alike, carried.device = last
-    gone = _again(block, again, lineage, carried)
+    gone = _again(block, again, lineage, carried, told[1] if told else np.zeros(block.rows, np.int8))
     if gone.any():
         block, same = taken(block, ~gone), same[~gone]
     if carried is None:  # rows of one instant that do not fit into memory are no nights or treatments
@@ -131,12 +165,12 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     return block
 
 
-def _alike(block: Block, at: int) -> tuple[tuple[object, ...], tuple[Device, bool]]:
+def _alike(block: Block, at: int) -> tuple[tuple[object, ...], tuple[Device, bool, str]]:
     row = taken(block, slice(at, at + 1 or None))
     value = float(row["value"][0])
     code, device = list(block.tables.code)[row["code"][0]], list(block.tables.device)[row["device"][0]]
     alike = int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, int(_kinds(row)[0])
-    return alike, (device, bool(_weaker(row)[0]))
+    return alike, (device, bool(_weaker(row)[0]), _id_of(row, 0)[0])
 
 
 def _kinds(block: Block) -> Any:
@@ -152,27 +186,31 @@ def _in_force(block: Block) -> Any:
     return ~block.tables.having(block, OLD)
 
 
-def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None) -> Any:
+def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None, changed: Any) -> Any:
     """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
-    Of each n-th the first in the record's order stays, in which superseded ones are before others. So what an account
+    Of each n-th the first in the record's order stays, in which those that were changed later are before others, and
+    of one time of change those that are superseded. So what an account
     says is a list, and reading more of it takes the lesser of two lists, place by place: in any order and grouping, and
     however often. Of copies the rows are those of the first name. A record is as many inputs as it knows accounts, each
     of them one such list, so that a copy which links two of them makes one list of both.
     """
     again = np.zeros(len(same), bool)
-    at = np.arange(len(same)) if carried is not None else np.flatnonzero(same | np.append(same[1:], False))
+    among = same | np.append(same[1:], False) if carried is None else np.ones(len(same), bool)
+    at = np.flatnonzero(among).astype(np.int32)  # as all numbers here, which are many
     if not len(at):
         return again
     files = list(block.tables.file)
     numbers: dict[str, int] = {}
-    account = np.array([numbers.setdefault(lineage.of(file), len(numbers)) for file in files], np.int64)
-    group, series = np.cumsum(~same)[at], account[block["file"][at]]
+    account = np.array([numbers.setdefault(lineage.of(file), len(numbers)) for file in files], np.int32)
+    group, series = np.cumsum(~same, dtype=np.int32)[at], account[block["file"][at]]
     input, file, row = (block[name][at] for name in ("input", "file", "row"))
-    in_force = _in_force(block)[at]
-    order = np.lexsort([at, row, block.tables.file.ranks()[file], in_force, input, series, group])
-    lists = _Lists(block, list(numbers), group, series, input, in_force, file, row)
-    twice = ~(lists.begins(order) | _differs(in_force[order], file[order], row[order]))  # the same row of one input
+    in_force, changed = _in_force(block)[at], changed[at]
+    ranks = block.tables.file.ranks().astype(np.int32)
+    order = np.lexsort([at, row, ranks[file], in_force, -changed, input, series, group]).astype(np.int32)
+    lists = _Lists(block, list(numbers), group, series, input, changed, in_force, file, row)
+    same_row = ~_differs(*(column[order] for column in (changed, in_force, file, row)))
+    twice = same_row & ~lists.begins(order)  # of one input
     if carried is not None:
         twice |= lists.carried_twice(order, carried)
     order = order[~twice]
@@ -194,12 +232,12 @@ class _Lists:
     Args:
         block: the rows.
         accounts: names of the series.
-        columns: of the rows in question: group, series, input, whether in force, file, row.
+        columns: of the rows in question: group, series, input, time of change, whether in force, file, row.
     """
 
     def __init__(self, block: Block, accounts: list[str], *columns: Any) -> None:
         self.accounts = accounts
-        self.group, self.series, self.input, self.in_force, self.file, self.row = columns
+        self.group, self.series, self.input, self.changed, self.in_force, self.file, self.row = columns
         self.files, self.inputs = list(block.tables.file), list(block.tables.input)
 
     def begins(self, order: Any) -> Any:
@@ -217,10 +255,11 @@ class _Lists:
         """Rows that are the last of the blocks before."""
         twice, ends = np.zeros(len(order), bool), np.append(np.flatnonzero(self.begins(order))[1:], len(order))
         for first in self.going_on(order):
-            _, in_force, file, row = carried.said.get(self.list_of(order[first]), (0, False, "", 0))
+            _, when, in_force, file, row = carried.said.get(self.list_of(order[first]), (0, 0, False, "", 0))
             own = order[first : ends[np.searchsorted(ends, first, "right")]]
             known = np.array([name == file for name in self.files])[self.file[own]]
-            twice[first : first + len(own)] = known & (self.row[own] == row) & (self.in_force[own] == in_force)
+            known &= (self.row[own] == row) & (self.in_force[own] == in_force) & (self.changed[own] == when)
+            twice[first : first + len(own)] = known
         return twice
 
     def numbers(self, order: Any, carried: Carried | None) -> Any:
@@ -248,24 +287,28 @@ class _Lists:
         for at in own[ends]:
             name, _ = key = self.list_of(order[at])
             row = order[at]
-            said = bool(self.in_force[row]), self.files[self.file[row]], int(self.row[row])
+            said = int(self.changed[row]), bool(self.in_force[row]), self.files[self.file[row]], int(self.row[row])
             carried.said[key] = int(number[at]) + 1, *said
             carried.most[name] = max(carried.most.get(name, -1), int(number[at]))
 
 
 def _repeats(block: Block, same: Any, carried: Carried | None) -> Any:
-    """Rows that repeat one before them: same time, metric, value and code, from a device that may be the same."""
+    """Rows that repeat one before them: same time, metric, value and code, from a device that may be the same.
+
+    A vendor's two ids tell of two things, as of two boluses; a row without an id may be either.
+    """
     repeats = np.zeros(len(same), bool)
     firsts = carried.firsts if carried is not None else Firsts()
     devices = list(block.tables.device)
     in_force, last = ~block.tables.having(block, OLD, MARK), dict[int, Device]()
+    ids = told[0] if (told := told_ids(block["raw"])) else None
     for at in np.flatnonzero(same | np.append(same[1:], carried is not None)):
         number = block["device"][at]
         if number not in last:
             last[number] = lasting(devices[number])
         if not same[at]:
             firsts = Firsts()
-        repeats[at] = in_force[at] and not firsts.add(last[number])
+        repeats[at] = in_force[at] and not firsts.add((*last[number], (ids[at] or None) if ids is not None else None))
     if carried is not None:
         carried.firsts = firsts
     return repeats
@@ -282,9 +325,10 @@ def _same_as_before(block: Block, *names: str) -> Any:
 
 
 def _differs(*columns: Any) -> Any:
-    """Where a row is not as the one before it."""
+    """Where a row is not as the one before it; two missing values are equal."""
     apart = np.zeros(len(columns[0]), bool)
     apart[:1] = True
     for column in columns:
-        apart[1:] |= column[1:] != column[:-1]
+        now, before = column[1:], column[:-1]
+        apart[1:] |= (now != before) & ((now == now) | (before == before))
     return apart

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
 
@@ -47,13 +48,18 @@ def record_of(folder: Path, paths: Sequence[Path]) -> pl.DataFrame:
     for number, order in enumerate(permutations(paths)):
         again = folder / f"{number}.parquet"
         import_files(order, again)
-        assert again.read_bytes() == made
+        assert _hash(again.read_bytes()) == _hash(made)
     import_files(paths, out)
-    assert out.read_bytes() == made
+    assert _hash(out.read_bytes()) == _hash(made)
     for seed in range(2):
         (folder / str(seed)).mkdir()
-        assert set(in_other_orders(folder / str(seed), paths, random.Random(seed))) == {made}
+        others = in_other_orders(folder / str(seed), paths, random.Random(seed))
+        assert [_hash(other) for other in others] == [_hash(made)] * 2
     return load_record(out)
+
+
+def _hash(content: bytes) -> str:
+    return sha256(content).hexdigest()  # which are compared faster than records where they differ
 
 
 def counting(rows: pl.DataFrame, *metrics: str) -> list[tuple[str, float | None]]:

@@ -44,3 +44,51 @@ def test_of_two_kinds_or_devices_of_a_treatment_one_counts(facts: dict[str, obje
 def test_of_two_states_in_one_file_the_one_further_down_counts(tmp_path: Path) -> None:
     made = of_one_name(tmp_path, [MEAL, {**MEAL, "insulin": 3.5}])
     assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 3.5)]
+
+
+def test_a_value_that_came_back_counts_where_the_files_say_when_it_was_changed(tmp_path: Path) -> None:
+    """Of equal rows the last change stays, in whatever order they are read."""
+    made = of_one_name(tmp_path, changed(0), changed(10, insulin=3.5), changed(20))
+    assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 4)]
+    assert outdated(made) == [("insulin_rapid", 3.5)]
+
+
+def test_of_exports_that_differ_in_their_change_stamp_alone_the_last_stays(tmp_path: Path) -> None:
+    made = of_one_name(tmp_path, changed(0), changed(10))
+    assert made["raw"].to_list() == ["id 65f1 1712139000000000"] * 2
+
+
+def test_a_treatment_that_was_restored_counts(tmp_path: Path) -> None:
+    made = of_one_name(tmp_path, changed(0), changed(10, isValid=False), changed(20, isValid=True))
+    assert counting(made) == [("carbohydrates", 40), ("insulin_rapid", 4)]
+    assert made.height == 2
+
+
+def test_a_treatment_that_was_restored_and_deleted_again_does_not_count(tmp_path: Path) -> None:
+    states = changed(0), changed(10, isValid=False), changed(20, isValid=True), changed(30, isValid=False)
+    assert counting(of_one_name(tmp_path, *states)) == []
+
+
+def test_a_treatment_that_was_deleted_in_another_amount_and_restored_counts(tmp_path: Path) -> None:
+    states = changed(0), changed(10, insulin=3.5, isValid=False), changed(20, isValid=True)
+    assert counting(of_one_name(tmp_path, *states), "insulin_rapid") == [("insulin_rapid", 4)]
+
+
+def test_two_treatments_of_one_amount_and_moment_are_two(tmp_path: Path) -> None:
+    """Each with its own states, and in every export."""
+    pair = [MEAL, {**MEAL, "_id": "65f2", "carbs": None}]
+    made = of_one_name(tmp_path, pair, pair[::-1], [pair[0], {**pair[1], "insulin": 5.0}])
+    assert counting(made, "insulin_rapid") == [("insulin_rapid", 4), ("insulin_rapid", 5)]
+    assert outdated(made) == [("insulin_rapid", 4)]
+
+
+def test_of_equal_rows_with_another_word_of_the_file_the_same_stays_in_every_order(tmp_path: Path) -> None:
+    """A column of our own CSV, and the same of a row without a number."""
+    lines = "2024-04-03T08:00:00Z,heart_rate,61,/min,,{0}\n2024-04-03T08:00:00Z,sleep_stage,,,deep,{0}\n"
+    paths = []
+    for word in ("xyz", "abc"):
+        path = tmp_path / f"of {word}" / "own.csv"
+        path.parent.mkdir()
+        path.write_text("time,metric,value,unit,code,raw\n" + lines.format(word), encoding="utf-8")
+        paths.append(path)
+    assert record_of(tmp_path, paths)["raw"].to_list() == ["abc", "abc"]
