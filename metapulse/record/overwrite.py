@@ -1,8 +1,9 @@
-"""What must not be written over: a file that a record was read from may be all that a person has of it."""
+"""What must not be written over: a file that a record was read from, or another, may be all that a person has of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from metapulse.errors import ConfigError, DataError
 from metapulse.record.containers import File, Inputs
 from metapulse.record.recognise import recognise
 from metapulse.record.store import metadata
-from metapulse.record.tally import Tally
+from metapulse.record.tally import FileTally, Tally
+from metapulse.record.written import is_written
 
-WRITTEN = ("fhir", "openmhealth", "own")  # readers of what ``record export`` writes, and may write anew
-LOOKED_AT = 100  # files of a zip whose format is asked for
+WRITTEN = ("fhir", "openmhealth", "own")  # readers of what ``record export`` writes
 
 
 def check_not_an_input(out: Path, record: Path) -> None:
-    """Refuse a place where the record is, a vendor's export, another record, or a file that the record was read from.
+    """Refuse a place where the record is, an export, another record, or a file that the record was read from.
 
-    Such a file is known by its content, whatever it is called now; and by its name, since it may have grown.
+    Such a file is known by its content, whatever it is called now; and by its name, since it may have grown. What
+    ``record export`` wrote, and nobody has changed, is written over; so is what no reader knows, unless it is a zip.
 
     Args:
         out: where something else than a record is to be written.
@@ -33,24 +35,41 @@ def check_not_an_input(out: Path, record: Path) -> None:
         return
     if out.resolve() == record.resolve():
         raise ConfigError("out", str(out), "another file than the record")
-    facts = metadata(record)
-    if not out.stat().st_size:
+    accounts = [one for one in Tally.of(metadata(record)["tally"]).files.values() if one.format]
+    if not out.stat().st_size or _is_empty_zip(out):
         return
     try:
         with Inputs([out]) as given:
-            title, read_from = _vendor_of(given), _read_from(given, facts, out.name)
+            said = _refused(given, accounts, out.name)
     except DataError:  # a broken zip, of which nothing can be said but its name
-        title, read_from = "", _read_from(None, facts, out.name)
-    if title:
-        raise ConfigError("out", str(out), f"a file that is no export of {title}")
-    if read_from:
-        raise ConfigError("out", str(out), f"another file than {read_from}, which the record was read from")
+        said = _named(accounts, out.name) or "a file that is no broken zip"
+    if said:
+        raise ConfigError("out", str(out), said)
 
 
-def _vendor_of(given: Inputs) -> str:
-    """Whose export it is; "": none, or of a kind that is written here."""
-    known = [reader for file in given.files[:LOOKED_AT] if (reader := _reader_of(file))]
-    return next((reader.title for reader in known if reader.name not in WRITTEN), "")
+def _is_empty_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _refused(given: Inputs, accounts: Collection[FileTally], name: str) -> str:
+    """What it has to be instead; "": it may be written over."""
+    alone = given.files[0] if len(given.files) == 1 and not given.broken else None
+    ours = alone is not None and is_written(alone)
+    reader = None if ours else next(filter(None, map(_reader_of, given.files)), None)
+    if reader is not None and reader.name not in WRITTEN:
+        return f"a file that is no export of {reader.title}"
+    if said := _of_content(given, accounts):
+        return said
+    sources = [each for one in accounts for each in one.names if each.partition("/")[0] == name]
+    if sources and not (ours and alone is not None and is_written(alone, sources)):
+        return _named(accounts, name)
+    if ours or (reader is None and alone is not None and "/" not in alone.name):
+        return ""
+    return "a file that record export wrote, and that nobody has changed" if reader else "a file that is no such zip"
 
 
 def _reader_of(file: File) -> Any:
@@ -60,11 +79,18 @@ def _reader_of(file: File) -> Any:
         return None
 
 
-def _read_from(given: Inputs | None, facts: Mapping[str, Any], name: str) -> str:
-    """The file of the record's account that it is, by one of its contents or by its name; "": none."""
-    accounts = [one for one in Tally.of(facts["tally"]).files.values() if one.format]
-    contents = {(one.mark, one.size): one.file for one in accounts if one.size}
-    for file in given.files if given else ():
-        if found := contents.get((file.mark, file.size)):
-            return found
-    return next((each for one in accounts for each in one.names if each.partition("/")[0] == name), "")
+def _of_content(given: Inputs, accounts: Collection[FileTally]) -> str:
+    """Where it is a file of the record's account, by one of its contents."""
+    contents: Mapping[tuple[str, int], str] = {(one.mark, one.size): one.file for one in accounts if one.size}
+    found = next(filter(None, (contents.get((file.mark, file.size)) for file in given.files)), "")
+    return _another(found) if found else ""
+
+
+def _named(accounts: Collection[FileTally], name: str) -> str:
+    """Where it has the name of a file of the record's account, or of an input that held such a file."""
+    found = next((each for one in accounts for each in one.names if each.partition("/")[0] == name), "")
+    return _another(found) if found else ""
+
+
+def _another(name: str) -> str:
+    return f"another file than {name}, which the record was read from"

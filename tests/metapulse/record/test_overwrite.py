@@ -1,0 +1,139 @@
+"""What ``record export`` writes over: what it wrote itself, and nothing that may be all that a person has."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from metapulse.errors import ConfigError
+from metapulse.record.store import import_files
+from metapulse.record.writers import export_record
+from tests.metapulse.record.samples import SAMPLES
+
+DIARY = "time,metric,value,unit\n2024-04-03T08:00:00Z,weight,80,kg\n2024-04-03T08:00:00Z,bp_systolic,120,mmHg\n"
+GROWN = DIARY + "2024-04-04T08:00:00Z,weight,79,kg\n"
+NAMES = {"csv": "out.csv", "fhir": "out.json", "openmhealth": "out.jsonl"}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    diary = tmp_path / "diary.csv"
+    diary.write_text(DIARY)
+    import_files([diary], tmp_path / "person.parquet")
+    return tmp_path / "person.parquet"
+
+
+def refused(record: Path, out: Path) -> str:
+    """What is said of an export that is not made; the file stays as it is."""
+    before = out.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        export_record(record, out, "csv")
+    assert out.read_bytes() == before
+    return str(caught.value)
+
+
+def zipped(path: Path, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+HOSPITAL = json.loads(SAMPLES["bundle.json"])
+POINT = {
+    "header": {"id": "1", "schema_id": {"namespace": "omh", "name": "body-weight", "version": "2.0"}},
+    "body": {"body_weight": {"value": 80, "unit": "kg"}, "effective_time_frame": {"date_time": "2024-04-03T08:00:00Z"}},
+}
+BY_HAND = {
+    "a hospital's bundle": SAMPLES["bundle.json"],
+    "a hospital's bundle, a resource a line": "".join(json.dumps(e["resource"]) + "\n" for e in HOSPITAL["entry"]),
+    "another app's points": json.dumps([POINT]),
+    "another app's points, one a line": json.dumps(POINT) + "\n",
+    "a diary": DIARY.replace("80", "81"),
+    "the diary, renamed and grown": GROWN,
+    "a diary with a source": "time,metric,value,unit,file,row\n2024-04-03T08:00:00Z,weight,80,kg,a,1\n",
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_what_another_wrote_is_not_written_over(kind: str, record: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept.csv"
+    out.write_text(BY_HAND[kind])
+    assert "a file that record export wrote" in refused(record, out)
+    assert "a file that record export wrote" in refused(record, zipped(tmp_path / "kept.zip", {"a.csv": BY_HAND[kind]}))
+
+
+@pytest.mark.parametrize("to", NAMES)
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_what_this_program_wrote_is_written_over(to: str, suffix: str, record: Path, tmp_path: Path) -> None:
+    out = tmp_path / (NAMES[to] + suffix)
+    export_record(record, out, to)
+    before = out.read_bytes()
+    export_record(record, out, to)
+    assert out.read_bytes() == before
+    for other in NAMES.keys() - {to} if suffix else ():
+        export_record(record, out.with_name(NAMES[other] + suffix), other)
+
+
+@pytest.mark.parametrize("to", NAMES)
+def test_what_this_program_wrote_and_somebody_changed_is_not_written_over(
+    to: str, record: Path, tmp_path: Path
+) -> None:
+    """Also where another file lies beside it in a zip."""
+    out = tmp_path / NAMES[to]
+    export_record(record, out, to)
+    made = out.read_text()
+    by_hand = {
+        "csv": GROWN.splitlines()[-1],
+        "fhir": json.dumps(HOSPITAL["entry"][0]),
+        "openmhealth": json.dumps(POINT),
+    }
+    lines = made.splitlines(keepends=True)
+    out.write_text("".join([*lines[:2], by_hand[to] + "\n", *lines[2:]]))
+    assert "nobody has changed" in refused(record, out)
+    assert refused(record, zipped(tmp_path / "two.zip", {NAMES[to]: made, "notes.txt": "of mine"}))
+
+
+def test_its_own_output_is_written_over_also_where_it_is_called_as_the_source(record: Path, tmp_path: Path) -> None:
+    """But not the source, though it was written here, and not what it was when it was read."""
+    out = tmp_path / "else" / "diary.csv"
+    out.parent.mkdir()
+    for _ in range(2):
+        export_record(record, out, "csv")
+    assert "which the record was read from" in refused(record, tmp_path / "diary.csv")
+    other = tmp_path / "other.parquet"
+    import_files([out], other)
+    assert "which the record was read from" in refused(other, out)
+
+
+def test_an_export_of_another_record_that_has_the_name_of_a_source_is_not_written_over(
+    record: Path, tmp_path: Path
+) -> None:
+    export_record(record, tmp_path / "a.csv", "csv")
+    other = tmp_path / "other.parquet"
+    import_files([tmp_path / "a.csv"], other)
+    (tmp_path / "diary.csv").write_text(GROWN)
+    import_files([tmp_path / "diary.csv"], record)
+    export_record(record, tmp_path / "a.csv", "csv")
+    assert "than a.csv, which the record was read from" in refused(other, tmp_path / "a.csv")
+
+
+def test_a_broken_zip_is_not_written_over_unless_there_is_nothing_in_it(record: Path, tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "vendor.zip", {"own.csv": GROWN}).read_bytes()
+    torn = tmp_path / "torn.zip"
+    torn.write_bytes(whole[:-30])
+    assert "no broken zip" in refused(record, torn)
+    for nothing in (b"", zipped(tmp_path / "empty.zip", {}).read_bytes()):
+        torn.write_bytes(nothing)
+        export_record(record, torn, "csv")
+
+
+def test_a_zip_that_no_reader_knows_is_not_written_over(record: Path, tmp_path: Path) -> None:
+    photos = {f"{n}.jpg": "a photo" for n in range(3)}
+    assert refused(record, zipped(tmp_path / "photos.zip", photos))
+    page = tmp_path / "page.csv"
+    page.write_text("what no reader knows\n")
+    export_record(record, page, "csv")
