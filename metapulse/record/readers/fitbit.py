@@ -2,7 +2,8 @@
 
 Stamps of JSON series are UTC, month first with a year of two digits; those of sleep and exercise are local. The same
 day may be there in both encodings, which the store finds. Steps, energy and distance are per minute; what comes once
-a day is of a day.
+a day is of a day. What a series is of the file's name tells, but its values have to look so: of heart rate they are
+objects, of steps texts.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SERIES: dict[str, tuple[str, str | None, int, str | None]] = {
     "resting_heart_rate": ("resting_heart_rate", "bpm", -1, None),
     "demographic_vo2_max": ("vo2max", None, -1, None),
 }
+SHAPED = ("heart_rate", "resting_heart_rate", "demographic_vo2_max")  # whose values are objects, not texts
 #: Column of a CSV twin, in lower case → metric, unit, minutes that a value covers.
 TWINS: dict[str, tuple[str, str | None, int]] = {
     "beats per minute": ("heart_rate", "bpm", 0),
@@ -92,6 +94,8 @@ def read(context: Context) -> Iterator[Row]:
 
 def _why_not(context: Context, item: Any) -> str:
     if isinstance(item, dict) and "dateTime" in item and "value" in item and _measured(context, item) is None:
+        if _stem(context) in SHAPED and number(item["value"]) is not None:
+            return "a value of another series than the file's name tells"
         return "a series without a metric of ours, or no value in it"
     stamps = [item[name] for name in ITEM_TIMES if name in item] if isinstance(item, dict) else []
     if any(context.clock.read(str(stamp)) is None for stamp in stamps):
@@ -118,12 +122,16 @@ def _sample(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         yield _row(context, metric, stamp, amount, unit, at, minutes, code, FITBIT, marks)
 
 
+def _stem(context: Context) -> str:
+    """What the file's name begins with."""
+    return re.split(r"[-.(]", context.file.name.rsplit("/", 1)[-1], maxsplit=1)[0].strip().lower()
+
+
 def _measured(
     context: Context, item: dict[str, Any]
 ) -> tuple[tuple[str, str | None, int, str | None], float, tuple[str, ...]] | None:
     """(what, how much, marks) of an item of a series; None if that is nothing that is known."""
-    name = context.file.name.rsplit("/", 1)[-1]
-    stem = re.split(r"[-.(]", name, maxsplit=1)[0].strip().lower()
+    stem = _stem(context)
     value = given = item.get("value")
     marks: tuple[str, ...] = ()
     if isinstance(given, dict):
@@ -134,6 +142,8 @@ def _measured(
             stem, value = "demographic_vo2_max", given["demographicVO2Max"]
         else:
             stem, value = "resting_heart_rate", given.get("value")
+    elif stem in SHAPED:
+        return None
     series, amount = SERIES.get(stem), number(value)
     if series is None or amount is None or (stem == "resting_heart_rate" and not amount):  # 0: not known
         return None

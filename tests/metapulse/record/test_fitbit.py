@@ -83,3 +83,15 @@ def test_rows_of_a_twin_below_a_second_header_are_read_by_it(record: Import) -> 
     assert [device["model"] for device in made["device"]] == [None, "Charge 6"]
     (account,) = tally.files.values()
     assert account.skipped == {"the header": 2}
+
+
+def test_values_of_another_series_than_the_name_tells_are_counted_away(record: Import) -> None:
+    """As of files that were joined under the name of one."""
+    beats = [{"dateTime": f"04/03/24 08:0{n}:00", "value": {"bpm": 60 + n, "confidence": 3}} for n in range(2)]
+    steps = [{"dateTime": f"04/03/24 08:0{n}:00", "value": str(50 + n)} for n in range(3)]
+    made, tally = record({"heart_rate-2024-04-03.json": json.dumps([*beats, *steps])})
+    assert sorted(made["value"]) == [60, 61]
+    (file,) = tally.files.values()
+    assert file.skipped == {"a value of another series than the file's name tells": 3}
+    made, _ = record({"steps-2024-04-03.json": json.dumps([*beats, *steps])})
+    assert made["metric"].to_list().count("steps") == 3
