@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 KNOWN = 2**14  # names that are remembered
 
@@ -45,3 +46,15 @@ class Lineage:
 def bare_name(file: str) -> str:
     """A file's name without folders, numbers and punctuation."""
     return re.sub(r"[\W\d_]+", "", file.rsplit("/", 1)[-1]).casefold()
+
+
+@lru_cache(1024)
+def later_file(file: str) -> tuple[tuple[int, ...], str]:
+    """By what the files of two exports are in order, the earlier first; of the names of one content the first counts.
+
+    A copy is called as it may be, but before it was made there was what it is a copy of.
+
+    Args:
+        file: its name.
+    """
+    return tuple(int(digits) for digits in re.findall(r"\d{1,18}", file)), file

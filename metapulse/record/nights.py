@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.frame import DOUBTFUL, REPEATS, without
-from metapulse.record.lineage import bare_name
-from metapulse.record.outdated import later_file
+from metapulse.record.lineage import bare_name, later_file
 from metapulse.record.overlap import covered_time, union_minutes, united, wish, with_source
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ All of this is said by the rows alone, so that it does not matter in which order
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.columns import NO_TIME, metric_names, taken
+from metapulse.record.lineage import later_file
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import Block
 
@@ -152,13 +152,3 @@ def _differs(block: Block, at: int, other: int) -> bool:
         (mine := block[name][at]) != (its := block[name][other]) and not (mine != mine and its != its)
         for name in ("end", "value", "code", "device")
     )
-
-
-@lru_cache(1024)
-def later_file(file: str) -> tuple[tuple[int, ...], str]:
-    """By what the files of two exports are in order, the earlier first.
-
-    Args:
-        file: its name.
-    """
-    return tuple(int(digits) for digits in re.findall(r"\d{1,18}", file)), file

@@ -21,7 +21,7 @@ import numpy as np
 
 from metapulse.record.columns import NO_OFFSET, taken
 from metapulse.record.firsts import Firsts, lasting
-from metapulse.record.lineage import Lineage
+from metapulse.record.lineage import Lineage, later_file
 from metapulse.record.outdated import MARK, outdated, told_ids
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import CODED, Block
@@ -108,7 +108,7 @@ def _coded_first(code: str | None) -> tuple[str, bool]:
     return code or "", code is not None
 
 
-_RANKED: dict[str, Callable[[Any], Any]] = {"code": _coded_first, "device": known_first}
+_RANKED: dict[str, Callable[[Any], Any]] = {"code": _coded_first, "device": known_first, "file": later_file}
 
 
 def place(block: Block, at: int) -> tuple[Any, ...]:
@@ -190,10 +190,10 @@ def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None, c
     """Rows that are there already: the n-th of an input is the n-th of every other that says the same.
 
     Of each n-th the first in the record's order stays, in which those that were changed later are before others, and
-    of one time of change those that are superseded. So what an account
-    says is a list, and reading more of it takes the lesser of two lists, place by place: in any order and grouping, and
-    however often. Of copies the rows are those of the first name. A record is as many inputs as it knows accounts, each
-    of them one such list, so that a copy which links two of them makes one list of both.
+    of one time of change those that are superseded. So what an account says is a list, and reading more of it takes the
+    lesser of two lists, place by place: in any order and grouping, and however often. Of copies the rows are those of
+    the earliest name (``later_file``). A record is as many inputs as it knows accounts, each of them one such list, so
+    that a copy which links two of them makes one list of both.
     """
     again = np.zeros(len(same), bool)
     among = same | np.append(same[1:], False) if carried is None else np.ones(len(same), bool)
@@ -206,7 +206,7 @@ def _again(block: Block, same: Any, lineage: Lineage, carried: Carried | None, c
     group, series = np.cumsum(~same, dtype=np.int32)[at], account[block["file"][at]]
     input, file, row = (block[name][at] for name in ("input", "file", "row"))
     in_force, changed = _in_force(block)[at], changed[at]
-    ranks = block.tables.file.ranks().astype(np.int32)
+    ranks = block.tables.file.ranks(later_file).astype(np.int32)
     order = np.lexsort([at, row, ranks[file], in_force, -changed, input, series, group]).astype(np.int32)
     lists = _Lists(block, list(numbers), group, series, input, changed, in_force, file, row)
     same_row = ~_differs(*(column[order] for column in (changed, in_force, file, row)))

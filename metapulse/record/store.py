@@ -2,7 +2,7 @@
 
 The content of the record depends on what was read, not on the order it was read in or on how often: a record that is
 there already is one more input. Copies of one content are read each under its own name; of equal rows the first stays
-(``runs.py``), which is that of the first name.
+(``runs.py``), which is that of the earliest name.
 """
 
 from __future__ import annotations

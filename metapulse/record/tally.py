@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from metapulse.errors import DataError
-from metapulse.record.lineage import Lineage
+from metapulse.record.lineage import Lineage, later_file
 from metapulse.rows import Rows
 
 REASONS = 200  # kept apart per file; what comes after is counted together
@@ -55,7 +55,7 @@ class FileTally:
         mark: tells this content from another of the same name.
         size: bytes, unpacked; 0: not known.
         by_name: whether what rows mean rests on the file's name.
-        also: other names under which the same content came; ``file`` is the first of all.
+        also: other names under which the same content came; ``file`` is the earliest of all (``later_file``).
         zones: in which its local times were read; "": in UTC, since none was told. (): it did not matter.
         orders: of its dates, in the same way; "": the vendor's usual one.
         error: why it could not be read to its end.
@@ -123,7 +123,7 @@ class FileTally:
             DataError: two zones or orders of dates were told.
         """
         best = max(self, other, key=FileTally._worth)
-        names = sorted({*self.names, *other.names})
+        names = sorted({*self.names, *other.names}, key=later_file)
         zones, orders = sorted({*self.zones, *other.zones}), sorted({*self.orders, *other.orders})
         for option, words in zip(TOLD.values(), (zones, orders), strict=True):
             if len(told := list(filter(None, words))) > 1:
@@ -236,11 +236,20 @@ class Tally:
 
     def accounts_in_zones(self) -> dict[str, list[str]]:
         """First file of each account whose exports were read in several zones → these; "": as UTC, none being told."""
-        lineage, zones = self.lineage(), dict[tuple[str, str], dict[str, str]]()
-        for tally in self.in_order():
-            for zone in tally.zones if tally.kept and len(tally.zones) == 1 else ():
-                zones.setdefault((tally.format, lineage.of(tally.file)), {}).setdefault(zone, tally.file)
-        return {min(each.values()): sorted(each) for each in zones.values() if len(each) > 1}
+        return self._accounts_in("zones")
+
+    def accounts_in_orders(self) -> dict[str, list[str]]:
+        """The same of orders of dates; "": in the vendor's usual one."""
+        return self._accounts_in("orders")
+
+    def _accounts_in(self, name: str) -> dict[str, list[str]]:
+        """By a name of ``TOLD``; of a file that was read with a word and without one the word counts."""
+        lineage, found = self.lineage(), dict[tuple[str, str], dict[str, str]]()
+        for tally in self.in_order() if any(getattr(one, name) for one in self.files.values()) else ():
+            words: tuple[str, ...] = getattr(tally, name) if tally.kept else ()
+            for word in [each for each in words if each] or words:
+                found.setdefault((tally.format, lineage.of(tally.file)), {}).setdefault(word, tally.file)
+        return {min(each.values()): sorted(each) for each in found.values() if len(each) > 1}
 
     @property
     def again(self) -> int:

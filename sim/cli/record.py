@@ -271,6 +271,11 @@ def _say_what_is_odd(tally: Tally) -> None:
         " there twice, at two times, and a merge may find it: if the person did not move, begin another record"
         for file, zones in tally.accounts_in_zones().items()
     ]
+    said += [
+        f"{file}: exports of it were read with dates in {' and '.join(order or 'the usual order' for order in orders)};"
+        " what two of them have may be there twice, at two dates: to read all in one order, begin another record"
+        for file, orders in tally.accounts_in_orders().items()
+    ]
     wrong = [*tally.failures, *tally.unread]
     for line in [*said, *wrong]:
         print(f"metapulse: {printable(line)}", file=sys.stderr)

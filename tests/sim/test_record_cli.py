@@ -136,6 +136,31 @@ def test_exports_of_one_account_in_two_zones_are_said(call, here):
     assert call("record", "import", "log 2.csv", "--timezone", "Asia/Tokyo", "--out", "b.parquet")[2] == ""
 
 
+def test_two_zones_are_said_also_where_a_file_was_read_without_one(call, here):
+    line = "2024-04-{:02d} 08:00,heart_rate,{},/min\n"
+    for name, days in (("log 1.csv", range(1, 4)), ("log 2.csv", range(1, 6))):
+        written(here, {name: "time,metric,value,unit\n" + "".join(line.format(day, 60 + day) for day in days)})
+    for name, record, more in (
+        ("log 1.csv", "a", ("--timezone", "Europe/Berlin")),
+        ("log 1.csv", "utc", ()),
+        ("log 2.csv", "b", ("--timezone", "Asia/Tokyo")),
+    ):
+        assert call("record", "import", name, "--out", f"{record}.parquet", *more)[0] == 0
+    err = call("record", "merge", "a.parquet", "utc.parquet", "b.parquet", "--out", "all.parquet")[2]
+    assert "log 1.csv: read as UTC once and once in a zone" in err
+    assert "log 1.csv: exports of it were read in Asia/Tokyo and Europe/Berlin" in err
+
+
+def test_exports_of_one_account_in_two_orders_of_dates_are_said(call, here):
+    text = "time,metric,value,unit\n03/04/2024 08:00Z,heart_rate,60,/min\n"
+    written(here, {"d1.csv": text, "d2.csv": text + "05/04/2024 08:00Z,heart_rate,61,/min\n"})
+    assert call("record", "import", "d1.csv", "--timezone", "UTC", "--date-order", "dmy")[2] == ""
+    code, _, err = call("record", "import", "d2.csv", "--timezone", "UTC", "--date-order", "mdy")
+    assert code == 0
+    assert err.startswith("metapulse: d1.csv: exports of it were read with dates in dmy and mdy; what two of them")
+    assert len(err.splitlines()) == 1
+
+
 def test_what_is_refused_is_named(refused, here):
     written(here / "given", {"own.csv": SAMPLES["own.csv"], "note.txt": "hello"})
     assert refused("record", "import", "given/none.csv") == "given/none.csv: no such file or folder"

@@ -93,9 +93,9 @@ def test_the_same_content_under_another_name_adds_a_count_and_no_row(tmp_path: P
     import_files([first], out)
     rows = pl.read_parquet(out)
     (file,) = import_files([copy, copy.parent], out).files.values()
-    assert (file.file, file.notes) == ("given/own (1).csv", {AGAIN: 3})
+    assert (file.file, file.notes) == ("given/own.csv", {AGAIN: 3})
     assert pl.read_parquet(out).drop("source").equals(rows.drop("source"))
-    assert set(pl.read_parquet(out)["source"].struct.field("file")) == {"given/own (1).csv"}
+    assert set(pl.read_parquet(out)["source"].struct.field("file")) == {"given/own.csv"}
     held = out.read_bytes()
     for inputs in ([copy], [first], [copy, copy.parent]):
         import_files(inputs, out)
