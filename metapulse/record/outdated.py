@@ -2,8 +2,11 @@
 
 Two rows are states of one thing where they begin together and are of one metric, device and code, and either
 
-* the vendor has one value of it at a time: of a night, a cycle or a workout (``SCORED``); or
+* the vendor has one value of it at a time: of a night, a cycle, a day or a workout (``SCORED``); or
 * both have one id of their vendor's, which ``raw`` tells (``identified``); device and code may have been edited too.
+
+A nap that became a night, and a workout that was named anew, has another code: two codes are of one thing where both
+end together too, and no file has both, which would be two things at one moment.
 
 The later state is the one that the file itself says was changed later. Where it does not say: one that is not doubted
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
@@ -15,7 +18,8 @@ All of this is said by the rows alone, so that it does not matter in which order
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +31,26 @@ from metapulse.record.texts import Block
 
 MARK = "outdated"
 NIGHTLY = frozenset((
-    "activity_score", "heart_rate", "hrv_rmssd", "readiness_score", "respiratory_rate", "resting_heart_rate_lowest",
-    "sleep_awake", "sleep_deep", "sleep_duration", "sleep_efficiency", "sleep_latency", "sleep_light", "sleep_rem",
-    "sleep_score", "spo2", "time_in_bed",
+    "activity_score", "body_battery", "heart_rate", "hrv_rmssd", "readiness_score", "respiratory_rate",
+    "resting_heart_rate", "resting_heart_rate_lowest", "skin_temperature_deviation", "sleep_awake", "sleep_deep",
+    "sleep_duration", "sleep_efficiency", "sleep_latency", "sleep_light", "sleep_rem", "sleep_score", "spo2", "stress",
+    "time_in_bed", "vo2max",
 ))  # fmt: skip
+DAILY = frozenset((
+    "active_energy", "active_minutes", "basal_energy", "distance", "elevation_gain", "floors", "sedentary_minutes",
+    "steps_daily", "total_energy",
+))  # fmt: skip
+WORKOUT = frozenset(("workout", "workout_distance", "workout_energy", "workout_hr_max", "workout_hr_mean"))
 #: What the vendor's reader calls its device → metrics that have an interval and are scored as a whole; None: all are.
 SCORED: dict[Device, frozenset[str] | None] = {
     Device("Whoop"): None,
-    Device("Oura"): NIGHTLY,
-    Device("Garmin", app="Garmin Connect"): NIGHTLY,
+    Device("Oura"): NIGHTLY | DAILY | WORKOUT,
+    Device("Garmin", app="Garmin Connect"): NIGHTLY | DAILY | WORKOUT,
 }
-SAMPLED = frozenset(("heart_rate", "hrv_rmssd", "respiratory_rate", "spo2"))  # also of moments, which have no end
+SAMPLED = frozenset(("body_battery", "heart_rate", "hrv_rmssd", "respiratory_rate", "spo2", "stress"))  # also moments
+SLEPT = (None, "nap", "mean of the night")  # codes of one sleep, by what its vendor takes it for
+OF_WORKOUTS = WORKOUT | {"elevation_gain", "strain"}  # metrics whose codes, where they have one, name a workout
+CODES = 16  # of one start and device; where there are more, none are of one thing
 #: Rows that are no state of another: not measured here, or of no known unit.
 APART = (MAPPED, "unit_unknown")
 OLD = "superseded"  # by the file's own word; of a treatment it may be the last state, which was deleted
@@ -92,18 +105,66 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     rows = _candidates(block)
     if not len(rows):
         return found
-    states: dict[tuple[Any, ...], list[tuple[tuple[Any, ...], int]]] = {}
+    states: dict[tuple[Any, ...], list[_State]] = {}
     texts = {name: list(getattr(block.tables, name)) for name in ("code", "device", "file", "quality")}
     ids, changed = told_ids(taken(block, rows)["raw"]) or (("",) * len(rows), (0,) * len(rows))
     for at, id, when in zip(rows.tolist(), ids, changed, strict=True):
         if state := _state(block, texts, at, (id, int(when))):
-            key, rank = state
-            states.setdefault(key, []).append((rank, at))
-    for same in states.values():
-        best = max(same)
-        for rank, at in same:
-            found[at] = _differs(block, at, best[1]) and rank < best[0]
+            states.setdefault(state.of, []).append(state)
+    for same in (each for group in states.values() for each in _of_one_thing(group)):
+        best = max(same, key=lambda state: state.rank)
+        for state in same:
+            found[state.at] = _differs(block, state.at, best.at) and state.rank < best.rank
     return found
+
+
+class _State(NamedTuple):
+    """A row.
+
+    Args:
+        of: what it is a state of.
+        kind: its code; "" where that may be any.
+        rank: how late a state it is.
+        at: in the block.
+        end: of the row.
+        place: file and row that it was read from.
+    """
+
+    of: tuple[Any, ...]
+    kind: str
+    rank: tuple[Any, ...]
+    at: int
+    end: int
+    place: tuple[str, int]
+
+
+def _of_one_thing(states: list[_State]) -> Iterable[list[_State]]:
+    """Those of one code, and of two codes that may be of one thing."""
+    by_kind: dict[str, list[_State]] = {}
+    for state in states:
+        by_kind.setdefault(state.kind, []).append(state)
+    kinds = sorted(by_kind)
+    joined = {kind: kind for kind in kinds}
+    for at, kind in enumerate(kinds if len(kinds) <= CODES else ()):
+        for other in kinds[:at]:
+            if _end_together(by_kind[kind], by_kind[other]):
+                joined = {name: joined[other] if to == joined[kind] else to for name, to in joined.items()}
+    found: dict[str, list[_State]] = {}
+    for kind in kinds:
+        found.setdefault(joined[kind], []).extend(by_kind[kind])
+    return found.values()
+
+
+def _end_together(some: list[_State], others: list[_State]) -> bool:
+    """Whether they may be of one thing: they have an end in common, and no file tells of both."""
+    ends = {one.end for one in some} & {other.end for other in others}
+    if not ends - {NO_TIME}:
+        return False
+    first, second = dict[str, set[int]](), dict[str, set[int]]()
+    for rows, states in ((first, some), (second, others)):
+        for state in states:
+            rows.setdefault(state.place[0], set()).add(state.place[1])
+    return all(len(first[file] | second[file]) == 1 for file in first.keys() & second.keys())
 
 
 def _candidates(block: Block) -> NDArray[np.int64]:
@@ -129,9 +190,7 @@ def _candidates(block: Block) -> NDArray[np.int64]:
     return several
 
 
-def _state(
-    block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int]
-) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+def _state(block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int]) -> _State | None:
     """What a row is a state of, and how late a state it is; None: it is a state of nothing."""
     code, device, file, marks = (each[block[name][at]] for name, each in texts.items())
     start, metric, end, row, value = (block[name][at].item() for name in ("start", "metric", "end", "row", "value"))
@@ -139,11 +198,13 @@ def _state(
     within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
     if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        return (start, metric, id, at_once), (changed, *later_file(file), *within)
+        return _State((start, metric, id, at_once), "", (changed, *later_file(file), *within), at, end, (file, row))
     if device not in SCORED or OLD in marks:
         return None
     less = not set(marks).isdisjoint(LESS)
-    return (start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within)
+    sort = "slept" if code in SLEPT else "workout" if metric_names()[metric] in OF_WORKOUTS else f"code {code}"
+    rank = (not less, end != NO_TIME, *later_file(file), *within)
+    return _State((start, metric, device, sort), code or "", rank, at, end, (file, row))
 
 
 def _differs(block: Block, at: int, other: int) -> bool:

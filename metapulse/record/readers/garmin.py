@@ -16,7 +16,7 @@ from metapulse.record.readers import garmin_events
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.garmin_events import GARMIN, Export, instant, is_exported, offset_of, row_at
 from metapulse.record.readers.garmin_keys import DAY, LEVELS, LISTED, NIGHT, SERIES
-from metapulse.record.readers.garmin_nights import asleep_of
+from metapulse.record.readers.garmin_nights import asleep_of, doubts_of
 from metapulse.record.readers.text import is_empty, json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
@@ -152,7 +152,7 @@ def _night(export: Export, item: dict[str, Any]) -> Iterator[Row]:
         export.lost.append("a night without a time")
         return
     offset = offset_of(context, item, "sleepStartTimestampGMT", "sleepStartTimestampLocal")
-    night = row_at(context, "", start, None, None)._replace(end=end, offset_min=offset)
+    night = row_at(context, "", start, None, None)._replace(end=end, offset_min=offset, quality=doubts_of(item))
     spo2 = item.get("spo2SleepSummary")
     told = {**spo2, **item} if isinstance(spo2, dict) else item
     for key, (metric, unit) in NIGHT.items():

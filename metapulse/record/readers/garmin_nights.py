@@ -10,6 +10,19 @@ STAGES = ("deepSleepSeconds", "lightSleepSeconds")  # that every device tells ap
 REM = "remSleepSeconds"
 BESIDES = ("awakeSleepSeconds", "unmeasurableSeconds", "unmeasurableSleepSeconds")
 ROOM = 180  # seconds of a night that rounding may leave to no stage
+CONFIRMED = "sleepWindowConfirmationType"  # as the validation of Garmin's CSV
+
+
+def doubts_of(item: dict[str, Any]) -> tuple[str, ...]:
+    """Marks of a night that is tentative, or typed in; a final one has none.
+
+    Args:
+        item: the night.
+    """
+    state = str(item.get(CONFIRMED)).upper()
+    if "TENTATIVE" in state or "UNCONFIRMED" in state:
+        return ("low_confidence",)
+    return ("manual",) if state.startswith("MANUAL") else ()  # of AUTO_MANUAL the device measured a part
 
 
 def asleep_of(item: dict[str, Any], length: float) -> tuple[float | None, str | None]:

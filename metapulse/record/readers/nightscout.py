@@ -29,6 +29,7 @@ ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the w
 EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings before and after one, among which another upload of it is looked for
 CHANGED = ("srvModified", "updated_at", "modifiedAt")  # when a document was changed last
+TYPED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble"}  # of mongoexport
 CANONICAL = ("g", "mg/dL")  # units of what is not converted
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
@@ -105,6 +106,7 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
     for at, item in json_items(context, RESULT):
         if isinstance(item, dict) and isinstance(item.get(RESULT), dict):
             item = item[RESULT]
+        item = _plain(item)
         if not isinstance(item, dict):
             context.skip("no object")
         elif item.get("isValid") is False:
@@ -121,6 +123,17 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
             context.skip("a profile, which is no measurement")
         else:
             yield from _entry(context, item, at, recent)
+
+
+def _plain(item: Any) -> Any:
+    """An object without the words for types that mongoexport writes, as {"$oid": "…"} for an id."""
+    if not isinstance(item, dict):
+        return item
+    return {key: next(iter(value.values())) if _is_typed(value) else value for key, value in item.items()}
+
+
+def _is_typed(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and not TYPED.isdisjoint(value)
 
 
 def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:

@@ -1,0 +1,89 @@
+"""What a vendor takes for something else in a later export, and all that it scores anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.metapulse.record.test_garmin import DAY
+from tests.metapulse.record.test_garmin import NIGHT as GARMIN
+from tests.metapulse.record.test_oura import NIGHT, READINESS
+from tests.metapulse.record.test_outdated import counting, outdated, states
+from tests.metapulse.record.test_treatments import of_one_name
+from tests.metapulse.record.test_whoop import WORKOUTS
+
+SLEEPS = "Cycle start time,Cycle end time,Cycle timezone,Sleep onset,Wake onset,Asleep duration (min),Nap\n"
+
+
+def whoop(minutes: int, nap: str, wake: str = "14:30:00") -> str:
+    """A sleep of an afternoon, as a line."""
+    return f"2024-04-03 00:03:04,,UTC+02:00,2024-04-03 14:00:00,2024-04-03 {wake},{minutes},{nap}\n"
+
+
+@pytest.mark.parametrize(("first", "second"), [("true", "false"), ("false", "true")])
+def test_a_nap_of_whoop_that_became_a_night_counts_once(first: str, second: str, tmp_path: Path) -> None:
+    made = states(tmp_path, *({"sleeps.csv": SLEEPS + each} for each in (whoop(20, first), whoop(25, second))))
+    assert counting(made, "sleep_duration") == [("sleep_duration", 25)]
+    assert outdated(made) == [("sleep_duration", 20)]
+
+
+def test_a_nap_of_oura_that_became_a_night_counts_once(tmp_path: Path) -> None:
+    night = {key: value for key, value in NIGHT.items() if key not in ("sleep_phase_5_min", "heart_rate")}
+    texts = ({**night, "type": "late_nap"}, {**night, "type": "sleep", "total_sleep_duration": 24000})
+    made = states(tmp_path, *({"sleep.json": json.dumps({"data": [each]})} for each in texts))
+    assert counting(made) == [("hrv_rmssd", 62), ("sleep_duration", 400)]
+
+
+@pytest.mark.parametrize("wake", ["14:30:00", "15:30:00"])
+def test_a_nap_beside_a_night_counts_too(wake: str, tmp_path: Path) -> None:
+    """Where one file has both, or they end at different times."""
+    both = SLEEPS + whoop(20, "true") + whoop(25, "false", wake)
+    made = states(tmp_path, {"sleeps.csv": both}, {"sleeps.csv": both.replace(",25,", ",26,")})
+    assert counting(made, "sleep_duration") == [("sleep_duration", 20), ("sleep_duration", 26)]
+
+
+def test_a_workout_that_was_named_anew_counts_once(tmp_path: Path) -> None:
+    made = states(tmp_path, WORKOUTS.replace("Running", "Activity"), WORKOUTS)
+    assert counting(made, "workout", "workout_energy") == [("workout", 45), ("workout_energy", 520)]
+    assert set(made.filter(metric="strain", code="activity")["quality"].to_list()[0]) == {"outdated"}
+
+
+def test_two_activities_of_one_moment_count_both(tmp_path: Path) -> None:
+    other = WORKOUTS.splitlines()[1].replace("Running", "Activity").replace(",520,", ",100,") + "\n"
+    made = states(tmp_path, WORKOUTS + other, WORKOUTS + other.replace(",100,", ",110,"))
+    assert counting(made, "workout_energy") == [("workout_energy", 110), ("workout_energy", 520)]
+
+
+def test_all_of_a_day_that_oura_or_garmin_scored_anew_counts_as_the_later_export_has_it(tmp_path: Path) -> None:
+    """Also what is no part of a score: a deviation, a resting heart rate, amounts."""
+    later = {**READINESS, "score": 77, "temperature_deviation": 0.1}
+    day = {**DAY, "currentDayRestingHeartRate": 50, "totalSteps": 8000}
+    made = states(
+        tmp_path,
+        {"readiness.json": json.dumps({"data": [READINESS]}), "UDSFile.json": json.dumps([DAY])},
+        {"readiness.json": json.dumps({"data": [later]}), "UDSFile.json": json.dumps([day])},
+    )
+    assert counting(made, "readiness_score", "skin_temperature_deviation", "resting_heart_rate", "steps_daily") == [
+        ("readiness_score", 77), ("resting_heart_rate", 50), ("skin_temperature_deviation", 0.1), ("steps_daily", 8000),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["MANUAL_CONFIRMED", "AUTO_CONFIRMED_TENTATIVE", "UNCONFIRMED"])
+def test_a_final_night_of_garmins_json_counts_whatever_its_export_is_called(kind: str, tmp_path: Path) -> None:
+    doubted = {**GARMIN, "sleepWindowConfirmationType": kind, "remSleepSeconds": 5300}
+    made = states(tmp_path, *({"sleep.json": json.dumps([each])} for each in (GARMIN, doubted)))
+    assert counting(made, "sleep_rem") == [("sleep_rem", 90)]
+    (marks,) = made.filter(metric="sleep_rem", value=5300 / 60)["quality"].to_list()
+    assert marks == sorted(["manual" if kind.startswith("MANUAL") else "low_confidence", "outdated"])
+
+
+def test_ids_and_stamps_as_mongoexport_writes_them_are_read(tmp_path: Path) -> None:
+    meal = {"eventType": "Meal Bolus", "created_at": {"$date": "2024-04-03T10:00:00Z"}, "insulin": 4.0}
+    meal |= {"_id": {"$oid": "65f1a2b3c4d5e6f7a8b9c0d1"}}
+    first = {**meal, "srvModified": {"$numberLong": "1712138500000"}}
+    later = {**meal, "srvModified": {"$numberLong": "1712140000000"}, "insulin": {"$numberDouble": "3.5"}}
+    made = of_one_name(tmp_path, [first], [later])
+    assert counting(made) == [("insulin_rapid", 3.5)]
+    assert "id 65f1a2b3c4d5e6f7a8b9c0d1 1712138500000000" in made["raw"].to_list()
