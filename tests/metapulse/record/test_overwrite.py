@@ -78,6 +78,19 @@ def test_what_this_program_wrote_is_written_over(to: str, suffix: str, record: P
         export_record(record, out.with_name(NAMES[other] + suffix), other)
 
 
+@pytest.mark.parametrize(("to", "name"), [("fhir", "out.ndjson"), ("openmhealth", "out.json")])
+def test_the_other_shape_of_a_format_is_known_too(to: str, name: str, tmp_path: Path) -> None:
+    """With devices, texts that are quoted, and pressures of two values."""
+    record = tmp_path / "person.parquet"
+    for given, text in SAMPLES.items():
+        if given.startswith(("own", "bundle", "libre", "withings")):
+            (tmp_path / given).write_bytes(text.encode() if isinstance(text, str) else text)
+            import_files([tmp_path / given], record)
+    for kind, out in ((to, name), ("csv", "out.csv")):
+        for _ in range(2):
+            assert export_record(record, tmp_path / out, kind).written
+
+
 @pytest.mark.parametrize("to", NAMES)
 def test_what_this_program_wrote_and_somebody_changed_is_not_written_over(
     to: str, record: Path, tmp_path: Path
