@@ -38,7 +38,7 @@ from metapulse.sim.lab.pilot import kept_decision, pilot_decision
 from metapulse.sim.lab.power import PowerPlan, power_plans
 from metapulse.sim.lab.seeds import SeedDecision, seed_words
 from metapulse.sim.lab.spec import ComparisonSpec
-from metapulse.sim.lab.table import cost_table, result_table, write_parquet
+from metapulse.sim.lab.table import cost_table, result_table, write_parquet, write_results
 from metapulse.sim.lab.tune import Pair, studies, tune
 from metapulse.sim.progress import Display
 from metapulse.sim.report import write_comparison_report
@@ -203,10 +203,9 @@ class ComparisonRunner:
         return said
 
     def _judged(self, sound: Sequence[Cell], failed: Collection[Pair], pilot: int) -> Comparison | None:
-        """The verdict on all rows, which are written and not held any longer: there may be millions."""
-        table, spec = result_table(sound), self.spec
-        write_parquet(self.folder / "results.parquet", table)
-        if table.is_empty():
+        """The verdict on all rows, which are written and not held: there may be millions."""
+        table, spec = write_results(self.folder / "results.parquet", sound), self.spec
+        if table.select(pl.len()).collect().item() == 0:
             return None
         return judge_methods(
             table,

@@ -67,7 +67,7 @@ def lab(size: Size) -> ComparisonFolder:
     comparison = judge_methods(rows, "made-up", methods[0], methods, datasets, size.seeds, (), None, baselines)
     tuning = [_study(dataset, methods[1]) for dataset in datasets]
     return ComparisonFolder(
-        comparison, rows, _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning
+        comparison, rows.lazy(), _costs(datasets, methods, size), tuple(_cells(datasets, methods, size)), tuning
     )
 
 

@@ -23,7 +23,7 @@ from metapulse.sim.scores import scenarios
 
 
 def judge_methods(
-    results: pl.DataFrame,
+    results: pl.DataFrame | pl.LazyFrame,
     name: str,
     reference: str,
     methods: Sequence[str],
@@ -37,7 +37,8 @@ def judge_methods(
     """Judge methods on the same seeds, clients and episodes.
 
     Args:
-        results: tidy: dataset, method, seed, phase, scenario, shots, step, round, client, user, metric, value.
+        results: tidy: dataset, method, seed, phase, scenario, shots, step, round, client, user, metric, value; of a
+            file too (``pl.scan_parquet``), of which only what verdicts rest on is held.
         reference: one of ``methods``, which the others are held against.
         methods: in the order in which they are shown.
         datasets: likewise.
@@ -80,17 +81,20 @@ def judge_methods(
         words=(
             *failures,
             *verdict_words(reference, methods, seeds, scores, pairs, ranking, apart),
-            *_undefined(results, {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
+            *_undefined(results.lazy(), {d: metrics.get(d) or (main or {}).get(d, "") for d in datasets}),
         ),
     )
 
 
-def _undefined(results: pl.DataFrame, metrics: Mapping[str, str]) -> Iterator[str]:
+def _undefined(results: pl.LazyFrame, metrics: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each data set whose metric is not defined for some test clients."""
+    clients = pl.col("client")
     for dataset, metric in metrics.items():
         rows = results.filter(pl.col("phase") == "test", pl.col("dataset") == dataset, pl.col("metric") == metric)
-        if aside := rows.filter(pl.col("value").is_null())["client"].n_unique():
-            told = f"{dataset}: {metric} is not defined for {aside} of {rows['client'].n_unique()} clients"
+        aside = clients.filter(pl.col("value").is_null()).n_unique()
+        ((aside, asked),) = rows.select(aside=aside, asked=clients.n_unique()).collect(engine="streaming").rows()
+        if aside:
+            told = f"{dataset}: {metric} is not defined for {aside} of {asked} clients"
             yield f"{told} (on some questions at least), who are not in its means."
 
 

@@ -7,6 +7,7 @@ the best validation round where that was an earlier one (``metapulse.server.run.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import polars as pl
 
@@ -18,6 +19,7 @@ CELL = ("dataset", "method", "seed", "fold")
 QUESTION = ("dataset", "scenario", "shots")
 KEYS = (*QUESTION, "method")
 PARTS = (*KEYS, "fold")
+Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
 
 
 def folded(rows: pl.DataFrame) -> pl.DataFrame:
@@ -25,25 +27,27 @@ def folded(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if "fold" in rows.columns else rows.with_columns(fold=pl.lit(0, pl.Int64))
 
 
-def main_rows(results: pl.DataFrame, main: Mapping[str, str] | None = None) -> pl.DataFrame:
+def main_rows(results: pl.DataFrame | pl.LazyFrame, main: Mapping[str, str] | None = None) -> pl.DataFrame:
     """The rows of every data set's main metric (``server/metatest.py``); clients apart are left out.
 
     Args:
+        results: of a file as well (``pl.scan_parquet``): rows of other metrics are never held then.
         main: data set → the metric that was chosen; "" and left out: none was.
     """
-    results = in_means(results)
-    measured = results.select("dataset", "metric").unique().sort("dataset", "metric")
+    rows = in_means(results.lazy())
+    measured = rows.select("dataset", "metric").unique().collect(engine="streaming").sort("dataset", "metric")
     chosen = {
         dataset: headline_metric([{"metric": name} for name in group["metric"]], (main or {}).get(str(dataset), ""))
         for (dataset,), group in measured.group_by("dataset")
     }
-    wanted = pl.DataFrame(list(chosen.items()), schema=measured.schema, orient="row")
-    return results.join(wanted, on=["dataset", "metric"], how="semi")
+    wanted = [(pl.col("dataset") == dataset) & (pl.col("metric") == metric) for dataset, metric in chosen.items()]
+    return rows.filter(pl.any_horizontal(pl.lit(False), *wanted)).collect(engine="streaming")
 
 
-def in_means(results: pl.DataFrame) -> pl.DataFrame:
+def in_means(results: Table) -> Table:
     """The rows that are in means, not ``apart``."""
-    return results.filter(pl.col("apart").fill_null("") == "") if "apart" in results.columns else results
+    there = "apart" in results.collect_schema().names()
+    return results.filter(pl.col("apart").fill_null("") == "") if there else results
 
 
 def judged_steps(rows: pl.DataFrame) -> pl.DataFrame:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from metapulse.files import write_atomic
+from metapulse.files import replace_with, write_atomic
 from metapulse.server.files import read_sealed, write_sealed
 from metapulse.server.folder import RunFolder
 from metapulse.sim.cells import Cell
@@ -50,6 +53,29 @@ def result_table(cells: Iterable[Cell]) -> pl.DataFrame:
     """
     parts = [_rows(cell, RunFolder(cell.path)) for cell in _finished(cells)]
     return pl.concat([SCHEMA.to_frame(), *parts])
+
+
+def write_results(path: Path, cells: Iterable[Cell]) -> pl.LazyFrame:
+    """``result_table`` as a Parquet file, a method's rows on a data set at a time: there may be millions in all.
+
+    Returns:
+        The rows, which are read from the file as they are asked for.
+
+    Raises:
+        RunError: a finished run's table is missing or damaged, or the file cannot be written.
+    """
+
+    def fill(stream: BinaryIO) -> None:
+        with pq.ParquetWriter(stream, _arrow(SCHEMA.to_frame()).schema) as writer:
+            for _, runs in groupby(_finished(cells), lambda cell: (cell.dataset, cell.method)):
+                writer.write_table(_arrow(result_table(runs)))
+
+    replace_with(path, fill)
+    return pl.scan_parquet(path)
+
+
+def _arrow(table: pl.DataFrame) -> pa.Table:
+    return table.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _rows(cell: Cell, run: RunFolder) -> pl.DataFrame:

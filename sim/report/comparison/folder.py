@@ -45,14 +45,14 @@ class ComparisonFolder:
 
     Args:
         comparison: scores, pairs, ranks, verdict.
-        results: a row per client and number, as in results.parquet.
+        results: a row per client and number, as in results.parquet; read from there as they are asked for.
         costs: a row per run, as in costs.parquet.
         cells: training runs, trials of tuning left out.
         tuning: what tuning tried and chose, as in tuning.json; empty where nothing was tuned.
     """
 
     comparison: Comparison
-    results: pl.DataFrame
+    results: pl.LazyFrame
     costs: pl.DataFrame
     cells: tuple[CellState, ...]
     tuning: list[dict[str, Any]]
@@ -78,7 +78,7 @@ def read_comparison_folder(folder: Path) -> ComparisonFolder:
         cells = tuple(_state(folder, entry) for entry in read_sealed(folder / "spec.json")["cells"])
     except (KeyError, TypeError):
         raise RunError(f"{folder / 'spec.json'} is damaged: it lacks what a report needs") from None
-    return ComparisonFolder(comparison, results, costs, cells, tuning)
+    return ComparisonFolder(comparison, results, costs.collect(), cells, tuning)
 
 
 def _state(folder: Path, entry: dict[str, Any]) -> CellState:
@@ -113,21 +113,23 @@ def _digest(path: Path) -> str:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _known_table(path: Path, told: str) -> pl.DataFrame:
-    table = read_parquet(path)
+def _known_table(path: Path, told: str) -> pl.LazyFrame:
+    table = scan_parquet(path)
     if _digest(path) != told:
         raise RunError(f"{path} is not the table that comparison.json was made of; run the comparison again")
     return table
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """A Parquet file.
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """A Parquet file, of which what is asked for is read.
 
     Raises:
         RunError: it is missing or damaged.
     """
     try:
-        return pl.read_parquet(path)
+        table = pl.scan_parquet(path)
+        table.collect_schema()
+        return table
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 

@@ -25,9 +25,7 @@ def other_metrics(view: ComparisonView, dataset: str) -> ReportTable | None:
     metrics = view.others(dataset)
     if not metrics:
         return None
-    rows = tested(view.folder.results, view.comparison).filter(
-        pl.col("dataset") == dataset, pl.col("metric").is_in(metrics), pl.col("step") == pl.col("judged")
-    )
+    rows = tested(view.folder.results, view.comparison, dataset, metrics).filter(pl.col("step") == pl.col("judged"))
     kept = in_means(rows)
     frame = (
         points(kept, BY, view.comparison.pilot)

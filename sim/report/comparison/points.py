@@ -12,7 +12,7 @@ from metapulse.sim.lab.select import in_means
 from metapulse.sim.lab.statistics.crossed import half_width
 
 
-def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataFrame:
+def asked(results: pl.LazyFrame, comparison: Comparison, phase: str) -> pl.DataFrame:
     """Rows of the main metric in one phase, with ``judged``, the step at which their method is judged.
 
     Clients apart are left out, as they are from the scores.
@@ -22,25 +22,36 @@ def asked(results: pl.DataFrame, comparison: Comparison, phase: str) -> pl.DataF
         comparison: says what the main metric and the judged step are.
         phase: "validation", or "test": then only what was asked after the last round.
     """
-    rows = _after_the_last_round(results) if phase == "test" else results.filter(pl.col("phase") == phase)
-    there = in_means(rows).filter(pl.col("value").is_not_null())  # null: the metric is not defined for the client
-    return _with_step(there, comparison, ("dataset", "method", "scenario", "shots", "metric"))
+    main = {(score.dataset, score.metric) for score in comparison.scores}
+    wanted = [(pl.col("dataset") == dataset) & (pl.col("metric") == metric) for dataset, metric in sorted(main)]
+    rows = in_means(_of_phase(results, phase)).filter(
+        pl.any_horizontal(pl.lit(False), *wanted),
+        pl.col("value").is_not_null(),  # null: the metric is not defined for the client
+    )
+    return _with_step(rows, comparison, ("dataset", "method", "scenario", "shots", "metric"))
 
 
-def tested(results: pl.DataFrame, comparison: Comparison) -> pl.DataFrame:
-    """Rows of every metric of the test after the last round, with ``judged`` as in ``asked``."""
-    return _with_step(_after_the_last_round(results), comparison, ("dataset", "method", "scenario", "shots"))
+def tested(results: pl.LazyFrame, comparison: Comparison, dataset: str, metrics: Sequence[str]) -> pl.DataFrame:
+    """Rows of some metrics of a data set's test after the last round, with ``judged`` as in ``asked``."""
+    rows = _of_phase(results.filter(pl.col("dataset") == dataset), "test")
+    chosen = rows.filter(pl.col("metric").is_in(list(metrics)))
+    return _with_step(chosen, comparison, ("dataset", "method", "scenario", "shots"))
 
 
-def _after_the_last_round(results: pl.DataFrame) -> pl.DataFrame:
-    rows = results.filter(pl.col("phase") == "test")
-    return rows.filter(pl.col("round") == pl.col("round").max().over("dataset", "method", "seed"))
+def _of_phase(results: pl.LazyFrame, phase: str) -> pl.LazyFrame:
+    """Of the test only what was asked after the last round of a run."""
+    rows, run = results.filter(pl.col("phase") == phase), ("dataset", "method", "seed")
+    if phase != "test":
+        return rows
+    last = rows.group_by(run).agg(pl.col("round").max())
+    return rows.join(last, on=[*run, "round"], how="semi")
 
 
-def _with_step(rows: pl.DataFrame, comparison: Comparison, keys: Sequence[str]) -> pl.DataFrame:
+def _with_step(rows: pl.LazyFrame, comparison: Comparison, keys: Sequence[str]) -> pl.DataFrame:
     names = (*keys, "step")
-    questions = pl.DataFrame([{key: getattr(score, key) for key in names} for score in comparison.scores])
-    return rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
+    questions = pl.LazyFrame([{key: getattr(score, key) for key in names} for score in comparison.scores])
+    there = rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
+    return there.collect(engine="streaming")
 
 
 def points(rows: pl.DataFrame, by: Sequence[str], pilot: int = 0) -> pl.DataFrame:

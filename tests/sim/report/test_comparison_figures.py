@@ -39,7 +39,7 @@ def test_adaptation_ends_where_the_scores_are(view):
 
 def test_learning_curves_are_those_of_validation_people_with_costs_to_draw_them_against(view, made):
     figure = by_round(view, "watches")["new_user/1"]
-    rows = made.results.filter(
+    rows = made.results.collect().filter(
         (pl.col("phase") == "validation") & (pl.col("dataset") == "watches") & (pl.col("method") == "maml"),
         (pl.col("scenario") == "new_user") & (pl.col("shots") == 1),
         pl.col("step") == view.scores["watches", "new_user", 1, "maml"].step,
@@ -94,7 +94,7 @@ def test_transfer_is_the_mean_over_people_on_a_device(view, made):
     assert set(maps) == {"watches", "both", "glucose"}
     assert "trained on phone, watch" in view.trained_on("both")
     heat = maps["both"]["5"]["data"][0]
-    rows = made.results.filter(
+    rows = made.results.collect().filter(
         (pl.col("phase") == "test") & (pl.col("round") == 20) & (pl.col("dataset") == "both"),
         (pl.col("method") == "maml") & (pl.col("shots") == 5) & (pl.col("device") == "ring"),
     )

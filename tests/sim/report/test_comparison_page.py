@@ -29,7 +29,7 @@ def folder(made, tmp_path_factory):
     write_sealed(root / "tuning.json", {"studies": made.tuning})
     entries = [{k: v for k, v in dataclasses.asdict(cell).items() if k != "finished"} for cell in made.cells]
     write_sealed(root / "spec.json", {"cells": entries})
-    made.results.write_parquet(root / "results.parquet")
+    made.results.collect().write_parquet(root / "results.parquet")
     made.costs.write_parquet(root / "costs.parquet")
     write_comparison(root, made.comparison)
     for cell in made.cells:
