@@ -20,6 +20,7 @@ from metapulse.sim.data_remarks import data_remarks, probed
 from metapulse.sim.engines.cluster import check_workers
 from metapulse.sim.engines.cohort import CohortGrid, SourceDirectory
 from metapulse.sim.engines.settings import Cohort
+from metapulse.sim.engines.sharing import SharingPool
 from metapulse.sim.engines.workers import LocalPool, RayPool, WorkerPool
 from metapulse.sim.population import Population, forget_jobs
 
@@ -68,13 +69,17 @@ def run_cohort(
     work = ClientExecutor(config.client_config())
     source = work.source
     idle, population = probed(work, config), Population.of(config)
-    grid = CohortGrid(len(source), _pool(engine), engine.chunk, path, engine.masks, population)
+    pool = _pool(engine)
+    grid = CohortGrid(len(source), pool, engine.chunk, path, engine.masks, population)
     try:
         directory = SourceDirectory(source, [*data_remarks(work, config), *idle])
         job = Run(config, grid, directory, path, progress, inputs)
-        return job.resume() if resume else job.start()
+        summary = job.resume() if resume else job.start()
     finally:
         grid.close()
+    if progress and isinstance(pool, SharingPool) and (line := pool.told()):
+        progress.note(line)
+    return summary
 
 
 def _pool(engine: Cohort) -> WorkerPool:
@@ -83,9 +88,11 @@ def _pool(engine: Cohort) -> WorkerPool:
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
         reason = str(error).splitlines()[0][:200]
         raise ConfigError("engine.device", engine.device, f"PyTorch cannot compute there: {reason}") from None
-    if engine.workers:
-        return RayPool(engine.workers, engine.address, engine.device)
-    return LocalPool(engine.device)
+    if not engine.workers:
+        return LocalPool(engine.device)
+    workers = RayPool(engine.workers, engine.address, engine.device)
+    elsewhere = engine.address or engine.device != "cpu"  # where the same chunk may come to other bits
+    return workers if elsewhere else SharingPool(workers, LocalPool())
 
 
 def resume_experiment(path: Path, progress: Progress | None = None) -> dict[str, Any]:

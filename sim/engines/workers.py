@@ -16,6 +16,7 @@ from metapulse.client.spec import Trial
 from metapulse.errors import EngineError
 from metapulse.outcome import Outcome, Scores
 from metapulse.sim.engines.cluster import DIRECT, start_ray, stop_ray
+from metapulse.sim.engines.heap import keep_heap
 from metapulse.sim.engines.parcels import pack_arrays, unpack_arrays
 from metapulse.sim.population import ClientJob
 from metapulse.strategies.aggregate import AggregationSpec, partial_sum
@@ -63,6 +64,7 @@ class LocalPool:
     """
 
     def __init__(self, device: str = "cpu") -> None:
+        keep_heap()
         self.spent: Sequence[Mapping[str, float]] = ()
         self._device = torch.device(device)
         self._made: dict[ClientJob, ClientExecutor] = {}
