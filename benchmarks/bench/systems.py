@@ -10,6 +10,7 @@ from benchmarks.bench.workload import WORKLOADS, Workload
 FIRST_ORDER = ("mlp-100", "mlp-1000", "cnn-100")
 MLP = ("mlp-100", "mlp-1000")
 MAML = ("maml-25", "maml-1000")
+CLAMPED = "benchmarks.bench.torch_models:Clamped"  # a module that is taken for no chain of linear layers
 PROJECT = ""  # the environment of the project itself
 
 
@@ -66,6 +67,7 @@ SYSTEMS: Sequence[Entry] = (
     Entry("bare", "metapulse without Grid and Strategy", "bare", PROJECT, tuple(WORKLOADS), ours=True),
     _ours("ours", "metapulse", tuple(WORKLOADS)),
     _ours("ours-ray2", "metapulse, 2 Ray workers", (*FIRST_ORDER, *MAML), "engine.workers=2"),
+    _ours("ours-autograd", "metapulse, by autograd", ("module-100",), f'model.factory="{CLAMPED}"'),
     _ours("ours-stock", "metapulse, stock FedAvg", MLP, *_stock("FedAvg")),
     _ours("ours-stock-median", "metapulse, stock FedMedian", MLP, *_stock("FedMedian"), aggregate="median"),
     _ours("ours-median", "metapulse, median", MLP, "strategy.name='median'", aggregate="median"),

@@ -49,8 +49,8 @@ class Model(ABC):
     task: Task
     precision: Literal["float32", "bfloat16"] = setting(
         "float32",
-        "of what compiled code (mlp, sine, cnn1d) multiplies; bfloat16: 8 bits instead of 24, faster where the"
-        " processor has AVX512_BF16; gradients of one client err by about 1 % (docs/dev/speed.md)",
+        "of what compiled code (mlp, sine, cnn1d, a module of linear layers) multiplies; bfloat16: 8 bits, not 24,"
+        " faster where the processor has AVX512_BF16; gradients of one client err by about 1 % (docs/dev/speed.md)",
     )
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Model(ABC):
             raise ConfigError(
                 "model.precision",
                 self.precision,
-                "needs mlp, sine or cnn1d, a C compiler, and AVX512_BF16: use float32",
+                "needs mlp, sine, cnn1d or a module of linear layers, a C compiler, and AVX512_BF16: use float32",
             )
         return found
 

@@ -22,8 +22,9 @@ from metapulse.models import autograd
 from metapulse.models.base import Model
 from metapulse.models.construction import aliases, check_constants, constructed
 from metapulse.models.draws import seeds
-from metapulse.models.kernels.base import Expansion
+from metapulse.models.kernels.base import Chain, Expansion
 from metapulse.models.kernels.losses import loss_kernel
+from metapulse.models.traced import linear_chain
 from metapulse.registry import resolve, restricted
 from metapulse.settings import setting
 from metapulse.trees import Flat, Stacked, flat_stack, pick
@@ -100,6 +101,11 @@ class TorchModule(Model):
                     continue
             return train if differ else None
         return train if any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p for m in train.modules()) else None
+
+    @cached_property
+    def chain(self) -> Chain | None:
+        """Kernels, where the module is linear layers with ReLU or tanh between them and no more."""
+        return None if self._training is not None or self._aliases else linear_chain(self.module, self.task)
 
     @cached_property
     def _aliases(self) -> Mapping[str, str]:
@@ -195,7 +201,9 @@ class TorchModule(Model):
         return outputs
 
     def expand(self, params: Stacked, batch: Batch) -> Expansion:
-        """Derivatives by autograd, of the loss in training mode where the module has one."""
+        """Derivatives by autograd, of the loss in training mode where the module has one; a chain has its own."""
+        if self.chain:
+            return super().expand(params, batch)
 
         def loss(own: Stacked, part: Batch) -> Tensor:
             return task_loss(self.task, self._predict_training(own, part), part.y, part.mask)
@@ -207,6 +215,8 @@ class TorchModule(Model):
 
         One graph through the stack costs less than ``torch.func.grad`` inside ``vmap``: fewer layers of dispatch.
         """
+        if self.chain:
+            return super().value_and_grad(params, batch, into)
         w = flat_stack(params)
         leaves = {name: p.detach().requires_grad_() for name, p in w.items()}
         with torch.enable_grad():
