@@ -5,8 +5,8 @@ Two rows are states of one thing where they begin together and are of one metric
 * the vendor has one value of it at a time: of a night, a cycle, a day or a workout (``SCORED``); or
 * both have one id of their vendor's, which ``raw`` tells (``identified``); device and code may have been edited too.
 
-A nap that became a night, and a workout that was named anew, has another code: two codes are of one thing where both
-end together too, and no file has both, which would be two things at one moment.
+A nap that became a night, and a workout that was named anew, has another code, and counts beside its earlier state: a
+record does not know whether a later export has both, since a row that is there already is not told again.
 
 The later state is the one that the file itself says was changed later. Where it does not say: one that is not doubted
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
@@ -18,7 +18,6 @@ All of this is said by the rows alone, so that it does not matter in which order
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,17 +39,13 @@ DAILY = frozenset((
     "active_energy", "active_minutes", "basal_energy", "distance", "elevation_gain", "floors", "sedentary_minutes",
     "steps_daily", "total_energy",
 ))  # fmt: skip
-WORKOUT = frozenset(("workout", "workout_distance", "workout_energy", "workout_hr_max", "workout_hr_mean"))
 #: What the vendor's reader calls its device → metrics that have an interval and are scored as a whole; None: all are.
 SCORED: dict[Device, frozenset[str] | None] = {
     Device("Whoop"): None,
-    Device("Oura"): NIGHTLY | DAILY | WORKOUT,
-    Device("Garmin", app="Garmin Connect"): NIGHTLY | DAILY | WORKOUT,
+    Device("Oura"): NIGHTLY | DAILY,
+    Device("Garmin", app="Garmin Connect"): NIGHTLY | DAILY,
 }
 SAMPLED = frozenset(("body_battery", "heart_rate", "hrv_rmssd", "respiratory_rate", "spo2", "stress"))  # also moments
-SLEPT = (None, "nap", "mean of the night")  # codes of one sleep, by what its vendor takes it for
-OF_WORKOUTS = WORKOUT | {"elevation_gain", "strain"}  # metrics whose codes, where they have one, name a workout
-CODES = 16  # of one start and device; where there are more, none are of one thing
 #: Rows that are no state of another: not measured here, or of no known unit.
 APART = (MAPPED, "unit_unknown")
 OLD = "superseded"  # by the file's own word; of a treatment it may be the last state, which was deleted
@@ -111,7 +106,7 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     for at, id, when in zip(rows.tolist(), ids, changed, strict=True):
         if state := _state(block, texts, at, (id, int(when))):
             states.setdefault(state.of, []).append(state)
-    for same in (each for group in states.values() for each in _of_one_thing(group)):
+    for same in states.values():
         best = max(same, key=lambda state: state.rank)
         for state in same:
             found[state.at] = _differs(block, state.at, best.at) and state.rank < best.rank
@@ -123,48 +118,13 @@ class _State(NamedTuple):
 
     Args:
         of: what it is a state of.
-        kind: its code; "" where that may be any.
         rank: how late a state it is.
         at: in the block.
-        end: of the row.
-        place: file and row that it was read from.
     """
 
     of: tuple[Any, ...]
-    kind: str
     rank: tuple[Any, ...]
     at: int
-    end: int
-    place: tuple[str, int]
-
-
-def _of_one_thing(states: list[_State]) -> Iterable[list[_State]]:
-    """Those of one code, and of two codes that may be of one thing."""
-    by_kind: dict[str, list[_State]] = {}
-    for state in states:
-        by_kind.setdefault(state.kind, []).append(state)
-    kinds = sorted(by_kind)
-    joined = {kind: kind for kind in kinds}
-    for at, kind in enumerate(kinds if len(kinds) <= CODES else ()):
-        for other in kinds[:at]:
-            if _end_together(by_kind[kind], by_kind[other]):
-                joined = {name: joined[other] if to == joined[kind] else to for name, to in joined.items()}
-    found: dict[str, list[_State]] = {}
-    for kind in kinds:
-        found.setdefault(joined[kind], []).extend(by_kind[kind])
-    return found.values()
-
-
-def _end_together(some: list[_State], others: list[_State]) -> bool:
-    """Whether they may be of one thing: they have an end in common, and no file tells of both."""
-    ends = {one.end for one in some} & {other.end for other in others}
-    if not ends - {NO_TIME}:
-        return False
-    first, second = dict[str, set[int]](), dict[str, set[int]]()
-    for rows, states in ((first, some), (second, others)):
-        for state in states:
-            rows.setdefault(state.place[0], set()).add(state.place[1])
-    return all(len(first[file] | second[file]) == 1 for file in first.keys() & second.keys())
 
 
 def _candidates(block: Block) -> NDArray[np.int64]:
@@ -198,13 +158,11 @@ def _state(block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, 
     within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
     if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        return _State((start, metric, id, at_once), "", (changed, *later_file(file), *within), at, end, (file, row))
+        return _State((start, metric, id, at_once), (changed, *later_file(file), *within), at)
     if device not in SCORED or OLD in marks:
         return None
     less = not set(marks).isdisjoint(LESS)
-    sort = "slept" if code in SLEPT else "workout" if metric_names()[metric] in OF_WORKOUTS else f"code {code}"
-    rank = (not less, end != NO_TIME, *later_file(file), *within)
-    return _State((start, metric, device, sort), code or "", rank, at, end, (file, row))
+    return _State((start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within), at)
 
 
 def _differs(block: Block, at: int, other: int) -> bool:

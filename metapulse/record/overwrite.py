@@ -12,16 +12,17 @@ from metapulse.record.containers import File, Inputs
 from metapulse.record.recognise import recognise
 from metapulse.record.store import metadata
 from metapulse.record.tally import FileTally, Tally
-from metapulse.record.written import is_written
+from metapulse.record.written import is_page, is_written
 
+NEW = "a new file, or one that metapulse wrote"
 WRITTEN = ("fhir", "openmhealth", "own")  # readers of what ``record export`` writes
 
 
 def check_not_an_input(out: Path, record: Path) -> None:
     """Refuse a place where the record is, an export, another record, or a file that the record was read from.
 
-    Such a file is known by its content, whatever it is called now; and by its name, since it may have grown. What
-    ``record export`` wrote, and nobody has changed, is written over; so is what no reader knows, unless it is a zip.
+    Such a file is known by its content, whatever it is called now; and by its name, since it may have grown. Of other
+    files only one is written over that has the form of what ``record export`` or ``record show`` writes.
 
     Args:
         out: where something else than a record is to be written.
@@ -42,7 +43,7 @@ def check_not_an_input(out: Path, record: Path) -> None:
         with Inputs([out]) as given:
             said = _refused(given, accounts, out.name)
     except DataError:  # a broken zip, of which nothing can be said but its name
-        said = _named(accounts, out.name) or "a file that is no broken zip"
+        said = _named(accounts, out.name) or NEW
     if said:
         raise ConfigError("out", str(out), said)
 
@@ -50,7 +51,7 @@ def check_not_an_input(out: Path, record: Path) -> None:
 def _is_empty_zip(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
-            return not archive.namelist()
+            return not any(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
 
@@ -58,7 +59,7 @@ def _is_empty_zip(path: Path) -> bool:
 def _refused(given: Inputs, accounts: Collection[FileTally], name: str) -> str:
     """What it has to be instead; "": it may be written over."""
     alone = given.files[0] if len(given.files) == 1 and not given.broken else None
-    ours = alone is not None and is_written(alone)
+    ours = alone is not None and (is_written(alone) or is_page(alone))
     reader = None if ours else next(filter(None, map(_reader_of, given.files)), None)
     if reader is not None and reader.name not in WRITTEN:
         return f"a file that is no export of {reader.title}"
@@ -67,9 +68,7 @@ def _refused(given: Inputs, accounts: Collection[FileTally], name: str) -> str:
     sources = [each for one in accounts for each in one.names if each.partition("/")[0] == name]
     if sources and not (ours and alone is not None and is_written(alone, sources)):
         return _named(accounts, name)
-    if ours or (reader is None and alone is not None and "/" not in alone.name):
-        return ""
-    return "a file that record export wrote, and that nobody has changed" if reader else "a file that is no such zip"
+    return "" if ours else NEW
 
 
 def _reader_of(file: File) -> Any:

@@ -1,7 +1,8 @@
-"""Whether ``metapulse record export`` wrote a file, all of it: only what can be made anew may be written over.
+"""Whether ``metapulse record export`` or ``show`` wrote a file: only what can be made anew may be written over.
 
-Every line of ours has a sign that no other program writes: an extension of FHIR, a property of Open mHealth's header,
-the columns of a record. A line that was added by hand lacks it, and the file is no longer ours.
+Every line of an export of ours has a sign that no other program writes: an extension of FHIR, a property of Open
+mHealth's header, the columns of a record. A line of another form is none of ours, and so is the file. A value that was
+edited within a line is not seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from metapulse.record.readers.fhir_own import DEVICE, EXTENSION
 from metapulse.record.readers.openmhealth_own import PROPERTY
 from metapulse.record.readers.own import COLUMNS
 
+PAGE_HEAD = 1000  # bytes in which a page tells its title
 LONGEST = 2**24  # bytes of a line of ours at most; a text of it has 64 KiB
 FHIR_HEAD, LIST_HEAD = b'{"resourceType":"Bundle","type":"collection","entry":[\n', b"[\n"
 _RESOURCE = re.compile(
@@ -34,18 +36,29 @@ def is_written(file: File, names: Collection[str] = ()) -> bool:
         file: the file.
         names: of files of which a line has to say that it was read from them, if there are such names.
     """
-    found = not names
+    found, nothing = not names, True
     kind = ""
     texts = [sign for name in names for sign in _signs(name)]
     try:
         for number, line in enumerate(_lines(file)):
+            nothing = False
             kind = kind or _kind(line)
             if not kind or not (_is_frame(line, kind, number) or _is_line(line, kind)):
                 return False
             found = found or any(text in line for text in texts)
     except (DataError, *BROKEN):
         return False
-    return found and bool(kind)
+    return found and (bool(kind) or nothing)
+
+
+def is_page(file: File) -> bool:
+    """Whether it begins as a page of ours does."""
+    try:
+        with file.open() as stream:
+            head = stream.read(PAGE_HEAD)
+    except (DataError, *BROKEN):
+        return False
+    return head.lstrip().startswith(b"<!doctype html>") and b"<title>metapulse: " in head
 
 
 def _signs(name: str) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
@@ -29,6 +30,7 @@ ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the w
 EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings before and after one, among which another upload of it is looked for
 CHANGED = ("srvModified", "updated_at", "modifiedAt")  # when a document was changed last
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TYPED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble"}  # of mongoexport
 CANONICAL = ("g", "mg/dL")  # units of what is not converted
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
@@ -129,11 +131,18 @@ def _plain(item: Any) -> Any:
     """An object without the words for types that mongoexport writes, as {"$oid": "…"} for an id."""
     if not isinstance(item, dict):
         return item
-    return {key: next(iter(value.values())) if _is_typed(value) else value for key, value in item.items()}
+    return {key: _value(value) for key, value in item.items()}
 
 
-def _is_typed(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and not TYPED.isdisjoint(value)
+def _value(value: Any) -> Any:
+    """What stands in the words for types; a date in milliseconds as the text that Nightscout writes."""
+    word = ""
+    while isinstance(value, dict) and len(value) == 1 and not TYPED.isdisjoint(value):
+        ((inner, value),) = value.items()
+        word = word or inner
+    if word == "$date" and re.fullmatch(r"-?\d{1,14}", str(value)):
+        return (EPOCH + timedelta(milliseconds=int(value))).isoformat()
+    return value
 
 
 def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from metapulse.errors import ConfigError
-from metapulse.record.store import import_files
+from metapulse.record.store import import_files, write_rows
+from metapulse.record.tally import FileTally
 from metapulse.record.writers import export_record
+from metapulse.sim.report import write_record_page
 from tests.metapulse.record.samples import SAMPLES
 
 DIARY = "time,metric,value,unit\n2024-04-03T08:00:00Z,weight,80,kg\n2024-04-03T08:00:00Z,bp_systolic,120,mmHg\n"
@@ -62,8 +64,8 @@ BY_HAND = {
 def test_what_another_wrote_is_not_written_over(kind: str, record: Path, tmp_path: Path) -> None:
     out = tmp_path / "kept.csv"
     out.write_text(BY_HAND[kind])
-    assert "a file that record export wrote" in refused(record, out)
-    assert "a file that record export wrote" in refused(record, zipped(tmp_path / "kept.zip", {"a.csv": BY_HAND[kind]}))
+    assert "one that metapulse wrote" in refused(record, out)
+    assert "one that metapulse wrote" in refused(record, zipped(tmp_path / "kept.zip", {"a.csv": BY_HAND[kind]}))
 
 
 @pytest.mark.parametrize("to", NAMES)
@@ -106,7 +108,7 @@ def test_what_this_program_wrote_and_somebody_changed_is_not_written_over(
     }
     lines = made.splitlines(keepends=True)
     out.write_text("".join([*lines[:2], by_hand[to] + "\n", *lines[2:]]))
-    assert "nobody has changed" in refused(record, out)
+    assert "one that metapulse wrote" in refused(record, out)
     assert refused(record, zipped(tmp_path / "two.zip", {NAMES[to]: made, "notes.txt": "of mine"}))
 
 
@@ -138,15 +140,40 @@ def test_a_broken_zip_is_not_written_over_unless_there_is_nothing_in_it(record: 
     whole = zipped(tmp_path / "vendor.zip", {"own.csv": GROWN}).read_bytes()
     torn = tmp_path / "torn.zip"
     torn.write_bytes(whole[:-30])
-    assert "no broken zip" in refused(record, torn)
+    assert "one that metapulse wrote" in refused(record, torn)
     for nothing in (b"", zipped(tmp_path / "empty.zip", {}).read_bytes()):
         torn.write_bytes(nothing)
         export_record(record, torn, "csv")
 
 
+@pytest.mark.parametrize(
+    "text", ["date,mood,pain\n2024-04-01,good,2\n", "time,metric,value\n", '{"settings":1}', "a photo"]
+)
+def test_what_no_reader_knows_is_not_written_over(text: str, record: Path, tmp_path: Path) -> None:
+    out = tmp_path / "notes.csv"
+    out.write_text(text)
+    assert "one that metapulse wrote" in refused(record, out)
+    page = tmp_path / "notes.html"
+    page.write_text(text)
+    with pytest.raises(ConfigError, match="one that metapulse wrote"):
+        write_record_page(record, page)
+    assert (out.read_text(), page.read_text()) == (text, text)
+
+
+def test_a_page_is_drawn_again(record: Path, tmp_path: Path) -> None:
+    page = tmp_path / "person.html"
+    for _ in range(2):
+        write_record_page(record, page)
+
+
+@pytest.mark.parametrize("name", ["e.jsonl.zip", "e.json", "e.json.zip"])
+def test_an_empty_records_output_is_written_over(name: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.parquet"
+    write_rows(iter(()), empty, FileTally("made.csv", "own"))
+    for _ in range(2):
+        export_record(empty, tmp_path / name, "openmhealth")
+
+
 def test_a_zip_that_no_reader_knows_is_not_written_over(record: Path, tmp_path: Path) -> None:
     photos = {f"{n}.jpg": "a photo" for n in range(3)}
     assert refused(record, zipped(tmp_path / "photos.zip", photos))
-    page = tmp_path / "page.csv"
-    page.write_text("what no reader knows\n")
-    export_record(record, page, "csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.metapulse.record.test_garmin import DAY
 from tests.metapulse.record.test_garmin import NIGHT as GARMIN
 from tests.metapulse.record.test_oura import NIGHT, READINESS
-from tests.metapulse.record.test_outdated import counting, outdated, states
+from tests.metapulse.record.test_outdated import counting, states
 from tests.metapulse.record.test_treatments import of_one_name
 from tests.metapulse.record.test_whoop import WORKOUTS
 
@@ -22,18 +23,22 @@ def whoop(minutes: int, nap: str, wake: str = "14:30:00") -> str:
     return f"2024-04-03 00:03:04,,UTC+02:00,2024-04-03 14:00:00,2024-04-03 {wake},{minutes},{nap}\n"
 
 
-@pytest.mark.parametrize(("first", "second"), [("true", "false"), ("false", "true")])
-def test_a_nap_of_whoop_that_became_a_night_counts_once(first: str, second: str, tmp_path: Path) -> None:
-    made = states(tmp_path, *({"sleeps.csv": SLEEPS + each} for each in (whoop(20, first), whoop(25, second))))
-    assert counting(made, "sleep_duration") == [("sleep_duration", 25)]
-    assert outdated(made) == [("sleep_duration", 20)]
+@pytest.mark.parametrize("later", ["sleeps-2024-04-25.csv", "sleeps-2024-04-01.csv"])
+def test_a_night_is_not_lost_for_a_nap_that_a_later_export_has_beside_it(later: str, tmp_path: Path) -> None:
+    """The row that was there already stands in the later file as well, which a record does not know."""
+    night, nap = whoop(25, "false"), whoop(20, "true")
+    made = states(tmp_path, {"sleeps-2024-04-20.csv": SLEEPS + night}, {later: SLEEPS + nap + night})
+    assert counting(made, "sleep_duration") == [("sleep_duration", 20), ("sleep_duration", 25)]
 
 
-def test_a_nap_of_oura_that_became_a_night_counts_once(tmp_path: Path) -> None:
+def test_a_night_of_oura_is_not_lost_for_a_nap_of_the_same_time(tmp_path: Path) -> None:
     night = {key: value for key, value in NIGHT.items() if key not in ("sleep_phase_5_min", "heart_rate")}
-    texts = ({**night, "type": "late_nap"}, {**night, "type": "sleep", "total_sleep_duration": 24000})
-    made = states(tmp_path, *({"sleep.json": json.dumps({"data": [each]})} for each in texts))
-    assert counting(made) == [("hrv_rmssd", 62), ("sleep_duration", 400)]
+    nap = {**night, "id": "nap", "type": "late_nap", "total_sleep_duration": 3600}
+    texts = [night], [night, nap]
+    made = states(tmp_path, *({"sleep.json": json.dumps({"data": each})} for each in texts))
+    assert [row for row in counting(made) if row[0] == "sleep_duration"] == [
+        ("sleep_duration", 60), ("sleep_duration", NIGHT["total_sleep_duration"] // 60),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("wake", ["14:30:00", "15:30:00"])
@@ -44,10 +49,11 @@ def test_a_nap_beside_a_night_counts_too(wake: str, tmp_path: Path) -> None:
     assert counting(made, "sleep_duration") == [("sleep_duration", 20), ("sleep_duration", 26)]
 
 
-def test_a_workout_that_was_named_anew_counts_once(tmp_path: Path) -> None:
-    made = states(tmp_path, WORKOUTS.replace("Running", "Activity"), WORKOUTS)
-    assert counting(made, "workout", "workout_energy") == [("workout", 45), ("workout_energy", 520)]
-    assert set(made.filter(metric="strain", code="activity")["quality"].to_list()[0]) == {"outdated"}
+def test_a_workout_is_not_lost_for_one_that_was_added_at_its_moment(tmp_path: Path) -> None:
+    other = WORKOUTS.splitlines()[1].replace("Running", "Weightlifting").replace(",520,", ",110,") + "\n"
+    head, *rest = WORKOUTS.splitlines(keepends=True)
+    made = states(tmp_path, WORKOUTS, head + other + "".join(rest))
+    assert counting(made, "workout_energy") == [("workout_energy", 110), ("workout_energy", 520)]
 
 
 def test_two_activities_of_one_moment_count_both(tmp_path: Path) -> None:
@@ -77,6 +83,14 @@ def test_a_final_night_of_garmins_json_counts_whatever_its_export_is_called(kind
     assert counting(made, "sleep_rem") == [("sleep_rem", 90)]
     (marks,) = made.filter(metric="sleep_rem", value=5300 / 60)["quality"].to_list()
     assert marks == sorted(["manual" if kind.startswith("MANUAL") else "low_confidence", "outdated"])
+
+
+def test_a_canonical_date_of_mongoexport_is_read(tmp_path: Path) -> None:
+    bolus = {"_id": {"$oid": "a1"}, "eventType": "Bolus", "insulin": {"$numberInt": "3"}}
+    bolus["created_at"] = {"$date": {"$numberLong": "1712138400000"}}
+    made = of_one_name(tmp_path, [bolus])
+    assert counting(made) == [("insulin_rapid", 3)]
+    assert made["start"].to_list() == [datetime(2024, 4, 3, 10, tzinfo=UTC)]
 
 
 def test_ids_and_stamps_as_mongoexport_writes_them_are_read(tmp_path: Path) -> None:
