@@ -35,6 +35,11 @@ def regression(*features: int) -> Task:
     return Task("regression", features, 2)
 
 
+def silu_net(inputs: int, width: int, outputs: int) -> nn.Module:
+    """One hidden layer, of a kind that has no kernels."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
+
+
 def tanh_net(inputs: int, width: int, outputs: int) -> nn.Module:
     """What a user might bring: the same function as ``MLP(hidden=(width,), activation="tanh")``."""
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
@@ -55,7 +60,7 @@ MODELS: dict[str, Model] = {
     "gru": GRU(hidden=3, task=classification(2, 5)),
     "gru-one-channel": GRU(hidden=3, task=regression(5)),
     "module": TorchModule(
-        factory="metapulse.sim.conformance.worlds:tanh_net",
+        factory="metapulse.sim.conformance.worlds:silu_net",
         options={"inputs": 3, "width": 4, "outputs": 3},
         task=classification(3),
     ),

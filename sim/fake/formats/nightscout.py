@@ -6,6 +6,7 @@ Readings of each uploader are a page of their own: two of one second and value, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 from metapulse.record.clock import MINUTE
@@ -75,11 +76,16 @@ def write(rows: Sequence[Row], making: Making) -> None:
 
 
 def _put(making: Making, name: str, items: list[dict[str, Any]]) -> None:
-    numbered = [{"_id": f"{at:024x}", **item} for at, item in enumerate(items)]
+    numbered = [{"_id": _id(item), **item} for item in items]
     if items and making.traps:
         put(making.folder / name, json_text(numbered, 1).rstrip("]\n") + ',\n {"_id": "torn", "sgv"')
     elif items:
         put(making.folder / name, json_text(numbered))
+
+
+def _id(item: dict[str, Any]) -> str:
+    """Of its content: rows that say the same are one treatment, uploaded again."""
+    return blake2b(json_text(item).encode(), digest_size=12).hexdigest()
 
 
 def _entries(row: Row, making: Making) -> list[dict[str, Any]]:

@@ -44,13 +44,13 @@ def _of_phase(results: pl.LazyFrame, phase: str) -> pl.LazyFrame:
     if phase != "test":
         return rows
     last = rows.group_by(run).agg(pl.col("round").max())
-    return rows.join(last, on=[*run, "round"], how="semi")
+    return rows.join(last, on=[*run, "round"], how="semi", maintain_order="left")
 
 
 def _with_step(rows: pl.LazyFrame, comparison: Comparison, keys: Sequence[str]) -> pl.DataFrame:
     names = (*keys, "step")
     questions = pl.LazyFrame([{key: getattr(score, key) for key in names} for score in comparison.scores])
-    there = rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner")
+    there = rows.join(questions.rename({"step": "judged"}), on=list(keys), how="inner", maintain_order="left")
     return there.collect(engine="streaming")
 
 
