@@ -14,6 +14,7 @@ from metapulse.record.store import metadata
 from metapulse.record.tally import FileTally, Tally
 from metapulse.record.written import is_page, is_written
 
+LOOKED_AT = 100  # files of a zip, which is refused if it holds several: they only tell with which words
 NEW = "a new file, or one that metapulse wrote"
 WRITTEN = ("fhir", "openmhealth", "own")  # readers of what ``record export`` writes
 
@@ -60,7 +61,7 @@ def _refused(given: Inputs, accounts: Collection[FileTally], name: str) -> str:
     """What it has to be instead; "": it may be written over."""
     alone = given.files[0] if len(given.files) == 1 and not given.broken else None
     ours = alone is not None and (is_written(alone) or is_page(alone))
-    reader = None if ours else next(filter(None, map(_reader_of, given.files)), None)
+    reader = None if ours else next(filter(None, map(_reader_of, given.files[:LOOKED_AT])), None)
     if reader is not None and reader.name not in WRITTEN:
         return f"a file that is no export of {reader.title}"
     if said := _of_content(given, accounts):
@@ -81,7 +82,7 @@ def _reader_of(file: File) -> Any:
 def _of_content(given: Inputs, accounts: Collection[FileTally]) -> str:
     """Where it is a file of the record's account, by one of its contents."""
     contents: Mapping[tuple[str, int], str] = {(one.mark, one.size): one.file for one in accounts if one.size}
-    found = next(filter(None, (contents.get((file.mark, file.size)) for file in given.files)), "")
+    found = next(filter(None, (contents.get((file.mark, file.size)) for file in given.files[:LOOKED_AT])), "")
     return _another(found) if found else ""
 
 

@@ -140,7 +140,7 @@ def _value(value: Any) -> Any:
     while isinstance(value, dict) and len(value) == 1 and not TYPED.isdisjoint(value):
         ((inner, value),) = value.items()
         word = word or inner
-    if word == "$date" and re.fullmatch(r"-?\d{1,14}", str(value)):
+    if word == "$date" and re.fullmatch(r"-?\d{1,13}", str(value)):
         return (EPOCH + timedelta(milliseconds=int(value))).isoformat()
     return value
 

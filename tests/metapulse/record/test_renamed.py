@@ -85,6 +85,14 @@ def test_a_final_night_of_garmins_json_counts_whatever_its_export_is_called(kind
     assert marks == sorted(["manual" if kind.startswith("MANUAL") else "low_confidence", "outdated"])
 
 
+def test_a_date_of_mongoexport_before_all_calendars_is_doubted_alone(tmp_path: Path) -> None:
+    bolus = {"_id": {"$oid": "a1"}, "eventType": "Bolus", "insulin": 3, "created_at": "2024-04-03T10:00:00Z"}
+    lost = {**bolus, "_id": {"$oid": "a2"}, "created_at": {"$date": {"$numberLong": "-99999999999999"}}}
+    made = of_one_name(tmp_path, [lost, bolus])
+    doubted = ["time_implausible" in marks for marks in made["quality"].to_list()]
+    assert dict(zip(doubted, made["value"].to_list(), strict=True)) == {True: 3.0, False: 3.0}
+
+
 def test_a_canonical_date_of_mongoexport_is_read(tmp_path: Path) -> None:
     bolus = {"_id": {"$oid": "a1"}, "eventType": "Bolus", "insulin": {"$numberInt": "3"}}
     bolus["created_at"] = {"$date": {"$numberLong": "1712138400000"}}
