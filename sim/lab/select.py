@@ -6,7 +6,7 @@ the best validation round where that was an earlier one (``metapulse.server.run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import polars as pl
@@ -40,8 +40,13 @@ def main_rows(results: pl.DataFrame | pl.LazyFrame, main: Mapping[str, str] | No
         dataset: headline_metric([{"metric": name} for name in group["metric"]], (main or {}).get(str(dataset), ""))
         for (dataset,), group in measured.group_by("dataset")
     }
-    wanted = [(pl.col("dataset") == dataset) & (pl.col("metric") == metric) for dataset, metric in chosen.items()]
-    return rows.filter(pl.any_horizontal(pl.lit(False), *wanted)).collect(engine="streaming")
+    return rows.filter(is_main(chosen.items())).collect(engine="streaming")
+
+
+def is_main(chosen: Iterable[tuple[object, str]]) -> pl.Expr:
+    """Whether a row is of one of these data sets, and of the metric beside it."""
+    wanted = [(pl.col("dataset") == dataset) & (pl.col("metric") == metric) for dataset, metric in chosen]
+    return pl.any_horizontal(pl.lit(False), *wanted)
 
 
 def in_means(results: Table) -> Table:

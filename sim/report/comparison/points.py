@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from metapulse.sim.lab.comparison import Comparison
-from metapulse.sim.lab.select import in_means
+from metapulse.sim.lab.select import in_means, is_main
 from metapulse.sim.lab.statistics.crossed import half_width
 
 
@@ -22,10 +22,9 @@ def asked(results: pl.LazyFrame, comparison: Comparison, phase: str) -> pl.DataF
         comparison: says what the main metric and the judged step are.
         phase: "validation", or "test": then only what was asked after the last round.
     """
-    main = {(score.dataset, score.metric) for score in comparison.scores}
-    wanted = [(pl.col("dataset") == dataset) & (pl.col("metric") == metric) for dataset, metric in sorted(main)]
+    main = sorted({(score.dataset, score.metric) for score in comparison.scores})
     rows = in_means(_of_phase(results, phase)).filter(
-        pl.any_horizontal(pl.lit(False), *wanted),
+        is_main(main),
         pl.col("value").is_not_null(),  # null: the metric is not defined for the client
     )
     return _with_step(rows, comparison, ("dataset", "method", "scenario", "shots", "metric"))
