@@ -12,6 +12,7 @@ The later state is the one that the file itself says was changed later. Where it
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
 is the one whose name has the greater numbers, from left to right, as names with dates have. Within files of one name:
 what ends later, stands further down, is larger; so it is with states that have an id, where their changes tell nothing.
+Where the latest state of an id is one that was deleted, none of the others counts, whatever they say.
 All of this is said by the rows alone, so that it does not matter in which order they were read.
 """
 
@@ -59,6 +60,11 @@ _ID = "id "
 _IDENTIFIED = r"(?s)\A(?:clock [^;]{1,40}; )*id (?P<id>\S{1,64}) (?P<changed>[0-9]{1,18})(?:; .*)?\z"
 
 
+def is_id(text: str) -> bool:
+    """Whether ``raw`` can tell it as an id."""
+    return re.fullmatch(r"\S{1,64}", text) is not None
+
+
 def identified(id: str, changed: int, raw: str | None = None) -> str | None:
     """What ``raw`` says of a row that has an id of its vendor's.
 
@@ -67,7 +73,7 @@ def identified(id: str, changed: int, raw: str | None = None) -> str | None:
         changed: µs since 1970 at which it was changed last; 0: not told.
         raw: what it says besides.
     """
-    if not re.fullmatch(r"\S{1,64}", id):
+    if not is_id(id):
         return raw
     return f"{_ID}{id} {max(changed, 0)}" + (f"; {raw}" if raw else "")
 
@@ -109,7 +115,7 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     for same in states.values():
         best = max(same, key=lambda state: state.rank)
         for state in same:
-            found[state.at] = _differs(block, state.at, best.at) and state.rank < best.rank
+            found[state.at] = state.rank < best.rank and (best.gone or _differs(block, state.at, best.at))
     return found
 
 
@@ -120,11 +126,13 @@ class _State(NamedTuple):
         of: what it is a state of.
         rank: how late a state it is.
         at: in the block.
+        gone: whether it was deleted.
     """
 
     of: tuple[Any, ...]
     rank: tuple[Any, ...]
     at: int
+    gone: bool = False
 
 
 def _candidates(block: Block) -> NDArray[np.int64]:
@@ -158,7 +166,7 @@ def _state(block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, 
     within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
     if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        return _State((start, metric, id, at_once), (changed, *later_file(file), *within), at)
+        return _State((start, metric, id, at_once), (changed, *later_file(file), *within), at, OLD in marks)
     if device not in SCORED or OLD in marks:
         return None
     less = not set(marks).isdisjoint(LESS)

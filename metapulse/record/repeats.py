@@ -3,25 +3,27 @@
 A row is the row that it was by what it says, not by where it stands: by its time, metric, value, code and device, by
 how often the same input has said so before, and by the account that its file is of (``Lineage``). So a later export of
 an account, whose rows have moved, adds only what is new; a copy adds nothing; and repeats within one file stay. Rows
-with two ids of their vendor's are two. Of equal rows the one stays that was changed last, as far as the files tell;
-else one that is superseded in one export of an account is so in the others too: what was in force may be replaced,
+with two ids of their vendor's are two, and so are two states of one id of which one was deleted: ``outdated.py`` tells
+which of them is in force. Of equal rows the one stays that was changed last, as far as the files tell. Of rows without
+an id one that is superseded in one export of an account is so in the others too: what was in force may be replaced,
 never back.
 
-Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded or outdated
-(``outdated.py``).
+Of rows that say the same the one that is doubted least stays, and none repeats a row that is superseded or outdated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from metapulse.record.columns import NO_OFFSET, taken
+from metapulse.record.columns import NO_OFFSET, metric_names, taken
 from metapulse.record.firsts import Firsts, lasting
 from metapulse.record.lineage import Lineage, later_file
+from metapulse.record.metrics import metrics
 from metapulse.record.outdated import MARK, outdated, told_ids
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import CODED, Block
@@ -42,7 +44,7 @@ class Carried:
 
     Args:
         alike: metric, end, value, code and kind of the last row.
-        device: of the last row, whether it is a weaker one, and its vendor's id.
+        device: of the last row, whether it is a weaker one, its vendor's id, and whether what has that was deleted.
         said: of the rows that say the same from that device: of each account and input how many there were, and of the
             last when it was changed, whether it is in force, its file and its row.
         most: the highest of these numbers of each account.
@@ -50,7 +52,7 @@ class Carried:
     """
 
     alike: tuple[object, ...] = ()
-    device: tuple[Device, bool, str] | None = None
+    device: tuple[Device, bool, str, bool] | None = None
     said: dict[tuple[str, object], tuple[int, int, bool, str, int]] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     firsts: Firsts = field(default_factory=Firsts)
@@ -82,9 +84,12 @@ def _keys(block: Block) -> Iterator[Any]:
         column, table = block[name], getattr(block.tables, name) if name in CODED else None
         if name == "device" and (standing := 2 * _kinds(block) + _weaker(block)).any():
             yield standing
+        if name == "device" and (told := told_ids(block["raw"])):
+            yield told[0] == ""  # it may be any of those that have an id, but only one of them
         if name == "file" and (told := told_ids(block["raw"])):
             ids, changed = told
             yield np.unique(ids, return_inverse=True)[1]
+            yield (ids != "") & ~_in_force(block)
             yield -changed
         if name == "file" and not (in_force := _in_force(block)).all():
             yield in_force
@@ -119,9 +124,10 @@ def place(block: Block, at: int) -> tuple[Any, ...]:
         key, table = block[name][at].item(), getattr(block.tables, name) if name in CODED else None
         if name == "device":
             keys += [(MAPPED in marks) + 2 * (UNKNOWN in marks), not set(marks).isdisjoint(WEAKER)]
+            keys += [not _id_of(block, at)[0]]
         if name == "file":
             id, changed = _id_of(block, at)
-            keys += [id, -changed, OLD not in marks]
+            keys += [id, bool(id) and OLD in marks, -changed, OLD not in marks]
         if name == "offset_min":
             keys.append(key == NO_OFFSET)
         if table is not None:
@@ -150,7 +156,8 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     again = same & _same_as_before(block, "device")
     again[1:] &= weaker[1:] == weaker[:-1]
     if told := told_ids(block["raw"]):
-        again[1:] &= told[0][1:] == told[0][:-1]
+        deleted = ~_in_force(block) & (told[0] != "")
+        again[1:] &= (told[0][1:] == told[0][:-1]) & (deleted[1:] == deleted[:-1])
     if carried is not None and block.rows:
         (first, device), last = _alike(block, 0), _alike(block, -1)
         same[0], again[0] = first == carried.alike, (first, device) == (carried.alike, carried.device)
@@ -165,12 +172,13 @@ def known_again(block: Block, lineage: Lineage, carried: Carried | None = None) 
     return block
 
 
-def _alike(block: Block, at: int) -> tuple[tuple[object, ...], tuple[Device, bool, str]]:
+def _alike(block: Block, at: int) -> tuple[tuple[object, ...], tuple[Device, bool, str, bool]]:
     row = taken(block, slice(at, at + 1 or None))
     value = float(row["value"][0])
     code, device = list(block.tables.code)[row["code"][0]], list(block.tables.device)[row["device"][0]]
     alike = int(row["metric"][0]), int(row["end"][0]), None if value != value else value, code, int(_kinds(row)[0])
-    return alike, (device, bool(_weaker(row)[0]), _id_of(row, 0)[0])
+    id = _id_of(row, 0)[0]
+    return alike, (device, bool(_weaker(row)[0]), id, bool(id) and not _in_force(row)[0])
 
 
 def _kinds(block: Block) -> Any:
@@ -295,23 +303,31 @@ class _Lists:
 def _repeats(block: Block, same: Any, carried: Carried | None) -> Any:
     """Rows that repeat one before them: same time, metric, value and code, from a device that may be the same.
 
-    A vendor's two ids tell of two things, as of two boluses; a row without an id may be either.
+    Amounts add up, so a vendor's two ids tell of two, as of two boluses; an amount without an id may be either. Other
+    values of one moment say the same, whatever their ids are.
     """
     repeats = np.zeros(len(same), bool)
     firsts = carried.firsts if carried is not None else Firsts()
     devices = list(block.tables.device)
     in_force, last = ~block.tables.having(block, OLD, MARK), dict[int, Device]()
-    ids = told[0] if (told := told_ids(block["raw"])) else None
+    ids, adds_up = told[0] if (told := told_ids(block["raw"])) else None, _adding_up()
     for at in np.flatnonzero(same | np.append(same[1:], carried is not None)):
         number = block["device"][at]
         if number not in last:
             last[number] = lasting(devices[number])
         if not same[at]:
             firsts = Firsts()
-        repeats[at] = in_force[at] and not firsts.add((*last[number], (ids[at] or None) if ids is not None else None))
+        id = (ids[at] or None) if ids is not None and block["metric"][at] in adds_up else None
+        repeats[at] = in_force[at] and not firsts.add((*last[number], id))
     if carried is not None:
         carried.firsts = firsts
     return repeats
+
+
+@cache
+def _adding_up() -> frozenset[int]:
+    """Numbers of the metrics whose values are amounts."""
+    return frozenset(number for number, name in enumerate(metric_names()) if metrics()[name].merge == "sum")
 
 
 def _same_as_before(block: Block, *names: str) -> Any:

@@ -5,7 +5,7 @@
 uploaded is there several times, milliseconds apart: the earliest counts, in whatever order the file has them, since
 exports come oldest first and newest first. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
 was given at once (``splitNow`` per cent); ``splitExt`` per cent go over ``duration`` minutes, at ``relative`` U/h.
-A treatment that is edited keeps its id, which ``raw`` tells with the time of the change. What is deleted is there with
+What is edited keeps its id, which ``raw`` tells with the time of the change. What is deleted is there with
 ``isValid`` false, for other programs to see: it is ``superseded``, in an export from before as well.
 """
 
@@ -15,12 +15,12 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
 from metapulse.record.outdated import identified
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.nightscout_items import id_of, plain
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
@@ -30,8 +30,7 @@ ROUNDED = 0.05  # U: a pump's step, by which the parts of a bolus may miss the w
 EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings before and after one, among which another upload of it is looked for
 CHANGED = ("srvModified", "updated_at", "modifiedAt")  # when a document was changed last
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TYPED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble"}  # of mongoexport
+NO_TIME = "a stamp that is no time"
 CANONICAL = ("g", "mg/dL")  # units of what is not converted
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
@@ -59,28 +58,30 @@ class _Uploads:
     """The last readings of the sensor, held until those that follow have shown whether they are uploads of one.
 
     Args:
-        held: value as written, and the row.
+        held: value as written, id, and the row.
     """
 
-    held: deque[tuple[float, Row]] = field(default_factory=deque)
+    held: deque[tuple[float, str, Row]] = field(default_factory=deque)
 
-    def add(self, value: float, row: Row) -> Iterator[Row]:
+    def add(self, value: float, id: str, row: Row) -> Iterator[Row]:
         """Hold a reading; those that are held long enough."""
-        for at, (other, before) in enumerate(self.held):
+        for at, (other, its, before) in enumerate(self.held):
             if value != other or abs(row.start - before.start) >= SAME_READING:
                 continue
+            if id and (id, row.start) == (its, before.start):
+                continue  # one document twice: of its states the record knows the latest
             if (before.start, before.device.app or "") <= (row.start, row.device.app or ""):
                 row = _superseded(row)
             else:
-                self.held[at] = other, _superseded(before)
-        self.held.append((value, row))
+                self.held[at] = other, its, _superseded(before)
+        self.held.append((value, id, row))
         while len(self.held) > RECENT:
-            yield self.held.popleft()[1]
+            yield self.held.popleft()[-1]
 
     def rest(self) -> Iterator[Row]:
         """All that are still held."""
         while self.held:
-            yield self.held.popleft()[1]
+            yield self.held.popleft()[-1]
 
 
 def _superseded(row: Row) -> Row:
@@ -108,7 +109,7 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
     for at, item in json_items(context, RESULT):
         if isinstance(item, dict) and isinstance(item.get(RESULT), dict):
             item = item[RESULT]
-        item = _plain(item)
+        item = plain(item)
         if not isinstance(item, dict):
             context.skip("no object")
         elif item.get("isValid") is False:
@@ -117,32 +118,11 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
             if not rows:
                 context.skip("deleted by its author")
         elif "eventType" in item or "created_at" in item:
-            rows = [_identified(context, item, row) for row in _treatment(context, item, at)]
-            yield from rows
-            if not rows:
-                context.skip(f"a treatment without an amount: {str(item.get('eventType'))[:40]}")
+            yield from _treatment(context, item, at)
         elif "target_low" in item or "store" in item:
             context.skip("a profile, which is no measurement")
         else:
             yield from _entry(context, item, at, recent)
-
-
-def _plain(item: Any) -> Any:
-    """An object without the words for types that mongoexport writes, as {"$oid": "…"} for an id."""
-    if not isinstance(item, dict):
-        return item
-    return {key: _value(value) for key, value in item.items()}
-
-
-def _value(value: Any) -> Any:
-    """What stands in the words for types; a date in milliseconds as the text that Nightscout writes."""
-    word = ""
-    while isinstance(value, dict) and len(value) == 1 and not TYPED.isdisjoint(value):
-        ((inner, value),) = value.items()
-        word = word or inner
-    if word == "$date" and re.fullmatch(r"-?\d{1,13}", str(value)):
-        return (EPOCH + timedelta(milliseconds=int(value))).isoformat()
-    return value
 
 
 def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:
@@ -150,7 +130,7 @@ def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:
     own = Context(context.file, context.options)  # whose notes are of no use: the document says nothing now
     own.clock = context.clock
     if "eventType" in item or "created_at" in item:
-        rows = [_identified(own, item, row) for row in _treatment(own, item, at)]
+        rows = list(_treatment(own, item, at))
     else:
         alone = _Uploads()
         rows = [*_entry(own, item, at, alone), *alone.rest()]
@@ -159,11 +139,10 @@ def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:
 
 def _identified(context: Context, item: dict[str, Any], row: Row) -> Row:
     """A row with the id of its document and when that was changed last, by which its states are known."""
-    id = item.get("identifier") or item.get("_id")
-    if not isinstance(id, str):
+    if not (id := id_of(item)):
         return row
     told = (_date(context, item.get(name), item.get(name))[0] for name in CHANGED)
-    said = f"{row.value!s} {row.unit}" if row.unit and row.unit not in CANONICAL else None
+    said = row.raw or (f"{row.value!s} {row.unit}" if row.unit and row.unit not in CANONICAL else None)
     return row._replace(raw=identified(id, max((time for time in told if time is not None), default=0), said))
 
 
@@ -175,7 +154,7 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: _Uploads) ->
     if kind not in ("sgv", "mbg"):
         return context.skip(f"no reading: {kind}")
     if start is None or value is None:
-        return context.skip("a stamp that is no time" if start is None else "no value")
+        return context.skip(NO_TIME if start is None else "no value")
     raw: str | None = None
     reading: float | None = value
     unit = _unit(item)
@@ -186,18 +165,27 @@ def _entry(context: Context, item: dict[str, Any], at: int, recent: _Uploads) ->
     device = Device(app=str(item["device"])[:100]) if item.get("device") else NO_DEVICE
     metric = "glucose" if kind == "sgv" else "glucose_blood"
     row = Row(metric, start, reading, unit, at, None, _offset(context, item, start), None, device, marks, raw)
-    yield from recent.add(value, row) if kind == "sgv" else (row,)
+    row = _identified(context, item, row)
+    yield from recent.add(value, id_of(item), row) if kind == "sgv" else (row,)
 
 
 def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
-    """What was injected, eaten or measured; nothing where there is no amount."""
+    """What was injected, eaten or measured."""
     told = item.get("created_at") or item.get("timestamp") or item.get("date")
     start, marks = _date(context, told, told)
     if start is None:
-        return
-    kind = str(item.get("eventType") or "")
+        return context.skip(NO_TIME)
     device = Device(app=str(item["enteredBy"])[:100]) if item.get("enteredBy") else NO_DEVICE
     whole = Row("", start, None, None, at, None, _offset(context, item, start), None, device, marks)
+    rows = [_identified(context, item, row) for row in _amounts(context, item, whole)]
+    yield from rows
+    if not rows:
+        context.skip(f"a treatment without an amount: {str(item.get('eventType'))[:40]}")
+
+
+def _amounts(context: Context, item: dict[str, Any], whole: Row) -> Iterator[Row]:
+    """The rows of a treatment, each with a part of it."""
+    kind, start = str(item.get("eventType") or ""), whole.start
     bolus = whole._replace(metric="insulin_rapid", code=kind.lower()[:40] or None)
     if (amount := number_noted(context, item, "insulin")) is not None:
         yield bolus._replace(value=amount)
@@ -212,7 +200,9 @@ def _treatment(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]
         yield whole._replace(metric="workout", value=length, code="unknown", end=start + round(length * MINUTE))
     glucose = number_noted(context, item, "glucose")
     if glucose is not None and str(item.get("glucoseType")).lower() in ("finger", "manual"):
-        yield whole._replace(metric="glucose_blood", value=glucose, unit=_unit(item), quality=(*marks, "manual"))
+        yield whole._replace(
+            metric="glucose_blood", value=glucose, unit=_unit(item), quality=(*whole.quality, "manual")
+        )
 
 
 def _extended(context: Context, item: dict[str, Any], bolus: Row) -> Iterator[Row]:
@@ -245,9 +235,10 @@ def _date(context: Context, date: Any, text: Any) -> tuple[int | None, tuple[str
     """The instant, and what has to be said of it where it is a local time or does not tell day from month."""
     if isinstance(date, (int, float, str)) and (start := epoch(date)) is not None:
         return start, ()
-    if not isinstance(text, str) or (stamp := context.clock.read(text)) is None:
-        return None, ()
-    return stamp.start, stamp.marks if _ZONED.search(text) else (*stamp.marks, "zone_assumed")
+    for told in (date, text):  # the first is a text where the database wrote it as a time
+        if isinstance(told, str) and (stamp := context.clock.read(told)) is not None:
+            return stamp.start, stamp.marks if _ZONED.search(told) else (*stamp.marks, "zone_assumed")
+    return None, ()
 
 
 def _offset(context: Context, item: dict[str, Any], start: int) -> int | None:
