@@ -14,15 +14,13 @@ CONFIRMED = "sleepWindowConfirmationType"  # as the validation of Garmin's CSV
 
 
 def doubts_of(item: dict[str, Any]) -> tuple[str, ...]:
-    """Marks of a night that is tentative, or typed in; a final one has none.
+    """Marks of a night that is tentative; a final one has none, nor has one whose beginning and end a person confirmed.
 
     Args:
         item: the night.
     """
     state = str(item.get(CONFIRMED)).upper()
-    if "TENTATIVE" in state or "UNCONFIRMED" in state:
-        return ("low_confidence",)
-    return ("manual",) if state.startswith("MANUAL") else ()  # of AUTO_MANUAL the device measured a part
+    return ("low_confidence",) if "TENTATIVE" in state or "UNCONFIRMED" in state else ()
 
 
 def asleep_of(item: dict[str, Any], length: float) -> tuple[float | None, str | None]:

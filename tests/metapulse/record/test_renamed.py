@@ -76,13 +76,25 @@ def test_all_of_a_day_that_oura_or_garmin_scored_anew_counts_as_the_later_export
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["MANUAL_CONFIRMED", "AUTO_CONFIRMED_TENTATIVE", "UNCONFIRMED"])
+@pytest.mark.parametrize("kind", ["AUTO_CONFIRMED_TENTATIVE", "UNCONFIRMED"])
 def test_a_final_night_of_garmins_json_counts_whatever_its_export_is_called(kind: str, tmp_path: Path) -> None:
     doubted = {**GARMIN, "sleepWindowConfirmationType": kind, "remSleepSeconds": 5300}
     made = states(tmp_path, *({"sleep.json": json.dumps([each])} for each in (GARMIN, doubted)))
     assert counting(made, "sleep_rem") == [("sleep_rem", 90)]
     (marks,) = made.filter(metric="sleep_rem", value=5300 / 60)["quality"].to_list()
-    assert marks == sorted(["manual" if kind.startswith("MANUAL") else "low_confidence", "outdated"])
+    assert marks == ["low_confidence", "outdated"]
+
+
+@pytest.mark.parametrize("before", [None, "OFF_WRIST", "ENHANCED_CONFIRMED_FINAL", "MANUALLY_CONFIRMED", "UNCONFIRMED"])
+@pytest.mark.parametrize("kind", ["MANUALLY_CONFIRMED", "ENHANCED_CONFIRMED_FINAL", "OFF_WRIST", None])
+def test_a_night_that_a_person_put_right_counts_as_any_final_one_does(
+    before: str | None, kind: str | None, tmp_path: Path
+) -> None:
+    """Of states that are not tentative the later file's counts."""
+    first = {**GARMIN, "sleepWindowConfirmationType": before}
+    later = {**GARMIN, "sleepWindowConfirmationType": kind, "remSleepSeconds": 5300}
+    made = states(tmp_path, *({"sleep.json": json.dumps([each])} for each in (first, later)))
+    assert counting(made, "sleep_rem") == [("sleep_rem", 5300 / 60)]
 
 
 def test_a_date_of_mongoexport_before_all_calendars_is_doubted_alone(tmp_path: Path) -> None:
