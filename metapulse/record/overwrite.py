@@ -12,10 +12,13 @@ from metapulse.record.containers import File, Inputs
 from metapulse.record.recognise import recognise
 from metapulse.record.store import metadata
 from metapulse.record.tally import FileTally, Tally
-from metapulse.record.written import is_page, is_written
+from metapulse.record.written import is_like_a_page, is_page, is_written
 
 LOOKED_AT = 100  # files of a zip, which is refused if it holds several: they only tell with which words
 NEW = "a new file, or one that metapulse wrote"
+CHANGED = (
+    "a new file, or a page as metapulse wrote it: this one is of an earlier version, or was changed; remove this one"
+)
 WRITTEN = ("fhir", "openmhealth", "own")  # readers of what ``record export`` writes
 
 
@@ -69,7 +72,7 @@ def _refused(given: Inputs, accounts: Collection[FileTally], name: str) -> str:
     sources = [each for one in accounts for each in one.names if each.partition("/")[0] == name]
     if sources and not (ours and alone is not None and is_written(alone, sources)):
         return _named(accounts, name)
-    return "" if ours else NEW
+    return "" if ours else CHANGED if alone is not None and is_like_a_page(alone) else NEW
 
 
 def _reader_of(file: File) -> Any:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
+from metapulse.errors import ConfigError
 from metapulse.files import replace_with
 from metapulse.record.frame import undamaged
+from metapulse.record.mapped import FORMAT
 from metapulse.record.merge import merge_records
 from metapulse.record.schema import KEY, arrow_schema
 from metapulse.record.store import import_files, metadata
+from metapulse.record.tally import Tally
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,11 +41,12 @@ def rewrite_record(
         more: records that are added.
 
     Raises:
+        ConfigError: at ``out`` is a record of an export that the new one would not hold.
         DataError: ``path`` is no record, or what is at ``out`` is none.
     """
-    if out.exists():
-        metadata(out)  # what is no record is not written over
     facts = metadata(path)
+    if out.exists():
+        _check_no_more(metadata(out), facts, out)
     kept = [one for one in facts["tally"]["files"] if one["format"] not in without_formats]
     told = facts | {"tally": facts["tally"] | {"files": kept}}
     with tempfile.TemporaryDirectory(prefix="metapulse-") as folder:
@@ -54,6 +58,14 @@ def rewrite_record(
             import_files([changed, *more], whole)
         with whole.open("rb") as made:
             replace_with(out, lambda stream: shutil.copyfileobj(made, stream))
+
+
+def _check_no_more(there: dict[str, Any], facts: dict[str, Any], out: Path) -> None:
+    """Refuse to write over a record that was read from more than what is written: it may be another person's."""
+    held, told = Tally.of(there["tally"]).files, Tally.of(facts["tally"]).files
+    lost = [one.file for key, one in held.items() if one.format not in ("", FORMAT) and key not in told]
+    if lost:
+        raise ConfigError("out", str(out), f"a new file, or a record of the same exports, not {min(lost)}")
 
 
 def _fill(path: Path, stream: BinaryIO, change: Callable[[Frame], Frame], facts: dict[str, Any]) -> None:

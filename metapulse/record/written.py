@@ -2,7 +2,7 @@
 
 Every line of an export of ours has a sign that no other program writes: an extension of FHIR, a property of Open
 mHealth's header, the columns of a record. A line of another form is none of ours, and so is the file. A value that was
-edited within a line is not seen.
+edited within a line is not seen. A page has text of any kind, and so its last line is a digest of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 
 from metapulse.errors import DataError
 from metapulse.record.containers import BROKEN, File
@@ -18,6 +19,7 @@ from metapulse.record.readers.openmhealth_own import PROPERTY
 from metapulse.record.readers.own import COLUMNS
 
 PAGE_HEAD = 1000  # bytes in which a page tells its title
+PART = 2**20  # bytes of a page that are read at once
 LONGEST = 2**24  # bytes of a line of ours at most; a text of it has 64 KiB
 FHIR_HEAD, LIST_HEAD = b'{"resourceType":"Bundle","type":"collection","entry":[\n', b"[\n"
 _RESOURCE = re.compile(
@@ -27,6 +29,7 @@ _PATIENT = re.compile(
     rb'\{("fullUrl":"urn:uuid:[^"]{1,60}","resource":\{)?"resourceType":"Patient","id":"[^"]{1,60}"\}{1,2},?\n'
 )
 _ENDS = re.compile(rb"[^,\n],\d{1,18}\n\Z")  # file and row
+LAST_LINE = 2 + 64 + len("<!-- metapulse record show  -->")  # bytes
 
 
 def is_written(file: File, names: Collection[str] = ()) -> bool:
@@ -51,7 +54,26 @@ def is_written(file: File, names: Collection[str] = ()) -> bool:
     return found and (bool(kind) or nothing)
 
 
+def ended(page: bytes) -> bytes:
+    """A page with its last line, by which it is known whether it is still as it was written."""
+    return page + _last_line(sha256(page).hexdigest())
+
+
 def is_page(file: File) -> bool:
+    """Whether it is a page of ours, to the byte."""
+    found, last = sha256(), b""
+    try:
+        with file.open() as stream:
+            while part := stream.read(PART):
+                last += part
+                found.update(last[:-LAST_LINE])
+                last = last[-LAST_LINE:]
+    except (DataError, *BROKEN):
+        return False
+    return last == _last_line(found.hexdigest())
+
+
+def is_like_a_page(file: File) -> bool:
     """Whether it begins as a page of ours does."""
     try:
         with file.open() as stream:
@@ -59,6 +81,10 @@ def is_page(file: File) -> bool:
     except (DataError, *BROKEN):
         return False
     return head.lstrip().startswith(b"<!doctype html>") and b"<title>metapulse: " in head
+
+
+def _last_line(digest: str) -> bytes:
+    return f"\n<!-- metapulse record show {digest} -->\n".encode()
 
 
 def _signs(name: str) -> Iterator[bytes]:

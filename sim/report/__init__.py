@@ -66,13 +66,15 @@ def write_record_page(record: Path, page: Path) -> None:
         page: the HTML file, replaced in one step.
 
     Raises:
-        ConfigError: at ``page`` is the record, an export, or a file that the record was read from.
+        ConfigError: at ``page`` is the record, an export, a file that the record was read from, or a page of an earlier
+            version or that was changed since it was written.
         DataError: no record, or one of another schema version.
         RunError: the page cannot be written.
     """
     from metapulse.record.frame import check_pages, undamaged
     from metapulse.record.overwrite import check_not_an_input
     from metapulse.record.store import metadata
+    from metapulse.record.written import ended
     from metapulse.sim.report.record.clocks import clock_sentences
     from metapulse.sim.report.record.page import record_page
 
@@ -81,7 +83,7 @@ def write_record_page(record: Path, page: Path) -> None:
         facts = metadata(record)
         check_pages(record)
         made = record_page(record, clock_sentences(record, facts["tally"]["records"]))
-    write_atomic(page, made.encode())
+    write_atomic(page, ended(made.encode()))
 
 
 def write_person_page(model: PersonModel, record: str | Path, folder: str | Path) -> Path:

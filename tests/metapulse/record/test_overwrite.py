@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from metapulse.errors import ConfigError
+from metapulse.migration.history import unmap_record
+from metapulse.record.clock_correct import undo_correction
 from metapulse.record.store import import_files, write_rows
 from metapulse.record.tally import FileTally
 from metapulse.record.writers import export_record
@@ -166,6 +169,33 @@ def test_a_page_is_drawn_again(record: Path, tmp_path: Path) -> None:
         write_record_page(record, page)
 
 
+DAY = b"<p>3 April: a good day.</p>"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: page[:5000],
+        lambda page: page[:5000] + DAY,
+        lambda page: page + DAY,
+        lambda page: page.replace(b"</main>", DAY + b"</main>"),
+        lambda page: page[: page.index(b"<main>")] + DAY + page[page.index(b"</main>") :],
+        lambda page: page[: page.rindex(b"<!--")],  # as an earlier metapulse ended it
+        lambda page: page.replace(b"\n", b"\r\n"),
+    ],
+)
+def test_a_page_that_is_not_as_it_was_written_is_not_written_over(
+    change: Callable[[bytes], bytes], record: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "person.html"
+    write_record_page(record, page)
+    changed = change(page.read_bytes())
+    page.write_bytes(changed)
+    with pytest.raises(ConfigError, match="remove this one"):
+        write_record_page(record, page)
+    assert page.read_bytes() == changed
+
+
 @pytest.mark.parametrize("name", ["e.jsonl.zip", "e.json", "e.json.zip"])
 def test_an_empty_records_output_is_written_over(name: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.parquet"
@@ -177,3 +207,23 @@ def test_an_empty_records_output_is_written_over(name: str, tmp_path: Path) -> N
 def test_a_zip_that_no_reader_knows_is_not_written_over(record: Path, tmp_path: Path) -> None:
     photos = {f"{n}.jpg": "a photo" for n in range(3)}
     assert refused(record, zipped(tmp_path / "photos.zip", photos))
+
+
+@pytest.mark.parametrize("make", [undo_correction, unmap_record])
+def test_another_persons_record_is_not_written_over(
+    make: Callable[[Path, Path], int], record: Path, tmp_path: Path
+) -> None:
+    """One of no more exports than the record itself is: it may be one of the same person, from before."""
+    (tmp_path / "other.csv").write_text(GROWN)
+    other, back = tmp_path / "other.parquet", tmp_path / "back.parquet"
+    import_files([tmp_path / "other.csv"], other)
+    before = other.read_bytes()
+    with pytest.raises(ConfigError, match=r"not other\.csv"):
+        make(record, other)
+    assert other.read_bytes() == before
+    for _ in range(2):
+        make(record, back)
+    import_files([tmp_path / "other.csv"], record)
+    for out in (back, other, record):
+        make(record, out)
+    assert back.read_bytes() == other.read_bytes() == record.read_bytes()
