@@ -95,6 +95,15 @@ def epoch(number: float | int | str) -> int | None:
     return int(number) // 1000
 
 
+def moment(instant: int, clock: bool = True) -> str:
+    """Day and minute of µs since 1970, or the day alone; on which side of all calendars where there is no such date."""
+    try:
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)
+    except OverflowError:
+        return "before year 1" if instant < 0 else "after year 9999"
+    return when.isoformat(" ", "minutes")[: 16 if clock else 10]
+
+
 def date_order(texts: Iterable[str]) -> str:
     """The order that a whole column shows: "dmy", "mdy" or "ymd"; "" where it allows several, or stamps contradict."""
     allowed = date_orders(texts)

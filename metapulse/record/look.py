@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from metapulse.record.clock import US
+from metapulse.record.clock import moment
 from metapulse.record.containers import ContainerLimits, Inputs
 from metapulse.record.readers.base import Options
 from metapulse.record.reading import Progress, Read, untold
@@ -78,8 +77,8 @@ class Look:
                 "metric": name,
                 "rows": found.rows,
                 "mapped": found.mapped,
-                "from": day(found.first) if found.rows else "",
-                "to": day(found.last) if found.rows else "",
+                "from": moment(found.first, False) if found.rows else "",
+                "to": moment(found.last, False) if found.rows else "",
                 "devices": ", ".join(sorted({name_of(device) for device in found.devices})),
             }
             for name, found in sorted(self.metrics.items())
@@ -106,14 +105,6 @@ def look(
                 found.metrics.setdefault(row.metric, Found()).add(row)
     found.tallies = [*read.held.in_order(), *read.accounts()]
     return found
-
-
-def day(instant: int) -> str:
-    """The date in UTC; the number itself where there is no such date."""
-    try:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)).date().isoformat()
-    except OverflowError:
-        return str(instant // US)
 
 
 def name_of(device: Device) -> str:

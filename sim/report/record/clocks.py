@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from metapulse.record.clock import US, moment
 from metapulse.record.clock_check import ClockPiece, ClocksCompared, check_clocks
 from metapulse.record.frame import load_record
 
@@ -50,4 +50,4 @@ def _verdict(piece: ClockPiece) -> str:
 
 
 def _day(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    return moment(round(seconds * US), False)

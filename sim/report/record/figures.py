@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from metapulse.record.clock import DAY, HOUR, MINUTE, US
+from metapulse.record.clock import DAY, HOUR, MINUTE, US, moment
 from metapulse.sim.report.plots import CARD, COLOURS, SHADE, Figure, clear, colour, dash, layout, rule
 from metapulse.sim.report.record.courses import Course, Seam
 from metapulse.sim.report.record.nights import STAGES, Nights
-from metapulse.sim.report.record.rows import extent, moment
+from metapulse.sim.report.record.rows import extent
 from metapulse.sim.report.record.view import RecordView
 from metapulse.sim.report.record.wear import Wear
 

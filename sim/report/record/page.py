@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metapulse.record.clock import moment
 from metapulse.sim.report.document import Page, document
 from metapulse.sim.report.record import figures, tables, words
-from metapulse.sim.report.record.rows import moment
 from metapulse.sim.report.record.view import RecordView
 
 OPEN = 24  # figures of metrics that are in sight; the rest is folded, and so are naps

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -212,12 +211,3 @@ def _plain_name(device: Mapping[str, Any]) -> str:
 def _shown(text: str) -> str:
     """Without what cannot be seen or turns the line round."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "a device without a name"
-
-
-def moment(local: int, clock: bool = True) -> str:
-    """Day and minute of µs on the person's clock, or day alone; seconds where there is no such date."""
-    try:
-        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=local)
-    except OverflowError:
-        return f"{local // 1_000_000} s"
-    return when.isoformat(" ", "minutes")[: 16 if clock else 10]

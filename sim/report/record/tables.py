@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from metapulse.record.clock import DAY
+from metapulse.record.clock import DAY, moment
 from metapulse.record.tally import FileTally
 from metapulse.sim.report.document import joined_markup, parts
 from metapulse.sim.report.record.courses import UNITS, Course
 from metapulse.sim.report.record.marks import CHANGES, Marked
-from metapulse.sim.report.record.rows import moment
 from metapulse.sim.report.record.view import RecordView, length_words
 from metapulse.sim.report.record.words import counted, hours_words, metric_words, several
 from metapulse.sim.report.table import Rows, TableCell, html_table

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from metapulse.record.clock import DAY, HOUR, MINUTE
+from metapulse.record.clock import DAY, HOUR, MINUTE, moment
 from metapulse.record.metrics import metrics
 from metapulse.record.readers import readers
-from metapulse.sim.report.record.rows import extent, moment
+from metapulse.sim.report.record.rows import extent
 from metapulse.sim.report.record.view import RecordView, length_words
 
 NAMED = 6  # of a list, before "and n more"

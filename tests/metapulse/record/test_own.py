@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from metapulse.record.look import look
 from metapulse.record.readers.base import Options
 from tests.metapulse.record.conftest import Import
 
@@ -40,3 +42,10 @@ def test_a_value_under_a_name_that_stands_twice_is_not_lost(record: Import) -> N
     frame, tally = record({"own.csv": "time,metric,value,value,unit\n2024-04-03T08:00:00Z,weight,72.5,80,kg\n"})
     assert frame["value"].to_list() == [72.5]
     assert next(iter(tally.files.values())).notes == {"two columns of one name: the first counts": 1}
+
+
+def test_a_look_says_on_which_side_of_all_calendars_a_time_is(tmp_path: Path) -> None:
+    times = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00")
+    (tmp_path / "own.csv").write_text("time,metric,value,unit\n" + "".join(f"{time},steps,6,\n" for time in times))
+    (found,) = look([tmp_path / "own.csv"]).contents()
+    assert (found["from"], found["to"]) == ("before year 1", "after year 9999")
