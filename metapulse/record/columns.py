@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.clock import US
+from metapulse.record.identity import with_said
 from metapulse.record.lineage import Lineage
 from metapulse.record.metrics import metrics
 from metapulse.record.schema import MARKS, Row
@@ -123,8 +124,7 @@ class Tables(Texts):
         changed = np.flatnonzero(((scale != 1) | (shift != 0)) & ~np.isnan(block["value"]))
         units = [text for _, text in self._pairs]
         for at in changed:
-            if block["raw"][at] is None:
-                block["raw"][at] = f"{block['value'][at]!s} {units[pairs[at]]}"
+            block["raw"][at] = with_said(block["raw"][at], f"{block['value'][at]!s} {units[pairs[at]]}")
         with np.errstate(over="ignore"):
             block["value"][changed] = block["value"][changed] * scale[changed] + shift[changed]
         self.mark(block, ~known_unit.astype(bool), "unit_unknown")

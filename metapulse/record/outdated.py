@@ -3,10 +3,11 @@
 Two rows are states of one thing where they begin together and are of one metric, device and code, and either
 
 * the vendor has one value of it at a time: of a night, a cycle, a day or a workout (``SCORED``); or
-* both have one id of their vendor's, which ``raw`` tells (``identified``); device and code may have been edited too.
+* both have one id of their vendor's, which ``raw`` tells (``identity.py``); device and code may have been edited too.
 
-A nap that became a night, and a workout that was named anew, has another code, and counts beside its earlier state: a
-record does not know whether a later export has both, since a row that is there already is not told again.
+Where there is no id, a nap that became a night, and a workout that was named anew, has another code, and counts beside
+its earlier state: a record does not know whether a later export has both, since a row that is there already is not
+told again.
 
 The later state is the one that the file itself says was changed later. Where it does not say: one that is not doubted
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
@@ -18,13 +19,14 @@ All of this is said by the rows alone, so that it does not matter in which order
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metapulse.record.columns import NO_TIME, metric_names, taken
+from metapulse.record.identity import ID, told_ids
 from metapulse.record.lineage import later_file
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import Block
@@ -55,45 +57,6 @@ LESS = (
     *("censored_high", "censored_low", "implausible", "interpolated", "low_confidence", "manual", "not_worn_suspected"),
     "time_implausible",
 )
-_ID = "id "
-#: As RE2 has it, the expressions of Arrow.
-_IDENTIFIED = r"(?s)\A(?:clock [^;]{1,40}; )*id (?P<id>\S{1,64}) (?P<changed>[0-9]{1,18})(?:; .*)?\z"
-
-
-def is_id(text: str) -> bool:
-    """Whether ``raw`` can tell it as an id."""
-    return re.fullmatch(r"\S{1,64}", text) is not None
-
-
-def identified(id: str, changed: int, raw: str | None = None) -> str | None:
-    """What ``raw`` says of a row that has an id of its vendor's.
-
-    Args:
-        id: as the file writes it.
-        changed: µs since 1970 at which it was changed last; 0: not told.
-        raw: what it says besides.
-    """
-    if not is_id(id):
-        return raw
-    return f"{_ID}{id} {max(changed, 0)}" + (f"; {raw}" if raw else "")
-
-
-def told_ids(raw: Any) -> tuple[NDArray[np.object_], NDArray[np.int64]] | None:
-    """What ``identified`` put there: (id or "", µs of the last change or 0) of each row; None where no row has an id.
-
-    Args:
-        raw: texts or nulls (a ``pyarrow.StringArray``).
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pc.any(pc.match_substring(raw, _ID)).as_py():
-        return None
-    found = pc.extract_regex(raw, _IDENTIFIED)
-    ids, changed = pc.struct_field(found, "id"), pc.struct_field(found, "changed")
-    ids = pc.if_else(pc.is_valid(found), ids, "")
-    changed = pc.cast(pc.if_else(pc.is_valid(found), changed, "0"), pa.int64())
-    return ids.to_numpy(zero_copy_only=False), changed.to_numpy(zero_copy_only=False)
 
 
 def outdated(block: Block) -> NDArray[np.bool_]:
@@ -102,20 +65,20 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     Args:
         block: in the record's order, all rows of each of its starts, each once.
     """
-    found = np.zeros(block.rows, bool)
-    rows = _candidates(block)
+    found, scored = np.zeros(block.rows, bool), _scored(block)
+    rows = _candidates(block, scored)
     if not len(rows):
         return found
     states: dict[tuple[Any, ...], list[_State]] = {}
     texts = {name: list(getattr(block.tables, name)) for name in ("code", "device", "file", "quality")}
     ids, changed = told_ids(taken(block, rows)["raw"]) or (("",) * len(rows), (0,) * len(rows))
     for at, id, when in zip(rows.tolist(), ids, changed, strict=True):
-        if state := _state(block, texts, at, (id, int(when))):
+        for state in _states(block, texts, at, (id, int(when)), bool(scored[at])):
             states.setdefault(state.of, []).append(state)
     for same in states.values():
         best = max(same, key=lambda state: state.rank)
         for state in same:
-            found[state.at] = state.rank < best.rank and (best.gone or _differs(block, state.at, best.at))
+            found[state.at] |= state.rank < best.rank and (best.gone or _differs(block, state.at, best.at))
     return found
 
 
@@ -135,12 +98,9 @@ class _State(NamedTuple):
     gone: bool = False
 
 
-def _candidates(block: Block) -> NDArray[np.int64]:
-    """Rows beside which another of the same start and metric stands, of those that can be states of one thing."""
-    import pyarrow.compute as pc
-
-    can = np.asarray(pc.fill_null(pc.match_substring(block["raw"], _ID), False))
-    names = metric_names()
+def _scored(block: Block) -> NDArray[np.bool_]:
+    """Rows of which the vendor has one value at a time."""
+    names, found = metric_names(), np.zeros(block.rows, bool)
     for number, device in enumerate(block.tables.device):
         if device in SCORED:
             metrics = SCORED[device]
@@ -149,28 +109,36 @@ def _candidates(block: Block) -> NDArray[np.int64]:
                 own &= np.isin(block["metric"], [n for n, name in enumerate(names) if name in metrics])
                 sampled = np.isin(block["metric"], [n for n, name in enumerate(names) if name in SAMPLED])
                 own &= (block["end"] != NO_TIME) | ~sampled
-            can = can | own
-    can &= ~block.tables.having(block, *APART)
-    rows = np.flatnonzero(can)
+            found |= own
+    return found & ~block.tables.having(block, OLD)
+
+
+def _candidates(block: Block, scored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows beside which another of the same start and metric stands, of those that can be states of one thing."""
+    import pyarrow.compute as pc
+
+    can = scored | np.asarray(pc.fill_null(pc.match_substring(block["raw"], ID), False))
+    rows = np.flatnonzero(can & ~block.tables.having(block, *APART))
     start, metric = block["start"][rows], block["metric"][rows]
     beside = (start[1:] == start[:-1]) & (metric[1:] == metric[:-1])
     several: NDArray[np.int64] = rows[np.append(beside, False) | np.append(False, beside)] if len(rows) else rows
     return several
 
 
-def _state(block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int]) -> _State | None:
-    """What a row is a state of, and how late a state it is; None: it is a state of nothing."""
+def _states(
+    block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int], scored: bool
+) -> Iterator[_State]:
+    """What a row is a state of, and how late a state it is: by its id, and by when it begins."""
     code, device, file, marks = (each[block[name][at]] for name, each in texts.items())
     start, metric, end, row, value = (block[name][at].item() for name in ("start", "metric", "end", "row", "value"))
     id, changed = told
     within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
     if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        return _State((start, metric, id, at_once), (changed, *later_file(file), *within), at, OLD in marks)
-    if device not in SCORED or OLD in marks:
-        return None
-    less = not set(marks).isdisjoint(LESS)
-    return _State((start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within), at)
+        yield _State((start, metric, id, at_once), (changed, *later_file(file), *within), at, OLD in marks)
+    if scored:
+        less = not set(marks).isdisjoint(LESS)
+        yield _State((start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within), at)
 
 
 def _differs(block: Block, at: int, other: int) -> bool:

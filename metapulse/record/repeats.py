@@ -22,9 +22,10 @@ import numpy as np
 
 from metapulse.record.columns import NO_OFFSET, metric_names, taken
 from metapulse.record.firsts import Firsts, lasting
+from metapulse.record.identity import told_ids
 from metapulse.record.lineage import Lineage, later_file
 from metapulse.record.metrics import metrics
-from metapulse.record.outdated import MARK, outdated, told_ids
+from metapulse.record.outdated import MARK, outdated
 from metapulse.record.schema import MAPPED, Device, known_first
 from metapulse.record.texts import CODED, Block
 
@@ -80,17 +81,15 @@ def ordered_block(block: Block) -> Block:
 
 def _keys(block: Block) -> Iterator[Any]:
     """By what rows of one ``start`` are ordered, where they differ in it; but for ``raw``."""
+    told = told_ids(block["raw"])
     for name in ORDERED[:-1]:
         column, table = block[name], getattr(block.tables, name) if name in CODED else None
         if name == "device" and (standing := 2 * _kinds(block) + _weaker(block)).any():
             yield standing
-        if name == "device" and (told := told_ids(block["raw"])):
+        if name == "device" and told:
             yield told[0] == ""  # it may be any of those that have an id, but only one of them
-        if name == "file" and (told := told_ids(block["raw"])):
-            ids, changed = told
-            yield np.unique(ids, return_inverse=True)[1]
-            yield (ids != "") & ~_in_force(block)
-            yield -changed
+        if name == "file" and told:
+            yield from (np.unique(told[0], return_inverse=True)[1], (told[0] != "") & ~_in_force(block), -told[1])
         if name == "file" and not (in_force := _in_force(block)).all():
             yield in_force
         if (column != column[:1]).any():

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, epoch
-from metapulse.record.outdated import identified
+from metapulse.record.identity import identified
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.nightscout_items import id_of, plain
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
@@ -31,7 +31,6 @@ EXTENDED = "the extended part of a bolus"
 RECENT = 16  # readings before and after one, among which another upload of it is looked for
 CHANGED = ("srvModified", "updated_at", "modifiedAt")  # when a document was changed last
 NO_TIME = "a stamp that is no time"
-CANONICAL = ("g", "mg/dL")  # units of what is not converted
 RESULT = "result"  # of the third version of its API, in which an answer stands: a list, or one document
 _ZONED = re.compile(r"(?:[Zz]|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z")
 _CSV = re.compile(r'(?:\A|[\r\n])"?\d{4}-\d\d-\d\dT[\d:.]+Z"?,\d{12,13},\d{1,3}(\.\d+)?,')
@@ -142,8 +141,7 @@ def _identified(context: Context, item: dict[str, Any], row: Row) -> Row:
     if not (id := id_of(item)):
         return row
     told = (_date(context, item.get(name), item.get(name))[0] for name in CHANGED)
-    said = row.raw or (f"{row.value!s} {row.unit}" if row.unit and row.unit not in CANONICAL else None)
-    return row._replace(raw=identified(id, max((time for time in told if time is not None), default=0), said))
+    return row._replace(raw=identified(id, max((time for time in told if time is not None), default=0), row.raw))
 
 
 def _entry(context: Context, item: dict[str, Any], at: int, recent: _Uploads) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from metapulse.record.outdated import is_id
+from metapulse.record.identity import is_id
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TYPED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal"}  # of mongoexport

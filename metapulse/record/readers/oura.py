@@ -13,6 +13,7 @@ from string import digits
 from typing import Any
 
 from metapulse.record.clock import US, Stamp
+from metapulse.record.identity import identified, is_id
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.oura_keys import COLLECTIONS, DAY, NIGHT, TRENDS
 from metapulse.record.readers.text import csv_column, csv_table, is_empty, json_items, noted, number, number_noted
@@ -61,7 +62,7 @@ def _item(context: Context, item: Any) -> Iterator[Row]:
     if not isinstance(item, dict):
         return
     if "bedtime_start" in item:
-        yield from _night(context, item)
+        yield from (_as_told(item, row) for row in _night(context, item))
     elif "bpm" in item:
         stamp, value = _stamp(context, item.get("timestamp")), number(item["bpm"])
         if stamp is not None and value is not None:
@@ -80,11 +81,22 @@ def _row(metric: str, stamp: Stamp, value: float | None, unit: str | None, end: 
     return Row(metric, stamp.start, value, unit, 0, end, stamp.offset_min, None, OURA, stamp.marks)
 
 
+def _as_told(item: dict[str, Any], row: Row) -> Row:
+    """A row of a night with its id; that of a deleted one counts no more, nor does what an earlier export has of it."""
+    row = row._replace(raw=identified(_id(item), 0, row.raw))
+    return row._replace(quality=(*row.quality, "superseded")) if item.get("type") == "deleted" else row
+
+
+def _id(item: dict[str, Any]) -> str:
+    id = item.get("id")
+    return id if isinstance(id, str) and is_id(id) else ""
+
+
 def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
-    """Totals, stages, series. A night that was deleted is not one."""
+    """Totals, stages, series. Of a deleted night without an id nothing tells what it ends: it is none."""
     start, end = _stamp(context, item["bedtime_start"]), _stamp(context, item.get("bedtime_end"))
     kind = str(item.get("type"))
-    if start is None or kind == "deleted":
+    if start is None or (kind == "deleted" and not _id(item)):
         return
     until = None if end is None else end.start
     nap = "nap" if kind in ("late_nap", "rest", "nap") else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
@@ -100,8 +101,19 @@ def test_a_word_of_half_a_character_is_written(tmp_path: Path) -> None:
 
 
 def test_naps_are_told_from_nights_and_deleted_ones_do_not_count(tmp_path: Path) -> None:
-    tally, record = record_of(tmp_path, [{**NIGHT, "type": "late_nap"}, {**NIGHT, "type": "deleted"}])
-    assert record.filter(pl.col("metric") == "sleep_duration")["code"].to_list() == ["nap"]
+    _, record = record_of(tmp_path, [{**NIGHT, "type": "late_nap"}, {**NIGHT, "id": "s2", "type": "deleted"}])
+    slept = record.filter(pl.col("metric") == "sleep_duration").sort(pl.col("quality").list.len())
+    assert slept.select("code", "quality", "raw").rows() == [
+        ("nap", [], "id s1 0; 24600.0 s"),
+        (None, ["superseded"], "id s2 0; 24600.0 s"),
+    ]
+
+
+@pytest.mark.parametrize("lacks", ["average_hrv total_sleep_duration heart_rate sleep_phase_5_min", "id"])
+def test_a_deleted_night_without_a_value_or_an_id_is_counted_away(lacks: str, tmp_path: Path) -> None:
+    bare = {key: value for key, value in {**NIGHT, "id": "s2"}.items() if key not in lacks.split()}
+    tally, record = record_of(tmp_path, [NIGHT, {**bare, "type": "deleted"}])
+    assert set(record["quality"].list.len()) == {0}
     assert tally.skipped.total() == 1
 
 

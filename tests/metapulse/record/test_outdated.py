@@ -135,7 +135,13 @@ def test_a_night_whose_beginning_was_moved_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_nap_is_no_state_of_a_night(tmp_path: Path) -> None:
-    nap = {**NIGHT, "type": "rest", "total_sleep_duration": 3600, "bedtime_end": "2024-04-03T00:10:00+02:00"}
+    nap = {
+        **NIGHT,
+        "id": "s2",
+        "type": "rest",
+        "total_sleep_duration": 3600,
+        "bedtime_end": "2024-04-03T00:10:00+02:00",
+    }
     made = states(tmp_path, *({"sleep.json": json.dumps({"data": [one]})} for one in (NIGHT, nap)))
     assert counting(made, "sleep_duration") == [("sleep_duration", 60), ("sleep_duration", 410)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metapulse.record.nights import nights
 from tests.metapulse.record.test_garmin import DAY
 from tests.metapulse.record.test_garmin import NIGHT as GARMIN
 from tests.metapulse.record.test_oura import NIGHT, READINESS
@@ -74,6 +75,33 @@ def test_all_of_a_day_that_oura_or_garmin_scored_anew_counts_as_the_later_export
     assert counting(made, "readiness_score", "skin_temperature_deviation", "resting_heart_rate", "steps_daily") == [
         ("readiness_score", 77), ("resting_heart_rate", 50), ("skin_temperature_deviation", 0.1), ("steps_daily", 8000),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["late_nap", "long_sleep", "deleted"])
+@pytest.mark.parametrize("files", [("sleep-1.json", "sleep-2.json"), ("sleep.json", "naps.json")])
+def test_a_nap_or_night_that_oura_deleted_later_does_not_count(
+    first: str, files: tuple[str, str], tmp_path: Path
+) -> None:
+    """Nor do its stages and samples; one that was restored counts."""
+    kinds = (first, "late_nap" if first == "deleted" else "deleted")
+    made = states(
+        tmp_path,
+        *({name: json.dumps([{**NIGHT, "type": kind}])} for name, kind in zip(files, kinds, strict=True)),
+    )
+    assert len(counting(made)) == (len(made) // 2 if first == "deleted" else 0)
+    assert nights(made)["asleep_min"].to_list() == ([10] if first == "deleted" else [])
+
+
+def test_a_nap_that_became_a_night_of_the_same_id_counts_once(tmp_path: Path) -> None:
+    kinds = ("late_nap", "long_sleep")
+    made = states(tmp_path, *({"sleep.json": json.dumps([{**NIGHT, "type": kind}])} for kind in kinds))
+    assert counting(made, "sleep_duration") == [("sleep_duration", 410)]
+
+
+def test_of_two_sleeps_of_one_beginning_the_deleted_one_alone_goes(tmp_path: Path) -> None:
+    other = {**NIGHT, "id": "s2", "type": "deleted", "bedtime_end": "2024-04-03T08:30:00+02:00"}
+    made = states(tmp_path, *({"sleep.json": json.dumps(items)} for items in ([NIGHT], [NIGHT, other])))
+    assert counting(made, "sleep_duration") == [("sleep_duration", 410)]
 
 
 @pytest.mark.parametrize("kind", ["AUTO_CONFIRMED_TENTATIVE", "UNCONFIRMED"])
