@@ -13,8 +13,9 @@
     raw         what the file said, where the value was converted, or is a sum of what it said; an id of the vendor's
 
 Rows are in the order of (start, metric, end, value, code, device, source), but for those that say the same: a doubtful
-one comes after others, then one without an id of its vendor's after those that have one. A row marked ``duplicate_of`` repeats the nearest row before it that has neither that mark nor
-``superseded`` or ``outdated``. A day is a day of the person: the date of ``start`` + ``offset_min``.
+one comes after others, then one without an id of its vendor's after those that have one. A row marked ``duplicate_of``
+repeats the nearest row before it that has neither that mark nor ``superseded`` or ``outdated``. A day is a day of the
+person: the date of ``start`` + ``offset_min``.
 """
 
 from __future__ import annotations

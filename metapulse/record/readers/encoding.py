@@ -25,6 +25,8 @@ def encoding(head: bytes) -> str:
     """Encoding of a text that begins so: by its byte order mark, else UTF-8 if it can be that, else Windows-1252."""
     if head[:2] in _UTF16:
         return "utf-16"
+    if head.startswith(codecs.BOM_UTF8):  # and nothing else, whatever byte is damaged
+        return "utf-8-sig"
     if head[1:2] == b"\0" and head[:1] != b"\0":
         return "utf-16-le"
     try:

@@ -13,6 +13,7 @@ from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 _TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
 _NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
 _NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
+NEAR = 256  # characters
 _OPENER = {"}": "{", "]": "["}
 
 
@@ -42,6 +43,11 @@ def after_broken(text: str, at: int, lines: bool) -> Mended | None:
         at: where the broken item begins.
         lines: whether items may stand a line each, so that a line that begins with a bracket is another item.
     """
+    if not text.startswith(("{", "["), at):  # most often the end is near: many of these are passed without a long look
+        line = _NEXT_LINE.search(text, at + 1, at + 2 * NEAR) if lines else None
+        place = _behind(text, at, line.end() if line else at + 2 * NEAR)
+        if place is not None and place < at + NEAR:
+            return Mended(place)
     line = _NEXT_LINE.search(text, at + 1) if lines else None
     end = line.end() if line else len(text)
     if torn := _TORN_LIST.match(text, at, end):

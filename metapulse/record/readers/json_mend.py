@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import Any, NamedTuple
 
+from metapulse.record.readers.json_resume import (
+    BLANKS,
+    CLOSER,
+    Open,
+    begins_anew,
+    continues,
+    edited,
+    element_of,
+    first_member,
+    is_stray,
+    opening,
+)
+
 #: A quote opens a string only if what follows its end can follow a string; else it stands alone, as in a torn text.
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.DOTALL)
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^ \t\r\n{}\[\],:"]++|"', re.DOTALL)
 _SCALAR = re.compile(r"null|true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_BEGINNING = re.compile(r'\{\s*+("[^"\\]*+")')
 _TIME = re.compile(r"[0-9TZ:.+-]+")  # as a key: one of many alike, as elements of an array are
 DEEP = 10_000  # brackets within each other
-_CLOSER = {"{": "}", "[": "]"}
 
 
 class Mended(NamedTuple):
@@ -27,25 +39,12 @@ class Mended(NamedTuple):
     parts: int = 0
 
 
-class _Open:
-    """A bracket that is open. ``wants`` is what may follow: a key, a colon, a value, or a separator."""
-
-    __slots__ = ("at", "broken", "comma", "flat", "key", "kind", "part", "sound", "wants")
-
-    def __init__(self, kind: str, at: int, part: bool) -> None:
-        self.kind, self.at, self.part = kind, at, part
-        self.wants = "key" if kind == "{" else "value"
-        self.key = ""
-        self.comma = -1
-        self.sound, self.broken = True, False  # up to the last comma; anywhere
-        self.flat: bool | None = None  # whether an array has numbers and texts alone; None: nothing yet
-
-
 def mended(text: str, at: int, end: int, torn: bool = False) -> Mended | None:
     """Read a broken object or array as far as it can be.
 
     Brackets that are missing show themselves: an object ends before another one that stands where a key belongs, a
     list of numbers before an object or list, and the item before an object that begins with the same member as it.
+    So do those that are one too many (``json_resume.py``), and one character by itself where no value belongs.
 
     Args:
         text: JSON, or what should be.
@@ -70,11 +69,12 @@ class _Item:
 
     def __init__(self, text: str, at: int) -> None:
         self.text, self.at = text, at
-        self.open: list[_Open] = []
+        self.open: list[Open] = []
         self.edits: list[tuple[int, int, str]] = []  # from, to, what stands there instead
         self.parts = 0  # that are whole
-        found = _BEGINNING.match(text, at)
-        self.first = found and found[1]
+        self.strays = 0  # pieces of text that were left out between others
+        self.first = first_member(text, at)
+        self.before = (0, 0)  # a place, and what is the last before it that is not blank
 
     def take(self, token: str, place: int, behind: int) -> Mended | None:
         """One token more; the item if that was its end."""
@@ -86,36 +86,64 @@ class _Item:
         if token == ",":
             if inner.wants == "value" and inner.kind == "[":
                 self.edits.append((place, place, "null"))
+                inner.element(place)
             else:
                 inner.broken |= inner.wants != "separator"
             inner.wants, inner.comma = "key" if inner.kind == "{" else "value", place
             inner.sound = not inner.broken
         elif token == ":":
-            if inner.kind == "[" and inner.comma >= 0 and self.open[-2:-1] and not inner.flat:
-                self.drop(inner.comma)  # the key has been taken for an element
-                self.pop(inner.comma, broken=False, closer="]")
-                inner = self.open[-1]
-                inner.wants = "colon"
-            inner.broken |= inner.wants != "colon"
-            inner.wants = "value"
+            self.colon(inner, place, behind)
+        elif inner.kind == "[":
+            self.element(inner, token, place, behind)
+        elif inner.wants != "value" and is_stray(token):
+            self.leave_out(place, behind)
         elif inner.wants == "key":
             inner.broken |= not self.string(token)
             inner.wants, inner.key = "colon", token[1:-1]
         else:
-            self.scalar(inner, token, place, behind)
+            inner.broken |= inner.wants != "value" or not (self.string(token) or _SCALAR.fullmatch(token))
+            inner.wants = "separator"
         return None
 
-    def scalar(self, inner: _Open, token: str, place: int, behind: int) -> None:
-        """A text, a number or a word where a value belongs."""
+    def leave_out(self, place: int, behind: int) -> None:
+        """A piece of text that belongs to nothing."""
+        self.edits.append((place, behind, ""))
+        self.strays += 1
+
+    def colon(self, inner: Open, place: int, behind: int) -> None:
+        """A colon; in an array it shows that the text before it is the key of a member."""
+        if inner.kind == "[" and inner.wants == "separator" and (start := element_of(self.text, behind, inner)) >= 0:
+            self.drop(start)
+            self.open.append(Open("{", start, part=True))
+            inner = self.open[-1]
+            inner.broken, inner.wants = True, "colon"
+        elif inner.kind == "[" and inner.comma >= 0 and self.open[-2:-1] and inner.key and not inner.flat:
+            self.drop(inner.comma)  # the key has been taken for an element
+            self.pop(inner.comma, broken=False, closer="]")
+            inner = self.open[-1]
+            inner.wants = "colon"
+        if inner.kind == "[":
+            self.element(inner, ":", place, behind)
+            return
+        inner.broken |= inner.wants != "colon"
+        inner.wants = "value"
+
+    def element(self, inner: Open, token: str, place: int, behind: int) -> None:
+        """A text, a number or a word in an array."""
         good = self.string(token) or _SCALAR.fullmatch(token) is not None
-        if inner.kind == "[" and inner.wants == "value" and not good:
-            self.edits.append((place, behind, "null"))
-        elif inner.wants != "value" and inner.kind == "[" and self.edits and self.edits[-1][1] >= self.solid(place):
-            self.edits[-1] = (self.edits[-1][0], behind, "null")  # more of what was no value
-        else:
-            inner.broken |= not good or inner.wants != "value"
-        if good:
-            inner.flat = inner.flat is not False
+        if inner.wants == "value":
+            inner.element(place, token[1:-1] if token[0] == '"' else "")
+            if not good:
+                self.edits.append((place, behind, "null"))
+            else:
+                inner.flat = inner.flat is not False
+        elif self.text[inner.last] in "{[":
+            self.leave_out(place, behind)
+            inner.key = token[1:-1] if good else ""
+        else:  # more of what was no value
+            self.drop(inner.last)
+            self.edits.append((inner.last, behind, "null"))
+            inner.key = token[1:-1] if token[0] == '"' else ""
         inner.wants = "separator"
 
     def string(self, token: str) -> bool:
@@ -123,38 +151,68 @@ class _Item:
 
     def solid(self, place: int) -> int:
         """Behind the last character before ``place`` that is not blank."""
-        while place > self.at and self.text[place - 1].isspace():
-            place -= 1
-        return place
+        if self.before[0] != place:
+            at = place
+            while at > self.at and self.text[at - 1] in BLANKS:
+                at -= 1
+            self.before = (place, at)
+        return self.before[1]
 
     def opened(self, token: str, place: int) -> Mended | None:
         while self.open:
             inner = self.open[-1]
-            torn = inner.flat if inner.kind == "[" else inner.wants != "value"
-            if not torn:
+            shown = opening(self.text, place, self.open)
+            inner.broken |= inner.kind == "{" and shown in ("stray", "broken")
+            if shown == "stray" and inner.kind == "[":
+                self.element(inner, token, place, place + 1)
+            elif shown == "stray":
+                self.leave_out(place, place + 1)
+            if shown == "stray":
+                return None
+            if shown != "torn":
                 break
-            if not any(outer.kind == "[" for outer in self.open[:-1]):
+            if not any(outer.kind == "[" for outer in islice(self.open, len(self.open) - 1)):
                 return Mended(place)
             self.pop(place, broken=True)
+        part = False
         if self.open:
             inner = self.open[-1]
-            if token == "{" and inner.kind == "[" and self.first:
-                found = _BEGINNING.match(self.text, place)
-                if found and found[1] == self.first:
-                    return Mended(place)
-            if inner.wants != "value":  # a comma is missing
-                self.edits.append((place, place, ","))
-            inner.wants, inner.flat = "separator", False
+            if token == "{" and inner.kind == "[" and self.first and first_member(self.text, place) == self.first:
+                return Mended(place)
+            if token == "[" and inner.kind == "[" and begins_anew(self.text, place, inner):
+                self.leave_out(place, place + 1)
+                return None
             part = inner.kind == "[" or _TIME.fullmatch(inner.key) is not None
-        else:
-            part = False
-        self.open.append(_Open(token, place, part))
+            if (
+                inner.wants != "value"
+                and self.edits
+                and self.edits[-1][::2] == (inner.last, "null")
+                and (self.edits[-1][1] >= self.solid(place) and self.text[inner.last] not in "{[")
+            ):  # what stands before the element
+                self.leave_out(*self.edits.pop()[:2])
+                inner.last = place
+            elif inner.wants != "value":  # a comma is missing
+                self.edits.append((place, place, ","))
+                inner.element(place)
+            else:
+                inner.element(place)
+            if token == "{" and not inner.begins:
+                inner.begins = first_member(self.text, place)
+            inner.wants, inner.flat = "separator", False
+        self.open.append(Open(token, place, part))
         return None
 
     def closed(self, token: str, place: int, behind: int) -> Mended | None:
-        if not any(_CLOSER[o.kind] == token for o in self.open):
+        if (array := continues(self.text, behind, self.open, token)) is not None:
+            if self.open[-1] is array:
+                self.leave_out(place, behind)
+                array.broken |= array.kind == "{" and self.text[self.solid(place) - 1] not in "}]"
+            while self.open[-1] is not array:
+                self.pop(behind, broken=True)
+            return None
+        if not any(CLOSER[o.kind] == token for o in reversed(self.open)):
             return Mended(max(place, self.at + 1))
-        while _CLOSER[(inner := self.open[-1]).kind] != token:
+        while CLOSER[(inner := self.open[-1]).kind] != token:
             whole = inner.kind == "[" and inner.flat is False
             self.pop(self.solid(place), broken=not whole, closer="]")
         inner = self.open[-1]
@@ -182,7 +240,7 @@ class _Item:
         while self.open:
             inner = self.open[-1]
             self.cut(inner)
-            self.pop(end, broken=inner.wants in ("colon", "value") and inner.kind == "{", closer=_CLOSER[inner.kind])
+            self.pop(end, broken=inner.wants in ("colon", "value") and inner.kind == "{", closer=CLOSER[inner.kind])
         return self.finished(end, inner.broken)
 
     def drop(self, place: int) -> None:
@@ -190,7 +248,7 @@ class _Item:
         while self.edits and self.edits[-1][0] >= place:
             self.edits.pop()
 
-    def cut(self, inner: _Open) -> None:
+    def cut(self, inner: Open) -> None:
         """Take away a comma before the bracket's end."""
         if inner.comma >= 0 and inner.wants == ("key" if inner.kind == "{" else "value"):
             self.edits.append((inner.comma, inner.comma + 1, ""))
@@ -199,7 +257,10 @@ class _Item:
         """Close the innermost bracket; if it is broken, so is what it is a member of, up to an element of an array."""
         inner = self.open.pop()
         inner.broken |= broken
-        self.parts += inner.part and not inner.broken
+        if inner.part and not inner.broken:
+            self.parts += 1
+            around = self.open[-1]
+            around.sample = around.sample or (inner.at, end)
         if closer and not inner.broken:
             self.edits.append((end, end, closer))
         if inner.broken and inner.part:
@@ -211,14 +272,8 @@ class _Item:
     def finished(self, end: int, broken: bool) -> Mended:
         if broken:
             return Mended(end)
-        pieces, before = list[str](), self.at
-        for start, behind, instead in self.edits:
-            pieces += [self.text[before:start], instead]
-            before = behind
-        whole = "".join([*pieces, self.text[before:end]])
+        parts = self.strays + sum(instead == "null" for *_, instead in self.edits)
         try:
-            return Mended(
-                end, json.loads(whole, strict=False), max(1, sum(instead == "null" for *_, instead in self.edits))
-            )
+            return Mended(end, json.loads(edited(self.text, self.at, end, self.edits), strict=False), max(1, parts))
         except (ValueError, RecursionError):
             return Mended(end)

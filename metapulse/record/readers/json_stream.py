@@ -28,6 +28,7 @@ _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a val
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 _BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
+_BEGINS = re.compile(r'[{\["0-9tfnNI-]')  # a value
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _HOLDERS = (dict, list)
@@ -84,6 +85,8 @@ class Scanner:
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
         self._hold()
+        if not _BEGINS.match(self.text, self.at):
+            raise ValueError("no JSON")
         weighed, weight = 0, 0
         if self.at > CHUNK:  # an error counts the lines before it, which would be all that has been read
             self.text, self.at = self.text[self.at :], 0

@@ -43,8 +43,10 @@ def lines(context: Context, file: File | None = None) -> Iterator[tuple[int, str
 
 
 def _split(stream: io.TextIOWrapper) -> Iterator[str]:
-    rest = ""
+    rest, begun = "", False
     while block := stream.read(CHUNK):
+        if not begun:
+            block, begun = block.lstrip("\ufeff"), True  # a second byte order mark
         if block.endswith("\r"):
             block += stream.read(1)
         parts = re.split("\r\n|\r|\n", rest + block)

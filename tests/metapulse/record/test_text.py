@@ -9,12 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from metapulse.record.readers.base import Context
+from metapulse.record.readers.base import Context, Sample
 from metapulse.record.readers.encoding import encoding
 from metapulse.record.readers.markup import tags
 from metapulse.record.readers.text import csv_rows, csv_table, json_items, number
 from metapulse.record.tally import FileTally
 from tests import thorough
+from tests.metapulse.record.conftest import Import
 from tests.metapulse.record.test_readers import memory_file
 
 
@@ -304,3 +305,30 @@ def test_arrays_under_any_name_are_read_and_named() -> None:
     found = [(above[""], item) for _, item in json_items(given, "*", above=above)]
     assert found == [("a", 1), ("a", 2), ("b", 3)]
     assert above["of"] == "x"
+
+
+MARK = "\ufeff".encode()
+
+
+@pytest.mark.parametrize("bad", [b"\xe4", b"\xff", b"\xc3", b"\xf0\x9f"])
+def test_a_byte_order_mark_and_a_byte_that_is_no_letter_cost_that_row_at_most(bad: bytes) -> None:
+    rows = b"time,name\n1,a\n2," + bad + b"\n3,\xc3\xa4\n"
+    assert [cells for _, cells in csv_rows(context(MARK + rows))][::3] == [["time", "name"], ["3", "ä"]]
+    cut = context(MARK + b"time,name\n1,\xc3\xa4\n2," + bad)
+    assert [cells for _, cells in csv_rows(cut)][:2] == [["time", "name"], ["1", "ä"]]
+    assert Sample(MARK + rows).lines[0] == "time,name"
+
+
+def test_two_byte_order_marks_are_read_as_one() -> None:
+    for content in (MARK + MARK + b"time,name\n1,a\n", b"\xff\xfe" + "\ufefftime,name\n1,a\n".encode("utf-16-le")):
+        given = context(content)
+        assert list(csv_table(given, "time")) == [(2, {"time": "1", "name": "a"})]
+        assert Sample(content).lines[0] == "time,name"
+    assert [item for _, item in json_items(context(MARK + MARK + b'[{"a": 1}]'))] == [{"a": 1}]
+
+
+def test_the_mark_does_not_make_another_file_of_one_with_a_damaged_byte(record: Import) -> None:
+    rows = b"time,metric,value,unit\n2024-01-01T00:00:00Z,heart_rate,60,bpm\n2024-01-01T00:01:00Z,\xe4,60,bpm\n"
+    for content in (MARK + rows, MARK + MARK + rows):
+        frame, _ = record({"own.csv": content})
+        assert frame["value"].to_list() == [60.0]
