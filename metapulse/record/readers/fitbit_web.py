@@ -154,7 +154,7 @@ def _rows(context: Context, name: str, part: Any, dates: set[str], at: int) -> I
         minutes = part.get("minutes") if name in MINUTES else None
         for minute in minutes if isinstance(minutes, list) else []:
             given = minute.get("value") if isinstance(minute, dict) else None
-            value = noted(context, given.get("rmssd") if isinstance(given, dict) else given, name)
+            value = noted(context, given.get("rmssd", given) if isinstance(given, dict) else given, name)
             if value and (stamp := _stamp(context, minute.get("minute"))):
                 yield _row(MINUTES[name][0], stamp, value, MINUTES[name][1], at)
 

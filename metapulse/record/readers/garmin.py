@@ -15,7 +15,7 @@ from metapulse.record.clock import US, Stamp
 from metapulse.record.readers import garmin_events
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.garmin_events import GARMIN, Export, instant, is_exported, offset_of, row_at
-from metapulse.record.readers.garmin_keys import DAY, LEVELS, LISTED, NIGHT, SERIES
+from metapulse.record.readers.garmin_keys import CODE, CODES, DAY, LEVELS, LISTED, NIGHT, NO_ZERO, SERIES, SIGNED
 from metapulse.record.readers.garmin_nights import asleep_of, doubts_of
 from metapulse.record.readers.text import is_empty, json_items, noted, number, number_noted
 from metapulse.record.schema import Row
@@ -124,7 +124,7 @@ def _series(context: Context, key: str, elements: list[Any]) -> Iterator[Row]:
         if start is None or value is None:
             context.note(f"{key}: no value")
         elif value < (1 if metric in ("respiratory_rate", "spo2", "hrv_rmssd") else 0):
-            context.note(f"{key}: a code for a value that could not be measured")
+            context.note(f"{key}: {CODE}")
         else:
             yield row_at(context, metric, start, value, unit)
 
@@ -166,7 +166,7 @@ def _night(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     scores: Any = item.get("sleepScores")
     scores = scores if isinstance(scores, dict) else {}
     overall = scores.get("overallScore", scores.get("overall"))
-    score = noted(context, overall.get("value") if isinstance(overall, dict) else overall, "overallScore")
+    score = noted(context, overall.get("value", overall) if isinstance(overall, dict) else overall, "overallScore")
     if score is not None:
         yield night._replace(metric="sleep_score", value=score)
 
@@ -184,25 +184,27 @@ def _day(export: Export, item: dict[str, Any]) -> Iterator[Row]:
         stamp = Stamp(start, offset_of(context, item, "wellnessStartTimeGmt", "wellnessStartTimeLocal"), (), end)
     breath = item.get("respiration")
     told = {**breath, **item} if isinstance(breath, dict) else item
-    found = [(*what, number_noted(context, told, key)) for key, what in DAY.items() if key != "restingHeartRate"]
+    found = [(key, *what, number_noted(context, told, key)) for key, what in DAY.items() if key != "restingHeartRate"]
     own, mean_of_days = (number_noted(context, item, key) for key in ("currentDayRestingHeartRate", "restingHeartRate"))
-    found.append(("resting_heart_rate", "bpm", None, own or mean_of_days))
-    for metric, unit, code, value in (*found, *_listed(context, item)):
-        signed = metric == "skin_temperature_deviation"
-        if value is not None and (signed or value >= (metric in ("resting_heart_rate", "heart_rate", "spo2"))):
+    resting = own if own and own not in CODES else mean_of_days
+    found.append(("restingHeartRate", "resting_heart_rate", "bpm", None, resting))
+    for key, metric, unit, code, value in (*found, *_listed(context, item)):
+        if value is not None and value < 0 and (value in CODES or metric == "stress") and metric not in SIGNED:
+            context.note(f"{key}: {CODE}")
+        elif value is not None and (value or metric not in NO_ZERO):
             yield Row(
                 metric, stamp.start, value, unit, 0, stamp.end, stamp.offset_min, code, GARMIN, stamp.marks
             )  # fmt: skip
 
 
-def _listed(context: Context, item: dict[str, Any]) -> Iterator[tuple[str, str | None, str | None, float | None]]:
-    """(metric, unit, code, value) of what a day has within lists."""
+def _listed(context: Context, item: dict[str, Any]) -> Iterator[tuple[str, str, str | None, str | None, float | None]]:
+    """(key, metric, unit, code, value) of what a day has within lists."""
     for outer, inner, name, key, wanted in LISTED:
         holder = item.get(outer) if outer else item
         elements = holder.get(inner) if isinstance(holder, dict) else None
         for each in elements if isinstance(elements, list) else []:
             if isinstance(each, dict) and str(each.get(name)) in wanted:
-                yield (*wanted[str(each.get(name))], number_noted(context, each, key))
+                yield (key, *wanted[str(each.get(name))], number_noted(context, each, key))
 
 
 def _steps(export: Export, item: dict[str, Any]) -> Iterator[Row]:

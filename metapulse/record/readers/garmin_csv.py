@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from metapulse.record.clock import epoch
 from metapulse.record.readers.base import Context, Reader, Sample
+from metapulse.record.readers.garmin_keys import CODE, CODES
 from metapulse.record.readers.text import csv_table, is_empty, number, number_noted
 from metapulse.record.schema import Device, Row
 
@@ -68,7 +69,9 @@ def read(context: Context) -> Iterator[Row]:
             if (value := number_noted(context, cells, name)) is not None:
                 yield night._replace(metric=metric, value=value)
         score = number_noted(context, cells, "overallsleepscore")
-        if score is not None and score > 0:
+        if score in CODES:
+            context.note(f"overallsleepscore: {CODE}")
+        elif score:
             yield night._replace(metric="sleep_score", value=score, unit=None)
 
 

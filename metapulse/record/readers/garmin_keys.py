@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+CODE = "a code for a value that could not be measured"
+CODES = (-1, -2)  # in place of an amount: not worn, too much movement; below 0 of stress are codes alone
+NO_ZERO = ("resting_heart_rate", "heart_rate", "spo2")  # where 0 is "not known"
+SIGNED = ("skin_temperature_deviation",)
 #: Key of a day → metric, unit, code.
 DAY: dict[str, tuple[str, str | None, str | None]] = {
     "totalSteps": ("steps_daily", None, None),

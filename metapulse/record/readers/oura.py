@@ -102,7 +102,7 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     nap = "nap" if kind in ("late_nap", "rest", "nap") else None
     for key, (metric, unit, code) in NIGHT.items():
         value = number_noted(context, item, key)
-        if value is not None and (value > 0 or metric not in POSITIVE):
+        if value is not None and (value or metric not in POSITIVE):
             yield _row(metric, start, value, unit, until)._replace(code=nap or code)
     yield from _stages(context, start, item)
     for key, first, metric, unit in (
@@ -152,7 +152,7 @@ def _day(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if stamp is None or stamp.end is None:
         return
     for key, (metric, unit, code) in DAY.items():
-        if (value := number_noted(context, item, key)) is not None and (value > 0 or metric not in POSITIVE):
+        if (value := number_noted(context, item, key)) is not None and (value or metric not in POSITIVE):
             yield _row(metric, stamp, value, unit, stamp.end)._replace(code=code)
     spo2 = item.get("spo2_percentage")
     if isinstance(spo2, dict) and (value := number_noted(context, spo2, "average")):

@@ -109,7 +109,7 @@ def night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
         if value := number_noted(context, item, "meanNightlyRecoveryRri"):
             yield row._replace(metric="rr_interval", value=value, unit="ms", code="mean of the night")
         interval = number_noted(context, item, "meanNightlyRecoveryRespirationInterval")
-        if interval and 100 <= interval <= 60_000:
+        if interval:
             yield row._replace(metric="respiratory_rate", value=60_000 / interval, unit="/min", raw=f"{interval:g} ms")
     hypnogram = deep(item, "sleepResult", "hypnogram")
     if isinstance(hypnogram, dict):

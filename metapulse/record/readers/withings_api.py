@@ -190,7 +190,9 @@ def _named(context: Context, known: Known, given: Any, whole: Row) -> Iterator[R
     """The numbers that have a name that is known."""
     for name, (metric, unit, code) in known.items() if isinstance(given, dict) else ():
         value = number_noted(context, given, name)
-        if value is not None and (value or metric not in ABSENT) and value >= 0:
+        if value == -1:
+            context.note(f"{name}: a code for a value that could not be measured")
+        elif value is not None and (value or metric not in ABSENT):
             yield whole._replace(metric=metric, value=value, unit=unit, code=code)
 
 

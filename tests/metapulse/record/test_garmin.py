@@ -325,4 +325,5 @@ def test_a_rows_number_is_its_place_in_the_file(tmp_path: Path) -> None:
 def test_what_a_day_has_within_lists_is_told_where_it_cannot_be_read(tmp_path: Path) -> None:
     listed = {"aggregatorList": [{"type": "TOTAL", "averageStressLevel": "abc"}]}
     tally, _ = record_of(tmp_path, [{**DAY, "allDayStress": listed}, {**NIGHT, "sleepScores": {"overallScore": "x"}}])
-    assert tally.notes == {"averageStressLevel: no number": 1, "overallScore: no number": 1}
+    codes = {"averageStressLevel: a code for a value that could not be measured": 1}  # of the day itself
+    assert tally.notes == {"averageStressLevel: no number": 1, "overallScore: no number": 1, **codes}
