@@ -9,12 +9,12 @@ objects, of steps texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from metapulse.record.clock import MINUTE, Clock, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, weight
+from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, usual_of, weight
 from metapulse.record.readers.text import csv_rows, csv_table, json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
@@ -83,8 +83,9 @@ def read(context: Context) -> Iterator[Row]:
     """JSON or CSV."""
     if context.is_json():
         context.clock = Clock(context.options.zone, "mdy", asked=context.clock.asked)
+        usual = usual_of(context)
         for at, item in json_items(context):
-            rows = list(_item(context, item, at)) if isinstance(item, dict) else []
+            rows = list(_item(context, item, at, usual)) if isinstance(item, dict) else []
             yield from rows
             if not rows:
                 context.skip(_why_not(context, item))
@@ -103,7 +104,7 @@ def _why_not(context: Context, item: Any) -> str:
     return "nothing that is known to be measured"
 
 
-def _item(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+def _item(context: Context, item: dict[str, Any], at: int, usual: Callable[[], str]) -> Iterator[Row]:
     """One element of a file: a value of a series, a night, an exercise, a weight."""
     if "levels" in item or "dateOfSleep" in item:
         yield from night(context, item, at)
@@ -112,7 +113,7 @@ def _item(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
     elif "dateTime" in item:
         yield from _sample(context, item, at)
     elif "weight" in item and "date" in item:
-        yield from weight(context, item, at)
+        yield from weight(context, item, at, usual)
 
 
 def _sample(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from metapulse.record.readers.base import Context, Reader, Sample
 from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.decimals import POINTED
-from metapulse.record.readers.fitbit_items import FITBIT, weight_unit
+from metapulse.record.readers.fitbit_items import FITBIT, usual_unit, weight_unit
 from metapulse.record.readers.text import csv_rows, noted, number, row_of
 from metapulse.record.schema import Row
 
@@ -72,11 +72,13 @@ class _Look:
         stamps: of its rows.
         walked: steps and distance, as written.
         pointed: whether points part thousands.
+        weighed: weights and their BMI.
     """
 
     stamps: list[str] = field(default_factory=list)
     walked: list[tuple[str | None, str | None]] = field(default_factory=list)
     pointed: bool = False
+    weighed: list[tuple[float | None, float | None]] = field(default_factory=list)
 
     def plain(self, cell: str | None) -> str | None:
         """A cell without the points of thousands: "2.467" kcal are 2467 where "13.666" are steps."""
@@ -85,6 +87,15 @@ class _Look:
     def number(self, cell: str | None) -> float | None:
         """A cell's number; the comma is the decimal sign where points part thousands."""
         return number(self.plain(cell), decimal_comma=self.pointed)
+
+    def weighs(self, weight: float, bmi: str | None) -> str:
+        """Unit of a weight."""
+        return weight_unit(weight, self.number(bmi)) or self.usual
+
+    @cached_property
+    def usual(self) -> str:
+        """Unit of most weights."""
+        return usual_unit(self.weighed)
 
     @cached_property
     def unit(self) -> str:
@@ -118,7 +129,7 @@ def read(context: Context) -> Iterator[Row]:
             given = True
             assumed: tuple[str, ...] = ()
             if unit == "":
-                unit = look.unit if metric == "distance" else weight_unit(value, look.number(cells.get("bmi")))
+                unit = look.unit if metric == "distance" else look.weighs(value, cells.get("bmi"))
                 assumed = ("unit_assumed",)
             yield Row(metric, start.start, value, unit, line, until, start.offset_min, code, FITBIT, (*marks, *assumed))
         if not given:
@@ -131,6 +142,8 @@ def _look(context: Context) -> _Look:
     for _, cells in _tables(context, count=False):
         look.pointed = look.pointed or any(POINTED.fullmatch(cells.get(name, "")) for name in WHOLE)
         look.walked.append((cells.get("steps"), cells.get("distance")))
+        if cells.get("weight") and cells.get("bmi"):
+            look.weighed.append((look.number(cells["weight"]), look.number(cells["bmi"])))
         look.stamps.append(cells.get(DAY) or cells.get(BEGAN, ""))
     return look
 

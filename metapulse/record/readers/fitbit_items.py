@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from metapulse.record.clock import US
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.ordered import Following
-from metapulse.record.readers.text import number, number_noted
+from metapulse.record.readers.text import json_items, number, number_noted
 from metapulse.record.schema import Device, Row
 
 FITBIT = Device("Fitbit")
@@ -63,13 +65,16 @@ def exercise(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         yield row._replace(metric="workout_distance", value=value, unit=unit)
 
 
-def weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
-    """The unit is the account's and is not written; the height that weight and BMI imply tells which it is."""
+def weight(context: Context, item: dict[str, Any], at: int, usual: Callable[[], str]) -> Iterator[Row]:
+    """The unit is the account's and is not written; the height that weight and BMI imply tells which it is.
+
+    ``usual`` is asked where they tell nothing: the unit of the file's other weights.
+    """
     stamp = context.clock.read(f"{item['date']} {item.get('time') or ''}".strip())
     weight, bmi = number(item["weight"]), number_noted(context, item, "bmi")
     if stamp is None or weight is None:
         return
-    unit, marks = weight_unit(weight, bmi), stamp.marks
+    unit, marks = weight_unit(weight, bmi) or usual(), stamp.marks
     marks = (*marks, "unit_assumed")
     manual = ("manual",) if str(item.get("source")) in ("API", "Web", "Manual") else ()
     yield Row("weight", stamp.start, weight, unit, at, None, stamp.offset_min, None, FITBIT, (*marks, *manual))
@@ -77,9 +82,28 @@ def weight(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
         yield Row("bmi", stamp.start, bmi, None, at, None, stamp.offset_min, None, FITBIT, (*stamp.marks, *manual))
 
 
-def weight_unit(weight: float, bmi: float | None) -> str:
-    """Kilograms, pounds or stones: in which the height √(weight / BMI) is a person's."""
+def weight_unit(weight: float | None, bmi: float | None) -> str:
+    """Kilograms, pounds or stones: in which the height √(weight / BMI) is a person's; "" in none, or without a BMI."""
     for unit, kg in (("kg", 1.0), ("lb", 0.45359237), ("stone", 6.35029318)):
-        if bmi and 1.2**2 <= weight * kg / bmi <= 2.2**2:
+        if weight and bmi and 1.2**2 <= weight * kg / bmi <= 2.2**2:
             return unit
-    return "kg"
+    return ""
+
+
+def usual_unit(weights: Iterable[tuple[float | None, float | None]]) -> str:
+    """That of most of an account's weights with their BMI; kilograms where none tells."""
+    found = Counter(unit for weight, bmi in weights if (unit := weight_unit(weight, bmi)))
+    return found.most_common(1)[0][0] if found else "kg"
+
+
+def usual_of(context: Context) -> Callable[[], str]:
+    """``usual_unit`` of the weights of a file, which is gone through when it is asked first."""
+
+    def weights() -> Iterator[tuple[float | None, float | None]]:
+        for _, item in json_items(context, count=False):
+            given = item.get("weight") if isinstance(item, dict) else None
+            for each in given if isinstance(given, list) else [item]:
+                if isinstance(each, dict):
+                    yield number(each.get("weight")), number(each.get("bmi"))
+
+    return cache(lambda: usual_unit(weights()))

@@ -8,12 +8,12 @@ in the unit of the request, which the file does not say: kilometres unless it as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, weight
+from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, usual_of, weight
 from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
@@ -80,14 +80,14 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every value of every answer. What an answer holds is counted row by row, besides the answer itself."""
-    at = 0
+    at, usual = 0, usual_of(context)
     for _, item in json_items(context, within=("sleep", "weight", "fat", "activities")):
         context.skip("what is around the values" if isinstance(item, dict) else "no answer")
         for name, part, dates in _parts(item) if isinstance(item, dict) else ():
             at += 1
             context.seen()
             given = False
-            for row in _rows(context, name, part, dates, at):
+            for row in _rows(context, name, part, dates, at, usual):
                 given = True
                 yield row
             if not given:
@@ -127,7 +127,7 @@ def _why_not(name: str, part: Any, dates: set[str]) -> str:
     return "no value" if isinstance(part, dict) else "no object"
 
 
-def _rows(context: Context, name: str, part: Any, dates: set[str], at: int) -> Iterator[Row]:
+def _rows(context: Context, name: str, part: Any, dates: set[str], at: int, usual: Callable[[], str]) -> Iterator[Row]:
     """The values of one item."""
     kind = name.removeprefix("activities-").removeprefix("tracker-").removesuffix("-intraday")
     if isinstance(part, tuple):
@@ -138,7 +138,7 @@ def _rows(context: Context, name: str, part: Any, dates: set[str], at: int) -> I
         yield from night(context, part, at)
         yield from _old_night(context, part, at)
     elif name == "weight":
-        yield from weight(context, part, at) if "weight" in part and "date" in part else ()
+        yield from weight(context, part, at, usual) if "weight" in part and "date" in part else ()
     elif name == "fat":
         stamp, fat = _stamp(context, part.get("date"), part.get("time")), number(part.get("fat"))
         if stamp and fat:
