@@ -33,6 +33,8 @@ _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _HOLDERS = (dict, list)
 NO_ITEM = object()
+CUT = "cut off: its JSON does not come to its end"
+LOST = "a part of it is no JSON and could not be read"
 TOO_LONG = f"an item of more than {ITEM // 2**20} MiB, or of too many parts"
 UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read one by one"
 
@@ -134,6 +136,8 @@ class Scanner:
                 continue
             yield self.number, value
             self.number += 1
+        if closed and not first:
+            self.not_read(CUT)
         self.at += 1
 
     def _took_the_end(self, value: list[Any]) -> bool:
@@ -166,23 +170,35 @@ class Scanner:
         """
         if self._is_long(heavy, lines):
             self._behind_long()
+            self.not_read(LOST)
             return self._no_item(TOO_LONG)
         while (found := self._ended(lines)) is None and self.vain < VAIN and self.more():
             pass
-        if found is None and self.ended and self.text.startswith(("{", "["), self.at):
+        opened = self.text.startswith(("{", "["), self.at)
+        if found is None and self.ended and opened:
             found = mended(self.text, self.at, len(self.text), torn=True)
+            if found is not None:
+                self.not_read(CUT)
         if found is None:
             place = next_object(self.text, self.at)
+            self.not_read(CUT if place is None else LOST)
             self.at = len(self.text) if place is None else place
             return self._no_item("torn at the end of the file" if place is None else "no JSON")
         if found.value is None and (parts := members_within(self.text, self.at, found.end, self.within)):
             found = Mended(found.end, parts, 1)
         self.at = found.end
         if found.value is None:
+            if opened:
+                self.not_read(LOST)
             return self._no_item("no JSON")
         if self.count:
             self.context.tally.note("a part of an item was no JSON, and was left out", found.parts)
         return found.value
+
+    def not_read(self, why: str) -> None:
+        """Have the account say that the file was not read, or not to its end."""
+        if self.count:
+            self.context.tally.error = self.context.tally.error or why
 
     def _no_item(self, reason: str) -> Any:
         self.number += 1
@@ -256,6 +272,7 @@ class Scanner:
         while (first := self.blank()) and first != "}":
             if first == "{":  # where a key belongs: this object has no end, and the next of several begins
                 self.counted_away("no JSON")
+                self.not_read(LOST)
                 return
             try:
                 key = self.value()
@@ -276,6 +293,8 @@ class Scanner:
                             above[str(key)] = part
             except ValueError:
                 self.strange()
+        if not first:
+            self.not_read(CUT)
         self.at += 1
         if not any_array:
             if self.count:
@@ -296,6 +315,8 @@ class Scanner:
                 yield from self.members(keys, above)
             else:
                 self.strange()
+        if not first:
+            self.not_read(CUT)
         self.at += 1
 
     def strange(self) -> Any:
