@@ -113,7 +113,7 @@ class ClientExecutor:
         """The learner's updates; their sum where that is wanted, can be had, and is sound: they show who spoilt it."""
         if sum_spec and (summed := self.learner.update_sum(self.model, meta, state, episode, keys, sum_spec)):
             report, total = summed
-            if bool((report.weight > 0).all()) and all_finite(total):
+            if float(report.weight.min()) > 0 and all_finite(total):
                 return report, total
         return self.learner.update(self.model, meta, state, episode, keys), None
 
@@ -144,9 +144,9 @@ class ClientExecutor:
             return None
         if not self.learner.uses_query_set:
             return list(keys.clients), Episode(batch, batch.slice(0, 0)), {}
-        if batch.counts.min() < batch.mask.shape[1]:
+        if not batch.equal and batch.counts.min() < batch.mask.shape[1]:
             return None
-        cut = plan.together(batch, self._recorded, keys.uniforms("episode", batch.mask.shape[1]))
+        cut = plan.together(batch, self._recorded, lambda n: keys.uniforms("episode", n))
         return None if cut is None else (list(keys.clients), Episode(*cut), {})
 
     def _stack(self, clients: Sequence[int]) -> Batch:

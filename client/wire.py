@@ -23,6 +23,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -136,6 +137,25 @@ class Instructions(Sequence[Message]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return Message(self.content, self.nodes[index], self.kind)
+
+
+def instruction(work: str, run: str, checkpoint: int, attempt: int, sums: str = "") -> ConfigRecord:
+    """What clients are told in every round, to which a strategy adds the round's number.
+
+    Args:
+        work: the clients' part of the configuration (JSON).
+        run: the run's name.
+        checkpoint: round of the last checkpoint.
+        attempt: how often the run was begun or continued.
+        sums: how an engine that holds many may add their updates up; "": it may not.
+    """
+    return _instruction(work, run, checkpoint, attempt, sums).copy()  # Flower checks entries, not copies
+
+
+@lru_cache(maxsize=64)  # runs that are done side by side
+def _instruction(work: str, run: str, checkpoint: int, attempt: int, sums: str) -> ConfigRecord:
+    told: dict[str, Any] = {WIRE: VERSION, WORK: work, RUN: run, CHECKPOINT: checkpoint, ATTEMPT: attempt}
+    return ConfigRecord(told | ({SUM: sums} if sums else {}))
 
 
 def reply_stamp(config: Mapping[str, Any]) -> dict[str, Any]:

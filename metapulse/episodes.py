@@ -6,8 +6,8 @@ share a group (an execution, a day) where the plan says so, because windows of o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
@@ -31,6 +31,7 @@ Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 #: What keeps support and query apart.
 Split: TypeAlias = Literal["groups", "samples", "forward", "held_out"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+Uniforms = Float64[np.ndarray, "clients n"]
 Rows = Int64[np.ndarray, " _"]  # of one client; lists of rows differ in length
 
 
@@ -47,15 +48,19 @@ class Batch:
     x: Inputs
     y: Int64[Tensor, "clients samples"] | Outputs
     mask: PerSample
+    #: Whether it is known that none of them is padding (``equal_batch``); of what is made of it, that is not known.
+    equal: bool = field(default=False, init=False, repr=False, compare=False)
 
     @cached_property
     def counts(self) -> PerClient:
         """Real samples of each client."""
-        return self.mask.sum(1)
+        return self.mask.new_full(self.mask.shape[:1], float(self.mask.shape[1])) if self.equal else self.mask.sum(1)
 
     @cached_property
     def weights(self) -> PerSample:
         """Share of each sample in its client's mean: 1/n for a real one, 0 for padding."""
+        if self.equal:
+            return torch.full_like(self.mask, 1.0 / max(self.mask.shape[1], 1))
         return self.mask / self.counts.clamp(min=1.0).unsqueeze(1)
 
     def one_hot(self, classes: int) -> Float[Tensor, "clients classes samples"]:
@@ -65,7 +70,8 @@ class Batch:
 
     def slice(self, first: int, end: int) -> Batch:
         """Samples ``first`` up to ``end`` of every client, where they lie."""
-        return Batch(self.x[:, first:end], self.y[:, first:end], self.mask[:, first:end])
+        x, y = self.x[:, first:end], self.y[:, first:end]
+        return equal_batch(x, y) if self.equal else Batch(x, y, self.mask[:, first:end])
 
     def to(self, device: torch.device) -> Batch:
         """The same samples on another device."""
@@ -80,6 +86,13 @@ class Batch:
             torch.cat([self.y, other.y], 1),
             torch.cat([self.mask, other.mask], 1),
         )
+
+
+def equal_batch(x: Inputs, y: Int64[Tensor, "clients samples"] | Outputs) -> Batch:
+    """Samples of clients that have equally many, none of them padding: nothing need be counted."""
+    batch = Batch(x, y, torch.ones(x.shape[:2], device=x.device))
+    object.__setattr__(batch, "equal", True)
+    return batch
 
 
 @dataclass(frozen=True)
@@ -141,17 +154,17 @@ class EpisodePlan:
             return replace(self._choose(samples, task, support, query, shots, rng), pool=pool)
         return self._choose(samples, task, support, query, shots, rng)
 
-    def together(self, samples: Batch, task: Task, u: Float64[np.ndarray, "clients n"]) -> tuple[Batch, Batch] | None:
+    def together(self, samples: Batch, task: Task, draw: Callable[[int], Uniforms]) -> tuple[Batch, Batch] | None:
         """Support and query of a whole stack at once, the same as ``training`` gives client by client.
 
         Args:
             samples: equally many of every client, none of them padding.
-            u: the first n uniform numbers of each client's episode generator.
+            draw: the first n uniform numbers of each client's episode generator, (clients, n), if needed.
 
         Returns:
             None where the plan can only be carried out for one client after the other.
         """
-        n = u.shape[1]
+        n = samples.mask.shape[1]
         if task.kind != "regression" or self.vary or self.query:
             return None
         if self.split == "forward" and n > 1:
@@ -160,14 +173,15 @@ class EpisodePlan:
         half = self._half(task, self.shots, n)
         if self.split != "samples" or not 0 < half < n:
             return None
+        u = draw(n)
         order = torch.from_numpy(np.argsort(u, 1) + n * np.arange(len(u))[:, None])
         sides = []
         for rows in (order[:, :half], order[:, half:]):
-            x, y, mask = (
+            x, y = (
                 part.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, *part.shape[2:])
-                for part in (samples.x, samples.y, samples.mask)
+                for part in (samples.x, samples.y)
             )
-            sides.append(Batch(x, y, mask))
+            sides.append(equal_batch(x, y))
         return sides[0], sides[1]
 
     @staticmethod
@@ -256,7 +270,7 @@ NOTHING = Batch(torch.zeros(0, 0, 0), torch.zeros(0, 0, dtype=torch.int64), torc
 
 def full_batch(x: np.ndarray, y: np.ndarray) -> Batch:
     """A batch of clients that all have equally many samples."""
-    return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.ones(x.shape[:2]))
+    return equal_batch(torch.from_numpy(x), torch.from_numpy(y))
 
 
 def empty_part(task: Task) -> Part:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from metapulse.errors import ConfigError
-from metapulse.trees import Params
+from metapulse.trees import Flat, Params, flat, prefixed
 
 Weighting: TypeAlias = Literal["samples", "uniform"]
 OuterName: TypeAlias = Literal["sgd", "momentum", "adam", "yogi", "adagrad"]
@@ -57,7 +57,7 @@ class OuterUpdate:
             state |= {f"{moment}/{name}": torch.zeros_like(p) for name, p in theta.items()}
         return state
 
-    def apply(self, state: State, theta: Params, aggregate: Params, lr: float) -> tuple[dict[str, Tensor], State]:
+    def apply(self, state: State, theta: Params, aggregate: Params, lr: float) -> tuple[Params, State]:
         """One outer step.
 
         Args:
@@ -66,16 +66,32 @@ class OuterUpdate:
             aggregate: Δ, in the shape of θ.
             lr: β ≥ 0 (ε for Reptile).
         """
-        step = state["t"] + 1
-        after: State = {"t": step}
+        t = state["t"] + 1
+        after: State = {"t": t}
+        if isinstance(theta, Flat) and isinstance(aggregate, Flat):  # all tensors in one operation
+            kept = {k: flat({name: state[f"{k}/{name}"] for name in theta}).buffer for k in self._moments}
+            buffer, moments = self._moved(theta.buffer, aggregate.buffer, kept, int(t), lr)
+            for k, m in moments.items():
+                after |= prefixed(theta.like(m), f"{k}/")
+            return theta.like(buffer), after
         moved: dict[str, Tensor] = {}
         for name, p in theta.items():
-            g = aggregate[name] + (2.0 * self.l2) * p if self.l2 else aggregate[name]
-            moments = {k: state[f"{k}/{name}"] for k in "mv" if f"{k}/{name}" in state}
-            direction, moments = DIRECTIONS[self.kind].direction(self, g, moments, int(step))
-            moved[name] = p - lr * direction
+            kept = {k: state[f"{k}/{name}"] for k in self._moments}
+            moved[name], moments = self._moved(p, aggregate[name], kept, int(t), lr)
             after |= {f"{k}/{name}": m for k, m in moments.items()}
         return moved, after
+
+    @property
+    def _moments(self) -> str:
+        return DIRECTIONS[self.kind].moments
+
+    def _moved(
+        self, p: Tensor, delta: Tensor, moments: dict[str, Tensor], step: int, lr: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Some of θ after a step, and its moments."""
+        g = delta + (2.0 * self.l2) * p if self.l2 else delta
+        direction, moments = DIRECTIONS[self.kind].direction(self, g, moments, step)
+        return p - lr * direction, moments
 
 
 def outer_rate(lr: float, schedule: Schedule, round: int, rounds: int) -> float:

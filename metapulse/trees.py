@@ -144,11 +144,16 @@ def from_buffer(buffer: Tensor, names: tuple[str, ...], shapes: tuple[tuple[int,
 
 
 def flat(params: Params) -> Flat:
-    """θ in one buffer; itself if it is already."""
+    """θ in one buffer; itself if it is already, or the buffer whose parts its tensors are."""
     if isinstance(params, Flat):
         return params
-    layout = _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), -1)
-    return Flat(torch.cat([p.reshape(-1) for p in params.values()]), layout)
+    layout, parts = _layout(tuple(params), tuple(tuple(p.shape) for p in params.values()), -1), list(params.values())
+    whole = parts[0]._base if parts else None
+    if whole is not None and whole.shape == (layout.size,) and whole.dtype == parts[0].dtype:
+        places = [place for place, _ in layout.places.values()]
+        if [p.storage_offset() for p in parts if p._base is whole and p.is_contiguous()] == places:
+            return Flat(whole, layout, dict(params))
+    return Flat(torch.cat([p.reshape(-1) for p in parts]), layout)
 
 
 def flat_stack(stacked: Stacked) -> Flat:
@@ -273,6 +278,8 @@ def zeros_like(a: Params) -> Params:
 
 def full_like(params: Params, values: Mapping[str, float] | float) -> Params:
     """θ's shape with one number everywhere, or one per name (meta-learners' inner rates)."""
+    if isinstance(params, Flat) and not isinstance(values, Mapping) and not has_clients(params):
+        return params.like(torch.full_like(params.buffer, values))
     one = pick(params, 0) if has_clients(params) else params
     full = {
         name: torch.full_like(p, values[name] if isinstance(values, Mapping) else values) for name, p in one.items()
@@ -301,13 +308,17 @@ def norm(a: Params) -> Tensor:
 
 def all_finite(*trees: Params) -> bool:
     """Whether every number of some trees is."""
-    return bool(torch.isfinite(_numbers(trees)).all())
+    numbers = _numbers(trees)
+    if math.isfinite(numbers.sum(dtype=torch.float64)):  # one that is not would show in it
+        return True
+    return bool(torch.isfinite(numbers).all())
 
 
 def _numbers(trees: Sequence[Params]) -> Tensor:
     """All numbers of some trees in a row: for a small model one operation costs what it is called, not what it does."""
     parts = [p.reshape(-1) for a in trees for p in ([a.buffer] if isinstance(a, Flat) else a.values())]
-    return parts[0] if len(parts) == 1 else torch.cat(parts or [torch.zeros(0)])
+    parts = [p for p in parts if p.is_floating_point()] or [torch.zeros(0)]  # whole numbers are finite
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def tensors(a: Params) -> Mapping[str, Tensor]:

@@ -16,19 +16,7 @@ from torch import Tensor
 
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.spec import to_json
-from metapulse.client.wire import (
-    ATTEMPT,
-    CHECKPOINT,
-    RUN,
-    SUM,
-    VERSION,
-    WIRE,
-    WORK,
-    Instructions,
-    decode,
-    differ,
-    encode,
-)
+from metapulse.client.wire import Instructions, decode, differ, encode, instruction
 from metapulse.errors import RunError
 from metapulse.global_generators import seeded
 from metapulse.rng import generator
@@ -297,11 +285,7 @@ class Run:
 
     def _instruction(self) -> ConfigRecord:
         """What clients are told; strategies that only add updates up say so to engines that hold many."""
-        record = ConfigRecord({WIRE: VERSION, WORK: self._work, RUN: self.folder.identity, CHECKPOINT: self.saved})
-        record[ATTEMPT] = self.attempt
-        if self.strategy.sums:
-            record[SUM] = self.strategy.sums
-        return record
+        return instruction(self._work, self.folder.identity, self.saved, self.attempt, self.strategy.sums)
 
     def drop(self, round: int, dropped: list[Dropped]) -> None:
         """Count and log clients that did not count."""

@@ -15,7 +15,6 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
-from torch import Tensor
 
 from metapulse.client.wire import ARRAYS, CONFIG, ROUND, WORK, Instructions, decode, encode
 from metapulse.errors import ConfigError
@@ -28,7 +27,7 @@ from metapulse.strategies.aggregators.base import Aggregator
 from metapulse.strategies.aggregators.registry import AGGREGATORS, complete
 from metapulse.strategies.replies import CheckedReplies, Dropped, UpdateStack, UpdateSum, check_replies
 from metapulse.strategies.strategy import RunStrategy
-from metapulse.trees import Params, all_finite, flatten, norm, row_like
+from metapulse.trees import Flat, Params, all_finite, flat, flatten, norm, row_like
 
 #: Told (round, dropped clients) when replies are refused.
 OnDrop: TypeAlias = Callable[[int, list[Dropped]], None]
@@ -150,9 +149,9 @@ class OuterStrategy(RunStrategy):
         self._on_drop = on_drop or (lambda round, dropped: None)
         self._asked: dict[int, int] = {}
         self._told: dict[str, Any] = {}
-        self._theta: dict[str, Tensor] = {}
+        self._theta: Params = {}
         self._made: ArrayRecord | None = None  # what the last step was encoded as, and
-        self._next: dict[str, Tensor] = {}  # what it was
+        self._next: Params = {}  # what it was
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -175,7 +174,7 @@ class OuterStrategy(RunStrategy):
             asked: node id → client id of those who were asked.
             told: the instruction, of which each reply must repeat some (``metapulse.client.wire.reply_stamp``).
         """
-        self._theta, self._asked, self._told = dict(theta), dict(asked), dict(told or {})
+        self._theta, self._asked, self._told = theta, dict(asked), dict(told or {})
 
     def _chosen(self, server_round: int, nodes: list[int]) -> list[int]:
         """Who of the nodes that the grid shows is asked, ascending."""
@@ -208,7 +207,8 @@ class OuterStrategy(RunStrategy):
         if not self.state:
             self.state = self.update.init(self._theta)
         lr = outer_rate(self.settings.lr, self.settings.schedule, server_round, self.rounds)
-        theta, state = self.update.apply(self.state, self._theta, aggregate, lr)
+        before = flat(self._theta) if isinstance(aggregate, Flat) else self._theta
+        theta, state = self.update.apply(self.state, before, aggregate, lr)
         if not all_finite(theta, state):  # finite updates can be large enough for that: 1e30 squared
             self._on_drop(server_round, [Dropped(-1, "the outer step leaves the range of numbers: round given up")])
             return None

@@ -50,7 +50,7 @@ class OuterRuns:
 
     def __init__(self, strategies: Sequence[OuterStrategy], thetas: Sequence[Params]) -> None:
         self._strategy = strategies[0]
-        self.theta = joined([{name: p[None] for name, p in theta.items()} for theta in thetas])
+        self.theta: Stacked = joined([{name: p[None] for name, p in theta.items()} for theta in thetas])
         states = [s.state or s.update.init(theta) for s, theta in zip(strategies, thetas, strict=True)]
         moments = [{name: p[None] for name, p in state.items() if name != COUNT} for state in states]
         self._state: State = {**joined(moments), COUNT: states[0][COUNT]}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 from metapulse.episodes import Episode
-from metapulse.methods.base import Paper, Report
+from metapulse.methods.base import Paper, Report, SumSpec, update_shares
 from metapulse.methods.loop import InnerLoop
 from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
@@ -35,9 +34,21 @@ class MAML(InnerLoop):
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """The exact outer gradient of each client's query loss; the weight is its number of query samples."""
         theta = self.start(meta, len(keys.clients))
-        support = list(islice(self.batches(episode.support, keys), self.inner_steps))
+        support = self.first(episode.support, keys, self.inner_steps)
         outer = model.outer_gradient(theta, self.rates(model, meta), support, episode.query)
         return Report(outer.theta, episode.query.counts, state, {"loss": outer.loss})
+
+    def update_sum(
+        self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec
+    ) -> tuple[Report, Params] | None:
+        """The sum of these gradients, for those who have ``update`` from here."""
+        if type(self).update is not MAML.update:
+            return None
+        theta, counts = self.start(meta, len(keys.clients)), episode.query.counts
+        support = self.first(episode.support, keys, self.inner_steps)
+        wanted = update_shares(counts, sum_spec.weighting)
+        summed = model.outer_gradient_sum(theta, self.rates(model, meta), support, episode.query, wanted)
+        return summed and (Report({}, counts, state, {"loss": summed[0]}), summed[1])
 
 
 METHOD = Method(

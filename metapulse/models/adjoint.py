@@ -29,6 +29,22 @@ class OuterGradient:
     loss: PerClient
 
 
+def outer_gradient_sum(
+    code: Compiled | None,
+    theta: Stacked,
+    rates: Params,
+    support: Sequence[Batch],
+    query: Batch,
+    shares: PerClient,
+) -> tuple[PerClient, Params] | None:
+    """Query losses, and Σ_i s_i dL_i/dθ of ``outer_gradient``; None where no compiled code adds them up.
+
+    Args:
+        shares: s, (clients,), float32.
+    """
+    return code.adjoint_sum(theta, rates, support, query, shares) if isinstance(code, Dense) else None
+
+
 def outer_gradient(
     model: Oracle,
     code: Compiled | None,

@@ -23,7 +23,7 @@ from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.errors import ConfigError
 from metapulse.losses import task_loss
 from metapulse.models import autograd, loops
-from metapulse.models.adjoint import OuterGradient, outer_gradient
+from metapulse.models.adjoint import OuterGradient, outer_gradient, outer_gradient_sum
 from metapulse.models.kernels.base import Chain, Expansion
 from metapulse.models.layers import linear
 from metapulse.models.native.conv import convolutional
@@ -181,6 +181,12 @@ class Model(ABC):
     ) -> OuterGradient:
         """dL_query/dθ after an inner step on each support batch, and dL_query/dα; see ``adjoint.outer_gradient``."""
         return outer_gradient(self, self._code(params), params, rates, support, query, learned)
+
+    def outer_gradient_sum(
+        self, params: Stacked, rates: Params, support: Sequence[Batch], query: Batch, shares: PerClient
+    ) -> tuple[PerClient, Params] | None:
+        """Losses, and the sum of ``outer_gradient`` over the clients, each times its share; None: not to be had so."""
+        return outer_gradient_sum(self._code(params), params, rates, support, query, shares)
 
     def _code(self, params: Stacked) -> Compiled | None:
         """The compiled form, where it can work on numbers of this type and place."""

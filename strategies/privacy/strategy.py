@@ -185,5 +185,5 @@ def plausible(norms: Float64[Tensor, " clients"], guard: Guard, parameters: int)
     return (norms >= s * (middle - DOUBT) - guard.clip) & (norms <= s * (middle + DOUBT) + guard.clip)
 
 
-def _zeros(theta: dict[str, Tensor]) -> dict[str, Any]:
+def _zeros(theta: Params) -> dict[str, Any]:
     return {name: torch.zeros_like(p, dtype=torch.float64) for name, p in theta.items()}

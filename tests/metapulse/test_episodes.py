@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metapulse.data import Samples, Task
-from metapulse.episodes import SPLITS, Cut, Episode, EpisodePlan, stack_batches
+from metapulse.episodes import SPLITS, Batch, Cut, Episode, EpisodePlan, equal_batch, stack_batches
 from metapulse.errors import DataError
 from metapulse.rng import generator
 from metapulse.settings import build
@@ -246,3 +248,18 @@ def test_a_cut_draws_only_from_its_own_generator() -> None:
     assert cuts[0].support.tolist() == cuts[1].support.tolist()
     assert cuts[0].query.tolist() == cuts[1].query.tolist()
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_what_is_known_of_equal_clients_is_what_is_counted() -> None:
+    """And is forgotten where something else is made of such a batch."""
+    x, y = torch.randn(3, 7, 2), torch.randn(3, 7, 1)
+    for known in (equal_batch(x, y), equal_batch(x, y).slice(2, 5), equal_batch(x, y).slice(0, 0)):
+        counted = Batch(known.x, known.y, known.mask)
+        assert known.equal
+        assert torch.equal(known.counts, counted.counts)
+        assert torch.equal(known.weights, counted.weights)
+    mask = equal_batch(x, y).mask.clone()
+    mask[1, 4:] = 0
+    fewer = replace(equal_batch(x, y), mask=mask)
+    assert not fewer.equal
+    assert fewer.counts.tolist() == [7, 4, 7]

@@ -16,6 +16,7 @@ from torch import Tensor
 from metapulse.errors import ConfigError
 from metapulse.outer import DIRECTIONS, OuterName, OuterUpdate, State, outer_rate
 from metapulse.strategies.aggregate import weighted_mean
+from metapulse.trees import flat
 
 STEPS, LR, TAU = 7, 0.05, 1e-3
 BETAS = (0.8, 0.95)
@@ -66,6 +67,23 @@ def test_torch_takes_the_same_steps(kind: str) -> None:
         optimiser.step()
         for name, leaf in leaves.items():
             torch.testing.assert_close(theta[name], leaf.detach(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", DIRECTIONS)
+def test_in_one_buffer_it_is_the_same_step(kind: OuterName) -> None:
+    """θ and update as one buffer each: to the bit, with moments under the same names; also from a read checkpoint."""
+    rule = OuterUpdate(kind, *BETAS, TAU, l2=0.1)
+    theta, state = start(), rule.init(start())
+    whole, kept = flat(theta), rule.init(theta)
+    for round, slope in enumerate(slopes()):
+        theta, state = rule.apply(state, theta, slope, LR)
+        after, kept = rule.apply(kept, whole, flat(slope), LR)
+        whole = flat(after)
+        if round == 2:  # as it comes out of a file
+            kept = {name: p.clone() for name, p in kept.items()}
+        assert set(kept) == set(state)
+        for name, p in (theta | state).items():
+            assert torch.equal((dict(whole) | kept)[name], p), name
 
 
 def test_yogi_by_hand() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from metapulse.trees import (
     add,
+    all_finite,
     dot,
     flatten,
     mul,
@@ -23,6 +26,7 @@ from metapulse.trees import (
     without_subtree,
     zeros_like,
 )
+from metapulse.trees import flat as made_flat
 from tests.cases import MODELS, flat, personal, same, theta
 
 MODEL = MODELS["mlp-tanh"]
@@ -82,3 +86,34 @@ def test_rows_are_the_stack_again_to_the_bit(dtype: torch.dtype | None) -> None:
         assert torch.equal(again[name].float(), p)
         assert torch.equal(one[name], p[1])
     assert torch.allclose(dot(stacked, stacked).sqrt(), norms(stacked))
+
+
+def test_parts_of_one_buffer_are_flat_without_a_copy() -> None:
+    """And nothing else is: not some of the parts, another order, another buffer's, or one that was turned."""
+    whole = made_flat(theta(MODEL, 1))
+    views = dict(whole)
+    assert made_flat(views).buffer is whole.buffer
+    names = list(views)
+    others = [
+        {name: views[name] for name in names[1:]},
+        {name: views[name] for name in reversed(names)},
+        views | {names[0]: views[names[0]].clone()},
+        views | {names[0]: dict(made_flat(theta(MODEL, 2)))[names[0]]},
+    ]
+    for params in others:
+        found = made_flat(params)
+        assert found.buffer is not whole.buffer
+        same(dict(found), params, rtol=0, atol=0)
+    square = made_flat({"w": torch.arange(9.0).view(3, 3), "b": torch.zeros(2)})
+    turned = {"w": square["w"].T, "b": square["b"]}
+    same(dict(made_flat(turned)), turned, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_finite(dtype: torch.dtype) -> None:
+    """Also where a sum of finite numbers leaves their range, and where infinities cancel."""
+    most = torch.finfo(dtype).max
+    assert all_finite({"a": torch.full((9,), most, dtype=dtype), "n": torch.tensor(7)}, {})
+    assert all_finite({})
+    for bad in ([math.nan], [math.inf], [-math.inf, math.inf], [most, math.inf, -most]):
+        assert not all_finite({"a": torch.ones(2, dtype=dtype)}, {"b": torch.tensor(bad, dtype=dtype)})

@@ -178,10 +178,10 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
             const float *share, tree to, float *loss) {
     space s;
     if (n->blocks > MOST_BLOCKS) return 1;
-    float *const memory = calloc(lay_out(n, &s, NULL), sizeof(float));
+    float *const memory = zeros(lay_out(n, &s, NULL));
     if (!memory) return 1;
     lay_out(n, &s, memory);
-    float *theta = calloc(2 * s.size, sizeof(float)), *total = theta + s.size;
+    float *theta = zeros(2 * s.size), *total = theta + s.size;
     if (!theta) return free(memory), 1;
     const int same = shared(n->blocks + 1, start);
     if (same) load(n, start, 0, &s, theta);

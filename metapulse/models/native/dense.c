@@ -13,7 +13,7 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
     const int64_t size = parameters(n), rows = outputs(n) * most_samples(steps, batches);
     const int spanned = wanted != GRADIENT && worth_spanning(n, steps, batches);
     const int64_t more = spanned ? span_numbers(n, batches->samples) : 0;
-    float *const memory = calloc(3 * size + 2 * rows + scratch(n) + more, sizeof(float));
+    float *const memory = zeros(3 * size + 2 * rows + scratch(n) + more);
     if (!memory) return 1;
     float *w = memory, *theta = w + size, *other = theta + size, *h = other + size, *g = h + rows, *turned = g + rows;
     const span s = span_in(n, batches->samples, turned + scratch(n));
@@ -46,7 +46,7 @@ int per_fedavg(const net *n, int64_t clients, tree start, int64_t steps, const b
                const batch *curve, float alpha, float beta, float delta, tree to, float *loss) {
     const int64_t size = parameters(n), most = larger_of(most_samples(steps, inner), most_samples(steps, outer));
     const int64_t rows = outputs(n) * larger_of(most, delta > 0 ? most_samples(steps, curve) : 0);
-    float *const memory = calloc(5 * size + 2 * rows + scratch(n), sizeof(float));
+    float *const memory = zeros(5 * size + 2 * rows + scratch(n));
     if (!memory) return 1;
     float *theta = memory, *w = theta + size, *near = w + size, *g = near + size, *difference = g + size;
     float *h = difference + size, *s = h + rows, *turned = s + rows;
@@ -83,18 +83,19 @@ static void scaled_step(int64_t size, const float *a, const float *b, const floa
     for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) - at(b + i) * at(c + i));
 }
 
-/* MAML's outer gradient, by its adjoint (adjoint.py), with a rate per parameter; ``to_rates`` may be empty. */
+/* MAML's outer gradient, by its adjoint (adjoint.py), with a rate per parameter; ``to_rates`` may be empty. With shares,
+ * ``to`` is the sum of the gradients over the clients, each times its share. */
 int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps, const batch *support,
-            const batch *query, tree to, tree to_rates, float *loss) {
+            const batch *query, const float *share, tree to, tree to_rates, float *loss) {
     const int64_t size = parameters(n), steepest = larger_of(most_samples(steps, support), query->samples);
     const int64_t rows = outputs(n) * steepest, kept = n->activation == TANH ? 3 : 2;
     const int spanned = !to_rates.tensor && worth_a_pair(n, steps, support, query) && one_rate(n, rates);
     const int64_t more = spanned ? pair_numbers(n, support->samples, query->samples) : 0;
     float *const memory =
-        calloc((2 * steps + 6) * size + ((steps + 1) * kept + 2) * rows + scratch(n) + more, sizeof(float));
+        zeros((2 * steps + 7) * size + ((steps + 1) * kept + 2) * rows + scratch(n) + more);
     if (!memory) return 1;
     float *path = memory, *gradients = path + (steps + 1) * size, *theta = gradients + steps * size, *alpha = theta + size;
-    float *lambda = alpha + size, *v = lambda + size, *slow = v + size, *visited = slow + size;
+    float *lambda = alpha + size, *v = lambda + size, *slow = v + size, *total = slow + size, *visited = total + size;
     float *dh = visited + (steps + 1) * kept * rows, *dg = dh + rows, *turned = dg + rows;
     const pair s = pair_in(n, support->samples, query->samples, turned + scratch(n));
     const int64_t from = spanned ? (n->width[0] + 1) * padded(n->width[1]) : 0, moved = size - from;
@@ -119,7 +120,7 @@ int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps
             if (spanned && k + 1 == steps) pair_query(n, s, *alpha);
             if (spanned && k == steps) pair_turn(n, s, g);
         }
-        memset(slow, 0, size * sizeof(float));
+        if (to_rates.tensor) memset(slow, 0, size * sizeof(float));
         for (int64_t k = steps - 1; k >= 0; k--) {
             const batch *b = support + k;
             float *h = visited + k * kept * rows, *g = h + rows;
@@ -135,9 +136,11 @@ int adjoint(const net *n, int64_t clients, tree start, tree rates, int64_t steps
             if (spanned) pair_back(n, s, dg);
         }
         if (spanned) pair_end(n, s, lambda);
-        store(n, lambda, to, c);
+        if (share) combine(size, total, share[c], lambda, total);
+        else store(n, lambda, to, c);
         if (to_rates.tensor) store(n, slow, to_rates, c);
     }
+    if (share) store(n, total, to, 0);
     free(memory);
     return 0;
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, Structure, c_float, c_int64
+from ctypes import POINTER, Structure, c_float, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -48,10 +49,25 @@ class Dense(Compiled):
         out, slow = w.blank(), w.blank()
         if not learned:
             slow.buffer.zero_()
-        alpha = self.tensors(stack(rates, w.layout.clients))
-        told = c_int64(len(support)), BatchPointers(support), BatchPointers([query])
         to = self.tensors(out), self.tensors(slow) if learned else TensorPointers()
-        return self.call("adjoint", w, alpha, *told, *to), out, slow
+        return self._adjoint(w, rates, support, query, None, *to), out, slow
+
+    def adjoint_sum(
+        self, theta: Stacked, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, shares: PerClient
+    ) -> tuple[PerClient, Flat]:
+        """Query loss, and Σ_i s_i dL_i/dθ; no stack is made for the gradients."""
+        w = flat_stack(theta)
+        out = w.blank_client()
+        to = self.tensors(out), TensorPointers()
+        return self._adjoint(w, rates, support, query, c_void_p(shares.data_ptr()), *to), out
+
+    def _adjoint(
+        self, w: Flat, rates: Mapping[str, Tensor], support: Sequence[Batch], query: Batch, *to: Any
+    ) -> PerClient:
+        alpha = self.tensors(stack(rates, w.layout.clients))
+        return self.call(
+            "adjoint", w, alpha, c_int64(len(support)), BatchPointers(support), BatchPointers([query]), *to
+        )
 
     def per_fedavg(
         self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float

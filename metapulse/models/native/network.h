@@ -2,7 +2,8 @@
  *
  * The formulas are those of the kernels in metapulse/models/kernels/dense.py. Inside, a layer's weight
  * is held as (inputs, outputs) with rows padded to whole vectors and the bias as one more row, the layers one behind the
- * other: so what is done to all parameters is one loop. The rows of a batch are held likewise: of every layer's output,
+ * other: so what is done to all parameters is one loop. The last layer's weight is (outputs, inputs) where it has so few
+ * outputs that a row of them would be mostly padding. The rows of a batch are held likewise: of every layer's output,
  * of its gradient and of its movement, one matrix behind the other. Padding is zero and stays zero.
  */
 #include "stacks.h"
@@ -25,9 +26,20 @@ typedef struct {
     const float *z;   /* the first layer's outputs before the nonlinearity, where they are known */
 } place;
 
+/* Whether layer l is the one with few outputs. */
+static int few(const net *n, int64_t l) { return l > 0 && l + 1 == n->layers && 4 * n->width[l + 1] <= LANES; }
+
+/* Numbers in front of layer l's bias. */
+static int64_t weights(const net *n, int64_t l) {
+    const int64_t in = n->width[l], out = n->width[l + 1];
+    return few(n, l) ? out * padded(in) : in * padded(out);
+}
+
+static int64_t numbers(const net *n, int64_t l) { return weights(n, l) + padded(n->width[l + 1]); }
+
 static int64_t parameters(const net *n) {
     int64_t size = 0;
-    for (int64_t l = 0; l < n->layers; l++) size += (n->width[l] + 1) * padded(n->width[l + 1]);
+    for (int64_t l = 0; l < n->layers; l++) size += numbers(n, l);
     return size;
 }
 
@@ -44,19 +56,23 @@ static int64_t hidden(const net *n) { return outputs(n) - padded(answers(n)); }
 
 static void load(const net *n, tree from, int64_t client, float *to) {
     for (int64_t l = 0; l < n->layers; l++) {
-        const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out);
-        turn(out, in, from.tensor[2 * l] + client * from.stride[2 * l], in, to, ld);
-        memcpy(to + in * ld, from.tensor[2 * l + 1] + client * from.stride[2 * l + 1], out * sizeof(float));
-        to += (in + 1) * ld;
+        const int64_t in = n->width[l], out = n->width[l + 1];
+        const float *w = from.tensor[2 * l] + client * from.stride[2 * l];
+        if (few(n, l)) copy_rows(out, in, w, in, to, padded(in));
+        else turn(out, in, w, in, to, padded(out));
+        memcpy(to + weights(n, l), from.tensor[2 * l + 1] + client * from.stride[2 * l + 1], out * sizeof(float));
+        to += numbers(n, l);
     }
 }
 
 static void store(const net *n, const float *from, tree to, int64_t client) {
     for (int64_t l = 0; l < n->layers; l++) {
-        const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out);
-        turn(in, out, from, ld, to.tensor[2 * l] + client * to.stride[2 * l], in);
-        memcpy(to.tensor[2 * l + 1] + client * to.stride[2 * l + 1], from + in * ld, out * sizeof(float));
-        from += (in + 1) * ld;
+        const int64_t in = n->width[l], out = n->width[l + 1];
+        float *w = to.tensor[2 * l] + client * to.stride[2 * l];
+        if (few(n, l)) copy_rows(out, in, from, padded(in), w, in);
+        else turn(in, out, from, padded(out), w, in);
+        memcpy(to.tensor[2 * l + 1] + client * to.stride[2 * l + 1], from + weights(n, l), out * sizeof(float));
+        from += numbers(n, l);
     }
 }
 
@@ -73,21 +89,24 @@ static void forward(const net *n, place p) {
     view x = p.x;
     for (int64_t l = 0; l < n->layers; l++) {
         const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out), count = p.rows * ld;
+        const float *const bias = p.w + weights(n, l);
         if (l == 0 && p.z) memcpy(p.h, p.z, count * sizeof(float));
-        else product(p.rows, out, in, x, p.w, ld, p.h, ld, 0, 1, p.w + in * ld);
+        else if (few(n, l)) dots(p.rows, out, padded(in), x.at, p.w, NULL, NULL, bias, p.h);
+        else product(p.rows, out, in, x, p.w, ld, p.h, ld, 0, 1, bias);
         if (l + 1 < n->layers)
             for (int64_t i = 0; i < count; i += LANES) {
                 if (n->activation == RELU) put(p.h + i, positive(at(p.h + i)));
                 else put(p.h + i, hyperbolic_tangent(at(p.h + i)));
             }
         x = (view){p.h, ld, 1};
-        p.w += (in + 1) * ld, p.h += count;
+        p.w += numbers(n, l), p.h += count;
     }
 }
 
-static void turn_weight(int64_t in, int64_t out, const float *w, float *turned) {
-    if (in < padded(in)) memset(turned, 0, out * padded(in) * sizeof(float));
+static const float *turn_weight(int64_t in, int64_t out, const float *w, float *turned) {
+    for (int64_t o = 1; o <= out && in < padded(in); o++) put(turned + o * padded(in) - LANES, all(0));
     turn(in, out, w, padded(out), turned, padded(in));
+    return turned;
 }
 
 /* With the gradient of the predictions in place: to = keep to + alpha times the gradient of the parameters. ``to`` may
@@ -100,15 +119,16 @@ static void backward(const net *n, place p, float keep, float alpha, float *to, 
     for (int64_t l = n->layers - 1; l >= 0; l--) {
         const int64_t in = n->width[l], out = n->width[l + 1], ldi = padded(in), ldo = padded(out), count = p.rows * ldi;
         if (l == 0 && p.z) break;
-        w -= (in + 1) * ldo, to -= (in + 1) * ldo;
+        w -= numbers(n, l), to -= numbers(n, l);
         view x = p.x;
         if (l > 0) {
             h -= count, x = (view){h, ldi, 1};
-            turn_weight(in, out, w, turned);
-            product(p.rows, in, out, (view){g, ldo, 1}, turned, ldi, g - count, ldi, 0, 1, NULL);
+            const float *const back = few(n, l) ? w : turn_weight(in, out, w, turned);
+            product(p.rows, in, out, (view){g, ldo, 1}, back, ldi, g - count, ldi, 0, 1, NULL);
         }
-        product(in, out, p.rows, (view){x.at, x.column, x.row}, g, ldo, to, ldo, keep, alpha, NULL);
-        add_rows(p.rows, ldo, g, keep, alpha, to + in * ldo);
+        if (few(n, l)) product(out, in, p.rows, (view){g, 1, ldo}, h, ldi, to, ldi, keep, alpha, NULL);
+        else product(in, out, p.rows, (view){x.at, x.column, x.row}, g, ldo, to, ldo, keep, alpha, NULL);
+        add_rows(p.rows, ldo, g, keep, alpha, to + weights(n, l));
         if (l > 0) {
             g -= count;
             if (e) e -= count, memcpy(e, g, count * sizeof(float));
@@ -122,11 +142,14 @@ static void forward_tangent(const net *n, place p, const float *v, float *dh) {
     view x = p.x, dx = {NULL, 0, 0};
     for (int64_t l = 0; l < n->layers; l++) {
         const int64_t in = n->width[l], out = n->width[l + 1], ld = padded(out), count = p.rows * ld;
-        if (l > 0 || !p.z) product(p.rows, out, in, x, v, ld, dh, ld, 0, 1, v + in * ld);
-        if (l > 0) product(p.rows, out, in, dx, p.w, ld, dh, ld, 1, 1, NULL);
+        const term along = {in, x, v, ld}, moved = {in, dx, p.w, ld};
+        const float *const bias = v + weights(n, l);
+        if (few(n, l)) dots(p.rows, out, padded(in), x.at, v, dx.at, p.w, bias, dh);
+        else if (l > 0) two_products(p.rows, out, along, moved, dh, ld, 0, 1, bias);
+        else if (!p.z) product(p.rows, out, in, x, v, ld, dh, ld, 0, 1, bias);
         if (l + 1 < n->layers) slope(n, count, p.h, dh);
         x = (view){p.h, ld, 1}, dx = (view){dh, ld, 1};
-        p.w += (in + 1) * ld, v += (in + 1) * ld, p.h += count, dh += count;
+        p.w += numbers(n, l), v += numbers(n, l), p.h += count, dh += count;
     }
 }
 
@@ -139,18 +162,22 @@ static void backward_tangent(const net *n, place p, const float *v, float *dh, f
     for (int64_t l = n->layers - 1; l >= 0; l--) {
         const int64_t in = n->width[l], out = n->width[l + 1], ldi = padded(in), ldo = padded(out), count = p.rows * ldi;
         if (l == 0 && p.z) break;
-        w -= (in + 1) * ldo, v -= (in + 1) * ldo, to -= (in + 1) * ldo;
-        view x = p.x;
+        w -= numbers(n, l), v -= numbers(n, l), to -= numbers(n, l);
         if (l > 0) {
-            h -= count, dh -= count, x = (view){h, ldi, 1};
-            turn_weight(in, out, w, turned);
-            product(p.rows, in, out, (view){dg, ldo, 1}, turned, ldi, dg - count, ldi, 0, 1, NULL);
-            turn_weight(in, out, v, turned);
-            product(p.rows, in, out, (view){g, ldo, 1}, turned, ldi, dg - count, ldi, 1, 1, NULL);
-            product(in, out, p.rows, (view){dh, 1, ldi}, g, ldo, to, ldo, 1, -1, NULL);
+            h -= count, dh -= count;
+            const float *const back = few(n, l) ? w : turn_weight(in, out, w, turned);
+            const float *const moved = few(n, l) ? v : turn_weight(in, out, v, turned + out * ldi);
+            two_products(p.rows, in, (term){out, {dg, ldo, 1}, back, ldi}, (term){out, {g, ldo, 1}, moved, ldi},
+                         dg - count, ldi, 0, 1, NULL);
         }
-        product(in, out, p.rows, (view){x.at, x.column, x.row}, dg, ldo, to, ldo, 1, -1, NULL);
-        add_rows(p.rows, ldo, dg, 1, -1, to + in * ldo);
+        if (l == 0) product(in, out, p.rows, (view){p.x.at, p.x.column, p.x.row}, dg, ldo, to, ldo, 1, -1, NULL);
+        else if (few(n, l))
+            two_products(out, in, (term){p.rows, {g, 1, ldo}, dh, ldi}, (term){p.rows, {dg, 1, ldo}, h, ldi}, to, ldi, 1,
+                         -1, NULL);
+        else
+            two_products(in, out, (term){p.rows, {dh, 1, ldi}, g, ldo}, (term){p.rows, {h, 1, ldi}, dg, ldo}, to, ldo, 1,
+                         -1, NULL);
+        add_rows(p.rows, ldo, dg, 1, -1, to + weights(n, l));
         if (l > 0) {
             dg -= count, g -= count;
             slope(n, count, h, dg);
@@ -169,10 +196,10 @@ static float judged(const net *n, place p, const batch *b, int64_t client, float
     return judge(n->loss, answers(n), b, client, 0, p.rows, p.h + end, p.g + end, scratch);
 }
 
-/* Numbers that a turned weight, which the first layer never is, or a softmax may take. */
+/* Numbers that two turned weights, which the first layer never is, or a softmax may take. */
 static int64_t scratch(const net *n) {
     int64_t most = padded(n->width[n->layers]) * LANES;
-    for (int64_t l = 1; l < n->layers; l++) most = larger_of(most, padded(n->width[l]) * padded(n->width[l + 1]));
+    for (int64_t l = 1; l < n->layers; l++) most = larger_of(most, 2 * padded(n->width[l]) * padded(n->width[l + 1]));
     return most;
 }
 

@@ -30,6 +30,7 @@ enum { LANES = 4 };
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float half __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 #if defined(__clang__)
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -71,10 +72,12 @@ INLINE vec hyperbolic_tangent(vec x) { return 1 - 2 / (exponential(2 * x) + 1); 
 #error "this processor has no dot products of bfloat16"
 #endif
 #include <immintrin.h>
+enum { ROUNDED = 1 };
 typedef int32_t whole __attribute__((may_alias));
 INLINE vec everywhere(const float *x) { return (vec)_mm512_set1_epi32(*(const whole *)x); }
 INLINE vec multiply_add(vec sum, vec a, vec b) { return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
 #else
+enum { ROUNDED = 0 };
 INLINE vec everywhere(const float *x) { return all(*x); }
 INLINE vec multiply_add(vec sum, vec a, vec b) { return sum + a * b; }
 #endif
@@ -85,54 +88,97 @@ typedef struct {
     int64_t row, column; /* strides */
 } view;
 
-/* C = keep C + alpha A B + bias on a block of ROWS rows, WIDTH vectors wide, held in registers. */
-INLINE void block(const int ROWS, const int WIDTH, int64_t inner, view a, const float *b, int64_t ldb, float *c,
-                  int64_t ldc, float keep, float alpha, const float *bias) {
-    vec sum[16][4], right[4];
-    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = all(0);
-    for (int64_t k = 0; k < inner; k++) {
-        UNROLL for (int j = 0; j < WIDTH; j++) right[j] = at(b + k * ldb + j * LANES);
-        UNROLL for (int i = 0; i < ROWS; i++) {
-            const vec left = everywhere(a.at + i * a.row + k * a.column);
-            UNROLL for (int j = 0; j < WIDTH; j++) sum[i][j] = multiply_add(sum[i][j], left, right[j]);
+/* A product A B of two matrices that ``inner`` numbers of a row and a column meet in; two of them make one sum. */
+typedef struct {
+    int64_t inner;
+    view a;
+    const float *b;
+    int64_t ldb;
+} term;
+
+/* C = keep C + alpha (sum of products) + bias on a block of ROWS rows, WIDTH vectors wide, held in registers. Where the
+ * last of these vectors is NARROW, numbers fill no more than half of it: some processors multiply half a vector in less
+ * time. The other half is zero. */
+INLINE void block(const int ROWS, const int WIDTH, const int NARROW, int64_t terms, const term *t, float *c, int64_t ldc,
+                  float keep, float alpha, const float *bias) {
+    enum { MOST = 4 };
+    const int FULL = WIDTH - NARROW;
+    vec sum[16][MOST], right[MOST];
+    half narrow[16], rest = {0};
+    UNROLL for (int i = 0; i < ROWS; i++) {
+        UNROLL for (int j = 0; j < FULL; j++) sum[i][j] = all(0);
+        narrow[i] = rest;
+    }
+    for (const term *end = t + terms; t < end; t++) {
+        const float *const a = t->a.at, *const b = t->b;
+        const int64_t inner = t->inner, row = t->a.row, column = t->a.column, ldb = t->ldb;
+        for (int64_t k = 0; k < inner; k++) {
+            UNROLL for (int j = 0; j < FULL; j++) right[j] = at(b + k * ldb + j * LANES);
+            if (NARROW) rest = *(const half *)(b + k * ldb + FULL * LANES);
+            UNROLL for (int i = 0; i < ROWS; i++) {
+                const vec left = everywhere(a + i * row + k * column);
+                UNROLL for (int j = 0; j < FULL; j++) sum[i][j] = multiply_add(sum[i][j], left, right[j]);
+                if (NARROW) narrow[i] += a[i * row + k * column] * rest;
+            }
         }
     }
-    UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int j = 0; j < WIDTH; j++) {
-        float *to = c + i * ldc + j * LANES;
-        vec value = alpha * sum[i][j];
-        if (bias) value += at(bias + j * LANES);
-        if (keep != 0) value += keep * at(to);
-        put(to, value);
+    UNROLL for (int i = 0; i < ROWS; i++, c += ldc) {
+        UNROLL for (int j = 0; j < FULL; j++) {
+            vec value = alpha * sum[i][j];
+            if (bias) value += at(bias + j * LANES);
+            if (keep != 0) value += keep * at(c + j * LANES);
+            put(c + j * LANES, value);
+        }
+        if (!NARROW) continue;
+        half value = alpha * narrow[i], *to = (half *)(c + FULL * LANES);
+        if (bias) value += *(const half *)(bias + FULL * LANES);
+        if (keep != 0) value += keep * *to;
+        to[0] = value, to[1] = (half){0};
     }
 }
 
 /* A strip WIDTH vectors wide, in blocks as alike as can be. */
-#define STRIP(WIDTH)                                                                                              \
-    static __attribute__((noinline)) void strip_##WIDTH(int64_t rows, int64_t inner, view a, const float *b,      \
-                                                        int64_t ldb, float *c, int64_t ldc, float keep,           \
-                                                        float alpha, const float *bias) {                         \
+#define STRIP(WIDTH, NARROW)                                                                                      \
+    static __attribute__((noinline)) void strip_##WIDTH##_##NARROW(                                               \
+        int64_t rows, int64_t terms, const term *given, int64_t column, float *c, int64_t ldc, float keep,        \
+        float alpha, const float *bias) {                                                                         \
+        term t[2];                                                                                                \
+        for (int64_t k = 0; k < terms; k++) t[k] = given[k], t[k].b += column;                                    \
         for (int64_t blocks = (rows + ROWS_##WIDTH - 1) / ROWS_##WIDTH; blocks > 0; blocks--) {                   \
             const int64_t now = (rows + blocks - 1) / blocks;                                                     \
             UNROLL for (int n = 1; n <= ROWS_##WIDTH; n++) if (n == now)                                          \
-                block(n, WIDTH, inner, a, b, ldb, c, ldc, keep, alpha, bias);                                     \
-            a.at += now * a.row, c += now * ldc, rows -= now;                                                     \
+                block(n, WIDTH, NARROW, terms, t, c, ldc, keep, alpha, bias);                                     \
+            for (int64_t k = 0; k < terms; k++) t[k].a.at += now * t[k].a.row;                                    \
+            c += now * ldc, rows -= now;                                                                          \
         }                                                                                                         \
     }
-STRIP(1)
-STRIP(2)
-STRIP(3)
-STRIP(4)
+STRIP(1, 0)
+STRIP(2, 0)
+STRIP(3, 0)
+STRIP(4, 0)
+STRIP(1, 1)
+STRIP(2, 1)
+STRIP(3, 1)
+STRIP(4, 1)
 
-/* C = keep C + alpha A B + bias, C of rows x columns; where keep is 0, C need hold nothing. */
-static void multiply(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
-                    int64_t ldc, float keep, float alpha, const float *bias) {
-    for (int64_t vectors = padded(columns) / LANES; vectors > 0;) {
+/* C = keep C + alpha (sum of products) + bias, C of rows x columns; where keep is 0, C need hold nothing. */
+static void multiply(int64_t rows, int64_t columns, int64_t terms, const term *t, float *c, int64_t ldc, float keep,
+                     float alpha, const float *bias) {
+    const int narrow = columns % LANES > 0 && columns % LANES <= LANES / 2 && LANES > 4 && !ROUNDED;
+    for (int64_t vectors = padded(columns) / LANES, column = 0; vectors > 0;) {
         const int64_t now = vectors == 5 ? 3 : vectors > 4 ? 4 : vectors; /* 3 + 2 is better than 4 + 1 */
-        (now == 4 ? strip_4 : now == 3 ? strip_3 : now == 2 ? strip_2 : strip_1)(rows, inner, a, b, ldb, c, ldc, keep,
-                                                                                 alpha, bias);
-        b += now * LANES, c += now * LANES, vectors -= now;
-        if (bias) bias += now * LANES;
+        (narrow && now == vectors ? now == 4 ? strip_4_1 : now == 3 ? strip_3_1 : now == 2 ? strip_2_1 : strip_1_1
+                                  : now == 4 ? strip_4_0 : now == 3 ? strip_3_0 : now == 2 ? strip_2_0 : strip_1_0)(
+            rows, terms, t, column, c + column, ldc, keep, alpha, bias ? bias + column : NULL);
+        column += now * LANES, vectors -= now;
     }
+}
+
+/* Zeros from the beginning of a cache line on, which a vector then never crosses; NULL where there is no memory. */
+static float *zeros(int64_t count) {
+    const size_t bytes = (count * sizeof(float) + 63) / 64 * 64;
+    float *memory = aligned_alloc(64, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
 }
 
 static int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -166,28 +212,50 @@ static void pair_rows(int64_t rows, int64_t columns, const float *from, int64_t 
         }
 }
 
-/* The same with A and B rounded to bfloat16, summed in float; of A, rows or columns lie one behind the other. */
-static void product(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
-                    int64_t ldc, float keep, float alpha, const float *bias) {
+/* One product more, with A and B rounded to bfloat16, summed in float; of A, rows or columns lie one behind the other. */
+static void rounded(int64_t rows, int64_t columns, term t, float *c, int64_t ldc, float keep, float alpha,
+                    const float *bias) {
     float left[SLAB * SLAB / 2], right[SLAB * SLAB / 2];
-    for (int64_t k = 0; k < inner; k += SLAB, keep = 1, bias = NULL)
+    for (int64_t k = 0; k < t.inner; k += SLAB, keep = 1, bias = NULL)
         for (int64_t j = 0; j < columns; j += SLAB) {
-            const int64_t deep = smaller_of(inner - k, SLAB), wide = smaller_of(columns - j, SLAB);
-            pair_rows(deep, wide, b + k * ldb + j, ldb, right, padded(wide));
+            const int64_t deep = smaller_of(t.inner - k, SLAB), wide = smaller_of(columns - j, SLAB);
+            pair_rows(deep, wide, t.b + k * t.ldb + j, t.ldb, right, padded(wide));
             for (int64_t i = 0; i < rows; i += SLAB) {
                 const int64_t high = smaller_of(rows - i, SLAB);
+                const view a = t.a;
                 const float *from = a.at + i * a.row + k * a.column;
                 const view pairs = a.column == 1 ? (view){left, padded((deep + 1) / 2), 1} : (view){left, 1, padded(high)};
                 if (a.column == 1) pair_columns(high, deep, from, a.row, left, pairs.row);
                 else pair_rows(deep, high, from, a.column, left, pairs.column);
-                multiply(high, wide, (deep + 1) / 2, pairs, right, padded(wide), c + i * ldc + j, ldc, keep, alpha,
-                         bias ? bias + j : NULL);
+                const term both = {(deep + 1) / 2, pairs, right, padded(wide)};
+                multiply(high, wide, 1, &both, c + i * ldc + j, ldc, keep, alpha, bias ? bias + j : NULL);
             }
         }
 }
-#else
-#define product multiply
 #endif
+
+/* C = keep C + alpha A B + bias. */
+static void product(int64_t rows, int64_t columns, int64_t inner, view a, const float *b, int64_t ldb, float *c,
+                    int64_t ldc, float keep, float alpha, const float *bias) {
+    const term t = {inner, a, b, ldb};
+#if defined(BFLOAT16)
+    rounded(rows, columns, t, c, ldc, keep, alpha, bias);
+#else
+    multiply(rows, columns, 1, &t, c, ldc, keep, alpha, bias);
+#endif
+}
+
+/* C = keep C + alpha (A B + A' B') + bias. */
+static void two_products(int64_t rows, int64_t columns, term first, term second, float *c, int64_t ldc, float keep,
+                         float alpha, const float *bias) {
+#if defined(BFLOAT16)
+    rounded(rows, columns, first, c, ldc, keep, alpha, bias);
+    rounded(rows, columns, second, c, ldc, 1, alpha, NULL);
+#else
+    const term both[] = {first, second};
+    multiply(rows, columns, 2, both, c, ldc, keep, alpha, bias);
+#endif
+}
 
 /* Transpose of rows x columns. */
 static void turn(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
@@ -211,6 +279,34 @@ static void turn(int64_t rows, int64_t columns, const float *from, int64_t ldf, 
     }
     for (; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) to[j * ldt + i] = from[i * ldf + j];
+}
+
+static void copy_rows(int64_t rows, int64_t columns, const float *from, int64_t ldf, float *to, int64_t ldt) {
+    for (int64_t i = 0; i < rows; i++) memcpy(to + i * ldt, from + i * ldf, columns * sizeof(float));
+}
+
+/* The sum of a vector's numbers. */
+INLINE float added(vec x) {
+    const quad *part = (const quad *)&x;
+    quad sum = part[0];
+    UNROLL for (int i = 1; i < LANES / 4; i++) sum += part[i];
+    return sum[0] + sum[2] + (sum[1] + sum[3]);
+}
+
+/* C = A B' + A' B'' + bias for so few columns that a vector holds them; the second product may be left out. Rows of A and
+ * B are of ``inner`` numbers, whole vectors. */
+static void dots(int64_t rows, int64_t columns, int64_t inner, const float *a, const float *b, const float *other_a,
+                 const float *other_b, const float *bias, float *c) {
+    for (int64_t i = 0; i < rows; i++, a += inner, c += LANES) {
+        put(c, all(0));
+        for (int64_t j = 0; j < columns; j++) {
+            vec sum = all(0);
+            for (int64_t k = 0; k < inner; k += LANES) sum += at(a + k) * at(b + j * inner + k);
+            for (int64_t k = 0; other_a && k < inner; k += LANES)
+                sum += at(other_a + i * inner + k) * at(other_b + j * inner + k);
+            c[j] = added(sum) + bias[j];
+        }
+    }
 }
 
 /* to = a + factor b */

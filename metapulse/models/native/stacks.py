@@ -151,7 +151,10 @@ class TensorPointers:
         if tree is None:
             return
         self._kept = tree, list[Tensor]()
-        if tree.common is not None:
+        if isinstance(tree.common, Flat) and tree.common.in_one_place:
+            start, width = tree.common.buffer.data_ptr(), tree.common.buffer.element_size()
+            places = [(start + width * tree.common.layout.places[name][0], 0) for name in names]
+        elif tree.common is not None:
             places = [(self._keep(tree.common[name]).data_ptr(), 0) for name in names]
         elif tree.in_one_place and tree.buffer.is_contiguous():
             start, width = tree.buffer.data_ptr(), tree.buffer.element_size()

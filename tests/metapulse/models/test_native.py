@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from metapulse import compiler
@@ -19,6 +19,7 @@ from metapulse.methods.base import Learner, SumSpec, update_shares
 from metapulse.methods.fedavg import FedAvg
 from metapulse.methods.fomaml import FOMAML
 from metapulse.methods.maml import MAML
+from metapulse.methods.meta_curvature import MetaCurvature
 from metapulse.methods.meta_sgd import MetaSGD
 from metapulse.methods.per_fedavg import PerFedAvg
 from metapulse.methods.reptile import Reptile
@@ -60,7 +61,7 @@ tasks = st.sampled_from(["classification", "regression"])
 counts = st.lists(st.integers(0, 20), min_size=1, max_size=4).filter(any)
 
 
-WIDTHS = [1, 2, 7, 8, 15, 16, 17, 33, 64, 70]  # around the lengths of vectors, where padding starts and ends
+WIDTHS = [1, 2, 7, 8, 15, 16, 17, 33, 40, 64, 70]  # around the lengths of vectors, where padding starts and ends
 
 
 def check_gradient(model: Model, counts: list[int]) -> None:
@@ -78,7 +79,7 @@ def check_gradient(model: Model, counts: list[int]) -> None:
     kind=tasks,
     inputs=st.sampled_from(WIDTHS),
     hidden=st.lists(st.sampled_from(WIDTHS), max_size=3),
-    outputs=st.sampled_from([3, 5, 16, 20]),
+    outputs=st.sampled_from([1, 2, 3, 4, 5, 16, 20]),
     activation=st.sampled_from(["relu", "tanh"]),
     counts=counts,
 )
@@ -86,6 +87,7 @@ def test_perceptron(
     kind: Kind, inputs: int, hidden: list[int], outputs: int, activation: Literal["relu", "tanh"], counts: list[int]
 ) -> None:
     """Any widths."""
+    assume(kind == "regression" or outputs > 1)
     check_gradient(MLP(hidden=tuple(hidden), activation=activation, task=Task(kind, (inputs,), outputs)), counts)
 
 
@@ -119,9 +121,11 @@ LEARNERS: list[Learner] = [
     [
         MLP(hidden=(20, 9), task=Task("classification", (7,), 4)),
         MLP(hidden=(17,), activation="tanh", task=Task("regression", (3,), 2)),
+        MLP(hidden=(40, 24), task=Task("regression", (1,), 1)),
+        MLP(hidden=(40, 7), activation="tanh", task=Task("regression", (2,), 1)),
         CNN1d(channels=(5, 18), kernel=3, task=Task("classification", (3, 21), 4)),
     ],
-    ids=["relu", "tanh", "cnn1d"],
+    ids=["relu", "tanh", "one output", "one output, tanh", "cnn1d"],
 )
 def test_learners(model: Model, learner: Learner) -> None:
     """One round of each is what it is in float64, where nothing is compiled."""
@@ -224,10 +228,41 @@ def test_sums(model: Model, batch_size: int, counts: list[int], weighting: str) 
     close({n: p[None] for n, p in total.items()}, {n: p[None] for n, p in expected.items()}, STEP)
 
 
+@settings(max_examples=20)
+@given(
+    queries=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    steps=st.integers(0, 3),
+    weighting=st.sampled_from(["samples", "uniform"]),
+)
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP(hidden=(40, 40), task=Task("regression", (1,), 1)),
+        MLP(hidden=(20, 9), activation="tanh", task=Task("classification", (7,), 6)),
+        MLP(hidden=(20,), task=Task("classification", (130,), 4)),
+    ],
+    ids=["sine", "tanh", "wide"],
+)
+def test_sums_of_outer_gradients(model: Model, queries: list[int], steps: int, weighting: str) -> None:
+    """Σ s dL/dθ of MAML, added up on the way, is what the updates make in float64."""
+    support, query = batch(model.task, [6] * len(queries)), batch(model.task, queries, seed=1)
+    learner, theta = MAML(inner_steps=steps, inner_lr=0.05), model.init(generator(0, "init"))
+    address = keys(range(len(queries)))
+    summed = learner.update_sum(model, theta, {}, Episode(support, query), address, SumSpec(weighting))
+    assert summed is not None
+    report, total = summed
+    exactly = Episode(wide(support), wide(query))
+    exact = learner.update(model, {n: p.double() for n, p in theta.items()}, {}, exactly, address)
+    torch.testing.assert_close(report.metrics["loss"].double(), exact.metrics["loss"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(report.weight, query.counts)
+    expected = weighted_sum(exact.update, update_shares(exact.weight, weighting))
+    close({n: p[None] for n, p in total.items()}, {n: p[None] for n, p in expected.items()}, STEP)
+
+
 @pytest.mark.parametrize(
     "learner",
-    [Reptile(optimizer="adam"), Reptile(inner_steps=0), Reptile(inner_steps=17), Scaffold()],
-    ids=["adam", "no steps", "more than one call takes", "an update of its own"],
+    [Reptile(optimizer="adam"), Reptile(inner_steps=0), Reptile(inner_steps=17), Scaffold(), MetaCurvature()],
+    ids=["adam", "no steps", "more than one call takes", "an update of its own", "of its own, from MAML"],
 )
 def test_without_a_sum(learner: Learner) -> None:
     """What the one call cannot do, or is not what the learner reports."""
