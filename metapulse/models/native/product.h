@@ -160,6 +160,9 @@ STRIP(1, 1)
 STRIP(2, 1)
 STRIP(3, 1)
 STRIP(4, 1)
+typedef void strip(int64_t, int64_t, const term *, int64_t, float *, int64_t, float, float, const float *);
+static strip *const strips[2][4] = {{strip_1_0, strip_2_0, strip_3_0, strip_4_0},
+                                    {strip_1_1, strip_2_1, strip_3_1, strip_4_1}};
 
 /* C = keep C + alpha (sum of products) + bias, C of rows x columns; where keep is 0, C need hold nothing. */
 static void multiply(int64_t rows, int64_t columns, int64_t terms, const term *t, float *c, int64_t ldc, float keep,
@@ -167,9 +170,8 @@ static void multiply(int64_t rows, int64_t columns, int64_t terms, const term *t
     const int narrow = columns % LANES > 0 && columns % LANES <= LANES / 2 && LANES > 4 && !ROUNDED;
     for (int64_t vectors = padded(columns) / LANES, column = 0; vectors > 0;) {
         const int64_t now = vectors == 5 ? 3 : vectors > 4 ? 4 : vectors; /* 3 + 2 is better than 4 + 1 */
-        (narrow && now == vectors ? now == 4 ? strip_4_1 : now == 3 ? strip_3_1 : now == 2 ? strip_2_1 : strip_1_1
-                                  : now == 4 ? strip_4_0 : now == 3 ? strip_3_0 : now == 2 ? strip_2_0 : strip_1_0)(
-            rows, terms, t, column, c + column, ldc, keep, alpha, bias ? bias + column : NULL);
+        strips[narrow && now == vectors][now - 1](rows, terms, t, column, c + column, ldc, keep, alpha,
+                                                  bias ? bias + column : NULL);
         column += now * LANES, vectors -= now;
     }
 }
@@ -293,17 +295,16 @@ INLINE float added(vec x) {
     return sum[0] + sum[2] + (sum[1] + sum[3]);
 }
 
-/* C = A B' + A' B'' + bias for so few columns that a vector holds them; the second product may be left out. Rows of A and
- * B are of ``inner`` numbers, whole vectors. */
-static void dots(int64_t rows, int64_t columns, int64_t inner, const float *a, const float *b, const float *other_a,
-                 const float *other_b, const float *bias, float *c) {
+/* C = A B + D E + bias of so few columns that a vector holds them, with B and E column by column; D E may be left out.
+ * Rows of A and D and columns of B and E are of ``inner`` numbers, whole vectors. */
+static void dots(int64_t rows, int64_t columns, int64_t inner, const float *a, const float *b, const float *d,
+                 const float *e, const float *bias, float *c) {
     for (int64_t i = 0; i < rows; i++, a += inner, c += LANES) {
         put(c, all(0));
         for (int64_t j = 0; j < columns; j++) {
             vec sum = all(0);
             for (int64_t k = 0; k < inner; k += LANES) sum += at(a + k) * at(b + j * inner + k);
-            for (int64_t k = 0; other_a && k < inner; k += LANES)
-                sum += at(other_a + i * inner + k) * at(other_b + j * inner + k);
+            for (int64_t k = 0; d && k < inner; k += LANES) sum += at(d + i * inner + k) * at(e + j * inner + k);
             c[j] = added(sum) + bias[j];
         }
     }
