@@ -13,7 +13,8 @@ The later state is the one that the file itself says was changed later. Where it
 or typed in, then one that has an end, then that of the later file. No export tells when it was made, so the later file
 is the one whose name has the greater numbers, from left to right, as names with dates have. Within files of one name:
 what ends later, stands further down, is larger; so it is with states that have an id, where their changes tell nothing.
-Where the latest state of an id is one that was deleted, none of the others counts, whatever they say.
+Where the latest state of an id is one that was deleted, none of the others counts, whatever they say
+(``deletions.py``). Two ids of one document are one id.
 All of this is said by the rows alone, so that it does not matter in which order they were read.
 """
 
@@ -25,10 +26,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metapulse.record.columns import NO_TIME, metric_names, taken
-from metapulse.record.identity import ID, told_ids
+from metapulse.record.columns import NO_TIME, metric_names
+from metapulse.record.deletions import APART, OLD, SAMPLED, deleted
+from metapulse.record.identity import ID, Documents
 from metapulse.record.lineage import later_file
-from metapulse.record.schema import MAPPED, Device, known_first
+from metapulse.record.schema import Device, known_first
 from metapulse.record.texts import Block
 
 MARK = "outdated"
@@ -48,10 +50,6 @@ SCORED: dict[Device, frozenset[str] | None] = {
     Device("Oura"): NIGHTLY | DAILY,
     Device("Garmin", app="Garmin Connect"): NIGHTLY | DAILY,
 }
-SAMPLED = frozenset(("body_battery", "heart_rate", "hrv_rmssd", "respiratory_rate", "spo2", "stress"))  # also moments
-#: Rows that are no state of another: not measured here, or of no known unit.
-APART = (MAPPED, "unit_unknown")
-OLD = "superseded"  # by the file's own word; of a treatment it may be the last state, which was deleted
 #: Rows that count less than another state without these marks.
 LESS = (
     *("censored_high", "censored_low", "implausible", "interpolated", "low_confidence", "manual", "not_worn_suspected"),
@@ -65,20 +63,21 @@ def outdated(block: Block) -> NDArray[np.bool_]:
     Args:
         block: in the record's order, all rows of each of its starts, each once.
     """
-    found, scored = np.zeros(block.rows, bool), _scored(block)
+    documents = Documents(block["start"], block["raw"])
+    found, scored = deleted(block, documents), _scored(block)
     rows = _candidates(block, scored)
     if not len(rows):
         return found
     states: dict[tuple[Any, ...], list[_State]] = {}
     texts = {name: list(getattr(block.tables, name)) for name in ("code", "device", "file", "quality")}
-    ids, changed = told_ids(taken(block, rows)["raw"]) or (("",) * len(rows), (0,) * len(rows))
-    for at, id, when in zip(rows.tolist(), ids, changed, strict=True):
-        for state in _states(block, texts, at, (id, int(when)), bool(scored[at])):
+    for at in rows.tolist():
+        for state in _states(block, texts, at, documents, bool(scored[at])):
             states.setdefault(state.of, []).append(state)
     for same in states.values():
         best = max(same, key=lambda state: state.rank)
         for state in same:
-            found[state.at] |= state.rank < best.rank and (best.gone or _differs(block, state.at, best.at))
+            earlier, once_more = state.rank < best.rank, best.gone or state.id != best.id
+            found[state.at] |= earlier and (once_more or _differs(block, state.at, best.at))
     return found
 
 
@@ -90,12 +89,14 @@ class _State(NamedTuple):
         rank: how late a state it is.
         at: in the block.
         gone: whether it was deleted.
+        id: as its file tells it, if it is by its id a state of this: ids that differ make equal rows two.
     """
 
     of: tuple[Any, ...]
     rank: tuple[Any, ...]
     at: int
     gone: bool = False
+    id: str = ""
 
 
 def _scored(block: Block) -> NDArray[np.bool_]:
@@ -125,17 +126,17 @@ def _candidates(block: Block, scored: NDArray[np.bool_]) -> NDArray[np.int64]:
     return several
 
 
-def _states(
-    block: Block, texts: dict[str, list[Any]], at: int, told: tuple[str, int], scored: bool
-) -> Iterator[_State]:
+def _states(block: Block, texts: dict[str, list[Any]], at: int, documents: Documents, scored: bool) -> Iterator[_State]:
     """What a row is a state of, and how late a state it is: by its id, and by when it begins."""
     code, device, file, marks = (each[block[name][at]] for name, each in texts.items())
     start, metric, end, row, value = (block[name][at].item() for name in ("start", "metric", "end", "row", "value"))
-    id, changed = told
+    id, changed = documents.told(at)
     within = (end, row, value == value, 0.0 if value != value else value, code or "", known_first(device))
     if id:
         at_once = end == NO_TIME  # of one bolus there may be an amount at once and one over a time
-        yield _State((start, metric, id, at_once), (changed, *later_file(file), *within), at, OLD in marks)
+        gone = OLD in marks
+        rank = (changed, *later_file(file), *within, gone, id)
+        yield _State((start, metric, documents.of(at), at_once), rank, at, gone, id)
     if scored:
         less = not set(marks).isdisjoint(LESS)
         yield _State((start, metric, device, code), (not less, end != NO_TIME, *later_file(file), *within), at)

@@ -6,7 +6,8 @@ uploaded is there several times, milliseconds apart: the earliest counts, in wha
 exports come oldest first and newest first. Of a combo bolus ``enteredinsulin`` is the whole, ``insulin`` what
 was given at once (``splitNow`` per cent); ``splitExt`` per cent go over ``duration`` minutes, at ``relative`` U/h.
 What is edited keeps its id, which ``raw`` tells with the time of the change. What is deleted is there with
-``isValid`` false, for other programs to see: it is ``superseded``, in an export from before as well.
+``isValid`` false, for other programs to see: it is ``superseded``, in an export from before as well. One that tells no
+amount any more is a row without a value.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from metapulse.record.clock import MINUTE, US, epoch
 from metapulse.record.identity import identified
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.nightscout_items import id_of, plain
+from metapulse.record.readers.nightscout_items import id_of, is_deleted, plain
 from metapulse.record.readers.text import csv_rows, json_items, number, number_noted
 from metapulse.record.schema import NO_DEVICE, Device, Row
 
@@ -45,6 +46,8 @@ def sniff(sample: Sample) -> str:
             return "treatments with eventType and created_at, as Nightscout keeps them"
         if re.search(r'"(defaultProfile|store)"\s*:', head) and '"units"' in head and '"target_low"' in head:
             return "a profile of Nightscout"
+        if '"identifier"' in head and '"srvModified"' in head and '"isValid"' in head:
+            return "documents with identifier, isValid and srvModified, as Nightscout's third version keeps them"
     return (
         "lines of date, ms since 1970, glucose and trend, as Nightscout's entries.csv"
         if _CSV.search(sample.text[:8192])
@@ -67,7 +70,7 @@ class _Uploads:
         for at, (other, its, before) in enumerate(self.held):
             if value != other or abs(row.start - before.start) >= SAME_READING:
                 continue
-            if id and (id, row.start) == (its, before.start):
+            if row.start == before.start and not set(id.split()).isdisjoint(its.split()):
                 continue  # one document twice: of its states the record knows the latest
             if (before.start, before.device.app or "") <= (row.start, row.device.app or ""):
                 row = _superseded(row)
@@ -111,7 +114,7 @@ def _items(context: Context, recent: _Uploads) -> Iterator[Row]:
         item = plain(item)
         if not isinstance(item, dict):
             context.skip("no object")
-        elif item.get("isValid") is False:
+        elif is_deleted(item):
             rows = _deleted(context, item, at)
             yield from rows
             if not rows:
@@ -133,7 +136,25 @@ def _deleted(context: Context, item: dict[str, Any], at: int) -> list[Row]:
     else:
         alone = _Uploads()
         rows = [*_entry(own, item, at, alone), *alone.rest()]
-    return [_superseded(row) for row in rows]
+    return [_superseded(row) for row in rows or _without_amount(own, item, at)]
+
+
+def _without_amount(context: Context, item: dict[str, Any], at: int) -> Iterator[Row]:
+    """What a deleted document that tells no amount leaves: that its id counts no more, whatever it was."""
+    told = item.get("created_at") or item.get("timestamp") or item.get("date")
+    start, marks = _date(context, told, item.get("dateString"))
+    if start is None or not id_of(item):
+        return
+    kinds: tuple[str, ...] = ("insulin_rapid", "glucose")  # it may be of either collection
+    if "eventType" in item or "created_at" in item:
+        kinds = ("insulin_rapid",)
+    elif "mbg" in item or "sgv" in item or item.get("type"):
+        kind = "mbg" if "mbg" in item else "sgv" if "sgv" in item else str(item["type"])
+        kinds = {"sgv": ("glucose",), "mbg": ("glucose_blood",)}.get(kind, ())
+    for metric in kinds:
+        unit = None if metric == "insulin_rapid" else "mg/dL"
+        row = Row(metric, start, None, unit, at, None, _offset(context, item, start), None, NO_DEVICE, marks)
+        yield _identified(context, item, row)
 
 
 def _identified(context: Context, item: dict[str, Any], row: Row) -> Row:

@@ -33,10 +33,18 @@ def _value(value: Any) -> Any:
 
 
 def id_of(item: dict[str, Any]) -> str:
-    """The id of a document, in whatever form; "": it has none."""
-    for name in ("identifier", "_id"):
-        id = item.get(name)
-        text = id.strip() if isinstance(id, str) else "" if id is None else json.dumps(id, separators=(",", ":"))
-        if text:
-            return text if is_id(text) else blake2b(text.encode(errors="replace"), digest_size=12).hexdigest()
-    return ""
+    """The id of a document, in whatever form; "": it has none. Where database and interface gave one each, both."""
+    ids = (_written(item.get(name)) for name in ("_id", "identifier"))
+    return " ".join(dict.fromkeys(filter(None, ids)))
+
+
+def _written(id: Any) -> str:
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)
+    text = id.strip() if isinstance(id, str) else "" if id is None else json.dumps(id, separators=(",", ":"))
+    return text if not text or is_id(text) else blake2b(text.encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def is_deleted(item: dict[str, Any]) -> bool:
+    """Whether a document is there for others to see that it was deleted."""
+    return str(item.get("isValid")).strip().lower() in ("false", "0", "0.0")

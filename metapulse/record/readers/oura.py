@@ -99,11 +99,15 @@ def _night(context: Context, item: dict[str, Any]) -> Iterator[Row]:
     if start is None or (kind == "deleted" and not _id(item)):
         return
     until = None if end is None else end.start
+    given = False
     nap = "nap" if kind in ("late_nap", "rest", "nap") else None
     for key, (metric, unit, code) in NIGHT.items():
         value = number_noted(context, item, key)
         if value is not None and (value or metric not in POSITIVE):
+            given = True
             yield _row(metric, start, value, unit, until)._replace(code=nap or code)
+    if kind == "deleted" and not given:  # that the id counts no more, whatever it had
+        yield _row("sleep_duration", start, None, "s", until)
     yield from _stages(context, start, item)
     for key, first, metric, unit in (
         ("heart_rate", "hr_5min", "heart_rate", "bpm"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
 
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
@@ -109,9 +108,16 @@ def test_naps_are_told_from_nights_and_deleted_ones_do_not_count(tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("lacks", ["average_hrv total_sleep_duration heart_rate sleep_phase_5_min", "id"])
-def test_a_deleted_night_without_a_value_or_an_id_is_counted_away(lacks: str, tmp_path: Path) -> None:
-    bare = {key: value for key, value in {**NIGHT, "id": "s2"}.items() if key not in lacks.split()}
+def test_a_deleted_night_without_a_value_is_a_row_and_does_not_count(tmp_path: Path) -> None:
+    bare = {key: NIGHT[key] for key in ("day", "bedtime_start", "bedtime_end")}
+    tally, record = record_of(tmp_path, [NIGHT, {**bare, "id": "s2", "type": "deleted"}])
+    assert values(record.filter(pl.col("quality").list.len() == 0), "sleep_duration") == [410]
+    assert values(record.filter(pl.col("quality").list.contains("superseded")), "sleep_duration") == [None]
+    assert not tally.skipped
+
+
+def test_a_deleted_night_without_an_id_is_counted_away(tmp_path: Path) -> None:
+    bare = {key: value for key, value in NIGHT.items() if key != "id"}
     tally, record = record_of(tmp_path, [NIGHT, {**bare, "type": "deleted"}])
     assert set(record["quality"].list.len()) == {0}
     assert tally.skipped.total() == 1
