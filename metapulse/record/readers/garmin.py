@@ -156,19 +156,29 @@ def _night(export: Export, item: dict[str, Any]) -> Iterator[Row]:
     spo2 = item.get("spo2SleepSummary")
     told = {**spo2, **item} if isinstance(spo2, dict) else item
     for key, (metric, unit) in NIGHT.items():
-        if (value := number_noted(context, told, key)) is not None:
+        if (value := _measured(context, told, key)) is not None:
             yield night._replace(metric=metric, value=value, unit=unit)
-    asleep, parts = number_noted(context, item, "sleepTimeSeconds"), None
+    asleep, parts, doubts = _measured(context, item, "sleepTimeSeconds"), None, tuple[str, ...]()
     if is_empty(item.get("sleepTimeSeconds")):
-        asleep, parts = asleep_of(item, (end - start) / US)
+        asleep, parts, doubts = asleep_of(item, (end - start) / US)
     if asleep is not None:
-        yield night._replace(metric="sleep_duration", value=asleep, unit="s", raw=parts)
+        whole = night._replace(metric="sleep_duration", value=asleep, unit="s", raw=parts)
+        yield whole._replace(quality=(*whole.quality, *doubts))
     scores: Any = item.get("sleepScores")
     scores = scores if isinstance(scores, dict) else {}
     overall = scores.get("overallScore", scores.get("overall"))
     score = noted(context, overall.get("value", overall) if isinstance(overall, dict) else overall, "overallScore")
     if score is not None:
         yield night._replace(metric="sleep_score", value=score)
+
+
+def _measured(context: Context, item: dict[str, Any], key: str) -> float | None:
+    """A number of a night; codes are noted, and are none."""
+    value = number_noted(context, item, key)
+    if value in CODES:
+        context.note(f"{key}: {CODE}")
+        return None
+    return value
 
 
 def _day(export: Export, item: dict[str, Any]) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metapulse.record.readers.garmin_keys import CODES
 from metapulse.record.readers.text import is_empty, number
 
 STAGES = ("deepSleepSeconds", "lightSleepSeconds")  # that every device tells apart
@@ -23,20 +24,27 @@ def doubts_of(item: dict[str, Any]) -> tuple[str, ...]:
     return ("low_confidence",) if "TENTATIVE" in state or "UNCONFIRMED" in state else ()
 
 
-def asleep_of(item: dict[str, Any], length: float) -> tuple[float | None, str | None]:
-    """(seconds asleep, what was added) of a night without a total; (None, None) where a stage is missing.
+def asleep_of(item: dict[str, Any], length: float) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """(seconds asleep, what was added, marks) of a night without a total; (None, None, ()) where a stage is missing.
 
-    Devices without REM write none, and their nights are full without it. Where there is time left, it is missing.
+    A sum is as doubtful as its parts: with one of them below 0 it may still be as long as nights are. Devices without
+    REM write none, and their nights are full without it. Where there is time left, it is missing.
 
     Args:
         item: the night.
         length: of the night in seconds.
     """
     names = STAGES if is_empty(item.get(REM)) else (*STAGES, REM)
-    parts = {name: number(item.get(name)) for name in names}
+    parts = {name: _measured(item, name) for name in names}
     known = {name: value for name, value in parts.items() if value is not None}
     total = sum(known.values())
-    besides = sum(number(item.get(name)) or 0 for name in BESIDES)
+    besides = sum(_measured(item, name) or 0 for name in BESIDES)
     if len(known) < len(parts) or (REM not in parts and length - total - besides > ROOM):
-        return None, None
-    return total, " + ".join(f"{name} {value:.15g}" for name, value in known.items())
+        return None, None, ()
+    doubts = ("implausible",) if min(known.values()) < 0 else ()
+    return total, " + ".join(f"{name} {value:.15g}" for name, value in known.items()), doubts
+
+
+def _measured(item: dict[str, Any], name: str) -> float | None:
+    value = number(item.get(name))
+    return None if value in CODES else value

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from metapulse.record.readers.garmin_keys import CODE
 from tests.metapulse.record.test_garmin import NIGHT, record_of, values
 
 
@@ -36,6 +37,23 @@ def test_sleep_is_a_sum_only_where_none_of_its_stages_is_missing(
         assert record.filter(pl.col("metric") == "sleep_duration")["raw"].to_list() == [raw]
     bad = [key for key, value in told.items() if value == "abc"]
     assert tally.notes == {f"{key}: no number": 1 for key in bad}
+
+
+@pytest.mark.parametrize("code", [-1, -2])
+def test_codes_of_a_night_are_no_values(code: int, tmp_path: Path) -> None:
+    names = "averageRespiration", "averageSpO2Value", "lightSleepSeconds", "awakeSleepSeconds"
+    tally, record = record_of(tmp_path, [{**NIGHT, **dict.fromkeys(names, code)}])
+    assert set(record["metric"]) == {"sleep_deep", "sleep_rem", "sleep_score"}
+    assert tally.notes == {f"{name}: {CODE}": 1 for name in names}
+
+
+@pytest.mark.parametrize("name", ["deepSleepSeconds", "lightSleepSeconds", "remSleepSeconds"])
+def test_a_sum_with_a_part_that_cannot_be_is_implausible_as_the_part_is(name: str, tmp_path: Path) -> None:
+    _, record = record_of(tmp_path, [{**NIGHT, name: -60}])
+    doubted = record.filter(pl.col("quality").list.contains("implausible"))
+    assert doubted.height == 2
+    assert "sleep_duration" in set(doubted["metric"])
+    assert len(values(record, "sleep_duration")) == 1
 
 
 @pytest.mark.parametrize(
