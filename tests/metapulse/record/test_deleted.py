@@ -129,3 +129,10 @@ def test_a_deleted_night_of_oura_ends_all_its_values(gone: dict[str, Any], tmp_p
 def test_what_an_export_without_ids_has_of_a_deleted_night_does_not_count(kind: str, tmp_path: Path) -> None:
     first = {**without(NIGHT, "id"), "type": kind}
     assert counting(of_names(tmp_path, sleep_1=[first], sleep_2=[{**NIGHT, "type": "deleted"}])) == []
+
+
+def test_a_night_of_oura_that_came_back_with_other_values_counts(tmp_path: Path) -> None:
+    """The latest state by the order of the files; one that says what it said before the deletion is that row."""
+    back = {"type": "long_sleep", "total_sleep_duration": 24000, "average_hrv": 60}
+    states = {"sleep_2": [{**NIGHT, "type": "deleted"}], "sleep_3": [{**NIGHT, **back}]}
+    assert counting(of_names(tmp_path, sleep_1=[NIGHT], **states)) == [("hrv_rmssd", 60), ("sleep_duration", 400)]
