@@ -89,8 +89,9 @@ def continues(text: str, behind: int, open_ones: list[Open], token: str) -> Open
     array = inner if inner.kind == "[" else outer if outer.kind == "[" else None
     if bracket == "{":
         return _of_objects(first_member(text, found.start(2)), text, open_ones)
-    if array is None:  # a list cannot end here, and the object goes on
-        return inner if not right and (key or closer == "}") else None
+    if array is None:  # where no list is open none can end, and the object goes on
+        none = len(open_ones) <= NEAR and all(each.kind == "{" for each in open_ones)
+        return inner if none and not right and (key or closer == "}") else None
     if closer == "}" and inner.kind == "{":  # what is behind the object's own end tells
         after = _FOLLOWS.match(text, found.end())
         return _of_objects(first_member(text, after.start(2)), text, open_ones) if after and after[2] == "{" else None

@@ -138,6 +138,8 @@ def test_a_document_that_is_cut_off_gives_the_parts_that_are_whole() -> None:
         ('{"a": [1, oops, 3], "b": 1,}', {"a": [1, None, 3], "b": 1}),
         ('{"a": {"1700": {"v": oops}, "1760": {"v": 2}}}', {"a": {"1700": None, "1760": {"v": 2}}}),
         ('{"a": {"v": oops}, "b": 1}', None),
+        ('{"a": [{"t": 1}, {"v": {"x": ], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
+        ('{"a": [{"t": 1}, {"v": {], "b": {"c": 1}}', {"a": [{"t": 1}, None], "b": {"c": 1}}),
     ],
 )  # fmt: skip
 def test_the_smallest_part_that_is_broken_is_null(broken: str, read: object) -> None:
