@@ -13,6 +13,7 @@ from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 _TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
 _NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
 _NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
+_BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 NEAR = 256  # characters
 _OPENER = {"}": "{", "]": "["}
 
@@ -32,7 +33,7 @@ def weight_of(text: str, at: int) -> int:
     return 64 * objects + 56 * lists + 120 * min(objects, members) + 32 * min(lists, parts) + 40 * parts + 60 * texts
 
 
-def after_broken(text: str, at: int, lines: bool) -> Mended | None:
+def after_broken(text: str, at: int, lines: bool, listed: bool = False) -> Mended | None:
     """Where the next item may begin, and what can be read of the broken one; None if that is not within the text.
 
     A missing bracket shows itself: an object that has another one where a key belongs has ended before it, and a
@@ -42,6 +43,7 @@ def after_broken(text: str, at: int, lines: bool) -> Mended | None:
         text: JSON, or what should be.
         at: where the broken item begins.
         lines: whether items may stand a line each, so that a line that begins with a bracket is another item.
+        listed: as of ``mended``.
     """
     if not text.startswith(("{", "["), at):  # most often the end is near: many of these are passed without a long look
         line = _NEXT_LINE.search(text, at + 1, at + 2 * NEAR) if lines else None
@@ -52,7 +54,7 @@ def after_broken(text: str, at: int, lines: bool) -> Mended | None:
     end = line.end() if line else len(text)
     if torn := _TORN_LIST.match(text, at, end):
         return Mended(torn.end())
-    found = mended(text, at, end) if text.startswith(("{", "["), at) else None
+    found = mended(text, at, end, listed=listed) if text.startswith(("{", "["), at) else None
     if found is not None:
         return found
     place = _behind(text, at, end)
@@ -86,6 +88,22 @@ def _behind(text: str, at: int, end: int) -> int | None:
             return max(place, at + 1)
         before = token
     return None
+
+
+def passed(text: str, at: int, depth: int, inside: bool) -> tuple[int, int, bool]:
+    """(where it goes on, open brackets, whether within a string) behind an item, or at the end of the text."""
+    end = len(text)
+    for match in _BOUND.finditer(text, at):
+        token = match[0]
+        if token == '"':
+            inside = not inside
+        elif token[0] == "\\":
+            end = match.start() if len(token) == 1 else end  # what it escapes has not been read yet
+        elif not inside:
+            depth += 1 if token in "{[" else -1
+            if depth <= 0:
+                return match.end(), 0, inside
+    return end, max(depth, 1), inside
 
 
 def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[str, Any]:

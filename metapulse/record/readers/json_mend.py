@@ -39,7 +39,7 @@ class Mended(NamedTuple):
     parts: int = 0
 
 
-def mended(text: str, at: int, end: int, torn: bool = False) -> Mended | None:
+def mended(text: str, at: int, end: int, torn: bool = False, listed: bool = False) -> Mended | None:
     """Read a broken object or array as far as it can be.
 
     Brackets that are missing show themselves: an object ends before another one that stands where a key belongs, a
@@ -51,11 +51,12 @@ def mended(text: str, at: int, end: int, torn: bool = False) -> Mended | None:
         at: where the item begins, with a bracket.
         end: where it is over at the latest.
         torn: whether the file ends there; of an item that does not, what it holds up to there is read.
+        listed: whether it is an item of a list, so that a member behind it shows that it was closed too early.
 
     Returns:
         None if the end is not before ``end``, or brackets are too deep.
     """
-    item = _Item(text, at)
+    item = _Item(text, at, listed)
     for match in TOKEN.finditer(text, at, end):
         if (over := item.take(match[0], match.start(), match.end())) is not None:
             return over
@@ -67,8 +68,8 @@ def mended(text: str, at: int, end: int, torn: bool = False) -> Mended | None:
 class _Item:
     """State while the tokens of an item go by."""
 
-    def __init__(self, text: str, at: int) -> None:
-        self.text, self.at = text, at
+    def __init__(self, text: str, at: int, listed: bool) -> None:
+        self.text, self.at, self.listed = text, at, listed
         self.open: list[Open] = []
         self.edits: list[tuple[int, int, str]] = []  # from, to, what stands there instead
         self.parts = 0  # that are whole
@@ -100,6 +101,7 @@ class _Item:
         elif inner.wants == "key":
             inner.broken |= not self.string(token)
             inner.wants, inner.key = "colon", token[1:-1]
+            inner.moved |= inner.objects
         else:
             inner.broken |= inner.wants != "value" or not (self.string(token) or _SCALAR.fullmatch(token))
             inner.wants = "separator"
@@ -203,10 +205,11 @@ class _Item:
         return None
 
     def closed(self, token: str, place: int, behind: int) -> Mended | None:
-        if (array := continues(self.text, behind, self.open, token)) is not None:
+        if (array := continues(self.text, behind, self.open, token, self.listed)) is not None:
             if self.open[-1] is array:
+                self.doubt(array, token, place)
                 self.leave_out(place, behind)
-                array.broken |= array.kind == "{" and self.text[self.solid(place) - 1] not in "}]"
+                array.broken |= array.kind == "{" and (array.moved or self.text[self.solid(place) - 1] not in "}]")
             while self.open[-1] is not array:
                 self.pop(behind, broken=True)
             return None
@@ -219,6 +222,17 @@ class _Item:
         self.cut(inner)
         self.pop(behind, broken=token == "}" and inner.wants in ("colon", "value"))
         return None if self.open else self.finished(behind, inner.broken)
+
+    def doubt(self, array: Open, token: str, place: int) -> None:
+        """Give up the object before a bracket too many, if the bracket that belongs to it may be an earlier one."""
+        start = array.last
+        if array.kind == "{" or token == "]" or start < 0:
+            return
+        if self.text[start] not in "{[" and array.before >= 0:  # a value between, which was a member's
+            start = array.before
+        if self.text[start] == "{" and (array.moved or start != array.last):
+            self.drop(start)
+            self.edits.append((start, self.solid(place), "null"))
 
     def torn(self, end: int) -> Mended | None:
         """The item where the file ends within it, if it holds parts that are whole."""
@@ -261,6 +275,10 @@ class _Item:
             self.parts += 1
             around = self.open[-1]
             around.sample = around.sample or (inner.at, end)
+        if self.open:
+            self.open[-1].objects |= inner.kind == "{"
+            if inner.kind == "{":
+                self.open[-1].moved = inner.moved or (self.open[-1].moved and self.open[-1].kind == "{")
         if closer and not inner.broken:
             self.edits.append((end, end, closer))
         if inner.broken and inner.part:

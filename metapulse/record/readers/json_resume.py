@@ -14,14 +14,15 @@ _FOLLOWS = re.compile(r'[ \t\r\n]*+(?:(,)?[ \t\r\n]*+(?:([{\[])|("[^"\\]{0,200}+
 _ENDS = re.compile(r"[^{}\[\]]{0,2000}+\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
 _NO_OPENER = re.compile(r"\{[ \t\r\n]*+[\d.,:\[{-]")
 _NO_MEMBER = re.compile(r"\[[ \t\r\n]*+[^ \t\r\n\[{]")
+_IN_NUMBER = re.compile(r"[}\]]*+[\d.]")  # a bracket too many stands in one
 _NO_STRAY = re.compile(r"[\w\"'.+-]")
 
 
 class Open:
     """A bracket that is open. ``wants`` is what may follow: a key, a colon, a value, or a separator."""
 
-    __slots__ = ("at", "before", "begins", "broken", "comma", "flat", "key", "kind", "last", "part", "sample", "sound",
-                 "wants")  # fmt: skip
+    __slots__ = ("at", "before", "begins", "broken", "comma", "flat", "key", "kind", "last", "moved", "objects", "part",
+                 "sample", "sound", "wants")  # fmt: skip
 
     def __init__(self, kind: str, at: int, part: bool) -> None:
         self.kind, self.at, self.part = kind, at, part
@@ -29,6 +30,7 @@ class Open:
         self.key = ""  # the last one; of an array the text that is its last element
         self.comma = -1
         self.sound, self.broken = True, False  # up to the last comma; anywhere
+        self.objects = self.moved = False  # whether a member is an object; whether one behind it may have been its
         # Of an array:
         self.flat: bool | None = None  # whether it has numbers and texts alone; None: nothing yet
         self.last = self.before = -1  # where its last element begins, and the one before
@@ -64,7 +66,7 @@ def first_member(text: str, at: int) -> str:
     return found[1] if found else ""
 
 
-def continues(text: str, behind: int, open_ones: list[Open], token: str) -> Open | None:
+def continues(text: str, behind: int, open_ones: list[Open], token: str, listed: bool) -> Open | None:
     """What goes on behind a bracket which closes it, or what it is in, too early; None: the bracket is right.
 
     Args:
@@ -72,14 +74,18 @@ def continues(text: str, behind: int, open_ones: list[Open], token: str) -> Open
         behind: the bracket.
         open_ones: brackets that are open, outermost first; ``token`` has not closed any yet.
         token: the bracket.
+        listed: whether the outermost is an item of a list.
     """
     inner, outer = open_ones[-1], open_ones[-2] if len(open_ones) > 1 else None
     right = CLOSER[inner.kind] == token
     if (found := _FOLLOWS.match(text, behind)) is None:
         return None
     comma, bracket, key, scalar, closer = found.groups()
+    if inner.kind == "{" and (outer or listed) and _IN_NUMBER.match(text, behind):
+        return inner
     if outer is None:
-        return inner if key and not right and inner.kind == "{" else None
+        early = key and (listed or not right)
+        return inner if inner.kind == "{" and early else None
     name = key[: key.rindex('"') + 1] if key else ""
     empty = inner.last < 0 if inner.kind == "[" else inner.wants == "key" and inner.comma < 0
     if not comma and (scalar or (bracket and empty) or (key and not right and (empty or name == inner.begins))):
@@ -94,6 +100,11 @@ def continues(text: str, behind: int, open_ones: list[Open], token: str) -> Open
         return inner if none and not right and (key or closer == "}") else None
     if closer == "}" and inner.kind == "{":  # what is behind the object's own end tells
         after = _FOLLOWS.match(text, found.end())
+        if after and after[5] == "]" and len(open_ones) > 3 and open_ones[-4].kind == "{":
+            return inner  # which has its own end behind this, and the array too
+        if after and after[3]:  # two brackets too many
+            name = after[3][: after[3].rindex('"') + 1]
+            return inner if _has_member(text, after.end(), array, name) else None
         return _of_objects(first_member(text, after.start(2)), text, open_ones) if after and after[2] == "{" else None
     if bracket == "[":
         return array if array.sample is not None and text.startswith("[", array.sample[0]) else None

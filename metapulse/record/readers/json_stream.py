@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.json_bounds import TooHeavyError, after_broken, members_within, next_object, weight_of
+from metapulse.record.readers.json_bounds import (
+    TooHeavyError,
+    after_broken,
+    members_within,
+    next_object,
+    passed,
+    weight_of,
+)
+from metapulse.record.readers.json_doubt import AHEAD, closed_early, has_lines, written
 from metapulse.record.readers.json_mend import Mended, mended
 
 CHUNK = 2**18  # characters read at a time
@@ -27,7 +35,6 @@ _SOLID = re.compile(r"[^\s,\x00-\x1f]")
 _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
-_BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 _BEGINS = re.compile(r'[{\["0-9tfnNI-]')  # a value
 _KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
@@ -44,7 +51,7 @@ class Scanner:
 
     def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool, within: Sequence[str] = ()) -> None:
         self.stream, self.context, self.count, self.within = stream, context, count, within
-        self.text, self.at, self.number, self.ended = "", 0, 0, False
+        self.text, self.at, self.begun, self.number, self.ended = "", 0, 0, 0, False  # ``begun``: the last value
         self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
         self.unfolded = 0  # lists that are read item by item because they are too long
         self.vain = 0  # characters in which the end of a broken item was sought and not found
@@ -108,8 +115,8 @@ class Scanner:
             if isinstance(value, str) and not _AFTER_TEXT.match(self.text, end):
                 raise ValueError("no JSON")  # the end of a torn text and the beginning of the next
             half = self.text.find("\\ud", self.at, end) >= 0 or self.text.find("\\uD", self.at, end) >= 0
-            self.at = end
-            return _written(value) if half else value
+            self.begun, self.at = self.at, end
+            return written(value) if half else value
 
     def _hopeless(self, error: Exception) -> bool:
         """Whether it is an error whatever follows: neither at the end of what has been read, nor in a string."""
@@ -124,12 +131,19 @@ class Scanner:
                 self.context.seen()
             try:
                 value = self.value()
+                if self._closed_early(value, closed):
+                    self.at = self.begun
+                    raise ValueError("no JSON")
             except ValueError as error:
                 heavy = isinstance(error, TooHeavyError)
                 if closed and first == "[" and self.unfolded < UNFOLDED and self._is_long(heavy, lines=False):
                     yield from self._part_by_part()
                     continue
-                if (value := self.broken(lines=not closed, heavy=heavy)) is NO_ITEM:
+                value = self.broken(lines=not closed, heavy=heavy, listed=True)
+                if self._closed_early(value, closed):
+                    self.not_read(LOST)
+                    value = self._no_item("no JSON")
+                if value is NO_ITEM:
                     continue
             if closed and first == "[" and isinstance(value, list) and self._took_the_end(value):
                 yield from self._unfolded(value)
@@ -139,6 +153,18 @@ class Scanner:
         if closed and not first:
             self.not_read(CUT)
         self.at += 1
+
+    def _closed_early(self, value: Any, closed: bool) -> bool:
+        """Whether an item has ended too early, by what follows it; mostly its first character tells."""
+        while isinstance(value, dict):
+            found = _SOLID.search(self.text, self.at)
+            if found and (found[0] in "{[" or self.ended or len(self.text) - found.start() > AHEAD):
+                return found[0] not in "{[" and closed_early(value, self.text, self.at, not closed)
+            length, self.at = self.at - self.begun, self.begun  # which is kept
+            more, self.begun, self.at = self.more(), 0, length
+            if not (more or found):
+                return False
+        return False
 
     def _took_the_end(self, value: list[Any]) -> bool:
         """Whether a list of numbers and then objects has lost its end: what follows is not in an array any more."""
@@ -162,8 +188,10 @@ class Scanner:
         yield from self.items(closed=True)
         self.unfolded -= 1
 
-    def broken(self, lines: bool = False, heavy: bool = False) -> Any:
+    def broken(self, lines: bool = False, heavy: bool = False, listed: bool = False) -> Any:
         """Go to where the next item may begin; with ``lines`` that may be the next line; ``heavy``: it is too long.
+
+        ``listed``: no member can follow it.
 
         Returns:
             What can be read of the broken one; where that is nothing it is counted away, and this is ``NO_ITEM``.
@@ -172,11 +200,11 @@ class Scanner:
             self._behind_long()
             self.not_read(LOST)
             return self._no_item(TOO_LONG)
-        while (found := self._ended(lines)) is None and self.vain < VAIN and self.more():
+        while (found := self._ended(lines, listed)) is None and self.vain < VAIN and self.more():
             pass
         opened = self.text.startswith(("{", "["), self.at)
         if found is None and self.ended and opened:
-            found = mended(self.text, self.at, len(self.text), torn=True)
+            found = mended(self.text, self.at, len(self.text), torn=True, listed=listed)
             if found is not None:
                 self.not_read(CUT)
         if found is None:
@@ -186,7 +214,7 @@ class Scanner:
             return self._no_item("torn at the end of the file" if place is None else "no JSON")
         if found.value is None and (parts := members_within(self.text, self.at, found.end, self.within)):
             found = Mended(found.end, parts, 1)
-        self.at = found.end
+        self.begun, self.at = self.at, found.end
         if found.value is None:
             if opened:
                 self.not_read(LOST)
@@ -206,10 +234,10 @@ class Scanner:
             self.context.skip(reason)
         return NO_ITEM
 
-    def _ended(self, lines: bool) -> Mended | None:
+    def _ended(self, lines: bool, listed: bool) -> Mended | None:
         if self.vain >= VAIN:
             return None
-        if (found := after_broken(self.text, self.at, lines)) is None:
+        if (found := after_broken(self.text, self.at, lines, listed)) is None:
             self.vain += len(self.text) - self.at
         return found
 
@@ -223,19 +251,9 @@ class Scanner:
         """Go behind an item by its brackets, without keeping it."""
         depth, inside = 0, False
         while True:
-            end = len(self.text)
-            for match in _BOUND.finditer(self.text, self.at):
-                token = match[0]
-                if token == '"':
-                    inside = not inside
-                elif token[0] == "\\":
-                    end = match.start() if len(token) == 1 else end  # what it escapes has not been read yet
-                elif not inside:
-                    depth += 1 if token in "{[" else -1
-                    if depth <= 0:
-                        self.at = match.end()
-                        return
-            self.at = end
+            self.at, depth, inside = passed(self.text, self.at, depth, inside)
+            if depth <= 0:
+                return
             if not self.more():
                 self.at = len(self.text)
                 return
@@ -246,8 +264,7 @@ class Scanner:
         So one that is torn, the first too, ends with its line.
         """
         lines = self.text[self.at :].split("\n", LINES)
-        objects = [line.strip() for line in (lines if len(self.text) < CHUNK else lines[:-1]) if line.startswith("{")]
-        return len(objects) > 1 and not any(o.endswith(",") for o in objects) and any(map(_is_object, objects))
+        return has_lines(lines if len(self.text) < CHUNK else lines[:-1])
 
     def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
@@ -331,15 +348,3 @@ class Scanner:
         if self.count:
             self.context.seen()
             self.context.skip(reason)
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return line.startswith("{") and isinstance(json.loads(line, strict=False), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _written(value: Any) -> Any:
-    """A value of JSON without halves of characters (surrogates), which no encoding can write."""
-    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), strict=False)
