@@ -107,3 +107,10 @@ def usual_of(context: Context) -> Callable[[], str]:
                     yield number(each.get("weight")), number(each.get("bmi"))
 
     return cache(lambda: usual_unit(weights()))
+
+
+def around_of(item: Any) -> str:
+    """Why what an answer is, besides what it lists, is no row."""
+    if isinstance(item, dict) and item.keys() <= {"dateTime", "value"} and not isinstance(item.get("value"), dict):
+        return "a day of a series without its name"
+    return "what is around the values" if isinstance(item, dict) else "no answer"

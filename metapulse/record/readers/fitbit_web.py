@@ -13,7 +13,7 @@ from typing import Any
 
 from metapulse.record.clock import MINUTE, US, Stamp
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.fitbit_items import FITBIT, exercise, night, usual_of, weight
+from metapulse.record.readers.fitbit_items import FITBIT, around_of, exercise, night, usual_of, weight
 from metapulse.record.readers.text import json_items, noted, number, number_noted
 from metapulse.record.schema import Row
 
@@ -82,7 +82,7 @@ def read(context: Context) -> Iterator[Row]:
     """Every value of every answer. What an answer holds is counted row by row, besides the answer itself."""
     at, usual = 0, usual_of(context)
     for _, item in json_items(context, within=("sleep", "weight", "fat", "activities")):
-        context.skip("what is around the values" if isinstance(item, dict) else "no answer")
+        context.skip(around_of(item))
         for name, part, dates in _parts(item) if isinstance(item, dict) else ():
             at += 1
             context.seen()
@@ -110,8 +110,8 @@ def _parts(answer: dict[str, Any]) -> Iterator[tuple[str, Any, set[str]]]:
             yield from ((name, part, dates) for part in given)
         elif name == "summary":
             yield name, given, dates
-    if "dateTime" in answer:  # spo2: an answer is its only item
-        yield "spo2", answer, dates
+    if "dateTime" in answer and (isinstance(answer.get("value"), dict) or isinstance(answer.get("minutes"), list)):
+        yield "spo2", answer, dates  # whose answer is its only item
 
 
 def _date(part: Any) -> str:

@@ -112,8 +112,11 @@ def _point(context: Context, point: dict[str, Any], source: str, reasons: list[s
     marks = ("manual",) if origin.endswith(":user_input") else ()
     whole = Row("", start, end=None if end == start else end, offset_min=context.clock.offset(start), quality=marks)
     whole = whole._replace(device=device(origin))
-    values = [_value(value) for value in _list(point.get("fitValue")) or _list(point.get("value"))]
-    given = False
+    listed = _list(point.get("fitValue")) or _list(point.get("value"))
+    if None in listed:  # a broken one: which number is which, its place tells
+        reasons.append("a value that could not be read")
+        return
+    values, given = [_value(value) for value in listed], False
     for row in _rows(whole, kind, values):
         given = True
         yield row

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from metapulse.record.readers.json_doubt import decoded
 from metapulse.record.readers.json_mend import TOKEN, Mended, mended
 
 #: A list of numbers or texts that goes on with an object or a list: it has lost its end.
@@ -121,7 +121,7 @@ def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[s
         if begun is None:
             continue
         try:
-            found[name], _ = json.JSONDecoder(strict=False).raw_decode(text, begun.end())
+            found[name], _ = decoded(text, begun.end(), foreign=True)
         except (ValueError, RecursionError):
             part = mended(text, begun.end(), end)
             if part is not None and part.value is not None:

@@ -11,6 +11,7 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
+from metapulse.record.readers.json_doubt import is_damaged_name, is_damaged_word
 from metapulse.record.readers.json_resume import (
     BLANKS,
     CLOSER,
@@ -28,6 +29,8 @@ from metapulse.record.readers.json_resume import (
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^ \t\r\n{}\[\],:"]++|"', re.DOTALL)
 _SCALAR = re.compile(r"null|true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TIME = re.compile(r"[0-9TZ:.+-]+")  # as a key: one of many alike, as elements of an array are
+_ALONE = re.compile(rf"(?:{_SCALAR.pattern})[ \t\r\n]*+")
+WIDE = 64  # characters that a number takes at most, with blanks behind it
 DEEP = 10_000  # brackets within each other
 
 
@@ -88,6 +91,7 @@ class _Item:
             if inner.wants == "value" and inner.kind == "[":
                 self.edits.append((place, place, "null"))
                 inner.element(place)
+                inner.uneven = True
             else:
                 inner.broken |= inner.wants != "separator"
             inner.wants, inner.comma = "key" if inner.kind == "{" else "value", place
@@ -99,11 +103,12 @@ class _Item:
         elif inner.wants != "value" and is_stray(token):
             self.leave_out(place, behind)
         elif inner.wants == "key":
-            inner.broken |= not self.string(token)
+            inner.broken |= not self.string(token) or is_damaged_name(token)
             inner.wants, inner.key = "colon", token[1:-1]
             inner.moved |= inner.objects
         else:
-            inner.broken |= inner.wants != "value" or not (self.string(token) or _SCALAR.fullmatch(token))
+            good = self.string(token) or _SCALAR.fullmatch(token)
+            inner.broken |= inner.wants != "value" or not good or is_damaged_word(inner.key, token[1:-1])
             inner.wants = "separator"
         return None
 
@@ -142,7 +147,10 @@ class _Item:
         elif self.text[inner.last] in "{[":
             self.leave_out(place, behind)
             inner.key = token[1:-1] if good else ""
-        else:  # more of what was no value
+        else:  # more of what was no value, or another value without a comma before it
+            inner.uneven |= (
+                good and place - inner.last < WIDE and _ALONE.fullmatch(self.text, inner.last, place) is not None
+            )
             self.drop(inner.last)
             self.edits.append((inner.last, behind, "null"))
             inner.key = token[1:-1] if token[0] == '"' else ""
@@ -281,6 +289,11 @@ class _Item:
                 self.open[-1].moved = inner.moved or (self.open[-1].moved and self.open[-1].kind == "{")
         if closer and not inner.broken:
             self.edits.append((end, end, closer))
+        if inner.flat and inner.uneven and not self.open:
+            inner.broken = True
+        elif inner.flat and inner.uneven and not inner.broken:  # its numbers are at no known place
+            self.drop(inner.at)
+            self.edits.append((inner.at, self.solid(end), "null"))
         if inner.broken and inner.part:
             self.drop(inner.at)
             self.edits.append((inner.at, self.solid(end), "null"))

@@ -22,7 +22,7 @@ class Open:
     """A bracket that is open. ``wants`` is what may follow: a key, a colon, a value, or a separator."""
 
     __slots__ = ("at", "before", "begins", "broken", "comma", "flat", "key", "kind", "last", "moved", "objects", "part",
-                 "sample", "sound", "wants")  # fmt: skip
+                 "sample", "sound", "uneven", "wants")  # fmt: skip
 
     def __init__(self, kind: str, at: int, part: bool) -> None:
         self.kind, self.at, self.part = kind, at, part
@@ -34,6 +34,7 @@ class Open:
         # Of an array:
         self.flat: bool | None = None  # whether it has numbers and texts alone; None: nothing yet
         self.last = self.before = -1  # where its last element begins, and the one before
+        self.uneven = False  # whether a comma is missing, or too many
         self.begins = ""  # the first member of its objects
         self.sample: tuple[int, int] | None = None  # the first element that is whole: from, to
 

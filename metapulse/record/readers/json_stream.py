@@ -21,7 +21,7 @@ from metapulse.record.readers.json_bounds import (
     passed,
     weight_of,
 )
-from metapulse.record.readers.json_doubt import AHEAD, closed_early, has_lines, written
+from metapulse.record.readers.json_doubt import AHEAD, closed_early, decoded, has_lines, written
 from metapulse.record.readers.json_mend import Mended, mended
 
 CHUNK = 2**18  # characters read at a time
@@ -32,6 +32,7 @@ LINES = 50  # of a file by which it is told whether objects stand a line each
 VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _SOLID = re.compile(r"[^\s,\x00-\x1f]")
+_NEXT = re.compile(r",?\s*+\{")  # a sound item is followed by this, mostly
 _VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
@@ -55,7 +56,7 @@ class Scanner:
         self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
         self.unfolded = 0  # lists that are read item by item because they are too long
         self.vain = 0  # characters in which the end of a broken item was sought and not found
-        self.decoder = json.JSONDecoder(strict=False)
+        self.foreign = stream.encoding == "cp1252"  # as no bytes of UTF-8 were found, or damaged ones
 
     def more(self) -> bool:
         """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
@@ -101,7 +102,7 @@ class Scanner:
             self.text, self.at = self.text[self.at :], 0
         while True:
             try:
-                value, end = self.decoder.raw_decode(self.text, self.at)
+                value, end = decoded(self.text, self.at, self.foreign)
             except (ValueError, RecursionError) as error:
                 if self._hopeless(error) or len(self.text) - self.at > ITEM or not self.more():
                     raise ValueError("no JSON") from error
@@ -131,7 +132,7 @@ class Scanner:
                 self.context.seen()
             try:
                 value = self.value()
-                if self._closed_early(value, closed):
+                if not _NEXT.match(self.text, self.at) and self._closed_early(value, closed):
                     self.at = self.begun
                     raise ValueError("no JSON")
             except ValueError as error:
@@ -155,15 +156,14 @@ class Scanner:
         self.at += 1
 
     def _closed_early(self, value: Any, closed: bool) -> bool:
-        """Whether an item has ended too early, by what follows it; mostly its first character tells."""
-        while isinstance(value, dict):
+        """Whether an item has ended too early, by what follows it."""
+        more = isinstance(value, dict)
+        while more:
             found = _SOLID.search(self.text, self.at)
-            if found and (found[0] in "{[" or self.ended or len(self.text) - found.start() > AHEAD):
-                return found[0] not in "{[" and closed_early(value, self.text, self.at, not closed)
+            if found and (self.ended or len(self.text) - found.start() > AHEAD):
+                return closed_early(value, self.text, self.at, not closed)
             length, self.at = self.at - self.begun, self.begun  # which is kept
-            more, self.begun, self.at = self.more(), 0, length
-            if not (more or found):
-                return False
+            more, self.begun, self.at = self.more() or found is not None, 0, length
         return False
 
     def _took_the_end(self, value: list[Any]) -> bool:

@@ -123,7 +123,7 @@ def _stages(context: Context, start: Stamp, item: dict[str, Any]) -> Iterator[Ro
     """Runs of one stage. A character that is no digit takes its time, and is none."""
     key = next((key for key in PHASES if not is_empty(item.get(key))), "")
     phases = item[key] if key else ""
-    if not isinstance(phases, str):
+    if not isinstance(phases, str) or not phases.isprintable() or "\ufffd" in phases:  # whose places may be others
         context.note(f"{key}: no stages")
         return
     at = start.start

@@ -81,11 +81,12 @@ def _raw(context: Context) -> Iterator[Row]:
         if not metric or stamp is None or stamp.end is not None:
             context.skip("a stamp that is no time" if metric else "a series whose file's name is no metric of ours")
             continue
-        if len(lengths) > len(values):
-            context.note("lists of different lengths")
+        if len(lengths) != len(values):  # one of them is broken, or lost a comma: which value is whose is not known
+            context.skip("lists of different lengths")
+            continue
         values = values[:1] if "location" in name else values
         begin, given = stamp.start, False
-        lengths += [None] * (len(values) - len(lengths))
+        lengths = lengths[: len(values)]
         for place, (length, value) in enumerate(zip(lengths, values, strict=False)):
             seconds, value = number(length), number(value)
             if seconds is None or not 0 <= seconds < 1e9:  # nor is it known when what follows began

@@ -83,3 +83,81 @@ def test_a_deleted_treatment_whose_mark_was_cut_off_does_not_count(joint: str, r
     frame, tally = record({"treatments.json": f"[{gone}, {kept}]"})
     assert frame["value"].to_list() == [5.0]
     assert sum(file.skipped["no JSON"] for file in tally.files.values()) == 1
+
+
+@pytest.mark.parametrize("character", ["\x01", "\0", "\ufffd"])
+def test_an_object_with_a_damaged_name_or_word_is_none(character: str, record: Import) -> None:
+    named, word = (
+        GONE.replace(old, new) for old, new in (("sVal", f"sV{character}al"), ("4.0", f'4.0, "t": "de{character}l"'))
+    )
+    for broken in (named, word):
+        found, tally = items(f"[{broken}, {NEXT}]")
+        assert found == [json.loads(NEXT)]
+        assert tally.skipped == {"no JSON": 1}
+        found, tally = items(f'[{{"day": 1, "of": [{NEXT}, {broken}, {LAST}], "n": 2}}]')
+        assert found == [{"day": 1, "of": [json.loads(NEXT), None, json.loads(LAST)], "n": 2}]
+        assert tally.notes.total() == 1
+    for key, text in (("device", "Gerät"), ("enteredBy", "x"), ("notes", ""), ("title", "Ab")):
+        free = NEXT.replace("{", f'{{"{key}": "{text}{character}r", ')
+        found, tally = items(f"[{free}, {LAST}]")
+        assert [item["_id"] for item in found] == ["b", "c"]
+        assert not tally.notes
+
+
+def test_so_is_one_with_a_byte_that_is_no_utf_8(record: Import) -> None:
+    gone, kept = (text.replace("{", '{"eventType": "Meal Bolus", "enteredBy": "J\xfcrg", ') for text in (GONE, NEXT))
+    gone = gone.replace("isValid", "isV\xffalid")
+    frame, tally = record({"t.json": f"[{gone}, {kept}]".encode("latin-1")})
+    assert frame["value"].to_list() == [5.0]
+    assert sum(file.skipped["no JSON"] for file in tally.files.values()) == 1
+
+
+def test_sound_names_and_words_of_any_language_are_kept() -> None:
+    given = [{"Größe": "Fußball", "名前": "値", "store": {"Übung": {"Land": "Österreich"}}}, {"n": "a\nb\tc"}]
+    found, tally = items(json.dumps(given, ensure_ascii=False).replace("\\n", "\n"))
+    assert found == given
+    assert not tally.notes
+
+
+@pytest.mark.parametrize("joint", [", ,", ",,", " ", "\n"])
+def test_numbers_with_a_comma_too_many_or_too_few_are_at_no_known_place(joint: str) -> None:
+    found, tally = items(f'[{{"every": 5, "items": [50, 51.5{joint}52, 53], "at": 1}}, {NEXT}]')
+    assert found == [{"every": 5, "items": None, "at": 1}, json.loads(NEXT)]
+    assert tally.notes.total() == 1
+    found, _ = items(f'[{{"pairs": [[1, 2], [3{joint}4], [5, 6]]}}, {NEXT}]')
+    assert found == [{"pairs": [[1, 2], None, [5, 6]]}, json.loads(NEXT)]
+
+
+@pytest.mark.parametrize("token", ["51.5x", "x", '51.5"', "51.5 @", "@ 51.5"])
+def test_a_token_that_is_no_number_is_null_in_its_place(token: str) -> None:
+    found, _ = items(f'[{{"every": 5, "items": [50, {token}, 52, 53]}}, {NEXT}]')
+    assert found == [{"every": 5, "items": [50, None, 52, 53]}, json.loads(NEXT)]
+
+
+def test_days_of_a_series_without_its_name_are_no_saturation(record: Import) -> None:
+    days = '"dateTime": "2015-08-23", "value": "175"}, {"dateTime": "2015-08-24", "value": "2937"}]}'
+    frame, tally = record({"steps.json": f'{{"activities-steps": [{days}'})
+    assert frame.is_empty()
+    assert sum(file.skipped["a day of a series without its name"] for file in tally.files.values()) == 1
+
+
+@pytest.mark.parametrize("character", ["\0", "\x01", "\ufffd"])
+def test_stages_by_place_are_none_where_a_character_is_damaged(character: str, record: Import) -> None:
+    night = {"id": "a", "day": "2024-03-02", "bedtime_start": "2024-03-01T23:00:00+01:00", "type": "long_sleep",
+             "bedtime_end": "2024-03-02T07:00:00+01:00", "total_sleep_duration": 3600}  # fmt: skip
+    night["sleep_phase_5_min"] = "4221" * 24
+    text = json.dumps({"data": [night]}).replace("422142", f"422{character}142")
+    frame, tally = record({"sleep.json": text})
+    assert frame["metric"].to_list() == ["sleep_duration"]
+    assert sum(file.notes["sleep_phase_5_min: no stages"] for file in tally.files.values()) == 1
+
+
+def test_a_point_of_which_a_value_is_broken_has_none(record: Import) -> None:
+    values = [{"value": {"fpVal": 80}}, {"value": {"fpVal": 90}}, {"value": {"fpVal": 70}}]
+    kind = {"dataTypeName": "com.google.heart_rate.summary", "startTimeNanos": 1714499150017000000}
+    text = json.dumps(
+        {"Data Source": "derived:com.google.heart_rate.summary:x:y", "Data Points": [{"fitValue": values, **kind}] * 2}
+    )
+    torn = text.replace('"value": {"fpVal": 80}', '"value":@ {"fpVal": 80}', 1)
+    frame, _ = record({"derived_com.google.heart_rate.summary_x.json": torn})
+    assert sorted(frame["value"].to_list()) == [70.0, 80.0, 90.0]
