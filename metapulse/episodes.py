@@ -48,7 +48,7 @@ class Batch:
     x: Inputs
     y: Int64[Tensor, "clients samples"] | Outputs
     mask: PerSample
-    #: Whether it is known that none of them is padding (``equal_batch``); of what is made of it, that is not known.
+    #: Whether it is known that none of them is padding (``equal_batch``); of a batch that ``replace`` makes, it is not.
     equal: bool = field(default=False, init=False, repr=False, compare=False)
 
     @cached_property

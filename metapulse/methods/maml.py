@@ -42,8 +42,9 @@ class MAML(InnerLoop):
         self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys, sum_spec: SumSpec
     ) -> tuple[Report, Params] | None:
         """The sum of these gradients, for those who have ``update`` from here."""
-        if type(self).update is not MAML.update:
-            return None
+        code = model.compiled
+        if type(self).update is not MAML.update or code is None or not code.takes(meta):
+            return None  # before minibatches are drawn, which ``update`` does again
         theta, counts = self.start(meta, len(keys.clients)), episode.query.counts
         support = self.first(episode.support, keys, self.inner_steps)
         wanted = update_shares(counts, sum_spec.weighting)
