@@ -261,6 +261,11 @@ def sub(a: Params, b: Params) -> Params:
     return tree_map(torch.sub, a, b)
 
 
+def where(clients: Tensor, a: Stacked, b: Stacked) -> dict[str, Tensor]:
+    """The rows of a for the clients of a mask (clients,), those of b for the others."""
+    return {name: torch.where(clients.view(-1, *(1,) * (p.dim() - 1)), p, b[name]) for name, p in a.items()}
+
+
 def scale(a: Params, factor: float) -> Params:
     """factor · a."""
     return tree_map(lambda p: p * factor, a)

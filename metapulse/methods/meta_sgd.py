@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from metapulse.methods.method import Method, Server
 from metapulse.models.base import Model
 from metapulse.rng import Keys
 from metapulse.settings import setting
-from metapulse.trees import Params, Stacked, flat, mul, prefixed, sub, subtree
+from metapulse.trees import Params, Stacked, flat, mul, prefixed, sub, subtree, where
 
 RATE = "rate/"
 
@@ -80,6 +80,26 @@ class MetaSGD(Minibatches):
                 phi, loss = unless_worse(model, phi, step, support, loss)
             yield phi
 
+    def adapted_at(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        steps: Sequence[int],
+        start: Stacked | None = None,
+    ) -> Iterator[Stacked]:
+        """From one of the steps to the next in one call of the model, where each looks at the whole support."""
+        if self.batch_size:
+            yield from super().adapted_at(model, meta, state, support, keys, steps, start)
+            return
+        phi = self.start(meta, len(keys.clients)) if start is None else start
+        rates = flat(subtree(meta, RATE))
+        for before, k in pairwise((0, *steps)):
+            phi, _ = model.guarded_sgd(phi, rates, support, k - before, max(self.inner_steps - before, 0))
+            yield phi
+
     def update(self, model: Model, meta: Params, state: Stacked, episode: Episode, keys: Keys) -> Report:
         """Exact outer gradients in θ and α; the weight is the number of query samples."""
         theta = self.start(meta, len(keys.clients))
@@ -103,14 +123,7 @@ def unless_worse(
         before = model.loss(phi, support) if loss is None else loss
         after = model.loss(step, support)
     better = after <= before  # False for NaN
-    return {name: torch.where(_align(better, p), p, phi[name]) for name, p in step.items()}, torch.where(
-        better, after, before
-    )
-
-
-def _align(flags: Tensor, like: Tensor) -> Tensor:
-    """(clients,) flags broadcastable against (clients, *shape)."""
-    return flags.view(-1, *(1,) * (like.dim() - 1))
+    return where(better, step, phi), torch.where(better, after, before)
 
 
 METHOD = Method(

@@ -170,6 +170,12 @@ class Model(ABC):
         """φ₀ − φ_K of ``run_sgd``, and the sum of the batch losses on the way."""
         return loops.sgd_displacement(self, self._code(params), params, batches, lr, steps)
 
+    def guarded_sgd(
+        self, params: Stacked, rates: Params, batch: Batch, steps: int, free: int
+    ) -> tuple[Stacked, PerClient]:
+        """φ_K of steps with a rate per parameter, of which those after ``free`` must not raise the loss, and the loss."""
+        return loops.guarded_sgd(self, self._code(params), params, rates, batch, steps, free)
+
     def adapted_sgd(
         self, params: Stacked, batches: Sequence[Iterator[Batch]], rates: tuple[float, float], delta: float, steps: int
     ) -> tuple[Stacked, PerClient]:

@@ -15,7 +15,7 @@ from metapulse.episodes import Batch, PerClient
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
 from metapulse.models.oracle import Oracle
-from metapulse.trees import Flat, Stacked, add, flat_stack, norms, per_client, sub
+from metapulse.trees import Flat, Params, Stacked, add, flat_stack, mul, norms, per_client, stack, sub, where
 
 AT_ONCE = 16  # minibatches handed to compiled code in one call: they are all in memory then
 
@@ -59,6 +59,39 @@ def sgd_displacement(
         return moved, loss
     phi, loss = run_sgd(model, code, start, batches, lr, steps)
     return flat_stack(sub(start, phi)), loss
+
+
+def guarded_sgd(
+    model: Oracle, code: Compiled | None, start: Stacked, rates: Params, batch: Batch, steps: int, free: int
+) -> tuple[Stacked, PerClient]:
+    """φ_K of φ_{k+1} = φ_k − α ⊙ ∇L(φ_k) on one batch, where further steps must not raise L; and the loss there.
+
+    A client whose loss a guarded step would raise, or make no number, stays where it is: the next step would be the same.
+
+    Args:
+        start: φ₀, (clients, *shape) per name; not changed.
+        rates: α per name, a rate per parameter, with or without client axis.
+        batch: all that is looked at.
+        steps: K ≥ 0.
+        free: steps at the beginning that are taken in any case, ≥ 0.
+    """
+    if isinstance(code, Dense):
+        loss, phi = code.guarded(start, rates, batch, steps, free)
+        return phi, loss
+    phi, alpha = start, flat_stack(stack(rates, len(batch.mask)))
+    loss, gradient = model.value_and_grad(phi, batch)
+    for k in range(steps):
+        step = sub(phi, mul(gradient, alpha))
+        after, slope = model.value_and_grad(step, batch)
+        if k < free:
+            phi, loss, gradient = step, after, slope
+            continue
+        better = after <= loss  # False for NaN
+        if not better.any():
+            break
+        phi, gradient = where(better, step, phi), where(better, slope, gradient)
+        loss = torch.where(better, after, loss)
+    return phi, loss
 
 
 def adapted_sgd(

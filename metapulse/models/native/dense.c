@@ -1,6 +1,6 @@
 /* Multilayer perceptrons, one client after the other: what one needs stays in the cache from its first step to its last.
  *
- * Three loops over network.h and spanned.h: SGD, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
+ * Four loops over network.h and spanned.h: SGD, guarded steps, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
  * against the kernels in metapulse/models/kernels. A function returns 1 where there is no memory.
  */
 #include "spanned.h"
@@ -36,6 +36,44 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
         else store(n, wanted == GRADIENT ? other : w, to, c);
     }
     if (wanted == SUM) store(n, other, to, 0);
+    free(memory);
+    return 0;
+}
+
+/* to = a - b c, number by number */
+static void scaled_step(int64_t size, const float *a, const float *b, const float *c, float *to) {
+    for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) - at(b + i) * at(c + i));
+}
+
+/* Steps w -= rates * gradient on one batch, of which those from ``free_steps`` on are only taken where the loss does
+ * not rise (meta_sgd.py); a step that is refused is a client's last, as the next would be the same. The loss is that
+ * where it ends. */
+int guarded(const net *n, int64_t clients, tree start, tree rates, int64_t steps, int64_t free_steps, const batch *b,
+            tree to, float *loss) {
+    const int64_t size = parameters(n), rows = outputs(n) * b->samples;
+    float *const memory = zeros(4 * size + 2 * rows + scratch(n));
+    if (!memory) return 1;
+    float *w = memory, *next = w + size, *alpha = next + size, *gradient = alpha + size, *h = gradient + size;
+    float *g = h + rows, *turned = g + rows;
+    const int even = shared(n->layers, rates);
+    if (even) load(n, rates, 0, alpha);
+    for (int64_t c = 0; c < clients; c++) {
+        load(n, start, c, w);
+        if (!even) load(n, rates, c, alpha);
+        place p = {w, input(b, c), b->samples, h, g};
+        loss[c] = judged(n, p, b, c, turned);
+        for (int64_t k = 0; k < steps; k++) {
+            backward(n, p, 0, 1, gradient, turned);
+            scaled_step(size, w, alpha, gradient, next);
+            p.w = next;
+            const float value = judged(n, p, b, c, turned);
+            if (k >= free_steps && !(value <= loss[c])) break; /* also where it is no number */
+            loss[c] = value;
+            float *const before = w;
+            w = next, next = before;
+        }
+        store(n, w, to, c);
+    }
     free(memory);
     return 0;
 }
@@ -76,11 +114,6 @@ int per_fedavg(const net *n, int64_t clients, tree start, int64_t steps, const b
     }
     free(memory);
     return 0;
-}
-
-/* to = a - b c, number by number */
-static void scaled_step(int64_t size, const float *a, const float *b, const float *c, float *to) {
-    for (int64_t i = 0; i < size; i += LANES) put(to + i, at(a + i) - at(b + i) * at(c + i));
 }
 
 /* MAML's outer gradient, by its adjoint (adjoint.py), with a rate per parameter; ``to_rates`` may be empty. With shares,

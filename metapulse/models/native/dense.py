@@ -69,6 +69,15 @@ class Dense(Compiled):
             "adjoint", w, alpha, c_int64(len(support)), BatchPointers(support), BatchPointers([query]), *to
         )
 
+    def guarded(
+        self, params: Stacked, rates: Mapping[str, Tensor], batch: Batch, steps: int, free: int
+    ) -> tuple[PerClient, Flat]:
+        """Loss where it ends, and where that is; see ``metapulse.models.loops.guarded_sgd``."""
+        w = flat_stack(params)
+        out, alpha = w.blank(), self.tensors(stack(rates, w.layout.clients))
+        counts = c_int64(steps), c_int64(free)
+        return self.call("guarded", w, alpha, *counts, BatchPointers([batch]), self.tensors(out)), out
+
     def per_fedavg(
         self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float
     ) -> tuple[PerClient, Flat]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metapulse.data import Task
+from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
 from metapulse.methods.meta_sgd import MetaSGD
 from metapulse.models.mlp import MLP, SineMLP
@@ -70,6 +71,28 @@ def test_a_client_that_stops_does_not_stop_the_others() -> None:
     losses = torch.stack([LINE.loss(phi, support) for phi in points])
     assert losses[-1, 0] < losses[1, 0] < losses[0, 0]
     torch.testing.assert_close(losses[-1, 1], losses[0, 1])
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "kernels"])
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("trained", [0, 2, 9])
+def test_the_points_asked_for_are_those_of_the_path(trained: int, size: int, compiled: bool) -> None:
+    """Of clients that go on, that overshoot at once, whose samples are no numbers, and that have none."""
+    if compiled and LINE.compiled is None:
+        pytest.skip("no C compiler on this machine")
+    support = batch(LINE.task, (5, 5, 4, 0))
+    support.x[1] *= 30
+    support.x[2, 0] = float("nan")
+    start = too_fast(0.05)
+    if not compiled:
+        support = Batch(support.x.double(), support.y.double(), support.mask.double())
+        start = {name: p.double() for name, p in start.items()}
+    learner, asked = MetaSGD(inner_steps=trained, batch_size=size), (0, 1, 2, 7)
+    path = list(islice(learner.adaptation_trajectory(LINE, start, {}, support, keys(range(4))), 8))
+    points = list(learner.adapted_at(LINE, start, {}, support, keys(range(4)), asked))
+    for k, phi in zip(asked, points, strict=True):
+        for name, p in phi.items():
+            torch.testing.assert_close(p, path[k][name], equal_nan=True, msg=lambda m, k=k, n=name: f"{n} at {k}: {m}")
 
 
 def test_where_steps_help_the_guard_changes_nothing() -> None:
