@@ -21,7 +21,18 @@ from torch import Tensor
 from metapulse.client.asked import AskedCache, AskedStack, trial_cuts
 from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import BulkSource, Samples, Source, Task, check_block, read_samples
-from metapulse.episodes import NOTHING, Batch, Cut, Episode, Part, empty_part, full_batch, stack_batches
+from metapulse.episodes import (
+    NOTHING,
+    Batch,
+    Cut,
+    Episode,
+    Inputs,
+    Outputs,
+    Part,
+    empty_part,
+    full_batch,
+    stack_batches,
+)
 from metapulse.errors import DataError, MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
@@ -193,12 +204,7 @@ class ClientExecutor:
         return {name: torch.stack([(states.get(c) or fresh)[name] for c in clients]) for name in fresh}
 
     def evaluate(
-        self,
-        meta: Params,
-        round: int,
-        clients: Sequence[int],
-        trial: Trial,
-        states: States | None = None,
+        self, meta: Params, round: int, clients: Sequence[int], trial: Trial, states: States | None = None
     ) -> Scores:
         """Adapt every client on its test episodes and judge it before and after each step.
 
@@ -230,11 +236,12 @@ class ClientExecutor:
             facts |= offered_facts(classes, query)
         if classes is not None and trial.restrict and trial.not_offered == "apart":
             query = offered_part(classes, query)
-        path = learner.adapted_at(self.model, meta, state, support, keys, sorted(set(trial.steps)), start)
+        steps, x = sorted(set(trial.steps)), self._inputs(query)
+        path = learner.answers_at(self.model, meta, state, support, keys, steps, x, start)
         allowed = classes if trial.restrict else None
         more = choose(trial.metrics, self.task, query, allowed, asked.base)
         with drawing(keys):
-            judged = [self._judge(learner, phi, query, allowed, more) for phi in path]
+            judged = [self._judge(answers, query, allowed, more) for answers in path]
         shape = (len(kept), trial.episodes)
         metrics = {name: torch.stack([m[name].view(shape) for m in judged], 2).cpu() for name in judged[0]}
         metrics |= {name: m.view(*shape, 1).expand(-1, -1, len(judged)).cpu() for name, m in facts.items()}
@@ -251,16 +258,13 @@ class ClientExecutor:
             return self.learner
         return build(type(self.learner), plain(self.learner) | dict(trial.adapt), "trial.adapt")
 
+    def _inputs(self, query: Batch) -> Inputs:
+        """What a stack is asked."""
+        return query.x
+
     def _judge(
-        self,
-        learner: Learner,
-        phi: Stacked,
-        query: Batch,
-        classes: Bool[Tensor, "c k"] | None,
-        more: ChosenMetrics | None = None,
+        self, answers: Outputs, query: Batch, classes: Bool[Tensor, "c k"] | None, more: ChosenMetrics | None = None
     ) -> dict[str, Tensor]:
-        with torch.no_grad():
-            answers = learner.predict(self.model, phi, query.x)
         found = task_metrics(self.task, answers, query.y, query.mask, classes)
         return found | more(answers) if more else found
 

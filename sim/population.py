@@ -8,7 +8,7 @@ holds nothing of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -20,9 +20,10 @@ from torch import Tensor
 from metapulse.client.executor import ClientExecutor
 from metapulse.client.make import make_executor
 from metapulse.client.spec import ClientConfig, client_config_from_json
-from metapulse.episodes import Batch, Episode
+from metapulse.episodes import Batch, Episode, Inputs, Outputs
 from metapulse.errors import ClientError
-from metapulse.methods.base import Learner, Report, SumSpec
+from metapulse.losses import task_metrics
+from metapulse.methods.base import Report, SumSpec
 from metapulse.metrics.chosen import ChosenMetrics
 from metapulse.outcome import Outcome
 from metapulse.registry import ATTACKS
@@ -31,7 +32,7 @@ from metapulse.server.config import Config
 from metapulse.settings import build, plain
 from metapulse.sim.attacks.base import Attack
 from metapulse.sim.faults import Faults
-from metapulse.trees import Params, Stacked
+from metapulse.trees import Params
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,19 @@ class FaultyClients(ClientExecutor):
 
         return kept, Episode(changed(episode.support, "support"), changed(episode.query, "query")), failures
 
+    def _inputs(self, query: Batch) -> Inputs:
+        """What an attack is known by is asked besides."""
+        probe = self.attack.probe(query)
+        return query.x if probe is None else torch.cat([query.x, probe.x], 1)
+
     def _judge(
-        self,
-        learner: Learner,
-        phi: Stacked,
-        query: Batch,
-        classes: Bool[Tensor, "c k"] | None,
-        more: ChosenMetrics | None = None,
+        self, answers: Outputs, query: Batch, classes: Bool[Tensor, "c k"] | None, more: ChosenMetrics | None = None
     ) -> dict[str, Tensor]:
-        judge: Callable[[Batch], dict[str, Tensor]] = partial(super()._judge, learner, phi, classes=classes)
-        return super()._judge(learner, phi, query, classes, more) | self.attack.success(self.task, query, judge)
+        own, probe = query.mask.shape[1], self.attack.probe(query)
+        found = super()._judge(answers[:, :own], query, classes, more)
+        if probe is None:
+            return found
+        return found | self.attack.success(task_metrics(self.task, answers[:, own:], probe.y, probe.mask, classes))
 
     def _attackers(self, round: int, clients: Sequence[int]) -> Bool[Tensor, " clients"]:
         return self.attack.attackers(self.spec.seed, round, [self.source.client(c).user for c in clients])

@@ -214,6 +214,29 @@ class Learner(ABC):
         """
         return model.predict(phi, x)
 
+    def answers_at(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        steps: Sequence[int],
+        x: Inputs,
+        start: Stacked | None = None,
+    ) -> Iterator[Outputs]:
+        """What ``predict`` answers at each point of ``adapted_at``.
+
+        Args:
+            steps: k ≥ 0, ascending.
+            x: inputs of each client.
+            start: where to begin instead of ``self.start``.
+        """
+        for phi in self.adapted_at(model, meta, state, support, keys, steps, start):
+            with torch.no_grad():
+                answers = self.predict(model, phi, x)
+            yield answers
+
     def predictive(self, model: Model, phi: Stacked, x: Inputs) -> tuple[Outputs, Outputs] | None:
         """Mean and variance of one reading at each input, in the target's unit and its square; None: it tells none.
 

@@ -6,7 +6,7 @@ solves for it, takes none of them, and a setting of theirs is an unknown key for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle, islice, pairwise, repeat
 from typing import Literal
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs, Outputs
 from metapulse.methods.base import Learner
 from metapulse.methods.inner import descend
 from metapulse.models.base import Model
@@ -50,6 +50,10 @@ class Minibatches(Learner):
             purpose: names the stream, so that two streams of one learner differ.
         """
         return minibatches(samples, self.batch_size, keys, purpose, self.order == "shuffled", max(self.steps, 1))
+
+    def reads_all(self, samples: Batch) -> bool:
+        """Whether every minibatch is all of every client's samples."""
+        return not self.batch_size or samples.mask.shape[1] <= self.batch_size
 
     def first(self, samples: Batch, keys: Keys, steps: int) -> list[Batch]:
         """The first so many of ``batches``, for an inner loop that is one call of compiled code."""
@@ -97,19 +101,41 @@ class Descent(Minibatches):
         start: Stacked | None = None,
     ) -> Iterator[Stacked]:
         """From one of the steps to the next in one call of the model, where the path is plain SGD on its loss."""
-        own_path = type(self).adaptation_trajectory is not Descent.adaptation_trajectory
-        if (
-            own_path
-            or self.optimizer != "sgd"
-            or (oracle := self.objective(model, meta, len(keys.clients))) is not model
-        ):
+        if not self._is_plain(model, meta, keys):
             yield from super().adapted_at(model, meta, state, support, keys, steps, start)
             return
         phi = self.begin(model, meta, state, support) if start is None else start
         batches = self.batches(support, keys, "adapt")
         for before, k in pairwise((0, *steps)):
-            phi, _ = oracle.run_sgd(phi, batches, self.inner_lr, k - before)
+            phi, _ = model.run_sgd(phi, batches, self.inner_lr, k - before)
             yield phi
+
+    def answers_at(
+        self,
+        model: Model,
+        meta: Params,
+        state: Stacked,
+        support: Batch,
+        keys: Keys,
+        steps: Sequence[int],
+        x: Inputs,
+        start: Stacked | None = None,
+    ) -> Iterator[Outputs]:
+        """The whole path in one call of the model, where it is plain SGD on its loss and the model answers."""
+        answers: Iterable[Outputs] | None = None
+        own = type(self).predict is not Learner.predict or type(self).adapted_at is not Descent.adapted_at
+        if not own and self._is_plain(model, meta, keys):
+            phi = self.begin(model, meta, state, support) if start is None else start
+            batches, whole = self.batches(support, keys, "adapt"), self.reads_all(support)
+            answers = model.answers_of_sgd(phi, batches, self.inner_lr, steps, x, whole)
+        if answers is None:
+            answers = super().answers_at(model, meta, state, support, keys, steps, x, start)
+        yield from answers
+
+    def _is_plain(self, model: Model, meta: Params, keys: Keys) -> bool:
+        """Whether adaptation is SGD on the model's loss and nothing else."""
+        own_path = type(self).adaptation_trajectory is not Descent.adaptation_trajectory
+        return not own_path and self.optimizer == "sgd" and self.objective(model, meta, len(keys.clients)) is model
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,18 @@ class Model(ABC):
         """φ_K after K steps φ ← φ − α ∇L(φ), and the sum of the batch losses on the way; see ``loops.run_sgd``."""
         return loops.run_sgd(self, self._code(params), params, batches, lr, steps)
 
+    def answers_of_sgd(
+        self,
+        params: Stacked,
+        batches: Iterator[Batch],
+        lr: float,
+        steps: Sequence[int],
+        x: Inputs,
+        one_batch: bool = False,
+    ) -> Sequence[Outputs] | None:
+        """What ``run_sgd`` answers to x after each of the steps; None: it has to be asked step by step."""
+        return loops.answers_of_sgd(self._code(params), params, batches, lr, steps, x, one_batch)
+
     def sgd_displacement(
         self, params: Stacked, batches: Iterator[Batch], lr: float, steps: int
     ) -> tuple[Flat, PerClient]:
@@ -173,7 +185,7 @@ class Model(ABC):
     def guarded_sgd(
         self, params: Stacked, rates: Params, batch: Batch, steps: int, free: int
     ) -> tuple[Stacked, PerClient]:
-        """φ_K of steps with a rate per parameter, of which those after ``free`` must not raise the loss, and the loss."""
+        """φ_K of steps with a rate per parameter, those after ``free`` only if the loss does not rise, and it."""
         return loops.guarded_sgd(self, self._code(params), params, rates, batch, steps, free)
 
     def adapted_sgd(

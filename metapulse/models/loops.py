@@ -11,7 +11,7 @@ from itertools import islice
 
 import torch
 
-from metapulse.episodes import Batch, PerClient
+from metapulse.episodes import Batch, Inputs, Outputs, PerClient
 from metapulse.models.native.dense import Dense
 from metapulse.models.native.stacks import Compiled
 from metapulse.models.oracle import Oracle
@@ -50,6 +50,30 @@ def run_sgd(
     return phi, total
 
 
+def answers_of_sgd(
+    code: Compiled | None,
+    start: Stacked,
+    batches: Iterator[Batch],
+    lr: float,
+    steps: Sequence[int],
+    x: Inputs,
+    one_batch: bool,
+) -> Sequence[Outputs] | None:
+    """What φ_k of ``run_sgd`` answers to x, for the steps k asked for; None where no compiled code answers on its way.
+
+    Args:
+        start: φ₀, (clients, *shape) per name; not changed.
+        batches: one for each step.
+        lr: α > 0.
+        steps: k ≥ 0, ascending.
+        x: inputs of each client.
+        one_batch: whether all batches are one; others are in memory at once, and may not be too many.
+    """
+    if not isinstance(code, Dense) or not (one_batch or steps[-1] <= AT_ONCE):
+        return None
+    return list(code.answer(start, list(islice(batches, steps[-1])), lr, steps, x)[1])
+
+
 def sgd_displacement(
     model: Oracle, code: Compiled | None, start: Stacked, batches: Iterator[Batch], lr: float, steps: int
 ) -> tuple[Flat, PerClient]:
@@ -66,7 +90,7 @@ def guarded_sgd(
 ) -> tuple[Stacked, PerClient]:
     """φ_K of φ_{k+1} = φ_k − α ⊙ ∇L(φ_k) on one batch, where further steps must not raise L; and the loss there.
 
-    A client whose loss a guarded step would raise, or make no number, stays where it is: the next step would be the same.
+    A client whose loss a guarded step would raise, or make no number, stays: the next step would be the same.
 
     Args:
         start: φ₀, (clients, *shape) per name; not changed.
@@ -76,9 +100,10 @@ def guarded_sgd(
         free: steps at the beginning that are taken in any case, ≥ 0.
     """
     if isinstance(code, Dense):
-        loss, phi = code.guarded(start, rates, batch, steps, free)
-        return phi, loss
-    phi, alpha = start, flat_stack(stack(rates, len(batch.mask)))
+        loss, end = code.guarded(start, rates, batch, steps, free)
+        return end, loss
+    alpha = flat_stack(stack(rates, len(batch.mask)))
+    phi: Stacked = start
     loss, gradient = model.value_and_grad(phi, batch)
     for k in range(steps):
         step = sub(phi, mul(gradient, alpha))

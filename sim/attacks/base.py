@@ -61,12 +61,19 @@ class Attack:
         """
         return update
 
-    def success(self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """What the attack has achieved in a model, a number per client; {} where it only wants to do harm.
+    def probe(self, query: Batch) -> Batch | None:
+        """Samples on which a model shows what the attack has achieved; None where it only wants to do harm.
 
         Args:
             query: what the model is judged on.
-            judge: metrics of the model on other samples of the same clients.
+        """
+        return None
+
+    def success(self, judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What it has achieved, a number per client.
+
+        Args:
+            judged: metrics of the model on the probe.
         """
         return {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -81,10 +81,13 @@ class Backdoor(Attacker):
         x = torch.where(chosen.view(*chosen.shape, *[1] * (samples.x.ndim - 2)), with_it.x, samples.x)
         return replace(samples, x=x, y=torch.where(chosen, with_it.y, samples.y))
 
-    def success(self, task: Task, query: Batch, judge: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def probe(self, query: Batch) -> Batch:
+        """The samples of other classes, with the trigger."""
+        return replace(self.triggered(query), mask=query.mask * (query.y != self.target))
+
+    def success(self, judged: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Share of the samples of other classes that are taken for the target once they bear the trigger."""
-        others = replace(self.triggered(query), mask=query.mask * (query.y != self.target))
-        return {SUCCESS: judge(others)["accuracy"]}
+        return {SUCCESS: judged["accuracy"]}
 
 
 @dataclass(frozen=True)

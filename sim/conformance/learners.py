@@ -178,6 +178,9 @@ def adapt_reads_the_path(subject: LearnerUnderTest, model: Model) -> None:
         require(answers == (*ep.support.mask.shape, model.task.outputs), f"answers are {tuple(answers)}")
     for k, phi in zip((0, 1, 4), learner.adapted_at(model, start, {}, ep.support, keys(THREE), (0, 1, 4)), strict=True):
         near(phi, points[k])
+    said = learner.answers_at(model, start, {}, ep.support, keys(THREE), (0, 1, 4), ep.query.x)
+    for k, answered in zip((0, 1, 4), said, strict=True):
+        near({"answers": answered}, {"answers": learner.predict(model, points[k], ep.query.x).detach()})
     default = learner.adapt(model, start, {}, ep.support, keys(THREE))
     same(default, learner.adapt(model, start, {}, ep.support, keys(THREE), learner.inner_steps), rtol=0, atol=0)
     watched.untouched()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from metapulse.data import Task
 from metapulse.episodes import Batch
 from metapulse.errors import ConfigError
+from metapulse.losses import task_metrics
 from metapulse.registry import ATTACKS
 from metapulse.rng import Keys, generator
 from metapulse.sim.attacks.base import Attack, Attacker
@@ -131,20 +132,16 @@ def test_the_trigger_is_where_it_is_said_and_stands_for_the_target() -> None:
 
 
 def test_success_counts_other_classes_taken_for_the_target() -> None:
-    """A judge that answers with the target where it sees the trigger, and one that never does."""
+    """A model that answers with the target where it sees the trigger, and one that never does."""
     attack, batch = Backdoor(target=1, width=2, value=5.0), samples()
-
-    def judge(answer: int):
-        def accuracy(asked: Batch) -> dict[str, torch.Tensor]:
-            assert asked.x[..., -2:].eq(5.0).all()
-            right = (asked.y == answer) * asked.mask
-            return {"accuracy": right.sum(1) / asked.mask.sum(1).clamp(min=1), "loss": right.sum(1)}
-
-        return accuracy
-
+    probe = attack.probe(batch)
+    assert probe.x[..., -2:].eq(5.0).all()
     others = ((batch.y != 1) * batch.mask).sum(1)
-    assert attack.success(CLASSES, batch, judge(1))[SUCCESS].equal((others > 0).float())
-    assert not attack.success(CLASSES, batch, judge(0))[SUCCESS].any()
+    assert probe.mask.sum(1).equal(others)
+    for answer, reached in ((1, (others > 0).float()), (0, torch.zeros(len(others)))):
+        answers = torch.nn.functional.one_hot(torch.full_like(batch.y, answer), CLASSES.outputs).float()
+        judged = task_metrics(CLASSES, answers, probe.y, probe.mask)
+        assert attack.success(judged)[SUCCESS].equal(reached)
 
 
 def test_a_backdoor_needs_its_class() -> None:

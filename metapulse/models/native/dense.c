@@ -1,6 +1,6 @@
 /* Multilayer perceptrons, one client after the other: what one needs stays in the cache from its first step to its last.
  *
- * Four loops over network.h and spanned.h: SGD, guarded steps, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
+ * Five loops over network.h and spanned.h: SGD, what it answers on its way, guarded steps, the outer gradient of MAML, the local steps of Per-FedAvg. Everything here is tested
  * against the kernels in metapulse/models/kernels. A function returns 1 where there is no memory.
  */
 #include "spanned.h"
@@ -36,6 +36,43 @@ int descend(const net *n, int64_t clients, tree start, int64_t steps, const batc
         else store(n, wanted == GRADIENT ? other : w, to, c);
     }
     if (wanted == SUM) store(n, other, to, 0);
+    free(memory);
+    return 0;
+}
+
+/* What SGD answers to other inputs at some points of its way, after stop[0] ≤ stop[1] … of its steps, each on a batch:
+ * to is (stops, clients, inputs, answers). Adds to each client's loss that of the batches on the way. */
+int answer(const net *n, int64_t clients, tree start, const batch *batches, float lr, int64_t stops, const int64_t *stop,
+           const batch *query, float *to, float *loss) {
+    const int64_t size = parameters(n), steps = stop[stops - 1], count = query->samples, out = answers(n);
+    const int64_t rows = outputs(n) * larger_of(most_samples(steps, batches), count);
+    const int spanned = worth_answering(n, steps, stops, batches, query);
+    const int64_t more = spanned ? pair_numbers(n, batches->samples, count) : 0;
+    float *const memory = zeros(2 * size + 2 * rows + scratch(n) + more);
+    if (!memory) return 1;
+    float *w = memory, *theta = w + size, *h = theta + size, *g = h + rows, *turned = g + rows;
+    const pair s = pair_in(n, spanned ? batches->samples : 0, spanned ? count : 0, turned + scratch(n));
+    const int same = shared(n->layers, start);
+    if (same) load(n, start, 0, theta);
+    for (int64_t c = 0; c < clients; c++) {
+        if (same) memcpy(w, theta, size * sizeof(float));
+        else load(n, start, c, w);
+        if (spanned) pair_begin(n, s, input(batches, c), input(query, c), w);
+        for (int64_t i = 0, k = 0; i < stops; i++) {
+            for (; k < stop[i]; k++) {
+                const place p = {w, input(batches + k, c), batches[k].samples, h, g, NULL, spanned ? s.support.z : NULL};
+                loss[c] += judged(n, p, batches + k, c, turned);
+                backward(n, p, 1, -lr, w, turned);
+                if (spanned) span_step(n, s.support, g, lr);
+            }
+            if (spanned) {
+                pair_query(n, s, lr);
+                memset(s.support.sum, 0, s.support.rows * padded(n->width[1]) * sizeof(float));
+            }
+            forward(n, (place){w, input(query, c), count, h, g, NULL, spanned ? s.z : NULL});
+            copy_rows(count, out, h + count * hidden(n), padded(out), to + (i * clients + c) * count * out, out);
+        }
+    }
     free(memory);
     return 0;
 }

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from metapulse.compiler import compiled
-from metapulse.episodes import Batch, PerClient
+from metapulse.episodes import Batch, Inputs, PerClient
 from metapulse.models.kernels.base import Chain
 from metapulse.models.kernels.dense import Linear, ReLU, Tanh
-from metapulse.models.native.stacks import DEFINES, BatchPointers, Compiled, TensorPointers, loss_index
+from metapulse.models.native.stacks import DEFINES, BatchPointers, Compiled, InputPointers, TensorPointers, loss_index
 from metapulse.trees import Flat, Stacked, flat_stack, stack
 
 ACTIVATIONS = (ReLU, Tanh)  # in the order of the C code's enumeration
@@ -77,6 +78,31 @@ class Dense(Compiled):
         out, alpha = w.blank(), self.tensors(stack(rates, w.layout.clients))
         counts = c_int64(steps), c_int64(free)
         return self.call("guarded", w, alpha, *counts, BatchPointers([batch]), self.tensors(out)), out
+
+    def answer(
+        self, params: Stacked, batches: Sequence[Batch], lr: float, stops: Sequence[int], x: Inputs
+    ) -> tuple[PerClient, Tensor]:
+        """Sum of the batch losses on the way of SGD, and what it answers to ``x`` after so many steps.
+
+        Args:
+            params: where it begins.
+            batches: one for each step.
+            lr: the rate.
+            stops: steps, ascending, of which the last takes all batches.
+            x: inputs of each client.
+
+        Returns:
+            The losses, and the answers: (stops, clients, samples, outputs).
+        """
+        w = flat_stack(params)
+        out = torch.empty(len(stops), *x.shape[:2], self.outputs(w))
+        points, asked = (c_int64 * len(stops))(*stops), InputPointers(x)
+        told = BatchPointers(batches), c_float(lr), c_int64(len(stops)), points, asked
+        return self.call("answer", w, *told, c_void_p(out.data_ptr())), out
+
+    def outputs(self, w: Flat) -> int:
+        """Width of the last layer."""
+        return w.layout.shapes[w.layout.names.index(self.layers[-1][0])][0]
 
     def per_fedavg(
         self, theta: Stacked, batches: Sequence[Sequence[Batch]], alpha: float, beta: float, delta: float

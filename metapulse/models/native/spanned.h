@@ -86,6 +86,17 @@ static int worth_a_pair(const net *n, int64_t steps, const batch *support, const
     return 4 * spanned < 3 * 2 * (2 * steps * rows + more) * in * out;
 }
 
+/* Whether what steps on the support make of the query is cheaper so, some of the points on the way being looked at. */
+static int worth_answering(const net *n, int64_t steps, int64_t looks, const batch *support, const batch *query) {
+#if defined(BFLOAT16)
+    return 0;
+#endif
+    const int64_t in = n->width[0], out = padded(n->width[1]), rows = support->samples, more = query->samples;
+    if (steps < 1 || !one_input(steps, support)) return 0;
+    const int64_t spanned = (rows + more) * (rows + out) * in + rows * (steps * rows + looks * more) * out;
+    return 4 * spanned < 3 * (2 * steps * rows + looks * more) * in * out;
+}
+
 /* Whether all of the first layer has one rate, the same for all clients. */
 static int one_rate(const net *n, tree rates) {
     const float *weight = rates.tensor[0], *bias = rates.tensor[1];
@@ -106,7 +117,7 @@ static void pair_begin(const net *n, pair p, view x, view y, const float *w) {
     product(p.rows, out, in, y, w, ld, p.z, ld, 0, 1, w + in * ld);
 }
 
-/* The query's outputs after the last step. */
+/* What the query's outputs become by the steps that the sum has; for the steps up to here, it is begun anew. */
 static void pair_query(const net *n, pair p, float lr) {
     const int64_t out = n->width[1], ld = padded(out);
     product(p.rows, out, p.support.rows, (view){p.cross, 1, padded(p.rows)}, p.support.sum, ld, p.z, ld, 1, -lr, NULL);

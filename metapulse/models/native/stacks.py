@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metapulse.episodes import Batch
+from metapulse.episodes import Batch, Inputs
 from metapulse.models.kernels.losses import CrossEntropy, SquaredError
 from metapulse.trees import Flat, Params, Stacked, flat_stack
 
@@ -119,15 +119,14 @@ class Compiled(ABC):
         Args:
             name: of the function.
             w: the stack's parameters.
-            arguments: those between the stack and the loss; ``TensorPointers`` and ``BatchPointers`` are kept alive
-                meanwhile.
+            arguments: those between the stack and the loss; the pointers of this module are kept alive meanwhile.
 
         Raises:
             MemoryError: there is no room for a client.
         """
         loss = torch.zeros(w.layout.clients)
         start = self.tensors(w)
-        told = [a.record if isinstance(a, (TensorPointers, BatchPointers)) else a for a in arguments]
+        told = [a.record if isinstance(a, (TensorPointers, BatchPointers, InputPointers)) else a for a in arguments]
         function = getattr(self.code, name)
         key = w.layout.names, w.layout.shapes
         if key not in self._networks:
@@ -198,6 +197,18 @@ class BatchPointers:
             x.shape[1], x.data_ptr(), x.stride(0), x.stride(1), y.data_ptr(), y.stride(0), weight.data_ptr(),
             weight.stride(0),
         )  # fmt: skip
+
+
+class InputPointers:
+    """Where inputs without labels are, for as long as this object lives."""
+
+    def __init__(self, x: Inputs) -> None:
+        x = x.flatten(2)
+        if x.dtype != torch.float32:
+            raise TypeError(f"inputs are {x.dtype}; parameters are float32")
+        self._kept = x if x.stride(2) == 1 else x.contiguous()
+        x = self._kept
+        self.record = (BatchRecord * 1)(BatchRecord(x.shape[1], x.data_ptr(), x.stride(0), x.stride(1)))
 
 
 def loss_index(kind: object) -> int | None:
