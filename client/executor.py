@@ -15,24 +15,13 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metapulse.client.asked import AskedCache, AskedStack, trial_cuts
 from metapulse.client.spec import ClientConfig, Trial
 from metapulse.data import BulkSource, Samples, Source, Task, check_block, read_samples
-from metapulse.episodes import (
-    NOTHING,
-    Batch,
-    Cut,
-    Episode,
-    Inputs,
-    Outputs,
-    Part,
-    empty_part,
-    full_batch,
-    stack_batches,
-)
+from metapulse.episodes import NOTHING, Batch, Cut, Episode, Outputs, Part, empty_part, full_batch, stack_batches
 from metapulse.errors import DataError, MetapulseError
 from metapulse.history import apart
 from metapulse.losses import offered_facts, offered_part, support_classes, task_metrics
@@ -258,7 +247,7 @@ class ClientExecutor:
             return self.learner
         return build(type(self.learner), plain(self.learner) | dict(trial.adapt), "trial.adapt")
 
-    def _inputs(self, query: Batch) -> Inputs:
+    def _inputs(self, query: Batch) -> Float[Tensor, "clients samples *features"]:
         """What a stack is asked."""
         return query.x
 
