@@ -51,8 +51,10 @@ def replace_with(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """``write_atomic`` for what need not be in memory all at once: ``fill`` writes it.
 
     Raises:
-        RunError: the disk is full, or the folder cannot be written.
+        RunError: the disk is full, the folder cannot be written, or a pipe or a device is there.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RunError(f"cannot write {path}: it is a pipe or a device, and no file")
     try:
         _sweep(path)
         temporary, stream = _beside(path)

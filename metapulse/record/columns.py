@@ -73,7 +73,7 @@ class Tables(Texts):
             held: accounts that the file holds, where it is a record: each is an input of its own.
         """
         tally.given += len(rows)
-        rows = _representable(rows, tally) if rows else rows
+        rows = _representable(_once_each(rows, tally), tally) if rows else rows
         if not rows:
             return _empty(self)
         metric, start, value, unit, row, end, offset, code, device, quality, raw, files, _ = zip(*rows, strict=True)
@@ -140,6 +140,16 @@ def metric_names() -> tuple[str, ...]:
 
 def _numbers(table: Any, keys: Any) -> NDArray[np.int32]:
     return np.fromiter(map(table.__getitem__, keys), np.int32)
+
+
+def _once_each(rows: Sequence[Row], tally: FileTally) -> Sequence[Row]:
+    """Rows without those that one item of a file, a row of it, gives once more: nothing tells the two apart."""
+    if len({row.row for row in rows}) == len(rows):
+        return rows
+    kept = list(dict.fromkeys(rows))
+    if len(kept) < len(rows):
+        tally.away["said twice by one item"] += len(rows) - len(kept)
+    return kept
 
 
 def _representable(rows: Sequence[Row], tally: FileTally) -> Sequence[Row]:

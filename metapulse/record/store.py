@@ -270,6 +270,8 @@ def metadata(path: Path) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading it might never end
+        raise DataError(f"{path}: a pipe or a device, and no Parquet file")
     try:
         found = pq.read_metadata(path).metadata or {}
     except FileNotFoundError:

@@ -24,7 +24,7 @@ def items_of(context: Context, count: bool = True) -> Iterator[Any]:
         keys = []
     except (ValueError, RecursionError):
         keys = ["entry"] if head.startswith("{") else []
-    return (item for _, item in json_items(context, *keys, count=count))
+    return (item for _, item in json_items(context, *keys, count=count, series=("entry",)))
 
 
 def entries_of(item: object) -> list[Any]:

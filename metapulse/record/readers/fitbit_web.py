@@ -55,6 +55,9 @@ SUMMARY: dict[str, tuple[str, str | None, str | None]] = {
     "fairlyActiveMinutes": ("active_minutes", "min", "fairly"),
     "veryActiveMinutes": ("active_minutes", "min", "very"),
 }
+LOGS = ("sleep", "weight", "fat", "activities")
+#: Lists whose elements stand for themselves.
+LISTS = {*LOGS, *DAILY, "dataset", "minutes", *(f"activities-{of}{kind}" for kind in SERIES for of in ("", "tracker-"))}
 OLD_STAGES = {1: "asleep", 2: "restless", 3: "awake"}
 NO_ZERO = ("resting_heart_rate", "heart_rate", "hrv_rmssd", "spo2", "respiratory_rate")
 _LISTS = re.compile(r'"activities-[A-Za-z-]+"\s*:\s*[\[{]|"(hrv|br|spo2|tempSkin|cardioScore)"\s*:\s*\[\s*(\{\s*"|\])')
@@ -81,7 +84,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every answer. What an answer holds is counted row by row, besides the answer itself."""
     at, usual = 0, usual_of(context)
-    for _, item in json_items(context, within=("sleep", "weight", "fat", "activities")):
+    for _, item in json_items(context, within=LOGS, series=LISTS):
         context.skip(around_of(item))
         for name, part, dates in _parts(item) if isinstance(item, dict) else ():
             at += 1
@@ -181,7 +184,7 @@ def _minute(context: Context, kind: str, part: tuple[Any, tuple[Any, Any]], date
     _, metric, unit, code = SERIES[kind]
     if stamp is None or stamp.end is not None or value is None or (not value and metric in NO_ZERO):
         return
-    length = (number(interval) or 1) * (US if unit_of_time == "second" else MINUTE)
+    length = (number(interval) or 0) * (US if unit_of_time == "second" else MINUTE)  # 0: it was torn off
     row = _row(metric, stamp, value, unit, at, code)
     lasts = metric != "heart_rate" and 0 < length < 1e12
     yield row._replace(end=stamp.start + round(length)) if lasts else row

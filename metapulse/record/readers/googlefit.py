@@ -70,7 +70,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Points, buckets of points, and sessions; a file holds one of these."""
     above: dict[str, Any] = {}
-    for at, item in json_items(context, *ARRAYS, above=above):
+    for at, item in json_items(context, *ARRAYS, above=above, series=("dataset",)):
         reasons: list[str] = []
         given = False
         for row in _item(context, item, _text(above.get("Data Source") or above.get("dataSourceId")), reasons):

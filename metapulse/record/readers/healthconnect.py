@@ -69,7 +69,7 @@ def read(context: Context) -> Iterator[Row]:
     """Records, whatever holds them."""
     above: dict[str, Any] = {}
     single = _is_record(context.file.head(65_536).decode("utf-8", errors="replace"))
-    for at, item in json_items(context, *([] if single else ["*"]), above=above):
+    for at, item in json_items(context, *([] if single else ["*"]), above=above, series=("samples", "allSamples")):
         given, lost = False, list[str]()
         for array, record in _records(item, above.get("", "")):
             kind, whole = _kind(record, array), _whole(context, record)

@@ -50,6 +50,9 @@ _LIST = re.compile(rf'"({"|".join(LISTS)})"\s*:\s*\[')
 _UNIT = re.compile(rb'"(BGUnit|BPUnit|DistanceUnit|WeightUnit)"\s*:\s*"?(\d{1,3})\b')
 
 
+_UNIT_NAMED = re.compile(rb"(BG|BP|Distance|Weight)Unit")
+
+
 def sniff(sample: Sample) -> str:
     """By the name of its list; in an empty answer too."""
     if found := _LIST.search(sample.json):
@@ -82,20 +85,32 @@ def _readings(context: Context, item: object) -> list[Any]:
 def _units(context: Context) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """Unit and marks by the member that names it; what is not named, or in two ways, is marked."""
     named: dict[str, set[int]] = {name: set() for name in UNITS}
-    tail = b""
+    torn, tail = set[str](), b""
     with context.open() as stream:
         while block := stream.read(2**20):
             for found in _UNIT.finditer(tail + block):
                 named[found[1].decode()].add(int(found[2]))
-            tail = block[-64:]
+            torn |= _unread(tail + block, len(tail) + len(block) - 32)
+            tail = (tail + block)[-64:]
+    torn |= _unread(tail, len(tail))
     units: dict[str, tuple[str | None, tuple[str, ...]]] = {}
     for name, codes in named.items():
         code = min(codes, default=0)
         unit = UNITS[name][code] if code < len(UNITS[name]) else f"{name} {code}"
         units[name] = (unit, () if len(codes) == 1 else ("unit_assumed",))
+        if name in torn:  # it is named, and cannot be read
+            units[name] = (f"{name} ?", ())
+            context.note(f"{name} cannot be read")
+            continue
         if len(codes) > 1:
             context.note(f"several pages with different {name}: {unit} was taken")
     return units
+
+
+def _unread(text: bytes, end: int) -> set[str]:
+    """Units that are named before a place, and behind whose name none can be read."""
+    read = {found.start(1) for found in _UNIT.finditer(text)}
+    return {found[0].decode() for found in _UNIT_NAMED.finditer(text, 0, end) if found.start() not in read}
 
 
 def _instants(context: Context) -> set[str]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Iterable
 from typing import Any
 
 from metapulse.record.readers.json_doubt import decoded
-from metapulse.record.readers.json_mend import TOKEN, Mended, mended
+from metapulse.record.readers.json_parts import GOES_ON, Part, behind_broken, first_name, whole_parts
 
-#: A list of numbers or texts that goes on with an object or a list: it has lost its end.
-_TORN_LIST = re.compile(r'\[(?:\s*+(?:"(?:[^"\\]|\\.)*+"|[-+.\w]++)\s*+(?:,|(?=[{\[])))++\s*+(?=[{\[])', re.DOTALL)
 _NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
-_NEXT_OBJECT = re.compile(r"[}\]]\s*+,?\s*+(?=\{)")
+_BARE = re.compile(r'[^{}\[\]",:\r\n]*+(?=[,\]\r\n])')  # a word or a number, or nothing
+_ANYTHING = re.compile("")
 _BOUND = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
-NEAR = 256  # characters
-_OPENER = {"}": "{", "]": "["}
 
 
 class TooHeavyError(ValueError):
@@ -33,61 +30,29 @@ def weight_of(text: str, at: int) -> int:
     return 64 * objects + 56 * lists + 120 * min(objects, members) + 32 * min(lists, parts) + 40 * parts + 60 * texts
 
 
-def after_broken(text: str, at: int, lines: bool, listed: bool = False) -> Mended | None:
-    """Where the next item may begin, and what can be read of the broken one; None if that is not within the text.
-
-    A missing bracket shows itself: an object that has another one where a key belongs has ended before it, and a
-    bracket that closes nothing of the item belongs to what is around it.
+def behind_item(text: str, at: int, broken: int, names: Collection[str], closed: bool) -> int | None:
+    """Where the next item may begin behind one that is broken; None if that is not within the text.
 
     Args:
         text: JSON, or what should be.
         at: where the broken item begins.
-        lines: whether items may stand a line each, so that a line that begins with a bracket is another item.
-        listed: as of ``mended``.
+        broken: the place of its break.
+        names: as of ``behind_broken``.
+        closed: whether it is an item of a list, which has an end of its own; others may stand a line each, so that a
+            line that begins with a bracket is another.
     """
-    if not text.startswith(("{", "["), at):  # most often the end is near: many of these are passed without a long look
-        line = _NEXT_LINE.search(text, at + 1, at + 2 * NEAR) if lines else None
-        place = _behind(text, at, line.end() if line else at + 2 * NEAR)
-        if place is not None and place < at + NEAR:
-            return Mended(place)
-    line = _NEXT_LINE.search(text, at + 1) if lines else None
-    end = line.end() if line else len(text)
-    if torn := _TORN_LIST.match(text, at, end):
-        return Mended(torn.end())
-    found = mended(text, at, end, listed=listed) if text.startswith(("{", "["), at) else None
-    if found is not None:
-        return found
-    place = _behind(text, at, end)
-    return Mended(end) if place is None and line else None if place is None else Mended(place)
-
-
-def next_object(text: str, at: int) -> int | None:
-    """The first object behind another's end, whatever it belongs to: where ``after_broken`` finds nothing."""
-    found = _NEXT_OBJECT.search(text, at)
-    return found and found.end()
-
-
-def _behind(text: str, at: int, end: int) -> int | None:
-    """The place behind the item, by its brackets."""
-    open_ones: list[str] = []
-    before = ""
-    for match in TOKEN.finditer(text, at, end):
-        token, place = match[0], match.start()
-        if token in ("{", "["):
-            if place > at and token == "{" and before != ":" and open_ones[-1:] != ["["]:
-                return place
-            open_ones.append(token)
-        elif token in ("}", "]"):
-            if _OPENER[token] not in open_ones:
-                return max(place, at + 1)
-            while open_ones.pop() != _OPENER[token]:
-                pass
-            if not open_ones:
-                return match.end()
-        elif token == "," and not open_ones:
-            return max(place, at + 1)
-        before = token
-    return None
+    line = None if closed else _NEXT_LINE.search(text, at + 1)
+    if line:
+        text, before = text[at : line.end()], at
+        at, broken = 0, broken - before
+    else:
+        before = 0
+    if not text.startswith(("{", "["), at) and (bare := _BARE.match(text, at)):
+        return before + max(bare.end(), at + 1)
+    if broken >= len(text):  # it has no end: one that begins as it does may have begun within it
+        broken, names = at + 1, {name for name in [first_name(text, at)] if name} or names
+    found = behind_broken(text, at, broken, names, GOES_ON if closed else _ANYTHING)
+    return before + found[0] if found else before + len(text) if line else None
 
 
 def passed(text: str, at: int, depth: int, inside: bool) -> tuple[int, int, bool]:
@@ -106,7 +71,7 @@ def passed(text: str, at: int, depth: int, inside: bool) -> tuple[int, int, bool
     return end, max(depth, 1), inside
 
 
-def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[str, Any]:
+def members_within(text: str, at: int, end: int, names: Iterable[str], series: Container[str]) -> dict[str, Any]:
     """Those members of a broken object that hold an object or an array, as far as they can be read.
 
     Args:
@@ -114,6 +79,7 @@ def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[s
         at: where the object begins.
         end: where it ends.
         names: of members.
+        series: as of ``whole_parts``.
     """
     found: dict[str, Any] = {}
     for name in names:
@@ -123,7 +89,7 @@ def members_within(text: str, at: int, end: int, names: Sequence[str]) -> dict[s
         try:
             found[name], _ = decoded(text, begun.end(), foreign=True)
         except (ValueError, RecursionError):
-            part = mended(text, begun.end(), end)
-            if part is not None and part.value is not None:
+            part = whole_parts(text[:end], begun.end(), series, torn=True)
+            if isinstance(part, Part) and part.value is not None:
                 found[name] = part.value
     return found

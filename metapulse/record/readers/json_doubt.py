@@ -14,30 +14,23 @@ _WORD = re.compile(r"(?=[^ -~])[^ -~\t\r\n]{1,3}[\w-]{2,39}|[\w-]{1,38}[^ -~\t\r
 #: Members whose words are a person's or a vendor's own: they change no value.
 _FREE = re.compile("device|enteredby|name|model|manufactur|maker|app|source|title|note|comment|descr|label|text", re.I)
 AHEAD = 256  # characters behind an item that tell whether it ended there
-_MEMBER = r'"(?:[^"\\]|\\.){0,200}+"\s*+:'
-#: Behind an object: a member, the rest of a number, or a value before a bracket that closes an object.
-_REST = r"[}\]]*+[\d.]|[\s,}\]]*+[\w.+-]++\s*+\}"
-_IN_LIST = re.compile(rf"[\s,]*+{_MEMBER}|{_REST}", re.DOTALL)
-_IN_LINES = re.compile(rf"[^\S\r\n]*+(?:,\s*+)?{_MEMBER}|{_REST}", re.DOTALL)  # a line may have lost its beginning
-_BRACKET = re.compile(r"[\s,]*+\}")
+_SKIPPED = r"[\s,\x00-\x1f]*+"
+#: An item of another kind, or a word that is none, before others; not the name of a member.
+_BARE = r'\s*+,[\s,]*+(?:"(?:(?:[^"\\]|\\.){0,200}+"\s*+[,\]]|(?:[^"\\]|\\.){200})|[\w.+-]{1,60}+\s*+[,\]])'
+#: What may follow an item of a list, and one that is not in a list.
+_ITEM = re.compile(rf"(?![}}\]]*+[\d.]){_SKIPPED}(?:[{{\[]|\]\s*+(?:[,{{}}\[\]]|\Z)|\Z)|{_BARE}", re.DOTALL)
+_LINE = re.compile(r"(?![}\]]*+[\d.])[^\S\r\n]*+,?[^\S\r\n]*+(?:[\r\n{\[\]]|\Z)")
 
 
-def closed_early(value: Any, text: str, behind: int, lines: bool) -> bool:
-    """Whether an item of a list has lost members to what follows it, as a bracket too many has closed it."""
-    if not isinstance(value, dict):
-        return False
-    if (_IN_LINES if lines else _IN_LIST).match(text, behind):
-        return True
-    return _BRACKET.match(text, behind) is not None and _may_have_moved(value)
+def follows(text: str, behind: int, closed: bool) -> bool:
+    """Whether what stands behind an item may stand there; a member, say, shows that a bracket too many has ended it.
 
-
-def _may_have_moved(value: Any) -> bool:
-    """Whether a member stands behind an object that is a member itself: it may have been that one's."""
-    while isinstance(value, dict) and value:
-        *others, value = value.values()
-        if any(isinstance(other, dict) for other in others):
-            return True
-    return False
+    Args:
+        text: what the item is in.
+        behind: where it ends.
+        closed: whether it is one of a list, which has an end of its own.
+    """
+    return (_ITEM if closed else _LINE).match(text, behind) is not None
 
 
 def decoded(text: str, at: int, foreign: bool) -> tuple[Any, int]:

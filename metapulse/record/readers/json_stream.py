@@ -9,20 +9,13 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from metapulse.record.readers.base import Context
-from metapulse.record.readers.json_bounds import (
-    TooHeavyError,
-    after_broken,
-    members_within,
-    next_object,
-    passed,
-    weight_of,
-)
-from metapulse.record.readers.json_doubt import AHEAD, closed_early, decoded, has_lines, written
-from metapulse.record.readers.json_mend import Mended, mended
+from metapulse.record.readers.json_bounds import TooHeavyError, behind_item, members_within, passed, weight_of
+from metapulse.record.readers.json_doubt import AHEAD, decoded, follows, has_lines, written
+from metapulse.record.readers.json_parts import Part, first_name, next_pattern, whole_parts
 
 CHUNK = 2**18  # characters read at a time
 ITEM = 2**24  # characters of one JSON item
@@ -33,13 +26,12 @@ VAIN = 2**21  # characters in which ends of broken items are sought in vain, unt
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _SOLID = re.compile(r"[^\s,\x00-\x1f]")
 _NEXT = re.compile(r",?\s*+\{")  # a sound item is followed by this, mostly
-_VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
+VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 _BEGINS = re.compile(r'[{\["0-9tfnNI-]')  # a value
-_KEY = re.compile(r'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
-_OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
-_HOLDERS = (dict, list)
+NAMES = 16  # of first members of the objects of a list
+TEXT = 2**16  # characters behind a break in which a text may end
 NO_ITEM = object()
 CUT = "cut off: its JSON does not come to its end"
 LOST = "a part of it is no JSON and could not be read"
@@ -50,12 +42,20 @@ UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read
 class Scanner:
     """JSON values one after another from a stream of text."""
 
-    def __init__(self, stream: io.TextIOWrapper, context: Context, count: bool, within: Sequence[str] = ()) -> None:
-        self.stream, self.context, self.count, self.within = stream, context, count, within
+    def __init__(
+        self,
+        stream: io.TextIOWrapper,
+        context: Context,
+        count: bool,
+        within: Sequence[str] = (),
+        series: Container[str] = (),
+    ) -> None:
+        self.stream, self.context, self.count, self.within, self.series = stream, context, count, within, series
         self.text, self.at, self.begun, self.number, self.ended = "", 0, 0, 0, False  # ``begun``: the last value
         self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
         self.unfolded = 0  # lists that are read item by item because they are too long
         self.vain = 0  # characters in which the end of a broken item was sought and not found
+        self.names: set[str] = set()  # of the first members of the objects of the list that is being read
         self.foreign = stream.encoding == "cp1252"  # as no bytes of UTF-8 were found, or damaged ones
 
     def more(self) -> bool:
@@ -127,59 +127,45 @@ class Scanner:
 
     def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
         """The items of an array, or of a stream of objects."""
+        around, self.names = self.names, set()
         while (first := self.blank()) and not (closed and first == "]"):
             if self.count:
                 self.context.seen()
+            long_list = closed and first == "[" and self.unfolded < UNFOLDED
             try:
                 value = self.value()
-                if not _NEXT.match(self.text, self.at) and self._closed_early(value, closed):
-                    self.at = self.begun
-                    raise ValueError("no JSON")
             except ValueError as error:
                 heavy = isinstance(error, TooHeavyError)
-                if closed and first == "[" and self.unfolded < UNFOLDED and self._is_long(heavy, lines=False):
+                if long_list and self._is_long(heavy, closed):
                     yield from self._part_by_part()
                     continue
-                value = self.broken(lines=not closed, heavy=heavy, listed=True)
-                if self._closed_early(value, closed):
-                    self.not_read(LOST)
-                    value = self._no_item("no JSON")
-                if value is NO_ITEM:
-                    continue
-            if closed and first == "[" and isinstance(value, list) and self._took_the_end(value):
-                yield from self._unfolded(value)
+                value = self.broken(closed, heavy)
+            if value is not NO_ITEM and not _NEXT.match(self.text, self.at):
+                value = self._if_well_followed(value, closed)
+            if value is NO_ITEM:
                 continue
+            if isinstance(value, dict) and value and len(self.names) < NAMES:
+                self.names.add(json.dumps(next(iter(value)), ensure_ascii=False))
             yield self.number, value
             self.number += 1
         if closed and not first:
             self.not_read(CUT)
         self.at += 1
+        self.names = around
 
-    def _closed_early(self, value: Any, closed: bool) -> bool:
-        """Whether an item has ended too early, by what follows it."""
-        more = isinstance(value, dict)
-        while more:
+    def _if_well_followed(self, value: Any, closed: bool) -> Any:
+        """An item, if what follows it may follow it; if not, it has ended too early, and is counted away."""
+        while True:
             found = _SOLID.search(self.text, self.at)
-            if found and (self.ended or len(self.text) - found.start() > AHEAD):
-                return closed_early(value, self.text, self.at, not closed)
+            if self.ended or (found and len(self.text) - found.start() > AHEAD):
+                break
             length, self.at = self.at - self.begun, self.begun  # which is kept
-            more, self.begun, self.at = self.more() or found is not None, 0, length
-        return False
-
-    def _took_the_end(self, value: list[Any]) -> bool:
-        """Whether a list of numbers and then objects has lost its end: what follows is not in an array any more."""
-        mixed = any(isinstance(part, _HOLDERS) for part in value) and not isinstance(value[0], _HOLDERS)
-        return mixed and (self.blank() in ("", "}") or _KEY.match(self.text, self.at) is not None)
-
-    def _unfolded(self, value: list[Any]) -> Iterator[tuple[int, Any]]:
-        """The items that a list without its end took for its own."""
-        self._no_item("no JSON")
-        for part in value:
-            if isinstance(part, _HOLDERS):
-                if self.count:
-                    self.context.seen()
-                yield self.number, part
-                self.number += 1
+            self.more()
+            self.begun, self.at = 0, length
+        if follows(self.text, self.at, closed):
+            return value
+        length, self.at = self.at - self.begun, self.begun
+        return self.broken(closed, early=length)
 
     def _part_by_part(self) -> Iterator[tuple[int, Any]]:
         """The items of a list that is too long to be one."""
@@ -188,40 +174,74 @@ class Scanner:
         yield from self.items(closed=True)
         self.unfolded -= 1
 
-    def broken(self, lines: bool = False, heavy: bool = False, listed: bool = False) -> Any:
-        """Go to where the next item may begin; with ``lines`` that may be the next line; ``heavy``: it is too long.
+    def broken(self, closed: bool, heavy: bool = False, early: int = 0) -> Any:
+        """Go to where the item behind the broken one here may begin.
 
-        ``listed``: no member can follow it.
+        Args:
+            closed: whether it is one of a list, which has an end of its own.
+            heavy: whether it is too long.
+            early: so long it is by its brackets, which have closed it too early.
 
         Returns:
             What can be read of the broken one; where that is nothing it is counted away, and this is ``NO_ITEM``.
         """
-        if self._is_long(heavy, lines):
+        if self._is_long(heavy, closed):
             self._behind_long()
             self.not_read(LOST)
             return self._no_item(TOO_LONG)
-        while (found := self._ended(lines, listed)) is None and self.vain < VAIN and self.more():
-            pass
+        while isinstance(found := self._read_or_passed(closed, early), bool):
+            if found:
+                continue
+            self.not_read(CUT if self.ended else LOST)
+            torn = self.ended
+            self._to_next()
+            return self._no_item("torn at the end of the file" if torn else "no JSON")
+        if isinstance(found, int):
+            within = members_within(self.text, self.at, found, self.within, self.series) if self.within else {}
+            found = Part(found, within or None, 1)
         opened = self.text.startswith(("{", "["), self.at)
-        if found is None and self.ended and opened:
-            found = mended(self.text, self.at, len(self.text), torn=True, listed=listed)
-            if found is not None:
-                self.not_read(CUT)
-        if found is None:
-            place = next_object(self.text, self.at)
-            self.not_read(CUT if place is None else LOST)
-            self.at = len(self.text) if place is None else place
-            return self._no_item("torn at the end of the file" if place is None else "no JSON")
-        if found.value is None and (parts := members_within(self.text, self.at, found.end, self.within)):
-            found = Mended(found.end, parts, 1)
         self.begun, self.at = self.at, found.end
         if found.value is None:
-            if opened:
+            if opened or not closed:
                 self.not_read(LOST)
             return self._no_item("no JSON")
+        if self.ended and found.end == len(self.text):
+            self.not_read(CUT)
         if self.count:
             self.context.tally.note("a part of an item was no JSON, and was left out", found.parts)
         return found.value
+
+    def _read_or_passed(self, closed: bool, early: int) -> Part | int | bool:
+        """What is whole of the broken item here, or where the next may begin; True: look again, as more was read."""
+        place = self.at + early
+        if not early and self.text.startswith(("{", "["), self.at):
+            found = whole_parts(self.text, self.at, self.series, torn=False)
+            if isinstance(found, Part):
+                return found
+            if not self.ended and len(self.text) - found < TEXT:
+                self.more()
+                return True
+            place = found
+        end = behind_item(self.text, self.at, place, self._names_of(self.text, self.at), closed)
+        if end is not None:
+            return end
+        if self.ended and place > self.at and not early:
+            found = whole_parts(self.text, self.at, self.series, torn=True)
+            if isinstance(found, Part):
+                return found
+        self.vain += len(self.text) - self.at
+        return self.vain < VAIN and (self.more() or not self.ended)
+
+    def _to_next(self) -> None:
+        """Go to the next object that begins as those before it do, without keeping what is between."""
+        pattern = next_pattern(tuple(sorted(self._names_of(self.text, self.at))))
+        self.at = min(self.at + 1, len(self.text))
+        while (found := pattern.search(self.text, self.at)) is None:
+            self.at = max(self.at, len(self.text) - AHEAD)
+            if not self.more():
+                self.at = len(self.text)
+                return
+        self.at = found.end()
 
     def not_read(self, why: str) -> None:
         """Have the account say that the file was not read, or not to its end."""
@@ -234,18 +254,17 @@ class Scanner:
             self.context.skip(reason)
         return NO_ITEM
 
-    def _ended(self, lines: bool, listed: bool) -> Mended | None:
-        if self.vain >= VAIN:
-            return None
-        if (found := after_broken(self.text, self.at, lines, listed)) is None:
-            self.vain += len(self.text) - self.at
-        return found
-
-    def _is_long(self, heavy: bool, lines: bool) -> bool:
+    def _is_long(self, heavy: bool, closed: bool) -> bool:
         """Whether the item is longer, or would be larger, than may be; and not one that is torn before others."""
         if not heavy and len(self.text) - self.at <= ITEM:
             return False
-        return after_broken(self.text[self.at : self.at + VAIN], 0, lines) is None
+        head = self.text[self.at : self.at + VAIN]
+        place = whole_parts(head, 0, (), torn=False) if head.startswith(("{", "[")) else 0
+        return isinstance(place, Part) or behind_item(head, 0, place, self._names_of(head, 0), closed) is None
+
+    def _names_of(self, text: str, at: int) -> set[str]:
+        """Of first members of the list's objects, and of the broken one here."""
+        return self.names | {name for name in [first_name(text, at)] if name}
 
     def _behind_long(self) -> None:
         """Go behind an item by its brackets, without keeping it."""
@@ -265,83 +284,6 @@ class Scanner:
         """
         lines = self.text[self.at :].split("\n", LINES)
         return has_lines(lines if len(self.text) < CHUNK else lines[:-1])
-
-    def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-        """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
-        for number, item in self.items(closed=False):
-            arrays = [key for key in keys if isinstance(item, dict) and isinstance(item.get(key), list)]
-            if not arrays:
-                yield number, item
-                continue
-            above.update((key, value) for key, value in item.items() if key not in arrays)
-            above = {}  # those of the first object
-            parts = [part for key in arrays for part in item[key]]
-            if self.count:
-                self.context.seen(len(parts) - 1)
-            for part in parts:
-                yield self.number, part
-                self.number += 1
-
-    def members(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-        """The items of the arrays under ``keys`` in the object here."""
-        self.at += 1
-        any_array = False
-        while (first := self.blank()) and first != "}":
-            if first == "{":  # where a key belongs: this object has no end, and the next of several begins
-                self.counted_away("no JSON")
-                self.not_read(LOST)
-                return
-            try:
-                key = self.value()
-                if self.blank() != ":":
-                    raise ValueError("no member")
-                self.at += 1
-                if self.blank(_VALUE) == "[" and (key in keys or "*" in keys):
-                    any_array = True
-                    if "*" in keys:
-                        above[""] = str(key)
-                    self.at += 1
-                    yield from self.items(closed=True)
-                else:
-                    try:
-                        above[str(key)] = self.value()
-                    except ValueError:
-                        if (part := self.strange()) is not NO_ITEM:
-                            above[str(key)] = part
-            except ValueError:
-                self.strange()
-        if not first:
-            self.not_read(CUT)
-        self.at += 1
-        if not any_array:
-            if self.count:
-                self.context.seen()
-            yield self.number, dict(above)
-            self.number += 1
-
-    def begins_with(self, keys: Iterable[str]) -> bool:
-        """Whether an object is here whose first member is an array under one of the keys."""
-        self.blank()
-        opened = _OPENED.match(self.text, self.at)
-        return opened is not None and opened[1] in keys
-
-    def wrapped(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-        """``members`` of each object of an array, so that none of them has to be in memory as a whole."""
-        while (first := self.blank()) and first != "]":
-            if first == "{":
-                yield from self.members(keys, above)
-            else:
-                self.strange()
-        if not first:
-            self.not_read(CUT)
-        self.at += 1
-
-    def strange(self) -> Any:
-        """What can be read of what stands where a member or an object belongs and is none; as of ``broken``."""
-        value = self.broken()
-        if self.count and value is NO_ITEM:
-            self.context.seen()
-        return value
 
     def counted_away(self, reason: str) -> None:
         """Count what is given up without a search."""

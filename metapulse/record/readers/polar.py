@@ -57,7 +57,7 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every session, day and night."""
-    for at, item in json_items(context, "deviceDays"):
+    for at, item in json_items(context, "deviceDays", series=("samples", "ppiSamples", "devicePpiSamplesList")):
         rows = [row._replace(row=at) for row in _item(context, item)]
         yield from rows
         if not rows:

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -18,7 +18,7 @@ from metapulse.record.readers.columns import note_unread
 from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.encoding import HEAD, encoding, on_damage
 from metapulse.record.readers.header import HEADS, mended_head, names_columns
-from metapulse.record.readers.json_stream import Scanner
+from metapulse.record.readers.json_documents import Documents
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
@@ -217,6 +217,7 @@ def json_items(
     file: File | None = None,
     count: bool = True,
     within: Sequence[str] = (),
+    series: Collection[str] = (),
 ) -> Iterator[tuple[int, Any]]:
     """(number from 0, item) of a JSON array, of JSON lines, or of objects one after another.
 
@@ -234,9 +235,11 @@ def json_items(
         count: count items as seen.
         within: members that can be read without the others: of an object that is broken outside of any array, those of
             them that are whole are the item.
+        series: members that are lists whose elements stand for themselves, a time and a value each; of an item that is
+            broken within one of them the elements are kept that are whole. So are ``keys``.
     """
     with text_stream(context, file) as stream:
-        scanner = Scanner(stream, context, count, within)
+        scanner = Documents(stream, context, count, within, {*keys, *series})
         start = scanner.blank()
         others = {} if above is None else above
         if start == "{" and keys and not scanner.in_lines():

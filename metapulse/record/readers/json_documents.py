@@ -1,0 +1,126 @@
+"""Documents of JSON that hold the items: objects with arrays of them, one after another or in an array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from metapulse.record.readers.json_bounds import passed
+from metapulse.record.readers.json_doubt import AHEAD
+from metapulse.record.readers.json_stream import CUT, LOST, VAIN, VALUE, Scanner
+
+BROKEN = "\0"  # among the members above the items: one was broken, or the object has no end
+_OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
+_MEMBER = re.compile(r'[^{}\[\]",:]*+(?=[,}])')  # the rest of one that is broken, a word or a number
+_MEMBERS_END = re.compile(r'\s*+(?:,\s*+"|\})')  # what may follow it
+
+
+class Documents(Scanner):
+    """Items of documents, one after another."""
+
+    def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
+        for number, item in self.items(closed=False):
+            arrays = [key for key in keys if isinstance(item, dict) and isinstance(item.get(key), list)]
+            if not arrays:
+                yield number, item
+                continue
+            above.update((key, value) for key, value in item.items() if key not in arrays)
+            above = {}  # those of the first object
+            parts = [part for key in arrays for part in item[key]]
+            if self.count:
+                self.context.seen(len(parts) - 1)
+            for part in parts:
+                yield self.number, part
+                self.number += 1
+
+    def members(self, keys: Collection[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """The items of the arrays under ``keys`` in the object here.
+
+        Behind a member that is broken only the arrays are read: others may be those of an object within it.
+        """
+        self.at += 1
+        any_array, sound = False, True
+        while (first := self.blank()) and first != "}":
+            if first == "{":  # where a key belongs: this object has no end, and the next of several begins
+                self.counted_away("no JSON")
+                self.not_read(LOST)
+                above[BROKEN] = True
+                return
+            try:
+                key = self.value()
+                if self.blank() != ":":
+                    raise ValueError("no member")
+                self.at += 1
+                if self.blank(VALUE) == "[" and (key in keys or "*" in keys):
+                    any_array = True
+                    if "*" in keys:
+                        above[""] = str(key)
+                    self.at += 1
+                    yield from self.items(closed=True)
+                    continue
+                value = self.value()
+                if sound:
+                    above[str(key)] = value
+            except ValueError:
+                sound, above[BROKEN] = False, True
+                self.counted_away("no JSON")
+                self.not_read(LOST)
+                self._to_next_member(keys)
+        if not first:
+            above[BROKEN] = True
+            self.not_read(CUT)
+        self.at += 1
+        if not any_array and sound:
+            if self.count:
+                self.context.seen()
+            yield self.number, {key: value for key, value in above.items() if key != BROKEN}
+            self.number += 1
+
+    def _to_next_member(self, keys: Collection[str]) -> None:
+        """Behind a member that is broken: at the next, or at the next array under one of the keys."""
+        names = r'[^"\\]{1,200}' if "*" in keys else "|".join(map(re.escape, keys))
+        array = re.compile(rf'(?:,|\{{)\s*+(?="(?:{names})"\s*+:\s*+\[)')
+        bare = _MEMBER.match(self.text, self.at)
+        if bare and (not self.ended or bare.end() < len(self.text)):
+            self.at = bare.end()
+            return
+        while (found := self._member_ends(array)) is None:
+            if len(self.text) - self.at > VAIN:
+                self.at = len(self.text) - AHEAD
+            if not self.more():
+                self.at = len(self.text)
+                return
+        self.at = found
+
+    def _member_ends(self, array: re.Pattern[str]) -> int | None:
+        if self.text.startswith(("{", "["), self.at):
+            end, depth, _ = passed(self.text, self.at, 0, inside=False)
+            if depth == 0 and _MEMBERS_END.match(self.text, end):
+                return end
+        found = array.search(self.text, self.at)
+        return found and found.end()
+
+    def begins_with(self, keys: Iterable[str]) -> bool:
+        """Whether an object is here whose first member is an array under one of the keys."""
+        self.blank()
+        opened = _OPENED.match(self.text, self.at)
+        return opened is not None and opened[1] in keys
+
+    def wrapped(self, keys: Collection[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+        """``members`` of each object of an array, so that none of them has to be in memory as a whole."""
+        while (first := self.blank()) and first != "]":
+            if first == "{":
+                yield from self.members(keys, above)
+            else:
+                self.strange()
+        if not first:
+            self.not_read(CUT)
+        self.at += 1
+
+    def strange(self) -> None:
+        """Pass what stands where an object belongs and is none."""
+        if self.count:
+            self.context.seen()
+        self.broken(closed=True)

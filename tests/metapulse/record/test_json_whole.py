@@ -1,0 +1,102 @@
+"""What one break of a file must never do: give a value another time, unit or device, or call what was deleted valid."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from metapulse.errors import MetapulseError
+from metapulse.files import replace_with
+from metapulse.record.store import metadata
+from tests.metapulse.record.conftest import Import
+
+FIRST = (
+    '{"_id": "a1", "eventType": "Meal Bolus", "created_at": "2024-01-22T08:00:00.000Z", "insulin": 4.5,'
+    ' "boluscalc": {"profile": "x"}}'
+)
+SECOND = '{"_id": "a2", "eventType": "Carb Correction", "created_at": "2024-01-22T12:00:00.000Z", "carbs": 20}'
+THIRD = '{"_id": "a3", "eventType": "Meal Bolus", "created_at": "2024-01-22T14:00:00.000Z", "insulin": 3}'
+NIGHT = '{"id": "1", "day": "2024-01-22", "score": 80, "contributors": {"deep_sleep": 70}}'
+WEIGHT = (
+    '{"WeightDataList": [{"DataSource": "FromDevice", "TimeZone": "+0100", "MDate": 1705991220, "BMI": 19.2,'
+    ' "WeightValue": 158.8}], "WeightUnit": 1, "RecordCount": 1}'
+)
+READING = (
+    '[{"type": "smbg", "value": 27.8, "units": "mmol/L", "time": "2024-01-22T09:05:00.000Z", "annotations":'
+    ' [{"code": "bg/out-of-range", "value": "high", "threshold": 500}], "deviceId": "m", "id": "5", "uploadId": "u"}]'
+)
+BODY = (
+    '[{"header": {"id": "4", "schema_id": {"namespace": "omh", "name": "step-count", "version": "2.0"},'
+    ' "acquisition_provenance": {"source_name": "B", "modality": "self-reported"}}, "body": {"step_count": 123,'
+    ' "effective_time_frame": {"time_interval": {"start_date_time": "2024-01-22T09:00:00Z",'
+    ' "end_date_time": "2024-01-22T10:00:00Z"}}}}]'
+)
+SERIES = '{"day": 1, "spO2SingleValues": [[1705882140000, 96.1], [1705882200000, 96.3], [1705882260000, 96.5]]}'
+
+
+def rows(record: Import, text: str) -> tuple[list[tuple[object, ...]], bool]:
+    frame, tally = record({"file.json": text})
+    found = frame.select("metric", "start", "end", "value", "unit", "code", "device", "quality").rows()
+    return found, bool(tally.unread) or any(file.skipped.total() or file.notes.total() for file in tally.files.values())
+
+
+def test_an_object_that_lost_its_bracket_lends_nothing_to_the_one_before(record: Import) -> None:
+    sound, _ = rows(record, f"[{FIRST}, {SECOND}, {THIRD}]")
+    for text in (f"[{FIRST}, {SECOND[1:]}, {THIRD}]", f"[{THIRD}, {FIRST}, {SECOND[1:]}]"):
+        found, told = rows(record, text)
+        assert found, text
+        assert all(row in sound for row in found)
+        assert told
+    found, told = rows(record, f'{{"data": [{NIGHT}, "id": "2", "day": "2024-01-23"}}], "next_token": null}}')
+    assert not found
+    assert told
+
+
+@pytest.mark.parametrize("mark", [",}", ',}srvModified":1,"', "}]", ", }}"])
+def test_what_was_deleted_stays_so(mark: str, record: Import) -> None:
+    deleted = f'{FIRST[:-1]}{mark}isValid": false}}'
+    found, told = rows(record, f"[{deleted}, {SECOND}, {THIRD}]")
+    assert [row[3] for row in found] in ([20.0, 3.0], [3.0], [])
+    assert told
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (WEIGHT, WEIGHT.index("WeightUnit")),
+        (READING, READING.index("annotations")),
+        (BODY, 1),
+        (SERIES, SERIES.index("[[")),
+    ],
+    ids=["ihealth", "tidepool", "openmhealth", "garmin"],
+)
+@pytest.mark.parametrize("instead", ["", "}", "]", "{", "[", ",", ":", "@"])
+def test_one_structural_character_makes_no_row_another(text: str, places: int, instead: str, record: Import) -> None:
+    """Characters outside of names and texts: another there may make a sound document that says something else."""
+    sound, _ = rows(record, text)
+    for at in range(places, len(text)):
+        if text[at] not in "{}[]:," or text[:at].count('"') % 2:
+            continue
+        found, told = rows(record, text[:at] + instead + text[at + 1 :])
+        known = [row for row in found if row not in sound and "unit_unknown" not in row[7]]  # type: ignore[operator]
+        assert not known, text[:at] + f"<{instead}>" + text[at + 1 :]
+        assert told or found == sound or instead == text[at]
+
+
+def test_a_value_that_one_item_says_twice_is_counted_away(record: Import) -> None:
+    minute = '{"minute": "2024-01-21T21:50:00.000", "value": {"rmssd": 25.5}}'
+    frame, tally = record({"hrv.json": f'{{"hrv": [{{"dateTime": "2024-01-21", "minutes": [{minute}, {minute}]}}]}}'})
+    assert len(frame) == tally.records == 1
+    assert [file.away["said twice by one item"] for file in tally.files.values()] == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_is_neither_read_nor_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "person.parquet"
+    os.mkfifo(pipe)
+    for work in (metadata, lambda path: replace_with(path, lambda stream: stream.write(b"x"))):
+        with pytest.raises(MetapulseError, match="a pipe or a device"):
+            work(pipe)
+    assert pipe.is_fifo()
