@@ -314,9 +314,8 @@ def norm(a: Params) -> Tensor:
 def all_finite(*trees: Params) -> bool:
     """Whether every number of some trees is."""
     numbers = _numbers(trees)
-    if math.isfinite(numbers.sum(dtype=torch.float64)):  # one that is not would show in it
-        return True
-    return bool(torch.isfinite(numbers).all())
+    sound = math.isfinite(numbers.sum(dtype=torch.float64))  # one that is not would show in it
+    return sound or bool(torch.isfinite(numbers).all())
 
 
 def _numbers(trees: Sequence[Params]) -> Tensor:
