@@ -184,10 +184,12 @@ def _minute(context: Context, kind: str, part: tuple[Any, tuple[Any, Any]], date
     _, metric, unit, code = SERIES[kind]
     if stamp is None or stamp.end is not None or value is None or (not value and metric in NO_ZERO):
         return
-    length = (number(interval) or 0) * (US if unit_of_time == "second" else MINUTE)  # 0: it was torn off
+    length = (number(interval) or 0) * (US if unit_of_time == "second" else MINUTE)
     row = _row(metric, stamp, value, unit, at, code)
-    lasts = metric != "heart_rate" and 0 < length < 1e12
-    yield row._replace(end=stamp.start + round(length)) if lasts else row
+    if metric == "heart_rate":
+        yield row
+    elif 0 < length < 1e12:  # else it is not known how long it lasts, as that was torn off
+        yield row._replace(end=stamp.start + round(length))
 
 
 def _summary(context: Context, part: dict[str, Any], dates: set[str], at: int) -> Iterator[Row]:

@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from metapulse.record.readers.json_bounds import passed
-from metapulse.record.readers.json_doubt import AHEAD
+from metapulse.record.readers.json_doubt import AHEAD, follows
 from metapulse.record.readers.json_stream import CUT, LOST, VAIN, VALUE, Scanner
 
-BROKEN = "\0"  # among the members above the items: one was broken, or the object has no end
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _MEMBER = re.compile(r'[^{}\[\]",:]*+(?=[,}])')  # the rest of one that is broken, a word or a number
 _MEMBERS_END = re.compile(r'\s*+(?:,\s*+"|\})')  # what may follow it
@@ -18,6 +17,8 @@ _MEMBERS_END = re.compile(r'\s*+(?:,\s*+"|\})')  # what may follow it
 
 class Documents(Scanner):
     """Items of documents, one after another."""
+
+    unwrapped = False  # whether an object around the items has no end: what follows may be items themselves
 
     def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
@@ -46,7 +47,7 @@ class Documents(Scanner):
             if first == "{":  # where a key belongs: this object has no end, and the next of several begins
                 self.counted_away("no JSON")
                 self.not_read(LOST)
-                above[BROKEN] = True
+                self.unwrapped = True
                 return
             try:
                 key = self.value()
@@ -64,18 +65,22 @@ class Documents(Scanner):
                 if sound:
                     above[str(key)] = value
             except ValueError:
-                sound, above[BROKEN] = False, True
+                sound = False
                 self.counted_away("no JSON")
                 self.not_read(LOST)
                 self._to_next_member(keys)
-        if not first:
-            above[BROKEN] = True
-            self.not_read(CUT)
         self.at += 1
+        self.begun = self.at
+        if not first:
+            self.not_read(CUT)
+        elif not follows(self.look_ahead(), self.at, closed=False):  # it has been closed too early
+            sound = False
+            self.counted_away("no JSON")
+            self.not_read(LOST)
         if not any_array and sound:
             if self.count:
                 self.context.seen()
-            yield self.number, {key: value for key, value in above.items() if key != BROKEN}
+            yield self.number, dict(above)
             self.number += 1
 
     def _to_next_member(self, keys: Collection[str]) -> None:

@@ -166,6 +166,8 @@ class _Walk:
         if found is None:
             return -1
         place, is_next = found
+        if f'"{array.key}"' in self.text[broken:place]:  # another list has begun meanwhile
+            return -1
         self._leave_out(start, place, "null," if is_next else "null")
         del self.open[depth + 1 :]
         array.wants, array.last = "value" if is_next else "separator", start

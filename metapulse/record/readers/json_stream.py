@@ -155,17 +155,20 @@ class Scanner:
 
     def _if_well_followed(self, value: Any, closed: bool) -> Any:
         """An item, if what follows it may follow it; if not, it has ended too early, and is counted away."""
-        while True:
-            found = _SOLID.search(self.text, self.at)
-            if self.ended or (found and len(self.text) - found.start() > AHEAD):
-                break
-            length, self.at = self.at - self.begun, self.begun  # which is kept
-            self.more()
-            self.begun, self.at = 0, length
-        if follows(self.text, self.at, closed):
+        if follows(self.look_ahead(), self.at, closed):
             return value
         length, self.at = self.at - self.begun, self.begun
         return self.broken(closed, early=length)
+
+    def look_ahead(self) -> str:
+        """The text, with enough in it behind the value that was read last to tell whether it ended there."""
+        while True:
+            found = _SOLID.search(self.text, self.at)
+            if self.ended or (found and len(self.text) - found.start() > AHEAD):
+                return self.text
+            length, self.at = self.at - self.begun, self.begun  # which is kept
+            self.more()
+            self.begun, self.at = 0, length
 
     def _part_by_part(self) -> Iterator[tuple[int, Any]]:
         """The items of a list that is too long to be one."""

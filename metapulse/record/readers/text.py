@@ -244,7 +244,9 @@ def json_items(
         others = {} if above is None else above
         if start == "{" and keys and not scanner.in_lines():
             while first := scanner.blank():  # one after another, as when pages were put together
-                if first == "{":
+                if first == "{" and scanner.unwrapped:
+                    yield from scanner.opened_items(keys, others)
+                elif first == "{":
                     yield from scanner.members(keys, others)
                     others = others if "*" in keys else {}
                 elif first == "[":
