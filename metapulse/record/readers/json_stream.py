@@ -144,8 +144,8 @@ class Scanner:
                 value = self._if_well_followed(value, closed)
             if value is NO_ITEM:
                 continue
-            if isinstance(value, dict) and value and len(self.names) < NAMES:
-                self.names.add(json.dumps(next(iter(value)), ensure_ascii=False))
+            if isinstance(value, dict) and value and (name := next(iter(value))) not in self.names:
+                self.names = {*self.names, name} if len(self.names) < NAMES else self.names
             yield self.number, value
             self.number += 1
         if closed and not first:
@@ -266,8 +266,9 @@ class Scanner:
         return isinstance(place, Part) or behind_item(head, 0, place, self._names_of(head, 0), closed) is None
 
     def _names_of(self, text: str, at: int) -> set[str]:
-        """Of first members of the list's objects, and of the broken one here."""
-        return self.names | {name for name in [first_name(text, at)] if name}
+        """Of first members of the list's objects, and of the broken one here, in their quotes."""
+        known = {json.dumps(name, ensure_ascii=False) for name in self.names}
+        return known | {name for name in [first_name(text, at)] if name}
 
     def _behind_long(self) -> None:
         """Go behind an item by its brackets, without keeping it."""
