@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections import Counter
@@ -99,8 +100,10 @@ def test_a_broken_row_loses_no_other(name: str, tmp_path: Path) -> None:
     options, tried = formats()[name].options(ZONE), 0
     for file, content in exported(name, tmp_path):
         text = content.decode()
-        json = text.lstrip()[:1] in ("{", "[")
-        found, damage, without = (parts(text), ITEMS, "null") if json else (rows_of(text), LINES, NO_LINE.get(name, ""))
+        a_tree = text.lstrip()[:1] in ("{", "[")
+        found, damage, without = (
+            (parts(text), ITEMS, "null") if a_tree else (rows_of(text), LINES, NO_LINE.get(name, ""))
+        )
         whole = read(file, content, options) or Counter()
         for place in PLACES if len(found) > 1 else ():
             start, end = found[round(place * (len(found) - 1))]
@@ -110,9 +113,48 @@ def test_a_broken_row_loses_no_other(name: str, tmp_path: Path) -> None:
             for kind, broken in damage.items():
                 left = read(file, (text[:start] + broken(text[start:end]) + text[end:]).encode(), options)
                 assert left is not None, (file, place, kind)
-                assert (rest - left).total() <= 2 * (json and kind in ("torn", "not closed")), (file, place, kind)
+                assert (rest - left).total() <= 2 * (a_tree and kind in ("torn", "not closed")), (
+                    file,
+                    place,
+                    kind,
+                )
                 tried += 1
     assert tried
+
+
+UNREAD = ("WeightUnit ?", "BGUnit ?", "BPUnit ?", "DistanceUnit ?")
+STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]')
+DAMAGED = 20  # places of a file
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_character_of_structure_makes_a_row_another(name: str, tmp_path: Path) -> None:
+    """Brackets, commas, colons and the quotes of names: lost, doubled, or another, so that the file is no JSON.
+
+    Without its unit a value is as it was written; a device of FHIR that is lost is as it was referred to.
+    """
+    options = formats()[name].options(ZONE)
+    for file, content in exported(name, tmp_path):
+        text = content.decode()
+        if text.lstrip()[:1] not in ("{", "["):
+            continue
+        whole = {row._replace(device=None) for row in read(file, content, options) or ()}
+        assert whole
+        places = [m.start() for m in STRUCTURE.finditer(text) if m[0][0] != '"' or text[m.end() :].lstrip()[:1] == ":"]
+        for at in places[:: max(1, len(places) // DAMAGED)]:
+            for instead in ("", text[at] * 2, *"{}[],:"):
+                damaged = f"{text[:at]}{instead}{text[at + 1 :]}"
+                left = [] if is_json(damaged) else read(file, damaged.encode(), options) or []
+                others = [row for row in left if row._replace(device=None) not in whole and row.unit not in UNREAD]
+                assert not others, (file, text[max(0, at - 60) : at], instead, text[at : at + 40], others[:2])
 
 
 #: What becomes of a message of FIT.
