@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SEARCH = 2**17  # bytes of a file that are looked through for records after damage
+SEARCH = 2**16  # bytes of a file that are looked through for records after damage
 ABSOLUTE = 0x10000000  # seconds; what is below counts from when the device was switched on
 NEAR, FAR = 86_400, 30 * 86_400  # seconds between two stamps of one file
 AROUND = 512  # bytes after a record whose time is far off, in which others may show that it is none

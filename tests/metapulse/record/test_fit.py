@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from metapulse.errors import DataError
+from metapulse.record.readers import fit_walk
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
 from metapulse.sim.fake.fit_bytes import LAYOUTS, RAW, S8, S16, U8, U16, U32, definition, fit_file
@@ -258,3 +259,20 @@ def test_without_fitdecode_one_line_says_what_to_install(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "fitdecode", None)
     with pytest.raises(DataError, match=r"^some\.fit: reading FIT needs fitdecode: pip install 'metapulse\[record\]'$"):
         record_of(tmp_path, fit_file(RECORD, beat(0, 60)))
+
+
+def test_the_search_for_records_after_damage_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of a file is none: a small one of which every byte was looked at in vain once took over a second."""
+    looks: list[int] = []
+    chain = fit_walk.Walk._chain
+
+    def counted(walk: fit_walk.Walk, at: int, stop: int) -> bool:
+        looks.append(at)
+        return chain(walk, at, stop)
+
+    monkeypatch.setattr(fit_walk.Walk, "_chain", counted)
+    monkeypatch.setattr(fit_walk, "SEARCH", 2**10)
+    record = b"\x00" + struct.pack("<IB", 1_100_000_000, 60)
+    data = fit_file(definition(0, 20, (253, U32), (3, U8)), record, *[b"\x07\x00\x01"] * 2**12, record)
+    assert sum(piece.kind == fit_walk.DATA for piece in fit_walk.pieces(data)) >= 1
+    assert 2**9 < len(looks) <= 2**10
