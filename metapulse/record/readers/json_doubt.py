@@ -14,22 +14,27 @@ _WORD = re.compile(r"(?=[^ -~])[^ -~\t\r\n]{1,3}[\w-]{2,39}|[\w-]{1,38}[^ -~\t\r
 #: Members whose words are a person's or a vendor's own: they change no value.
 _FREE = re.compile("device|enteredby|name|model|manufactur|maker|app|source|title|note|comment|descr|label|text", re.I)
 AHEAD = 256  # characters behind an item that tell whether it ended there
+_NAME = r'"(?:[^"\\]|\\.){0,200}+"\s*+:'
 _SKIPPED = r"[\s,\x00-\x1f]*+"
 #: An item of another kind, or a word that is none, before others; not the name of a member.
 _BARE = r'\s*+,[\s,]*+(?:"(?:(?:[^"\\]|\\.){0,200}+"\s*+[,\]]|(?:[^"\\]|\\.){200})|[\w.+-]{1,60}+\s*+[,\]])'
 #: What may follow an item of a list, and one that is not in a list.
 _ITEM = re.compile(rf"(?![}}\]]*+[\d.]){_SKIPPED}(?:[{{\[]|\]\s*+(?:[,{{}}\[\]]|\Z)|\Z)|{_BARE}", re.DOTALL)
+_MEMBER_BEHIND_LIST = re.compile(rf"\s*+\]\s*+,\s*+{_NAME}", re.DOTALL)
 _LINE = re.compile(r"(?![}\]]*+[\d.])[^\S\r\n]*+,?[^\S\r\n]*+(?:[\r\n{\[\]]|\Z)")
 
 
-def follows(text: str, behind: int, closed: bool) -> bool:
+def follows(text: str, behind: int, closed: bool, alone: bool = False) -> bool:
     """Whether what stands behind an item may stand there; a member, say, shows that a bracket too many has ended it.
 
     Args:
         text: what the item is in.
         behind: where it ends.
         closed: whether it is one of a list, which has an end of its own.
+        alone: whether this list is no member of an object, so that no other can follow it.
     """
+    if alone and _MEMBER_BEHIND_LIST.match(text, behind):
+        return False
     return (_ITEM if closed else _LINE).match(text, behind) is not None
 
 

@@ -125,8 +125,8 @@ class Scanner:
             return True  # too deep, or a number of too many digits
         return not error.msg.startswith("Unterminated") and error.pos < len(self.text) - LITERAL
 
-    def items(self, closed: bool) -> Iterator[tuple[int, Any]]:
-        """The items of an array, or of a stream of objects."""
+    def items(self, closed: bool, alone: bool = False) -> Iterator[tuple[int, Any]]:
+        """The items of an array, or of a stream of objects; ``alone``: the array is no member of an object."""
         around, self.names = self.names, set()
         while (first := self.blank()) and not (closed and first == "]"):
             if self.count:
@@ -141,7 +141,7 @@ class Scanner:
                     continue
                 value = self.broken(closed, heavy)
             if value is not NO_ITEM and not _NEXT.match(self.text, self.at):
-                value = self._if_well_followed(value, closed)
+                value = self._if_well_followed(value, closed, alone)
             if value is NO_ITEM:
                 continue
             if isinstance(value, dict) and value and (name := next(iter(value))) not in self.names:
@@ -153,9 +153,9 @@ class Scanner:
         self.at += 1
         self.names = around
 
-    def _if_well_followed(self, value: Any, closed: bool) -> Any:
+    def _if_well_followed(self, value: Any, closed: bool, alone: bool) -> Any:
         """An item, if what follows it may follow it; if not, it has ended too early, and is counted away."""
-        if follows(self.look_ahead(), self.at, closed):
+        if follows(self.look_ahead(), self.at, closed, alone):
             return value
         length, self.at = self.at - self.begun, self.begun
         return self.broken(closed, early=length)

@@ -258,7 +258,7 @@ def json_items(
             while start == "[":  # one after another, as when pages were put together
                 scanner.at += 1
                 wrapped = keys and scanner.begins_with(keys)
-                yield from scanner.wrapped(keys, others) if wrapped else scanner.items(closed=True)
+                yield from scanner.wrapped(keys, others) if wrapped else scanner.items(closed=True, alone=True)
                 start = scanner.blank()
             yield from scanner.opened_items(keys, others)
 

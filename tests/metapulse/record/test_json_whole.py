@@ -85,6 +85,14 @@ def test_one_structural_character_makes_no_row_another(text: str, places: int, i
         assert told or found == sound or instead == text[at]
 
 
+def test_a_member_behind_the_list_shows_that_a_lost_block_has_closed_the_item(record: Import) -> None:
+    """Of a list that is no member of an object: what was lost began an object within the item, whose end is not its."""
+    at = READING.index('"annotations"')
+    found, told = rows(record, READING[:at] + READING[READING.index('"threshold"') :])
+    assert not found
+    assert told
+
+
 def test_a_value_that_one_item_says_twice_is_counted_away(record: Import) -> None:
     minute = '{"minute": "2024-01-21T21:50:00.000", "value": {"rmssd": 25.5}}'
     frame, tally = record({"hrv.json": f'{{"hrv": [{{"dateTime": "2024-01-21", "minutes": [{minute}, {minute}]}}]}}'})
