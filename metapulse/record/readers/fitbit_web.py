@@ -157,7 +157,8 @@ def _rows(context: Context, name: str, part: Any, dates: set[str], at: int, usua
         minutes = part.get("minutes") if name in MINUTES else None
         for minute in minutes if isinstance(minutes, list) else []:
             given = minute.get("value") if isinstance(minute, dict) else None
-            value = noted(context, given.get("rmssd", given) if isinstance(given, dict) else given, name)
+            given = given.get("rmssd") if isinstance(given, dict) and name == "hrv" else given
+            value = noted(context, given, name)
             if value and (stamp := _stamp(context, minute.get("minute"))):
                 yield _row(MINUTES[name][0], stamp, value, MINUTES[name][1], at)
 

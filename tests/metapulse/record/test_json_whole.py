@@ -93,6 +93,13 @@ def test_a_member_behind_the_list_shows_that_a_lost_block_has_closed_the_item(re
     assert told
 
 
+def test_minutes_of_a_pulse_that_lost_their_name_are_no_saturation(record: Import) -> None:
+    minute = '{"minute": "2024-01-21T21:50:00.000", "value": {"rmssd": 25.5}}'
+    found, told = rows(record, f'{{"dateTime": "2024-01-21", "minutes": [{minute}, {minute}]}}]}}')
+    assert not found
+    assert told
+
+
 def test_a_value_that_one_item_says_twice_is_counted_away(record: Import) -> None:
     minute = '{"minute": "2024-01-21T21:50:00.000", "value": {"rmssd": 25.5}}'
     frame, tally = record({"hrv.json": f'{{"hrv": [{{"dateTime": "2024-01-21", "minutes": [{minute}, {minute}]}}]}}'})
