@@ -225,7 +225,7 @@ class Learner(ABC):
         x: Inputs,
         start: Stacked | None = None,
     ) -> Iterator[Outputs]:
-        """What ``predict`` answers at each point of ``adapted_at``.
+        """What ``predict`` answers at each point of ``adapted_at``: (clients, samples, outputs) for each of the steps.
 
         Args:
             steps: k ≥ 0, ascending.

@@ -82,6 +82,7 @@ class _Walk:
         self.text, self.at, self.series = text, at, series
         self.open: list[_Open] = []
         self.edits: list[tuple[int, int, str]] = []  # from, to, what stands there instead
+        self.break_at = -1  # the last place from which reading was to go on
         self.closed = (0, "")  # behind the last list whose elements stand for themselves, and what closes all around it
 
     def until_break(self, place: int) -> Part | int:
@@ -144,8 +145,9 @@ class _Walk:
         -1: the break is in no list whose elements stand for themselves, or no sound element follows.
         """
         depth = self._series_around()
-        if depth < 0 or len(self.edits) >= BREAKS:
+        if depth < 0 or len(self.edits) >= BREAKS or broken == self.break_at:  # where it went on to no avail
             return -1
+        self.break_at = broken
         array = self.open[depth]
         # A word or a number between two elements, or before the end, is nothing that the one before it has lost.
         between = depth + 1 == len(self.open) and self.text[array.at : broken].rstrip(BLANKS)[-1] in ",["

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ BODY = (
 SERIES = '{"day": 1, "spO2SingleValues": [[1705882140000, 96.1], [1705882200000, 96.3], [1705882260000, 96.5]]}'
 
 
-def rows(record: Import, text: str) -> tuple[list[tuple[object, ...]], bool]:
+def rows(record: Import, text: str) -> tuple[list[tuple[Any, ...]], bool]:
     frame, tally = record({"file.json": text})
     found = frame.select("metric", "start", "end", "value", "unit", "code", "device", "quality").rows()
     return found, bool(tally.unread) or any(file.skipped.total() or file.notes.total() for file in tally.files.values())
@@ -80,7 +81,7 @@ def test_one_structural_character_makes_no_row_another(text: str, places: int, i
         if text[at] not in "{}[]:," or text[:at].count('"') % 2:
             continue
         found, told = rows(record, text[:at] + instead + text[at + 1 :])
-        known = [row for row in found if row not in sound and "unit_unknown" not in row[7]]  # type: ignore[operator]
+        known = [row for row in found if row not in sound and "unit_unknown" not in row[7]]
         assert not known, text[:at] + f"<{instead}>" + text[at + 1 :]
         assert told or found == sound or instead == text[at]
 
