@@ -58,6 +58,7 @@ SUMMARY: dict[str, tuple[str, str | None, str | None]] = {
 LOGS = ("sleep", "weight", "fat", "activities")
 #: Lists whose elements stand for themselves.
 LISTS = {*LOGS, *DAILY, "dataset", "minutes", *(f"activities-{of}{kind}" for kind in SERIES for of in ("", "tracker-"))}
+BARE = LISTS - {*LOGS, *DAILY, "minutes"}
 OLD_STAGES = {1: "asleep", 2: "restless", 3: "awake"}
 NO_ZERO = ("resting_heart_rate", "heart_rate", "hrv_rmssd", "spo2", "respiratory_rate")
 _LISTS = re.compile(r'"activities-[A-Za-z-]+"\s*:\s*[\[{]|"(hrv|br|spo2|tempSkin|cardioScore)"\s*:\s*\[\s*(\{\s*"|\])')
@@ -84,7 +85,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every answer. What an answer holds is counted row by row, besides the answer itself."""
     at, usual = 0, usual_of(context)
-    for _, item in json_items(context, within=LOGS, series=LISTS):
+    for _, item in json_items(context, within=LOGS, series=LISTS, bare=BARE):
         context.skip(around_of(item))
         for name, part, dates in _parts(item) if isinstance(item, dict) else ():
             at += 1

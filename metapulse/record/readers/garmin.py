@@ -62,7 +62,7 @@ def _items(context: Context, count: bool) -> Iterator[tuple[int, Any]]:
     What such an object has besides is one more item, if it measures something.
     """
     more = 0  # rows than items, so far
-    for number_of_item, item in json_items(context, ACTIVITIES, count=count, series={*SERIES, *LISTS}):
+    for number_of_item, item in json_items(context, ACTIVITIES, count=count, series={*SERIES, *LISTS}, bare=SERIES):
         lists = [item[key] for key in LISTS if isinstance(item.get(key), list)] if isinstance(item, dict) else []
         rows = [row for rows in lists for row in rows]
         rest = {key: value for key, value in item.items() if key not in LISTS} if rows else item

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from metapulse.record.readers.json_doubt import decoded
-from metapulse.record.readers.json_parts import GOES_ON, Part, behind_broken, first_name, whole_parts
+from metapulse.record.readers.json_next import GOES_ON, behind_broken, first_name
+from metapulse.record.readers.json_parts import Part, Series, whole_parts
 
 _NEXT_LINE = re.compile(r"[\r\n](?=[{\[])")
 _BARE = re.compile(r'[^{}\[\]",:\r\n]*+(?=[,\]\r\n])')  # a word or a number, or nothing
@@ -71,7 +72,7 @@ def passed(text: str, at: int, depth: int, inside: bool) -> tuple[int, int, bool
     return end, max(depth, 1), inside
 
 
-def members_within(text: str, at: int, end: int, names: Iterable[str], series: Container[str]) -> dict[str, Any]:
+def members_within(text: str, at: int, end: int, names: Iterable[str], series: Series) -> dict[str, Any]:
     """Those members of a broken object that hold an object or an array, as far as they can be read.
 
     Args:

@@ -12,6 +12,7 @@ from metapulse.record.readers.json_stream import CUT, LOST, VAIN, VALUE, Scanner
 
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _MEMBER = re.compile(r'[^{}\[\]",:]*+(?=[,}])')  # the rest of one that is broken, a word or a number
+_THEN = re.compile(r'\s*+,\s*+\{\s*+"([^"\\]{1,200})"\s*+:')
 _MEMBERS_END = re.compile(r'\s*+(?:,\s*+"|\})')  # what may follow it
 
 
@@ -43,27 +44,34 @@ class Documents(Scanner):
         """
         self.at += 1
         any_array, sound = False, True
+        behind: dict[str, Any] = {}  # members behind a list of which items wait
+        own = ""  # name of the first member
         while (first := self.blank()) and first != "}":
             if first == "{":  # where a key belongs: this object has no end, and the next of several begins
+                yield from self.released()
                 self.counted_away("no JSON")
                 self.not_read(LOST)
                 self.unwrapped = True
                 return
             try:
                 key = self.value()
+                own = own or str(key)
                 if self.blank() != ":":
                     raise ValueError("no member")
                 self.at += 1
                 if self.blank(VALUE) == "[" and (key in keys or "*" in keys):
                     any_array = True
+                    yield from self.released()
+                    above.update(behind)
+                    behind = {}
                     if "*" in keys:
                         above[""] = str(key)
                     self.at += 1
-                    yield from self.items(closed=True)
+                    yield from self.handed_on(closed=True)
                     continue
                 value = self.value()
                 if sound:
-                    above[str(key)] = value
+                    behind[str(key)] = value
             except ValueError:
                 sound = False
                 self.counted_away("no JSON")
@@ -73,15 +81,24 @@ class Documents(Scanner):
         self.begun = self.at
         if not first:
             self.not_read(CUT)
-        elif not follows(self.look_ahead(), self.at, closed=False):  # it has been closed too early
-            sound = False
+        elif not self._is_whole(own):
+            sound, behind = False, {}
+            self.doubt()
             self.counted_away("no JSON")
             self.not_read(LOST)
+        yield from self.released()
+        above.update(behind)
         if not any_array and sound:
             if self.count:
                 self.context.seen()
             yield self.number, dict(above)
             self.number += 1
+
+    def _is_whole(self, own: str) -> bool:
+        """Whether what follows the object that ends here may follow it; an item shows that it has ended too early."""
+        following = _THEN.match(self.look_ahead(), self.at)
+        self.unwrapped = following is not None and following[1] in self.listed - {own}
+        return not self.unwrapped and follows(self.text, self.at, closed=False)
 
     def _to_next_member(self, keys: Collection[str]) -> None:
         """Behind a member that is broken: at the next, or at the next array under one of the keys."""

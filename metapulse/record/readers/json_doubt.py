@@ -19,8 +19,11 @@ _SKIPPED = r"[\s,\x00-\x1f]*+"
 #: An item of another kind, or a word that is none, before others; not the name of a member.
 _BARE = r'\s*+,[\s,]*+(?:"(?:(?:[^"\\]|\\.){0,200}+"\s*+[,\]]|(?:[^"\\]|\\.){200})|[\w.+-]{1,60}+\s*+[,\]])'
 #: What may follow an item of a list, and one that is not in a list.
-_ITEM = re.compile(rf"(?![}}\]]*+[\d.]){_SKIPPED}(?:[{{\[]|\]\s*+(?:[,{{}}\[\]]|\Z)|\Z)|{_BARE}", re.DOTALL)
+_ITEM = re.compile(rf"(?![}}\]]*+[\d.]){_SKIPPED}(?:[{{\[]|\]\s*+(?:[,{{}}\[\]]|\Z)|(?<=,)\Z)|{_BARE}", re.DOTALL)
 _MEMBER_BEHIND_LIST = re.compile(rf"\s*+\]\s*+,\s*+{_NAME}", re.DOTALL)
+#: Behind a list that is no member of an object, and behind one that is: there is a bracket too many, or a member.
+_NO_END_ALONE = re.compile(rf"\s*+(?:[}}\]]\s*+[^\s\x00-\x1f]|,\s*+{_NAME})", re.DOTALL)
+_NO_END = re.compile(r"\s*+(?:\]|\Z|\}\s*+\}\s*+[^\s\x00-\x1f])")
 _LINE = re.compile(r"(?![}\]]*+[\d.])[^\S\r\n]*+,?[^\S\r\n]*+(?:[\r\n{\[\]]|\Z)")
 
 
@@ -36,6 +39,17 @@ def follows(text: str, behind: int, closed: bool, alone: bool = False) -> bool:
     if alone and _MEMBER_BEHIND_LIST.match(text, behind):
         return False
     return (_ITEM if closed else _LINE).match(text, behind) is not None
+
+
+def ends(text: str, behind: int, alone: bool) -> bool:
+    """Whether a list may end here; if not, one within its last items has lost its beginning, and this is its end.
+
+    Args:
+        text: what the list is in.
+        behind: where it ends.
+        alone: as of ``follows``.
+    """
+    return (_NO_END_ALONE if alone else _NO_END).match(text, behind) is None
 
 
 def decoded(text: str, at: int, foreign: bool) -> tuple[Any, int]:

@@ -1,4 +1,4 @@
-"""What can be read of a broken item of JSON, and where the next one may begin.
+"""What can be read of a broken item of JSON.
 
 Nothing is guessed. An item that holds a break is given up, but for its lists whose elements stand for themselves, a
 time and a value each, as a reader names them: of these the elements are kept that are whole.
@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from metapulse.record.readers.json_doubt import is_damaged_name, is_damaged_word
+from metapulse.record.readers.json_next import BLANKS, CLOSER, TOKEN, behind_broken, first_name
 
-#: A quote opens a string only if what follows its end can follow a string; else it stands alone, as in a torn text.
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^ \t\r\n{}\[\],:"]++|"', re.DOTALL)
 _SCALAR = re.compile(r"null|true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_FIRST = re.compile(r'\{\s*+("[^"\\]{1,200}+")\s*+:')
 _NAME_FOLLOWS = re.compile(r"\s*+:")
-#: Behind an element: the end, or another one, which is no member.
-GOES_ON = re.compile(r'\s*+(?:\]|,\s*+(?:[{\[\w-]|"(?:[^"\\]|\\.)*+"\s*+[,\]]))', re.DOTALL)
-_BARE = re.compile(r'[^{}\[\]",:]*+,\s*+([{\[])')  # a word or a number before another element
+_WORD = re.compile(r'[^{}\[\]",:]*+,\s*+([{\[])')  # a word or a number before another element
 _LIST_ENDS = re.compile(r'[^{}\[\]]*+\](?=\s*+(?:,\s*+"[^"\\]*+"\s*+:|\}))')  # before a member, or what it is in
-_CLOSER = {"{": "}", "[": "]"}
-BLANKS = " \t\r\n"  # of JSON; what else languages have for blanks is none
+#: Names, brackets, commas, quotes that stand alone; whole texts are passed.
+_SHAPE = re.compile(r'("(?:[^"\\]|\\.)*+"(?=\s*+:)|[{}\[\],])|"(?:[^"\\]|\\.)*+"(?=\s*+[,\]}])|(")', re.DOTALL)
 DEEP = 1000  # brackets within each other
 BREAKS = 64  # in one item, of which parts are read all the same
 
@@ -39,29 +35,38 @@ class Part(NamedTuple):
 class _Open:
     """A bracket that is open. ``wants`` is what may follow: a key, a colon, a value, or a separator."""
 
-    __slots__ = ("at", "empty", "first", "key", "kind", "last", "wants")
+    __slots__ = ("at", "before", "empty", "first", "key", "kind", "last", "wants")
 
     def __init__(self, kind: str, at: int, key: str) -> None:
         self.kind, self.at, self.key = kind, at, key  # ``key``: of the member that it is, and then of its own last one
         self.wants = "key" if kind == "{" else "value"
         self.empty = True
         self.last = -1  # where the last element of a list begins
+        self.before = -1  # and the one before it
         self.first = ""  # how its elements begin: the first member's name, or a character
 
 
-def first_name(text: str, at: int) -> str:
-    """The name, in its quotes, of the first member of the object here; "" if there is none."""
-    found = _FIRST.match(text, at)
-    return found[1] if found else ""
+class Series(NamedTuple):
+    """Names of members that are lists whose elements stand for themselves, a time and a value each.
+
+    Where they are lists, or do not say by themselves of which day or what they are (``bare``), what follows a break may
+    be of another list, whose beginning was lost: there only a value may be broken, and no name or bracket be missing.
+    """
+
+    names: Container[str] = ()
+    bare: Container[str] = ()
 
 
-def whole_parts(text: str, at: int, series: Container[str], torn: bool) -> Part | int:
+NO_SERIES = Series()
+
+
+def whole_parts(text: str, at: int, series: Series, torn: bool) -> Part | int:
     """What is whole of an item that is broken, or the place of its first break if nothing of it may be kept.
 
     Args:
         text: JSON, or what should be; the item is whole, or the text ends within it.
         at: where the item begins, with a bracket.
-        series: names of members that are lists whose elements stand for themselves.
+        series: lists whose elements are kept.
         torn: whether the text ends where the file ends.
     """
     walk = _Walk(text, at, series)
@@ -78,7 +83,7 @@ def whole_parts(text: str, at: int, series: Container[str], torn: bool) -> Part 
 class _Walk:
     """State while the tokens of an item go by."""
 
-    def __init__(self, text: str, at: int, series: Container[str]) -> None:
+    def __init__(self, text: str, at: int, series: Series) -> None:
         self.text, self.at, self.series = text, at, series
         self.open: list[_Open] = []
         self.edits: list[tuple[int, int, str]] = []  # from, to, what stands there instead
@@ -105,10 +110,10 @@ class _Walk:
             return True
         assert inner is not None
         if token in ("}", "]"):
-            right = _CLOSER[inner.kind] == token and (inner.wants == "separator" or inner.empty)
+            right = CLOSER[inner.kind] == token and (inner.wants == "separator" or inner.empty)
             if right:
                 self.open.pop()
-                if inner.kind == "[" and inner.key in self.series:
+                if inner.kind == "[" and inner.key in self.series.names:
                     self.closed = behind, self.closers(len(self.open))
             return right
         if token == ",":
@@ -133,10 +138,10 @@ class _Walk:
         inner.wants, inner.empty = "separator", False
         if inner.kind == "{":
             return True
-        begins = first_name(self.text, place) or self.text[place] if inner.key in self.series else ""
+        begins = first_name(self.text, place) or self.text[place] if inner.key in self.series.names else ""
         inner.first = inner.first or begins
         if begins == inner.first or (self.text[place] == "{" and inner.first[0] == '"'):
-            inner.last = place  # else the one before may have ended too early
+            inner.before, inner.last = inner.last, place  # else the one before may have ended too early
         return begins == inner.first
 
     def resumed(self, broken: int) -> int:
@@ -151,13 +156,13 @@ class _Walk:
         array = self.open[depth]
         # A word or a number between two elements, or before the end, is nothing that the one before it has lost.
         between = depth + 1 == len(self.open) and self.text[array.at : broken].rstrip(BLANKS)[-1] in ",["
-        bare = _BARE.match(self.text, broken) if between else None
+        word = _WORD.match(self.text, broken) if between else None
         ends = _LIST_ENDS.match(self.text, broken)
         found: tuple[int, bool] | None = None
         if between and ends and array.first[:1] in ('"', "["):
             start = broken
-        elif bare and array.first[:1] in ("", '"' if bare[1] == "{" else "["):
-            start, found = broken, (bare.end() - 1, True)
+        elif word and array.first[:1] in ("", '"' if word[1] == "{" else "["):
+            start, found = broken, (word.end() - 1, True)
         elif array.first[:1] in ('"', "["):
             start, names = array.last, [array.first] if array.first != "[" else []
             found = behind_broken(self.text, start, broken, names)
@@ -170,6 +175,9 @@ class _Walk:
         place, is_next = found
         if f'"{array.key}"' in self.text[broken:place]:  # another list has begun meanwhile
             return -1
+        bare = array.first == "[" or array.key in self.series.bare
+        if start < broken and bare and not self._is_like(start, place, array.before):
+            return -1
         self._leave_out(start, place, "null," if is_next else "null")
         del self.open[depth + 1 :]
         array.wants, array.last = "value" if is_next else "separator", start
@@ -177,7 +185,22 @@ class _Walk:
 
     def _series_around(self) -> int:
         series = (n for n in reversed(range(len(self.open))) if self.open[n].kind == "[")
-        return next((n for n in series if self.open[n].key in self.series), -1)
+        return next((n for n in series if self.open[n].key in self.series.names), -1)
+
+    def _is_like(self, start: int, end: int, before: int) -> bool:
+        """Whether what is left out, one element or two, has the names and brackets of the one before, or the next."""
+        shape, commas = self._shape(start, end)
+        if self.text[end] in "{[" and not self.text[start:end].rstrip(BLANKS).endswith(","):
+            return False
+        if before < 0:
+            return shape == self._shape(end, min(end + 2 * (end - start), len(self.text)))[0][: len(shape)]
+        sound, between = self._shape(before, start)
+        return shape == sound or (shape == 2 * sound and commas == 2 * between)
+
+    def _shape(self, start: int, end: int) -> tuple[list[str], int]:
+        """Names, brackets and single quotes here, and the number of commas."""
+        found = [name or quote for name, quote in _SHAPE.findall(self.text, start, end)]
+        return [part for part in found if part not in ("", ",")], found.count(",")
 
     def _leave_out(self, start: int, end: int, instead: str) -> None:
         while self.edits and self.edits[-1][0] >= start:
@@ -190,16 +213,15 @@ class _Walk:
             behind, closers = self.closed
             return self.read(behind, closers)._replace(end=len(self.text)) if behind else broken
         array = self.open[depth]
-        last = array.last
-        if depth + 1 < len(self.open) or broken < len(self.text) or last < 0 or self.text[last] not in "{[":
-            self._leave_out(last if last >= 0 else array.at + 1, broken, "null")
-        elif array.wants == "value":
+        if array.wants == "value" and depth + 1 == len(self.open) and broken == len(self.text):
             self.edits.append((broken, broken, "null"))
+        else:  # also an element of which no comma shows that it ended there
+            self._leave_out(array.last if array.last >= 0 else array.at + 1, broken, "null")
         return self.read(broken, self.closers(depth + 1))._replace(end=len(self.text))
 
     def closers(self, depth: int) -> str:
         """What closes so many of the brackets that are open, from the outermost on."""
-        return "".join(_CLOSER[bracket.kind] for bracket in reversed(self.open[:depth]))
+        return "".join(CLOSER[bracket.kind] for bracket in reversed(self.open[:depth]))
 
     def read(self, end: int, closers: str = "") -> Part:
         """The item up to its end, with what stands in the place of its broken parts."""
@@ -212,66 +234,3 @@ class _Walk:
         except (ValueError, RecursionError):
             return Part(end)
         return Part(end, value, max(1, len(self.edits)))
-
-
-def behind_broken(
-    text: str, start: int, broken: int, names: Iterable[str], goes_on: re.Pattern[str] = GOES_ON
-) -> tuple[int, bool] | None:
-    """Where a list goes on behind an element that holds a break, and whether the next element begins there.
-
-    That is behind the element's last bracket, if its brackets fit each other and a sound separator follows; or, where
-    that comes first, an object that begins as the others do, or a list behind a list.
-
-    Args:
-        text: JSON, or what should be.
-        start: where the element begins.
-        broken: the place of its break.
-        names: of first members, in their quotes, of the list's objects. None: any object behind a comma is the next.
-        goes_on: what may follow the element.
-    """
-    end = _balanced(text, start, broken, goes_on)
-    if end is not None and not names:
-        return end, False
-    pattern = next_pattern(tuple(sorted(names)), lists=text.startswith("[", start))
-    before = min(broken, len(text)) - 1
-    while before > start and text[before] in BLANKS:
-        before -= 1
-    lists = text.startswith("[", start)  # a bracket more may stand within the element
-    if following := pattern.search(text, broken + 1 if lists else max(start + 1, before), end or len(text)):
-        return following.end(), True
-    return None if end is None else (end, False)
-
-
-_PATTERNS: dict[tuple[tuple[str, ...], bool], re.Pattern[str]] = {}
-
-
-def next_pattern(names: tuple[str, ...], lists: bool = False) -> re.Pattern[str]:
-    """What leads to the next element of a list, behind one that is broken; see ``behind_broken``."""
-    if (names, lists) not in _PATTERNS:
-        if len(_PATTERNS) > 256:
-            _PATTERNS.clear()
-        known = "|".join(map(re.escape, names))
-        if lists:
-            pattern = r",\s*+(?=\[)"
-        else:
-            pattern = rf"(?:,|[}}\]])\s*+(?=\{{\s*+(?:{known})\s*+:)" if names else r",\s*+(?=\{)"
-        _PATTERNS[names, lists] = re.compile(pattern)
-    return _PATTERNS[names, lists]
-
-
-def _balanced(text: str, start: int, broken: int, goes_on: re.Pattern[str]) -> int | None:
-    """Behind the bracket that closes the element here, if all within fit and the break is before it."""
-    open_ones: list[str] = []
-    for match in TOKEN.finditer(text, start):
-        token = match[0]
-        if token in ("{", "["):
-            open_ones.append(token)
-        elif token in ("}", "]"):
-            if not open_ones or _CLOSER[open_ones.pop()] != token:
-                return None
-            if not open_ones:
-                end = match.end()
-                return end if end > broken and goes_on.match(text, end) else None
-        elif not open_ones:
-            return None
-    return None

@@ -9,22 +9,21 @@ import io
 import json
 import re
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metapulse.record.readers.base import Context
 from metapulse.record.readers.json_bounds import TooHeavyError, behind_item, members_within, passed, weight_of
-from metapulse.record.readers.json_doubt import AHEAD, decoded, follows, has_lines, written
-from metapulse.record.readers.json_parts import Part, first_name, next_pattern, whole_parts
+from metapulse.record.readers.json_doubt import AHEAD, decoded, ends, follows, has_lines, written
+from metapulse.record.readers.json_next import first_name, next_pattern
+from metapulse.record.readers.json_parts import NO_SERIES, Part, Series, whole_parts
+from metapulse.record.readers.json_text import CHUNK, ITEM, Text
 
-CHUNK = 2**18  # characters read at a time
-ITEM = 2**24  # characters of one JSON item
 HEAVY = 2**27  # bytes that an item may take in memory, with its text
 UNFOLDED = 4  # lists within each other that are read item by item, because they are too long
 LINES = 50  # of a file by which it is told whether objects stand a line each
 VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
-_SOLID = re.compile(r"[^\s,\x00-\x1f]")
 _NEXT = re.compile(r",?\s*+\{")  # a sound item is followed by this, mostly
 VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
@@ -32,6 +31,7 @@ _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 _BEGINS = re.compile(r'[{\["0-9tfnNI-]')  # a value
 NAMES = 16  # of first members of the objects of a list
 TEXT = 2**16  # characters behind a break in which a text may end
+DOUBTED = 2**20  # characters in which items wait for what shows whether they are items
 NO_ITEM = object()
 CUT = "cut off: its JSON does not come to its end"
 LOST = "a part of it is no JSON and could not be read"
@@ -39,7 +39,7 @@ TOO_LONG = f"an item of more than {ITEM // 2**20} MiB, or of too many parts"
 UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read one by one"
 
 
-class Scanner:
+class Scanner(Text):
     """JSON values one after another from a stream of text."""
 
     def __init__(
@@ -48,57 +48,28 @@ class Scanner:
         context: Context,
         count: bool,
         within: Sequence[str] = (),
-        series: Container[str] = (),
+        series: Series = NO_SERIES,
     ) -> None:
-        self.stream, self.context, self.count, self.within, self.series = stream, context, count, within, series
-        self.text, self.at, self.begun, self.number, self.ended = "", 0, 0, 0, False  # ``begun``: the last value
-        self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
+        super().__init__(stream)
+        self.context, self.count, self.within, self.series = context, count, within, series
+        self.number = 0  # of the next item
         self.unfolded = 0  # lists that are read item by item because they are too long
         self.vain = 0  # characters in which the end of a broken item was sought and not found
         self.names: set[str] = set()  # of the first members of the objects of the list that is being read
+        self.listed: set[str] = set()  # and of the one that was read before
         self.foreign = stream.encoding == "cp1252"  # as no bytes of UTF-8 were found, or damaged ones
-
-    def more(self) -> bool:
-        """Read on; False at the end. As much again as there is, so that a long item is not looked at too often."""
-        there = len(self.text) - self.at
-        wanted = max(CHUNK, min(there, ITEM + CHUNK - there))
-        block = self._taken_back(wanted) or ("" if self.ended else self.stream.read(wanted))
-        self.ended = not block
-        self.text, self.at = self.text[self.at :] + block.replace("\ufeff", ""), 0
-        return bool(block)
-
-    def _taken_back(self, wanted: int) -> str:
-        if not self.held:
-            return ""
-        text, at = self.held.pop()
-        if at + wanted < len(text):
-            self.held.append((text, at + wanted))
-        return text[at : at + wanted]
-
-    def _hold(self) -> None:
-        """Have little in ``text`` when an item begins, so that a long one is weighed before it is built."""
-        if len(self.text) - self.at > 4 * CHUNK:
-            self.held.append((self.text, self.at + CHUNK))
-            self.text, self.at, self.ended = self.text[self.at : self.at + CHUNK], 0, False
-
-    def blank(self, pattern: re.Pattern[str] = _SOLID) -> str:
-        """Skip blanks and commas, or all but the pattern; the character that follows, "" at the end."""
-        while True:
-            found = pattern.search(self.text, self.at)
-            if found:
-                self.at = found.start()
-                return found[0]
-            self.at = len(self.text)
-            if not self.more():
-                return ""
+        self.waiting: list[tuple[int, Any]] = []  # the last item, and those behind which a bracket too many may follow
+        self.sure: set[str] = set()  # ``names`` before the first of these
+        self.since = 0  # where in all that was read the second of those that wait begins
 
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
-        self._hold()
+        self.hold()
         if not _BEGINS.match(self.text, self.at):
             raise ValueError("no JSON")
         weighed, weight = 0, 0
         if self.at > CHUNK:  # an error counts the lines before it, which would be all that has been read
+            self.before += self.at
             self.text, self.at = self.text[self.at :], 0
         while True:
             try:
@@ -127,8 +98,49 @@ class Scanner:
 
     def items(self, closed: bool, alone: bool = False) -> Iterator[tuple[int, Any]]:
         """The items of an array, or of a stream of objects; ``alone``: the array is no member of an object."""
+        yield from self.handed_on(closed, alone)
+        yield from self.released()
+
+    def released(self) -> Iterator[tuple[int, Any]]:
+        """Those that wait."""
+        waiting, self.waiting = self.waiting, []
+        yield from waiting
+
+    def handed_on(self, closed: bool, alone: bool = False) -> Iterator[tuple[int, Any]]:
+        """``items``, but for those that wait at the end.
+
+        Where a list within an item has lost its beginning, the item ends with the first element of that list, and the
+        others seem to be items. So an item waits until another follows that does not begin with a name that is new;
+        if one does, they wait until the list goes on as before, or has ended well.
+        """
         around, self.names = self.names, set()
+        for number, value in self._items(closed, alone):
+            name = str(next(iter(value), "")) if isinstance(value, dict) else ""
+            is_new = name not in self.names and len(self.names) < NAMES
+            if len(self.waiting) == 1 and is_new:
+                self.sure, self.since = self.names, self.before + self.begun
+            elif len(self.waiting) < 2 or name in self.sure or self.before + self.at - self.since > DOUBTED:
+                yield from self.released()
+            self.names = {*self.names, name} if is_new else self.names
+            self.waiting.append((number, value))
+        if closed and self.text[self.at - 1 : self.at] == "]":
+            self.begun = self.at
+            if not ends(self.look_ahead(), self.at, alone):
+                self.doubt()
+        self.names, self.listed = around, self.names
+
+    def doubt(self, least: int = 1) -> None:
+        """Count those away that wait, if they are so many: there is a bracket too many behind them."""
+        if len(self.waiting) >= least:
+            for _ in self.waiting if self.count else ():
+                self.context.skip("no JSON")
+            self.waiting = []
+            self.not_read(LOST)
+
+    def _items(self, closed: bool, alone: bool) -> Iterator[tuple[int, Any]]:
         while (first := self.blank()) and not (closed and first == "]"):
+            if first in "}]":
+                self.doubt(2 if closed else 1)
             if self.count:
                 self.context.seen()
             long_list = closed and first == "[" and self.unfolded < UNFOLDED
@@ -142,39 +154,26 @@ class Scanner:
                 value = self.broken(closed, heavy)
             if value is not NO_ITEM and not _NEXT.match(self.text, self.at):
                 value = self._if_well_followed(value, closed, alone)
-            if value is NO_ITEM:
-                continue
-            if isinstance(value, dict) and value and (name := next(iter(value))) not in self.names:
-                self.names = {*self.names, name} if len(self.names) < NAMES else self.names
-            yield self.number, value
-            self.number += 1
+            if value is not NO_ITEM:
+                yield self.number, value
+                self.number += 1
         if closed and not first:
             self.not_read(CUT)
         self.at += 1
-        self.names = around
 
     def _if_well_followed(self, value: Any, closed: bool, alone: bool) -> Any:
         """An item, if what follows it may follow it; if not, it has ended too early, and is counted away."""
         if follows(self.look_ahead(), self.at, closed, alone):
             return value
+        self.doubt(2)
         length, self.at = self.at - self.begun, self.begun
         return self.broken(closed, early=length)
-
-    def look_ahead(self) -> str:
-        """The text, with enough in it behind the value that was read last to tell whether it ended there."""
-        while True:
-            found = _SOLID.search(self.text, self.at)
-            if self.ended or (found and len(self.text) - found.start() > AHEAD):
-                return self.text
-            length, self.at = self.at - self.begun, self.begun  # which is kept
-            self.more()
-            self.begun, self.at = 0, length
 
     def _part_by_part(self) -> Iterator[tuple[int, Any]]:
         """The items of a list that is too long to be one."""
         self._no_item(UNFOLDED_LIST)
         self.at, self.unfolded = self.at + 1, self.unfolded + 1
-        yield from self.items(closed=True)
+        yield from self._items(closed=True, alone=False)
         self.unfolded -= 1
 
     def broken(self, closed: bool, heavy: bool = False, early: int = 0) -> Any:
@@ -262,7 +261,7 @@ class Scanner:
         if not heavy and len(self.text) - self.at <= ITEM:
             return False
         head = self.text[self.at : self.at + VAIN]
-        place = whole_parts(head, 0, (), torn=False) if head.startswith(("{", "[")) else 0
+        place = whole_parts(head, 0, NO_SERIES, torn=False) if head.startswith(("{", "[")) else 0
         return isinstance(place, Part) or behind_item(head, 0, place, self._names_of(head, 0), closed) is None
 
     def _names_of(self, text: str, at: int) -> set[str]:

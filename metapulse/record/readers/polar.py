@@ -44,6 +44,8 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "days of activity": (("mets", "metSources", "dailyMetMinutes"), ("exportVersion", "date")),
     "totals of days": (("stepCount",), ("exportVersion",)),
 }
+#: Lists whose elements stand for themselves; of those of a day the date stands beside the list.
+LISTS = ("samples", "ppiSamples", "devicePpiSamplesList")
 
 
 def sniff(sample: Sample) -> str:
@@ -57,7 +59,7 @@ def sniff(sample: Sample) -> str:
 
 def read(context: Context) -> Iterator[Row]:
     """Every session, day and night."""
-    for at, item in json_items(context, "deviceDays", series=("samples", "ppiSamples", "devicePpiSamplesList")):
+    for at, item in json_items(context, "deviceDays", series=LISTS, bare=("samples",)):
         rows = [row._replace(row=at) for row in _item(context, item)]
         yield from rows
         if not rows:

@@ -19,6 +19,7 @@ from metapulse.record.readers.decimals import Signs
 from metapulse.record.readers.encoding import HEAD, encoding, on_damage
 from metapulse.record.readers.header import HEADS, mended_head, names_columns
 from metapulse.record.readers.json_documents import Documents
+from metapulse.record.readers.json_parts import Series
 
 LINES = 50  # that a quoted cell may span; a quote that stays open longer was never meant to be one
 LINE = 2**20  # characters of a line; the rest of a longer one is another line
@@ -218,6 +219,7 @@ def json_items(
     count: bool = True,
     within: Sequence[str] = (),
     series: Collection[str] = (),
+    bare: Collection[str] = (),
 ) -> Iterator[tuple[int, Any]]:
     """(number from 0, item) of a JSON array, of JSON lines, or of objects one after another.
 
@@ -237,9 +239,10 @@ def json_items(
             them that are whole are the item.
         series: members that are lists whose elements stand for themselves, a time and a value each; of an item that is
             broken within one of them the elements are kept that are whole. So are ``keys``.
+        bare: those of them whose elements do not say by themselves of which day or what they are.
     """
     with text_stream(context, file) as stream:
-        scanner = Documents(stream, context, count, within, {*keys, *series})
+        scanner = Documents(stream, context, count, within, Series({*keys, *series}, bare))
         start = scanner.blank()
         others = {} if above is None else above
         if start == "{" and keys and not scanner.in_lines():

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from metapulse.record.clock import zone
-from metapulse.record.readers import json_stream
+from metapulse.record.readers import json_stream, json_text
 from metapulse.record.readers.base import Options
 from metapulse.record.store import import_files
 from metapulse.record.tally import FileTally
@@ -291,7 +291,8 @@ def test_what_an_item_lost_is_told_where_it_has_more(tmp_path: Path) -> None:
 
 
 def test_an_export_that_is_longer_than_an_item_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_stream, "ITEM", 2**18)
+    for module in (json_stream, json_text):
+        monkeypatch.setattr(module, "ITEM", 2**18)
     many = [{**RUN, "activityId": at, "startTimeGmt": RUN["startTimeGmt"] + 3_600_000 * at} for at in range(2500)]
     tally, _ = record_of(tmp_path, [{"summarizedActivitiesExport": many}])
     assert (tally.seen, tally.used) == (2500, 2500)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from metapulse.record import import_files, reading
 from metapulse.record.columns import Tables
 from metapulse.record.lineage import Lineage
-from metapulse.record.readers import json_stream
+from metapulse.record.readers import json_stream, json_text
 from metapulse.record.readers.base import Context, Sample
-from metapulse.record.readers.json_parts import Part, whole_parts
+from metapulse.record.readers.json_parts import Part, Series, whole_parts
 from metapulse.record.readers.text import json_items
 from metapulse.record.reading import Read
 from metapulse.record.repeats import known_again, ordered_block
@@ -48,9 +48,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         held.append(len(scanner.text))
         return read
 
-    monkeypatch.setattr(json_stream, "ITEM", LIMIT)
-    monkeypatch.setattr(json_stream, "VAIN", LIMIT)
-    monkeypatch.setattr(json_stream, "CHUNK", LIMIT // 16)
+    limited(monkeypatch, "ITEM", LIMIT)
+    limited(monkeypatch, "VAIN", LIMIT)
+    limited(monkeypatch, "CHUNK", LIMIT // 16)
     monkeypatch.setattr(json_stream.Scanner, "more", counted)
     return held
 
@@ -64,6 +64,12 @@ def test_an_item_that_is_too_long_is_counted_and_never_in_memory(inner: str, sma
     assert max(small) < 4 * LIMIT
 
 
+def limited(patch: pytest.MonkeyPatch, name: str, value: int) -> None:
+    """Set a limit where it is used."""
+    for module in (json_stream, json_text):
+        patch.setattr(module, name, value, raising=module is json_stream)
+
+
 def test_a_torn_item_before_many_is_none_that_is_too_long(small: list[int]) -> None:
     good = [{"n": n, "of": [{"x": 1}]} for n in range(LIMIT // 8)]
     found, tally = items('[{"n": -1, "of": [{"x": 1}, ' + json.dumps(good)[1:])
@@ -75,7 +81,7 @@ def test_a_torn_item_before_many_is_none_that_is_too_long(small: list[int]) -> N
 def test_an_item_of_many_parts_is_told_before_it_is_built(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short as text, large as objects: what is in memory depends on what an item may take, not on the item."""
     for name, limit in {"HEAVY": 2**19, "CHUNK": 2**12, "VAIN": 2**12}.items():
-        monkeypatch.setattr(json_stream, name, limit)
+        limited(monkeypatch, name, limit)
     text = '[{"n": 1}, {"of": [' + ", ".join([inner] * (2**20 // len(inner))) + ']}, {"n": 2}]'
     file = memory_file(text.encode())
     tracemalloc.start()
@@ -97,8 +103,8 @@ def test_of_a_list_that_is_too_long_the_items_are_read(small: list[int]) -> None
 
 def test_lists_that_are_too_long_within_each_other_end() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "ITEM", LIMIT)
-        patch.setattr(json_stream, "CHUNK", LIMIT // 16)
+        limited(patch, "ITEM", LIMIT)
+        limited(patch, "CHUNK", LIMIT // 16)
         found, tally = items("[" * 20 * LIMIT)
     assert found == []
     assert tally.seen == tally.skipped.total()
@@ -123,7 +129,7 @@ def test_a_document_that_is_cut_off_gives_the_elements_that_are_whole() -> None:
         found, tally = items(text[:end], series=("list",))
         kept = [part for item in found for part in item["body"]["list"] if part is not None]
         assert kept == DOCUMENT["body"]["list"][: len(kept)]  # type: ignore[index]
-        assert len(kept) == sum(text.index(f'"t": {t}') + 7 <= end for t in (2, 3)) + 1
+        assert len(kept) == sum(text.index(f'"t": {t}') + 8 <= end for t in (2, 3)) + 1
         assert tally.notes.total() == 1
         assert items(text[:end]) == ([], items(text[:end])[1])  # where its elements do not stand for themselves
 
@@ -134,9 +140,11 @@ def test_a_document_that_is_cut_off_gives_the_elements_that_are_whole() -> None:
         ('{"a": [{"t": 1}, {"t": 2, "unit": }, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
         ('{"a": [{"t": 1}, {"t": 2, {"t": 3}]}', {"a": [{"t": 1}, None, {"t": 3}]}),
         ('{"a": [[1, 5], [2, [3, 7]]}', None),
-        ('{"a": [[1, 5], [2, [3, 7], [4, 9]]}', {"a": [[1, 5], None, [4, 9]]}),
+        ('{"a": [[1, 5], [2, [3, 7], [4, 9]]}', None),
+        ('{"a": [[1, 5], [2, x], [4, 9]]}', {"a": [[1, 5], None, [4, 9]]}),
+        ('{"a": [[2, x], [4, 9], [5, 9]]}', {"a": [None, [4, 9], [5, 9]]}),
         ('{"a": [[1, 5], oops, [3, 7]]}', {"a": [[1, 5], None, [3, 7]]}),
-        ('{"a": [[1, 5], [2], x], [3, 7]], "b": 1}', {"a": [[1, 5], None, [3, 7]], "b": 1}),
+        ('{"a": [[1, 5], [2], x], [3, 7]], "b": 1}', None),
         ('{"a": [{"t": 1}, {"t": 2}], "b": oops}', None),
         ('{"a": [{"t": 1}, {"t": oops}], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
         ('{"a": [{"t": 1}, {"t": {"x": ], "b": 1}', {"a": [{"t": 1}, None], "b": 1}),
@@ -147,7 +155,7 @@ def test_a_document_that_is_cut_off_gives_the_elements_that_are_whole() -> None:
     ],
 )  # fmt: skip
 def test_of_a_list_the_elements_are_read_that_are_whole(broken: str, read: object) -> None:
-    found = whole_parts(f'[{broken}, {{"next": 1}}]', 1, ("a",), torn=False)
+    found = whole_parts(f'[{broken}, {{"next": 1}}]', 1, Series(("a",)), torn=False)
     assert (found.value if isinstance(found, Part) else None) == read
     assert not isinstance(found, Part) or found.end == len(broken) + 1
 

@@ -101,9 +101,10 @@ def test_an_object_without_a_member_is_not_taken_for_a_whole_one() -> None:
 
 @pytest.mark.parametrize("stray", ["\x0b", "\xa0", "@", "}", "]", "\0"])
 def test_a_day_of_fitbits_with_a_stray_character_is_read(stray: str, record: Import) -> None:
+    """Up to it, where it is a bracket: that may be another list's, whose beginning was lost with this one's end."""
     text = json.dumps(DAY).replace('"value": 64.0}', f'"value": 64.0}}{stray}')
     frame, tally = record({"heart.json": text})
-    kept = {60.0 + m for m in range(9) if m not in (4, 5) and (stray != "]" or m < 4)}  # which ends the list
+    kept = {60.0 + m for m in range(9) if m not in (4, 5) and (stray not in "}]" or m < 4)}
     assert set(frame["value"]) >= kept
     assert sum(file.notes["a part of an item was no JSON, and was left out"] for file in tally.files.values()) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ BODY = (
     ' "end_date_time": "2024-01-22T10:00:00Z"}}}}]'
 )
 SERIES = '{"day": 1, "spO2SingleValues": [[1705882140000, 96.1], [1705882200000, 96.3], [1705882260000, 96.5]]}'
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rows(record: Import, text: str) -> tuple[list[tuple[Any, ...]], bool]:
@@ -92,6 +101,70 @@ def test_a_member_behind_the_list_shows_that_a_lost_block_has_closed_the_item(re
     found, told = rows(record, READING[:at] + READING[READING.index('"threshold"') :])
     assert not found
     assert told
+
+
+def night(begin: str, *stages: str) -> str:
+    parts = ", ".join(
+        f'{{"startTime": "{at}", "endTime": "{until}", "stage": {n}}}' for at, until, n in map(str.split, stages)
+    )
+    return (
+        f'{{"type": "SleepSession", "startTime": "{begin}", "endTime": "2024-01-23T05:17:00Z", "metadata": {{"id": "1",'
+        f' "dataOrigin": "x"}}, "stages": [{parts}]}}'
+    )
+
+
+STEPS = (
+    '{"type": "Steps", "startTime": "2024-01-23T08:00:00Z", "endTime": "2024-01-23T08:05:00Z", "count": 90,'
+    ' "metadata": {"dataOrigin": "x"}}'
+)
+STAGES = (
+    "2024-01-22T21:02:00Z 2024-01-22T21:26:00Z 1",
+    "2024-01-22T21:26:00Z 2024-01-22T22:00:00Z 4",
+    "2024-01-22T22:00:00Z 2024-01-22T23:00:00Z 5",
+)
+
+
+@pytest.mark.parametrize("lost", ['"stages": [{', 's": [{"startTime": "2024-01-22T21:02:00Z", "endTime', '"metadata'])
+@pytest.mark.parametrize("stages", [1, 2, 3])
+@pytest.mark.parametrize(
+    "around",
+    ["[{}, {}, {}]", '{{"records": [{}, {}, {}]}}', '{{"records": [{}, {}, {}], "count": 3}}'],
+    ids=["list", "object", "object with more"],
+)
+def test_elements_of_a_list_that_lost_its_beginning_are_no_items(
+    lost: str, stages: int, around: str, record: Import
+) -> None:
+    """They end the item before them, and the list with it, too early."""
+    text = around.format(STEPS, night("2024-01-22T21:02:00Z", *STAGES[:stages]), STEPS.replace("T08", "T09"))
+    sound, _ = rows(record, text)
+    assert len(sound) == stages + 2
+    at = text.index(lost)
+    found, told = rows(record, text[:at] + text[at + len(lost) :])
+    assert found
+    assert all(row in sound for row in found)
+    assert told
+
+
+def test_elements_whose_day_stands_beside_their_list_are_not_read_behind_a_lost_block(record: Import) -> None:
+    beats = (f'{{"heartRate": {60 + n}, "secondsFromDayStart": {3600 * n}, "source": "24_7"}}' for n in range(6))
+    first, second = (", ".join(next(beats) for _ in range(3)) for _ in range(2))
+    text = (
+        f'{{"deviceDays": [{{"date": "2024-01-22", "deviceId": null, "samples": [{first}]}},'
+        f' {{"date": "2024-01-23", "deviceId": null, "samples": [{second}]}}]}}'
+    )
+    sound, _ = rows(record, text)
+    assert len(sound) == 6
+    between = text.index("]}, {")
+    for start in range(between - 30, between + 1):
+        for end in range(text.index(second) - 14, text.index(second) + 14):
+            damaged = text[:start] + text[end:]
+            if is_json(damaged):
+                continue
+            found, told = rows(record, damaged)
+            assert all(row in sound for row in found), text[:start] + "<>" + text[end:]
+            assert told
+    oops = text.replace('"heartRate": 61', '"heartRate": oops')
+    assert len(rows(record, oops)[0]) == 5
 
 
 def test_minutes_of_a_pulse_that_lost_their_name_are_no_saturation(record: Import) -> None:
