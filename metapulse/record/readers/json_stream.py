@@ -114,15 +114,17 @@ class Scanner(Text):
         if one does, they wait until the list goes on as before, or has ended well.
         """
         around, self.names = self.names, set()
-        for number, value in self._items(closed, alone):
-            name = str(next(iter(value), "")) if isinstance(value, dict) else ""
+        for item in self._items(closed, alone):
+            name = next(iter(item[1]), "") if isinstance(item[1], dict) else ""
             is_new = name not in self.names and len(self.names) < NAMES
-            if len(self.waiting) == 1 and is_new:
+            if is_new and len(self.waiting) == 1:
                 self.sure, self.since = self.names, self.before + self.begun
             elif len(self.waiting) < 2 or name in self.sure or self.before + self.at - self.since > DOUBTED:
-                yield from self.released()
-            self.names = {*self.names, name} if is_new else self.names
-            self.waiting.append((number, value))
+                yield from self.waiting
+                self.waiting = []
+            if is_new:
+                self.names = {*self.names, name}
+            self.waiting.append(item)
         if closed and self.text[self.at - 1 : self.at] == "]":
             self.begun = self.at
             if not ends(self.look_ahead(), self.at, alone):
