@@ -69,7 +69,7 @@ def read(context: Context) -> Iterator[Row]:
     """Records, whatever holds them."""
     above: dict[str, Any] = {}
     single = _is_record(context.file.head(65_536).decode("utf-8", errors="replace"))
-    for at, item in json_items(context, *([] if single else ["*"]), above=above, series=("samples", "allSamples")):
+    for at, item in json_items(context, *([] if single else ["*"]), above=above):
         given, lost = False, list[str]()
         for array, record in _records(item, above.get("", "")):
             kind, whole = _kind(record, array), _whole(context, record)
@@ -226,7 +226,7 @@ def quantity(given: Any, unit: str | None) -> tuple[float | None, str | None]:
 
 
 def _night(context: Context, item: dict[str, Any], whole: Row) -> Iterator[Row]:
-    """Stages; a night without any was spent asleep, as far as is known."""
+    """Stages; a night without any was spent asleep, as far as is known, but for one that is a stage itself."""
     stages = item.get("stages", item.get("samples"))
     for part in stages if isinstance(stages, list) else []:
         span = [_first(part, names) if isinstance(part, dict) else None for names in (STARTS, ENDS)]
@@ -243,7 +243,7 @@ def _night(context: Context, item: dict[str, Any], whole: Row) -> Iterator[Row]:
         yield whole._replace(
             metric="sleep_stage", start=first.start, end=last.start, offset_min=first.offset_min, code=code
         )
-    if not stages and whole.end is not None:
+    if not stages and whole.end is not None and not item.keys() & {"stage", "stageType"}:
         yield whole._replace(metric="sleep_stage", code="asleep")
 
 

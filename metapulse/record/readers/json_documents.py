@@ -13,13 +13,12 @@ from metapulse.record.readers.json_stream import CUT, LOST, VAIN, VALUE, Scanner
 _OPENED = re.compile(r'\{\s*+"([^"\\]{1,60})"\s*+:\s*+\[')
 _MEMBER = re.compile(r'[^{}\[\]",:]*+(?=[,}])')  # the rest of one that is broken, a word or a number
 _THEN = re.compile(r'\s*+,\s*+\{\s*+"([^"\\]{1,200})"\s*+:')
+_CLOSERS = re.compile(r"\s*+[}\]]")
 _MEMBERS_END = re.compile(r'\s*+(?:,\s*+"|\})')  # what may follow it
 
 
 class Documents(Scanner):
     """Items of documents, one after another."""
-
-    unwrapped = False  # whether an object around the items has no end: what follows may be items themselves
 
     def opened_items(self, keys: Iterable[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         """``items`` of a stream of objects, and of those that have one of the arrays the items in these."""
@@ -37,22 +36,28 @@ class Documents(Scanner):
                 yield self.number, part
                 self.number += 1
 
-    def members(self, keys: Collection[str], above: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-        """The items of the arrays under ``keys`` in the object here.
+    def members(self, keys: Collection[str], above: dict[str, Any], wrapped: bool = False) -> Iterator[tuple[int, Any]]:
+        """The items of the arrays under ``keys`` in the object here; ``wrapped``: it is one of an array.
 
         Behind a member that is broken only the arrays are read: others may be those of an object within it.
         """
         self.at += 1
-        any_array, sound = False, True
+        any_array, sound, mine = False, True, dict[str, Any]()
         behind: dict[str, Any] = {}  # members behind a list of which items wait
         own = ""  # name of the first member
+        commas: int | None = 0  # before the next member; None: it is not known
         while (first := self.blank()) and first != "}":
+            if self.zeroed or (commas is not None and self.commas != commas):  # members were lost
+                sound = False
+                self.counted_away("no JSON")
+                self.not_read(LOST)
             if first == "{":  # where a key belongs: this object has no end, and the next of several begins
                 yield from self.released()
                 self.counted_away("no JSON")
                 self.not_read(LOST)
                 self.unwrapped = True
                 return
+            commas = 1
             try:
                 key = self.value()
                 own = own or str(key)
@@ -71,18 +76,23 @@ class Documents(Scanner):
                     continue
                 value = self.value()
                 if sound:
-                    behind[str(key)] = value
+                    behind[str(key)] = mine[str(key)] = value
             except ValueError:
                 sound = False
                 self.counted_away("no JSON")
                 self.not_read(LOST)
                 self._to_next_member(keys)
+                commas = None
         self.at += 1
         self.begun = self.at
         if not first:
+            if sound and not any_array:
+                self.counted_away("torn at the end of the file")
+            sound = False
             self.not_read(CUT)
-        elif not self._is_whole(own):
+        elif not self._is_whole(own, wrapped):
             sound, behind = False, {}
+            above.pop("", None)  # what follows is of no list that is known
             self.doubt()
             self.counted_away("no JSON")
             self.not_read(LOST)
@@ -91,14 +101,17 @@ class Documents(Scanner):
         if not any_array and sound:
             if self.count:
                 self.context.seen()
-            yield self.number, dict(above)
+            yield self.number, mine
             self.number += 1
 
-    def _is_whole(self, own: str) -> bool:
+    def _is_whole(self, own: str, wrapped: bool) -> bool:
         """Whether what follows the object that ends here may follow it; an item shows that it has ended too early."""
         following = _THEN.match(self.look_ahead(), self.at)
-        self.unwrapped = following is not None and following[1] in self.listed - {own}
-        return not self.unwrapped and follows(self.text, self.at, closed=False)
+        if following and following[1] != own and (not wrapped or following[1] in self.listed):
+            self.unwrapped = True
+            return False
+        closers = not wrapped and not self.unwrapped and _CLOSERS.match(self.text, self.at)
+        return not closers and follows(self.text, self.at, closed=False)
 
     def _to_next_member(self, keys: Collection[str]) -> None:
         """Behind a member that is broken: at the next, or at the next array under one of the keys."""
@@ -134,7 +147,7 @@ class Documents(Scanner):
         """``members`` of each object of an array, so that none of them has to be in memory as a whole."""
         while (first := self.blank()) and first != "]":
             if first == "{":
-                yield from self.members(keys, above)
+                yield from self.members(keys, above, wrapped=True)
             else:
                 self.strange()
         if not first:

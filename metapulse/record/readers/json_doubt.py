@@ -8,8 +8,10 @@ from typing import Any
 
 _LENIENT, _STRICT = json.JSONDecoder(strict=False), json.JSONDecoder()
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*+)"(\s*+:)?', re.DOTALL)
+_ZEROED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # characters that no text of a vendor has
 _LOST = re.compile(r"[\x00-\x1f\ufffd]")  # characters that no name has
 _LOST_OR_FOREIGN = re.compile(r"[^ -~]")  # so also what a byte became in a text that is no UTF-8
+_ZEROS = "\0" * 8  # of a block that was lost: another text may end behind it
 _WORD = re.compile(r"(?=[^ -~])[^ -~\t\r\n]{1,3}[\w-]{2,39}|[\w-]{1,38}[^ -~\t\r\n]{1,3}[\w-]{0,38}", re.ASCII)
 #: Members whose words are a person's or a vendor's own: they change no value.
 _FREE = re.compile("device|enteredby|name|model|manufactur|maker|app|source|title|note|comment|descr|label|text", re.I)
@@ -24,7 +26,10 @@ _MEMBER_BEHIND_LIST = re.compile(rf"\s*+\]\s*+,\s*+{_NAME}", re.DOTALL)
 #: Behind a list that is no member of an object, and behind one that is: there is a bracket too many, or a member.
 _NO_END_ALONE = re.compile(rf"\s*+(?:[}}\]]\s*+[^\s\x00-\x1f]|,\s*+{_NAME})", re.DOTALL)
 _NO_END = re.compile(r"\s*+(?:\]|\Z|\}\s*+\}\s*+[^\s\x00-\x1f])")
-_LINE = re.compile(r"(?![}\]]*+[\d.])[^\S\r\n]*+,?[^\S\r\n]*+(?:[\r\n{\[\]]|\Z)")
+_LINE = re.compile(
+    rf"(?![}}\]]*+[\d.])(?!\s*+,\s*+{_NAME})[^\S\r\n]*+,?[^\S\r\n]*+(?:[\r\n{{\[]|\][^\S\r\n]*+(?:[\r\n{{\[]|\Z)|\Z)",
+    re.DOTALL,
+)
 
 
 def follows(text: str, behind: int, closed: bool, alone: bool = False) -> bool:
@@ -74,6 +79,8 @@ def decoded(text: str, at: int, foreign: bool) -> tuple[Any, int]:
                 raise ValueError("a damaged name")
         elif is_damaged_word(key, match[1]) and (foreign or _LOST.search(match[1])):
             raise ValueError("a damaged word")
+        elif is_zeroed(key, match[1]):
+            raise ValueError("a damaged text")
     return value, end
 
 
@@ -85,6 +92,11 @@ def is_damaged_name(name: str) -> bool:
 def is_damaged_word(key: str, text: str) -> bool:
     """Whether a member's value is a word, as of a code, with a character in it that words do not have."""
     return len(text) <= 40 and _WORD.fullmatch(text) is not None and not _FREE.search(key)
+
+
+def is_zeroed(key: str, text: str) -> bool:
+    """Whether a member's value has characters as of a lost block; in a name, a title, a note one of them is passed."""
+    return _ZEROED.search(text) is not None and (not _FREE.search(key) or _ZEROS in text)
 
 
 def has_lines(lines: list[str]) -> bool:

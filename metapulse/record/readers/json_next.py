@@ -10,6 +10,10 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"(?=\s*+[,:\]}])|[{}\[\],:]|[^ \t\r\n{}\[\
 _FIRST = re.compile(r'\{\s*+("[^"\\]{1,200}+")\s*+:')
 #: Behind an element: the end, or another one, which is no member.
 GOES_ON = re.compile(r'\s*+(?:\]|,\s*+(?:[{\[\w-]|"(?:[^"\\]|\\.)*+"\s*+[,\]]))', re.DOTALL)
+#: The first number of a list, or the first member that is a time.
+_TIME = re.compile(
+    r'\[\s*+(\d++|"[^"\\]*")|\{[^{}\[\]]*?"[^"\\]*(?:[tT]ime|[dD]ate|[sS]econd|GMT)[^"\\]*"\s*+:\s*+(\d++|"[^"\\]*")'
+)
 CLOSER = {"{": "}", "[": "]"}
 BLANKS = " \t\r\n"  # of JSON; what else languages have for blanks is none
 
@@ -18,6 +22,13 @@ def first_name(text: str, at: int) -> str:
     """The name, in its quotes, of the first member of the object here; "" if there is none."""
     found = _FIRST.match(text, at)
     return found[1] if found else ""
+
+
+def is_later(text: str, before: int, after: int) -> bool:
+    """Whether the element here has a later time than another before it, if both say one in the same way."""
+    found = _TIME.match(text, before), _TIME.match(text, after)
+    first, second = ((match[1] or match[2]) if match else "" for match in found)
+    return len(first) != len(second) or first < second or not first
 
 
 def behind_broken(

@@ -11,15 +11,16 @@ import re
 from collections.abc import Container
 from typing import Any, NamedTuple
 
-from metapulse.record.readers.json_doubt import is_damaged_name, is_damaged_word
-from metapulse.record.readers.json_next import BLANKS, CLOSER, TOKEN, behind_broken, first_name
+from metapulse.record.readers.json_doubt import is_damaged_name, is_damaged_word, is_zeroed
+from metapulse.record.readers.json_next import BLANKS, CLOSER, TOKEN, behind_broken, first_name, is_later
 
 _SCALAR = re.compile(r"null|true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NAME_FOLLOWS = re.compile(r"\s*+:")
+_FOLLOWING = re.compile(r"[\s,]*+(?=[{\[])")
 _WORD = re.compile(r'[^{}\[\]",:]*+,\s*+([{\[])')  # a word or a number before another element
 _LIST_ENDS = re.compile(r'[^{}\[\]]*+\](?=\s*+(?:,\s*+"[^"\\]*+"\s*+:|\}))')  # before a member, or what it is in
-#: Names, brackets, commas, quotes that stand alone; whole texts are passed.
-_SHAPE = re.compile(r'("(?:[^"\\]|\\.)*+"(?=\s*+:)|[{}\[\],])|"(?:[^"\\]|\\.)*+"(?=\s*+[,\]}])|(")', re.DOTALL)
+#: Names, brackets, commas, quotes that stand alone; and whole texts.
+_SHAPE = re.compile(r'("(?:[^"\\]|\\.)*+"(?=\s*+:)|[{}\[\],])|("(?:[^"\\]|\\.)*+")(?=\s*+[,\]}])|(")', re.DOTALL)
 DEEP = 1000  # brackets within each other
 BREAKS = 64  # in one item, of which parts are read all the same
 
@@ -131,7 +132,10 @@ class _Walk:
         if inner.kind == "[" and _NAME_FOLLOWS.match(self.text, behind):
             return False  # of a member, of which the object has lost its bracket
         fits = self.value_begins(inner, place)
-        return fits and not (is_text and inner.kind == "{" and is_damaged_word(inner.key, token[1:-1]))
+        damaged = is_text and (
+            is_zeroed(inner.key, token) or (inner.kind == "{" and is_damaged_word(inner.key, token[1:-1]))
+        )
+        return fits and not damaged
 
     def value_begins(self, inner: _Open, place: int) -> bool:
         """A value begins; False: it is another than the elements before it, in a list that goes on behind a break."""
@@ -173,10 +177,10 @@ class _Walk:
         if found is None:
             return -1
         place, is_next = found
-        if f'"{array.key}"' in self.text[broken:place]:  # another list has begun meanwhile
+        if re.search(rf'"{re.escape(array.key)}"\s*+:\s*+\[', self.text[broken:place]):  # another list has begun
             return -1
         bare = array.first == "[" or array.key in self.series.bare
-        if start < broken and bare and not self._is_like(start, place, array.before):
+        if bare and (start < broken or self.text[broken] in "{[") and not self._is_like(start, place, array.before):
             return -1
         self._leave_out(start, place, "null," if is_next else "null")
         del self.open[depth + 1 :]
@@ -189,18 +193,24 @@ class _Walk:
 
     def _is_like(self, start: int, end: int, before: int) -> bool:
         """Whether what is left out, one element or two, has the names and brackets of the one before, or the next."""
-        shape, commas = self._shape(start, end)
+        shape, commas, texts = self._shape(start, end)
         if self.text[end] in "{[" and not self.text[start:end].rstrip(BLANKS).endswith(","):
+            return False
+        if not shape or shape[-1] not in "}]" or "\0\0\0\0" in self.text[start:end]:
             return False
         if before < 0:
             return shape == self._shape(end, min(end + 2 * (end - start), len(self.text)))[0][: len(shape)]
-        sound, between = self._shape(before, start)
-        return shape == sound or (shape == 2 * sound and commas == 2 * between)
+        sound, between, known = self._shape(before, start)
+        following = _FOLLOWING.match(self.text, end)
+        if following and not all(is_later(self.text, at, following.end()) for at in (before, start)):
+            return False
+        return (shape == sound and texts <= known) or (shape == 2 * sound and commas == 2 * between)
 
-    def _shape(self, start: int, end: int) -> tuple[list[str], int]:
-        """Names, brackets and single quotes here, and the number of commas."""
-        found = [name or quote for name, quote in _SHAPE.findall(self.text, start, end)]
-        return [part for part in found if part not in ("", ",")], found.count(",")
+    def _shape(self, start: int, end: int) -> tuple[list[str], int, int]:
+        """Names, brackets and single quotes here, and the numbers of commas and of texts."""
+        found = _SHAPE.findall(self.text, start, end)
+        parts = [part for name, _, quote in found if (part := name or quote)]
+        return [part for part in parts if part != ","], parts.count(","), sum(bool(text) for _, text, _ in found)
 
     def _leave_out(self, start: int, end: int, instead: str) -> None:
         while self.edits and self.edits[-1][0] >= start:

@@ -17,7 +17,7 @@ from metapulse.record.readers.json_bounds import TooHeavyError, behind_item, mem
 from metapulse.record.readers.json_doubt import AHEAD, decoded, ends, follows, has_lines, written
 from metapulse.record.readers.json_next import first_name, next_pattern
 from metapulse.record.readers.json_parts import NO_SERIES, Part, Series, whole_parts
-from metapulse.record.readers.json_text import CHUNK, ITEM, Text
+from metapulse.record.readers.json_text import CHUNK, ITEM, SOLID, Text
 
 HEAVY = 2**27  # bytes that an item may take in memory, with its text
 UNFOLDED = 4  # lists within each other that are read item by item, because they are too long
@@ -25,12 +25,15 @@ LINES = 50  # of a file by which it is told whether objects stand a line each
 VAIN = 2**21  # characters in which ends of broken items are sought in vain, until the search is a rougher one
 LITERAL = 16  # characters: a true or an escape that is cut off is shorter
 _NEXT = re.compile(r",?\s*+\{")  # a sound item is followed by this, mostly
+_NEXT_LINE = re.compile(r",?\r?\n|\{")
+_JOINED = re.compile(r"[^\S\r\n]*+,[^\S\r\n]*+[{\[]")  # as elements of a list are, and lines are not
 VALUE = re.compile(r"[^\s\x00-\x1f]")  # a comma after a colon stands for a value that is missing
 #: What may follow a text; another character shows that it was the end of a torn one and the beginning of the next.
 _AFTER_TEXT = re.compile(r"\s*(?:[,:\]}\r\n]|\Z)")
 _BEGINS = re.compile(r'[{\["0-9tfnNI-]')  # a value
 NAMES = 16  # of first members of the objects of a list
 TEXT = 2**16  # characters behind a break in which a text may end
+SHAPES = 64  # of objects of a list
 DOUBTED = 2**20  # characters in which items wait for what shows whether they are items
 NO_ITEM = object()
 CUT = "cut off: its JSON does not come to its end"
@@ -41,6 +44,9 @@ UNFOLDED_LIST = f"a list of more than {ITEM // 2**20} MiB, whose items were read
 
 class Scanner(Text):
     """JSON values one after another from a stream of text."""
+
+    lines = False  # whether the items are objects that stand a line each
+    unwrapped = False  # whether an object around the items has lost its end: what follows may be items, and that end
 
     def __init__(
         self,
@@ -59,8 +65,13 @@ class Scanner(Text):
         self.listed: set[str] = set()  # and of the one that was read before
         self.foreign = stream.encoding == "cp1252"  # as no bytes of UTF-8 were found, or damaged ones
         self.waiting: list[tuple[int, Any]] = []  # the last item, and those behind which a bracket too many may follow
-        self.sure: set[str] = set()  # ``names`` before the first of these
-        self.since = 0  # where in all that was read the second of those that wait begins
+
+    def blank(self, pattern: re.Pattern[str] = SOLID) -> str:
+        """As of ``Text``; what was a block of zeros is told."""
+        first = super().blank(pattern)
+        if self.zeroed:
+            self.not_read(LOST)
+        return first
 
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
@@ -110,20 +121,22 @@ class Scanner(Text):
         """``items``, but for those that wait at the end.
 
         Where a list within an item has lost its beginning, the item ends with the first element of that list, and the
-        others seem to be items. So an item waits until another follows that does not begin with a name that is new;
-        if one does, they wait until the list goes on as before, or has ended well.
+        others seem to be items. So an item waits for the next. If the members of that are none that an item has had, it
+        waits, too, and so do those behind it, until the list goes on as before, or has ended well.
         """
         around, self.names = self.names, set()
+        shapes, sure, since = set[tuple[str, ...]](), set[tuple[str, ...]](), 0
         for item in self._items(closed, alone):
-            name = next(iter(item[1]), "") if isinstance(item[1], dict) else ""
-            is_new = name not in self.names and len(self.names) < NAMES
+            names = tuple(item[1]) if isinstance(item[1], dict) else ()
+            is_new = names not in shapes and len(shapes) < SHAPES
             if is_new and len(self.waiting) == 1:
-                self.sure, self.since = self.names, self.before + self.begun
-            elif len(self.waiting) < 2 or name in self.sure or self.before + self.at - self.since > DOUBTED:
+                sure, since = set(shapes), self.before + self.begun
+            elif len(self.waiting) < 2 or names in sure or self.before + self.at - since > DOUBTED:
                 yield from self.waiting
                 self.waiting = []
             if is_new:
-                self.names = {*self.names, name}
+                shapes.add(names)
+                self.names = {*self.names, *names[:1]} if len(self.names) < NAMES else self.names
             self.waiting.append(item)
         if closed and self.text[self.at - 1 : self.at] == "]":
             self.begun = self.at
@@ -140,8 +153,12 @@ class Scanner(Text):
             self.not_read(LOST)
 
     def _items(self, closed: bool, alone: bool) -> Iterator[tuple[int, Any]]:
+        any_item = False
         while (first := self.blank()) and not (closed and first == "]"):
-            if first in "}]":
+            if self.commas > 1 or (closed and self.commas < any_item):
+                self.not_read(LOST)
+            any_item = True
+            if first in "}]" and not (self.unwrapped or self.lines):
                 self.doubt(2 if closed else 1)
             if self.count:
                 self.context.seen()
@@ -154,7 +171,7 @@ class Scanner(Text):
                     yield from self._part_by_part()
                     continue
                 value = self.broken(closed, heavy)
-            if value is not NO_ITEM and not _NEXT.match(self.text, self.at):
+            if value is not NO_ITEM and not (_NEXT_LINE if self.lines else _NEXT).match(self.text, self.at):
                 value = self._if_well_followed(value, closed, alone)
             if value is not NO_ITEM:
                 yield self.number, value
@@ -165,7 +182,8 @@ class Scanner(Text):
 
     def _if_well_followed(self, value: Any, closed: bool, alone: bool) -> Any:
         """An item, if what follows it may follow it; if not, it has ended too early, and is counted away."""
-        if follows(self.look_ahead(), self.at, closed, alone):
+        joined = self.lines and _JOINED.match(self.look_ahead(), self.at)
+        if not joined and follows(self.look_ahead(), self.at, closed or self.unwrapped, alone):
             return value
         self.doubt(2)
         length, self.at = self.at - self.begun, self.begun

@@ -19,6 +19,10 @@ class Text:
         self.stream = stream
         self.text, self.at, self.begun, self.ended = "", 0, 0, False  # ``begun``: the last value
         self.held: list[tuple[str, int]] = []  # what has been read and is not in ``text`` now, from a place on
+        self.commas, self.zeroed = (
+            0,
+            False,
+        )  # where blanks were skipped last: of them, and whether it had characters of 0
         self.before = 0  # characters of what was read before ``text``
 
     def more(self) -> bool:
@@ -47,12 +51,16 @@ class Text:
 
     def blank(self, pattern: re.Pattern[str] = SOLID) -> str:
         """Skip blanks and commas, or all but the pattern; the character that follows, "" at the end."""
+        self.commas, self.zeroed = 0, False
         while True:
             found = pattern.search(self.text, self.at)
+            end = found.start() if found else len(self.text)
+            if end > self.at:
+                self.commas += self.text.count(",", self.at, end)
+                self.zeroed = self.zeroed or self.text.find("\0", self.at, end) >= 0
+                self.at = end
             if found:
-                self.at = found.start()
                 return found[0]
-            self.at = len(self.text)
             if not self.more():
                 return ""
 

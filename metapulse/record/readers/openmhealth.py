@@ -60,7 +60,7 @@ def sniff(sample: Sample) -> str:
 def read(context: Context) -> Iterator[Row]:
     """Every value of every body."""
     at = -1
-    for _, item in json_items(context):
+    for _, item in json_items(context, series=("body",)):
         points = list(points_of(item, {*MEASURES, "sleep_stage_summary"}))
         context.seen(len(points) - 1 if points else 0)
         if not points:

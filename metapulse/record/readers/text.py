@@ -245,7 +245,8 @@ def json_items(
         scanner = Documents(stream, context, count, within, Series({*keys, *series}, bare))
         start = scanner.blank()
         others = {} if above is None else above
-        if start == "{" and keys and not scanner.in_lines():
+        scanner.lines = start == "{" and scanner.in_lines()
+        if start == "{" and keys and not scanner.lines:
             while first := scanner.blank():  # one after another, as when pages were put together
                 if first == "{" and scanner.unwrapped:
                     yield from scanner.opened_items(keys, others)
@@ -263,6 +264,7 @@ def json_items(
                 wrapped = keys and scanner.begins_with(keys)
                 yield from scanner.wrapped(keys, others) if wrapped else scanner.items(closed=True, alone=True)
                 start = scanner.blank()
+                scanner.unwrapped = True  # by a bracket too many, perhaps
             yield from scanner.opened_items(keys, others)
 
 
