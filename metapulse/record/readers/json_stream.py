@@ -17,7 +17,7 @@ from metapulse.record.readers.json_bounds import TooHeavyError, behind_item, mem
 from metapulse.record.readers.json_doubt import AHEAD, decoded, ends, follows, has_lines, written
 from metapulse.record.readers.json_next import first_name, next_pattern
 from metapulse.record.readers.json_parts import NO_SERIES, Part, Series, whole_parts
-from metapulse.record.readers.json_text import CHUNK, ITEM, SOLID, Text
+from metapulse.record.readers.json_text import CHUNK, ITEM, Text
 
 HEAVY = 2**27  # bytes that an item may take in memory, with its text
 UNFOLDED = 4  # lists within each other that are read item by item, because they are too long
@@ -66,12 +66,9 @@ class Scanner(Text):
         self.foreign = stream.encoding == "cp1252"  # as no bytes of UTF-8 were found, or damaged ones
         self.waiting: list[tuple[int, Any]] = []  # the last item, and those behind which a bracket too many may follow
 
-    def blank(self, pattern: re.Pattern[str] = SOLID) -> str:
-        """As of ``Text``; what was a block of zeros is told."""
-        first = super().blank(pattern)
-        if self.zeroed:
-            self.not_read(LOST)
-        return first
+    def on_zeros(self) -> None:
+        """Items may have been there."""
+        self.not_read(LOST)
 
     def value(self) -> Any:
         """The value here. Raises: ValueError: there is none."""
@@ -126,9 +123,14 @@ class Scanner(Text):
         """
         around, self.names = self.names, set()
         shapes, sure, since = set[tuple[str, ...]](), set[tuple[str, ...]](), 0
+        last: tuple[str, ...] | None = None
         for item in self._items(closed, alone):
             names = tuple(item[1]) if isinstance(item[1], dict) else ()
-            is_new = names not in shapes and len(shapes) < SHAPES
+            if names == last and len(self.waiting) == 1:  # as nearly always
+                yield from self.waiting
+                self.waiting = [item]
+                continue
+            last, is_new = names, names not in shapes and len(shapes) < SHAPES
             if is_new and len(self.waiting) == 1:
                 sure, since = set(shapes), self.before + self.begun
             elif len(self.waiting) < 2 or names in sure or self.before + self.at - since > DOUBTED:

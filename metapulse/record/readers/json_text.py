@@ -57,12 +57,17 @@ class Text:
             end = found.start() if found else len(self.text)
             if end > self.at:
                 self.commas += self.text.count(",", self.at, end)
-                self.zeroed = self.zeroed or self.text.find("\0", self.at, end) >= 0
+                if end > self.at + 1 and self.text.find("\0", self.at, end) >= 0:
+                    self.zeroed = True
+                    self.on_zeros()
                 self.at = end
             if found:
                 return found[0]
             if not self.more():
                 return ""
+
+    def on_zeros(self) -> None:
+        """Characters of 0 were skipped, as of a lost block."""
 
     def look_ahead(self) -> str:
         """The text, with enough in it behind the value that was read last to tell whether it ended there."""
