@@ -14,7 +14,9 @@ _LOST_OR_FOREIGN = re.compile(r"[^ -~]")  # so also what a byte became in a text
 _ZEROS = "\0" * 8  # of a block that was lost: another text may end behind it
 _WORD = re.compile(r"(?=[^ -~])[^ -~\t\r\n]{1,3}[\w-]{2,39}|[\w-]{1,38}[^ -~\t\r\n]{1,3}[\w-]{0,38}", re.ASCII)
 #: Members whose words are a person's or a vendor's own: they change no value.
-_FREE = re.compile("device|enteredby|name|model|manufactur|maker|app|source|title|note|comment|descr|label|text", re.I)
+_FREE = re.compile(
+    "device|enteredby|(?<!metric)name|model|manufactur|maker|app|source|title|note|comment|descr|label|text", re.I
+)
 AHEAD = 256  # characters behind an item that tell whether it ended there
 _NAME = r'"(?:[^"\\]|\\.){0,200}+"\s*+:'
 _SKIPPED = r"[\s,\x00-\x1f]*+"

@@ -155,6 +155,16 @@ def test_stages_by_place_are_none_where_a_character_is_damaged(character: str, r
     assert notes or tally.unread
 
 
+def test_a_name_of_a_metric_with_a_damaged_character_is_told(record: Import) -> None:
+    session = {"fitnessActivity": "walking", "startTime": "2023-11-14T22:13:20Z", "endTime": "2023-11-14T23:13:20Z",
+               "aggregate": [{"metricName": "com.google.calories.expended", "floatValue": 100.5}]}  # fmt: skip
+    text = json.dumps(session)
+    assert "workout_energy" in record({"a.json": text})[0]["metric"].to_list()
+    frame, tally = record({"a.json": text.replace("google.cal", "google.\0al")})
+    assert frame.is_empty()
+    assert tally.unread or sum(file.skipped.total() for file in tally.files.values())
+
+
 def test_a_point_of_which_a_value_is_broken_has_none(record: Import) -> None:
     values = [{"value": {"fpVal": 80}}, {"value": {"fpVal": 90}}, {"value": {"fpVal": 70}}]
     kind = {"dataTypeName": "com.google.heart_rate.summary", "startTimeNanos": 1714499150017000000}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from metapulse.errors import MetapulseError
 from metapulse.files import replace_with
 from metapulse.record.store import metadata
 from tests.metapulse.record.conftest import Import
+from tests.sim.fake.test_damage import is_json
 
 FIRST = (
     '{"_id": "a1", "eventType": "Meal Bolus", "created_at": "2024-01-22T08:00:00.000Z", "insulin": 4.5,'
@@ -36,14 +36,6 @@ BODY = (
     ' "end_date_time": "2024-01-22T10:00:00Z"}}}}]'
 )
 SERIES = '{"day": 1, "spO2SingleValues": [[1705882140000, 96.1], [1705882200000, 96.3], [1705882260000, 96.5]]}'
-
-
-def is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def rows(record: Import, text: str) -> tuple[list[tuple[Any, ...]], bool]:

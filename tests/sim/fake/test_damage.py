@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,17 @@ def is_json(text: str) -> bool:
     return True
 
 
+def sound_json(name: str, folder: Path) -> Iterator[tuple[str, str, set[Row]]]:
+    """Files of a small export that are JSON: name, text, rows without their devices."""
+    options = formats()[name].options(ZONE)
+    for file, content in exported(name, folder):
+        text = content.decode()
+        if text.lstrip()[:1] in ("{", "["):
+            whole = {row._replace(device=None) for row in read(file, content, options) or ()}
+            assert whole
+            yield file, text, whole
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_character_of_structure_makes_a_row_another(name: str, tmp_path: Path) -> None:
     """Brackets, commas, colons and the quotes of names: lost, doubled, or another, so that the file is no JSON.
@@ -143,12 +155,7 @@ def test_no_character_of_structure_makes_a_row_another(name: str, tmp_path: Path
     Without its unit a value is as it was written; a device of FHIR that is lost is as it was referred to.
     """
     options = formats()[name].options(ZONE)
-    for file, content in exported(name, tmp_path):
-        text = content.decode()
-        if text.lstrip()[:1] not in ("{", "["):
-            continue
-        whole = {row._replace(device=None) for row in read(file, content, options) or ()}
-        assert whole
+    for file, text, whole in sound_json(name, tmp_path):
         places = [m.start() for m in STRUCTURE.finditer(text) if m[0][0] != '"' or text[m.end() :].lstrip()[:1] == ":"]
         for at in places[:: max(1, len(places) // DAMAGED)]:
             for instead in ("", text[at] * 2, *"{}[],:"):
